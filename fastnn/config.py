@@ -1,0 +1,163 @@
+"""Threads, and what this build runs on."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import warnings
+from pathlib import Path
+
+from fastnn.native import engine
+
+# A team is worth its barriers only when every worker of it has this much arithmetic in a step:
+# below about 100 microseconds of work a second worker made the step slower.
+WORK_PER_WORKER = 1_500_000  # multiply-adds
+
+_threads: int | None = None
+_is_forked = False
+
+
+def _after_fork() -> None:
+    """Work alone: libgomp hangs when a forked child opens a team."""
+    global _is_forked
+    _is_forked = True
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _container_quota() -> float:
+    """Processors that the container's quota allows, or infinity."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return math.inf if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        return math.inf
+
+
+def _default_threads() -> int:
+    for name in ("FASTNN_NUM_THREADS", "OMP_NUM_THREADS"):
+        text = os.environ.get(name, "").split(",")[0].strip()
+        if text:
+            if text.isdecimal() and int(text) > 0:
+                return int(text)
+            warnings.warn(f"{name}={text!r} is ignored: expected a positive integer")
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(affinity or 1, math.ceil(_container_quota())))
+
+
+def set_num_threads(threads: int | None) -> None:
+    """Set how many workers a step may use at most.
+
+    A network whose step is too small to share is run by fewer. Results do not depend on it.
+
+    Parameters
+    ----------
+    threads : int or None
+        At least 1. None goes back to the default: ``FASTNN_NUM_THREADS``, else
+        ``OMP_NUM_THREADS``, else the processors this process may use (affinity and container
+        quota).
+
+    Raises
+    ------
+    TypeError, ValueError
+        `threads` is not a positive integer.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.set_num_threads(1)
+    >>> fnn.get_num_threads()
+    1
+    >>> fnn.set_num_threads(None)
+    """
+    global _threads
+    if threads is not None:
+        if isinstance(threads, bool) or not hasattr(threads, "__index__"):
+            raise TypeError(f"threads must be an integer or None, got {threads!r}")
+        threads = threads.__index__()
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, got {threads}")
+    _threads = threads
+
+
+def get_num_threads() -> int:
+    """Return how many workers a step may use at most.
+
+    Returns
+    -------
+    int
+        1 in a build without OpenMP, and in a forked child.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.get_num_threads() >= 1
+    True
+    """
+    if not engine.HAS_OPENMP or _is_forked:
+        return 1
+    return _threads if _threads is not None else _default_threads()
+
+
+def workers_for(work: float) -> int:
+    """Return the size of the team for a step of `work` multiply-adds."""
+    return max(1, min(get_num_threads(), int(work // WORK_PER_WORKER)))
+
+
+def processor_name() -> str:
+    """Return the processor's name, as far as the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def show_config(mode: str = "stdout") -> dict[str, object] | None:
+    """Show version, processor, ISA, threads and compiler of this build.
+
+    Parameters
+    ----------
+    mode : {"stdout", "dict"}, default "stdout"
+        Print, or return the same as a dict.
+
+    Returns
+    -------
+    dict or None
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.show_config()  # doctest: +ELLIPSIS
+    fastnn     ...
+    >>> fnn.show_config("dict")["threads"] >= 1
+    True
+    """
+    if mode not in ("stdout", "dict"):
+        raise ValueError(f"mode must be 'stdout' or 'dict', got {mode!r}")
+    facts: dict[str, object] = {
+        "version": engine.VERSION,
+        "processor": processor_name(),
+        "isa": engine.ISA,
+        "isas": engine.supported_isas(),
+        "lanes": dict(engine.LANES),
+        "openmp": engine.HAS_OPENMP,
+        "threads": get_num_threads(),
+        "compiler": engine.COMPILER,
+    }
+    if mode == "dict":
+        return facts
+    openmp = "yes" if engine.HAS_OPENMP else "no: everything works on one worker"
+    lanes = ", ".join(f"{count} {dtype}" for dtype, count in engine.LANES.items())
+    print(f"fastnn     {engine.VERSION}")
+    print(f"processor  {facts['processor']}")
+    print(f"ISA        {engine.ISA} (of {', '.join(engine.supported_isas())}; FASTNN_ISA selects)")
+    print(f"vector     {lanes}")
+    print(f"OpenMP     {openmp}")
+    print(f"threads    {facts['threads']}")
+    print(f"compiler   {engine.COMPILER}")
+    return None

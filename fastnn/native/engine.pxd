@@ -1,0 +1,51 @@
+# The C interface (src_c/fastnn.h, src_c/barrier.h) as Cython sees it, and what the typed
+# entries in kernels.pyx use of the engine.
+from libc.stdint cimport uint64_t
+
+
+cdef extern from "fastnn.h" nogil:
+    enum:
+        FASTNN_MAX_OPERANDS
+        FASTNN_MAX_SIZES
+        FASTNN_MAX_SCALARS
+        FASTNN_SCRATCH_BYTES
+        FASTNN_KERNEL_COUNT
+        FASTNN_OK
+        FASTNN_BAD_VARIANT
+        FASTNN_BAD_LABEL
+        FASTNN_ACTIVATION_ROWS
+        FASTNN_LOSS_ROWS
+        FASTNN_OPTIMIZER_ROWS
+        FASTNN_MATH_ROWS
+
+    ctypedef struct fastnn_call:
+        void *operand[8]
+        Py_ssize_t rows
+        Py_ssize_t size[6]
+        double scalar[12]
+        uint64_t key
+        uint64_t step
+        int variant
+        void *scratch
+
+    ctypedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers) noexcept nogil
+
+    ctypedef struct fastnn_variant:
+        const char *name
+        const char *keeps
+        const char *parameters
+        double number
+
+    ctypedef struct fastnn_table:
+        fastnn_kernel kernel[21]
+        const fastnn_variant *variants[4]
+        int lanes
+
+    const char *const *fastnn_isa_names()
+    int fastnn_isa_supported(const char *isa)
+    const fastnn_table *fastnn_isa_table(const char *isa, int is_double)
+    int fastnn_kernel_find(const char *name)
+
+
+cdef const fastnn_table *active_table(bint is_double) noexcept nogil
+cdef int run_kernel(fastnn_kernel kernel, fastnn_call call, int workers) except -1

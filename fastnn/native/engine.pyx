@@ -1,0 +1,479 @@
+"""The engine: picks the kernels of this machine and runs a planned program with them.
+
+The engine keeps no policy. Python says which rows, which learning rates, how many workers and
+how many steps; the engine walks the list of ops that many times without the GIL and hands back
+how far it came. It knows no op by name: every kernel has the same signature
+(`src_c/fastnn.h`), and an op is a kernel, where its operands lie, and its numbers.
+
+One team serves a whole slice of steps. Its workers meet at a barrier behind every op on whose
+result a later op depends (`program/plan.py` says where). Each worker has its own copy of
+the list, so that it can set what changes from step to step without asking the others.
+"""
+from cython.parallel cimport parallel, threadid
+from libc.math cimport isfinite
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libc.stdlib cimport free
+from libc.string cimport memset
+
+import os
+import threading
+
+from fastnn.native.engine cimport (
+    FASTNN_ACTIVATION_ROWS,
+    FASTNN_BAD_LABEL,
+    FASTNN_KERNEL_COUNT,
+    FASTNN_LOSS_ROWS,
+    FASTNN_MATH_ROWS,
+    FASTNN_MAX_OPERANDS,
+    FASTNN_MAX_SCALARS,
+    FASTNN_MAX_SIZES,
+    FASTNN_OK,
+    FASTNN_OPTIMIZER_ROWS,
+    FASTNN_SCRATCH_BYTES,
+    fastnn_call,
+    fastnn_isa_names,
+    fastnn_isa_supported,
+    fastnn_isa_table,
+    fastnn_kernel,
+    fastnn_kernel_find,
+    fastnn_table,
+    fastnn_variant,
+)
+
+
+cdef extern from "barrier.h" nogil:
+    ctypedef struct fastnn_barrier:
+        pass
+    void fastnn_barrier_init(fastnn_barrier *barrier)
+    void fastnn_barrier_wait(fastnn_barrier *barrier, int workers)
+
+
+cdef extern from *:
+    """
+    #if defined(_OPENMP) && !defined(FASTNN_NO_OPENMP)
+    #include <omp.h>
+    #define FASTNN_OPENMP 1
+    static int fastnn_team_size(void) { return omp_get_num_threads(); }
+    #else
+    #define FASTNN_OPENMP 0
+    static int fastnn_team_size(void) { return 1; }
+    #endif
+    #if defined(__clang__)
+    #define FASTNN_COMPILER "Clang " __clang_version__
+    #else
+    #define FASTNN_COMPILER "GCC " __VERSION__
+    #endif
+    #include <stdlib.h>
+    /* `bytes` rounded up to whole cache lines, aligned to one; NULL when there are none. */
+    static void *fastnn_allocate(size_t bytes)
+    {
+        return aligned_alloc(64, (bytes + 63) / 64 * 64);
+    }
+    """
+    const int FASTNN_OPENMP
+    const char *FASTNN_COMPILER
+    const char *FASTNN_VERSION
+    int fastnn_team_size() nogil
+    void *fastnn_allocate(size_t size) nogil
+
+
+VERSION = FASTNN_VERSION.decode()
+COMPILER = FASTNN_COMPILER.decode()
+HAS_OPENMP = bool(FASTNN_OPENMP)
+
+# --- which kernels ----------------------------------------------------------------------------
+
+cdef const fastnn_table *float32_table = NULL
+cdef const fastnn_table *float64_table = NULL
+
+
+def compiled_isas():
+    """Names of the ISAs compiled into this build, best first."""
+    names = []
+    cdef const char *const *name = fastnn_isa_names()
+    cdef Py_ssize_t i = 0
+    while name[i] != NULL:
+        names.append(name[i].decode())
+        i += 1
+    return names
+
+
+def supported_isas():
+    """Names of the compiled ISAs that this machine runs, best first."""
+    return [isa for isa in compiled_isas() if fastnn_isa_supported(isa.encode())]
+
+
+def _choose_isa(wanted):
+    """The ISA to use: `wanted` (the value of FASTNN_ISA) or the best one.
+
+    Raises
+    ------
+    ImportError
+        `wanted` is unknown to this build, or this machine does not run it.
+    """
+    supported = supported_isas()
+    if not wanted:
+        return supported[0]
+    if wanted not in compiled_isas():
+        raise ImportError(
+            f"FASTNN_ISA={wanted!r} is unknown; this build has {', '.join(compiled_isas())}")
+    if wanted not in supported:
+        raise ImportError(
+            f"FASTNN_ISA={wanted!r} is not supported by this machine; "
+            f"it runs {', '.join(supported)}")
+    return wanted
+
+
+ISA = _choose_isa(os.environ.get("FASTNN_ISA", ""))
+float32_table = fastnn_isa_table(ISA.encode(), 0)
+float64_table = fastnn_isa_table(ISA.encode(), 1)
+LANES = {"float32": float32_table.lanes, "float64": float64_table.lanes}
+
+
+cdef const fastnn_table *active_table(bint is_double) noexcept nogil:
+    return float64_table if is_double else float32_table
+
+
+def variants(str table):
+    """The rows of a variant table of `src_c`, in the order of their numbers.
+
+    Parameters
+    ----------
+    table : {"activations", "losses", "optimizers", "math"}
+
+    Returns
+    -------
+    dict of str to tuple
+        Name of the row to (keeps, parameter names, number); see `fastnn_variant`.
+    """
+    cdef int index = {"activations": FASTNN_ACTIVATION_ROWS, "losses": FASTNN_LOSS_ROWS,
+                      "optimizers": FASTNN_OPTIMIZER_ROWS, "math": FASTNN_MATH_ROWS}[table]
+    cdef const fastnn_variant *row = float32_table.variants[index]
+    rows = {}
+    while row.name != NULL:
+        rows[row.name.decode()] = (row.keeps.decode(), row.parameters.decode(), row.number)
+        row += 1
+    return rows
+
+
+# --- scratch ----------------------------------------------------------------------------------
+
+cdef class _Scratch:
+    """Scratch of a team: one block a worker, cut from one allocation."""
+    cdef void *blocks
+    cdef int workers
+
+    def __cinit__(self, int workers):
+        self.workers = workers
+        self.blocks = fastnn_allocate(<size_t>FASTNN_SCRATCH_BYTES * <size_t>workers)
+        if self.blocks == NULL:
+            raise MemoryError(f"cannot allocate scratch for {workers} workers")
+
+    def __dealloc__(self):
+        free(self.blocks)
+
+
+# Scratch not in use. list.pop and list.append are atomic, so threads that run kernels at the
+# same time never share a block.
+cdef list _idle = []
+
+
+cdef _Scratch take_scratch(int workers):
+    cdef _Scratch scratch
+    try:
+        scratch = _idle.pop()
+    except IndexError:
+        return _Scratch(workers)
+    return scratch if scratch.workers >= workers else _Scratch(workers)
+
+
+cdef int run_kernel(fastnn_kernel kernel, fastnn_call call, int workers) except -1:
+    """One kernel by a team of its own: the entry of kernels.pyx."""
+    cdef _Scratch scratch = take_scratch(workers)
+    cdef char *blocks = <char *>scratch.blocks
+    cdef fastnn_call *shared = &call
+    cdef int status = FASTNN_OK
+    cdef int *result = &status
+    if workers == 1:
+        with nogil:
+            run_share(kernel, shared, blocks, 0, 1, result)
+    else:
+        with nogil, parallel(num_threads=workers):
+            run_share(kernel, shared, blocks, threadid(), fastnn_team_size(), result)
+    _idle.append(scratch)
+    raise_status(status)
+    return 0
+
+
+cdef void run_share(fastnn_kernel kernel, const fastnn_call *shared, char *blocks, int worker,
+                    int workers, int *result) noexcept nogil:
+    cdef fastnn_call call = shared[0]
+    cdef int status
+    call.scratch = blocks + <Py_ssize_t>worker * <Py_ssize_t>FASTNN_SCRATCH_BYTES
+    status = kernel(&call, worker, workers)
+    if status != FASTNN_OK:
+        result[0] = status
+
+
+cdef int raise_status(int status) except -1:
+    if status == FASTNN_BAD_LABEL:
+        raise ValueError("a class label lies outside [0, number of classes)")
+    if status != FASTNN_OK:
+        raise ValueError(f"a kernel refused its call (status {status})")
+    return 0
+
+
+# --- programs ---------------------------------------------------------------------------------
+
+cdef struct Slot:
+    fastnn_kernel kernel
+    fastnn_call call
+    int external[8]      # number of the external an operand comes from, or -1
+    bint batched         # rows is that of the step; otherwise as bound
+    bint barrier         # a later op needs what this one writes, or overwrites what it reads
+    bint updates         # takes learning rate and number of the step
+    bint checked         # writes the loss: stop when it is not finite
+    int gathers          # number of the input that it fills, or -1
+
+
+cdef struct External:
+    char *base
+    Py_ssize_t row_bytes     # address moves this much a row ...
+    Py_ssize_t step_bytes    # ... and this much a step
+
+
+cdef struct Run:
+    Slot *slots              # (workers, count)
+    Py_ssize_t count
+    External *externals
+    Py_ssize_t begin, end    # ops of the list
+    Py_ssize_t first_step, steps, batch, total_rows
+    const double *learning_rates
+    uint64_t first_number    # the number of the first step, counted from 1
+    uint64_t key
+    char *scratch
+    const Py_ssize_t *skipped_inputs   # inputs read in place: their gather is skipped
+    Py_ssize_t inputs
+    Py_ssize_t stopped_at    # step whose loss was not finite, or -1
+    int status
+    fastnn_barrier barrier
+
+
+cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
+    """One worker's way through all steps of a slice."""
+    cdef Slot *slots = run.slots + worker * run.count
+    cdef Slot *slot
+    cdef External *external
+    cdef Py_ssize_t step, op, row, rows
+    cdef int operand, status
+    for step in range(run.first_step, run.first_step + run.steps):
+        row = step * run.batch
+        rows = run.batch if run.total_rows - row > run.batch else run.total_rows - row
+        for op in range(run.begin, run.end):
+            slot = slots + op
+            if slot.gathers < 0 or not run.skipped_inputs[slot.gathers]:
+                slot.call.scratch = run.scratch + worker * <Py_ssize_t>FASTNN_SCRATCH_BYTES
+                slot.call.key = run.key
+                slot.call.step = run.first_number + <uint64_t>(step - run.first_step)
+                if slot.batched:
+                    slot.call.rows = rows
+                if slot.updates:
+                    slot.call.scalar[0] = run.learning_rates[step]
+                    slot.call.scalar[1] = <double>slot.call.step
+                for operand in range(FASTNN_MAX_OPERANDS):
+                    if slot.external[operand] >= 0:
+                        external = run.externals + slot.external[operand]
+                        slot.call.operand[operand] = NULL if external.base == NULL else (
+                            external.base + row * external.row_bytes
+                            + step * external.step_bytes)
+                status = slot.kernel(&slot.call, worker, workers)
+                if status != FASTNN_OK:
+                    run.status = status
+            if slot.barrier:
+                fastnn_barrier_wait(&run.barrier, workers)
+            if slot.checked and (run.status != FASTNN_OK
+                                 or not isfinite((<double *>slot.call.operand[1])[0])):
+                # Every worker reads the same numbers here and leaves at the same place.
+                if worker == 0:
+                    run.stopped_at = step
+                return
+
+
+cdef class Executor:
+    """A planned program, bound to its arenas.
+
+    Parameters
+    ----------
+    calls : sequence of fastnn.program.plan.Call
+        The ops in the order in which they run.
+    dtype : {"float32", "float64"}
+    arenas : dict of str to ndarray
+        What the spaces of the operands stand for. The arrays are kept alive and must keep
+        their addresses.
+    externals : sequence of str
+        Names of the spaces whose address is given to each `run`.
+
+    Raises
+    ------
+    ValueError
+        A kernel is unknown, or an operand lies outside its arena.
+    """
+    cdef Slot *slots
+    cdef Py_ssize_t count
+    cdef object arenas, lock
+    cdef tuple externals
+
+    def __cinit__(self, calls, str dtype, dict arenas, externals):
+        cdef const fastnn_table *table = active_table(dtype == "float64")
+        cdef Slot *slot
+        cdef Py_ssize_t position
+        cdef int i, index
+        self.arenas, self.lock, self.externals = dict(arenas), threading.Lock(), tuple(externals)
+        self.count = len(calls)
+        self.slots = <Slot *>fastnn_allocate(max(self.count, 1) * sizeof(Slot))
+        if self.slots == NULL:
+            raise MemoryError("cannot allocate the program")
+        memset(self.slots, 0, self.count * sizeof(Slot))
+        for position, call in enumerate(calls):
+            slot = self.slots + position
+            index = fastnn_kernel_find(call.kernel.encode())
+            if index < 0:
+                raise ValueError(f"there is no kernel {call.kernel!r}")
+            slot.kernel = table.kernel[index]
+            slot.call.rows = call.rows
+            slot.call.variant = call.variant
+            slot.batched, slot.barrier = call.batched, call.barrier
+            slot.updates, slot.checked, slot.gathers = call.updates, call.checked, call.gathers
+            for i, size in enumerate(call.sizes):
+                slot.call.size[i] = size
+            for i, scalar in enumerate(call.scalars):
+                slot.call.scalar[i] = scalar
+            for i in range(FASTNN_MAX_OPERANDS):
+                slot.external[i] = -1
+            for i, operand in enumerate(call.operands):
+                if operand is None:
+                    continue
+                space, offset, length = operand
+                if space in self.externals:
+                    slot.external[i] = self.externals.index(space)
+                    continue
+                arena = self.arenas[space]
+                if offset < 0 or offset + length > arena.nbytes:
+                    raise ValueError(
+                        f"operand {i} of {call.kernel} at {offset} to {offset + length} lies "
+                        f"outside the {arena.nbytes} bytes of {space}")
+                slot.call.operand[i] = <void *>(<uintptr_t>arena.ctypes.data + <uintptr_t>offset)
+
+    def __dealloc__(self):
+        free(self.slots)
+
+    def run(self, dict externals, *, Py_ssize_t batch, Py_ssize_t total_rows,
+            Py_ssize_t first_step=0, Py_ssize_t steps=1, const double[::1] learning_rates=None,
+            uint64_t first_number=1, uint64_t key=0, Py_ssize_t begin=0, Py_ssize_t end=-1,
+            int workers=1, dict sources=None):
+        """Run ops [begin, end) for `steps` steps of `batch` rows, without the GIL.
+
+        Parameters
+        ----------
+        externals : dict of str to tuple of int
+            Address, bytes a row, bytes a step of every external space; an absent one is NULL.
+            The caller keeps what they point at alive.
+        batch, total_rows : int
+            Rows of a step, and rows in all: step i takes rows i * batch to (i + 1) * batch,
+            the last one what is left.
+        first_step, steps : int
+            Which steps.
+        learning_rates : ndarray of float64, shape (first_step + steps or more,), optional
+            One a step; needed by a program that updates.
+        first_number : int, default 1
+            Number of the first of these steps, counted from 1 (Adam's t, dropout's counter).
+        key : int
+            Seed of dropout.
+        workers : int
+            Size of the team.
+        sources : dict of int to tuple of int, optional
+            For input i: (in place, dtype number, stride in bytes); an input read in place is
+            not gathered.
+
+        Returns
+        -------
+        int
+            Steps run: fewer than `steps` if a loss was not finite, which counts as not run.
+        """
+        cdef Run run
+        cdef External places[32]
+        cdef Py_ssize_t skipped[32]
+        cdef Py_ssize_t i, worker
+        cdef _Scratch scratch
+        memset(&run, 0, sizeof(run))
+        memset(places, 0, sizeof(places))
+        memset(skipped, 0, sizeof(skipped))
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, got {workers}")
+        if not HAS_OPENMP:
+            workers = 1
+        if len(self.externals) > 32:
+            raise ValueError("a program has at most 32 inputs and outputs")
+        for name, (address, row_bytes, step_bytes) in externals.items():
+            i = self.externals.index(name)
+            places[i].base = <char *><uintptr_t>address
+            places[i].row_bytes, places[i].step_bytes = row_bytes, step_bytes
+        run.end = self.count if end < 0 else end
+        run.begin, run.count, run.externals = begin, self.count, places
+        run.first_step, run.steps, run.batch = first_step, steps, batch
+        run.total_rows, run.first_number, run.key = total_rows, first_number, key
+        run.skipped_inputs, run.stopped_at = skipped, -1
+        if learning_rates is not None:
+            if learning_rates.shape[0] < first_step + steps:
+                raise ValueError(f"learning_rates has {learning_rates.shape[0]} entries, "
+                                 f"expected at least {first_step + steps}")
+            run.learning_rates = &learning_rates[0]
+        with self.lock:
+            scratch = take_scratch(workers)
+            run.scratch = <char *>scratch.blocks
+            run.slots = <Slot *>fastnn_allocate(max(workers * self.count, 1) * sizeof(Slot))
+            if run.slots == NULL:
+                raise MemoryError("cannot allocate the team's copies of the program")
+            try:
+                for i in range(workers * self.count):
+                    run.slots[i] = self.slots[i % self.count]
+                self._set_sources(&run, skipped, workers, sources or {})
+                fastnn_barrier_init(&run.barrier)
+                self._run_team(&run, workers)
+            finally:
+                free(run.slots)
+                _idle.append(scratch)
+        raise_status(run.status)
+        return steps if run.stopped_at < 0 else run.stopped_at - first_step
+
+    cdef int _set_sources(self, Run *run, Py_ssize_t *skipped, int workers, dict sources) except -1:
+        cdef Py_ssize_t i
+        cdef Slot *slot
+        for i in range(workers * self.count):
+            slot = run.slots + i
+            if slot.gathers < 0:
+                if slot.updates and run.learning_rates == NULL and run.begin <= i < run.end:
+                    raise ValueError("learning_rates is needed by a program that updates")
+                continue
+            in_place, number, stride = sources.get(slot.gathers, (True, 0, 0))
+            skipped[slot.gathers] = bool(in_place)
+            slot.call.variant, slot.call.size[1] = number, stride
+        return 0
+
+    cdef int _run_team(self, Run *run, int workers) except -1:
+        if workers == 1:
+            with nogil:
+                run_steps(run, 0, 1)
+        else:
+            with nogil, parallel(num_threads=workers):
+                run_steps(run, threadid(), fastnn_team_size())
+        return 0
+
+
+def kernel_names():
+    """Number of kernels in the table, for tests of its completeness."""
+    return FASTNN_KERNEL_COUNT
+
+
+MAX_INPUTS_OF_CONCATENATE = FASTNN_MAX_SIZES
+MAX_SCALARS = FASTNN_MAX_SCALARS

@@ -1,0 +1,125 @@
+/* activations.h: every elementwise activation, one row each.
+ *
+ * A row is a line of FASTNN_ACTIVATIONS and two functions side by side:
+ *
+ *   NAME_forward(x, parameter)             f(x)
+ *   NAME_gradient(saved, grad, parameter)  grad * f'(x), where `saved` is what the
+ *                                          row keeps for backward: its "input" x
+ *                                          or its "output" f(x)
+ *
+ * To add one: write the two functions, add the line, and give its formula in
+ * fastnn/program/reference.py. Everything else enumerates the table.
+ *
+ * Saving the output lets the product overwrite its pre-activation; the input is kept
+ * where the derivative cannot be had from the output without losing digits.
+ * Tests are written so that NaN passes: !(x <= 0), not x > 0.
+ */
+#ifndef FASTNN_ACTIVATIONS_H
+#define FASTNN_ACTIVATIONS_H
+
+#include "simd.h"
+#include "vmath.h"
+
+/* X(name, what backward keeps, name of its parameter, default) */
+#define FASTNN_ACTIVATIONS(X)                          \
+    X(linear, "output", "", 0)                         \
+    X(relu, "output", "", 0)                           \
+    X(leaky_relu, "output", "negative_slope", 0.2)     \
+    X(elu, "input", "alpha", 1.0)                      \
+    X(sigmoid, "output", "", 0)                        \
+    X(tanh, "output", "", 0)                           \
+    X(gelu, "input", "", 0)                            \
+    X(silu, "input", "", 0)                            \
+    X(softplus, "input", "", 0)
+
+/* x */
+ALWAYS_INLINE vec linear_forward(vec x, vec parameter) { (void)parameter; return x; }
+ALWAYS_INLINE vec linear_gradient(vec y, vec grad, vec parameter)
+{
+    (void)y, (void)parameter;
+    return grad;
+}
+
+/* max(x, 0) */
+ALWAYS_INLINE vec relu_forward(vec x, vec parameter)
+{
+    vec zero = vbroadcast(0);
+    (void)parameter;
+    return vselect(vless_equal(x, zero), zero, x);
+}
+ALWAYS_INLINE vec relu_gradient(vec y, vec grad, vec parameter)
+{
+    vec zero = vbroadcast(0);
+    (void)parameter;
+    return vselect(vless_equal(y, zero), zero, grad);
+}
+
+/* x above 0, negative_slope * x below; the slope is >= 0, so y keeps the sign of x */
+ALWAYS_INLINE vec leaky_relu_forward(vec x, vec slope)
+{
+    return vselect(vless_equal(x, vbroadcast(0)), x * slope, x);
+}
+ALWAYS_INLINE vec leaky_relu_gradient(vec y, vec grad, vec slope)
+{
+    return vselect(vless_equal(y, vbroadcast(0)), grad * slope, grad);
+}
+
+/* x above 0, alpha * (exp(x) - 1) below. From the output, alpha * exp(x) would be
+ * y + alpha, which cancels. */
+ALWAYS_INLINE vec elu_forward(vec x, vec alpha)
+{
+    return vselect(vless_equal(x, vbroadcast(0)), alpha * vexpm1(x), x);
+}
+ALWAYS_INLINE vec elu_gradient(vec x, vec grad, vec alpha)
+{
+    return vselect(vless_equal(x, vbroadcast(0)), grad * alpha * vexp(x), grad);
+}
+
+/* 1 / (1 + exp(-x)) */
+ALWAYS_INLINE vec sigmoid_forward(vec x, vec parameter) { (void)parameter; return vsigmoid(x); }
+ALWAYS_INLINE vec sigmoid_gradient(vec y, vec grad, vec parameter)
+{
+    (void)parameter;
+    return grad * (y * (vbroadcast(1) - y));
+}
+
+ALWAYS_INLINE vec tanh_forward(vec x, vec parameter) { (void)parameter; return vtanh(x); }
+ALWAYS_INLINE vec tanh_gradient(vec y, vec grad, vec parameter)
+{
+    (void)parameter;
+    return grad * (vbroadcast(1) - y * y);
+}
+
+/* x * Phi(x) with the normal distribution's Phi (Hendrycks & Gimpel 2016, exact form) */
+ALWAYS_INLINE vec gelu_forward(vec x, vec parameter)
+{
+    (void)parameter;
+    return vbroadcast((real)0.5) * x * (vbroadcast(1) + verf(x * vbroadcast((real)0.70710678118654752440)));
+}
+ALWAYS_INLINE vec gelu_gradient(vec x, vec grad, vec parameter)
+{
+    vec half = vbroadcast((real)0.5);
+    vec distribution = half * (vbroadcast(1) + verf(x * vbroadcast((real)0.70710678118654752440)));
+    vec density = vbroadcast((real)0.39894228040143267794) * vexp(-half * x * x);
+    (void)parameter;
+    return grad * (distribution + x * density);
+}
+
+/* x * sigmoid(x) */
+ALWAYS_INLINE vec silu_forward(vec x, vec parameter) { (void)parameter; return x * vsigmoid(x); }
+ALWAYS_INLINE vec silu_gradient(vec x, vec grad, vec parameter)
+{
+    vec s = vsigmoid(x);
+    (void)parameter;
+    return grad * (s * (vbroadcast(1) + x * (vbroadcast(1) - s)));
+}
+
+/* log(1 + exp(x)). From the output the derivative would be 1 - exp(-y), which cancels. */
+ALWAYS_INLINE vec softplus_forward(vec x, vec parameter) { (void)parameter; return vsoftplus(x); }
+ALWAYS_INLINE vec softplus_gradient(vec x, vec grad, vec parameter)
+{
+    (void)parameter;
+    return grad * vsigmoid(x);
+}
+
+#endif

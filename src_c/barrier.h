@@ -1,0 +1,58 @@
+/* barrier.h: where the worker team of the engine meets between two ops.
+ *
+ * A step of a small network is a dozen ops of a microsecond each, so the barrier counts:
+ * this one takes a quarter of OpenMP's time, because a worker spins on one cache line. Where there
+ * are more workers than processors spinning would starve the one that is waited for;
+ * after a while a worker therefore gives its time slice away at every look.
+ */
+#ifndef FASTNN_BARRIER_H
+#define FASTNN_BARRIER_H
+
+#include <stdatomic.h>
+
+#if defined(_WIN32)
+#include <windows.h>
+#define YIELD() SwitchToThread()
+#else
+#include <sched.h>
+#define YIELD() sched_yield()
+#endif
+
+#if defined(__x86_64__) || defined(__i386__)
+#define PAUSE() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define PAUSE() __asm__ __volatile__("yield")
+#else
+#define PAUSE() ((void)0)
+#endif
+
+enum { BARRIER_SPINS = 4000 };
+
+typedef struct fastnn_barrier {
+    _Alignas(64) atomic_int arrived;
+    _Alignas(64) atomic_uint phase;
+} fastnn_barrier;
+
+static inline void fastnn_barrier_init(fastnn_barrier *barrier)
+{
+    atomic_init(&barrier->arrived, 0);
+    atomic_init(&barrier->phase, 0);
+}
+
+/* Returns when all `workers` have called it. What each wrote before is then seen by all. */
+static inline void fastnn_barrier_wait(fastnn_barrier *barrier, int workers)
+{
+    if (workers == 1) return;
+    unsigned phase = atomic_load_explicit(&barrier->phase, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) == workers - 1) {
+        atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&barrier->phase, phase + 1, memory_order_release);
+        return;
+    }
+    for (int spins = 0; atomic_load_explicit(&barrier->phase, memory_order_acquire) == phase; spins++) {
+        if (spins < BARRIER_SPINS) PAUSE();
+        else YIELD();
+    }
+}
+
+#endif

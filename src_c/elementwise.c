@@ -1,0 +1,147 @@
+/* elementwise.c: activations, sums, column copies, and the functions of vmath.h. */
+#include "activations.h"
+#include "fastnn.h"
+
+/* Elements that a worker takes at least: a share smaller than a few cache lines costs
+ * more in false sharing than it saves. */
+enum { GRAIN = 256 };
+
+/* y[i] = f(x[i]) and grad_x[i] = gradient(saved[i], grad_y[i]) over n elements; the
+ * product's epilogue calls them on a row of its tile, the kernels below on a share. */
+typedef void (*forward_span)(const real *x, real *y, ptrdiff_t n, real parameter);
+typedef void (*gradient_span)(const real *saved, const real *grad, real *out, ptrdiff_t n,
+                              real parameter);
+
+#define X(name, saves, parameter_name, default_value)                                 \
+    static void name##_forward_span(const real *x, real *y, ptrdiff_t n, real parameter) \
+    {                                                                                 \
+        vec p = vbroadcast(parameter);                                                \
+        ptrdiff_t i = 0;                                                              \
+        for (; i + LANES <= n; i += LANES) vstore(y + i, name##_forward(vload(x + i), p)); \
+        if (i < n) vstore_first(y + i, name##_forward(vload_first(x + i, n - i), p), n - i); \
+    }                                                                                 \
+    static void name##_gradient_span(const real *saved, const real *grad, real *out,  \
+                                     ptrdiff_t n, real parameter)                     \
+    {                                                                                 \
+        vec p = vbroadcast(parameter);                                                \
+        ptrdiff_t i = 0;                                                              \
+        for (; i + LANES <= n; i += LANES)                                            \
+            vstore(out + i, name##_gradient(vload(saved + i), vload(grad + i), p));   \
+        if (i < n)                                                                    \
+            vstore_first(out + i, name##_gradient(vload_first(saved + i, n - i),      \
+                                                  vload_first(grad + i, n - i), p), n - i); \
+    }
+FASTNN_ACTIVATIONS(X)
+#undef X
+
+enum activation_index {
+#define X(name, saves, parameter, default_value) ACTIVATION_##name,
+    FASTNN_ACTIVATIONS(X)
+#undef X
+    ACTIVATION_COUNT
+};
+static const struct {
+    forward_span forward;
+    gradient_span gradient;
+} activation_table[] = {
+#define X(name, saves, parameter, default_value) {name##_forward_span, name##_gradient_span},
+    FASTNN_ACTIVATIONS(X)
+#undef X
+};
+
+/* operand: 0 x (rows, width), 1 y (rows, width); size: width; scalar: 0 parameter;
+ * variant: row of activations.h. */
+static int kernel_activation(const fastnn_call *call, int worker, int workers)
+{
+    if (call->variant < 0 || call->variant >= ACTIVATION_COUNT) return FASTNN_BAD_VARIANT;
+    ptrdiff_t begin, end;
+    share(call->rows * call->size[0], GRAIN, worker, workers, &begin, &end);
+    activation_table[call->variant].forward((const real *)call->operand[0] + begin,
+                                            (real *)call->operand[1] + begin, end - begin,
+                                            (real)call->scalar[0]);
+    return FASTNN_OK;
+}
+
+/* operand: 0 saved, 1 grad_y, 2 grad_x, all (rows, width); size: width;
+ * scalar: 0 parameter; variant: row of activations.h. */
+static int kernel_activation_gradient(const fastnn_call *call, int worker, int workers)
+{
+    if (call->variant < 0 || call->variant >= ACTIVATION_COUNT) return FASTNN_BAD_VARIANT;
+    ptrdiff_t begin, end;
+    share(call->rows * call->size[0], GRAIN, worker, workers, &begin, &end);
+    activation_table[call->variant].gradient((const real *)call->operand[0] + begin,
+                                             (const real *)call->operand[1] + begin,
+                                             (real *)call->operand[2] + begin, end - begin,
+                                             (real)call->scalar[0]);
+    return FASTNN_OK;
+}
+
+/* operand: 0 a, 1 b, 2 a + b, all (rows, width); size: width. */
+static int kernel_add(const fastnn_call *call, int worker, int workers)
+{
+    const real *a = call->operand[0], *b = call->operand[1];
+    real *out = call->operand[2];
+    ptrdiff_t i, end;
+    share(call->rows * call->size[0], GRAIN, worker, workers, &i, &end);
+    for (; i + LANES <= end; i += LANES) vstore(out + i, vload(a + i) + vload(b + i));
+    for (; i < end; i++) out[i] = a[i] + b[i];
+    return FASTNN_OK;
+}
+
+/* operand: 0 to 5 inputs (rows, size[i]), NULL from the first absent one on,
+ * 6 output (rows, sum of sizes). */
+static int kernel_concatenate(const fastnn_call *call, int worker, int workers)
+{
+    real *out = call->operand[FASTNN_MAX_SIZES];
+    ptrdiff_t width = 0, begin, end;
+    for (int i = 0; i < FASTNN_MAX_SIZES; i++) width += call->size[i];
+    share(call->rows, 1, worker, workers, &begin, &end);
+    for (int i = 0; i < FASTNN_MAX_SIZES && call->operand[i]; i++) {
+        ptrdiff_t columns = call->size[i];
+        const real *x = call->operand[i];
+        for (ptrdiff_t row = begin; row < end; row++)
+            memcpy(out + row * width, x + row * columns, (size_t)columns * sizeof(real));
+        out += columns;
+    }
+    return FASTNN_OK;
+}
+
+/* operand: 0 x (rows, width), 1 y (rows, columns); size: 0 width, 1 first column, 2 columns. */
+static int kernel_slice_columns(const fastnn_call *call, int worker, int workers)
+{
+    const real *x = call->operand[0];
+    real *y = call->operand[1];
+    ptrdiff_t width = call->size[0], first = call->size[1], columns = call->size[2];
+    ptrdiff_t begin, end;
+    share(call->rows, 1, worker, workers, &begin, &end);
+    for (ptrdiff_t row = begin; row < end; row++)
+        memcpy(y + row * columns, x + row * width + first, (size_t)columns * sizeof(real));
+    return FASTNN_OK;
+}
+
+#define X(name)                                                                       \
+    static void name##_span(const real *x, real *y, ptrdiff_t n)                      \
+    {                                                                                 \
+        ptrdiff_t i = 0;                                                              \
+        for (; i + LANES <= n; i += LANES) vstore(y + i, v##name(vload(x + i)));      \
+        if (i < n) vstore_first(y + i, v##name(vload_first(x + i, n - i)), n - i);    \
+    }
+FASTNN_MATH(X)
+#undef X
+
+/* operand: 0 x (rows, width), 1 y (rows, width); size: width; variant: row of vmath.h. */
+static int kernel_math(const fastnn_call *call, int worker, int workers)
+{
+    static void (*const spans[])(const real *, real *, ptrdiff_t) = {
+#define X(name) name##_span,
+        FASTNN_MATH(X)
+#undef X
+    };
+    if (call->variant < 0 || call->variant >= (int)(sizeof spans / sizeof spans[0]))
+        return FASTNN_BAD_VARIANT;
+    ptrdiff_t begin, end;
+    share(call->rows * call->size[0], GRAIN, worker, workers, &begin, &end);
+    spans[call->variant]((const real *)call->operand[0] + begin,
+                         (real *)call->operand[1] + begin, end - begin);
+    return FASTNN_OK;
+}

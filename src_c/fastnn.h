@@ -1,0 +1,122 @@
+/* fastnn.h: the interface between the engine (Cython) and the kernels (C).
+ *
+ * One calling convention for every kernel:
+ *
+ *     int kernel(const fastnn_call *call, int worker, int workers)
+ *
+ * A kernel does the share of one `worker` out of `workers`; the engine calls it
+ * from every member of its team and puts a barrier behind it. Because all kernels
+ * look alike, the engine walks a program without knowing any of them, and an op is
+ * added without touching the engine. Which operand means what is written once, at
+ * the head of each kernel.
+ *
+ * Contract, for every kernel:
+ *   - no allocation, no threads, no I/O, no global state;
+ *   - the bits of the result do not depend on `workers`: shares are cut at places
+ *     fixed by the sizes, and every sum runs in an order fixed by the sizes;
+ *   - any size may be zero or ragged; pointers need the alignment of their element;
+ *   - NaN propagates from every position;
+ *   - returns FASTNN_OK, or a status that says what it refused.
+ *
+ * Considered and dropped: one C prototype per kernel. It names the operands in the
+ * signature, but then the engine needs a switch with one hand-written case per op,
+ * which is a second list of the ops.
+ */
+#ifndef FASTNN_H
+#define FASTNN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { FASTNN_MAX_OPERANDS = 8, FASTNN_MAX_SIZES = 6, FASTNN_MAX_SCALARS = 12 };
+
+enum fastnn_status {
+    FASTNN_OK = 0,
+    FASTNN_BAD_VARIANT = 1, /* `variant` is no row of the kernel's table */
+    FASTNN_BAD_LABEL = 2,   /* a class label outside [0, classes) */
+};
+
+/* What an op of the program hands to its kernel. */
+typedef struct fastnn_call {
+    void *operand[FASTNN_MAX_OPERANDS];  /* data; NULL where an operand is optional */
+    ptrdiff_t rows;                      /* BATCH: samples in this step */
+    ptrdiff_t size[FASTNN_MAX_SIZES];    /* fixed sizes, in elements */
+    double scalar[FASTNN_MAX_SCALARS];   /* hyper-parameters; those of the step first */
+    uint64_t key;                        /* random kernels: seed of the model */
+    uint64_t step;                       /* random kernels: counts optimizer steps */
+    int variant;                         /* row of an activation, loss or dtype table */
+    void *scratch;                       /* FASTNN_SCRATCH_BYTES of this worker alone */
+} fastnn_call;
+
+typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
+
+/* Every kernel, once. Names are looked up as strings when a program is bound. */
+#define FASTNN_KERNELS(X)                                                           \
+    X(affine)            /* gemm.c: y = f(x @ kernel + bias) */                     \
+    X(input_gradient)    /* gemm.c: dx = (dy @ kernel.T) * f'(saved) */             \
+    X(kernel_gradient)   /* gemm.c: dkernel = x.T @ dy */                           \
+    X(bias_gradient)     /* gemm.c: dbias = dy.sum(axis=0) */                       \
+    X(activation)        /* elementwise.c */                                        \
+    X(activation_gradient)                                                          \
+    X(add)                                                                          \
+    X(concatenate)                                                                  \
+    X(slice_columns)                                                                \
+    X(math)              /* one function of vmath.h, for tests and benchmarks */    \
+    X(softmax)           /* normalize.c */                                          \
+    X(softmax_gradient)                                                             \
+    X(elementwise_loss)  /* loss.c */                                               \
+    X(softmax_crossentropy)                                                         \
+    X(categorical_accuracy)                                                         \
+    X(binary_accuracy)                                                              \
+    X(mean)                                                                         \
+    X(squared_norm)      /* update.c: what global clipping needs first */           \
+    X(update)                                                                       \
+    X(gather)            /* gather.c */                                             \
+    X(dropout)           /* random.c */
+
+enum fastnn_kernel_index {
+#define X(name) FASTNN_KERNEL_##name,
+    FASTNN_KERNELS(X)
+#undef X
+    FASTNN_KERNEL_COUNT
+};
+
+/* One row of a variant table, as Python sees it. The rows stand in activations.h,
+ * losses.h, optimizers.h and vmath.h. */
+typedef struct fastnn_variant {
+    const char *name;
+    const char *keeps;       /* activations: "input" or "output", what backward reads;
+                                optimizers: names of the state slots */
+    const char *parameters;  /* names of the hyper-parameters */
+    double number;           /* the parameter's default; optimizers: number of slots */
+} fastnn_variant;
+
+enum fastnn_variant_table {
+    FASTNN_ACTIVATION_ROWS, FASTNN_LOSS_ROWS, FASTNN_OPTIMIZER_ROWS, FASTNN_MATH_ROWS,
+    FASTNN_VARIANT_TABLES
+};
+
+/* All kernels of one ISA and one dtype. */
+typedef struct fastnn_table {
+    fastnn_kernel kernel[FASTNN_KERNEL_COUNT];
+    const fastnn_variant *variants[FASTNN_VARIANT_TABLES]; /* each ends with name NULL */
+    int lanes;                                             /* elements of one vector */
+} fastnn_table;
+
+/* Source dtypes of `gather`. */
+enum fastnn_source {
+    FASTNN_FLOAT32, FASTNN_FLOAT64, FASTNN_UINT8, FASTNN_INT8, FASTNN_UINT16, FASTNN_INT16,
+    FASTNN_UINT32, FASTNN_INT32, FASTNN_UINT64, FASTNN_INT64
+};
+
+/* Scratch of one worker: packed panels of both operands of a product (gemm.c). */
+enum { FASTNN_SCRATCH_BYTES = 2 << 20 };
+
+/* dispatch.c: the ISAs compiled in, best first, ending with NULL; whether this
+ * machine runs one; its table for "float32" (0) or "float64" (1). */
+const char *const *fastnn_isa_names(void);
+int fastnn_isa_supported(const char *isa);
+const fastnn_table *fastnn_isa_table(const char *isa, int is_double);
+int fastnn_kernel_find(const char *name); /* -1 when there is none */
+
+#endif

@@ -1,0 +1,83 @@
+/* normalize.c: what looks at a whole row at once. */
+#include "fastnn.h"
+#include "simd.h"
+#include "vmath.h"
+
+/* Rows that a worker takes at least. */
+enum { ROWS_GRAIN = 4 };
+
+/* The largest of x[0:n]; NaN if there is one. n >= 1. */
+static real row_largest(const real *x, ptrdiff_t n)
+{
+    ptrdiff_t i = 0;
+    real best = x[0];
+    if (n >= LANES) {
+        vec largest = vload(x);
+        for (i = LANES; i + LANES <= n; i += LANES) largest = vmax(largest, vload(x + i));
+        best = vlargest(largest);
+    }
+    for (; i < n; i++)
+        if (!(x[i] <= best) && best == best) best = x[i];
+    return best;
+}
+
+/* out[j] = exp(x[j] - largest); returns their sum. The lanes past the end read as
+ * -inf, so that they add nothing. */
+static real row_exponentials(const real *x, ptrdiff_t n, real largest, real *out)
+{
+    vec shift = vbroadcast(largest), sum = vbroadcast(0);
+    ptrdiff_t j = 0;
+    for (; j + LANES <= n; j += LANES) {
+        vec e = vexp(vload(x + j) - shift);
+        vstore(out + j, e);
+        sum = sum + e;
+    }
+    if (j < n) {
+        vstore_first(out + j, vexp(vload_first(x + j, n - j) - shift), n - j);
+        sum = sum + vload_first(out + j, n - j);
+    }
+    return vsum(sum);
+}
+
+/* operand: 0 x (rows, width), 1 y (rows, width); size: width.
+ * y = exp(x - max) / sum of it, row by row. */
+static int kernel_softmax(const fastnn_call *call, int worker, int workers)
+{
+    ptrdiff_t width = call->size[0], row, end;
+    share(call->rows, ROWS_GRAIN, worker, workers, &row, &end);
+    for (; row < end; row++) {
+        const real *x = (const real *)call->operand[0] + row * width;
+        real *y = (real *)call->operand[1] + row * width;
+        real sum = row_exponentials(x, width, row_largest(x, width), y);
+        vec scale = vbroadcast(1 / sum);
+        ptrdiff_t j = 0;
+        for (; j + LANES <= width; j += LANES) vstore(y + j, vload(y + j) * scale);
+        if (j < width) vstore_first(y + j, vload_first(y + j, width - j) * scale, width - j);
+    }
+    return FASTNN_OK;
+}
+
+/* operand: 0 y (rows, width), 1 grad_y, 2 grad_x; size: width.
+ * grad_x = y * (grad_y - sum(grad_y * y)), row by row. */
+static int kernel_softmax_gradient(const fastnn_call *call, int worker, int workers)
+{
+    ptrdiff_t width = call->size[0], row, end;
+    share(call->rows, ROWS_GRAIN, worker, workers, &row, &end);
+    for (; row < end; row++) {
+        const real *y = (const real *)call->operand[0] + row * width;
+        const real *grad = (const real *)call->operand[1] + row * width;
+        real *out = (real *)call->operand[2] + row * width;
+        vec sum = vbroadcast(0);
+        ptrdiff_t j = 0;
+        for (; j + LANES <= width; j += LANES) sum = vfma(vload(grad + j), vload(y + j), sum);
+        if (j < width)
+            sum = vfma(vload_first(grad + j, width - j), vload_first(y + j, width - j), sum);
+        vec dot = vbroadcast(vsum(sum));
+        for (j = 0; j + LANES <= width; j += LANES)
+            vstore(out + j, vload(y + j) * (vload(grad + j) - dot));
+        if (j < width)
+            vstore_first(out + j, vload_first(y + j, width - j)
+                                      * (vload_first(grad + j, width - j) - dot), width - j);
+    }
+    return FASTNN_OK;
+}

@@ -1,0 +1,266 @@
+/* simd.h: one vector of `real`, as wide as the ISA has registers.
+ *
+ * Kernel sources are compiled once per ISA and once per dtype. This header turns the
+ * compiler's target and FASTNN_DOUBLE into a handful of types and helpers; it knows
+ * no arithmetic beyond single instructions. Most of it is GCC/Clang vector
+ * extensions; intrinsics stand where those give worse code (masks, partial loads) or
+ * nothing at all (fused multiply-add).
+ *
+ *   real    float or double           vec    LANES of them
+ *   sint    the integer of its size   ivec   LANES of them
+ *   usint   the same, unsigned        uvec   LANES of them, for shifts
+ *   vmask   one truth value a lane
+ *
+ * With FASTNN_PLAIN a vector has one lane and every helper is scalar C.
+ *
+ * Compiled with -ffp-contract=off: vfma is the only fused operation, so that an
+ * element's bits do not depend on which tile of a product it falls into.
+ */
+#ifndef FASTNN_SIMD_H
+#define FASTNN_SIMD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef FASTNN_DOUBLE
+typedef double real;
+typedef int64_t sint;
+typedef uint64_t usint;
+#define REAL_BITS 64
+#else
+typedef float real;
+typedef int32_t sint;
+typedef uint32_t usint;
+#define REAL_BITS 32
+#endif
+
+#define SIGN_BIT ((sint)((uint64_t)1 << (REAL_BITS - 1)))
+
+#if defined(FASTNN_PLAIN)
+#define VECTOR_BYTES (REAL_BITS / 8)
+#elif defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+#define LANES (VECTOR_BYTES * 8 / REAL_BITS)
+
+#if !defined(FASTNN_PLAIN) && (defined(__x86_64__) || defined(__i386__))
+#include <immintrin.h>
+#elif !defined(FASTNN_PLAIN) && defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#if defined(__GNUC__)
+#define ALWAYS_INLINE static inline __attribute__((always_inline, unused))
+#else
+#define ALWAYS_INLINE static inline
+#endif
+
+#define PRAGMA(text) _Pragma(#text)
+/* Unroll a loop of constant length completely. Without it GCC keeps an array of
+ * accumulators in memory, three times slower. */
+#define UNROLL PRAGMA(GCC unroll 16)
+
+#if LANES == 1
+typedef real vec;
+typedef sint ivec;
+typedef usint uvec;
+typedef int vmask;
+ALWAYS_INLINE vec vbroadcast(real value) { return value; }
+ALWAYS_INLINE vmask vless(vec a, vec b) { return a < b; }
+ALWAYS_INLINE vmask vless_equal(vec a, vec b) { return a <= b; }
+ALWAYS_INLINE vmask vequal(vec a, vec b) { return a == b; }
+ALWAYS_INLINE vmask vmask_and(vmask a, vmask b) { return a & b; }
+ALWAYS_INLINE vmask vmask_or(vmask a, vmask b) { return a | b; }
+ALWAYS_INLINE vec vselect(vmask mask, vec yes, vec no) { return mask ? yes : no; }
+#else
+typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
+typedef sint ivec __attribute__((vector_size(VECTOR_BYTES)));
+typedef usint uvec __attribute__((vector_size(VECTOR_BYTES)));
+ALWAYS_INLINE vec vbroadcast(real value) { return value - (vec){0}; }
+#if VECTOR_BYTES == 64
+#if REAL_BITS == 32
+typedef __mmask16 vmask;
+#define V512(operation) _mm512_##operation##_ps
+#define COMPARE512 _mm512_cmp_ps_mask
+#else
+typedef __mmask8 vmask;
+#define V512(operation) _mm512_##operation##_pd
+#define COMPARE512 _mm512_cmp_pd_mask
+#endif
+ALWAYS_INLINE vmask vless(vec a, vec b) { return COMPARE512(a, b, _CMP_LT_OQ); }
+ALWAYS_INLINE vmask vless_equal(vec a, vec b) { return COMPARE512(a, b, _CMP_LE_OQ); }
+ALWAYS_INLINE vmask vequal(vec a, vec b) { return COMPARE512(a, b, _CMP_EQ_OQ); }
+ALWAYS_INLINE vmask vmask_and(vmask a, vmask b) { return (vmask)(a & b); }
+ALWAYS_INLINE vmask vmask_or(vmask a, vmask b) { return (vmask)(a | b); }
+ALWAYS_INLINE vec vselect(vmask mask, vec yes, vec no) { return (vec)V512(mask_blend)(mask, no, yes); }
+#else
+typedef ivec vmask;
+ALWAYS_INLINE vmask vless(vec a, vec b) { return (vmask)(a < b); }
+ALWAYS_INLINE vmask vless_equal(vec a, vec b) { return (vmask)(a <= b); }
+ALWAYS_INLINE vmask vequal(vec a, vec b) { return (vmask)(a == b); }
+ALWAYS_INLINE vmask vmask_and(vmask a, vmask b) { return a & b; }
+ALWAYS_INLINE vmask vmask_or(vmask a, vmask b) { return a | b; }
+ALWAYS_INLINE vec vselect(vmask mask, vec yes, vec no)
+{
+    return (vec)((mask & (ivec)yes) | (~mask & (ivec)no));
+}
+#endif
+#endif
+
+/* Reinterpret the bits of a vector. */
+ALWAYS_INLINE ivec vbits(vec value) { ivec bits; memcpy(&bits, &value, sizeof bits); return bits; }
+ALWAYS_INLINE vec vfrom_bits(ivec bits) { vec value; memcpy(&value, &bits, sizeof value); return value; }
+
+ALWAYS_INLINE vec vload(const real *p) { vec v; memcpy(&v, p, sizeof v); return v; }
+ALWAYS_INLINE void vstore(real *p, vec v) { memcpy(p, &v, sizeof v); }
+
+/* The first `count` lanes, 0 <= count <= LANES; the others read as zero and are not written. */
+#if LANES > 1 && VECTOR_BYTES == 64
+ALWAYS_INLINE vec vload_first(const real *p, ptrdiff_t count)
+{
+    return (vec)V512(maskz_loadu)((vmask)((1u << count) - 1), p);
+}
+ALWAYS_INLINE void vstore_first(real *p, vec v, ptrdiff_t count)
+{
+    V512(mask_storeu)(p, (vmask)((1u << count) - 1), v);
+}
+#else
+ALWAYS_INLINE vec vload_first(const real *p, ptrdiff_t count)
+{
+    real lanes[LANES] = {0};
+    for (ptrdiff_t i = 0; i < count; i++) lanes[i] = p[i];
+    return vload(lanes);
+}
+ALWAYS_INLINE void vstore_first(real *p, vec v, ptrdiff_t count)
+{
+    real lanes[LANES];
+    vstore(lanes, v);
+    for (ptrdiff_t i = 0; i < count; i++) p[i] = lanes[i];
+}
+#endif
+
+/* a * b + c, rounded once where the ISA can (v3, v4, NEON), twice elsewhere. */
+ALWAYS_INLINE vec vfma(vec a, vec b, vec c)
+{
+#if LANES > 1 && VECTOR_BYTES == 64
+    return (vec)V512(fmadd)(a, b, c);
+#elif LANES > 1 && defined(__FMA__) && REAL_BITS == 32
+    return (vec)_mm256_fmadd_ps(a, b, c);
+#elif LANES > 1 && defined(__FMA__)
+    return (vec)_mm256_fmadd_pd(a, b, c);
+#elif LANES > 1 && defined(__aarch64__) && REAL_BITS == 32
+    return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#elif LANES > 1 && defined(__aarch64__)
+    return (vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+#else
+    return a * b + c;
+#endif
+}
+
+/* a * 2^n for a whole number n in every lane, rounded once: into the denormals, to zero,
+ * to infinity. Without the instruction it takes two factors, since 2^n alone leaves the
+ * range before a * 2^n does; |n| may be up to twice the exponent bias, |a| about 1. */
+ALWAYS_INLINE vec vldexp(vec a, vec n)
+{
+#if LANES > 1 && VECTOR_BYTES == 64
+    return (vec)V512(scalef)(a, n);
+#else
+    /* Adding this constant leaves a whole number, biased, in the low bits; the shift
+     * makes an exponent of it and drops the rest. */
+#if REAL_BITS == 32
+    vec shift = vbroadcast(0x1.8p23f + 127);
+    enum { MANTISSA = 23 };
+#else
+    vec shift = vbroadcast(0x1.8p52 + 1023);
+    enum { MANTISSA = 52 };
+#endif
+    vec half = n * vbroadcast((real)0.5) + shift;
+    vec rest = (n - (half - shift)) + shift;
+    return a * vfrom_bits((ivec)((uvec)vbits(half) << MANTISSA))
+             * vfrom_bits((ivec)((uvec)vbits(rest) << MANTISSA));
+#endif
+}
+
+ALWAYS_INLINE vec vsqrt(vec a)
+{
+#if LANES > 1 && VECTOR_BYTES == 64
+    return (vec)V512(sqrt)(a);
+#elif LANES > 1 && VECTOR_BYTES == 32 && REAL_BITS == 32
+    return (vec)_mm256_sqrt_ps(a);
+#elif LANES > 1 && VECTOR_BYTES == 32
+    return (vec)_mm256_sqrt_pd(a);
+#elif LANES > 1 && defined(__x86_64__) && REAL_BITS == 32
+    return (vec)_mm_sqrt_ps(a);
+#elif LANES > 1 && defined(__x86_64__)
+    return (vec)_mm_sqrt_pd(a);
+#elif LANES > 1 && defined(__aarch64__) && REAL_BITS == 32
+    return (vec)vsqrtq_f32((float32x4_t)a);
+#elif LANES > 1 && defined(__aarch64__)
+    return (vec)vsqrtq_f64((float64x2_t)a);
+#else
+    real lanes[LANES];
+    vstore(lanes, a);
+    for (int i = 0; i < LANES; i++)
+        lanes[i] = REAL_BITS == 32 ? (real)__builtin_sqrtf((float)lanes[i]) : (real)__builtin_sqrt((double)lanes[i]);
+    return vload(lanes);
+#endif
+}
+
+ALWAYS_INLINE vec vabs(vec a)
+{
+    return vfrom_bits(vbits(a) & ~((ivec){0} | SIGN_BIT));
+}
+/* The magnitude of `a` with the sign bit of `sign`. */
+ALWAYS_INLINE vec vcopysign(vec a, vec sign)
+{
+    ivec bit = (ivec){0} | SIGN_BIT;
+    return vfrom_bits((vbits(a) & ~bit) | (vbits(sign) & bit));
+}
+/* The larger and the smaller; NaN in either comes out. */
+ALWAYS_INLINE vec vmax(vec a, vec b)
+{
+    return vselect(vless_equal(a, b), b, vselect(vequal(b, b), a, b));
+}
+ALWAYS_INLINE vec vmin(vec a, vec b)
+{
+    return vselect(vless_equal(b, a), b, vselect(vequal(b, b), a, b));
+}
+
+/* Sum and largest of all lanes, in a fixed tree. */
+ALWAYS_INLINE real vsum(vec a)
+{
+    real lanes[LANES];
+    vstore(lanes, a);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+    return lanes[0];
+}
+ALWAYS_INLINE real vlargest(vec a)
+{
+    real lanes[LANES], best;
+    vstore(lanes, a);
+    best = lanes[0];
+    for (int i = 1; i < LANES; i++)
+        if (!(lanes[i] <= best) && best == best) best = lanes[i];
+    return best;
+}
+
+/* The half-open range [*begin, *end) of `count` items that `worker` takes, cut at
+ * multiples of `grain`. */
+ALWAYS_INLINE void share(ptrdiff_t count, ptrdiff_t grain, int worker, int workers,
+                         ptrdiff_t *begin, ptrdiff_t *end)
+{
+    ptrdiff_t grains = count / grain + (count % grain != 0);
+    ptrdiff_t each = grains / workers, extra = grains % workers;
+    ptrdiff_t first = each * worker + (worker < extra ? worker : extra);
+    ptrdiff_t last = first + each + (worker < extra);
+    *begin = first * grain < count ? first * grain : count;
+    *end = last * grain < count ? last * grain : count;
+}
+
+#endif

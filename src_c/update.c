@@ -1,0 +1,109 @@
+/* update.c: the optimizer's step, one fused pass over the flat arena: clip by value or by
+ * global norm, add the L2 term, update. Reads and writes each stream once.
+ */
+#include "fastnn.h"
+#include "optimizers.h"
+
+/* Elements of the arena whose squares are summed into one partial sum. Fixed, so that
+ * the norm does not depend on the number of workers. */
+enum { NORM_CHUNK = 4096 };
+
+/* operand: 0 gradients (count), 1 partial sums, doubles (count / NORM_CHUNK, rounded up);
+ * size: count. */
+static int kernel_squared_norm(const fastnn_call *call, int worker, int workers)
+{
+    const real *g = call->operand[0];
+    double *partial = call->operand[1];
+    ptrdiff_t begin, end;
+    share(call->size[0], NORM_CHUNK, worker, workers, &begin, &end);
+    for (ptrdiff_t chunk = begin; chunk < end; chunk += NORM_CHUNK) {
+        ptrdiff_t stop = chunk + NORM_CHUNK < end ? chunk + NORM_CHUNK : end, i = chunk;
+        double sums[8] = {0}; /* independent chains, so that they run side by side */
+        for (; i + 8 <= stop; i += 8)
+            for (int lane = 0; lane < 8; lane++) sums[lane] += (double)g[i + lane] * (double)g[i + lane];
+        for (; i < stop; i++) sums[0] += (double)g[i] * (double)g[i];
+        partial[chunk / NORM_CHUNK] = ((sums[0] + sums[1]) + (sums[2] + sums[3]))
+            + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+    }
+    return FASTNN_OK;
+}
+
+/* What comes before the row's own hyper-parameters in call->scalar. */
+enum update_scalar {
+    LEARNING_RATE, STEP, CLIP_VALUE, CLIP_NORM, WEIGHT_DECAY, FIRST_HYPER_PARAMETER
+};
+
+typedef struct update_streams {
+    real *p;
+    const real *g;
+    real *state;
+    ptrdiff_t count;                       /* length of the arena: distance between slots */
+    real clip, scale, decay;
+} update_streams;
+
+/* One element or one vector: what differs between rows is `update` and the slots. */
+#define UPDATE_AT(name, SLOTS, load, store)                                               \
+    do {                                                                                  \
+        vec state[MAX_SLOTS], p = load(s->p + i), g = load(s->g + i) * scale;             \
+        g = vmax(vmin(g, clip), -clip);                                                   \
+        g = vfma(decay, p, g);                                                            \
+        UNROLL for (int slot = 0; slot < SLOTS; slot++)                                   \
+            state[slot] = load(s->state + slot * s->count + i);                           \
+        p = name##_update(p, g, state, h);                                                \
+        UNROLL for (int slot = 0; slot < SLOTS; slot++)                                   \
+            store(s->state + slot * s->count + i, state[slot]);                           \
+        store(s->p + i, p);                                                               \
+    } while (0)
+#define LOAD_LAST(p) vload_first(p, end - i)
+#define STORE_LAST(p, v) vstore_first(p, v, end - i)
+
+#define X(name, SLOTS, slot_names, hyper_parameters)                                      \
+    static void name##_run(const update_streams *s, const double *scalars, ptrdiff_t i,   \
+                           ptrdiff_t end)                                                 \
+    {                                                                                     \
+        double values[2 + FASTNN_MAX_SCALARS], prepared[MAX_PREPARED] = {0};              \
+        vec h[MAX_PREPARED], scale = vbroadcast(s->scale), clip = vbroadcast(s->clip),    \
+                             decay = vbroadcast(s->decay);                                \
+        values[0] = scalars[LEARNING_RATE], values[1] = scalars[STEP];                    \
+        for (int k = FIRST_HYPER_PARAMETER; k < FASTNN_MAX_SCALARS; k++)                  \
+            values[2 + k - FIRST_HYPER_PARAMETER] = scalars[k];                           \
+        name##_prepare(values, prepared);                                                 \
+        for (int k = 0; k < MAX_PREPARED; k++) h[k] = vbroadcast((real)prepared[k]);      \
+        for (; i + LANES <= end; i += LANES) UPDATE_AT(name, SLOTS, vload, vstore);       \
+        if (i < end) UPDATE_AT(name, SLOTS, LOAD_LAST, STORE_LAST);                       \
+    }
+FASTNN_OPTIMIZERS(X)
+#undef X
+
+/* operand: 0 parameters (count), 1 gradients (count), 2 state (slots, count), 3 partial
+ * sums of squared_norm, or NULL when there is no global clipping; size: count; scalar: as
+ * in enum update_scalar, then the row's; variant: row of optimizers.h. Clipping that is
+ * off is infinity. */
+static int kernel_update(const fastnn_call *call, int worker, int workers)
+{
+    static void (*const runs[])(const update_streams *, const double *, ptrdiff_t, ptrdiff_t) = {
+#define X(name, SLOTS, slot_names, hyper_parameters) name##_run,
+        FASTNN_OPTIMIZERS(X)
+#undef X
+    };
+    if (call->variant < 0 || call->variant >= (int)(sizeof runs / sizeof runs[0]))
+        return FASTNN_BAD_VARIANT;
+    ptrdiff_t count = call->size[0], begin, end;
+    double scale = 1;
+    const double *partial = call->operand[3];
+    if (partial) {
+        double norm = 0;
+        for (ptrdiff_t chunk = 0; chunk * NORM_CHUNK < count; chunk++) norm += partial[chunk];
+        /* torch.nn.utils.clip_grad_norm_; written so that a NaN norm gives NaN */
+        scale = call->scalar[CLIP_NORM] / (sqrt(norm) + 1e-6);
+        if (scale > 1) scale = 1;
+    }
+    update_streams streams = {
+        .p = call->operand[0], .g = call->operand[1], .state = call->operand[2], .count = count,
+        .clip = (real)call->scalar[CLIP_VALUE], .scale = (real)scale,
+        .decay = (real)call->scalar[WEIGHT_DECAY],
+    };
+    share(count, 1024, worker, workers, &begin, &end);
+    runs[call->variant](&streams, call->scalar, begin, end);
+    return FASTNN_OK;
+}
