@@ -27,13 +27,13 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _container_quota() -> float:
-    """Processors that the container's quota allows, or infinity."""
+def _container_quota() -> int | None:
+    """Processors that the container's quota allows, or None where there is no quota."""
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return math.inf if quota == "max" else int(quota) / int(period)
+        return None if quota == "max" else math.ceil(int(quota) / int(period))
     except (OSError, ValueError):
-        return math.inf
+        return None
 
 
 def _default_threads() -> int:
@@ -43,8 +43,9 @@ def _default_threads() -> int:
             if text.isdecimal() and int(text) > 0:
                 return int(text)
             warnings.warn(f"{name}={text!r} is ignored: expected a positive integer")
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(affinity or 1, math.ceil(_container_quota())))
+    has_affinity = hasattr(os, "sched_getaffinity")
+    processors = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return max(1, min(processors, _container_quota() or processors))
 
 
 def set_num_threads(threads: int | None) -> None:

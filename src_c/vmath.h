@@ -11,7 +11,7 @@
  *     exact (Cody & Waite, Software Manual for the Elementary Functions, 1980);
  *   - log through s = f / (2 + f), and log1p with a correction for the bits that 1 + x
  *     loses (fdlibm, e_log.c and s_log1p.c);
- *   - erfc(x) = exp(-Q(x)) away from 0 (compare Abramowitz & Stegun 7.1.26, which has
+ *   - erfc(x) = exp(Q(x)) away from 0 (compare Abramowitz & Stegun 7.1.26, which has
  *     only -x^2 in the exponent and the rest as a factor);
  *   - minimax polynomials, which tools/fit_vmath.py derives and prints.
  *
@@ -21,24 +21,24 @@
  * Considered and dropped: tables (a gather costs more than the multiply-adds it saves);
  * tanh(x) = expm1(2x) / (expm1(2x) + 2) (one path for all x, but the errors of expm1, sum
  * and quotient add up); exp(-x^2) with x^2 split exactly for erf (erfc needs it, but
- * 1 - erfc(x) forgives an error of erfc where erfc is small); Estrin's scheme (no faster
- * than two chains here, and less accurate).
+ * 1 - erfc(x) forgives an error of erfc where erfc is small); log1p inside softplus (its
+ * reduction doubled the time, for an argument that never needs it).
  */
 #ifndef FASTNN_VMATH_H
 #define FASTNN_VMATH_H
 
 #include "simd.h"
 
-/* The dtype is chosen here and nowhere else: BY_DTYPE(of float32, of float64). */
+/* The dtype is chosen here; below, only vlog_sum asks for it again. */
 #ifdef FASTNN_DOUBLE
-#define BY_DTYPE(single, twice) twice
+#define BY_DTYPE(float32, float64) float64
 #else
-#define BY_DTYPE(single, twice) single
+#define BY_DTYPE(float32, float64) float32
 #endif
-#define CONSTANT(name, single, twice) static const real name = BY_DTYPE(single, twice);
+#define CONSTANT(name, float32, float64) static const real name = BY_DTYPE(float32, float64);
 #define UNPACKED(...) __VA_ARGS__
-#define COEFFICIENTS(name, single, twice) \
-    static const real name##_coefficients[] = {BY_DTYPE(UNPACKED single, UNPACKED twice)};
+#define COEFFICIENTS(name, float32, float64) \
+    static const real name##_coefficients[] = {BY_DTYPE(UNPACKED float32, UNPACKED float64)};
 
 enum { MANTISSA_BITS = BY_DTYPE(23, 52), EXPONENT_BIAS = BY_DTYPE(127, 1023) };
 
@@ -47,11 +47,11 @@ CONSTANT(LOG2_E, 0x1.715476p0f, 0x1.71547652b82fep0)
 /* ln 2 = HIGH + LOW. HIGH ends in enough zero bits that its product with any exponent
  * (8 and 11 bits) is exact. */
 CONSTANT(LN2_HIGH, 0x1.62e4p-1f, 0x1.62e42fefa4p-1)
-CONSTANT(LN2_LOW, 1.4286068203094172e-6f, -1.7239444525614835e-13)
+CONSTANT(LN2_LOW, 1.4286068e-6f, -1.7239444525614835e-13)
 /* Adding it rounds a number to a whole one and leaves that, plus the exponent bias, in
  * the low bits of the sum, where a shift makes a power of two of it. */
 CONSTANT(ROUND_TO_EXPONENT, 0x1.8p23f + 127, 0x1.8p52 + 1023)
-/* Beyond these, exp is zero and infinity whatever the argument. */
+/* Below LOW exp rounds to zero, above HIGH to infinity. */
 CONSTANT(EXP_LOW, -104, -746)
 CONSTANT(EXP_HIGH, 89, 710)
 /* Below it, expm1 rounds to -1. */
@@ -103,17 +103,17 @@ COEFFICIENTS(erf_near,
      0.005223977606119726, -0.0008548325929357142, 0.0001205529357784661,
      -1.4924712315855585e-05, 1.6447131702558508e-06, -1.6206314521637603e-07,
      1.3710982806443119e-08, -7.779471498323697e-10))
-/* -log(erfc(ERF_SPLIT + t)) up to ERF_ONE. Expanded about the near end, where its value is
- * least and counts most: the error of Q times erfc is what the result sees. */
+/* Q(t) = log(erfc(ERF_SPLIT + t)) up to ERF_ONE. Expanded about the near end, where Q is
+ * smallest and counts most: the result sees the error of Q times erfc. */
 COEFFICIENTS(erf_tail,
-    (1.8496056f, 2.6389668f, 0.8431176f, 0.041503455f, -0.009895382f, 0.0018293193f,
-     -0.00018636043f),
-    (1.8496055099332482, 2.638967514234791, 0.8431072563585389, 0.04156109804484163,
-     -0.010033825408496443, 0.0019779027925809697, -0.0002373234227143224,
-     -2.6275238517970706e-05, 2.7154015473640454e-05, -9.601979059586269e-06,
-     2.0531346083622193e-06, -1.3842366617613807e-07, -9.956348685183391e-08,
-     5.259444831263833e-08, -1.496852703727427e-08, 2.8465313514783034e-09,
-     -3.60635482973865e-10, 2.765272033178149e-11, -9.714968642346612e-13))
+    (-1.8496056f, -2.6389668f, -0.8431176f, -0.041503455f, 0.009895382f, -0.0018293193f,
+     0.00018636043f),
+    (-1.8496055099332482, -2.638967514234791, -0.8431072563585389, -0.04156109804484163,
+     0.010033825408496443, -0.0019779027925809697, 0.0002373234227143224,
+     2.6275238517970706e-05, -2.7154015473640454e-05, 9.601979059586269e-06,
+     -2.0531346083622193e-06, 1.3842366617613807e-07, 9.956348685183391e-08,
+     -5.259444831263833e-08, 1.496852703727427e-08, -2.8465313514783034e-09,
+     3.60635482973865e-10, -2.765272033178149e-11, 9.714968642346612e-13))
 
 #define POLYNOMIAL(x, name)                                                           \
     vpolynomial(x, name##_coefficients, (int)(sizeof name##_coefficients / sizeof(real)))
@@ -231,13 +231,14 @@ ALWAYS_INLINE vec vlog_sum(vec exponent, vec f, vec rest)
 ALWAYS_INLINE vec vlog(vec x)
 {
     const real infinity = (real)__builtin_inf();
-    /* A denormal has no exponent field to read: bring it into the range first. */
-    vmask denormal = vless(x, vbroadcast(SMALLEST_NORMAL));
+    /* A denormal's exponent field does not tell its size: bring it into the range first. */
+    vmask small = vless(x, vbroadcast(SMALLEST_NORMAL));
     vec zero = vbroadcast(0), up = vbroadcast(BY_DTYPE(0x1p23f, 0x1p52));
-    log_parts p = vlog_parts(vselect(denormal, x * up, x));
-    vec exponent = p.exponent - vselect(denormal, vbroadcast(MANTISSA_BITS), zero);
+    log_parts p = vlog_parts(vselect(small, x * up, x));
+    vec exponent = p.exponent - vselect(small, vbroadcast(MANTISSA_BITS), zero);
     vec result = vlog_sum(exponent, p.f, zero);
-    vec below = vselect(vequal(x, zero), vbroadcast(-infinity), vbroadcast((real)__builtin_nan("")));
+    vec nan = vbroadcast((real)__builtin_nan(""));
+    vec below = vselect(vequal(x, zero), vbroadcast(-infinity), nan);
     result = vselect(vless(x, vbroadcast(infinity)), result, x); /* infinity and NaN */
     return vselect(vless_equal(x, zero), below, result);
 }
@@ -257,7 +258,8 @@ ALWAYS_INLINE vec vlog1p(vec x)
     vec lost = vfma(half, twice_lost, p.f - f);
     vec result = vlog_sum(p.exponent, f, lost * (one - vfma(-f, f, f)));
     result = vcopysign(result, x); /* for -0 */
-    vec below = vselect(vequal(x, end), vbroadcast(-infinity), vbroadcast((real)__builtin_nan("")));
+    vec nan = vbroadcast((real)__builtin_nan(""));
+    vec below = vselect(vequal(x, end), vbroadcast(-infinity), nan);
     result = vselect(vless(x, vbroadcast(infinity)), result, x); /* infinity and NaN */
     return vselect(vless_equal(x, end), below, result);
 }
@@ -284,12 +286,12 @@ ALWAYS_INLINE vec vsigmoid(vec x)
     return vselect(vless(x, vbroadcast(0)), e, one) / (one + e);
 }
 
-/* Near 0 x + x P(x^2), elsewhere 1 - exp(-Q(x)). The error of Q makes a relative error of
- * erfc, which is at most 0.16 there. */
+/* Near 0 x + x P(x^2), elsewhere 1 - exp(Q(x)). An absolute error of Q is a relative error
+ * of erfc, which is at most 0.16 there. */
 ALWAYS_INLINE vec verf(vec x)
 {
     vec one = vbroadcast(1), a = vat_most(vabs(x), ERF_ONE), z = a * a;
-    exp_parts e = vexp_parts(-POLYNOMIAL(a - vbroadcast(ERF_SPLIT), erf_tail));
+    exp_parts e = vexp_parts(POLYNOMIAL(a - vbroadcast(ERF_SPLIT), erf_tail));
     vec far = one - vfma(e.power, e.expm1, e.power);
     vec near = vfma(a, POLYNOMIAL(z, erf_near), a);
     return vcopysign(vselect(vless(a, vbroadcast(ERF_SPLIT)), near, far), x);

@@ -1,21 +1,19 @@
-"""Derive the polynomials of ``src_c/vmath.h`` and print them as C.
+"""Derive the constants and polynomials of ``src_c/vmath.h`` and print them as C.
 
-Each row of `FITS` names a function that the header evaluates by Horner's rule, the
-interval, and a weight. The fit is the weighted minimax polynomial: the weight turns an
-error of the polynomial into a relative error of the function that the header returns, so
-the printed ``error`` is in units of that result, and half a unit in the last place is
-``2**-24`` in float32 and ``2**-53`` in float64. The degrees leave a few bits of room below
-that, which is why rounding the coefficients afterwards costs nothing that matters.
+Each row of `fits` names a function that the header evaluates by Horner's rule, the interval,
+and a weight. The fit is the weighted minimax polynomial: the weight turns an error of the
+polynomial into a relative error of the function that the header returns, so the printed
+errors are in units of that result, and half a unit in the last place is ``2**-24`` in float32
+and ``2**-53`` in float64. The degrees leave a few bits of room below that, which is why
+rounding the coefficients afterwards costs nothing that matters.
 
-Run with ``python tools/fit_vmath.py`` (needs mpmath; about a minute). With names as
-arguments only those rows are fitted.
+Run with ``python tools/fit_vmath.py`` (needs mpmath; a few seconds).
 
 Notes
 -----
 Remez' second algorithm [1]_: solve for coefficients and level error on a reference of
-``degree + 2`` points, move the reference to the extrema of the error, repeat. Everything
-runs in 60 decimal digits, because the small coefficients of a fit near the rounding error
-of float64 are otherwise noise.
+``degree + 2`` points, move the reference to the extrema of the error, repeat. Everything runs
+in 100 decimal digits: the fitted quotients cancel near 0, and the systems are near singular.
 
 References
 ----------
@@ -24,114 +22,93 @@ References
 """
 
 import struct
-import sys
+import textwrap
 from typing import NamedTuple
 
 import mpmath as mp
 
-mp.mp.dps = 60
+mp.mp.dps = 100
 
 LN2 = mp.log(2)
-ROOT = mp.sqrt(2)
-# Where erf changes from a polynomial in x**2 to 1 - exp(-Q); where it has become 1;. vmath.h holds the same
-# numbers.
+SQRT2 = mp.sqrt(2)
+# Where erf changes from a polynomial in x**2 to 1 - exp(log(erfc)), where it has become 1, and
+# where tanh changes to 1 - 2 / (exp(2x) + 1). vmath.h holds the same numbers.
 ERF_SPLIT = mp.mpf(1)
 ERF_ONE = {"float32": mp.mpf(4), "float64": mp.mpf(6)}
 TANH_SPLIT = mp.mpf("0.6")
 
+DEGREES = {
+    "float32": {"expm1": 4, "log": 7, "log1p_unit": 3, "tanh": 4, "erf_near": 6, "erf_tail": 6},
+    "float64": {"expm1": 9, "log": 6, "log1p_unit": 9, "tanh": 10, "erf_near": 11, "erf_tail": 18},
+}
+
 
 class Fit(NamedTuple):
-    """One polynomial: `function` on [`low`, `high`], its error scaled by `weight`."""
+    """`function` on [`low`, `high`], and the `weight` of its error, all in one variable."""
 
-    name: str
-    dtype: str
-    degree: int
     low: mp.mpf
     high: mp.mpf
     function: object
     weight: object
 
 
-def series(function, order):
-    """Wrap `function` of x, singular but removable at 0, by `order` digits more near 0."""
+def log_reduced(high):
+    """R(z) / z of log((1 + s) / (1 - s)) = s * (2 + R(z)), z = s**2, for s up to `high`."""
 
-    def safe(x):
-        with mp.workdps(60 + 12 * order):
-            return function(x if x else mp.mpf("1e-12"))
+    def function(z):
+        s = mp.sqrt(z)
+        return (mp.log((1 + s) / (1 - s)) / s - 2) / z
 
-    return safe
-
-
-def log_reduced(z):
-    """R(z) / z of log((1 + s) / (1 - s)) = s * (2 + R(s**2))."""
-    s = mp.sqrt(z)
-    return (mp.log((1 + s) / (1 - s)) / s - 2) / z
+    return Fit(mp.mpf("1e-12"), high**2, function, lambda z: z / 2)
 
 
-def erf_tail(dtype, degree):
-    """-log(erfc), as a function of the distance from ERF_SPLIT."""
-    return Fit(
-        "erf_tail", dtype, degree, mp.mpf(0), ERF_ONE[dtype] - ERF_SPLIT,
-        lambda t: -mp.log(mp.erfc(t + ERF_SPLIT)),
-        lambda t: mp.erfc(t + ERF_SPLIT) / mp.erf(t + ERF_SPLIT),
-    )  # fmt: skip
+def of_square(high, function, weight):
+    """Fit an even function of x in the variable x**2, for x up to `high`."""
+    return Fit(mp.mpf("1e-12"), high**2,
+               lambda z: function(mp.sqrt(z)), lambda z: weight(mp.sqrt(z)))  # fmt: skip
 
 
-def fits(dtype, exp, log, log1p_unit, tanh, erf_near, erf_far):
-    """Rows of one dtype; the arguments are degrees."""
+def fits(dtype):
+    """Every polynomial of one dtype, by name; the header says what each is for."""
     edge = LN2 / 2 * mp.mpf("1.001")  # the rounding of x / ln 2 may miss the middle a little
-    root = lambda f: lambda z: f(mp.sqrt(z))  # noqa: E731
-    small = mp.mpf("1e-12")
-    yield Fit("expm1", dtype, exp, -edge, edge,
-              series(lambda r: (mp.expm1(r) - r) / r**2, 2),
-              series(lambda r: r**2 / abs(mp.expm1(r)), 0))  # fmt: skip
-    if dtype == "float32":
-        yield Fit("log", dtype, log, 1 / ROOT - 1, ROOT - 1,
-                  series(lambda f: (mp.log1p(f) - f + f**2 / 2) / f**3, 3),
-                  series(lambda f: abs(f**3 / mp.log1p(f)), 0))  # fmt: skip
-    else:
-        yield Fit("log", dtype, log, small, ((ROOT - 1) / (ROOT + 1)) ** 2,
-                  log_reduced, lambda z: z / 2)  # fmt: skip
-    yield Fit("log1p_unit", dtype, log1p_unit, small, mp.mpf(1) / 9,
-              log_reduced, lambda z: z / 2)  # fmt: skip
-    yield Fit("tanh", dtype, tanh, small, TANH_SPLIT**2,
-              root(lambda x: (mp.tanh(x) / x - 1) / x**2),
-              root(lambda x: x**3 / mp.tanh(x)))  # fmt: skip
-    yield Fit("erf_near", dtype, erf_near, small, ERF_SPLIT**2,
-              root(lambda x: mp.erf(x) / x - 1), root(lambda x: x / mp.erf(x)))  # fmt: skip
-    yield erf_tail(dtype, erf_far)
+    log_single = Fit(1 / SQRT2 - 1, SQRT2 - 1,
+                     lambda f: (mp.log1p(f) - f + f**2 / 2) / f**3,
+                     lambda f: f**3 / mp.log1p(f))  # fmt: skip
+    return {
+        "expm1": Fit(-edge, edge, lambda r: (mp.expm1(r) - r) / r**2,
+                     lambda r: r**2 / abs(mp.expm1(r))),
+        "log": log_single if dtype == "float32" else log_reduced((SQRT2 - 1) / (SQRT2 + 1)),
+        "log1p_unit": log_reduced(mp.mpf(1) / 3),
+        "tanh": of_square(TANH_SPLIT, lambda x: (mp.tanh(x) / x - 1) / x**2,
+                          lambda x: x**3 / mp.tanh(x)),
+        "erf_near": of_square(ERF_SPLIT, lambda x: mp.erf(x) / x - 1, lambda x: x / mp.erf(x)),
+        "erf_tail": Fit(mp.mpf(0), ERF_ONE[dtype] - ERF_SPLIT,
+                        lambda t: mp.log(mp.erfc(ERF_SPLIT + t)),
+                        lambda t: mp.erfc(ERF_SPLIT + t) / mp.erf(ERF_SPLIT + t)),
+    }  # fmt: skip
 
 
-FITS = [
-    *fits("float32", exp=4, log=7, log1p_unit=3, tanh=4, erf_near=6, erf_far=6),
-    *fits("float64", exp=9, log=6, log1p_unit=9, tanh=10, erf_near=11, erf_far=18),
-]
-
-
-def remez(fit, rounds=8):
+def remez(fit, degree, rounds=8):
     """Coefficients, lowest power first, and the weighted error they leave."""
-    count = fit.degree + 2
+    count = degree + 2
+    points = 24 * count
     middle, half = (fit.low + fit.high) / 2, (fit.high - fit.low) / 2
-    # An irrational shift keeps the grid off 0, where some weights vanish.
-    at = lambda angle: middle - half * mp.cos(angle)  # noqa: E731
-    grid = [at(mp.pi * (i + mp.mpf("0.137")) / (24 * count)) for i in range(24 * count)]
-    grid = [fit.low, *grid, fit.high]
+    # The odd shift keeps the grid off 0, where quotients are undefined and weights vanish.
+    angles = [mp.pi * (i + mp.mpf("0.137")) / points for i in range(points)]
+    grid = [fit.low, *(middle - half * mp.cos(angle) for angle in angles), fit.high]
     table = [(x, fit.function(x), fit.weight(x)) for x in grid]
     reference = [table[round(i * (len(table) - 1) / (count - 1))] for i in range(count)]
     for _ in range(rounds):
-        matrix = mp.matrix(
-            [[w * x**k for k in range(count - 1)] + [(-1) ** i] for i, (x, _, w) in enumerate(reference)]
-        )
+        rows = [[w * x**k for k in range(count - 1)] for x, _, w in reference]
+        matrix = mp.matrix([[*row, (-1) ** i] for i, row in enumerate(rows)])
         *coefficients, _ = mp.lu_solve(matrix, mp.matrix([f * w for _, f, w in reference]))
         errors = [(f - mp.polyval(coefficients[::-1], x)) * w for x, f, w in table]
-        # One extremum of each run of equal sign.
-        extrema = []
+        extrema = []  # one of each run of equal sign
         for i, error in enumerate(errors):
-            if extrema and (errors[extrema[-1]] > 0) == (error > 0):
-                if abs(error) > abs(errors[extrema[-1]]):
-                    extrema[-1] = i
-            else:
+            if not extrema or (errors[extrema[-1]] > 0) != (error > 0):
                 extrema.append(i)
+            elif abs(error) > abs(errors[extrema[-1]]):
+                extrema[-1] = i
         while len(extrema) > count:
             extrema.pop(0 if abs(errors[extrema[0]]) < abs(errors[extrema[-1]]) else -1)
         if len(extrema) < count:
@@ -144,19 +121,26 @@ def c_text(value, dtype):
     """Shortest decimal that reads back as the rounded coefficient."""
     if dtype == "float64":
         return repr(float(value))
-    single = struct.unpack("f", struct.pack("f", float(value)))[0]
-    return next(text for text in (f"{single:.{n}g}" for n in range(6, 10))
-                if struct.pack("f", float(text)) == struct.pack("f", single)) + "f"  # fmt: skip
+    bits = struct.pack("f", float(value))
+    texts = (f"{struct.unpack('f', bits)[0]:.{digits}g}" for digits in range(6, 10))
+    return next(text for text in texts if struct.pack("f", float(text)) == bits) + "f"
 
 
-def main(names):
-    for fit in FITS:
-        if names and fit.name not in names:
-            continue
-        coefficients, error = remez(fit)
-        print(f"/* {fit.name} {fit.dtype}: error 2**{float(mp.log(error, 2)):.1f} */")
-        print(", ".join(c_text(c, fit.dtype) for c in coefficients))
+def main():
+    """Print the constants, then each polynomial in both dtypes with its error."""
+    for dtype, digits in ("float32", 15), ("float64", 41):
+        high = mp.nint(LN2 * 2**digits) / 2**digits
+        print(f"/* {dtype}: LN2_HIGH {float(high).hex()}, LN2_LOW {c_text(LN2 - high, dtype)} */")
+    for name in DEGREES["float32"]:
+        lists, errors = [], []
+        for dtype, degrees in DEGREES.items():
+            coefficients, error = remez(fits(dtype)[name], degrees[name])
+            text = ", ".join(c_text(c, dtype) for c in coefficients)
+            lists.append("\n     ".join(textwrap.wrap(text, 88)))
+            errors.append(f"2**{float(mp.log(error, 2)):.1f}")
+        print(f"/* errors {', '.join(errors)} */")
+        print(f"COEFFICIENTS({name},\n    ({lists[0]}),\n    ({lists[1]}))")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -47,5 +47,5 @@ cdef extern from "fastnn.h" nogil:
     int fastnn_kernel_find(const char *name)
 
 
-cdef const fastnn_table *active_table(bint is_double) noexcept nogil
+cdef fastnn_kernel kernel_named(const char *name, bint is_double) except *
 cdef int run_kernel(fastnn_kernel kernel, fastnn_call call, int workers) except -1

@@ -130,8 +130,12 @@ float64_table = fastnn_isa_table(ISA.encode(), 1)
 LANES = {"float32": float32_table.lanes, "float64": float64_table.lanes}
 
 
-cdef const fastnn_table *active_table(bint is_double) noexcept nogil:
-    return float64_table if is_double else float32_table
+cdef fastnn_kernel kernel_named(const char *name, bint is_double) except *:
+    """The active ISA's kernel of one dtype."""
+    cdef int index = fastnn_kernel_find(name)
+    if index < 0:
+        raise ValueError(f"there is no kernel {name.decode()!r}")
+    return float64_table.kernel[index] if is_double else float32_table.kernel[index]
 
 
 def variants(str table):
@@ -324,10 +328,9 @@ cdef class Executor:
     cdef tuple externals
 
     def __cinit__(self, calls, str dtype, dict arenas, externals):
-        cdef const fastnn_table *table = active_table(dtype == "float64")
         cdef Slot *slot
         cdef Py_ssize_t position
-        cdef int i, index
+        cdef int i
         self.arenas, self.lock, self.externals = dict(arenas), threading.Lock(), tuple(externals)
         self.count = len(calls)
         self.slots = <Slot *>fastnn_allocate(max(self.count, 1) * sizeof(Slot))
@@ -336,10 +339,7 @@ cdef class Executor:
         memset(self.slots, 0, self.count * sizeof(Slot))
         for position, call in enumerate(calls):
             slot = self.slots + position
-            index = fastnn_kernel_find(call.kernel.encode())
-            if index < 0:
-                raise ValueError(f"there is no kernel {call.kernel!r}")
-            slot.kernel = table.kernel[index]
+            slot.kernel = kernel_named(call.kernel.encode(), dtype == "float64")
             slot.call.rows = call.rows
             slot.call.variant = call.variant
             slot.batched, slot.barrier = call.batched, call.barrier

@@ -10,12 +10,7 @@ import numpy as np
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
-from fastnn.native.engine cimport (
-    active_table,
-    fastnn_call,
-    fastnn_kernel_find,
-    run_kernel,
-)
+from fastnn.native.engine cimport fastnn_call, kernel_named, run_kernel
 
 from fastnn import config
 from fastnn.native import engine
@@ -23,18 +18,6 @@ from fastnn.native import engine
 ctypedef fused real:
     float
     double
-
-ctypedef fused source_dtype:
-    float
-    double
-    unsigned char
-    signed char
-    unsigned short
-    short
-    unsigned int
-    int
-    unsigned long
-    long
 
 _REALS = (np.dtype(np.float32), np.dtype(np.float64))
 ACTIVATIONS = engine.variants("activations")
@@ -114,7 +97,7 @@ cdef fastnn_call new_call(Py_ssize_t rows, Py_ssize_t size0=0, Py_ssize_t size1=
 
 
 cdef int launch(const char *kernel, fastnn_call call, bint is_double, int workers) except -1:
-    return run_kernel(active_table(is_double).kernel[fastnn_kernel_find(kernel)], call, workers)
+    return run_kernel(kernel_named(kernel, is_double), call, workers)
 
 
 # --- products ---------------------------------------------------------------------------------

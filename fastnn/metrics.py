@@ -1,0 +1,96 @@
+"""Metrics: what `compile(metrics=[...])` takes; computed natively, batch by batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fastnn.program.lower import Emitter
+from fastnn.program.ops import Op, Value
+from fastnn.registry import Registry
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A mean over samples of a number per sample.
+
+    Attributes
+    ----------
+    name : str
+        What `compile(metrics=[name])` is told, and the key in the history.
+    takes_scores : bool
+        Whether it can be told from the logits just as well; then the model's last softmax or
+        sigmoid need not be computed for it.
+    """
+
+    name: ClassVar[str] = ""
+    takes_scores: ClassVar[bool] = False
+
+    def emit(self, emit: Emitter, prediction: Value, target: Value, threshold: float) -> Op:
+        """Append the op whose first output is the number of each row."""
+        return emit(
+            "elementwise_loss", (prediction, target), ((), None), loss=self.name, parameter=0.0
+        )
+
+    def config(self) -> dict[str, object]:
+        """Return what makes an equal metric again."""
+        return {"name": self.name}
+
+
+@dataclass(frozen=True)
+class Accuracy(Metric):
+    """Share of samples whose class is right; name ``"accuracy"``.
+
+    With class labels, or rows of probabilities, the class is that of the largest output. With
+    a target of the same shape and one output, or with ``"binary_crossentropy"``, each output
+    counts by itself: above 1/2 (above 0 for logits) is a yes.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.metrics.get("accuracy")
+    Accuracy()
+    """
+
+    name: ClassVar[str] = "accuracy"
+    takes_scores: ClassVar[bool] = True
+
+    def emit(self, emit: Emitter, prediction: Value, target: Value, threshold: float) -> Op:
+        """Append the op whose first output is the number of each row."""
+        if target.dtype == "label" or prediction.width > 1 and threshold is None:
+            return emit("categorical_accuracy", (prediction, target), ((),))
+        return emit("binary_accuracy", (prediction, target), ((),), threshold=threshold)
+
+
+@dataclass(frozen=True)
+class MeanSquaredErrorMetric(Metric):
+    """Mean squared error of the model's output; name ``"mse"``.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.metrics.get("mse").name
+    'mse'
+    """
+
+    name: ClassVar[str] = "mse"
+
+
+@dataclass(frozen=True)
+class MeanAbsoluteErrorMetric(Metric):
+    """Mean absolute error of the model's output; name ``"mae"``.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.metrics.get("mae").name
+    'mae'
+    """
+
+    name: ClassVar[str] = "mae"
+
+
+registry = Registry("metric", Metric)
+for _metric in (Accuracy, MeanSquaredErrorMetric, MeanAbsoluteErrorMetric):
+    registry.add(_metric)
+get = registry.get

@@ -1,0 +1,97 @@
+"""The backward ops of a list of forward ops, by walking it in reverse (reverse mode).
+
+Each op's row says how the gradient of its output becomes gradients of its inputs. A value that
+several ops read gets the sum of what they contribute. The gradient of a parameter lands in the
+gradient arena; no layer writes its own backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fastnn.program.ops import Op, Value
+
+
+def differentiate(
+    ops: Sequence[Op], seeds: dict[Value, Value], parameter_gradients: dict[Value, Value]
+) -> list[Op]:
+    """Return the ops that compute the gradients of the parameters.
+
+    Parameters
+    ----------
+    ops : sequence of Op
+        The forward ops, in order.
+    seeds : dict of Value to Value
+        Values whose gradient is already computed (by the loss, or given by the user).
+    parameter_gradients : dict of Value to Value
+        For each parameter, the value in the gradient arena that its gradient goes to.
+
+    Returns
+    -------
+    list of Op
+        In the order in which they run. Gradients that lead to no parameter are left out.
+    """
+    needed = _leads_to_parameter(ops, parameter_gradients)
+    contributions: dict[Value, list[Value]] = {value: [grad] for value, grad in seeds.items()}
+    backward: list[Op] = []
+    layer = ""
+
+    def emit(kind: str, inputs: tuple, outputs: tuple, **attributes: object) -> Value:
+        values = tuple(
+            Value(f"{kind} of {layer}", out) if isinstance(out, tuple) else out for out in outputs
+        )
+        backward.append(Op(kind, inputs, values, attributes, layer))
+        return backward[-1].output
+
+    for op in reversed(ops):
+        if op.outputs[0] not in contributions or op.row.gradient is None:
+            continue
+        layer = op.layer
+        grad = _sum(contributions.pop(op.output), emit)
+        before = len(backward)
+        gradients = op.row.gradient(op, grad, emit)
+        unwanted = set()
+        for value, gradient in zip(op.inputs, gradients, strict=True):
+            if value is None or gradient is None:
+                continue
+            if value in needed:
+                contributions.setdefault(value, []).append(gradient)
+            elif gradient is not grad:
+                unwanted.add(gradient)
+        backward[before:] = [op for op in backward[before:] if op.output not in unwanted]
+
+    for parameter, target in parameter_gradients.items():
+        if parameter in contributions:
+            _deliver(backward, contributions[parameter], target)
+    return backward
+
+
+def _leads_to_parameter(ops: Sequence[Op], parameters: dict[Value, Value]) -> set[Value]:
+    """Return the values whose gradient is needed: parameters, and all that is made with one."""
+    needed = set(parameters)
+    for op in ops:
+        if any(value in needed for value in op.reads()):
+            needed.update(op.writes())
+    return needed
+
+
+def _sum(values: list[Value], emit: object) -> Value:
+    """Return the sum of several contributions."""
+    total = values[0]
+    for value in values[1:]:
+        total = emit("add", (total, value), (total.shape,))  # type: ignore[operator]
+    return total
+
+
+def _deliver(backward: list[Op], values: list[Value], target: Value) -> None:
+    """Let the last op that computes a parameter's gradient write into the arena."""
+    total = values[0]
+    for value in values[1:]:
+        partial = Value(total.name, total.shape, batched=False)
+        backward.append(Op("add", (total, value), (partial,)))
+        total = partial
+    for position, op in enumerate(backward):
+        if total in op.outputs:
+            outputs = tuple(target if value is total else value for value in op.outputs)
+            backward[position] = replace(op, outputs=outputs)

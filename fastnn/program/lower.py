@@ -1,0 +1,302 @@
+"""From layers, loss, metrics and optimizer to a `Program`: the list of ops of one purpose.
+
+A model has five programs, made when first needed:
+
+    predict    forward, dropout left out
+    evaluate   forward as in predict, loss and metrics
+    train      forward, loss, metrics, backward, update: one step
+    manual     forward in training, then backward from a gradient that the user gives
+    update     the optimizer alone
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from fastnn.program.autodiff import differentiate
+from fastnn.program.fuse import fuse
+from fastnn.program.ops import NORM_CHUNK, Op, Value
+
+if TYPE_CHECKING:
+    from fastnn.layers import Layer
+    from fastnn.losses import Loss
+    from fastnn.metrics import Metric
+    from fastnn.optimizers import Optimizer
+
+
+@dataclass
+class Program:
+    """A list of ops and what goes in and comes out.
+
+    Attributes
+    ----------
+    name : str
+        Its purpose.
+    ops : list of Op
+    inputs : list of Value
+        Batches of the user's data, in the order: inputs, then the target or the gradient.
+    outputs : list of Value
+        Written to arrays that a run is given.
+    results : list of str
+        One double a step: "loss", then the metrics.
+    sections : dict of str to tuple of int
+        Half-open ranges of ops that can be run by themselves.
+    merges : list of str
+        What was fused.
+    """
+
+    name: str
+    ops: list[Op]
+    inputs: list[Value]
+    outputs: list[Value] = field(default_factory=list)
+    results: list[str] = field(default_factory=list)
+    sections: dict[str, tuple[int, int]] = field(default_factory=dict)
+    merges: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What lowering needs to know of a model.
+
+    Attributes
+    ----------
+    inputs : list of (name, shape)
+    steps : list of (layer, positions of its inputs)
+        In topological order. Positions count the inputs first, then the steps.
+    output : int
+        Position of the model's output.
+    parameters : dict of str to Value
+        Values in the parameter arena, by name ("dense/kernel").
+    """
+
+    inputs: list[tuple[str, tuple[int, ...]]]
+    steps: list[tuple[Layer, tuple[int, ...]]]
+    output: int
+    parameters: dict[str, Value]
+
+
+class Builder:
+    """Collects the ops that layers emit.
+
+    Attributes
+    ----------
+    training : bool
+        Whether dropout drops.
+    """
+
+    def __init__(self, parameters: dict[str, Value], training: bool) -> None:
+        self.ops: list[Op] = []
+        self.training = training
+        self._parameters = parameters
+        self._layer = ""
+        self._streams = 0
+
+    def emit(
+        self,
+        kind: str,
+        inputs: Sequence[Value | None],
+        shape: tuple[int, ...],
+        **attributes: object,
+    ) -> Value:
+        """Append an op and return its new output.
+
+        Parameters
+        ----------
+        kind : str
+            A row of `fastnn.program.ops.OPS`.
+        inputs : sequence of Value or None
+        shape : tuple of int
+            Of one sample of the output.
+        **attributes
+            Numbers and names of the op.
+
+        Returns
+        -------
+        Value
+        """
+        value = Value(f"{self._layer}/{kind}", shape)
+        self.ops.append(Op(kind, tuple(inputs), (value,), attributes, self._layer))
+        return value
+
+    def parameter(self, name: str) -> Value:
+        """Return the current layer's parameter `name`."""
+        return self._parameters[f"{self._layer}/{name}"]
+
+    def new_stream(self) -> int:
+        """Return the number of a random stream that no other op of the program has."""
+        self._streams += 1
+        return self._streams - 1
+
+    def lower(self, graph: Graph, inputs: list[Value]) -> Value:
+        """Append the forward ops of all layers; return the model's output."""
+        values = list(inputs)
+        for layer, positions in graph.steps:
+            self._layer = layer.name
+            values.append(layer.emit(self, *(values[position] for position in positions)))
+        self._layer = ""
+        return values[graph.output]
+
+
+def _input_values(graph: Graph) -> list[Value]:
+    return [Value(name, shape, kind="input") for name, shape in graph.inputs]
+
+
+def _gathers(inputs: list[Value]) -> list[Op]:
+    return [Op("gather", (), (value,)) for value in inputs]
+
+
+def _parameter_gradients(graph: Graph) -> dict[Value, Value]:
+    return {
+        parameter: replace(parameter, kind="gradient") for parameter in graph.parameters.values()
+    }
+
+
+def predict_program(graph: Graph) -> Program:
+    """Forward, without dropout."""
+    inputs = _input_values(graph)
+    builder = Builder(graph.parameters, training=False)
+    output = builder.lower(graph, inputs)
+    ops, merges = fuse(_gathers(inputs) + builder.ops, {output})
+    target = Value("prediction", output.shape, kind="output")
+    ops, is_written = _write_to(ops, output, target)
+    if not is_written:  # the output is an input, or another name of one
+        ops.append(Op("activation", (output,), (target,), {"activation": "linear"}))
+    return Program("predict", ops, inputs, [target], merges=merges)
+
+
+def _write_to(ops: list[Op], value: Value, target: Value) -> tuple[list[Op], bool]:
+    """Let the op that computes `value` write `target` instead."""
+    is_read = any(value in op.reads() for op in ops)
+    writer = next((op for op in ops if value in op.writes()), None)
+    if writer is None or is_read or writer.kind in ("reshape", "gather"):
+        return ops, False
+    outputs = tuple(target if out is value else out for out in writer.outputs)
+    return [replace(op, outputs=outputs) if op is writer else op for op in ops], True
+
+
+def evaluate_program(graph: Graph, loss: Loss, metrics: Sequence[Metric], target: Value) -> Program:
+    """Forward as in predict, loss and metrics."""
+    inputs = _input_values(graph)
+    builder = Builder(graph.parameters, training=False)
+    output = builder.lower(graph, inputs)
+    results, ops, _ = _measure(builder.ops, output, target, loss, metrics, training=False)
+    ops, merges = fuse(_gathers([*inputs, target]) + ops, set())
+    return Program("evaluate", ops, [*inputs, target], results=results, merges=merges)
+
+
+def train_program(
+    graph: Graph, loss: Loss, metrics: Sequence[Metric], target: Value, optimizer: Optimizer,
+    count: int,
+) -> Program:
+    """One step: forward, loss, metrics, backward, update of an arena of `count` elements."""
+    inputs = _input_values(graph)
+    builder = Builder(graph.parameters, training=True)
+    output = builder.lower(graph, inputs)
+    results, forward, seeds = _measure(
+        builder.ops, output, target, loss, metrics, training=True
+    )
+    backward = differentiate(forward, seeds, _parameter_gradients(graph))
+    update = _update_ops(optimizer, count)
+    ops, merges = fuse(_gathers([*inputs, target]) + forward + backward + update, set())
+    gradient_end = len(ops) - len(update)
+    return Program(
+        "train", ops, [*inputs, target], results=results, merges=merges,
+        sections={"gradients": (0, gradient_end), "update": (gradient_end, len(ops))},
+    )
+
+
+def manual_program(graph: Graph) -> Program:
+    """Forward in training; then backward from the gradient by the output."""
+    inputs = _input_values(graph)
+    builder = Builder(graph.parameters, training=True)
+    output = builder.lower(graph, inputs)
+    seed = Value("grad_output", output.shape, kind="input")
+    backward = differentiate(builder.ops, {output: seed}, _parameter_gradients(graph))
+    ops, merges = fuse(
+        _gathers(inputs) + builder.ops + _gathers([seed]) + backward, {output, seed}
+    )
+    split = next(i for i, op in enumerate(ops) if seed in op.writes())
+    return Program(
+        "manual", ops, [*inputs, seed], [output], merges=merges,
+        sections={"forward": (0, split), "backward": (split, len(ops))},
+    )
+
+
+def update_program(optimizer: Optimizer, count: int) -> Program:
+    """The optimizer alone, over an arena of `count` elements."""
+    return Program("update", _update_ops(optimizer, count), [])
+
+
+def _update_ops(optimizer: Optimizer, count: int) -> list[Op]:
+    parameters = Value("parameters", (count,), batched=False, kind="parameter")
+    gradients = Value("gradients", (count,), batched=False, kind="gradient")
+    slots = len(optimizer.slots)
+    state = Value("state", (slots, count), batched=False, kind="state") if slots else None
+    if optimizer.global_clipnorm is None:
+        partial, ops = None, []
+    else:
+        chunks = -(-count // NORM_CHUNK)
+        partial = Value("squared norms", (chunks,), batched=False, dtype="double")
+        ops = [Op("squared_norm", (gradients,), (partial,))]
+    attributes = {
+        "optimizer": optimizer.kernel,
+        "hyper_parameters": optimizer.kernel_parameters(),
+        "clipvalue": optimizer.clipvalue,
+        "global_clipnorm": optimizer.global_clipnorm,
+        "weight_decay": optimizer.coupled_weight_decay,
+    }
+    return [*ops, Op("update", (parameters, gradients, state, partial), (parameters,), attributes)]
+
+
+def _measure(
+    forward: list[Op], output: Value, target: Value, loss: Loss, metrics: Sequence[Metric], *,
+    training: bool,
+) -> tuple[list[str], list[Op], dict[Value, Value]]:
+    """Append loss and metrics; return their names, all ops, and the gradient by the scores.
+
+    A loss that is defined on logits looks at the model's end: where that is its own link
+    (softmax, sigmoid), it takes the link's input, which is the stable form; the link is then
+    dropped unless a metric reads it.
+    """
+    ops = list(forward)
+    scores, is_linked = _before_link(forward, output, loss.link)
+
+    def emit(kind: str, inputs: tuple, shapes: tuple, **attributes: object) -> Op:
+        outputs = tuple(
+            None if shape is None else Value(f"{kind}", shape) for shape in shapes
+        )
+        ops.append(Op(kind, inputs, outputs, attributes, "loss"))
+        return ops[-1]
+
+    rows = loss.emit(emit, scores, target, gradient=training)
+    results = ["loss"]
+    _mean(ops, rows.output, "loss")
+    for metric in metrics:
+        results.append(metric.name)
+        value = scores if metric.takes_scores else output
+        threshold = 0.0 if metric.takes_scores and (is_linked or loss.link) else 0.5
+        row_values = metric.emit(emit, value, target, threshold)
+        _mean(ops, row_values.output, metric.name)
+    seeds = {scores: rows.writes()[1]} if training else {}
+    return results, ops, seeds
+
+
+def _before_link(ops: list[Op], output: Value, link: str | None) -> tuple[Value, bool]:
+    """Return the logits behind the model's output, and whether its end is the link."""
+    writer = next((op for op in ops if output in op.writes()), None)
+    while writer is not None and writer.kind == "reshape":
+        return output, False
+    if link is None or writer is None:
+        return output, False
+    is_link = writer.kind == link or writer.attributes.get("activation") == link
+    return (writer.input(0), True) if is_link else (output, False)
+
+
+def _mean(ops: list[Op], rows: Value, name: str) -> None:
+    result = Value(name, (), batched=False, kind="result", dtype="double")
+    ops.append(Op("mean", (rows,), (result,), layer="loss"))
+
+
+Emitter = Callable[..., Op]

@@ -1,0 +1,332 @@
+"""The op table: one row for each op.
+
+A program is a list of `Op` records over `Value` records. A row of `OPS` says which C kernel
+runs the op, how its operands, sizes and numbers are laid out for that kernel (the C side of the
+same contract stands at the head of each kernel in `src_c`), how it is differentiated, and
+roughly how much arithmetic it is. `reference.py` holds the formula.
+
+Everything is immutable in the sense of single assignment: an op reads values and writes new
+ones. Whether two values share memory is the business of `plan.py` alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastnn.native import engine
+
+ACTIVATIONS = engine.variants("activations")
+LOSSES = engine.variants("losses")
+OPTIMIZERS = engine.variants("optimizers")
+ACTIVATION_NUMBER = {name: number for number, name in enumerate(ACTIVATIONS)}
+LOSS_NUMBER = {name: number for number, name in enumerate(LOSSES)}
+OPTIMIZER_NUMBER = {name: number for number, name in enumerate(OPTIMIZERS)}
+NORM_CHUNK = 4096  # elements to a partial sum of squared_norm (src_c/update.c)
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """Something an op reads or writes.
+
+    Attributes
+    ----------
+    name : str
+        For people; "layer/what".
+    shape : tuple of int
+        Of one sample if `batched`, else of the whole.
+    batched : bool
+        Has one such entry for each row of the batch.
+    kind : str
+        Where it lives: "input" (data of the user), "parameter", "gradient", "state" (arenas),
+        "work" (planned workspace), "output" and "result" (arrays given to a run).
+    dtype : {"real", "label", "double"}
+        The model's dtype, int32 class labels, or float64.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    batched: bool = True
+    kind: str = "work"
+    dtype: str = "real"
+
+    @property
+    def width(self) -> int:
+        """Elements of one sample, or of the whole."""
+        return math.prod(self.shape)
+
+    def __str__(self) -> str:
+        sizes = (["batch"] if self.batched else []) + [str(size) for size in self.shape]
+        return f"{self.name} ({', '.join(sizes)})"
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One step of a program: a row of `OPS` applied to values.
+
+    Optional inputs and outputs are None. `layer` names the layer that it came from.
+    """
+
+    kind: str
+    inputs: tuple[Value | None, ...]
+    outputs: tuple[Value | None, ...]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    layer: str = ""
+
+    @property
+    def row(self) -> OpRow:
+        """The row of the op table."""
+        return OPS[self.kind]
+
+    @property
+    def output(self) -> Value:
+        """The first output."""
+        value = self.outputs[0]
+        assert value is not None
+        return value
+
+    def input(self, position: int) -> Value:
+        """Return an input that must be there."""
+        value = self.inputs[position]
+        assert value is not None
+        return value
+
+    def reads(self) -> list[Value]:
+        """Return the inputs that are there."""
+        return [value for value in self.inputs if value is not None]
+
+    def writes(self) -> list[Value]:
+        """Return the outputs that are there."""
+        return [value for value in self.outputs if value is not None]
+
+    @property
+    def batched(self) -> bool:
+        """Whether any of its values has one entry for each row of the batch."""
+        return any(value.batched for value in self.reads() + self.writes())
+
+
+# emit(kind, inputs, outputs, **attributes) appends an op and returns its first output; an
+# output given as a shape becomes a new batched value, one given as a Value is used as it is.
+Emit = Callable[..., Value]
+Gradient = Callable[[Op, Value, Emit], Sequence[Value | None]]
+
+
+@dataclass(frozen=True)
+class OpRow:
+    """What the program needs to know of a kind of op.
+
+    Attributes
+    ----------
+    kernel : str
+        Name of the C kernel; "" for an op that only gives a value another shape.
+    gradient : callable, optional
+        (op, gradient of its first output, emit) to one gradient, or None, for each input.
+    sizes, scalars, variant : callable
+        Of an op: what its kernel's call holds.
+    work : callable
+        Multiply-adds for each row of the batch, or in all for an op that is not batched.
+    operands : callable
+        Its values in the kernel's order; inputs, then outputs, unless said otherwise.
+    """
+
+    kernel: str
+    gradient: Gradient | None = None
+    sizes: Callable[[Op], tuple[int, ...]] = lambda op: (op.output.width,)
+    scalars: Callable[[Op], tuple[float, ...]] = lambda op: (op.attributes.get("parameter", 0.0),)
+    variant: Callable[[Op], int] = lambda op: 0
+    work: Callable[[Op], float] = lambda op: 2.0 * op.output.width
+    operands: Callable[[Op], tuple[Value | None, ...]] = lambda op: op.inputs + op.outputs
+
+
+# --- gradients --------------------------------------------------------------------------------
+
+
+def _affine_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    x, kernel, bias = op.input(0), op.input(1), op.inputs[2]
+    return [
+        emit("input_gradient", (grad, kernel, None), (x.shape,), activation="linear"),
+        emit("kernel_gradient", (x, grad), (gradient_of(kernel),)),
+        emit("bias_gradient", (grad,), (gradient_of(bias),)) if bias is not None else None,
+    ]
+
+
+def _activation_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    saved = saved_of(op)
+    return [emit("activation_gradient", (saved, grad), (grad.shape,), **op.attributes)]
+
+
+def saved_of(op: Op) -> Value:
+    """Return what an activation keeps for backward: its input or its output."""
+    return op.input(0) if ACTIVATIONS[op.attributes["activation"]][0] == "input" else op.output
+
+
+def gradient_of(parameter: Value) -> Value:
+    """Return a new value for a contribution to the gradient of a parameter."""
+    return Value(f"{parameter.name} gradient", parameter.shape, batched=parameter.batched)
+
+
+def _concatenate_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    gradients: list[Value | None] = []
+    first = 0
+    for value in op.reads():
+        gradients.append(emit("slice_columns", (grad,), (value.shape,), first=first))
+        first += value.width
+    return gradients
+
+
+def _reshape_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    return [emit("reshape", (grad,), (op.input(0).shape,))]
+
+
+def _dropout_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    return [emit("dropout", (grad,), (grad.shape,), **op.attributes)]
+
+
+def _softmax_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    return [emit("softmax_gradient", (op.output, grad), (grad.shape,))]
+
+
+# --- layouts of calls -------------------------------------------------------------------------
+
+
+def _dense_sizes(op: Op) -> tuple[int, ...]:
+    kernel = op.input(1)
+    return kernel.shape
+
+
+def _dense_work(op: Op) -> float:
+    return float(op.input(1).width)
+
+
+def _activation_number(op: Op) -> int:
+    return ACTIVATION_NUMBER[op.attributes["activation"]]
+
+
+def _concatenate_operands(op: Op) -> tuple[Value | None, ...]:
+    absent = (None,) * (engine.MAX_INPUTS_OF_CONCATENATE - len(op.inputs))
+    return (*op.inputs, *absent, *op.outputs)
+
+
+def _concatenate_sizes(op: Op) -> tuple[int, ...]:
+    return tuple(value.width for value in op.reads())
+
+
+def _takes_labels(op: Op) -> int:
+    """Variant 0 of a kernel takes labels, variant 1 probabilities."""
+    return 0 if op.input(1).dtype == "label" else 1
+
+
+def _update_scalars(op: Op) -> tuple[float, ...]:
+    a = op.attributes
+    infinity = math.inf
+    return (
+        0.0,  # learning rate and number of the step: the engine fills them in
+        0.0,
+        infinity if a["clipvalue"] is None else a["clipvalue"],
+        infinity if a["global_clipnorm"] is None else a["global_clipnorm"],
+        a["weight_decay"],
+        *a["hyper_parameters"],
+    )
+
+
+# --- the table --------------------------------------------------------------------------------
+
+OPS: dict[str, OpRow] = {
+    # Rows of the user's data to a batch, converted. The source and the order are externals of
+    # the run; plan.py adds them in front.
+    "gather": OpRow(
+        "gather",
+        sizes=lambda op: (op.output.width, 0, int(op.output.dtype == "label")),
+        operands=lambda op: op.outputs,
+    ),
+    "affine": OpRow(
+        "affine",
+        _affine_gradient,
+        sizes=_dense_sizes,
+        variant=_activation_number,
+        work=_dense_work,
+    ),
+    "input_gradient": OpRow(
+        "input_gradient", sizes=_dense_sizes, variant=_activation_number, work=_dense_work
+    ),
+    "kernel_gradient": OpRow(
+        "kernel_gradient",
+        sizes=lambda op: op.output.shape,
+        work=lambda op: float(op.output.width),
+    ),
+    "bias_gradient": OpRow("bias_gradient"),
+    "activation": OpRow(
+        "activation",
+        _activation_gradient,
+        variant=_activation_number,
+        work=lambda op: 16.0 * op.output.width,
+    ),
+    "activation_gradient": OpRow(
+        "activation_gradient",
+        variant=_activation_number,
+        work=lambda op: 16.0 * op.output.width,
+    ),
+    "add": OpRow("add", lambda op, grad, emit: [grad, grad]),
+    "concatenate": OpRow(
+        "concatenate",
+        _concatenate_gradient,
+        sizes=_concatenate_sizes,
+        operands=_concatenate_operands,
+    ),
+    "slice_columns": OpRow(
+        "slice_columns",
+        sizes=lambda op: (op.input(0).width, op.attributes["first"], op.output.width),
+    ),
+    "reshape": OpRow("", _reshape_gradient, work=lambda op: 0.0),
+    "dropout": OpRow(
+        "dropout",
+        _dropout_gradient,
+        sizes=lambda op: (op.output.width, op.attributes["stream"]),
+        scalars=lambda op: (op.attributes["rate"],),
+        work=lambda op: 16.0 * op.output.width,
+    ),
+    "softmax": OpRow("softmax", _softmax_gradient, work=lambda op: 20.0 * op.output.width),
+    "softmax_gradient": OpRow("softmax_gradient", work=lambda op: 4.0 * op.output.width),
+    # A loss writes the loss of each row and, if asked for, the gradient of their mean.
+    "elementwise_loss": OpRow(
+        "elementwise_loss",
+        sizes=lambda op: (op.input(0).width,),
+        variant=lambda op: LOSS_NUMBER[op.attributes["loss"]],
+        work=lambda op: 16.0 * op.input(0).width,
+    ),
+    # Its third output is room for the exponentials where no gradient is asked for.
+    "softmax_crossentropy": OpRow(
+        "softmax_crossentropy",
+        sizes=lambda op: (op.input(0).width,),
+        variant=_takes_labels,
+        work=lambda op: 20.0 * op.input(0).width,
+    ),
+    "categorical_accuracy": OpRow(
+        "categorical_accuracy",
+        sizes=lambda op: (op.input(0).width,),
+        variant=_takes_labels,
+    ),
+    "binary_accuracy": OpRow(
+        "binary_accuracy",
+        sizes=lambda op: (op.input(0).width,),
+        scalars=lambda op: (op.attributes["threshold"],),
+    ),
+    # Of the rows of a batch, to one double a step.
+    "mean": OpRow("mean"),
+    # Over whole arenas.
+    "squared_norm": OpRow(
+        "squared_norm",
+        sizes=lambda op: (op.input(0).width,),
+        work=lambda op: 2.0 * op.input(0).width,
+    ),
+    "update": OpRow(
+        "update",
+        sizes=lambda op: (op.output.width,),
+        scalars=_update_scalars,
+        variant=lambda op: OPTIMIZER_NUMBER[op.attributes["optimizer"]],
+        work=lambda op: 16.0 * op.output.width,
+        operands=lambda op: op.inputs,  # parameters and state are updated in place
+    ),
+}
