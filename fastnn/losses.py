@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fastnn.program.lower import Emitter
-from fastnn.program.ops import LOSSES, Op, Value
+from fastnn.program.ops import LOSSES, EmitOp, Op, Value
 from fastnn.registry import Registry
-
-registry: Registry[Loss]
 
 
 @dataclass(frozen=True)
@@ -20,8 +17,8 @@ class Loss:
     ----------
     name : str
         What `compile(loss=name)` is told.
-    target : {"same", "labels"}
-        What y holds: an array of the prediction's shape, or class labels as well.
+    takes_labels : bool
+        Whether y may hold class labels, besides an array of the prediction's shape.
     link : str or None
         The activation whose input (logits) it is defined on. Where a model ends with it the
         two are fused; where it does not, its output is taken as logits.
@@ -31,7 +28,7 @@ class Loss:
     link: ClassVar[str | None] = None
     takes_labels: ClassVar[bool] = False
 
-    def emit(self, emit: Emitter, scores: Value, target: Value, *, gradient: bool) -> Op:
+    def emit(self, emit: EmitOp, scores: Value, target: Value, *, gradient: bool) -> Op:
         """Append the op: outputs are the loss of each row, then the gradient if asked for."""
         parameter = LOSSES[self.name][1]
         number = float(getattr(self, parameter)) if parameter else 0.0
@@ -142,7 +139,7 @@ class Crossentropy(Loss):
     link: ClassVar[str | None] = "softmax"
     takes_labels: ClassVar[bool] = True
 
-    def emit(self, emit: Emitter, scores: Value, target: Value, *, gradient: bool) -> Op:
+    def emit(self, emit: EmitOp, scores: Value, target: Value, *, gradient: bool) -> Op:
         """Append the op: outputs are the loss of each row, then the gradient if asked for."""
         shapes = ((), scores.shape, None) if gradient else ((), None, scores.shape)
         return emit("softmax_crossentropy", (scores, target), shapes)

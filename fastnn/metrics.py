@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fastnn.program.lower import Emitter
-from fastnn.program.ops import Op, Value
+from fastnn.program.ops import EmitOp, Op, Value
 from fastnn.registry import Registry
 
 
@@ -26,8 +25,16 @@ class Metric:
     name: ClassVar[str] = ""
     takes_scores: ClassVar[bool] = False
 
-    def emit(self, emit: Emitter, prediction: Value, target: Value, threshold: float) -> Op:
-        """Append the op whose first output is the number of each row."""
+    def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
+        """Append the op whose first output is the number of each row.
+
+        `threshold` is where a yes begins if each output counts by itself, None for classes.
+        """
+        if target.dtype == "label":
+            raise ValueError(
+                f"metric {self.name!r} compares numbers, but y holds class labels; "
+                "give y as rows of probabilities, or leave the metric out"
+            )
         return emit(
             "elementwise_loss", (prediction, target), ((), None), loss=self.name, parameter=0.0
         )
@@ -55,9 +62,9 @@ class Accuracy(Metric):
     name: ClassVar[str] = "accuracy"
     takes_scores: ClassVar[bool] = True
 
-    def emit(self, emit: Emitter, prediction: Value, target: Value, threshold: float) -> Op:
+    def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
         """Append the op whose first output is the number of each row."""
-        if target.dtype == "label" or prediction.width > 1 and threshold is None:
+        if threshold is None:
             return emit("categorical_accuracy", (prediction, target), ((),))
         return emit("binary_accuracy", (prediction, target), ((),), threshold=threshold)
 

@@ -3,7 +3,7 @@
  * Every function is branch-free: all lanes take all paths and vselect picks. There are
  * no tables and no calls. NaN gives NaN; infinities and signed zeros give what NumPy
  * gives; results become denormal and then zero as rounding demands. The error is below
- * 2.5 units in the last place of the result, denormal or not, in both dtypes and with or
+ * 3 units in the last place of the result, denormal or not, in both dtypes and with or
  * without fused multiply-add. Floating-point exception flags mean nothing afterwards.
  *
  * The ideas are the classical ones:

@@ -11,7 +11,7 @@ A model has five programs, made when first needed:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -261,7 +261,7 @@ def _measure(
     dropped unless a metric reads it.
     """
     ops = list(forward)
-    scores, is_linked = _before_link(forward, output, loss.link)
+    scores = _before_link(forward, output, loss.link)
 
     def emit(kind: str, inputs: tuple, shapes: tuple, **attributes: object) -> Op:
         outputs = tuple(
@@ -276,27 +276,29 @@ def _measure(
     for metric in metrics:
         results.append(metric.name)
         value = scores if metric.takes_scores else output
-        threshold = 0.0 if metric.takes_scores and (is_linked or loss.link) else 0.5
-        row_values = metric.emit(emit, value, target, threshold)
-        _mean(ops, row_values.output, metric.name)
+        hits = metric.emit(emit, value, target, _threshold(loss, output, target))
+        _mean(ops, hits.output, metric.name)
     seeds = {scores: rows.writes()[1]} if training else {}
     return results, ops, seeds
 
 
-def _before_link(ops: list[Op], output: Value, link: str | None) -> tuple[Value, bool]:
-    """Return the logits behind the model's output, and whether its end is the link."""
+def _threshold(loss: Loss, output: Value, target: Value) -> float | None:
+    """Return where a yes begins if each output counts by itself, None for classes."""
+    if loss.link == "sigmoid":
+        return 0.0  # of a logit
+    return 0.5 if output.width == 1 and target.dtype != "label" else None
+
+
+def _before_link(ops: list[Op], output: Value, link: str | None) -> Value:
+    """Return the logits behind the model's output, or the output itself."""
     writer = next((op for op in ops if output in op.writes()), None)
-    while writer is not None and writer.kind == "reshape":
-        return output, False
-    if link is None or writer is None:
-        return output, False
-    is_link = writer.kind == link or writer.attributes.get("activation") == link
-    return (writer.input(0), True) if is_link else (output, False)
+    if writer is None or link is None:
+        return output
+    is_link = link in (writer.kind, writer.attributes.get("activation"))
+    return writer.input(0) if is_link else output
 
 
 def _mean(ops: list[Op], rows: Value, name: str) -> None:
     result = Value(name, (), batched=False, kind="result", dtype="double")
     ops.append(Op("mean", (rows,), (result,), layer="loss"))
 
-
-Emitter = Callable[..., Op]

@@ -110,6 +110,8 @@ class Op:
 # emit(kind, inputs, outputs, **attributes) appends an op and returns its first output; an
 # output given as a shape becomes a new batched value, one given as a Value is used as it is.
 Emit = Callable[..., Value]
+# The same, returning the op: for losses and metrics, which have outputs that may be absent.
+EmitOp = Callable[..., "Op"]
 Gradient = Callable[[Op, Value, Emit], Sequence[Value | None]]
 
 

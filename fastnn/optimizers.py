@@ -1,0 +1,279 @@
+"""Optimizers: names, hyper-parameters and state slots. The arithmetic is in `src_c/optimizers.h`.
+
+Names and defaults are Keras', formulas PyTorch's: epsilon stands outside the square root, the
+first step needs no special case, and `weight_decay` is coupled (L2: it is added to the
+gradient) everywhere but in `AdamW`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import KW_ONLY, dataclass, field, fields
+from typing import Any, ClassVar
+
+from fastnn.program.ops import OPTIMIZERS
+from fastnn.registry import Registry
+
+
+def _check(condition: bool, name: str, value: object, expected: str) -> None:
+    if not condition:
+        raise ValueError(f"{name} must be {expected}, got {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+@dataclass
+class Optimizer:
+    """What an update needs to know.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Positive, or 0 to stand still. May be set at any time; it counts from the next step.
+    weight_decay : float, default 0.0
+        Coupled L2: weight_decay * parameter is added to the gradient.
+    clipvalue : float, optional
+        Each gradient is clipped to [-clipvalue, clipvalue].
+    global_clipnorm : float, optional
+        All gradients together are scaled so that their norm is at most this. Comes before
+        clipvalue, and both before weight decay.
+    """
+
+    learning_rate: float = 0.01
+    _: KW_ONLY
+    weight_decay: float = 0.0
+    clipvalue: float | None = None
+    global_clipnorm: float | None = None
+    name: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        """Check every hyper-parameter before anything is done with them."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(f.default, bool):
+                _check(isinstance(value, bool), f.name, value, "True or False")
+            elif f.name in ("clipvalue", "global_clipnorm"):
+                is_right = value is None or (_is_number(value) and value > 0)
+                _check(is_right, f.name, value, "a positive number or None")
+            elif f.name in ("beta_1", "beta_2", "rho", "momentum"):
+                is_right = _is_number(value) and 0 <= value < 1
+                _check(is_right, f.name, value, "a number in [0, 1)")
+            else:
+                is_right = _is_number(value) and value >= 0
+                _check(is_right, f.name, value, "a finite number of at least 0")
+
+    @property
+    def kernel(self) -> str:
+        """The row of `src_c/optimizers.h`."""
+        return self.name
+
+    @property
+    def slots(self) -> list[str]:
+        """Names of the state kept for each parameter."""
+        return [slot for slot in OPTIMIZERS[self.kernel][0].split(",") if slot]
+
+    @property
+    def coupled_weight_decay(self) -> float:
+        """What is added to the gradient, times the parameter."""
+        return self.weight_decay
+
+    @property
+    def initial_state(self) -> float:
+        """What the state slots start from."""
+        return 0.0
+
+    def kernel_parameters(self) -> tuple[float, ...]:
+        """Return the row's hyper-parameters in the row's order."""
+        names = [name for name in OPTIMIZERS[self.kernel][1].split(",") if name]
+        return tuple(float(getattr(self, name)) for name in names)
+
+    def config(self) -> dict[str, Any]:
+        """Return what makes an equal optimizer again."""
+        return {"name": self.name, **{f.name: getattr(self, f.name) for f in fields(self)}}
+
+
+@dataclass
+class SGD(Optimizer):
+    r"""Stochastic gradient descent, with momentum if wanted.
+
+    :math:`v \leftarrow \mu v + g`, :math:`p \leftarrow p - \eta v`; with Nesterov
+    :math:`p \leftarrow p - \eta (g + \mu v)` (Sutskever et al. 2013, PyTorch's form: the
+    learning rate multiplies the velocity when it is applied, not when it is gathered).
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.01
+    momentum : float, default 0.0
+        In [0, 1).
+    nesterov : bool, default False
+    weight_decay, clipvalue, global_clipnorm
+        As in `Optimizer`.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.SGD(0.1, momentum=0.9).slots
+    ['velocity']
+    """
+
+    learning_rate: float = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+    name: ClassVar[str] = "sgd"
+
+    @property
+    def kernel(self) -> str:
+        """The row of `src_c/optimizers.h`."""
+        return "momentum" if self.momentum else "sgd"
+
+
+@dataclass
+class Adagrad(Optimizer):
+    r"""Adagrad (Duchi et al. 2011).
+
+    :math:`s \leftarrow s + g^2`, :math:`p \leftarrow p - \eta g / (\sqrt s + \epsilon)`.
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.001
+    initial_accumulator_value : float, default 0.1
+        What s starts from.
+    epsilon : float, default 1e-7
+    weight_decay, clipvalue, global_clipnorm
+        As in `Optimizer`.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.Adagrad().slots
+    ['accumulator']
+    """
+
+    learning_rate: float = 0.001
+    initial_accumulator_value: float = 0.1
+    epsilon: float = 1e-7
+    name: ClassVar[str] = "adagrad"
+
+    @property
+    def initial_state(self) -> float:
+        """What the state slots start from."""
+        return self.initial_accumulator_value
+
+
+@dataclass
+class RMSprop(Optimizer):
+    r"""RMSprop (Tieleman & Hinton 2012), with momentum and centering (Graves 2013) if wanted.
+
+    :math:`s \leftarrow \rho s + (1 - \rho) g^2`, :math:`d = g / (\sqrt s + \epsilon)`,
+    :math:`p \leftarrow p - \eta d`. Centered, :math:`s - m^2` takes the place of s under the
+    root, with m the running mean of g. With momentum :math:`v \leftarrow \mu v + d` takes the
+    place of d. (Keras puts epsilon inside the root; this is PyTorch's form.)
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.001
+    rho : float, default 0.9
+        In [0, 1).
+    momentum : float, default 0.0
+        In [0, 1).
+    epsilon : float, default 1e-7
+    centered : bool, default False
+    weight_decay, clipvalue, global_clipnorm
+        As in `Optimizer`.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.RMSprop(centered=True).slots
+    ['mean_square', 'mean']
+    """
+
+    learning_rate: float = 0.001
+    rho: float = 0.9
+    momentum: float = 0.0
+    epsilon: float = 1e-7
+    centered: bool = False
+    name: ClassVar[str] = "rmsprop"
+
+    @property
+    def kernel(self) -> str:
+        """The row of `src_c/optimizers.h`."""
+        return "rmsprop" + "_centered" * self.centered + "_momentum" * bool(self.momentum)
+
+
+@dataclass
+class Adam(Optimizer):
+    r"""Adam (Kingma & Ba 2015).
+
+    :math:`m \leftarrow \beta_1 m + (1 - \beta_1) g`,
+    :math:`v \leftarrow \beta_2 v + (1 - \beta_2) g^2`,
+    :math:`p \leftarrow p - \frac{\eta}{1 - \beta_1^t} \cdot
+    \frac{m}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}`.
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.001
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        In [0, 1).
+    epsilon : float, default 1e-7
+    weight_decay, clipvalue, global_clipnorm
+        As in `Optimizer`.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.Adam(1e-3).slots
+    ['mean', 'variance']
+    """
+
+    learning_rate: float = 0.001
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+    name: ClassVar[str] = "adam"
+
+
+@dataclass
+class AdamW(Adam):
+    r"""Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+
+    :math:`p \leftarrow p - \eta \lambda p` before Adam's step; the decay is not in the gradient.
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.001
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        In [0, 1).
+    epsilon : float, default 1e-7
+    weight_decay : float, default 0.004
+        Lambda; decoupled.
+    clipvalue, global_clipnorm
+        As in `Optimizer`.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.AdamW().weight_decay
+    0.004
+    """
+
+    weight_decay: float = field(default=0.004, kw_only=True)
+    name: ClassVar[str] = "adamw"
+
+    @property
+    def coupled_weight_decay(self) -> float:
+        """What is added to the gradient, times the parameter."""
+        return 0.0
+
+    @property
+    def decoupled_weight_decay(self) -> float:
+        """What the parameter loses, times the learning rate."""
+        return self.weight_decay
+
+
+registry = Registry("optimizer", Optimizer)
+for _optimizer in (SGD, Adagrad, RMSprop, Adam, AdamW):
+    registry.add(_optimizer)
+get = registry.get

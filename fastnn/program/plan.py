@@ -1,0 +1,332 @@
+"""Where every value of a program lives, and which barriers its ops need.
+
+Values of kind "work" and "input" share one workspace: two whose lives do not overlap may have
+the same place. The plan is made for a number of rows, the capacity; a smaller batch uses the
+same places. `check` proves a plan independently of how it was made.
+
+Considered and dropped: writing an op's output over an input that dies there. It saves one
+buffer of a small network and takes the proof its simplicity.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastnn.program.lower import Program
+from fastnn.program.ops import Op, Value
+
+ALIGNMENT = 64  # bytes; a cache line
+ARENAS = {"parameter": "parameters", "gradient": "gradients", "state": "state"}
+Interval = tuple[str, int, int]  # space, first byte, end
+
+
+@dataclass(frozen=True)
+class Call:
+    """One op as the engine takes it; operands are (space, offset, bytes) or None."""
+
+    kernel: str
+    operands: tuple[Interval | None, ...]
+    sizes: tuple[int, ...]
+    scalars: tuple[float, ...]
+    variant: int
+    batched: bool
+    barrier: bool
+    rows: int = 1
+    updates: bool = False
+    checked: bool = False
+    gathers: int = -1
+
+
+@dataclass
+class Plan:
+    """A program with places.
+
+    Attributes
+    ----------
+    program : Program
+    dtype : {"float32", "float64"}
+    capacity : int
+        Rows that the workspace is planned for.
+    places : dict of Value to tuple
+        (offset, bytes) in the workspace.
+    parameters : dict of str to int
+        Offset of each parameter in its arena, in elements.
+    workspace_bytes : int
+    barriers : list of bool
+        For each op, whether the team must meet behind it.
+    roots : dict of Value to Value
+        For each output of a reshape, the value whose memory it is.
+    """
+
+    program: Program
+    dtype: str
+    capacity: int
+    parameters: dict[str, int]
+    places: dict[Value, tuple[int, int]] = field(default_factory=dict)
+    workspace_bytes: int = 0
+    barriers: list[bool] = field(default_factory=list)
+    roots: dict[Value, Value] = field(default_factory=dict)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element of the model's dtype."""
+        return np.dtype(self.dtype).itemsize
+
+    def bytes_of(self, value: Value) -> int:
+        """Return the bytes that a value takes at full capacity."""
+        size = {"real": self.itemsize, "label": 4, "double": 8}[value.dtype]
+        return size * value.width * (self.capacity if value.batched else 1)
+
+    def interval(self, value: Value) -> Interval:
+        """Return the memory that a value stands for, for comparing it with others."""
+        if value.kind in ARENAS:
+            first = self.parameters.get(value.name, 0) * self.itemsize
+            return ARENAS[value.kind], first, first + self.bytes_of(value)
+        if value.kind in ("work", "input"):
+            offset, size = self.places[value]
+            return "workspace", offset, offset + size
+        return f"{value.kind} {value.name}", 0, self.bytes_of(value)
+
+    def externals(self) -> list[str]:
+        """Return the spaces whose address each run gives."""
+        inputs = range(len(self.program.inputs))
+        return [
+            "order",
+            *(f"source {i}" for i in inputs),
+            *(f"input {i}" for i in inputs),
+            *(f"output {v.name}" for v in self.program.outputs if v.kind == "output"),
+            *(f"result {name}" for name in self.program.results),
+        ]
+
+    def calls(self) -> list[Call]:
+        """Return the ops as the engine takes them."""
+        return [
+            self._call(op, barrier)
+            for op, barrier in zip(self.program.ops, self.barriers, strict=True)
+            if op.row.kernel
+        ]
+
+    def _call(self, op: Op, barrier: bool) -> Call:
+        operands = tuple(
+            None if value is None else self._operand(value) for value in op.row.operands(op)
+        )
+        gathers = -1
+        if op.kind == "gather":
+            gathers = self.program.inputs.index(op.output)
+            destination = self.interval(op.output)
+            operands = ((f"source {gathers}", 0, 0), ("order", 0, 0), destination)
+        return Call(
+            op.row.kernel,
+            operands,
+            op.row.sizes(op),
+            op.row.scalars(op),
+            op.row.variant(op),
+            batched=op.batched,
+            barrier=barrier,
+            updates=op.kind == "update",
+            checked=op.kind == "mean" and self._is_checked(op),
+            gathers=gathers,
+        )
+
+    def _operand(self, value: Value) -> Interval:
+        root = self.roots.get(value, value)
+        if root.kind == "input":
+            return f"input {self.program.inputs.index(root)}", 0, 0
+        space, first, end = self.interval(value)
+        return space, first, end - first
+
+    def _is_checked(self, op: Op) -> bool:
+        """Whether training must stop if this op's result is not finite."""
+        return self.program.name == "train" and op.output.name == "loss"
+
+    def section(self, name: str) -> tuple[int, int]:
+        """Return a section of the program as a range of `calls()`."""
+        first, end = self.program.sections[name]
+        runs = [bool(op.row.kernel) for op in self.program.ops]
+        return sum(runs[:first]), sum(runs[:end])
+
+    def work(self, rows: int) -> float:
+        """Return the multiply-adds of a step of `rows` rows, roughly."""
+        return sum(op.row.work(op) * (rows if op.batched else 1) for op in self.program.ops)
+
+
+def plan(program: Program, dtype: str, capacity: int, parameters: dict[str, int]) -> Plan:
+    """Give every value of a program its place.
+
+    Parameters
+    ----------
+    program : Program
+    dtype : {"float32", "float64"}
+    capacity : int
+        Rows of the largest batch.
+    parameters : dict of str to int
+        Offset of each parameter in the arena, in elements.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    MemoryError
+        The workspace would not fit the address space.
+    """
+    made = Plan(program, dtype, capacity, parameters, roots=_roots(program.ops))
+    lives = _lives(program, made.roots)
+    sizes = {
+        value: -(-made.bytes_of(value) // ALIGNMENT) * ALIGNMENT for value in lives
+    }
+    placed: list[Value] = []
+    for value in sorted(lives, key=lambda value: -sizes[value]):
+        offset = 0
+        rivals = [other for other in placed if _overlap(lives[value], lives[other])]
+        for other in sorted(rivals, key=lambda other: made.places[other][0]):
+            if offset + sizes[value] <= made.places[other][0]:
+                break
+            offset = max(offset, made.places[other][0] + sizes[other])
+        made.places[value] = offset, made.bytes_of(value)
+        made.workspace_bytes = max(made.workspace_bytes, offset + sizes[value])
+        placed.append(value)
+    if made.workspace_bytes > sys.maxsize // 4:
+        raise MemoryError(f"a batch of {capacity} rows needs {made.workspace_bytes} bytes")
+    for value, root in made.roots.items():
+        if root in made.places:
+            made.places[value] = made.places[root]
+    made.barriers = _barriers(made)
+    return made
+
+
+def _roots(ops: list[Op]) -> dict[Value, Value]:
+    """For each output of a reshape, the value whose memory it is."""
+    roots: dict[Value, Value] = {}
+    for op in ops:
+        if op.kind == "reshape":
+            roots[op.output] = roots.get(op.input(0), op.input(0))
+    return roots
+
+
+def _lives(program: Program, roots: dict[Value, Value]) -> dict[Value, tuple[int, int]]:
+    """First and last op of each value that needs workspace; reshaped ones count for their root."""
+    lives: dict[Value, tuple[int, int]] = {}
+    for position, op in enumerate(program.ops):
+        for value in op.reads() + op.writes():
+            root = roots.get(value, value)
+            if root.kind in ("work", "input"):
+                lives[root] = lives.get(root, (position, position))[0], position
+    for value in program.outputs:  # read after the run
+        root = roots.get(value, value)
+        if root in lives:
+            lives[root] = lives[root][0], len(program.ops)
+    return lives
+
+
+def _overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    return a[0] <= b[1] and b[0] <= a[1]
+
+
+def _intersect(a: Interval, b: Interval) -> bool:
+    return a[0] == b[0] and a[1] < b[2] and b[1] < a[2]
+
+
+def _barriers(made: Plan) -> list[bool]:
+    """A barrier stands before an op that touches what an op since the last one wrote, or writes
+    what one read; and at the end."""
+    barriers = [False] * len(made.program.ops)
+    read: list[Interval] = []
+    written: list[Interval] = []
+    previous = -1  # an op that runs; reshapes do not
+    for position, op in enumerate(made.program.ops):
+        if not op.row.kernel:
+            continue
+        reads = [made.interval(value) for value in op.reads()]
+        writes = [made.interval(value) for value in op.writes()]
+        if op.kind == "update":
+            reads += writes
+            writes += [made.interval(value) for value in op.reads() if value.kind == "state"]
+        if any(_intersect(a, b) for a in reads + writes for b in written) or any(
+            _intersect(a, b) for a in writes for b in read
+        ):
+            barriers[previous] = True
+            read, written = [], []
+        # The engine looks at the loss behind this op, so all must have arrived.
+        if op.kind == "mean" and made._is_checked(op):
+            barriers[position] = True
+            read, written = [], []
+        else:
+            read += reads
+            written += writes
+        previous = position
+    ends = {end - 1 for _, end in made.program.sections.values()} | {len(barriers) - 1}
+    for end in ends:
+        while end >= 0 and not made.program.ops[end].row.kernel:
+            end -= 1
+        if end >= 0:
+            barriers[end] = True
+    return barriers
+
+
+def check(made: Plan) -> None:
+    """Prove that a plan is sound, by running through it with owners instead of numbers.
+
+    Raises
+    ------
+    AssertionError
+        A value is read before it was written or after something else took its place, or an op
+        writes over what it reads.
+    """
+    owners: dict[Value, Interval] = {}
+    roots = made.roots
+    for position, op in enumerate(made.program.ops):
+        where = f"op {position} ({op.kind})"
+        if op.kind == "reshape":
+            continue
+        for value in (roots.get(value, value) for value in op.reads()):
+            if value.kind in ("work", "input"):
+                assert value in owners, f"{where} reads {value} before it is there"
+        for written in op.writes():
+            if written.kind not in ("work", "input"):
+                continue
+            interval = made.interval(written)
+            assert interval[2] <= made.workspace_bytes, f"{written} lies outside the workspace"
+            for value in (roots.get(value, value) for value in op.reads()):
+                if value.kind in ("work", "input"):
+                    assert not _intersect(interval, made.interval(value)), (
+                        f"{where} writes {written} over {value}, which it reads"
+                    )
+            for other in [o for o in owners if _intersect(interval, owners[o])]:
+                del owners[other]
+            owners[written] = interval
+        for written in op.writes():
+            if written.kind in ("work", "input"):
+                assert written in owners, f"two outputs of {where} share memory"
+
+
+def describe(made: Plan) -> str:
+    """Return the program as a table: ops, values with shapes and places, and what was fused."""
+    lines = [
+        f"{made.program.name}: {len(made.program.ops)} ops, {made.dtype}, up to "
+        f"{made.capacity} rows, workspace {made.workspace_bytes:,} bytes"
+    ]
+    for position, op in enumerate(made.program.ops):
+        shown = {key: v for key, v in op.attributes.items() if v not in (None, "linear", ())}
+        attributes = ", ".join(
+            f"{key}={v:g}" if isinstance(v, float) else f"{key}={v}" for key, v in shown.items()
+        )
+        outputs = ", ".join(_placed(made, value) for value in op.writes())
+        inputs = ", ".join(value.name for value in op.reads())
+        mark = "|" if made.barriers[position] else " "
+        lines.append(
+            f"{position:3d} {mark} {op.kind}({inputs})"
+            + (f" [{attributes}]" if attributes else "")
+            + f"\n        -> {outputs}"
+        )
+    lines += [f"fused  {merge}" for merge in made.program.merges]
+    lines.append("| marks a barrier; @ is the offset in the workspace, in bytes")
+    return "\n".join(lines)
+
+
+def _placed(made: Plan, value: Value) -> str:
+    return f"{value} @{made.places[value][0]}" if value in made.places else f"{value}"
