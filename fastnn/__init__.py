@@ -1,2 +1,70 @@
 """fastnn: train and run small and mid-size neural networks on CPUs."""
-from fastnn.config import set_num_threads, get_num_threads, show_config
+
+try:
+    from fastnn.native import engine as _engine
+except ModuleNotFoundError as error:
+    if error.name not in ("fastnn.native.engine", "fastnn.native"):
+        raise
+    raise ImportError(
+        "fastnn is not compiled here: this is its source tree. Run `pip install .` in it and "
+        "start Python elsewhere, or `pip install --no-build-isolation -e .` to work on it."
+    ) from None
+
+from fastnn import activations, datasets, initializers, losses, metrics, optimizers
+from fastnn.callbacks import Callback, EarlyStopping
+from fastnn.config import get_num_threads, set_num_threads, show_config
+from fastnn.gradients import GradientError, gradcheck
+from fastnn.io.model_file import load
+from fastnn.layers import Activation, Add, Concatenate, Dense, Dropout, Flatten, Input, Layer
+from fastnn.losses import (
+    BinaryCrossentropy,
+    Crossentropy,
+    Huber,
+    MeanAbsoluteError,
+    MeanSquaredError,
+)
+from fastnn.model import Model, Sequential
+from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+from fastnn.training import History, NonFiniteLossError
+
+__version__: str = _engine.VERSION
+
+__all__ = [
+    "SGD",
+    "Activation",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Add",
+    "BinaryCrossentropy",
+    "Callback",
+    "Concatenate",
+    "Crossentropy",
+    "Dense",
+    "Dropout",
+    "EarlyStopping",
+    "Flatten",
+    "GradientError",
+    "History",
+    "Huber",
+    "Input",
+    "Layer",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "Model",
+    "NonFiniteLossError",
+    "RMSprop",
+    "Sequential",
+    "__version__",
+    "activations",
+    "datasets",
+    "get_num_threads",
+    "gradcheck",
+    "initializers",
+    "load",
+    "losses",
+    "metrics",
+    "optimizers",
+    "set_num_threads",
+    "show_config",
+]

@@ -21,6 +21,7 @@ from fastnn.program.ops import Op, Value
 ALIGNMENT = 64  # bytes; a cache line
 ARENAS = {"parameter": "parameters", "gradient": "gradients", "state": "state"}
 Interval = tuple[str, int, int]  # space, first byte, end
+Operand = tuple[str, int, int]  # space, first byte, bytes
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Call:
     """One op as the engine takes it; operands are (space, offset, bytes) or None."""
 
     kernel: str
-    operands: tuple[Interval | None, ...]
+    operands: tuple[Operand | None, ...]
     sizes: tuple[int, ...]
     scalars: tuple[float, ...]
     variant: int
@@ -116,8 +117,8 @@ class Plan:
         gathers = -1
         if op.kind == "gather":
             gathers = self.program.inputs.index(op.output)
-            destination = self.interval(op.output)
-            operands = ((f"source {gathers}", 0, 0), ("order", 0, 0), destination)
+            space, first, end = self.interval(op.output)
+            operands = (f"source {gathers}", 0, 0), ("order", 0, 0), (space, first, end - first)
         return Call(
             op.row.kernel,
             operands,
@@ -131,7 +132,7 @@ class Plan:
             gathers=gathers,
         )
 
-    def _operand(self, value: Value) -> Interval:
+    def _operand(self, value: Value) -> Operand:
         root = self.roots.get(value, value)
         if root.kind == "input":
             return f"input {self.program.inputs.index(root)}", 0, 0

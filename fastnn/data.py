@@ -1,0 +1,241 @@
+"""What `fit`, `evaluate` and `predict` accept, and what the kernels need: checked once, up front.
+
+Data keeps its dtype: a batch is converted when it is gathered. An error names the argument, what
+came and what was expected, and comes before anything has changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastnn.native.kernels import source_number
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows of numbers that a program gathers from.
+
+    Attributes
+    ----------
+    array : ndarray, shape (rows, width)
+        Contiguous rows; kept alive as long as it is used.
+    """
+
+    array: np.ndarray
+
+    @property
+    def number(self) -> int:
+        """The dtype's number in the kernels' interface."""
+        return source_number(self.array.dtype)
+
+    @property
+    def stride(self) -> int:
+        """Bytes from one row to the next."""
+        return self.array.strides[0]
+
+    def is_native(self, dtype: str, kind: str) -> bool:
+        """Whether a program of this dtype can read the rows where they are."""
+        wanted = np.dtype("int32" if kind == "label" else dtype)
+        return bool(
+            self.array.dtype == wanted
+            and self.array.flags.c_contiguous
+            and self.array.flags.aligned
+        )
+
+
+def checked_array(name: str, value: object) -> np.ndarray:
+    """Return `value` as an array of numbers of a dtype that the kernels read.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument, for the message.
+    value : array_like
+
+    Raises
+    ------
+    TypeError
+        It does not hold real numbers.
+    ValueError
+        It is ragged.
+    """
+    if value is None:
+        raise TypeError(f"{name} must be an array of numbers, got None")
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name} must be an array, got rows of different lengths") from None
+    if array.dtype == bool:
+        array = array.view(np.uint8)
+    if array.dtype.kind not in "fiu":
+        what = f"dtype {array.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise TypeError(f"{name} must hold real numbers, got {what}")
+    if source_number(array.dtype) is None:  # float16, long double, other byte orders
+        array = array.astype(np.float32 if array.itemsize < 4 else np.float64)
+    return array
+
+
+def _check_finite(name: str, array: np.ndarray, dtype: str) -> None:
+    """Raise where an element is NaN, infinite, or too large for the model's dtype."""
+    if array.dtype.kind != "f" or array.size == 0:
+        return
+    with np.errstate(invalid="ignore"):
+        low, high = float(array.min()), float(array.max())
+    limit = float(np.finfo(dtype).max)
+    if -limit <= low and high <= limit:
+        return
+    with np.errstate(invalid="ignore"):
+        bad = ~(np.abs(array) <= limit)
+    where = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), array.shape))
+    found = float(array[where])
+    index = ", ".join(map(str, where))
+    what = f"{found!r} at [{index}]" + (f" and {int(bad.sum()) - 1} more" if bad.sum() > 1 else "")
+    limits = "finite numbers" if not math.isfinite(found) else f"numbers that {dtype} can hold"
+    raise ValueError(f"{name} must hold {limits}, got {what}")
+
+
+def _rows(array: np.ndarray, width: int) -> np.ndarray:
+    """Return the array as (rows, width) with contiguous rows; copies only where it must."""
+    flat = array.reshape(len(array), width)
+    is_row_contiguous = width == 1 or flat.strides[1] == flat.itemsize
+    if not (is_row_contiguous and flat.flags.aligned and flat.strides[0] >= 0):
+        flat = np.ascontiguousarray(flat)
+    return flat
+
+
+def inputs(
+    x: object, shapes: Sequence[tuple[str, tuple[int, ...]]], dtype: str, name: str = "x"
+) -> list[Source]:
+    """Check x against the model's inputs.
+
+    Parameters
+    ----------
+    x : array_like, shape (rows, *shape), or a list of them for a model of several inputs
+    shapes : sequence of (name, shape)
+        Of the model's inputs.
+    dtype : {"float32", "float64"}
+    name : str, default "x"
+        For the message.
+
+    Returns
+    -------
+    list of Source
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what came and what was expected.
+    """
+    if len(shapes) == 1:
+        arrays: Sequence[object] = [x]
+        names = [name]
+    else:
+        if not isinstance(x, (list, tuple)) or len(x) != len(shapes):
+            got = f"{len(x)}" if isinstance(x, (list, tuple)) else type(x).__name__
+            raise ValueError(f"{name} must be a list of {len(shapes)} arrays, got {got}")
+        arrays, names = x, [f"{name}[{i}]" for i in range(len(shapes))]
+    sources: list[Source] = []
+    for label, value, (_, shape) in zip(names, arrays, shapes, strict=True):
+        array = checked_array(label, value)
+        if array.ndim == 0 or array.shape[1:] != shape:
+            sizes = "".join(f", {size}" for size in shape) or ","
+            hint = "; one sample is x[np.newaxis]" if array.shape == shape else ""
+            raise ValueError(f"{label} must have shape (rows{sizes}), got {array.shape}{hint}")
+        _check_finite(label, array, dtype)
+        sources.append(Source(_rows(array, math.prod(shape))))
+        if len(array) != len(sources[0].array):
+            raise ValueError(
+                f"{label} must have as many rows as {names[0]}, {len(sources[0].array)}, "
+                f"got {len(array)}"
+            )
+    return sources
+
+
+def target(
+    y: object,
+    rows: int,
+    shape: tuple[int, ...],
+    dtype: str,
+    *,
+    takes_labels: bool,
+    is_probability: bool,
+    name: str = "y",
+) -> tuple[Source, str]:
+    """Check y against the model's output and loss.
+
+    Parameters
+    ----------
+    y : array_like
+    rows : int
+        Of x.
+    shape : tuple of int
+        Of one sample of the model's output.
+    dtype : {"float32", "float64"}
+    takes_labels : bool
+        Whether the loss takes class labels.
+    is_probability : bool
+        Whether the loss takes numbers in [0, 1] only.
+    name : str, default "y"
+
+    Returns
+    -------
+    Source
+    kind : {"real", "label"}
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what came and what was expected.
+    """
+    array = checked_array(name, y)
+    if array.ndim == 0:
+        raise ValueError(f"{name} must have one entry for each row of x, got a single number")
+    if len(array) != rows:
+        raise ValueError(f"{name} must have as many rows as x, {rows}, got {len(array)}")
+    is_column = array.shape[1:] in ((), (1,))
+    if takes_labels and is_column and array.shape[1:] != shape:
+        return _labels(array, math.prod(shape), name), "label"
+    if array.shape[1:] != shape and not (is_column and math.prod(shape) == 1):
+        sizes = "".join(f", {size}" for size in shape)
+        labels = " or class labels of shape (rows,)" if takes_labels else ""
+        raise ValueError(f"{name} must have shape (rows{sizes}){labels}, got {array.shape}")
+    _check_finite(name, array, dtype)
+    if is_probability and array.size:
+        low, high = array.min(), array.max()
+        if low < 0 or high > 1:
+            raise ValueError(f"{name} must lie in [0, 1] for this loss, got {low} to {high}")
+    if takes_labels and array.size:
+        sums = array.reshape(rows, -1).sum(axis=1, dtype=np.float64)
+        worst = int(np.abs(sums - 1).argmax())
+        if abs(sums[worst] - 1) > 1e-3:
+            raise ValueError(
+                f"{name} must hold probabilities that sum to 1 in each row, "
+                f"got {sums[worst]:g} in row {worst}"
+            )
+    return Source(_rows(array, math.prod(shape))), "real"
+
+
+def _labels(array: np.ndarray, classes: int, name: str) -> Source:
+    if array.dtype.kind == "f":
+        raise TypeError(
+            f"{name} must hold integer class labels, or probabilities of shape (rows, {classes}), "
+            f"got {array.dtype} of shape {array.shape}; use {name}.astype(int)"
+        )
+    if array.size:
+        low, high = array.min(), array.max()
+        if low < 0 or high >= classes:
+            raise ValueError(
+                f"{name} must hold class labels from 0 to {classes - 1} (the model has {classes} "
+                f"outputs), got {low} to {high}"
+            )
+    return Source(_rows(array, 1))
+
+
+def not_empty(rows: int, name: str = "x") -> None:
+    """Raise if there is nothing to work on."""
+    if rows == 0:
+        raise ValueError(f"{name} must have at least one row, got none")

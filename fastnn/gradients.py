@@ -1,0 +1,116 @@
+"""`gradcheck`: a model's gradients against central differences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastnn.runtime import Steps
+
+if TYPE_CHECKING:
+    from fastnn.model import Model
+
+
+class GradientError(AssertionError):
+    """A gradient differs from the central difference of the loss."""
+
+
+def gradcheck(
+    model: Model,
+    x: object,
+    y: object,
+    *,
+    epsilon: float = 1e-6,
+    atol: float = 1e-6,
+    rtol: float = 1e-4,
+    samples: int = 1000,
+    raise_exception: bool = True,
+) -> bool:
+    r"""Compare the gradients of a compiled model with central differences of its loss.
+
+    Done in float64 on a copy of the model, with dropout's mask held still:
+    :math:`|g - d| \le atol + rtol \max(|g|, |d|)` with
+    :math:`d = (L(p + \epsilon) - L(p - \epsilon)) / 2 \epsilon`.
+
+    Parameters
+    ----------
+    model : Model
+        Compiled. It is not changed.
+    x, y
+        As in `Model.fit`. Keep away from kinks (relu's 0, huber's delta).
+    epsilon : float, default 1e-6
+    atol, rtol : float, default 1e-6 and 1e-4
+    samples : int, default 1000
+        Most elements looked at in each parameter; beyond, they are chosen evenly.
+    raise_exception : bool, default True
+        Raise where a gradient is wrong, instead of returning False.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    GradientError
+        Naming the parameter, the element and both numbers.
+
+    Examples
+    --------
+    >>> import fastnn as fnn, numpy as np
+    >>> model = fnn.Sequential([fnn.Dense(4, activation="tanh"), fnn.Dense(3)],
+    ...                        input_shape=(5,), seed=0)
+    >>> model.compile("sgd", "crossentropy")
+    >>> fnn.gradcheck(model, np.random.default_rng(0).normal(size=(6, 5)), [0, 1, 2, 0, 1, 2])
+    True
+    """
+    twin = float64_copy(model)
+    sources, kind = twin.training_data(x, y)
+    rows = len(sources[0].array)
+    runtime = twin.runtime
+    bound = runtime.bound("train", rows, kind)
+    steps = Steps(sources, rows, rows)
+    results = np.empty((1, len(bound.plan.program.results)))
+
+    def loss() -> float:
+        runtime.run(bound, steps, section="gradients", results=results)
+        return float(results[0, 0])
+
+    loss()
+    computed = {name: view.copy() for name, view in runtime.gradients.items()}
+    for name, view in runtime.parameters.items():
+        flat = view.reshape(-1)
+        for i in np.unique(np.linspace(0, flat.size - 1, min(samples, flat.size)).astype(int)):
+            kept = flat[i]
+            flat[i] = kept + epsilon
+            above = loss()
+            flat[i] = kept - epsilon
+            below = loss()
+            flat[i] = kept
+            difference = (above - below) / (2 * epsilon)
+            gradient = float(computed[name].reshape(-1)[i])
+            bound_of = atol + rtol * max(abs(gradient), abs(difference))
+            if not abs(gradient - difference) <= bound_of:
+                if not raise_exception:
+                    return False
+                index = tuple(map(int, np.unravel_index(i, view.shape)))
+                raise GradientError(
+                    f"gradient of {name!r} at {list(index)} is {gradient:.10g}, "
+                    f"central difference {difference:.10g}"
+                )
+    return True
+
+
+def float64_copy(model: Model) -> Model:
+    """Return a copy of a compiled model in float64, with the same weights and dropout."""
+    from fastnn.model import Model as AnyModel
+    from fastnn.runtime import Runtime
+
+    runtime = model.runtime
+    twin = object.__new__(AnyModel)
+    twin.__dict__.update(model.__dict__)
+    twin.dtype = "float64"
+    twin._runtime = Runtime(runtime.graph, "float64", runtime.shapes, runtime.key)
+    twin._runtime.configure(model._compiled())
+    twin.set_weights(model.get_weights())
+    return twin

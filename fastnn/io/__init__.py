@@ -1,0 +1,1 @@
+"""Files: models (`model_file`) and tables (`table`)."""

@@ -1,0 +1,215 @@
+"""Models as safetensors files: tensors, and the architecture as JSON in the metadata. No pickle.
+
+    parameters/<layer>/<name>         the parameters
+    optimizer/<slot>/<layer>/<name>   the optimizer's state, for a compiled model
+    preprocessing/<name>              what was saved with the model (see `attachments`)
+
+The metadata hold one entry, "fastnn": JSON with the format's version, the architecture, what
+`compile` was told, and attachments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastnn import layers
+from fastnn.layers import Layer, Tensor
+from fastnn.model import Model, Sequential
+from fastnn.native import engine
+
+FORMAT = 1
+
+
+def save(
+    model: Model,
+    path: str | os.PathLike,
+    *,
+    attachments: dict[str, Any] | None = None,
+    tensors: dict[str, np.ndarray] | None = None,
+) -> None:
+    """Save a model.
+
+    Parameters
+    ----------
+    model : Model
+    path : path-like
+    attachments : dict, optional
+        More to keep in the metadata; JSON.
+    tensors : dict of str to ndarray, optional
+        More to keep as tensors, under "preprocessing/".
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder does not exist.
+    """
+    from safetensors.numpy import save as to_bytes
+
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path: there is no folder {str(path.parent)!r}")
+    runtime = model.runtime
+    arrays = {f"parameters/{name}": view for name, view in runtime.parameters.items()}
+    arrays |= {f"optimizer/{name}": view for name, view in runtime.state_views().items()}
+    arrays |= {f"preprocessing/{name}": array for name, array in (tensors or {}).items()}
+    training = runtime.training
+    about = {
+        "format": FORMAT,
+        "version": engine.VERSION,
+        "kind": "Sequential" if isinstance(model, Sequential) else "Model",
+        "dtype": model.dtype,
+        "seed": model.seed,
+        "step": runtime.step,
+        "architecture": model.architecture(),
+        "compile": None
+        if training is None
+        else {
+            "optimizer": training.optimizer.config(),
+            "loss": training.loss.config(),
+            "metrics": [metric.config() for metric in training.metrics],
+        },
+        "attachments": attachments or {},
+    }
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    _replace(path, to_bytes(contiguous, {"fastnn": json.dumps(about)}))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file so that a crash leaves either the old one or the new one, whole."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    if hasattr(os, "O_DIRECTORY"):  # the new name reaches the disk with its folder
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the metadata and the tensors of a model file.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is not a model that fastnn wrote, or of a newer format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"path: there is no model file {str(path)!r}")
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"path: {str(path)!r} is not a safetensors file ({error})") from None
+    if "fastnn" not in metadata:
+        raise ValueError(
+            f"path: {str(path)!r} is a safetensors file, but not a model saved by fastnn"
+        )
+    try:
+        about = json.loads(metadata["fastnn"])
+        version = about["format"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"path: the description in {str(path)!r} is damaged") from None
+    if version > FORMAT:
+        raise ValueError(
+            f"path: {str(path)!r} has format {version}, this fastnn reads up to {FORMAT}; upgrade"
+        )
+    return about, tensors
+
+
+def load(path: str | os.PathLike) -> Model:
+    """Load a model that `Model.save` wrote, ready to predict or to go on training.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is not a model that fastnn wrote, or damaged.
+
+    Examples
+    --------
+    >>> import fastnn as fnn, os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "m.safetensors")
+    >>> fnn.Sequential([fnn.Dense(2)], input_shape=(3,)).save(path)
+    >>> fnn.load(path).output_shape
+    (2,)
+    """
+    about, tensors = read(path)
+    return restore(about, tensors, path)
+
+
+def restore(
+    about: dict[str, Any], tensors: dict[str, np.ndarray], path: str | os.PathLike
+) -> Model:
+    """Build the model that `read` returned; `path` is for the messages."""
+    try:
+        model = _graph(about)
+        if about["compile"] is not None:
+            model.compile(**about["compile"])
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"path: the description in {str(path)!r} is damaged ({error})") from None
+    runtime = model.runtime
+    views = {f"parameters/{name}": view for name, view in runtime.parameters.items()}
+    views |= {f"optimizer/{name}": view for name, view in runtime.state_views().items()}
+    for name, view in views.items():
+        if name not in tensors or tensors[name].shape != view.shape:
+            found = f"of shape {tensors[name].shape}" if name in tensors else "missing"
+            raise ValueError(
+                f"path: tensor {name!r} of {str(path)!r} must have shape {view.shape}, is {found}"
+            )
+        view[...] = tensors[name]
+    runtime.step = int(about["step"])
+    return model
+
+
+def _graph(about: dict[str, Any]) -> Model:
+    architecture = about["architecture"]
+    made: dict[str, Layer] = {}
+    for entry in architecture["layers"]:
+        kind = layers.registry[entry["kind"]]
+        made[entry["name"]] = kind(name=entry["name"], **entry["config"])
+    options = {"dtype": about["dtype"], "seed": about["seed"]}
+    inputs = [Tensor(tuple(i["shape"]), name=i["name"]) for i in architecture["inputs"]]
+    if about["kind"] == "Sequential":
+        chain = [made[step["layer"]] for step in architecture["steps"]]
+        return Sequential(chain, input_shape=inputs[0].shape, **options)
+    tensors = list(inputs)
+    for step in architecture["steps"]:
+        tensors.append(made[step["layer"]](*(tensors[i] for i in step["inputs"])))
+    return Model(inputs, tensors[architecture["output"]], **options)

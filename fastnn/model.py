@@ -1,0 +1,737 @@
+"""`Model` and `Sequential`: build, weights, compile, fit, evaluate, predict, save."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn import data, losses, metrics, optimizers, training
+from fastnn.callbacks import Callback
+from fastnn.data import Source
+from fastnn.layers import Layer, Shape, Tensor, checked_shape
+from fastnn.program.lower import Graph
+from fastnn.program.ops import Value
+from fastnn.program.plan import describe
+from fastnn.runtime import ROWS, Bound, Runtime, Steps, Training
+from fastnn.training import History, checked_count
+
+DTYPES = ("float32", "float64")
+
+
+class Model:
+    """A network of layers as a graph from inputs to one output.
+
+    Parameters
+    ----------
+    inputs : Tensor or list of Tensor
+        From `Input`.
+    outputs : Tensor
+        What a layer gave for them.
+    dtype : {"float32", "float64"}, default "float32"
+        Of parameters and arithmetic; data may have any.
+    seed : int, optional
+        Gives initial weights, shuffling and dropout; None: another one each time. NumPy's
+        global generator is never touched.
+
+    Attributes
+    ----------
+    layers : list of Layer
+    parameters, gradients : dict of str to ndarray
+        Views, by "layer/parameter": "dense/kernel" of shape (inputs, units).
+    history : History or None
+        Of the last `fit`.
+    stop_training : bool
+        Set it in a callback to end `fit`.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> x = fnn.Input((64,))
+    >>> h = fnn.Dense(64, activation="gelu")(x)
+    >>> model = fnn.Model(x, fnn.Dense(10)(fnn.Add()([x, h])), seed=0)
+    >>> model.output_shape
+    (10,)
+    """
+
+    def __init__(
+        self,
+        inputs: Tensor | Sequence[Tensor],
+        outputs: Tensor,
+        *,
+        dtype: str = "float32",
+        seed: int | None = None,
+    ) -> None:
+        self._start(dtype, seed)
+        tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+        for tensor in tensors:
+            if not isinstance(tensor, Tensor) or tensor.layer is not None:
+                raise TypeError(f"inputs must come from Input(...), got {tensor!r}")
+        if not isinstance(outputs, Tensor):
+            raise TypeError(f"outputs must be what a layer returned, got {outputs!r}")
+        self._build(tensors, outputs)
+
+    def _start(self, dtype: str, seed: int | None) -> None:
+        dtype = np.dtype(dtype).name
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+        if seed is not None and (
+            isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0
+        ):
+            raise ValueError(f"seed must be an integer of at least 0 or None, got {seed!r}")
+        self.dtype = dtype
+        self.seed = seed
+        sequence = np.random.SeedSequence(None if seed is None else int(seed))
+        self._weight_seed, shuffle_seed, dropout_seed = sequence.spawn(3)
+        self.generator = np.random.default_rng(shuffle_seed)
+        self._key = int(dropout_seed.generate_state(1, np.uint64)[0])
+        self._runtime: Runtime | None = None
+        self._training: Training | None = None
+        self._manual: tuple[Bound, int, list[Source]] | None = None
+        self.history: History | None = None
+        self.stop_training = False
+        self.stop_reason = ""
+        self.layers: list[Layer] = []
+
+    # --- building -----------------------------------------------------------------------------
+
+    def _build(self, inputs: list[Tensor], output: Tensor) -> None:
+        """Sort the graph, name the layers, make and fill the parameters."""
+        order = _topological(inputs, output)
+        self.layers = list(dict.fromkeys(t.layer for t in order if t.layer is not None))
+        for layer in self.layers:
+            if layer.parameters:
+                raise ValueError(
+                    f"layer {layer.name!r} already belongs to another model; make a new layer"
+                )
+        _name_layers(self.layers)
+        names = _unique([tensor.name for tensor in inputs])
+        shapes: dict[str, Shape] = {}
+        values: dict[str, Value] = {}
+        initializers = {}
+        position: dict[int, int] = {id(tensor): i for i, tensor in enumerate(inputs)}
+        steps: list[tuple[Layer, tuple[int, ...]]] = []
+        for tensor in order:
+            if tensor.layer is None:
+                continue
+            layer = tensor.layer
+            wanted = layer.parameter_shapes(*(source.shape for source in tensor.inputs))
+            for name, (shape, initializer) in wanted.items():
+                full = f"{layer.name}/{name}"
+                if shapes.setdefault(full, shape) != shape:
+                    raise ValueError(
+                        f"layer {layer.name!r} is used for inputs of different sizes: "
+                        f"{name} would be {shapes[full]} and {shape}"
+                    )
+                initializers[full] = initializer
+                values[full] = Value(full, shape, batched=False, kind="parameter")
+            steps.append((layer, tuple(position[id(source)] for source in tensor.inputs)))
+            position[id(tensor)] = len(inputs) + len(steps) - 1
+        graph = Graph(
+            [(name, tensor.shape) for name, tensor in zip(names, inputs, strict=True)],
+            steps,
+            position[id(output)],
+            values,
+        )
+        self._runtime = Runtime(graph, self.dtype, shapes, self._key)
+        seeds = self._weight_seed.spawn(len(shapes))
+        for (name, view), seed in zip(self._runtime.parameters.items(), seeds, strict=True):
+            view[...] = initializers[name].sample(view.shape, np.random.default_rng(seed))
+        for layer in self.layers:
+            prefix = layer.name + "/"
+            layer.parameters = {
+                name.removeprefix(prefix): view
+                for name, view in self._runtime.parameters.items()
+                if name.startswith(prefix)
+            }
+        if self._training is not None:
+            self._runtime.configure(self._training)
+
+    @property
+    def built(self) -> bool:
+        """Whether the shapes, and so the parameters, are known."""
+        return self._runtime is not None
+
+    @property
+    def runtime(self) -> Runtime:
+        """Arenas and programs; raises RuntimeError if the model is not built."""
+        if self._runtime is None:
+            raise RuntimeError(
+                "the model has no parameters yet: give Sequential an input_shape, or fit it first"
+            )
+        return self._runtime
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Views of the parameters, by "layer/parameter"."""
+        return dict(self.runtime.parameters)
+
+    @property
+    def gradients(self) -> dict[str, np.ndarray]:
+        """Views of the gradients, by "layer/parameter"."""
+        return dict(self.runtime.gradients)
+
+    @property
+    def input_shapes(self) -> list[tuple[str, Shape]]:
+        """Name and shape of one sample of each input."""
+        return self.runtime.graph.inputs
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of one sample of the output."""
+        return self.runtime.output_shape
+
+    def count_parameters(self) -> int:
+        """Return the number of parameters."""
+        return sum(view.size for view in self.runtime.parameters.values())
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Return copies of all parameters, in the order of `parameters`."""
+        return [view.copy() for view in self.runtime.parameters.values()]
+
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        """Set all parameters.
+
+        Parameters
+        ----------
+        weights : sequence of array_like
+            As `get_weights` returns them.
+
+        Raises
+        ------
+        ValueError
+            Number, shape or content does not fit; nothing is changed then.
+        """
+        views = self.runtime.parameters
+        if len(weights) != len(views):
+            raise ValueError(f"weights must be {len(views)} arrays, got {len(weights)}")
+        arrays = []
+        for (name, view), weight in zip(views.items(), weights, strict=True):
+            array = data.checked_array(f"weights of {name!r}", weight)
+            if array.shape != view.shape:
+                raise ValueError(f"weights of {name!r} must have shape {view.shape}, "
+                                 f"got {array.shape}")
+            arrays.append(array)
+        for view, array in zip(views.values(), arrays, strict=True):
+            view[...] = array
+
+    # --- training -----------------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: object = "rmsprop",
+        loss: object = None,
+        metrics: Iterable[object] = (),
+    ) -> None:
+        """Say how to train. The optimizer's state starts afresh.
+
+        Parameters
+        ----------
+        optimizer : str or Optimizer, default "rmsprop"
+        loss : str or Loss
+        metrics : iterable of str or Metric, optional
+
+        Raises
+        ------
+        ValueError, TypeError
+            A name is unknown; the nearest one is suggested.
+
+        Examples
+        --------
+        >>> import fastnn as fnn
+        >>> model = fnn.Sequential([fnn.Dense(1)], input_shape=(3,))
+        >>> model.compile(optimizer=fnn.Adam(1e-3), loss="mse", metrics=["mae"])
+        """
+        if isinstance(metrics, str):
+            raise TypeError(f"metrics must be a list of names, got the string {metrics!r}")
+        if loss is None:
+            raise ValueError(f"loss must be given, one of {', '.join(losses.registry)}")
+        chosen = Training(
+            optimizers.get(optimizer), losses.get(loss), tuple(map(_metric, metrics or ()))
+        )
+        self._training = chosen
+        if self._runtime is not None:
+            self._runtime.configure(chosen)
+
+    @property
+    def optimizer(self) -> optimizers.Optimizer | None:
+        """The optimizer given to `compile`; its learning_rate may be set at any time."""
+        return None if self._training is None else self._training.optimizer
+
+    def fit(
+        self,
+        x: object,
+        y: object,
+        *,
+        batch_size: int = 32,
+        epochs: int = 1,
+        verbose: int = 1,
+        callbacks: Iterable[Callback] | None = None,
+        validation_split: float = 0.0,
+        validation_data: tuple[object, object] | None = None,
+        shuffle: bool = True,
+    ) -> History:
+        """Train for a number of epochs.
+
+        Parameters
+        ----------
+        x : array_like, shape (rows, *input_shape)
+            Of any real dtype; a list of arrays for a model of several inputs.
+        y : array_like
+            Shape (rows, *output_shape), or (rows,) for one output; class labels of shape
+            (rows,) for ``"crossentropy"``.
+        batch_size : int, default 32
+            The last batch of an epoch takes what is left.
+        epochs : int, default 1
+        verbose : {0, 1, 2}, default 1
+            Silent; a progress bar (plain lines where there is no terminal); a line an epoch.
+        callbacks : iterable of Callback, optional
+        validation_split : float, default 0
+            Share of the rows, taken from the end, to validate with instead of training.
+        validation_data : tuple (x, y), optional
+        shuffle : bool, default True
+            Whether each epoch takes the rows in an order of its own.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        ValueError, TypeError
+            An argument does not fit; nothing has changed then.
+        NonFiniteLossError
+            The loss became NaN or infinite. The message names step and layer; the parameters
+            are the last ones known to be finite, at worst those from the start of the epoch.
+        KeyboardInterrupt
+            Ctrl-C; the model is at the end of a step, `history` holds what was reached.
+
+        Examples
+        --------
+        >>> import fastnn as fnn
+        >>> x, y = fnn.datasets.load_digits()
+        >>> model = fnn.Sequential([fnn.Dense(10)], input_shape=(64,), seed=0)
+        >>> model.compile("adam", "crossentropy", metrics=["accuracy"])
+        >>> history = model.fit(x / 16, y, epochs=20, verbose=0)
+        >>> history.history["accuracy"][-1] > 0.9
+        True
+        """
+        return training.fit(
+            self, x, y, batch_size=batch_size, epochs=epochs, verbose=verbose,
+            callbacks=callbacks, validation_split=validation_split,
+            validation_data=validation_data, shuffle=shuffle,
+        )
+
+    def _compiled(self) -> Training:
+        if self._training is None:
+            raise RuntimeError("call compile(optimizer, loss) first")
+        return self._training
+
+    def training_data(self, x: object, y: object) -> tuple[list[Source], str]:
+        """Check data for training or evaluation; build the model if it was waiting for it.
+
+        Returns
+        -------
+        sources : list of Source
+        kind : {"real", "label"}
+            Dtype of the target.
+        """
+        chosen = self._compiled()
+        self._build_for(x)
+        sources = data.inputs(x, self.input_shapes, self.dtype)
+        target, kind = data.target(
+            y, len(sources[0].array), self.output_shape, self.dtype,
+            takes_labels=chosen.loss.takes_labels,
+            is_probability=chosen.loss.link is not None,
+        )
+        return [*sources, target], kind
+
+    def check_validation(self, pair: tuple[object, object]) -> None:
+        """Raise if validation data do not fit, before anything has changed."""
+        try:
+            sources, _ = self.training_data(*pair)
+            data.not_empty(len(sources[0].array))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"validation_data: {error}") from None
+
+    def _build_for(self, x: object) -> None:
+        """Build a model that was waiting for the shape of its data."""
+
+    def train_on_batch(self, x: object, y: object) -> float:
+        """Make one step on one batch and return its loss before the step.
+
+        Parameters
+        ----------
+        x, y
+            As in `fit`.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        NonFiniteLossError
+            The loss is not finite; the step is not made.
+
+        Examples
+        --------
+        >>> import fastnn as fnn, numpy as np
+        >>> model = fnn.Sequential([fnn.Dense(1, kernel_initializer="zeros")], input_shape=(2,))
+        >>> model.compile("sgd", "mse")
+        >>> model.train_on_batch(np.ones((4, 2)), np.ones(4))
+        1.0
+        """
+        sources, kind = self.training_data(x, y)
+        rows = len(sources[0].array)
+        data.not_empty(rows)
+        runtime = self.runtime
+        bound = runtime.bound("train", rows, kind)
+        results = np.empty((1, len(bound.plan.program.results)))
+        assert runtime.training is not None
+        rate = np.array([runtime.training.optimizer.learning_rate], np.float64)
+        done = runtime.run(bound, Steps(sources, rows, rows), results=results, learning_rates=rate)
+        runtime.step += done
+        loss = float(results[0, 0])
+        if not done:
+            batch = [source.array for source in sources]
+            where = f"step {runtime.step + 1}"
+            raise training.refusal(self, bound, batch, where, loss, None)
+        return loss
+
+    # --- your own loop ------------------------------------------------------------------------
+
+    def forward(self, x: object, *, training: bool = False) -> np.ndarray:
+        """Return the outputs for x; with `training`, keep what `backward` needs.
+
+        Parameters
+        ----------
+        x : array_like, shape (rows, *input_shape)
+        training : bool, default False
+            Whether dropout drops, and `backward` may follow.
+
+        Returns
+        -------
+        ndarray, shape (rows, *output_shape)
+        """
+        if not training:
+            return self.predict(x)
+        self._build_for(x)
+        sources = data.inputs(x, self.input_shapes, self.dtype)
+        rows = len(sources[0].array)
+        data.not_empty(rows)
+        bound = self.runtime.bound("manual", rows)
+        self.runtime.run(bound, Steps(sources, rows, rows), section="forward")
+        self._manual = bound, rows, sources
+        output = bound.plan.program.outputs[0]
+        return bound.view(bound.plan.roots.get(output, output), rows).reshape(
+            rows, *output.shape
+        ).copy()
+
+    def backward(self, grad_output: object) -> dict[str, np.ndarray]:
+        """Compute the gradients of all parameters from that of the output.
+
+        Parameters
+        ----------
+        grad_output : array_like, shape (rows, *output_shape)
+            Derivative of your loss by what ``forward(x, training=True)`` returned.
+
+        Returns
+        -------
+        dict of str to ndarray
+            `gradients`; they are set, not added to.
+
+        Raises
+        ------
+        RuntimeError
+            ``forward(x, training=True)`` has not been called.
+        """
+        if self._manual is None:
+            raise RuntimeError("call forward(x, training=True) first")
+        bound, rows, sources = self._manual
+        shapes = [("grad_output", self.output_shape)]
+        seed = data.inputs(grad_output, shapes, self.dtype, "grad_output")
+        if len(seed[0].array) != rows:
+            raise ValueError(f"grad_output must have {rows} rows, got {len(seed[0].array)}")
+        self.runtime.run(bound, Steps([*sources, *seed], rows, rows), section="backward")
+        return self.gradients
+
+    def apply_gradients(self) -> None:
+        """Make one optimizer step with what is in `gradients`.
+
+        Examples
+        --------
+        >>> import fastnn as fnn, numpy as np
+        >>> model = fnn.Sequential([fnn.Dense(1, kernel_initializer="zeros")], input_shape=(2,))
+        >>> model.compile(fnn.SGD(0.5), "mse")
+        >>> y_hat = model.forward(np.ones((1, 2)), training=True)
+        >>> gradients = model.backward(y_hat - 1)
+        >>> model.apply_gradients()
+        >>> float(model.predict(np.ones((1, 2)))[0, 0])
+        1.5
+        """
+        chosen = self._compiled()
+        bound = self.runtime.bound("update", 1)
+        rate = np.array([chosen.optimizer.learning_rate], np.float64)
+        self.runtime.run(bound, Steps([], 1, 1), learning_rates=rate)
+        self.runtime.step += 1
+
+    # --- using it -----------------------------------------------------------------------------
+
+    def predict(self, x: object, *, batch_size: int = ROWS) -> np.ndarray:
+        """Return the outputs for x.
+
+        Parameters
+        ----------
+        x : array_like, shape (rows, *input_shape)
+        batch_size : int, default 512
+            Rows computed at a time; does not change the result.
+
+        Returns
+        -------
+        ndarray, shape (rows, *output_shape)
+            Of the model's dtype.
+
+        Examples
+        --------
+        >>> import fastnn as fnn, numpy as np
+        >>> model = fnn.Sequential([fnn.Dense(2)], input_shape=(3,))
+        >>> model.predict(np.zeros((4, 3))).shape
+        (4, 2)
+        """
+        batch_size = checked_count("batch_size", batch_size)
+        self._build_for(x)
+        sources = data.inputs(x, self.input_shapes, self.dtype)
+        rows = len(sources[0].array)
+        out = np.empty((rows, *self.output_shape), self.dtype)
+        if rows:
+            bound = self.runtime.bound("predict", batch_size)
+            steps = Steps(sources, rows, batch_size)
+            self.runtime.run(bound, steps, count=steps.count, outputs={"prediction": out})
+        return out
+
+    def __call__(self, x: object) -> np.ndarray:
+        """Return the same as `predict`."""
+        return self.predict(x)
+
+    def evaluate(self, x: object, y: object, *, batch_size: int = ROWS) -> dict[str, float]:
+        """Return loss and metrics: means over all samples.
+
+        Parameters
+        ----------
+        x, y
+            As in `fit`.
+        batch_size : int, default 512
+            Rows computed at a time.
+
+        Returns
+        -------
+        dict of str to float
+            "loss", then the metrics.
+        """
+        batch_size = checked_count("batch_size", batch_size)
+        sources, kind = self.training_data(x, y)
+        rows = len(sources[0].array)
+        data.not_empty(rows)
+        bound = self.runtime.bound("evaluate", batch_size, kind)
+        steps = Steps(sources, rows, batch_size)
+        names = bound.plan.program.results
+        results = np.empty((steps.count, len(names)))
+        self.runtime.run(bound, steps, count=steps.count, results=results)
+        weights = np.full(steps.count, float(batch_size))
+        weights[-1] = rows - (steps.count - 1) * batch_size
+        return dict(zip(names, map(float, weights @ results / rows), strict=True))
+
+    # --- looking at it ------------------------------------------------------------------------
+
+    def summary(self) -> None:
+        """Print the layers with output shapes and numbers of parameters."""
+        graph = self.runtime.graph
+        shapes = [shape for _, shape in graph.inputs]
+        rows = [(name, "Input", shape, "") for name, shape in graph.inputs]
+        counted: set[Layer] = set()
+        for layer, positions in graph.steps:
+            shapes.append(layer.output_shape(*(shapes[i] for i in positions)))
+            count = 0 if layer in counted else sum(v.size for v in layer.parameters.values())
+            counted.add(layer)
+            rows.append((layer.name, type(layer).__name__, shapes[-1], f"{count:,}"))
+        table = [("layer", "kind", "output shape", "parameters")] + [
+            (name, kind, "(batch" + "".join(f", {n}" for n in shape) + ")", count)
+            for name, kind, shape, count in rows
+        ]
+        widths = [max(len(row[i]) for row in table) for i in range(4)]
+        for i, row in enumerate(table):
+            left = "  ".join(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=False))
+            print(f"{left}  {row[3].rjust(widths[3])}")
+            if i == 0:
+                print("  ".join("-" * width for width in widths))
+        total = self.count_parameters()
+        size = total * np.dtype(self.dtype).itemsize
+        print(f"{total:,} parameters, {self.dtype}, {size:,} bytes")
+
+    def explain(self, program: str | None = None, *, batch_size: int = 32) -> None:
+        """Print a program: its ops with shapes and places, and what was fused.
+
+        Parameters
+        ----------
+        program : {"train", "evaluate", "predict", "manual", "update"}, optional
+            Default: "train" for a compiled model, else "predict".
+        batch_size : int, default 32
+            Rows to plan for.
+        """
+        names = ("train", "evaluate", "predict", "manual", "update")
+        if program is None:
+            program = "predict" if self._training is None else "train"
+        if program not in names:
+            raise ValueError(f"program must be one of {', '.join(names)}, got {program!r}")
+        target = "real"
+        if program in ("train", "evaluate", "update"):
+            target = "label" if self._compiled().loss.takes_labels else "real"
+        print(describe(self.runtime.bound(program, checked_count("batch_size", batch_size),
+                                          target).plan))
+
+    # --- files --------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save architecture, parameters, and the state of training to a safetensors file.
+
+        Written to a temporary file beside it first, so that a crash leaves the old one whole.
+
+        Parameters
+        ----------
+        path : path-like
+        """
+        from fastnn.io import model_file
+
+        model_file.save(self, path)
+
+    def architecture(self) -> dict[str, Any]:
+        """Return what `fastnn.io.model_file` needs to build an equal graph."""
+        graph = self.runtime.graph
+        return {
+            "inputs": [{"name": name, "shape": list(shape)} for name, shape in graph.inputs],
+            "layers": [
+                {"kind": layer.kind, "name": layer.name, "config": layer.config()}
+                for layer in self.layers
+            ],
+            "steps": [
+                {"layer": layer.name, "inputs": list(positions)}
+                for layer, positions in graph.steps
+            ],
+            "output": graph.output,
+        }
+
+
+class Sequential(Model):
+    """A network of layers, one after the other.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+        An `Input` may come first, instead of `input_shape`.
+    input_shape : tuple of int, optional
+        Of one sample; None: taken from the first data seen.
+    dtype : {"float32", "float64"}, default "float32"
+    seed : int, optional
+        As in `Model`.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> model = fnn.Sequential([fnn.Dense(128, activation="relu"), fnn.Dense(10)],
+    ...                        input_shape=(64,), dtype="float32", seed=0)
+    >>> model.count_parameters()
+    9610
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[Layer] = (),
+        *,
+        input_shape: Shape | None = None,
+        dtype: str = "float32",
+        seed: int | None = None,
+    ) -> None:
+        self._start(dtype, seed)
+        given: list[Any] = list(layers)
+        if given and isinstance(given[0], Tensor):
+            if input_shape is not None:
+                raise ValueError("give input_shape or an Input first, not both")
+            input_shape = given.pop(0).shape
+        for layer in given:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layers must be Layer instances, got {layer!r}")
+        if not given:
+            raise ValueError("layers must hold at least one layer, got none")
+        self.layers = given
+        if input_shape is not None:
+            self._chain(checked_shape("input_shape", input_shape))
+
+    def _chain(self, shape: Shape) -> None:
+        first = tensor = Tensor(shape, name="input")
+        _name_layers(list(dict.fromkeys(self.layers)))
+        for layer in self.layers:
+            tensor = layer(tensor)
+        self._build([first], tensor)
+
+    def _build_for(self, x: object) -> None:
+        if not self.built:
+            shape = data.checked_array("x", x).shape
+            if len(shape) < 2 or 0 in shape:
+                raise ValueError(f"x must have shape (rows, inputs), got {shape}")
+            self._chain(shape[1:])
+
+
+def _metric(what: object) -> metrics.Metric:
+    return metrics.get(what)
+
+
+def _topological(inputs: list[Tensor], output: Tensor) -> list[Tensor]:
+    """Tensors from inputs to output, each after what it is made of."""
+    order: dict[int, Tensor] = {id(tensor): tensor for tensor in inputs}
+    stack: list[tuple[Tensor, bool]] = [(output, False)]
+    while stack:
+        tensor, is_ready = stack.pop()
+        if id(tensor) in order:
+            continue
+        if tensor.layer is None:
+            raise ValueError(f"outputs depend on Input {tensor.name!r}, which is not in inputs")
+        if is_ready:
+            order[id(tensor)] = tensor
+            continue
+        stack.append((tensor, True))
+        stack.extend((source, False) for source in reversed(tensor.inputs))
+    return list(order.values())
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Names made unique by numbers: dense, dense_1, dense_2."""
+    counts: dict[str, int] = {}
+    result = []
+    for name in names:
+        number = counts[name] = counts.get(name, -1) + 1
+        result.append(f"{name}_{number}" if number else name)
+    return result
+
+
+def _name_layers(layers: list[Layer]) -> None:
+    """Give each layer a name of its own in this model."""
+    given = [layer._given_name for layer in layers if layer._given_name]
+    for name in given:
+        if given.count(name) > 1:
+            raise ValueError(f"layer names must be unique, got {name!r} {given.count(name)} times")
+    taken = set(given)
+    for layer in layers:
+        if layer._given_name:
+            continue
+        number, name = 0, layer.kind
+        while name in taken:
+            number += 1
+            name = f"{layer.kind}_{number}"
+        taken.add(name)
+        layer.name = name
+
+
+__all__ = ["Model", "Sequential"]

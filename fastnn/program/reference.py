@@ -1,0 +1,406 @@
+"""The same program in plain NumPy: oracle of the tests, documentation of every op.
+
+Nothing here is fast or shared with the kernels. Every formula stands once, as in a textbook; a
+row of `src_c/activations.h`, `losses.h` or `optimizers.h` has its formula here under the same
+name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastnn.program.lower import Program
+from fastnn.program.ops import NORM_CHUNK, OPTIMIZERS, Op, Value
+
+Array = np.ndarray
+
+
+def _map(function: Callable[[float], float]) -> Callable[[Array], Array]:
+    """Apply a function of one number to every element."""
+    return lambda x: np.array([function(float(v)) for v in x.ravel()], x.dtype).reshape(x.shape)
+
+
+erf = _map(math.erf)
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), without overflow."""
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e)) + 0 * np.where(np.isnan(x), x, 0)
+
+
+def softplus(x: Array) -> Array:
+    """log(1 + exp(x)), without overflow."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def softmax(x: Array) -> Array:
+    """exp(x - max) / sum of it, for each row."""
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+# name: (f(x, parameter), f'(saved, parameter)); saved is x or f(x), as activations.h says.
+# A NaN in `saved` lets the gradient pass, as !(x <= 0) does.
+ACTIVATION_FORMULAS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
+    "linear": (lambda x, a: x, lambda y, a: np.ones_like(y)),
+    "relu": (lambda x, a: np.maximum(x, 0), lambda y, a: np.where(y <= 0, 0, 1)),
+    "leaky_relu": (
+        lambda x, a: np.where(x <= 0, a * x, x),
+        lambda y, a: np.where(y <= 0, a, 1),
+    ),
+    "elu": (
+        lambda x, a: np.where(x <= 0, a * np.expm1(x), x),
+        lambda x, a: np.where(x <= 0, a * np.exp(x), 1),
+    ),
+    "sigmoid": (lambda x, a: sigmoid(x), lambda y, a: y * (1 - y)),
+    "tanh": (lambda x, a: np.tanh(x), lambda y, a: 1 - y * y),
+    "gelu": (
+        lambda x, a: 0.5 * x * (1 + erf(x / math.sqrt(2))),
+        lambda x, a: 0.5 * (1 + erf(x / math.sqrt(2)))
+        + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi),
+    ),
+    "silu": (
+        lambda x, a: x * sigmoid(x),
+        lambda x, a: sigmoid(x) * (1 + x * (1 - sigmoid(x))),
+    ),
+    "softplus": (lambda x, a: softplus(x), lambda x, a: sigmoid(x)),
+}
+
+# name: (value(p, t, parameter), derivative by p)
+LOSS_FORMULAS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
+    "mse": (lambda p, t, a: (p - t) ** 2, lambda p, t, a: 2 * (p - t)),
+    "mae": (lambda p, t, a: np.abs(p - t), lambda p, t, a: np.sign(p - t)),
+    "huber": (
+        lambda p, t, a: np.where(
+            np.abs(p - t) <= a, 0.5 * (p - t) ** 2, a * (np.abs(p - t) - 0.5 * a)
+        ),
+        lambda p, t, a: np.clip(p - t, -a, a),
+    ),
+    "binary_crossentropy": (
+        lambda z, t, a: np.maximum(z, 0) - z * t + np.log1p(np.exp(-np.abs(z))),
+        lambda z, t, a: sigmoid(z) - t,
+    ),
+}
+
+
+def _momentum(p: Array, g: Array, state: Array, rate: float, t: int, h: dict) -> Array:
+    state[0] = h["momentum"] * state[0] + g
+    return p - rate * (g + h["momentum"] * state[0] if h["nesterov"] else state[0])
+
+
+def _adagrad(p: Array, g: Array, state: Array, rate: float, t: int, h: dict) -> Array:
+    state[0] += g * g
+    return p - rate * g / (np.sqrt(state[0]) + h["epsilon"])
+
+
+def _rmsprop(centered: bool, with_momentum: bool) -> Callable[..., Array]:
+    def update(p: Array, g: Array, state: Array, rate: float, t: int, h: dict) -> Array:
+        state[0] = h["rho"] * state[0] + (1 - h["rho"]) * g * g
+        square = state[0]
+        if centered:
+            state[1] = h["rho"] * state[1] + (1 - h["rho"]) * g
+            square = np.maximum(square - state[1] ** 2, 0)
+        direction = g / (np.sqrt(square) + h["epsilon"])
+        if with_momentum:
+            direction = state[-1] = h["momentum"] * state[-1] + direction
+        return p - rate * direction
+
+    return update
+
+
+def _adam(p: Array, g: Array, state: Array, rate: float, t: int, h: dict) -> Array:
+    state[0] = h["beta_1"] * state[0] + (1 - h["beta_1"]) * g
+    state[1] = h["beta_2"] * state[1] + (1 - h["beta_2"]) * g * g
+    mean = state[0] / (1 - h["beta_1"] ** t)
+    variance = state[1] / (1 - h["beta_2"] ** t)
+    return p - rate * mean / (np.sqrt(variance) + h["epsilon"])
+
+
+def _adamw(p: Array, g: Array, state: Array, rate: float, t: int, h: dict) -> Array:
+    return _adam(p - rate * h["decoupled_weight_decay"] * p, g, state, rate, t, h)
+
+
+# name: update(p, g, state, rate, t, hyper-parameters by name), which returns the new p and
+# changes the state, shape (slots, count), in place
+OPTIMIZER_FORMULAS: dict[str, Callable[..., Array]] = {
+    "sgd": lambda p, g, state, rate, t, h: p - rate * g,
+    "momentum": _momentum,
+    "adagrad": _adagrad,
+    "rmsprop": _rmsprop(False, False),
+    "rmsprop_momentum": _rmsprop(False, True),
+    "rmsprop_centered": _rmsprop(True, False),
+    "rmsprop_centered_momentum": _rmsprop(True, True),
+    "adam": _adam,
+    "adamw": _adamw,
+}
+
+
+def update(
+    name: str, p: Array, g: Array, state: Array, *, rate: float, step: int,
+    hyper_parameters: Sequence[float], clipvalue: float | None = None,
+    global_clipnorm: float | None = None, weight_decay: float = 0.0,
+) -> Array:
+    """Return the new parameters of one optimizer step; the state changes in place.
+
+    Parameters
+    ----------
+    name : str
+        A row of `src_c/optimizers.h`.
+    p, g : ndarray, shape (count,)
+    state : ndarray, shape (slots, count)
+    rate : float
+    step : int
+        Counted from 1.
+    hyper_parameters : sequence of float
+        In the row's order.
+    clipvalue, global_clipnorm : float, optional
+    weight_decay : float, default 0
+    """
+    if global_clipnorm is not None:
+        norm = math.sqrt(float((g.astype(np.float64) ** 2).sum()))
+        g = g * min(1.0, global_clipnorm / (norm + 1e-6))
+    if clipvalue is not None:
+        g = np.clip(g, -clipvalue, clipvalue)
+    g = g + weight_decay * p
+    names = [name for name in OPTIMIZERS[name][1].split(",") if name]
+    hyper = dict(zip(names, hyper_parameters, strict=True))
+    return OPTIMIZER_FORMULAS[name](p, g, state, rate, step, hyper).astype(p.dtype)
+
+
+def philox(blocks: int, stream: int, step: int, key: int) -> Array:
+    """Philox4x32-10 (Salmon et al. 2011): uint32 numbers of shape (4 * blocks,)."""
+    mask = np.uint64(0xFFFFFFFF)
+    counter = [
+        np.arange(blocks, dtype=np.uint64) & mask,
+        np.full(blocks, stream, np.uint64),
+        np.full(blocks, step & 0xFFFFFFFF, np.uint64),
+        np.full(blocks, step >> 32, np.uint64),
+    ]
+    k = [key & 0xFFFFFFFF, key >> 32]
+    for _ in range(10):
+        left = counter[0] * np.uint64(0xD2511F53)
+        right = counter[2] * np.uint64(0xCD9E8D57)
+        counter = [
+            (right >> np.uint64(32)) ^ counter[1] ^ np.uint64(k[0]),
+            right & mask,
+            (left >> np.uint64(32)) ^ counter[3] ^ np.uint64(k[1]),
+            left & mask,
+        ]
+        k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
+    return np.stack(counter, axis=1).ravel().astype(np.uint32)
+
+
+def dropout(x: Array, rate: float, stream: int, step: int, key: int) -> Array:
+    """x * mask / (1 - rate)."""
+    numbers = philox(-(-x.size // 4), stream, step, key)[: x.size].reshape(x.shape)
+    kept = numbers >= np.uint32(int(rate * 2**32))
+    return x * np.where(kept, 1 / (1 - rate), 0).astype(x.dtype)
+
+
+def one_hot(labels: Array, classes: int, dtype: Any) -> Array:
+    """Rows of probabilities for class labels."""
+    return np.eye(classes, dtype=dtype)[labels]
+
+
+@dataclass
+class Context:
+    """What a run knows besides its values."""
+
+    dtype: str
+    key: int = 0
+    step: int = 1
+    learning_rate: float = 0.0
+    rows: int = 0
+    state: Array = field(default_factory=lambda: np.zeros((0, 0)))
+
+
+def _activation(op: Op, context: Context, x: Array) -> Array:
+    forward, _ = ACTIVATION_FORMULAS[op.attributes["activation"]]
+    return forward(x, op.attributes.get("parameter", 0.0))
+
+
+def _derivative(op: Op, saved: Array) -> Array:
+    _, derivative = ACTIVATION_FORMULAS[op.attributes["activation"]]
+    return derivative(saved, op.attributes.get("parameter", 0.0))
+
+
+def _affine(op: Op, context: Context, x: Array, kernel: Array, bias: Array | None) -> tuple:
+    z = x @ kernel + (0 if bias is None else bias)
+    return _activation(op, context, z), z
+
+
+def _input_gradient(
+    op: Op, context: Context, grad: Array, kernel: Array, saved: Array | None
+) -> Array:
+    product = grad @ kernel.T
+    return product if saved is None else product * _derivative(op, saved)
+
+
+def _elementwise_loss(op: Op, context: Context, p: Array, t: Array) -> tuple:
+    value, gradient = LOSS_FORMULAS[op.attributes["loss"]]
+    parameter = op.attributes["parameter"]
+    flat_p, flat_t = p.reshape(len(p), -1), t.reshape(len(p), -1)
+    losses = value(flat_p, flat_t, parameter).mean(axis=1)
+    return losses, gradient(flat_p, flat_t, parameter).reshape(p.shape) / max(p.size, 1)
+
+
+def _softmax_crossentropy(op: Op, context: Context, z: Array, target: Array) -> tuple:
+    t = one_hot(target, z.shape[1], z.dtype) if op.input(1).dtype == "label" else target
+    shifted = z - z.max(axis=1, keepdims=True)
+    total = t.sum(axis=1, keepdims=True)
+    log_sum = np.log(np.exp(shifted).sum(axis=1))
+    losses = log_sum * total[:, 0] - (t * shifted).sum(axis=1)
+    return losses, (softmax(z) * total - t) / max(len(z), 1), None
+
+
+def _categorical_accuracy(op: Op, context: Context, scores: Array, target: Array) -> Array:
+    labels = target if op.input(1).dtype == "label" else target.argmax(axis=1)
+    return scores.argmax(axis=1) == labels
+
+
+def _binary_accuracy(op: Op, context: Context, scores: Array, target: Array) -> Array:
+    hits = (scores > op.attributes["threshold"]) == (target > 0.5)
+    return hits.reshape(len(scores), -1).mean(axis=1)
+
+
+def _update(
+    op: Op, context: Context, p: Array, g: Array, state: Array | None, partial: Array | None
+) -> Array:
+    a = op.attributes
+    return update(
+        a["optimizer"], p, g, context.state, rate=context.learning_rate, step=context.step,
+        hyper_parameters=a["hyper_parameters"], clipvalue=a["clipvalue"],
+        global_clipnorm=a["global_clipnorm"], weight_decay=a["weight_decay"],
+    )
+
+
+# kind: formula(op, context, *inputs), which returns the output, or a tuple of outputs
+FORMULAS: dict[str, Callable[..., Any]] = {
+    "affine": _affine,
+    "input_gradient": _input_gradient,
+    "kernel_gradient": lambda op, c, x, grad: x.T @ grad,
+    "bias_gradient": lambda op, c, grad: grad.sum(axis=0),
+    "activation": _activation,
+    "activation_gradient": lambda op, c, saved, grad: grad * _derivative(op, saved),
+    "add": lambda op, c, a, b: a + b,
+    "concatenate": lambda op, c, *parts: np.concatenate(parts, axis=1),
+    "slice_columns": lambda op, c, x: x[
+        :, op.attributes["first"] : op.attributes["first"] + op.output.width
+    ],
+    "reshape": lambda op, c, x: x.reshape(-1, *op.output.shape),
+    "dropout": lambda op, c, x: dropout(
+        x, op.attributes["rate"], op.attributes["stream"], c.step, c.key
+    ),
+    "softmax": lambda op, c, x: softmax(x),
+    "softmax_gradient": lambda op, c, y, grad: y * (grad - (grad * y).sum(axis=1, keepdims=True)),
+    "elementwise_loss": _elementwise_loss,
+    "softmax_crossentropy": _softmax_crossentropy,
+    "categorical_accuracy": _categorical_accuracy,
+    "binary_accuracy": _binary_accuracy,
+    "mean": lambda op, c, rows: rows.astype(np.float64).sum() / len(rows),
+    "squared_norm": lambda op, c, g: np.array(
+        [(g[i : i + NORM_CHUNK].astype(np.float64) ** 2).sum()
+         for i in range(0, len(g), NORM_CHUNK)]
+    ),
+    "update": _update,
+}
+
+
+def run(
+    program: Program,
+    batch: Sequence[Array],
+    values: dict[str, Array],
+    context: Context,
+    watch: Callable[[Op, Value, Array], None] | None = None,
+) -> dict[Value, Array]:
+    """Run a program on one batch.
+
+    Parameters
+    ----------
+    program : Program
+    batch : sequence of ndarray, each shape (rows, width)
+        For the program's inputs, in any dtype that the engine takes.
+    values : dict of str to ndarray
+        Parameters by name, and "parameters" and "gradients" as flat arrays for an update.
+    context : Context
+    watch : callable, optional
+        Called with each op, value and number written.
+
+    Returns
+    -------
+    dict of Value to ndarray
+    """
+    made: dict[Value, Array] = {}
+    given = dict(zip(program.inputs, batch, strict=False))
+
+    def read(value: Value | None) -> Array | None:
+        if value is None:
+            return None
+        if value in made:
+            return made[value]
+        return context.state if value.kind == "state" else values[value.name]
+
+    with np.errstate(all="ignore"):
+        for op in program.ops:
+            if op.kind == "gather":
+                dtype = np.int32 if op.output.dtype == "label" else context.dtype
+                results: Any = given[op.output].astype(dtype).reshape(-1, *op.output.shape)
+            else:
+                results = FORMULAS[op.kind](op, context, *(read(value) for value in op.inputs))
+            results = results if isinstance(results, tuple) else (results,)
+            for value, result in zip(op.outputs, results, strict=False):
+                if value is None or result is None:
+                    continue
+                if value.dtype == "real":
+                    result = np.asarray(result).astype(context.dtype)
+                made[value] = result
+                if watch is not None:
+                    watch(op, value, result)
+    return made
+
+
+class _Found(Exception):
+    pass
+
+
+def first_non_finite(
+    program: Program, batch: Sequence[Array], parameters: dict[str, Array], dtype: str, key: int,
+    step: int,
+) -> str:
+    """Return the name of the first layer with a number that is not finite; "loss" if none.
+
+    Parameters
+    ----------
+    program : Program
+        The training program; only its forward ops are run.
+    batch : sequence of ndarray
+    parameters : dict of str to ndarray
+    dtype : {"float32", "float64"}
+    key, step : int
+        For dropout.
+
+    Returns
+    -------
+    str
+    """
+    layer = "loss"
+
+    def watch(op: Op, value: Value, result: Array) -> None:
+        nonlocal layer
+        if not np.isfinite(result).all():
+            layer = op.layer or "loss"
+            raise _Found
+        if op.kind == "mean":
+            raise _Found
+
+    try:
+        run(program, batch, parameters, Context(dtype, key, step), watch)
+    except _Found:
+        pass
+    return layer

@@ -1,0 +1,282 @@
+"""What a built model runs on: its arenas, and its programs bound to them.
+
+One flat, aligned array each for parameters, gradients and optimizer state, so that the update,
+a checkpoint and a snapshot are one pass over one array. Programs are made when first needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastnn import config
+from fastnn.data import Source
+from fastnn.losses import Loss
+from fastnn.metrics import Metric
+from fastnn.native.engine import Executor
+from fastnn.optimizers import Optimizer
+from fastnn.program import lower
+from fastnn.program.lower import Graph, Program
+from fastnn.program.ops import Value
+from fastnn.program.plan import ALIGNMENT, ARENAS, Plan, plan
+
+# Rows of a step of predict and evaluate: enough that packing pays, few enough for the caches.
+ROWS = 512
+
+
+def aligned(shape: int | tuple[int, ...], dtype: str) -> np.ndarray:
+    """Return zeros whose first element lies at a multiple of 64 bytes."""
+    shape = (shape,) if isinstance(shape, int) else shape
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + ALIGNMENT, np.uint8)
+    first = -raw.ctypes.data % ALIGNMENT
+    return raw[first : first + size].view(dtype).reshape(shape)
+
+
+@dataclass
+class Bound:
+    """A planned program with its executor and workspace."""
+
+    plan: Plan
+    executor: Executor
+    workspace: np.ndarray
+
+    def view(self, value: Value, rows: int) -> np.ndarray:
+        """Return a value of the workspace, shape (rows, *shape)."""
+        offset, size = self.plan.places[value]
+        flat = self.workspace[offset : offset + size].view(self.plan.dtype)
+        return flat.reshape(-1, *value.shape)[:rows]
+
+
+@dataclass
+class Training:
+    """What `compile` has said."""
+
+    optimizer: Optimizer
+    loss: Loss
+    metrics: tuple[Metric, ...]
+
+
+@dataclass
+class Steps:
+    """Which steps to run on which rows.
+
+    Attributes
+    ----------
+    sources : list of Source
+        One for each input of the program.
+    rows : int
+        In all.
+    batch : int
+    order : ndarray of int64, shape (rows,), optional
+        The order in which rows are taken.
+    """
+
+    sources: Sequence[Source]
+    rows: int
+    batch: int
+    order: np.ndarray | None = None
+
+    @property
+    def count(self) -> int:
+        """Steps that it takes to see every row."""
+        return -(-self.rows // self.batch)
+
+
+@dataclass
+class Runtime:
+    """The arenas and programs of one model.
+
+    Attributes
+    ----------
+    graph : Graph
+    dtype : {"float32", "float64"}
+    shapes : dict of str to tuple of int
+        Of the parameters, by name.
+    key : int
+        Seed of dropout.
+    step : int
+        Updates made so far.
+    """
+
+    graph: Graph
+    dtype: str
+    shapes: dict[str, tuple[int, ...]]
+    key: int
+    step: int = 0
+    training: Training | None = None
+    programs: dict[tuple, Bound] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Lay out the arenas. Each parameter starts on a cache line of its own."""
+        per_line = ALIGNMENT // np.dtype(self.dtype).itemsize
+        self.offsets: dict[str, int] = {}
+        self.count = 0
+        for name, shape in self.shapes.items():
+            self.offsets[name] = self.count
+            self.count += -(-int(np.prod(shape)) // per_line) * per_line
+        self.arenas = {name: aligned(self.count, self.dtype) for name in ARENAS.values()}
+        self.arenas["state"] = aligned((0, self.count), self.dtype)
+        self.parameters = self._views(self.arenas["parameters"])
+        self.gradients = self._views(self.arenas["gradients"])
+
+    def _views(self, arena: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            name: arena[first : first + int(np.prod(shape))].reshape(shape)
+            for (name, shape), first in zip(self.shapes.items(), self.offsets.values(), strict=True)
+        }
+
+    def configure(self, training: Training) -> None:
+        """Take a new optimizer, loss and metrics; the optimizer starts afresh."""
+        self.training = training
+        self.programs = {key: p for key, p in self.programs.items() if key[0] == "predict"}
+        self.arenas["state"] = aligned((len(training.optimizer.slots), self.count), self.dtype)
+        self.reset_optimizer()
+
+    def reset_optimizer(self) -> None:
+        """Let the optimizer forget what it has seen."""
+        assert self.training is not None
+        self.arenas["state"][...] = self.training.optimizer.initial_state
+        self.step = 0
+
+    def state_views(self) -> dict[str, np.ndarray]:
+        """Return views of the optimizer's state, by "slot/parameter"."""
+        if self.training is None:
+            return {}
+        return {
+            f"{slot}/{name}": view
+            for slot, arena in zip(
+                self.training.optimizer.slots, self.arenas["state"], strict=True
+            )
+            for name, view in self._views(arena).items()
+        }
+
+    # --- programs -----------------------------------------------------------------------------
+
+    def bound(self, name: str, rows: int, target: str = "real") -> Bound:
+        """Return a program planned for at least `rows` rows.
+
+        Parameters
+        ----------
+        name : {"predict", "evaluate", "train", "manual", "update"}
+        rows : int
+        target : {"real", "label"}
+            Dtype of the target, for evaluate and train.
+        """
+        key = (name, target, self._settings() if name in ("train", "update") else None)
+        found = self.programs.get(key)
+        if found is None or found.plan.capacity < rows:
+            for old in [old for old in self.programs if old[:2] == key[:2]]:
+                del self.programs[old]
+            program = self._program(name, target)
+            made = plan(program, self.dtype, rows, self.offsets)
+            workspace = aligned(made.workspace_bytes, "uint8")
+            arenas = {**self.arenas, "workspace": workspace}
+            executor = Executor(made.calls(), self.dtype, arenas, made.externals())
+            found = self.programs[key] = Bound(made, executor, workspace)
+        return found
+
+    def _settings(self) -> tuple:
+        """What of the optimizer is built into a program; a change makes a new one."""
+        assert self.training is not None
+        settings = self.training.optimizer.config()
+        return tuple(value for name, value in settings.items() if name != "learning_rate")
+
+    def _program(self, name: str, target: str) -> Program:
+        if name == "predict":
+            return lower.predict_program(self.graph)
+        if name == "manual":
+            return lower.manual_program(self.graph)
+        assert self.training is not None
+        optimizer, loss = self.training.optimizer, self.training.loss
+        if name == "update":
+            return lower.update_program(optimizer, self.count)
+        shape = () if target == "label" else self.output_shape
+        y = Value("target", shape, kind="input", dtype=target)
+        metrics = self.training.metrics
+        if name == "evaluate":
+            return lower.evaluate_program(self.graph, loss, metrics, y)
+        return lower.train_program(self.graph, loss, metrics, y, optimizer, self.count)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of one sample of the model's output."""
+        shapes = [shape for _, shape in self.graph.inputs]
+        for layer, positions in self.graph.steps:
+            shapes.append(layer.output_shape(*(shapes[position] for position in positions)))
+        return shapes[self.graph.output]
+
+    # --- runs ---------------------------------------------------------------------------------
+
+    def run(
+        self,
+        bound: Bound,
+        steps: Steps,
+        *,
+        first: int = 0,
+        count: int = 1,
+        section: str | None = None,
+        outputs: dict[str, np.ndarray] | None = None,
+        results: np.ndarray | None = None,
+        learning_rates: np.ndarray | None = None,
+    ) -> int:
+        """Run steps [first, first + count) natively and return how many were done.
+
+        Parameters
+        ----------
+        bound : Bound
+        steps : Steps
+        first, count : int
+        section : str, optional
+            Only that section of the program.
+        outputs : dict of str to ndarray, optional
+            Arrays of all rows that the program's outputs go to.
+        results : ndarray of float64, shape (steps, results), optional
+        learning_rates : ndarray of float64, shape (steps,), optional
+
+        Returns
+        -------
+        int
+            Fewer than `count` if a loss was not finite.
+        """
+        made = bound.plan
+        itemsize = made.itemsize
+        order = steps.order
+        places: dict[str, tuple[int, int, int]] = {}
+        sources: dict[int, tuple[bool, int, int]] = {}
+        if order is not None:
+            places["order"] = order.ctypes.data, order.itemsize, 0
+        for i, (source, value) in enumerate(zip(steps.sources, made.program.inputs, strict=False)):
+            address = source.array.ctypes.data
+            in_place = order is None and source.is_native(made.dtype, value.dtype)
+            sources[i] = in_place, source.number, source.stride
+            places[f"source {i}"] = address, 0 if order is not None else source.stride, 0
+            if in_place:
+                places[f"input {i}"] = address, source.stride, 0
+            elif value in made.places:
+                places[f"input {i}"] = bound.workspace.ctypes.data + made.places[value][0], 0, 0
+        for name, array in (outputs or {}).items():
+            width = array[:1].nbytes if len(array) else itemsize
+            places[f"output {name}"] = array.ctypes.data, width, 0
+        if results is not None:
+            for k, name in enumerate(made.program.results):
+                row = results.strides[0]
+                places[f"result {name}"] = results.ctypes.data + 8 * k, 0, row
+        begin, end = (0, -1) if section is None else made.section(section)
+        rows = min(steps.batch, steps.rows)
+        return bound.executor.run(
+            places,
+            batch=steps.batch,
+            total_rows=steps.rows,
+            first_step=first,
+            steps=count,
+            learning_rates=learning_rates,
+            first_number=self.step + 1,
+            key=self.key,
+            begin=begin,
+            end=end,
+            workers=config.workers_for(made.work(rows)),
+            sources=sources,
+        )

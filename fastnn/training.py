@@ -1,0 +1,328 @@
+"""`fit`: epochs, validation, stop reasons; and what happens when a loss is not finite.
+
+The engine runs a slice of steps at a time, at most about 50 ms long, so that Python can look for
+Ctrl-C between them: the model is then whole, at the end of a step.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn import data
+from fastnn.callbacks import Callback, asks_for_batches
+from fastnn.program import reference
+from fastnn.runtime import Bound, Steps
+
+if TYPE_CHECKING:
+    from fastnn.model import Model
+
+SLICE_SECONDS = 0.04
+
+
+class NonFiniteLossError(FloatingPointError):
+    """The loss became NaN or infinite; the message names step and layer."""
+
+
+@dataclass
+class History:
+    """What `fit` returns.
+
+    Attributes
+    ----------
+    history : dict of str to list of float
+        For each result, one number an epoch: "loss", the metrics, and both of the validation
+        data with "val_" in front.
+    epoch : list of int
+        Numbers of the epochs, from 0.
+    stop_reason : str
+        Why `fit` ended.
+    samples_per_second : float
+        Training samples a second, validation left out.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> x, y = fnn.datasets.load_digits()
+    >>> model = fnn.Sequential([fnn.Dense(10)], input_shape=(64,), seed=0)
+    >>> model.compile("adam", "crossentropy")
+    >>> model.fit(x, y, epochs=2, verbose=0).stop_reason
+    'completed 2 epochs'
+    """
+
+    history: dict[str, list[float]] = field(default_factory=dict)
+    epoch: list[int] = field(default_factory=list)
+    stop_reason: str = ""
+    samples_per_second: float = 0.0
+
+    def add(self, epoch: int, logs: dict[str, float]) -> None:
+        """Append the results of an epoch."""
+        self.epoch.append(epoch)
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(value)
+
+
+@dataclass
+class _Epochs:
+    """What does not change from one epoch to the next."""
+
+    model: Model
+    bound: Bound
+    steps: Steps
+    names: list[str]
+    callbacks: Sequence[Callback]
+    snapshot: np.ndarray
+    by_batch: bool
+    slice_steps: int = 1
+    seconds: float = 0.0
+
+    def run(self, epoch: int, progress: _Progress) -> dict[str, float]:
+        """Train one epoch and return its results: means over its samples."""
+        runtime = self.model.runtime
+        steps, count = self.steps, self.steps.count
+        np.copyto(self.snapshot, runtime.arenas["parameters"])
+        results = np.full((count, len(self.names)), np.nan)
+        done = 0
+        while done < count and not (self.by_batch and self.model.stop_training):
+            todo = 1 if self.by_batch else min(self.slice_steps, count - done)
+            for callback in self.callbacks if self.by_batch else ():
+                callback.on_train_batch_begin(done)
+            began = time.perf_counter()
+            ran = self.slice(results, done, todo)
+            elapsed = time.perf_counter() - began
+            self.seconds += elapsed
+            runtime.step += ran
+            if ran < todo:
+                self._refuse(epoch, done + ran, results[done + ran, 0])
+            done += ran
+            self.slice_steps = max(1, min(2 * todo, int(SLICE_SECONDS * todo / elapsed)))
+            for callback in self.callbacks if self.by_batch else ():
+                callback.on_train_batch_end(done - 1, self._logs(results[done - 1 : done]))
+            progress.advance(ran)
+        parameters = runtime.arenas["parameters"]
+        if not _is_finite(parameters):
+            self._refuse(epoch, done, np.nan)
+        return self._logs(results[:done])
+
+    def slice(self, results: np.ndarray, first: int, count: int) -> int:
+        """Run some steps natively."""
+        runtime = self.model.runtime
+        assert runtime.training is not None
+        rates = np.full(first + count, runtime.training.optimizer.learning_rate)
+        return runtime.run(
+            self.bound, self.steps, first=first, count=count, results=results, learning_rates=rates
+        )
+
+    def _logs(self, results: np.ndarray) -> dict[str, float]:
+        rows = np.full(len(results), float(self.steps.batch))
+        last = self.steps.rows - (self.steps.count - 1) * self.steps.batch
+        if len(results) == self.steps.count:
+            rows[-1] = last
+        means = rows @ results / rows.sum() if len(results) else results.sum(axis=0)
+        return dict(zip(self.names, map(float, means), strict=True))
+
+    def _refuse(self, epoch: int, step: int, loss: float) -> None:
+        """Put the model back to finite parameters and say what went wrong, and where."""
+        steps = self.steps
+        first = min(step, steps.count - 1) * steps.batch
+        rows = np.arange(first, min(first + steps.batch, steps.rows))
+        rows = rows if steps.order is None else steps.order[rows]
+        raise refusal(
+            self.model, self.bound, [source.array[rows] for source in steps.sources],
+            f"epoch {epoch + 1}, step {step + 1} of {steps.count}", loss, self.snapshot,
+        )
+
+
+def refusal(
+    model: Model, bound: Bound, batch: list[np.ndarray], where: str, loss: float,
+    snapshot: np.ndarray | None,
+) -> NonFiniteLossError:
+    """Put the model back to finite parameters and return the error to raise.
+
+    Parameters
+    ----------
+    model : Model
+    bound : Bound
+        The training program.
+    batch : list of ndarray
+        The rows of its inputs in the step that went wrong.
+    where : str
+        Names the step.
+    loss : float
+    snapshot : ndarray, optional
+        Parameters known to be finite.
+    """
+    runtime = model.runtime
+    layer = reference.first_non_finite(
+        bound.plan.program, batch, runtime.parameters, runtime.dtype, runtime.key, runtime.step + 1
+    )
+    parameters = runtime.arenas["parameters"]
+    if _is_finite(parameters):
+        kept = "the parameters are those before this step"
+    else:
+        bad = [name for name, view in runtime.parameters.items() if not _is_finite(view)]
+        layer = bad[0].split("/")[0]
+        if snapshot is not None:
+            np.copyto(parameters, snapshot)
+        runtime.reset_optimizer()
+        kept = "the parameters are those from the start of the epoch, the optimizer starts afresh"
+    shown = "nan" if np.isnan(loss) else f"{loss:g}"
+    return NonFiniteLossError(
+        f"the loss is {shown} in {where}: layer {layer!r} is the first with a number that is not "
+        f"finite; {kept}. Try a smaller learning_rate, global_clipnorm=1.0, or scaled inputs"
+    )
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(array.min()) and np.isfinite(array.max())) if array.size else True
+
+
+class _Progress:
+    """One bar over all epochs, or one line an epoch, or silence."""
+
+    def __init__(self, verbose: int, epochs: int, steps: int) -> None:
+        self._epochs = epochs
+        self._bar: Any = None
+        self._lines = verbose == 2 or (verbose == 1 and not sys.stderr.isatty())
+        if verbose == 1 and not self._lines:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=epochs * steps, unit="step", dynamic_ncols=True)
+
+    def advance(self, steps: int) -> None:
+        if self._bar is not None:
+            self._bar.update(steps)
+
+    def epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        text = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
+        if self._bar is not None:
+            self._bar.set_description(f"epoch {epoch + 1}/{self._epochs}", refresh=False)
+            self._bar.set_postfix_str(text, refresh=False)
+        elif self._lines:
+            print(f"epoch {epoch + 1}/{self._epochs}  {text}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def checked_count(name: str, value: object, least: int = 1) -> int:
+    """Return an integer argument, or raise."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+    return int(value)
+
+
+def fit(
+    model: Model,
+    x: object,
+    y: object,
+    *,
+    batch_size: int,
+    epochs: int,
+    verbose: int,
+    callbacks: Iterable[Callback] | None,
+    validation_split: float,
+    validation_data: tuple[object, object] | None,
+    shuffle: bool,
+) -> History:
+    """Train; see `Model.fit`."""
+    batch_size = checked_count("batch_size", batch_size)
+    epochs = checked_count("epochs", epochs)
+    if verbose not in (0, 1, 2):
+        raise ValueError(f"verbose must be 0, 1 or 2, got {verbose!r}")
+    followers = list(callbacks or ())
+    for callback in followers:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks must be Callback instances, got {callback!r}")
+    x, y, validation_data = _split(x, y, validation_split, validation_data)
+    sources, kind = model.training_data(x, y)
+    if validation_data is not None:
+        model.check_validation(validation_data)
+    rows = len(sources[0].array)
+    data.not_empty(rows)
+
+    runtime = model.runtime
+    assert runtime.training is not None
+    steps = Steps(sources, rows, min(batch_size, rows))
+    bound = runtime.bound("train", steps.batch, kind)
+    by_batch = any(asks_for_batches(callback) for callback in followers)
+    names = bound.plan.program.results
+    snapshot = np.empty_like(runtime.arenas["parameters"])
+    run = _Epochs(model, bound, steps, names, followers, snapshot, by_batch)
+    history = model.history = History()
+    model.stop_training, model.stop_reason = False, ""
+    for callback in followers:
+        callback.model = model
+        callback.on_train_begin()
+    progress = _Progress(verbose, epochs, steps.count)
+    logs: dict[str, float] = {}
+    try:
+        for epoch in range(epochs):
+            for callback in followers:
+                callback.on_epoch_begin(epoch)
+            steps.order = model.generator.permutation(rows) if shuffle else None
+            run.bound = runtime.bound("train", steps.batch, kind)
+            logs = run.run(epoch, progress)
+            if validation_data is not None:
+                results = model.evaluate(*validation_data)
+                logs |= {f"val_{name}": value for name, value in results.items()}
+            history.add(epoch, logs)
+            progress.epoch_end(epoch, logs)
+            for callback in followers:
+                callback.on_epoch_end(epoch, logs)
+            if model.stop_training:
+                history.stop_reason = model.stop_reason or "a callback set stop_training"
+                break
+        else:
+            history.stop_reason = f"completed {epochs} epoch{'s' * (epochs != 1)}"
+    except KeyboardInterrupt:
+        history.stop_reason = "interrupted"
+        raise
+    except NonFiniteLossError as error:
+        history.stop_reason = str(error)
+        raise
+    finally:
+        progress.close()
+        if run.seconds:
+            history.samples_per_second = (
+                (len(history.epoch) * rows) / run.seconds if history.epoch else 0.0
+            )
+        for callback in followers:
+            callback.on_train_end(logs)
+    return history
+
+
+def _split(
+    x: object, y: object, share: float, validation_data: tuple[object, object] | None
+) -> tuple[object, object, tuple[object, object] | None]:
+    """Take the last `share` of the rows for validation, as Keras does."""
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share < 1:
+        raise ValueError(f"validation_split must be a number in [0, 1), got {share!r}")
+    if validation_data is not None:
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+            raise TypeError("validation_data must be a tuple (x, y)")
+        if share:
+            raise ValueError("give validation_split or validation_data, not both")
+        return x, y, tuple(validation_data)
+    if not share:
+        return x, y, None
+    parts = [data.checked_array("x", part) for part in (x if isinstance(x, list) else [x])]
+    target = data.checked_array("y", y)
+    cut = len(parts[0]) - int(len(parts[0]) * share)
+    if not 0 < cut < len(parts[0]):
+        raise ValueError(
+            f"validation_split={share} leaves {cut} of {len(parts[0])} rows to train on and "
+            f"{len(parts[0]) - cut} to validate with; both must have at least one"
+        )
+    first: object = [part[:cut] for part in parts]
+    last: object = [part[cut:] for part in parts]
+    if not isinstance(x, list):
+        first, last = parts[0][:cut], parts[0][cut:]
+    return first, target[:cut], (last, target[cut:])
