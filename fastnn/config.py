@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import platform
@@ -36,6 +37,7 @@ def _container_quota() -> int | None:
         return None
 
 
+@functools.cache
 def _default_threads() -> int:
     for name in ("FASTNN_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(name, "").split(",")[0].strip()
@@ -104,7 +106,9 @@ def get_num_threads() -> int:
 
 def workers_for(work: float) -> int:
     """Return the size of the team for a step of `work` multiply-adds."""
-    return max(1, min(get_num_threads(), int(work // WORK_PER_WORKER)))
+    if work < 2 * WORK_PER_WORKER:
+        return 1
+    return min(get_num_threads(), int(work // WORK_PER_WORKER))
 
 
 def processor_name() -> str:

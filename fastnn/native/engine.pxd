@@ -47,5 +47,4 @@ cdef extern from "fastnn.h" nogil:
     int fastnn_kernel_find(const char *name)
 
 
-cdef fastnn_kernel kernel_named(const char *name, bint is_double) except *
-cdef int run_kernel(fastnn_kernel kernel, fastnn_call call, int workers) except -1
+cdef int launch(int kernel, fastnn_call *call, bint is_double, int workers) except -1

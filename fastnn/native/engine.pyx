@@ -191,21 +191,22 @@ cdef _Scratch take_scratch(int workers):
     return scratch if scratch.workers >= workers else _Scratch(workers)
 
 
-cdef int run_kernel(fastnn_kernel kernel, fastnn_call call, int workers) except -1:
-    """One kernel by a team of its own: the entry of kernels.pyx."""
+cdef int launch(int kernel, fastnn_call *call, bint is_double, int workers) except -1:
+    """Run one kernel with a team of its own; `kernel` is an enum fastnn_kernel_index."""
+    cdef const fastnn_table *table = float64_table if is_double else float32_table
     cdef _Scratch scratch = take_scratch(workers)
     cdef char *blocks = <char *>scratch.blocks
-    cdef fastnn_call *shared = &call
     cdef int status = FASTNN_OK
     cdef int *result = &status
     if workers == 1:
         with nogil:
-            run_share(kernel, shared, blocks, 0, 1, result)
+            run_share(table.kernel[kernel], call, blocks, 0, 1, result)
     else:
         with nogil, parallel(num_threads=workers):
-            run_share(kernel, shared, blocks, threadid(), fastnn_team_size(), result)
+            run_share(table.kernel[kernel], call, blocks, threadid(), fastnn_team_size(), result)
     _idle.append(scratch)
-    raise_status(status)
+    if status != FASTNN_OK:
+        raise_status(status)
     return 0
 
 

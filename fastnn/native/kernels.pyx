@@ -3,23 +3,52 @@
 Each `def` validates and allocates; the `cdef` beside it knows only typed memoryviews and fills
 the kernel's call. Arrays are C-contiguous, float32 or float64, all of one call the same. `out`
 may be given to write into; results are returned. `workers` is the size of the team
-(default: `fastnn.get_num_threads()`); the bits of a result do not depend on it.
+(default: as many as the work is worth, `fastnn.get_num_threads()` at most); the bits of a result do not depend on it.
 """
 import numpy as np
 
-from libc.stdint cimport int32_t, int64_t
+cimport numpy as cnp
+from libc.math cimport INFINITY
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
-from fastnn.native.engine cimport fastnn_call, kernel_named, run_kernel
+from fastnn.native.engine cimport fastnn_call, launch
 
 from fastnn import config
 from fastnn.native import engine
+from fastnn.registry import unknown_name
+
+cnp.import_array()
+
+
+cdef extern from "fastnn.h":
+    enum:
+        FASTNN_KERNEL_affine
+        FASTNN_KERNEL_input_gradient
+        FASTNN_KERNEL_kernel_gradient
+        FASTNN_KERNEL_bias_gradient
+        FASTNN_KERNEL_activation
+        FASTNN_KERNEL_activation_gradient
+        FASTNN_KERNEL_add
+        FASTNN_KERNEL_concatenate
+        FASTNN_KERNEL_slice_columns
+        FASTNN_KERNEL_math
+        FASTNN_KERNEL_softmax
+        FASTNN_KERNEL_softmax_gradient
+        FASTNN_KERNEL_elementwise_loss
+        FASTNN_KERNEL_softmax_crossentropy
+        FASTNN_KERNEL_categorical_accuracy
+        FASTNN_KERNEL_binary_accuracy
+        FASTNN_KERNEL_mean
+        FASTNN_KERNEL_squared_norm
+        FASTNN_KERNEL_update
+        FASTNN_KERNEL_gather
+        FASTNN_KERNEL_dropout
 
 ctypedef fused real:
     float
     double
 
-_REALS = (np.dtype(np.float32), np.dtype(np.float64))
 ACTIVATIONS = engine.variants("activations")
 LOSSES = engine.variants("losses")
 OPTIMIZERS = engine.variants("optimizers")
@@ -28,51 +57,79 @@ NORM_CHUNK = 4096
 
 
 # --- checks -----------------------------------------------------------------------------------
+#
+# At the sizes of a small layer NumPy's whole call takes under a microsecond, so what is right
+# is told by a few C comparisons; only what is wrong pays for finding out why.
 
-def _array(name, array, dtype, shape):
-    """`array` if it is what the kernel reads; shape entries of None match any size."""
+cdef enum:
+    ANY = -1
+    VECTOR = -2      # in place of `columns`: the array has one dimension
+
+_TYPES = {np.dtype(name).num: np.dtype(name) for name in ("float32", "float64", "int32", "int64")}
+
+
+cdef int type_of(str name, array) except -1:
+    """Type number of a float32 or float64 array."""
+    if cnp.PyArray_Check(array):
+        number = cnp.PyArray_TYPE(array)
+        if number == cnp.NPY_FLOAT or number == cnp.NPY_DOUBLE:
+            return number
+        raise TypeError(f"{name} must be float32 or float64, got {array.dtype}")
+    raise TypeError(f"{name} must be a NumPy array, got {type(array).__name__}")
+
+
+cdef int require(str name, array, int number, Py_ssize_t rows, Py_ssize_t columns) except -1:
+    """Raise unless `array` is C-contiguous, aligned, and of this type and shape."""
+    cdef int dimensions = 1 if columns == VECTOR else 2
+    if (cnp.PyArray_Check(array) and cnp.PyArray_TYPE(array) == number
+            and cnp.PyArray_NDIM(array) == dimensions and cnp.PyArray_ISCARRAY_RO(array)
+            and (rows == ANY or cnp.PyArray_DIM(array, 0) == rows)
+            and (dimensions == 1 or columns == ANY or cnp.PyArray_DIM(array, 1) == columns)):
+        return 0
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name} must be a NumPy array, got {type(array).__name__}")
-    if dtype is None:
-        if array.dtype not in _REALS:
-            raise TypeError(f"{name} must be float32 or float64, got {array.dtype}")
-    elif array.dtype != dtype:
-        raise TypeError(f"{name} must be {np.dtype(dtype)}, got {array.dtype}")
-    if array.ndim != len(shape) or any(
-            want is not None and have != want
-            for have, want in zip(array.shape, shape, strict=True)):
-        wanted = ", ".join("any" if size is None else str(size) for size in shape)
-        raise ValueError(f"{name} must have shape ({wanted}), got {array.shape}")
+    if array.dtype != _TYPES[number]:
+        raise TypeError(f"{name} must be {_TYPES[number]}, got {array.dtype}")
+    wanted = [rows, columns][:dimensions]
+    if array.ndim != dimensions or any(
+            want != ANY and have != want for have, want in zip(array.shape, wanted, strict=True)):
+        shown = ", ".join("any" if size == ANY else str(size) for size in wanted)
+        raise ValueError(f"{name} must have shape ({shown}), got {array.shape}")
     if not array.flags.c_contiguous:
         raise ValueError(f"{name} must be C-contiguous, got strides {array.strides}")
-    if not array.flags.aligned:
-        raise ValueError(f"{name} must be aligned to its dtype")
-    return array
+    raise ValueError(f"{name} must be aligned and in native byte order")
 
 
-def _output(name, out, dtype, shape):
+cdef object output(str name, out, int number, Py_ssize_t rows, Py_ssize_t columns):
     """`out` checked, or a new array."""
     if out is None:
-        return np.empty(shape, dtype)
-    _array(name, out, dtype, shape)
-    if not out.flags.writeable:
+        return np.empty([rows, columns][:1 + (columns != VECTOR)], _TYPES[number])
+    require(name, out, number, rows, columns)
+    if not cnp.PyArray_ISWRITEABLE(out):
         raise ValueError(f"{name} must be writeable, got a read-only array")
     return out
 
 
-def _workers(workers):
+cdef int team(workers, double work) except -1:
+    """Size of the team: what was asked for, or what `work` multiply-adds are worth."""
     if workers is None:
-        return config.get_num_threads()
+        return config.workers_for(work)
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     return workers if engine.HAS_OPENMP else 1
 
 
-def _row(kind, table, name):
-    """Number of a row, with its default parameter."""
-    if name not in table:
-        raise ValueError(f"unknown {kind} {name!r}; there are {', '.join(table)}")
-    return list(table).index(name), table[name][2]
+_NUMBERS = {kind: {name: (number, row[2]) for number, (name, row) in enumerate(table.items())}
+            for kind, table in (("activation", ACTIVATIONS), ("loss", LOSSES),
+                                ("optimizer", OPTIMIZERS), ("function", MATH))}
+
+
+def _row(kind, name):
+    """Number of a row and its default parameter."""
+    try:
+        return _NUMBERS[kind][name]
+    except (KeyError, TypeError):
+        raise unknown_name(kind, name, _NUMBERS[kind]) from None
 
 
 # --- calls ------------------------------------------------------------------------------------
@@ -86,18 +143,14 @@ cdef inline void *matrix(const real[:, ::1] array) noexcept:
             if array is not None and array.shape[0] and array.shape[1] else NULL)
 
 
-cdef fastnn_call new_call(Py_ssize_t rows, Py_ssize_t size0=0, Py_ssize_t size1=0,
-                          Py_ssize_t size2=0, int variant=0, double scalar=0) noexcept:
+cdef inline fastnn_call new_call(Py_ssize_t rows, Py_ssize_t size0=0, Py_ssize_t size1=0,
+                                 Py_ssize_t size2=0, int variant=0, double scalar=0) noexcept:
     cdef fastnn_call call
     memset(&call, 0, sizeof(call))
     call.rows, call.variant = rows, variant
     call.size[0], call.size[1], call.size[2] = size0, size1, size2
     call.scalar[0] = scalar
     return call
-
-
-cdef int launch(const char *kernel, fastnn_call call, bint is_double, int workers) except -1:
-    return run_kernel(kernel_named(kernel, is_double), call, workers)
 
 
 # --- products ---------------------------------------------------------------------------------
@@ -123,32 +176,33 @@ def affine(x, kernel, bias=None, *, activation="linear", parameter=None, out=Non
     -------
     ndarray, shape (rows, units)
     """
-    _array("x", x, None, (None, None))
-    _array("kernel", kernel, x.dtype, (x.shape[1], None))
+    cdef int number = type_of("x", x)
+    require("x", x, number, ANY, ANY)
+    require("kernel", kernel, number, x.shape[1], ANY)
+    cdef Py_ssize_t rows = cnp.PyArray_DIM(x, 0), units = cnp.PyArray_DIM(kernel, 1)
     if bias is not None:
-        _array("bias", bias, x.dtype, (kernel.shape[1],))
-    shape = (x.shape[0], kernel.shape[1])
-    out = _output("out", out, x.dtype, shape)
+        require("bias", bias, number, units, VECTOR)
+    out = output("out", out, number, rows, units)
     if preactivation is not None:
-        _output("preactivation", preactivation, x.dtype, shape)
-    row, default = _row("activation", ACTIVATIONS, activation)
-    number = default if parameter is None else parameter
-    workers = _workers(workers)
-    if x.dtype == np.float32:
-        _affine[float](x, kernel, bias, out, preactivation, row, number, workers)
+        output("preactivation", preactivation, number, rows, units)
+    row, default = _row("activation", activation)
+    default = default if parameter is None else parameter
+    cdef int members = team(workers, rows * <double>kernel.size)
+    if number == cnp.NPY_FLOAT:
+        _affine[float](x, kernel, bias, out, preactivation, row, default, members)
     else:
-        _affine[double](x, kernel, bias, out, preactivation, row, number, workers)
+        _affine[double](x, kernel, bias, out, preactivation, row, default, members)
     return out
 
 
 cdef int _affine(const real[:, ::1] x, const real[:, ::1] kernel, const real[::1] bias,
-                 real[:, ::1] out, real[:, ::1] preactivation, int row, double number,
+                 real[:, ::1] out, real[:, ::1] preactivation, int row, double parameter,
                  int workers) except -1:
-    cdef fastnn_call call = new_call(x.shape[0], x.shape[1], kernel.shape[1], 0, row, number)
+    cdef fastnn_call call = new_call(x.shape[0], x.shape[1], kernel.shape[1], 0, row, parameter)
     call.operand[0], call.operand[1], call.operand[2] = matrix(x), matrix(kernel), vector(bias)
     call.operand[3] = matrix[real](out)
     call.operand[4] = matrix[real](preactivation)
-    return launch("affine", call, real is double, workers)
+    return launch(FASTNN_KERNEL_affine, &call, real is double, workers)
 
 
 def input_gradient(grad_output, kernel, saved=None, *, activation="linear", parameter=None,
@@ -170,30 +224,31 @@ def input_gradient(grad_output, kernel, saved=None, *, activation="linear", para
     -------
     ndarray, shape (rows, inputs)
     """
-    _array("grad_output", grad_output, None, (None, None))
-    _array("kernel", kernel, grad_output.dtype, (None, grad_output.shape[1]))
-    shape = (grad_output.shape[0], kernel.shape[0])
+    cdef int number = type_of("grad_output", grad_output)
+    require("grad_output", grad_output, number, ANY, ANY)
+    require("kernel", kernel, number, ANY, grad_output.shape[1])
+    cdef Py_ssize_t rows = cnp.PyArray_DIM(grad_output, 0), inputs = cnp.PyArray_DIM(kernel, 0)
     if saved is not None:
-        _array("saved", saved, grad_output.dtype, shape)
-    out = _output("out", out, grad_output.dtype, shape)
-    row, default = _row("activation", ACTIVATIONS, activation)
-    number = default if parameter is None else parameter
-    workers = _workers(workers)
-    if grad_output.dtype == np.float32:
-        _input_gradient[float](grad_output, kernel, saved, out, row, number, workers)
+        require("saved", saved, number, rows, inputs)
+    out = output("out", out, number, rows, inputs)
+    row, default = _row("activation", activation)
+    default = default if parameter is None else parameter
+    cdef int members = team(workers, rows * <double>kernel.size)
+    if number == cnp.NPY_FLOAT:
+        _input_gradient[float](grad_output, kernel, saved, out, row, default, members)
     else:
-        _input_gradient[double](grad_output, kernel, saved, out, row, number, workers)
+        _input_gradient[double](grad_output, kernel, saved, out, row, default, members)
     return out
 
 
 cdef int _input_gradient(const real[:, ::1] grad, const real[:, ::1] kernel,
-                         const real[:, ::1] saved, real[:, ::1] out, int row, double number,
+                         const real[:, ::1] saved, real[:, ::1] out, int row, double parameter,
                          int workers) except -1:
     cdef fastnn_call call = new_call(grad.shape[0], kernel.shape[0], kernel.shape[1], 0, row,
-                                     number)
+                                     parameter)
     call.operand[0], call.operand[1], call.operand[2] = matrix(grad), matrix(kernel), matrix(saved)
     call.operand[3] = matrix[real](out)
-    return launch("input_gradient", call, real is double, workers)
+    return launch(FASTNN_KERNEL_input_gradient, &call, real is double, workers)
 
 
 def kernel_gradient(x, grad_output, *, out=None, workers=None):
@@ -210,14 +265,16 @@ def kernel_gradient(x, grad_output, *, out=None, workers=None):
     -------
     ndarray, shape (inputs, units)
     """
-    _array("x", x, None, (None, None))
-    _array("grad_output", grad_output, x.dtype, (x.shape[0], None))
-    out = _output("out", out, x.dtype, (x.shape[1], grad_output.shape[1]))
-    workers = _workers(workers)
-    if x.dtype == np.float32:
-        _kernel_gradient[float](x, grad_output, out, workers)
+    cdef int number = type_of("x", x)
+    require("x", x, number, ANY, ANY)
+    require("grad_output", grad_output, number, x.shape[0], ANY)
+    cdef Py_ssize_t inputs = cnp.PyArray_DIM(x, 1), units = cnp.PyArray_DIM(grad_output, 1)
+    out = output("out", out, number, inputs, units)
+    cdef int members = team(workers, units * <double>x.size)
+    if number == cnp.NPY_FLOAT:
+        _kernel_gradient[float](x, grad_output, out, members)
     else:
-        _kernel_gradient[double](x, grad_output, out, workers)
+        _kernel_gradient[double](x, grad_output, out, members)
     return out
 
 
@@ -226,7 +283,7 @@ cdef int _kernel_gradient(const real[:, ::1] x, const real[:, ::1] grad, real[:,
     cdef fastnn_call call = new_call(x.shape[0], x.shape[1], grad.shape[1])
     call.operand[0], call.operand[1] = matrix(x), matrix(grad)
     call.operand[2] = matrix[real](out)
-    return launch("kernel_gradient", call, real is double, workers)
+    return launch(FASTNN_KERNEL_kernel_gradient, &call, real is double, workers)
 
 
 def bias_gradient(grad_output, *, out=None, workers=None):
@@ -242,99 +299,108 @@ def bias_gradient(grad_output, *, out=None, workers=None):
     -------
     ndarray, shape (units,)
     """
-    _array("grad_output", grad_output, None, (None, None))
-    out = _output("out", out, grad_output.dtype, (grad_output.shape[1],))
-    workers = _workers(workers)
-    if grad_output.dtype == np.float32:
-        _bias_gradient[float](grad_output, out, workers)
+    cdef int number = type_of("grad_output", grad_output)
+    require("grad_output", grad_output, number, ANY, ANY)
+    out = output("out", out, number, grad_output.shape[1], VECTOR)
+    cdef int members = team(workers, grad_output.size)
+    if number == cnp.NPY_FLOAT:
+        _bias_gradient[float](grad_output, out, members)
     else:
-        _bias_gradient[double](grad_output, out, workers)
+        _bias_gradient[double](grad_output, out, members)
     return out
 
 
 cdef int _bias_gradient(const real[:, ::1] grad, real[::1] out, int workers) except -1:
     cdef fastnn_call call = new_call(grad.shape[0], grad.shape[1])
     call.operand[0], call.operand[1] = matrix(grad), vector[real](out)
-    return launch("bias_gradient", call, real is double, workers)
+    return launch(FASTNN_KERNEL_bias_gradient, &call, real is double, workers)
 
 
 # --- one output per element -------------------------------------------------------------------
 
-cdef int _two(const char *kernel, const real[:, ::1] x, real[:, ::1] out, int row, double number,
+# Multiply-adds that one element of these is worth, when a team is chosen.
+cdef double ELEMENT_WORK = 8
+
+
+cdef int _two(int kernel, const real[:, ::1] x, real[:, ::1] out, int row, double parameter,
               int workers) except -1:
     """Kernels that read one array and write another of its shape."""
-    cdef fastnn_call call = new_call(x.shape[0], x.shape[1], 0, 0, row, number)
+    cdef fastnn_call call = new_call(x.shape[0], x.shape[1], 0, 0, row, parameter)
     call.operand[0], call.operand[1] = matrix(x), matrix[real](out)
-    return launch(kernel, call, real is double, workers)
+    return launch(kernel, &call, real is double, workers)
 
 
-cdef int _three(const char *kernel, const real[:, ::1] a, const real[:, ::1] b, real[:, ::1] out,
-                int row, double number, int workers) except -1:
+cdef int _three(int kernel, const real[:, ::1] a, const real[:, ::1] b, real[:, ::1] out,
+                int row, double parameter, int workers) except -1:
     """Kernels that read two arrays and write a third, all of one shape."""
-    cdef fastnn_call call = new_call(a.shape[0], a.shape[1], 0, 0, row, number)
+    cdef fastnn_call call = new_call(a.shape[0], a.shape[1], 0, 0, row, parameter)
     call.operand[0], call.operand[1], call.operand[2] = matrix(a), matrix(b), matrix[real](out)
-    return launch(kernel, call, real is double, workers)
+    return launch(kernel, &call, real is double, workers)
 
 
-def _map(kernel, x, out, row, number, workers):
-    _array("x", x, None, (None, None))
-    out = _output("out", out, x.dtype, x.shape)
-    workers = _workers(workers)
-    name = kernel.encode()
-    if x.dtype == np.float32:
-        _two[float](name, x, out, row, number, workers)
+cdef object map_one(int kernel, x, out, int row, double parameter, workers):
+    cdef int number = type_of("x", x)
+    require("x", x, number, ANY, ANY)
+    out = output("out", out, number, cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1))
+    cdef int members = team(workers, ELEMENT_WORK * cnp.PyArray_SIZE(x))
+    if number == cnp.NPY_FLOAT:
+        _two[float](kernel, x, out, row, parameter, members)
     else:
-        _two[double](name, x, out, row, number, workers)
+        _two[double](kernel, x, out, row, parameter, members)
     return out
 
 
-def _map_two(kernel, names, a, b, out, row, number, workers):
-    _array(names[0], a, None, (None, None))
-    _array(names[1], b, a.dtype, a.shape)
-    out = _output("out", out, a.dtype, a.shape)
-    workers = _workers(workers)
-    name = kernel.encode()
-    if a.dtype == np.float32:
-        _three[float](name, a, b, out, row, number, workers)
+cdef object map_two(int kernel, str name_a, str name_b, a, b, out, int row, double parameter,
+                    workers):
+    cdef int number = type_of(name_a, a)
+    require(name_a, a, number, ANY, ANY)
+    cdef Py_ssize_t rows = cnp.PyArray_DIM(a, 0), columns = cnp.PyArray_DIM(a, 1)
+    require(name_b, b, number, rows, columns)
+    out = output("out", out, number, rows, columns)
+    cdef int members = team(workers, ELEMENT_WORK * cnp.PyArray_SIZE(a))
+    if number == cnp.NPY_FLOAT:
+        _three[float](kernel, a, b, out, row, parameter, members)
     else:
-        _three[double](name, a, b, out, row, number, workers)
+        _three[double](kernel, a, b, out, row, parameter, members)
     return out
 
 
 def activation(x, name, *, parameter=None, out=None, workers=None):
     """f(x) for the activation `name`, a row of `ACTIVATIONS`; x of shape (rows, width)."""
-    row, default = _row("activation", ACTIVATIONS, name)
-    return _map("activation", x, out, row, default if parameter is None else parameter, workers)
+    row, default = _row("activation", name)
+    default = default if parameter is None else parameter
+    return map_one(FASTNN_KERNEL_activation, x, out, row, default, workers)
 
 
 def activation_gradient(saved, grad_output, name, *, parameter=None, out=None, workers=None):
     """grad_output * f'(x), with `saved` x or f(x) as `ACTIVATIONS[name][0]` says."""
-    row, default = _row("activation", ACTIVATIONS, name)
-    return _map_two("activation_gradient", ("saved", "grad_output"), saved, grad_output, out, row,
-                    default if parameter is None else parameter, workers)
+    row, default = _row("activation", name)
+    default = default if parameter is None else parameter
+    return map_two(FASTNN_KERNEL_activation_gradient, "saved", "grad_output", saved, grad_output,
+                   out, row, default, workers)
 
 
 def add(a, b, *, out=None, workers=None):
     """a + b, both of shape (rows, width)."""
-    return _map_two("add", ("a", "b"), a, b, out, 0, 0, workers)
+    return map_two(FASTNN_KERNEL_add, "a", "b", a, b, out, 0, 0, workers)
 
 
 def math(x, name, *, out=None, workers=None):
     """The function `name` of `src_c/vmath.h`, a row of `MATH`; x of shape (rows, width)."""
-    return _map("math", x, out, _row("function", MATH, name)[0], 0, workers)
+    return map_one(FASTNN_KERNEL_math, x, out, _row("function", name)[0], 0, workers)
 
 
 def softmax(x, *, out=None, workers=None):
     """exp(x - max) / sum of it, for each row of x of shape (rows, width >= 1)."""
-    _array("x", x, None, (None, None))
-    if x.shape[1] == 0:
-        raise ValueError("x must have at least one column, got shape " + str(x.shape))
-    return _map("softmax", x, out, 0, 0, workers)
+    if type_of("x", x) and x.ndim == 2 and x.shape[1] == 0:
+        raise ValueError(f"x must have at least one column, got shape {x.shape}")
+    return map_one(FASTNN_KERNEL_softmax, x, out, 0, 0, workers)
 
 
 def softmax_gradient(y, grad_output, *, out=None, workers=None):
     """y * (grad_output - sum(grad_output * y)), for each row; y is the softmax."""
-    return _map_two("softmax_gradient", ("y", "grad_output"), y, grad_output, out, 0, 0, workers)
+    return map_two(FASTNN_KERNEL_softmax_gradient, "y", "grad_output", y, grad_output, out, 0, 0,
+                   workers)
 
 
 def dropout(x, rate, *, seed=0, step=1, stream=0, out=None, workers=None):
@@ -356,22 +422,23 @@ def dropout(x, rate, *, seed=0, step=1, stream=0, out=None, workers=None):
     """
     if not 0 <= rate < 1:
         raise ValueError(f"rate must lie in [0, 1), got {rate}")
-    _array("x", x, None, (None, None))
-    out = _output("out", out, x.dtype, x.shape)
-    workers = _workers(workers)
-    if x.dtype == np.float32:
-        _dropout[float](x, out, rate, seed, step, stream, workers)
+    cdef int number = type_of("x", x)
+    require("x", x, number, ANY, ANY)
+    out = output("out", out, number, cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1))
+    cdef int members = team(workers, ELEMENT_WORK * cnp.PyArray_SIZE(x))
+    if number == cnp.NPY_FLOAT:
+        _dropout[float](x, out, rate, seed, step, stream, members)
     else:
-        _dropout[double](x, out, rate, seed, step, stream, workers)
+        _dropout[double](x, out, rate, seed, step, stream, members)
     return out
 
 
-cdef int _dropout(const real[:, ::1] x, real[:, ::1] out, double rate, unsigned long long seed,
-                  unsigned long long step, Py_ssize_t stream, int workers) except -1:
+cdef int _dropout(const real[:, ::1] x, real[:, ::1] out, double rate, uint64_t seed,
+                  uint64_t step, Py_ssize_t stream, int workers) except -1:
     cdef fastnn_call call = new_call(x.shape[0], x.shape[1], stream, 0, 0, rate)
     call.key, call.step = seed, step
     call.operand[0], call.operand[1] = matrix(x), matrix[real](out)
-    return launch("dropout", call, real is double, workers)
+    return launch(FASTNN_KERNEL_dropout, &call, real is double, workers)
 
 
 # --- columns and rows -------------------------------------------------------------------------
@@ -381,16 +448,18 @@ def concatenate(arrays, *, out=None, workers=None):
     if not 1 <= len(arrays) <= engine.MAX_INPUTS_OF_CONCATENATE:
         raise ValueError(f"arrays must be 1 to {engine.MAX_INPUTS_OF_CONCATENATE} arrays, "
                          f"got {len(arrays)}")
-    first = _array("arrays[0]", arrays[0], None, (None, None))
+    cdef int number = type_of("arrays[0]", arrays[0])
+    cdef Py_ssize_t columns = 0, rows = ANY
     for i, array in enumerate(arrays):
-        _array(f"arrays[{i}]", array, first.dtype, (first.shape[0], None))
-    shape = (first.shape[0], sum(array.shape[1] for array in arrays))
-    out = _output("out", out, first.dtype, shape)
-    workers = _workers(workers)
-    if first.dtype == np.float32:
-        _concatenate[float](arrays, out, workers)
+        require(f"arrays[{i}]", array, number, rows, ANY)
+        rows = cnp.PyArray_DIM(array, 0)
+        columns += cnp.PyArray_DIM(array, 1)
+    out = output("out", out, number, rows, columns)
+    cdef int members = team(workers, rows * <double>columns)
+    if number == cnp.NPY_FLOAT:
+        _concatenate[float](arrays, out, members)
     else:
-        _concatenate[double](arrays, out, workers)
+        _concatenate[double](arrays, out, members)
     return out
 
 
@@ -403,20 +472,21 @@ cdef int _concatenate(arrays, real[:, ::1] out, int workers) except -1:
         call.size[i] = array.shape[1]
         call.operand[i] = matrix(array)
     call.operand[6] = matrix[real](out)
-    return launch("concatenate", call, real is double, workers)
+    return launch(FASTNN_KERNEL_concatenate, &call, real is double, workers)
 
 
-def slice_columns(x, first, columns, *, out=None, workers=None):
+def slice_columns(x, Py_ssize_t first, Py_ssize_t columns, *, out=None, workers=None):
     """x[:, first:first + columns] as a new array."""
-    _array("x", x, None, (None, None))
+    cdef int number = type_of("x", x)
+    require("x", x, number, ANY, ANY)
     if first < 0 or columns < 0 or first + columns > x.shape[1]:
         raise ValueError(f"columns {first} to {first + columns} lie outside x with {x.shape[1]}")
-    out = _output("out", out, x.dtype, (x.shape[0], columns))
-    workers = _workers(workers)
-    if x.dtype == np.float32:
-        _slice_columns[float](x, out, first, workers)
+    out = output("out", out, number, x.shape[0], columns)
+    cdef int members = team(workers, cnp.PyArray_SIZE(out))
+    if number == cnp.NPY_FLOAT:
+        _slice_columns[float](x, out, first, members)
     else:
-        _slice_columns[double](x, out, first, workers)
+        _slice_columns[double](x, out, first, members)
     return out
 
 
@@ -424,7 +494,7 @@ cdef int _slice_columns(const real[:, ::1] x, real[:, ::1] out, Py_ssize_t first
                         int workers) except -1:
     cdef fastnn_call call = new_call(x.shape[0], x.shape[1], first, out.shape[1])
     call.operand[0], call.operand[1] = matrix(x), matrix[real](out)
-    return launch("slice_columns", call, real is double, workers)
+    return launch(FASTNN_KERNEL_slice_columns, &call, real is double, workers)
 
 
 _SOURCES = {np.dtype(name): number for number, name in enumerate(
@@ -457,28 +527,78 @@ def gather(source, order, *, dtype, out=None, workers=None):
     if not isinstance(source, np.ndarray) or source.dtype not in _SOURCES:
         raise TypeError(f"source must be a float or integer array, got "
                         f"{getattr(source, 'dtype', type(source).__name__)}")
-    if source.ndim != 2 or (source.shape[1] > 1 and source.strides[1] != source.itemsize):
-        raise ValueError(f"source must have shape (any, width) with contiguous rows, got shape "
-                         f"{source.shape} and strides {source.strides}")
+    if (source.ndim != 2 or not source.flags.aligned
+            or (source.shape[1] > 1 and source.strides[1] != source.itemsize)):
+        raise ValueError(f"source must have shape (any, width) with contiguous, aligned rows, "
+                         f"got shape {source.shape} and strides {source.strides}")
     if order is not None:
-        _array("order", order, np.int64, (None,))
+        require("order", order, cnp.NPY_INT64, ANY, VECTOR)
         if order.size and not 0 <= order.min() <= order.max() < source.shape[0]:
             raise ValueError(f"order must lie in [0, {source.shape[0]}), got "
                              f"{order.min()} to {order.max()}")
+    dtype = np.dtype(dtype)
+    if dtype.name not in ("float32", "float64", "int32"):
+        raise ValueError(f"dtype must be float32, float64 or int32, got {dtype}")
     rows = source.shape[0] if order is None else order.shape[0]
-    out = _output("out", out, dtype, (rows, source.shape[1]))
+    out = output("out", out, dtype.num, rows, source.shape[1])
     cdef fastnn_call call = new_call(rows, source.shape[1], source.strides[0],
-                                     out.dtype == np.int32, _SOURCES[source.dtype])
+                                     dtype == np.int32, _SOURCES[source.dtype])
     cdef const int64_t[::1] numbers = order
-    call.operand[0] = <void *><size_t>source.ctypes.data
+    call.operand[0] = cnp.PyArray_DATA(source)
     call.operand[1] = <void *>&numbers[0] if order is not None and order.size else NULL
-    call.operand[2] = <void *><size_t>out.ctypes.data
+    call.operand[2] = cnp.PyArray_DATA(out)
     if rows:
-        launch("gather", call, out.dtype == np.float64, _workers(workers))
+        launch(FASTNN_KERNEL_gather, &call, dtype == np.float64, team(workers, out.size))
     return out
 
 
 # --- losses and metrics -----------------------------------------------------------------------
+
+cdef int _loss(int kernel, const real[:, ::1] prediction, const real[:, ::1] target,
+               real[::1] losses, real[:, ::1] grad, real[:, ::1] exponentials, int row,
+               double parameter, int workers) except -1:
+    """Kernels that write a number for each row, from a target of the prediction's shape."""
+    cdef fastnn_call call = new_call(prediction.shape[0], prediction.shape[1], 0, 0, row,
+                                     parameter)
+    call.operand[0], call.operand[1] = matrix(prediction), matrix(target)
+    call.operand[2], call.operand[3] = vector[real](losses), matrix[real](grad)
+    call.operand[4] = matrix[real](exponentials)
+    return launch(kernel, &call, real is double, workers)
+
+
+cdef int _label_loss(int kernel, const real[:, ::1] scores, const int32_t[::1] labels,
+                     real[::1] losses, real[:, ::1] grad, real[:, ::1] exponentials,
+                     int workers) except -1:
+    """The same, from class labels."""
+    cdef fastnn_call call = new_call(scores.shape[0], scores.shape[1])
+    call.operand[0] = matrix(scores)
+    call.operand[1] = <void *>&labels[0] if labels.shape[0] else NULL
+    call.operand[2], call.operand[3] = vector[real](losses), matrix[real](grad)
+    call.operand[4] = matrix[real](exponentials)
+    return launch(kernel, &call, real is double, workers)
+
+
+cdef int from_rows(int kernel, scores, target, losses, grad, exponentials, int row,
+                   double parameter, workers) except -1:
+    """Check and run one of those two; int32 targets are class labels."""
+    cdef int number = cnp.PyArray_TYPE(scores)
+    cdef Py_ssize_t rows = cnp.PyArray_DIM(scores, 0), columns = cnp.PyArray_DIM(scores, 1)
+    cdef int members = team(workers, ELEMENT_WORK * cnp.PyArray_SIZE(scores))
+    if cnp.PyArray_Check(target) and cnp.PyArray_TYPE(target) == cnp.NPY_INT32:
+        require("target", target, cnp.NPY_INT32, rows, VECTOR)
+        if rows and not 0 <= target.min() <= target.max() < columns:
+            raise ValueError(f"target must lie in [0, {columns}), got "
+                             f"{target.min()} to {target.max()}")
+        if number == cnp.NPY_FLOAT:
+            return _label_loss[float](kernel, scores, target, losses, grad, exponentials, members)
+        return _label_loss[double](kernel, scores, target, losses, grad, exponentials, members)
+    require("target", target, number, rows, columns)
+    if number == cnp.NPY_FLOAT:
+        return _loss[float](kernel, scores, target, losses, grad, exponentials, row, parameter,
+                            members)
+    return _loss[double](kernel, scores, target, losses, grad, exponentials, row, parameter,
+                         members)
+
 
 def elementwise_loss(prediction, target, name, *, parameter=None, gradient=True, workers=None):
     """A loss of `LOSSES` for each row, and its gradient.
@@ -498,62 +618,15 @@ def elementwise_loss(prediction, target, name, *, parameter=None, gradient=True,
     gradient : ndarray, shape (rows, width), or None
         Of the mean over all rows.
     """
-    row, default = _row("loss", LOSSES, name)
-    _array("prediction", prediction, None, (None, None))
-    _array("target", target, prediction.dtype, prediction.shape)
+    row, default = _row("loss", name)
+    cdef int number = type_of("prediction", prediction)
+    require("prediction", prediction, number, ANY, ANY)
+    require("target", target, number, prediction.shape[0], prediction.shape[1])
     losses = np.empty(prediction.shape[0], prediction.dtype)
     grad = np.empty_like(prediction) if gradient else None
-    number = default if parameter is None else parameter
-    workers = _workers(workers)
-    if prediction.dtype == np.float32:
-        _loss[float]("elementwise_loss", prediction, target, losses, grad, None, row, number,
-                     workers)
-    else:
-        _loss[double]("elementwise_loss", prediction, target, losses, grad, None, row, number,
-                      workers)
+    from_rows(FASTNN_KERNEL_elementwise_loss, prediction, target, losses, grad, None, row,
+              default if parameter is None else parameter, workers)
     return losses, grad
-
-
-cdef int _loss(const char *kernel, const real[:, ::1] prediction, const real[:, ::1] target,
-               real[::1] losses, real[:, ::1] grad, real[:, ::1] exponentials, int row,
-               double number, int workers) except -1:
-    cdef fastnn_call call = new_call(prediction.shape[0], prediction.shape[1], 0, 0, row, number)
-    call.operand[0], call.operand[1] = matrix(prediction), matrix(target)
-    call.operand[2], call.operand[3] = vector[real](losses), matrix[real](grad)
-    call.operand[4] = matrix[real](exponentials)
-    return launch(kernel, call, real is double, workers)
-
-
-cdef int _label_loss(const char *kernel, const real[:, ::1] scores, const int32_t[::1] labels,
-                     real[::1] losses, real[:, ::1] grad, real[:, ::1] exponentials,
-                     int workers) except -1:
-    cdef fastnn_call call = new_call(scores.shape[0], scores.shape[1])
-    call.operand[0] = matrix(scores)
-    call.operand[1] = <void *>&labels[0] if labels.shape[0] else NULL
-    call.operand[2], call.operand[3] = vector[real](losses), matrix[real](grad)
-    call.operand[4] = matrix[real](exponentials)
-    return launch(kernel, call, real is double, workers)
-
-
-def _rows_of_classes(kernel, scores, target, losses, grad, exponentials, workers):
-    """Kernels that take int32 labels or probabilities as target."""
-    name = kernel.encode()
-    workers = _workers(workers)
-    if target.dtype == np.int32:
-        _array("target", target, np.int32, (scores.shape[0],))
-        if target.size and not 0 <= target.min() <= target.max() < scores.shape[1]:
-            raise ValueError(f"target must lie in [0, {scores.shape[1]}), got "
-                             f"{target.min()} to {target.max()}")
-        if scores.dtype == np.float32:
-            _label_loss[float](name, scores, target, losses, grad, exponentials, workers)
-        else:
-            _label_loss[double](name, scores, target, losses, grad, exponentials, workers)
-        return
-    _array("target", target, scores.dtype, scores.shape)
-    if scores.dtype == np.float32:
-        _loss[float](name, scores, target, losses, grad, exponentials, 1, 0, workers)
-    else:
-        _loss[double](name, scores, target, losses, grad, exponentials, 1, 0, workers)
 
 
 def softmax_crossentropy(logits, target, *, gradient=True, workers=None):
@@ -571,13 +644,15 @@ def softmax_crossentropy(logits, target, *, gradient=True, workers=None):
     gradient : ndarray, shape (rows, classes), or None
         Of the mean over all rows.
     """
-    _array("logits", logits, None, (None, None))
+    cdef int number = type_of("logits", logits)
+    require("logits", logits, number, ANY, ANY)
     if logits.shape[1] == 0:
         raise ValueError(f"logits must have at least one column, got shape {logits.shape}")
     losses = np.empty(logits.shape[0], logits.dtype)
     grad = np.empty_like(logits) if gradient else None
     exponentials = None if gradient else np.empty_like(logits)
-    _rows_of_classes("softmax_crossentropy", logits, target, losses, grad, exponentials, workers)
+    from_rows(FASTNN_KERNEL_softmax_crossentropy, logits, target, losses, grad,
+              exponentials, 1, 0, workers)
     return losses, grad
 
 
@@ -586,38 +661,40 @@ def categorical_accuracy(scores, target, *, workers=None):
 
     `target` is int32 labels of shape (rows,) or probabilities of shape (rows, classes).
     """
-    _array("scores", scores, None, (None, None))
+    require("scores", scores, type_of("scores", scores), ANY, ANY)
+    if scores.shape[1] == 0:
+        raise ValueError(f"scores must have at least one column, got shape {scores.shape}")
     hits = np.empty(scores.shape[0], scores.dtype)
-    _rows_of_classes("categorical_accuracy", scores, target, hits, None, None, workers)
+    from_rows(FASTNN_KERNEL_categorical_accuracy, scores, target, hits, None, None, 1,
+              0, workers)
     return hits
 
 
 def binary_accuracy(scores, target, *, threshold=0.5, workers=None):
     """Share of outputs of a row on the right side of the threshold; shape (rows,)."""
-    _array("scores", scores, None, (None, None))
-    _array("target", target, scores.dtype, scores.shape)
+    cdef int number = type_of("scores", scores)
+    require("scores", scores, number, ANY, ANY)
+    require("target", target, number, scores.shape[0], scores.shape[1])
     hits = np.empty(scores.shape[0], scores.dtype)
-    workers = _workers(workers)
-    if scores.dtype == np.float32:
-        _loss[float]("binary_accuracy", scores, target, hits, None, None, 0, threshold, workers)
-    else:
-        _loss[double]("binary_accuracy", scores, target, hits, None, None, 0, threshold, workers)
+    from_rows(FASTNN_KERNEL_binary_accuracy, scores, target, hits, None, None, 0,
+              threshold, workers)
     return hits
 
 
 def mean(x, *, workers=None):
     """Mean of x of shape (rows,), summed in double from the first to the last."""
-    _array("x", x, None, (None,))
-    if x.dtype == np.float32:
-        return _mean[float](x, _workers(workers))
-    return _mean[double](x, _workers(workers))
+    cdef int number = type_of("x", x)
+    require("x", x, number, ANY, VECTOR)
+    if number == cnp.NPY_FLOAT:
+        return _mean[float](x, team(workers, 0))
+    return _mean[double](x, team(workers, 0))
 
 
 cdef double _mean(const real[::1] x, int workers) except? -1:
     cdef double result = 0
     cdef fastnn_call call = new_call(x.shape[0])
     call.operand[0], call.operand[1] = vector(x), &result
-    launch("mean", call, real is double, workers)
+    launch(FASTNN_KERNEL_mean, &call, real is double, workers)
     return result
 
 
@@ -625,19 +702,21 @@ cdef double _mean(const real[::1] x, int workers) except? -1:
 
 def squared_norm(gradients, *, workers=None):
     """Sums of squares of chunks of `NORM_CHUNK` elements, as float64."""
-    _array("gradients", gradients, None, (None,))
+    cdef int number = type_of("gradients", gradients)
+    require("gradients", gradients, number, ANY, VECTOR)
     partial = np.empty(-(-gradients.shape[0] // NORM_CHUNK), np.float64)
-    if gradients.dtype == np.float32:
-        _squared_norm[float](gradients, partial, _workers(workers))
+    cdef int members = team(workers, ELEMENT_WORK * gradients.size)
+    if number == cnp.NPY_FLOAT:
+        _squared_norm[float](gradients, partial, members)
     else:
-        _squared_norm[double](gradients, partial, _workers(workers))
+        _squared_norm[double](gradients, partial, members)
     return partial
 
 
 cdef int _squared_norm(const real[::1] gradients, double[::1] partial, int workers) except -1:
     cdef fastnn_call call = new_call(0, gradients.shape[0])
     call.operand[0], call.operand[1] = vector(gradients), vector[double](partial)
-    return launch("squared_norm", call, real is double, workers)
+    return launch(FASTNN_KERNEL_squared_norm, &call, real is double, workers)
 
 
 def update(name, parameters, gradients, state, *, learning_rate, step, hyper_parameters=(),
@@ -660,35 +739,34 @@ def update(name, parameters, gradients, state, *, learning_rate, step, hyper_par
         Coupled: weight_decay * parameters is added to the clipped gradients.
     workers : int, optional
     """
-    row, slots = _row("optimizer", OPTIMIZERS, name)
+    row, slots = _row("optimizer", name)
     names = [part for part in OPTIMIZERS[name][1].split(",") if part]
     if len(hyper_parameters) != len(names):
         raise ValueError(f"hyper_parameters must be ({', '.join(names)}), "
                          f"got {len(hyper_parameters)} numbers")
-    _output("parameters", parameters, parameters.dtype, (None,))
-    _array("parameters", parameters, None, (None,))
-    _array("gradients", gradients, parameters.dtype, parameters.shape)
-    _output("state", state, parameters.dtype, (int(slots), parameters.shape[0]))
-    infinity = float("inf")
-    scalars = np.array([
-        learning_rate, step, infinity if clipvalue is None else clipvalue,
-        infinity if global_clipnorm is None else global_clipnorm, weight_decay,
-        *hyper_parameters], np.float64)
+    cdef int number = type_of("parameters", parameters)
+    output("parameters", parameters, number, ANY, VECTOR)
+    require("gradients", gradients, number, parameters.shape[0], VECTOR)
+    output("state", state, number, slots, parameters.shape[0])
+    cdef fastnn_call call = new_call(0, parameters.shape[0], 0, 0, row, learning_rate)
+    cdef int i
+    call.scalar[1] = step
+    call.scalar[2] = INFINITY if clipvalue is None else clipvalue
+    call.scalar[3] = INFINITY if global_clipnorm is None else global_clipnorm
+    call.scalar[4] = weight_decay
+    for i in range(len(hyper_parameters)):
+        call.scalar[5 + i] = hyper_parameters[i]
     partial = None if global_clipnorm is None else squared_norm(gradients, workers=workers)
-    if parameters.dtype == np.float32:
-        _update[float](parameters, gradients, state, partial, scalars, row, _workers(workers))
+    cdef int members = team(workers, ELEMENT_WORK * parameters.size)
+    if number == cnp.NPY_FLOAT:
+        _update[float](&call, parameters, gradients, state, partial, members)
     else:
-        _update[double](parameters, gradients, state, partial, scalars, row, _workers(workers))
+        _update[double](&call, parameters, gradients, state, partial, members)
 
 
-cdef int _update(real[::1] parameters, const real[::1] gradients, real[:, ::1] state,
-                 const double[::1] partial, const double[::1] scalars, int row,
-                 int workers) except -1:
-    cdef fastnn_call call = new_call(0, parameters.shape[0], 0, 0, row)
-    cdef Py_ssize_t i
-    for i in range(scalars.shape[0]):
-        call.scalar[i] = scalars[i]
+cdef int _update(fastnn_call *call, real[::1] parameters, const real[::1] gradients,
+                 real[:, ::1] state, const double[::1] partial, int workers) except -1:
     call.operand[0], call.operand[1] = vector[real](parameters), vector(gradients)
     call.operand[2] = matrix[real](state)
     call.operand[3] = vector(partial)
-    return launch("update", call, real is double, workers)
+    return launch(FASTNN_KERNEL_update, call, real is double, workers)
