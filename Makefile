@@ -1,0 +1,76 @@
+# Everything below sets itself up in .venv, with python3, pip, make and a C compiler.
+#
+#   make train   train on the embedded digits and save model and learning curve to out/
+#   make test    run the tests against the installed wheel
+#   make bench   time kernels and networks against NumPy; report in out/
+#   make wheel   build dist/*.whl
+#   make lint    ruff, mypy, cython-lint
+#   make test-slow   what is exhaustive or long
+#   make clean   remove what the others made
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+STAMPS := $(VENV)/stamps
+# pip works on the environment from outside, so that it need not be installed there.
+PIP := PATH="$(BIN):$$PATH" $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --no-warn-script-location
+# -P keeps the source tree out of sys.path: what runs is the installed wheel.
+RUN := $(BIN)/python -P
+
+SOURCES := $(shell find fastnn src_c -type f -not -name '*.pyc') \
+  meson.build meson.options pyproject.toml README.md LICENSE
+
+.PHONY: train test test-slow bench wheel lint clean
+
+train: $(STAMPS)/plot
+	@$(BIN)/fastnn train --output out
+
+test: $(STAMPS)/test
+	$(RUN) -m pytest tests
+
+test-slow: $(STAMPS)/test
+	$(RUN) -m pytest tests --run-slow
+
+bench: $(STAMPS)/bench
+	@mkdir -p out
+	$(RUN) -m pytest benchmarks --benchmark-json=out/benchmark.json \
+	  --benchmark-histogram=out/benchmark
+	$(RUN) benchmarks/report.py out/benchmark.json out/benchmark.md
+
+wheel: $(STAMPS)/wheel
+	@ls -l dist/*.whl
+
+lint: $(STAMPS)/lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/cython-lint fastnn
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .benchmarks
+
+$(STAMPS)/venv:
+	$(PYTHON) -m venv --without-pip $(VENV)
+	@mkdir -p $(STAMPS)
+	@touch $@
+
+# What pyproject.toml's [build-system] names. Kept in .venv, with the objects in build/, so that
+# a second build compiles only what has changed.
+$(STAMPS)/build: $(STAMPS)/venv
+	$(INSTALL) "meson-python>=0.17" "cython>=3.3" "numpy>=2" ninja
+	@touch $@
+
+$(STAMPS)/wheel: $(STAMPS)/build $(SOURCES)
+	@mkdir -p build/wheel && rm -f dist/*.whl
+	$(PIP) wheel --quiet --no-deps --no-build-isolation -Cbuild-dir=build/wheel -w dist .
+	@touch $@
+
+$(STAMPS)/installed: $(STAMPS)/wheel
+	$(INSTALL) --force-reinstall --no-deps $(CURDIR)/$$(ls dist/*.whl)
+	@touch $@
+
+# One stamp for each extra of pyproject.toml.
+$(STAMPS)/plot $(STAMPS)/test $(STAMPS)/bench $(STAMPS)/lint: $(STAMPS)/%: $(STAMPS)/installed pyproject.toml
+	$(INSTALL) "$(CURDIR)/$$(ls dist/*.whl)[$*]"
+	@touch $@

@@ -1,0 +1,58 @@
+"""What all tests share: which fastnn is tested, randomness, threads, and `--run-slow`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastnn as fnn
+from fastnn import config
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))  # helpers.py and kernel_cases.py, under importlib import mode
+
+
+def pytest_addoption(parser):
+    parser.addoption("--run-slow", action="store_true", help="also run tests marked slow")
+
+
+def pytest_configure(config):
+    where = Path(fnn.__file__).resolve()
+    is_editable = os.environ.get("FASTNN_TEST_EDITABLE") == "1"
+    if not is_editable and not {"site-packages", "dist-packages"} & set(where.parts):
+        raise pytest.UsageError(
+            f"these tests test an installed fastnn, but got {where}. Run `pip install .` and start "
+            "pytest outside the source tree, or set FASTNN_TEST_EDITABLE=1 for an editable install."
+        )
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--run-slow"):
+        return
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="slow; use --run-slow"))
+
+
+@pytest.fixture
+def rng():
+    """A generator of its own for each test, always the same."""
+    return np.random.default_rng(20240521)
+
+
+@pytest.fixture
+def threads():
+    """`threads(n)` sets how many workers a step may use, until the test ends."""
+    yield fnn.set_num_threads
+    fnn.set_num_threads(None)
+
+
+@pytest.fixture
+def team(monkeypatch, threads):
+    """Like `threads`, but every program uses all of them, however small it is."""
+    monkeypatch.setattr(config, "WORK_PER_WORKER", 1)
+    return threads

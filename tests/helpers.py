@@ -1,0 +1,164 @@
+"""Checkers that the tests share; test_helpers.py shows each of them a wrong answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn.data import Source
+from fastnn.native.engine import Executor
+from fastnn.program.lower import Program
+from fastnn.program.plan import Plan, check, plan
+from fastnn.runtime import aligned
+
+DTYPES = ("float32", "float64")
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+
+
+def assert_close(got: Any, want: Any, tolerance: float, where: object = "") -> None:
+    """Fail unless shapes are equal and |got - want| <= tolerance * (1 + |want|) everywhere.
+
+    NaN and infinities must stand at the same places.
+    """
+    got, want = np.asarray(got), np.asarray(want)
+    assert got.shape == want.shape, f"{where}: shape {got.shape}, expected {want.shape}"
+    np.testing.assert_allclose(
+        got.astype(np.float64), want.astype(np.float64), rtol=tolerance, atol=tolerance,
+        err_msg=str(where),
+    )  # fmt: skip
+
+
+def assert_same_bits(got: Any, want: Any, where: object = "") -> None:
+    """Fail unless dtype, shape and every bit are the same."""
+    got, want = np.asarray(got), np.asarray(want)
+    assert (got.dtype, got.shape) == (want.dtype, want.shape), f"{where}: {got.dtype}{got.shape}"
+    differ = got.tobytes() != want.tobytes()
+    assert not differ, f"{where}: bits differ\n{got}\n{want}"
+
+
+def as_tuple(results: Any) -> tuple:
+    """What a kernel returned, without the outputs that were not asked for."""
+    results = results if isinstance(results, tuple) else (results,)
+    return tuple(result for result in results if result is not None)
+
+
+def ulp_error(got: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Distance of `got` from `exact`, of a wider dtype, in units in the last place of `got`.
+
+    An infinity counts as the next number after the largest; a NaN where none belongs, or none
+    where one belongs, as an infinite error.
+    """
+    with np.errstate(all="ignore"):
+        beyond = exact.dtype.type(2) ** np.finfo(got.dtype).maxexp
+        largest = np.finfo(got.dtype).max
+        wide = np.clip(got.astype(exact.dtype), -beyond, beyond)
+        near = np.clip(exact, -beyond, beyond)
+        unit = np.spacing(np.minimum(np.abs(exact).astype(got.dtype), largest))
+        error = np.abs(wide - near) / unit.astype(exact.dtype)
+    both = np.isnan(got) & np.isnan(exact)
+    return np.where(both, 0, np.where(np.isnan(error), np.inf, error)).astype(np.float64)
+
+
+def assert_ulp(x: np.ndarray, got: np.ndarray, exact: np.ndarray, limit: float) -> None:
+    """Fail unless every error is at most `limit` units in the last place."""
+    error = ulp_error(got, exact)
+    worst = np.argmax(error)
+    assert error[worst] <= limit, (
+        f"f({x[worst]!r}) = {got[worst]!r}, exactly {exact[worst]!r}: {error[worst]:.3g} ULP"
+    )
+
+
+def numeric_gradient(f: Callable[[np.ndarray], float], x: np.ndarray) -> np.ndarray:
+    """Central differences of f at x, which is changed in place and put back."""
+    gradient = np.empty_like(x)
+    for i in np.ndindex(x.shape):
+        kept = x[i]
+        step = 1e-5 * max(1.0, abs(kept))
+        x[i] = kept + step
+        above = f(x)
+        x[i] = kept - step
+        below = f(x)
+        x[i] = kept
+        gradient[i] = (above - below) / (2 * step)
+    return gradient
+
+
+def run_native(
+    program: Program,
+    batch: Sequence[np.ndarray],
+    arenas: dict[str, np.ndarray],
+    offsets: dict[str, int],
+    *,
+    dtype: str = "float64",
+    workers: int = 1,
+    learning_rate: float = 0.0,
+    step: int = 1,
+    key: int = 0,
+) -> list[np.ndarray]:
+    """Plan, check and run a program of one batch; return its outputs, then its results.
+
+    The outputs must be of kind "work"; arenas change in place.
+    """
+    rows = len(batch[0])
+    made = plan(program, dtype, rows, offsets)
+    check(made)
+    check_barriers(made)
+    workspace = aligned(made.workspace_bytes, "uint8")
+    workspace[:] = 0xFF  # NaN, so that what is read before it is written shows
+    executor = Executor(
+        made.calls(), dtype, {**arenas, "workspace": workspace}, made.externals()
+    )
+    results = np.full(max(len(program.results), 1), np.nan)
+    places, sources = {}, {}
+    arrays = [np.ascontiguousarray(array).reshape(rows, -1) for array in batch]
+    for i, (array, value) in enumerate(zip(arrays, program.inputs, strict=True)):
+        source = Source(array)
+        sources[i] = False, source.number, source.stride
+        places[f"source {i}"] = array.ctypes.data, source.stride, 0
+        places[f"input {i}"] = workspace.ctypes.data + made.places[value][0], 0, 0
+    for i, name in enumerate(program.results):
+        places[f"result {name}"] = results.ctypes.data + 8 * i, 0, 0
+    executor.run(
+        places, batch=rows, total_rows=rows, learning_rates=np.array([learning_rate]),
+        first_number=step, key=key, workers=workers, sources=sources,
+    )  # fmt: skip
+    outputs = [_view(made, workspace, value).copy() for value in program.outputs]
+    return [*outputs, *results[: len(program.results)]]
+
+
+def _view(made: Plan, workspace: np.ndarray, value: Any) -> np.ndarray:
+    offset, size = made.places[value]
+    dtype = {"real": made.dtype, "label": "int32", "double": "float64"}[value.dtype]
+    lead = (-1,) if value.batched else ()
+    return workspace[offset : offset + size].view(dtype).reshape(*lead, *value.shape)
+
+
+def accesses(made: Plan, op: Any) -> tuple[list, list]:
+    """Memory that an op reads and writes, as (space, first byte, end)."""
+    reads = [made.interval(value) for value in op.reads()]
+    writes = [made.interval(value) for value in op.writes()]
+    if op.kind == "update":
+        writes += [made.interval(value) for value in op.reads() if value.kind == "state"]
+    return reads, writes
+
+
+def check_barriers(made: Plan) -> None:
+    """Fail unless between any two ops that conflict the team meets; by looking at all pairs."""
+
+    def meet(one: list, other: list) -> bool:
+        return any(a[0] == b[0] and a[1] < b[2] and b[1] < a[2] for a in one for b in other)
+
+    running = [(i, op, *accesses(made, op)) for i, op in enumerate(made.program.ops)
+               if op.row.kernel]  # fmt: skip
+    kept = {i for i, op, _, _ in running if made.barriers[i]}
+    for n, (i, op, reads, writes) in enumerate(running):
+        for j, later, later_reads, later_writes in running[n + 1 :]:
+            conflict = meet(writes, later_reads + later_writes) or meet(reads, later_writes)
+            assert not conflict or any(k in kept for k in range(i, j)), (
+                f"no barrier between op {i} ({op.kind}) and op {j} ({later.kind})"
+            )
+        if made.program.name == "train" and op.kind == "mean" and op.output.name == "loss":
+            assert i in kept, "no barrier behind the loss, which every worker reads"
+    assert not running or running[-1][0] in kept, "no barrier behind the last op"

@@ -1,0 +1,323 @@
+"""One row for each entry of `fastnn.native.kernels` and each row of the C tables.
+
+A case says how arguments of a size are made, how the kernel is called, and what is expected of
+it, from the reference formulas in float64. Rows of activations, losses, optimizers and vmath
+functions are enumerated: one that is added to C has its cases at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from fastnn.native import kernels
+from fastnn.program import reference
+
+Arrays = dict[str, Any]
+
+# (rows, width): none, one, primes, each side of a vector and of four, several shares of a worker
+SIZES = [
+    (0, 3), (1, 1), (2, 3), (3, 7), (5, 15), (4, 16), (3, 17), (2, 31), (2, 63), (3, 64), (2, 65),
+    (17, 5), (7, 257), (1, 1031), (131, 33),
+]  # fmt: skip
+
+# name: exact enough in float64 for a float32 result
+MATH = {
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log1p": np.log1p,
+    "tanh": np.tanh,
+    "sigmoid": special.expit,
+    "erf": special.erf,
+    "softplus": partial(np.logaddexp, 0),
+}
+HYPER_PARAMETERS = {
+    "momentum": 0.9,
+    "nesterov": 1.0,
+    "rho": 0.9,
+    "epsilon": 1e-7,
+    "beta_1": 0.9,
+    "beta_2": 0.999,
+    "decoupled_weight_decay": 0.01,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kernel with one of its variants.
+
+    `make(rng, dtype, rows, width)` gives its arrays by the names of its arguments,
+    `call(**arrays, workers=...)` runs it, `expected(**arrays)` tells what it must give.
+    """
+
+    kernel: str
+    make: Callable[..., Arrays]
+    call: Callable[..., Any]
+    expected: Callable[..., Any]
+    has_out: bool = True
+    optional: tuple[str, ...] = ()
+    least_width: int = 0
+
+
+def hyper_parameters(name: str) -> list[float]:
+    """Numbers for an optimizer's row, in its order."""
+    return [HYPER_PARAMETERS.get(part, 0.1) for part in kernels.OPTIMIZERS[name][1].split(",") if part]
+
+
+def _normal(*shapes: tuple[str, Callable[[int, int], tuple[int, ...]]]) -> Callable[..., Arrays]:
+    def make(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
+        return {
+            name: (1.5 * rng.standard_normal(shape(rows, width))).astype(dtype)
+            for name, shape in shapes
+        }
+
+    return make
+
+
+def _whole(rows: int, width: int) -> tuple[int, int]:
+    return rows, width
+
+
+def _units(width: int) -> int:
+    return max(1, 2 * width // 3)
+
+
+def _probabilities(rng: np.random.Generator, dtype: str, shape: tuple[int, int]) -> np.ndarray:
+    p = rng.random(shape)
+    return (p / p.sum(axis=1, keepdims=True)).astype(dtype)
+
+
+def _with_target(name: str, kind: str) -> Callable[..., Arrays]:
+    def make(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
+        scores = _normal((name, _whole))(rng, dtype, rows, width)
+        if kind == "labels":
+            return {**scores, "target": rng.integers(0, width, rows).astype(np.int32)}
+        return {**scores, "target": _probabilities(rng, dtype, (rows, width))}
+
+    return make
+
+
+def _derivative(name: str, saved: np.ndarray, grad: np.ndarray) -> np.ndarray:
+    return grad * reference.ACTIVATION_FORMULAS[name][1](saved, kernels.ACTIVATIONS[name][2])
+
+
+def _activation(name: str, x: np.ndarray) -> np.ndarray:
+    return reference.ACTIVATION_FORMULAS[name][0](x, kernels.ACTIVATIONS[name][2])
+
+
+def _loss(name: str, prediction: np.ndarray, target: np.ndarray) -> tuple:
+    value, gradient = reference.LOSS_FORMULAS[name]
+    number = kernels.LOSSES[name][2]
+    width = prediction.shape[1]
+    losses = value(prediction, target, number).sum(axis=1) / width
+    return losses, gradient(prediction, target, number) / max(prediction.size, 1)
+
+
+def _crossentropy(logits: np.ndarray, target: np.ndarray) -> tuple:
+    logs = special.log_softmax(logits, axis=1) if len(logits) else logits
+    rows = np.arange(len(logits))
+    if target.dtype == np.int32:
+        gradient = np.exp(logs)
+        gradient[rows, target] -= 1
+        return -logs[rows, target], gradient / max(len(rows), 1)
+    total = target.sum(axis=1, keepdims=True)
+    return -(target * logs).sum(axis=1), (np.exp(logs) * total - target) / max(len(rows), 1)
+
+
+def _categorical_accuracy(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
+    labels = target if target.dtype == np.int32 else target.argmax(axis=1)
+    return scores.argmax(axis=1) == labels
+
+
+def _update_arrays(name: str) -> Callable[..., Arrays]:
+    def make(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
+        count, slots = rows * width, int(kernels.OPTIMIZERS[name][2])
+        return {
+            "parameters": rng.standard_normal(count).astype(dtype),
+            "gradients": (0.3 * rng.standard_normal(count)).astype(dtype),
+            "state": rng.uniform(0.3, 0.4, (slots, count)).astype(dtype),
+        }
+
+    return make
+
+
+def _call_update(name: str, parameters: Any, gradients: Any, state: Any, **options: Any) -> tuple:
+    p = parameters.copy() if isinstance(parameters, np.ndarray) else parameters
+    s = state.copy() if isinstance(state, np.ndarray) else state
+    kernels.update(
+        name, p, gradients, s, learning_rate=0.1, step=3, weight_decay=0.02,
+        hyper_parameters=hyper_parameters(name), **options,
+    )  # fmt: skip
+    return p, s
+
+
+def _expected_update(name: str, parameters: np.ndarray, gradients: np.ndarray, state: Any) -> tuple:
+    state = state.copy()
+    p = reference.update(
+        name, parameters, gradients, state, rate=0.1, step=3, weight_decay=0.02,
+        hyper_parameters=hyper_parameters(name),
+    )  # fmt: skip
+    return p, state
+
+
+def _parts(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
+    widths = {"a": width, "b": 1, "c": 2 * width + 1}
+    return {name: rng.standard_normal((rows, w)).astype(dtype) for name, w in widths.items()}
+
+
+def _gather_arrays(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
+    source = (100 * rng.standard_normal((rows + 3, width))).astype(np.float64)
+    return {"source": source, "order": rng.integers(0, rows + 3, rows)}
+
+
+def _squared_norm(gradients: np.ndarray) -> np.ndarray:
+    starts = range(0, len(gradients), kernels.NORM_CHUNK)
+    return np.array([(gradients[i : i + kernels.NORM_CHUNK] ** 2).sum() for i in starts])
+
+
+def _mean(x: np.ndarray) -> float:
+    return x.sum() / np.float64(len(x))
+
+
+CASES: dict[str, Case] = {
+    "kernel_gradient": Case(
+        "kernel_gradient",
+        _normal(("x", _whole), ("grad_output", lambda r, w: (r, _units(w)))),
+        kernels.kernel_gradient,
+        lambda x, grad_output: x.T @ grad_output,
+    ),
+    "bias_gradient": Case(
+        "bias_gradient", _normal(("grad_output", _whole)), kernels.bias_gradient,
+        lambda grad_output: grad_output.sum(axis=0),
+    ),
+    "add": Case("add", _normal(("a", _whole), ("b", _whole)), kernels.add, lambda a, b: a + b),
+    "concatenate": Case(
+        "concatenate", _parts,
+        lambda a, b, c, **options: kernels.concatenate([a, b, c], **options),
+        lambda a, b, c: np.concatenate([a, b, c], axis=1), least_width=1,
+    ),
+    "slice_columns": Case(
+        "slice_columns", _normal(("x", lambda r, w: (r, 2 * w))),
+        lambda x, **options: kernels.slice_columns(x, np.shape(x)[-1] // 3, np.shape(x)[-1] // 2, **options)
+        if isinstance(x, np.ndarray) else kernels.slice_columns(x, 0, 1, **options),
+        lambda x: x[:, x.shape[1] // 3 :][:, : x.shape[1] // 2],
+    ),
+    "softmax": Case(
+        "softmax", _normal(("x", _whole)), kernels.softmax,
+        lambda x: reference.softmax(x), least_width=1,
+    ),
+    "softmax_gradient": Case(
+        "softmax_gradient",
+        lambda rng, dtype, r, w: {
+            "y": _probabilities(rng, dtype, (r, w)),
+            "grad_output": rng.standard_normal((r, w)).astype(dtype),
+        },
+        kernels.softmax_gradient,
+        lambda y, grad_output: y * (grad_output - (grad_output * y).sum(axis=1, keepdims=True)),
+    ),
+    "dropout": Case(
+        "dropout", _normal(("x", _whole)),
+        partial(kernels.dropout, rate=0.3, seed=2**63 + 5, step=2**33 + 7, stream=3),
+        lambda x: reference.dropout(x, 0.3, 3, 2**33 + 7, 2**63 + 5),
+    ),
+    "binary_accuracy": Case(
+        "binary_accuracy", _normal(("scores", _whole), ("target", _whole)),
+        kernels.binary_accuracy,
+        lambda scores, target: ((scores > 0.5) == (target > 0.5)).sum(axis=1)
+        / np.float64(scores.shape[1]),
+        has_out=False,
+    ),
+    "mean": Case("mean", _normal(("x", lambda r, w: (r * w,))), kernels.mean, _mean, has_out=False),
+    "squared_norm": Case(
+        "squared_norm", _normal(("gradients", lambda r, w: (3 * r * w,))), kernels.squared_norm,
+        _squared_norm, has_out=False,
+    ),
+    "gather": Case(
+        "gather", _gather_arrays,
+        lambda source, order, dtype="float64", **options: kernels.gather(
+            source, order, dtype=dtype, **options),
+        lambda source, order: source[order], optional=("order",),
+    ),
+}  # fmt: skip
+
+for _kind in ("labels", "probabilities"):
+    CASES[f"softmax_crossentropy-{_kind}"] = Case(
+        "softmax_crossentropy", _with_target("logits", _kind), kernels.softmax_crossentropy,
+        _crossentropy, has_out=False, least_width=1,
+    )  # fmt: skip
+    CASES[f"softmax_crossentropy-{_kind}-value"] = Case(
+        "softmax_crossentropy", _with_target("logits", _kind),
+        partial(kernels.softmax_crossentropy, gradient=False),
+        lambda logits, target: _crossentropy(logits, target)[0], has_out=False, least_width=1,
+    )  # fmt: skip
+    CASES[f"categorical_accuracy-{_kind}"] = Case(
+        "categorical_accuracy", _with_target("scores", _kind), kernels.categorical_accuracy,
+        _categorical_accuracy, has_out=False, least_width=1,
+    )  # fmt: skip
+
+for _name in kernels.ACTIVATIONS:
+    CASES[f"affine-{_name}"] = Case(
+        "affine",
+        _normal(("x", _whole), ("kernel", lambda r, w: (w, _units(w))),
+                ("bias", lambda r, w: (_units(w),))),
+        partial(kernels.affine, activation=_name),
+        lambda x, kernel, bias, name=_name: _activation(name, x @ kernel + bias),
+        optional=("bias",),
+    )  # fmt: skip
+    CASES[f"input_gradient-{_name}"] = Case(
+        "input_gradient",
+        _normal(("grad_output", lambda r, w: (r, _units(w))),
+                ("kernel", lambda r, w: (w, _units(w))), ("saved", _whole)),
+        partial(kernels.input_gradient, activation=_name),
+        lambda grad_output, kernel, saved, name=_name: _derivative(
+            name, saved, grad_output @ kernel.T),
+        optional=("saved",),
+    )  # fmt: skip
+    CASES[f"activation-{_name}"] = Case(
+        "activation", _normal(("x", _whole)), partial(kernels.activation, name=_name),
+        partial(_activation, _name),
+    )  # fmt: skip
+    CASES[f"activation_gradient-{_name}"] = Case(
+        "activation_gradient", _normal(("saved", _whole), ("grad_output", _whole)),
+        partial(kernels.activation_gradient, name=_name),
+        lambda saved, grad_output, name=_name: _derivative(name, saved, grad_output),
+    )  # fmt: skip
+
+for _name in kernels.MATH:
+    CASES[f"math-{_name}"] = Case(
+        "math", _normal(("x", _whole)), partial(kernels.math, name=_name),
+        lambda x, name=_name: MATH[name](x),
+    )  # fmt: skip
+
+for _name in kernels.LOSSES:
+    CASES[f"elementwise_loss-{_name}"] = Case(
+        "elementwise_loss", _normal(("prediction", _whole), ("target", _whole)),
+        partial(kernels.elementwise_loss, name=_name), partial(_loss, _name), has_out=False,
+    )  # fmt: skip
+    CASES[f"elementwise_loss-{_name}-value"] = Case(
+        "elementwise_loss", _normal(("prediction", _whole), ("target", _whole)),
+        partial(kernels.elementwise_loss, name=_name, gradient=False),
+        lambda prediction, target, name=_name: _loss(name, prediction, target)[0], has_out=False,
+    )  # fmt: skip
+
+for _name in kernels.OPTIMIZERS:
+    CASES[f"update-{_name}"] = Case(
+        "update", _update_arrays(_name), partial(_call_update, _name),
+        partial(_expected_update, _name), has_out=False,
+    )  # fmt: skip
+
+
+def expected(case: Case, arrays: Arrays) -> Any:
+    """What a case must give for these arrays, computed in float64."""
+    wide = {
+        name: array.astype(np.float64) if array.dtype.kind == "f" else array
+        for name, array in arrays.items()
+    }
+    with np.errstate(all="ignore"):
+        return case.expected(**wide)
