@@ -30,7 +30,9 @@ class Source:
     @property
     def number(self) -> int:
         """The dtype's number in the kernels' interface."""
-        return source_number(self.array.dtype)
+        number = source_number(self.array.dtype)
+        assert number is not None  # checked_array saw to it
+        return number
 
     @property
     def stride(self) -> int:

@@ -217,8 +217,16 @@ class LecunNormal(_Scaled):
 
 registry = Registry("initializer", Initializer)
 for _initializer in (
-    Zeros, Constant, Normal, Uniform, GlorotUniform, GlorotNormal, HeUniform, HeNormal,
-    LecunUniform, LecunNormal,
+    Zeros,
+    Constant,
+    Normal,
+    Uniform,
+    GlorotUniform,
+    GlorotNormal,
+    HeUniform,
+    HeNormal,
+    LecunUniform,
+    LecunNormal,
 ):
     registry.add(_initializer)
 get = registry.get

@@ -92,7 +92,7 @@ class Layer:
     def __init__(self, name: str | None = None) -> None:
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
             raise ValueError(f"name must be a non-empty string without '/', got {name!r}")
-        self._given_name = name
+        self.given_name = name
         self.name = name or self.kind
         self.parameters: dict[str, np.ndarray] = {}
 
@@ -214,7 +214,9 @@ class Dense(Layer):
 
     def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
         """Return those of kernel and bias."""
-        shapes = {"kernel": ((inputs[0][0], self.units), self.kernel_initializer)}
+        shapes: dict[str, tuple[Shape, Initializer]] = {
+            "kernel": ((inputs[0][0], self.units), self.kernel_initializer)
+        }
         if self.use_bias:
             shapes["bias"] = ((self.units,), self.bias_initializer)
         return shapes

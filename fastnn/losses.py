@@ -33,8 +33,11 @@ class Loss:
         parameter = LOSSES[self.name][1]
         number = float(getattr(self, parameter)) if parameter else 0.0
         return emit(
-            "elementwise_loss", (scores, target), ((), scores.shape if gradient else None),
-            loss=self.name, parameter=number,
+            "elementwise_loss",
+            (scores, target),
+            ((), scores.shape if gradient else None),
+            loss=self.name,
+            parameter=number,
         )
 
     def config(self) -> dict[str, object]:

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import data, losses, metrics, optimizers, training
+from fastnn import data, graph, losses, optimizers, training
 from fastnn.callbacks import Callback
 from fastnn.data import Source
 from fastnn.layers import Layer, Shape, Tensor, checked_shape
-from fastnn.program.lower import Graph
-from fastnn.program.ops import Value
+from fastnn.metrics import registry as metric_registry
 from fastnn.program.plan import describe
 from fastnn.runtime import ROWS, Bound, Runtime, Steps, Training
 from fastnn.training import History, checked_count
@@ -98,44 +97,10 @@ class Model:
     # --- building -----------------------------------------------------------------------------
 
     def _build(self, inputs: list[Tensor], output: Tensor) -> None:
-        """Sort the graph, name the layers, make and fill the parameters."""
-        order = _topological(inputs, output)
-        self.layers = list(dict.fromkeys(t.layer for t in order if t.layer is not None))
-        for layer in self.layers:
-            if layer.parameters:
-                raise ValueError(
-                    f"layer {layer.name!r} already belongs to another model; make a new layer"
-                )
-        _name_layers(self.layers)
-        names = _unique([tensor.name for tensor in inputs])
-        shapes: dict[str, Shape] = {}
-        values: dict[str, Value] = {}
-        initializers = {}
-        position: dict[int, int] = {id(tensor): i for i, tensor in enumerate(inputs)}
-        steps: list[tuple[Layer, tuple[int, ...]]] = []
-        for tensor in order:
-            if tensor.layer is None:
-                continue
-            layer = tensor.layer
-            wanted = layer.parameter_shapes(*(source.shape for source in tensor.inputs))
-            for name, (shape, initializer) in wanted.items():
-                full = f"{layer.name}/{name}"
-                if shapes.setdefault(full, shape) != shape:
-                    raise ValueError(
-                        f"layer {layer.name!r} is used for inputs of different sizes: "
-                        f"{name} would be {shapes[full]} and {shape}"
-                    )
-                initializers[full] = initializer
-                values[full] = Value(full, shape, batched=False, kind="parameter")
-            steps.append((layer, tuple(position[id(source)] for source in tensor.inputs)))
-            position[id(tensor)] = len(inputs) + len(steps) - 1
-        graph = Graph(
-            [(name, tensor.shape) for name, tensor in zip(names, inputs, strict=True)],
-            steps,
-            position[id(output)],
-            values,
-        )
-        self._runtime = Runtime(graph, self.dtype, shapes, self._key)
+        """Name the layers, make and fill the parameters."""
+        self.layers, made, initializers = graph.build(inputs, output)
+        shapes = {name: value.shape for name, value in made.parameters.items()}
+        self._runtime = Runtime(made, self.dtype, shapes, self._key)
         seeds = self._weight_seed.spawn(len(shapes))
         for (name, view), seed in zip(self._runtime.parameters.items(), seeds, strict=True):
             view[...] = initializers[name].sample(view.shape, np.random.default_rng(seed))
@@ -211,8 +176,9 @@ class Model:
         for (name, view), weight in zip(views.items(), weights, strict=True):
             array = data.checked_array(f"weights of {name!r}", weight)
             if array.shape != view.shape:
-                raise ValueError(f"weights of {name!r} must have shape {view.shape}, "
-                                 f"got {array.shape}")
+                raise ValueError(
+                    f"weights of {name!r} must have shape {view.shape}, got {array.shape}"
+                )
             arrays.append(array)
         for view, array in zip(views.values(), arrays, strict=True):
             view[...] = array
@@ -223,7 +189,7 @@ class Model:
         self,
         optimizer: object = "rmsprop",
         loss: object = None,
-        metrics: Iterable[object] = (),
+        metrics: Iterable[object] | None = None,
     ) -> None:
         """Say how to train. The optimizer's state starts afresh.
 
@@ -249,7 +215,9 @@ class Model:
         if loss is None:
             raise ValueError(f"loss must be given, one of {', '.join(losses.registry)}")
         chosen = Training(
-            optimizers.get(optimizer), losses.get(loss), tuple(map(_metric, metrics or ()))
+            optimizers.get(optimizer),
+            losses.get(loss),
+            tuple(map(metric_registry.get, metrics or ())),
         )
         self._training = chosen
         if self._runtime is not None:
@@ -319,9 +287,16 @@ class Model:
         True
         """
         return training.fit(
-            self, x, y, batch_size=batch_size, epochs=epochs, verbose=verbose,
-            callbacks=callbacks, validation_split=validation_split,
-            validation_data=validation_data, shuffle=shuffle,
+            self,
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_split=validation_split,
+            validation_data=validation_data,
+            shuffle=shuffle,
         )
 
     def _compiled(self) -> Training:
@@ -342,7 +317,10 @@ class Model:
         self._build_for(x)
         sources = data.inputs(x, self.input_shapes, self.dtype)
         target, kind = data.target(
-            y, len(sources[0].array), self.output_shape, self.dtype,
+            y,
+            len(sources[0].array),
+            self.output_shape,
+            self.dtype,
             takes_labels=chosen.loss.takes_labels,
             is_probability=chosen.loss.link is not None,
         )
@@ -426,9 +404,11 @@ class Model:
         self.runtime.run(bound, Steps(sources, rows, rows), section="forward")
         self._manual = bound, rows, sources
         output = bound.plan.program.outputs[0]
-        return bound.view(bound.plan.roots.get(output, output), rows).reshape(
-            rows, *output.shape
-        ).copy()
+        return (
+            bound.view(bound.plan.roots.get(output, output), rows)
+            .reshape(rows, *output.shape)
+            .copy()
+        )
 
     def backward(self, grad_output: object) -> dict[str, np.ndarray]:
         """Compute the gradients of all parameters from that of the output.
@@ -548,28 +528,7 @@ class Model:
 
     def summary(self) -> None:
         """Print the layers with output shapes and numbers of parameters."""
-        graph = self.runtime.graph
-        shapes = [shape for _, shape in graph.inputs]
-        rows = [(name, "Input", shape, "") for name, shape in graph.inputs]
-        counted: set[Layer] = set()
-        for layer, positions in graph.steps:
-            shapes.append(layer.output_shape(*(shapes[i] for i in positions)))
-            count = 0 if layer in counted else sum(v.size for v in layer.parameters.values())
-            counted.add(layer)
-            rows.append((layer.name, type(layer).__name__, shapes[-1], f"{count:,}"))
-        table = [("layer", "kind", "output shape", "parameters")] + [
-            (name, kind, "(batch" + "".join(f", {n}" for n in shape) + ")", count)
-            for name, kind, shape, count in rows
-        ]
-        widths = [max(len(row[i]) for row in table) for i in range(4)]
-        for i, row in enumerate(table):
-            left = "  ".join(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=False))
-            print(f"{left}  {row[3].rjust(widths[3])}")
-            if i == 0:
-                print("  ".join("-" * width for width in widths))
-        total = self.count_parameters()
-        size = total * np.dtype(self.dtype).itemsize
-        print(f"{total:,} parameters, {self.dtype}, {size:,} bytes")
+        print(graph.summary(self.runtime.graph, self.dtype))
 
     def explain(self, program: str | None = None, *, batch_size: int = 32) -> None:
         """Print a program: its ops with shapes and places, and what was fused.
@@ -589,8 +548,11 @@ class Model:
         target = "real"
         if program in ("train", "evaluate", "update"):
             target = "label" if self._compiled().loss.takes_labels else "real"
-        print(describe(self.runtime.bound(program, checked_count("batch_size", batch_size),
-                                          target).plan))
+        print(
+            describe(
+                self.runtime.bound(program, checked_count("batch_size", batch_size), target).plan
+            )
+        )
 
     # --- files --------------------------------------------------------------------------------
 
@@ -606,22 +568,6 @@ class Model:
         from fastnn.io import model_file
 
         model_file.save(self, path)
-
-    def architecture(self) -> dict[str, Any]:
-        """Return what `fastnn.io.model_file` needs to build an equal graph."""
-        graph = self.runtime.graph
-        return {
-            "inputs": [{"name": name, "shape": list(shape)} for name, shape in graph.inputs],
-            "layers": [
-                {"kind": layer.kind, "name": layer.name, "config": layer.config()}
-                for layer in self.layers
-            ],
-            "steps": [
-                {"layer": layer.name, "inputs": list(positions)}
-                for layer, positions in graph.steps
-            ],
-            "output": graph.output,
-        }
 
 
 class Sequential(Model):
@@ -671,7 +617,7 @@ class Sequential(Model):
 
     def _chain(self, shape: Shape) -> None:
         first = tensor = Tensor(shape, name="input")
-        _name_layers(list(dict.fromkeys(self.layers)))
+        graph.name_layers(list(dict.fromkeys(self.layers)))
         for layer in self.layers:
             tensor = layer(tensor)
         self._build([first], tensor)
@@ -682,56 +628,6 @@ class Sequential(Model):
             if len(shape) < 2 or 0 in shape:
                 raise ValueError(f"x must have shape (rows, inputs), got {shape}")
             self._chain(shape[1:])
-
-
-def _metric(what: object) -> metrics.Metric:
-    return metrics.get(what)
-
-
-def _topological(inputs: list[Tensor], output: Tensor) -> list[Tensor]:
-    """Tensors from inputs to output, each after what it is made of."""
-    order: dict[int, Tensor] = {id(tensor): tensor for tensor in inputs}
-    stack: list[tuple[Tensor, bool]] = [(output, False)]
-    while stack:
-        tensor, is_ready = stack.pop()
-        if id(tensor) in order:
-            continue
-        if tensor.layer is None:
-            raise ValueError(f"outputs depend on Input {tensor.name!r}, which is not in inputs")
-        if is_ready:
-            order[id(tensor)] = tensor
-            continue
-        stack.append((tensor, True))
-        stack.extend((source, False) for source in reversed(tensor.inputs))
-    return list(order.values())
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """Names made unique by numbers: dense, dense_1, dense_2."""
-    counts: dict[str, int] = {}
-    result = []
-    for name in names:
-        number = counts[name] = counts.get(name, -1) + 1
-        result.append(f"{name}_{number}" if number else name)
-    return result
-
-
-def _name_layers(layers: list[Layer]) -> None:
-    """Give each layer a name of its own in this model."""
-    given = [layer._given_name for layer in layers if layer._given_name]
-    for name in given:
-        if given.count(name) > 1:
-            raise ValueError(f"layer names must be unique, got {name!r} {given.count(name)} times")
-    taken = set(given)
-    for layer in layers:
-        if layer._given_name:
-            continue
-        number, name = 0, layer.kind
-        while name in taken:
-            number += 1
-            name = f"{layer.kind}_{number}"
-        taken.add(name)
-        layer.name = name
 
 
 __all__ = ["Model", "Sequential"]

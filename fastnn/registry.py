@@ -53,9 +53,11 @@ class Registry(Generic[T]):
         return cls
 
     def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
         return iter(self._classes)
 
     def __getitem__(self, name: str) -> type[T]:
+        """Return the class of a name."""
         return self._classes[name]
 
     def get(self, what: object) -> T:

@@ -147,9 +147,7 @@ class Runtime:
             return {}
         return {
             f"{slot}/{name}": view
-            for slot, arena in zip(
-                self.training.optimizer.slots, self.arenas["state"], strict=True
-            )
+            for slot, arena in zip(self.training.optimizer.slots, self.arenas["state"], strict=True)
             for name, view in self._views(arena).items()
         }
 

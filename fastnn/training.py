@@ -84,7 +84,7 @@ class _Epochs:
     def run(self, epoch: int, progress: _Progress) -> dict[str, float]:
         """Train one epoch and return its results: means over its samples."""
         runtime = self.model.runtime
-        steps, count = self.steps, self.steps.count
+        count = self.steps.count
         np.copyto(self.snapshot, runtime.arenas["parameters"])
         results = np.full((count, len(self.names)), np.nan)
         done = 0
@@ -133,13 +133,21 @@ class _Epochs:
         rows = np.arange(first, min(first + steps.batch, steps.rows))
         rows = rows if steps.order is None else steps.order[rows]
         raise refusal(
-            self.model, self.bound, [source.array[rows] for source in steps.sources],
-            f"epoch {epoch + 1}, step {step + 1} of {steps.count}", loss, self.snapshot,
+            self.model,
+            self.bound,
+            [source.array[rows] for source in steps.sources],
+            f"epoch {epoch + 1}, step {step + 1} of {steps.count}",
+            loss,
+            self.snapshot,
         )
 
 
 def refusal(
-    model: Model, bound: Bound, batch: list[np.ndarray], where: str, loss: float,
+    model: Model,
+    bound: Bound,
+    batch: list[np.ndarray],
+    where: str,
+    loss: float,
     snapshot: np.ndarray | None,
 ) -> NonFiniteLossError:
     """Put the model back to finite parameters and return the error to raise.
@@ -310,7 +318,7 @@ def _split(
             raise TypeError("validation_data must be a tuple (x, y)")
         if share:
             raise ValueError("give validation_split or validation_data, not both")
-        return x, y, tuple(validation_data)
+        return x, y, (validation_data[0], validation_data[1])
     if not share:
         return x, y, None
     parts = [data.checked_array("x", part) for part in (x if isinstance(x, list) else [x])]

@@ -44,14 +44,19 @@ const fastnn_table *fastnn_isa_table(const char *isa, int is_double)
     return NULL;
 }
 
-int fastnn_kernel_find(const char *name)
+const char *fastnn_kernel_name(int index)
 {
     static const char *const kernels[] = {
 #define X(kernel) #kernel,
         FASTNN_KERNELS(X)
 #undef X
     };
+    return kernels[index];
+}
+
+int fastnn_kernel_find(const char *name)
+{
     for (int i = 0; i < FASTNN_KERNEL_COUNT; i++)
-        if (!strcmp(name, kernels[i])) return i;
+        if (!strcmp(name, fastnn_kernel_name(i))) return i;
     return -1;
 }

@@ -118,5 +118,6 @@ const char *const *fastnn_isa_names(void);
 int fastnn_isa_supported(const char *isa);
 const fastnn_table *fastnn_isa_table(const char *isa, int is_double);
 int fastnn_kernel_find(const char *name); /* -1 when there is none */
+const char *fastnn_kernel_name(int index);
 
 #endif

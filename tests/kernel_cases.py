@@ -71,9 +71,12 @@ def hyper_parameters(name: str) -> list[float]:
 
 
 def _normal(*shapes: tuple[str, Callable[[int, int], tuple[int, ...]]]) -> Callable[..., Arrays]:
+    """Make arrays of these names and shapes; a kernel is as small as an initializer makes it."""
+
     def make(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
+        scales = {"kernel": 1 / max(width, 1) ** 0.5, "x": 1.5, "saved": 1.5}
         return {
-            name: (1.5 * rng.standard_normal(shape(rows, width))).astype(dtype)
+            name: (scales.get(name, 1) * rng.standard_normal(shape(rows, width))).astype(dtype)
             for name, shape in shapes
         }
 
@@ -120,14 +123,17 @@ def _loss(name: str, prediction: np.ndarray, target: np.ndarray) -> tuple:
 
 
 def _crossentropy(logits: np.ndarray, target: np.ndarray) -> tuple:
-    logs = special.log_softmax(logits, axis=1) if len(logits) else logits
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    softmax = np.exp(shifted)
+    log_sum = np.log(softmax.sum(axis=1))
+    softmax /= softmax.sum(axis=1, keepdims=True)
     rows = np.arange(len(logits))
     if target.dtype == np.int32:
-        gradient = np.exp(logs)
-        gradient[rows, target] -= 1
-        return -logs[rows, target], gradient / max(len(rows), 1)
-    total = target.sum(axis=1, keepdims=True)
-    return -(target * logs).sum(axis=1), (np.exp(logs) * total - target) / max(len(rows), 1)
+        softmax[rows, target] -= 1
+        return log_sum - shifted[rows, target], softmax / max(len(rows), 1)
+    total = target.sum(axis=1)
+    losses = log_sum * total - (target * shifted).sum(axis=1)
+    return losses, (softmax * total[:, None] - target) / max(len(rows), 1)
 
 
 def _categorical_accuracy(scores: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -52,8 +52,9 @@ def test_ulp_error_of_overflow_and_nan():
     got = np.array([np.inf, largest, np.nan, 1, np.nan, np.inf, -np.inf], np.float32)
     exact = np.array([1e39, 1e39, np.nan, np.nan, 1.0, 1.0, np.inf])
     error = ulp_error(got, exact)
-    np.testing.assert_array_equal(error[:5], [0, 1, 0, np.inf, np.inf])
-    assert (error[5:] > 1e6).all()
+    np.testing.assert_array_equal(error[[0, 2, 3, 4]], [0, 0, np.inf, np.inf])
+    assert 0.9 < error[1] < 1.1
+    assert (error[5:] > 1e6).all(), error
 
 
 def test_assert_ulp_refuses_a_wrong_answer():

@@ -36,9 +36,7 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
         return table["x"], table["y"].astype(np.int64)
 
 
-def split(
-    y: np.ndarray, share: float = 0.2, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+def split(y: np.ndarray, share: float = 0.2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return row numbers to train on and to hold out, stratified by class.
 
     Parameters

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import layers
+from fastnn import graph, layers
 from fastnn.layers import Layer, Tensor
 from fastnn.model import Model, Sequential
 from fastnn.native import engine
@@ -66,7 +66,7 @@ def save(
         "dtype": model.dtype,
         "seed": model.seed,
         "step": runtime.step,
-        "architecture": model.architecture(),
+        "architecture": graph.describe(runtime.graph, model.layers),
         "compile": None
         if training is None
         else {

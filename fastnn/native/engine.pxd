@@ -45,6 +45,7 @@ cdef extern from "fastnn.h" nogil:
     int fastnn_isa_supported(const char *isa)
     const fastnn_table *fastnn_isa_table(const char *isa, int is_double)
     int fastnn_kernel_find(const char *name)
+    const char *fastnn_kernel_name(int index)
 
 
 cdef int launch(int kernel, fastnn_call *call, bint is_double, int workers) except -1

@@ -11,7 +11,7 @@ the list, so that it can set what changes from step to step without asking the o
 """
 from cython.parallel cimport parallel, threadid
 from libc.math cimport isfinite
-from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libc.stdint cimport uint64_t, uintptr_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 
@@ -36,6 +36,7 @@ from fastnn.native.engine cimport (
     fastnn_isa_table,
     fastnn_kernel,
     fastnn_kernel_find,
+    fastnn_kernel_name,
     fastnn_table,
     fastnn_variant,
 )
@@ -404,7 +405,7 @@ cdef class Executor:
         cdef Run run
         cdef External places[32]
         cdef Py_ssize_t skipped[32]
-        cdef Py_ssize_t i, worker
+        cdef Py_ssize_t i
         cdef _Scratch scratch
         memset(&run, 0, sizeof(run))
         memset(places, 0, sizeof(places))
@@ -472,8 +473,8 @@ cdef class Executor:
 
 
 def kernel_names():
-    """Number of kernels in the table, for tests of its completeness."""
-    return FASTNN_KERNEL_COUNT
+    """Names of all kernels, in the order of the table."""
+    return [fastnn_kernel_name(i).decode() for i in range(FASTNN_KERNEL_COUNT)]
 
 
 MAX_INPUTS_OF_CONCATENATE = FASTNN_MAX_SIZES

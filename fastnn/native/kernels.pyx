@@ -2,8 +2,9 @@
 
 Each `def` validates and allocates; the `cdef` beside it knows only typed memoryviews and fills
 the kernel's call. Arrays are C-contiguous, float32 or float64, all of one call the same. `out`
-may be given to write into; results are returned. `workers` is the size of the team
-(default: as many as the work is worth, `fastnn.get_num_threads()` at most); the bits of a result do not depend on it.
+may be given to write into; results are returned. `workers` is the size of the team (default: as
+many as the work is worth, `fastnn.get_num_threads()` at most); the bits of a result do not
+depend on it.
 """
 import numpy as np
 

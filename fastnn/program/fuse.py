@@ -116,4 +116,3 @@ def gradient_through_activation(ops: list[Op], roots: set[Value]) -> tuple[list[
 
 
 PATTERNS: list[Pattern] = [drop_unused, affine_with_activation, gradient_through_activation]
-

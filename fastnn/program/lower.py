@@ -187,22 +187,28 @@ def evaluate_program(graph: Graph, loss: Loss, metrics: Sequence[Metric], target
 
 
 def train_program(
-    graph: Graph, loss: Loss, metrics: Sequence[Metric], target: Value, optimizer: Optimizer,
+    graph: Graph,
+    loss: Loss,
+    metrics: Sequence[Metric],
+    target: Value,
+    optimizer: Optimizer,
     count: int,
 ) -> Program:
     """One step: forward, loss, metrics, backward, update of an arena of `count` elements."""
     inputs = _input_values(graph)
     builder = Builder(graph.parameters, training=True)
     output = builder.lower(graph, inputs)
-    results, forward, seeds = _measure(
-        builder.ops, output, target, loss, metrics, training=True
-    )
+    results, forward, seeds = _measure(builder.ops, output, target, loss, metrics, training=True)
     backward = differentiate(forward, seeds, _parameter_gradients(graph))
     update = _update_ops(optimizer, count)
     ops, merges = fuse(_gathers([*inputs, target]) + forward + backward + update, set())
     gradient_end = len(ops) - len(update)
     return Program(
-        "train", ops, [*inputs, target], results=results, merges=merges,
+        "train",
+        ops,
+        [*inputs, target],
+        results=results,
+        merges=merges,
         sections={"gradients": (0, gradient_end), "update": (gradient_end, len(ops))},
     )
 
@@ -214,12 +220,14 @@ def manual_program(graph: Graph) -> Program:
     output = builder.lower(graph, inputs)
     seed = Value("grad_output", output.shape, kind="input")
     backward = differentiate(builder.ops, {output: seed}, _parameter_gradients(graph))
-    ops, merges = fuse(
-        _gathers(inputs) + builder.ops + _gathers([seed]) + backward, {output, seed}
-    )
+    ops, merges = fuse(_gathers(inputs) + builder.ops + _gathers([seed]) + backward, {output, seed})
     split = next(i for i, op in enumerate(ops) if seed in op.writes())
     return Program(
-        "manual", ops, [*inputs, seed], [output], merges=merges,
+        "manual",
+        ops,
+        [*inputs, seed],
+        [output],
+        merges=merges,
         sections={"forward": (0, split), "backward": (split, len(ops))},
     )
 
@@ -251,7 +259,12 @@ def _update_ops(optimizer: Optimizer, count: int) -> list[Op]:
 
 
 def _measure(
-    forward: list[Op], output: Value, target: Value, loss: Loss, metrics: Sequence[Metric], *,
+    forward: list[Op],
+    output: Value,
+    target: Value,
+    loss: Loss,
+    metrics: Sequence[Metric],
+    *,
     training: bool,
 ) -> tuple[list[str], list[Op], dict[Value, Value]]:
     """Append loss and metrics; return their names, all ops, and the gradient by the scores.
@@ -264,9 +277,7 @@ def _measure(
     scores = _before_link(forward, output, loss.link)
 
     def emit(kind: str, inputs: tuple, shapes: tuple, **attributes: object) -> Op:
-        outputs = tuple(
-            None if shape is None else Value(f"{kind}", shape) for shape in shapes
-        )
+        outputs = tuple(None if shape is None else Value(f"{kind}", shape) for shape in shapes)
         ops.append(Op(kind, inputs, outputs, attributes, "loss"))
         return ops[-1]
 
@@ -301,4 +312,3 @@ def _before_link(ops: list[Op], output: Value, link: str | None) -> Value:
 def _mean(ops: list[Op], rows: Value, name: str) -> None:
     result = Value(name, (), batched=False, kind="result", dtype="double")
     ops.append(Op("mean", (rows,), (result,), layer="loss"))
-

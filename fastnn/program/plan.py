@@ -177,9 +177,7 @@ def plan(program: Program, dtype: str, capacity: int, parameters: dict[str, int]
     """
     made = Plan(program, dtype, capacity, parameters, roots=_roots(program.ops))
     lives = _lives(program, made.roots)
-    sizes = {
-        value: -(-made.bytes_of(value) // ALIGNMENT) * ALIGNMENT for value in lives
-    }
+    sizes = {value: -(-made.bytes_of(value) // ALIGNMENT) * ALIGNMENT for value in lives}
     placed: list[Value] = []
     for value in sorted(lives, key=lambda value: -sizes[value]):
         offset = 0
@@ -233,8 +231,11 @@ def _intersect(a: Interval, b: Interval) -> bool:
 
 
 def _barriers(made: Plan) -> list[bool]:
-    """A barrier stands before an op that touches what an op since the last one wrote, or writes
-    what one read; and at the end."""
+    """Whether a barrier stands behind each op.
+
+    One is needed before an op that touches what an op since the last one wrote, or that writes
+    what one of them read; and at the end of each section.
+    """
     barriers = [False] * len(made.program.ops)
     read: list[Interval] = []
     written: list[Interval] = []

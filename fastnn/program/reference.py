@@ -7,6 +7,7 @@ name.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -62,8 +63,9 @@ ACTIVATION_FORMULAS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]
     "tanh": (lambda x, a: np.tanh(x), lambda y, a: 1 - y * y),
     "gelu": (
         lambda x, a: 0.5 * x * (1 + erf(x / math.sqrt(2))),
-        lambda x, a: 0.5 * (1 + erf(x / math.sqrt(2)))
-        + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi),
+        lambda x, a: (
+            0.5 * (1 + erf(x / math.sqrt(2))) + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+        ),
     ),
     "silu": (
         lambda x, a: x * sigmoid(x),
@@ -142,9 +144,17 @@ OPTIMIZER_FORMULAS: dict[str, Callable[..., Array]] = {
 
 
 def update(
-    name: str, p: Array, g: Array, state: Array, *, rate: float, step: int,
-    hyper_parameters: Sequence[float], clipvalue: float | None = None,
-    global_clipnorm: float | None = None, weight_decay: float = 0.0,
+    name: str,
+    p: Array,
+    g: Array,
+    state: Array,
+    *,
+    rate: float,
+    step: int,
+    hyper_parameters: Sequence[float],
+    clipvalue: float | None = None,
+    global_clipnorm: float | None = None,
+    weight_decay: float = 0.0,
 ) -> Array:
     """Return the new parameters of one optimizer step; the state changes in place.
 
@@ -197,7 +207,7 @@ def philox(blocks: int, stream: int, step: int, key: int) -> Array:
 
 
 def dropout(x: Array, rate: float, stream: int, step: int, key: int) -> Array:
-    """x * mask / (1 - rate)."""
+    """Return x * mask / (1 - rate)."""
     numbers = philox(-(-x.size // 4), stream, step, key)[: x.size].reshape(x.shape)
     kept = numbers >= np.uint32(int(rate * 2**32))
     return x * np.where(kept, 1 / (1 - rate), 0).astype(x.dtype)
@@ -274,9 +284,16 @@ def _update(
 ) -> Array:
     a = op.attributes
     return update(
-        a["optimizer"], p, g, context.state, rate=context.learning_rate, step=context.step,
-        hyper_parameters=a["hyper_parameters"], clipvalue=a["clipvalue"],
-        global_clipnorm=a["global_clipnorm"], weight_decay=a["weight_decay"],
+        a["optimizer"],
+        p,
+        g,
+        context.state,
+        rate=context.learning_rate,
+        step=context.step,
+        hyper_parameters=a["hyper_parameters"],
+        clipvalue=a["clipvalue"],
+        global_clipnorm=a["global_clipnorm"],
+        weight_decay=a["weight_decay"],
     )
 
 
@@ -305,8 +322,10 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "binary_accuracy": _binary_accuracy,
     "mean": lambda op, c, rows: rows.astype(np.float64).sum() / len(rows),
     "squared_norm": lambda op, c, g: np.array(
-        [(g[i : i + NORM_CHUNK].astype(np.float64) ** 2).sum()
-         for i in range(0, len(g), NORM_CHUNK)]
+        [
+            (g[i : i + NORM_CHUNK].astype(np.float64) ** 2).sum()
+            for i in range(0, len(g), NORM_CHUNK)
+        ]
     ),
     "update": _update,
 }
@@ -370,7 +389,11 @@ class _Found(Exception):
 
 
 def first_non_finite(
-    program: Program, batch: Sequence[Array], parameters: dict[str, Array], dtype: str, key: int,
+    program: Program,
+    batch: Sequence[Array],
+    parameters: dict[str, Array],
+    dtype: str,
+    key: int,
     step: int,
 ) -> str:
     """Return the name of the first layer with a number that is not finite; "loss" if none.
@@ -399,8 +422,6 @@ def first_non_finite(
         if op.kind == "mean":
             raise _Found
 
-    try:
+    with contextlib.suppress(_Found):
         run(program, batch, parameters, Context(dtype, key, step), watch)
-    except _Found:
-        pass
     return layer

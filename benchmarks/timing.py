@@ -1,0 +1,116 @@
+"""How two sides are timed against each other.
+
+A cell's number is the median over pairs of (NumPy's time / fastnn's time): both sides of a pair
+run within milliseconds of each other, so that a drift of the machine touches both, and pairs
+alternate in order (AB BA AB ...), so that a steady drift cancels.
+
+Two thread pools share the processors: OpenBLAS's workers keep spinning for about 30 ms after a
+product, and libgomp's after a team, each on the processor that the other side's next team wants.
+Alternating call by call would therefore time the quarrel of the pools, which nobody's program
+has, and would hurt whichever side uses more threads. So:
+
+- A side runs in a block of calls (about 2 ms, at least one call), never call by call.
+- Before a block every other thread of the process must be asleep (`wait_until_quiet` reads their
+  state from /proc; elsewhere it sleeps longer than either pool spins).
+- A block begins with calls that are not timed: they wake the side's own pool, bring back its
+  caches and the processor's clock.
+
+Considered and dropped: OPENBLAS_THREAD_TIMEOUT and OMP_WAIT_POLICY=passive (no quarrel, but each
+side then pays for waking its workers, which its users do not); threads pinned to 1 (not what
+either side's users run); one process a side (no pairs: the machine drifts by 1.5 within an hour).
+"""
+
+import itertools
+import os
+import statistics
+import threading
+import time
+from pathlib import Path
+
+QUICK = bool(os.environ.get("FASTNN_BENCH_QUICK"))
+PAIRS = 5 if QUICK else 15
+BLOCK_SECONDS = 0.0005 if QUICK else 0.002
+SPIN_SECONDS = 0.05  # longer than either pool spins, where there is no /proc to ask
+
+
+def _is_running(thread):
+    try:
+        text = Path(f"/proc/self/task/{thread}/stat").read_text()
+    except OSError:  # it has ended
+        return False
+    return text[text.rindex(")") + 2] == "R"
+
+
+def wait_until_quiet(limit=1.0):
+    """Wait until every other thread of this process sleeps.
+
+    Parameters
+    ----------
+    limit : float
+        Seconds; on a machine busy with other work a spinning thread may be kept waiting.
+    """
+    tasks = Path("/proc/self/task")
+    if not tasks.exists():
+        time.sleep(SPIN_SECONDS)
+        return
+    own = str(threading.get_native_id())
+    end = time.perf_counter() + limit
+    while time.perf_counter() < end:
+        if not any(_is_running(name) for name in os.listdir(tasks) if name != own):
+            return
+        time.sleep(0.001)
+
+
+def seconds_a_call(function, calls, warm_up):
+    """Seconds that a call takes, over a block of `calls` after `warm_up` calls."""
+    for _ in itertools.repeat(None, warm_up):
+        function()
+    began = time.perf_counter()
+    for _ in itertools.repeat(None, calls):
+        function()
+    return (time.perf_counter() - began) / calls
+
+
+def calls_of(function):
+    """Calls of a block."""
+    once = seconds_a_call(function, 1, 1)
+    once = seconds_a_call(function, max(1, min(20, int(BLOCK_SECONDS / once))), 0)
+    return max(1, int(BLOCK_SECONDS / once))
+
+
+def paired(fastnn, numpy, pairs=PAIRS):
+    """Time two functions against each other.
+
+    Parameters
+    ----------
+    fastnn, numpy : callable
+        Without arguments.
+    pairs : int
+
+    Returns
+    -------
+    dict
+        "ratio", "ratio_q1", "ratio_q3": NumPy's time over fastnn's, median and quartiles over
+        the pairs; "fastnn_seconds", "numpy_seconds": medians; "pairs".
+    """
+    sides = (fastnn, numpy)
+    calls = []
+    for side in sides:
+        wait_until_quiet()
+        calls.append(calls_of(side))
+    seconds = ([], [])
+    for pair in range(pairs):
+        for side in (0, 1) if pair % 2 == 0 else (1, 0):
+            wait_until_quiet()
+            warm_up = 1 + calls[side] // 4
+            seconds[side].append(seconds_a_call(sides[side], calls[side], warm_up))
+    ratios = [theirs / ours for ours, theirs in zip(*seconds, strict=True)]
+    first, median, third = statistics.quantiles(ratios, n=4, method="inclusive")
+    return {
+        "ratio": median,
+        "ratio_q1": first,
+        "ratio_q3": third,
+        "fastnn_seconds": statistics.median(seconds[0]),
+        "numpy_seconds": statistics.median(seconds[1]),
+        "pairs": pairs,
+    }

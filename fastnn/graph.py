@@ -1,0 +1,157 @@
+"""From layers called on each other to a `Graph`: order, names, parameters; and its description."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn.initializers import Initializer
+from fastnn.layers import Layer, Tensor
+from fastnn.program.lower import Graph
+from fastnn.program.ops import Value
+
+
+def build(
+    inputs: Sequence[Tensor], output: Tensor
+) -> tuple[list[Layer], Graph, dict[str, Initializer]]:
+    """Sort the layers between inputs and output and collect their parameters.
+
+    Parameters
+    ----------
+    inputs : sequence of Tensor
+    output : Tensor
+
+    Returns
+    -------
+    layers : list of Layer
+        Each once, with its name in this model.
+    graph : Graph
+    initializers : dict of str to Initializer
+        By "layer/parameter".
+
+    Raises
+    ------
+    ValueError
+        A layer belongs to another model, is used for inputs of different sizes, or the output
+        depends on an input that is not given.
+    """
+    order = _topological(inputs, output)
+    layers = list(dict.fromkeys(tensor.layer for tensor in order if tensor.layer is not None))
+    for layer in layers:
+        if layer.parameters:
+            raise ValueError(
+                f"layer {layer.name!r} already belongs to another model; make a new layer"
+            )
+    name_layers(layers)
+    values: dict[str, Value] = {}
+    initializers: dict[str, Initializer] = {}
+    position = {id(tensor): i for i, tensor in enumerate(inputs)}
+    steps: list[tuple[Layer, tuple[int, ...]]] = []
+    for tensor in order:
+        if tensor.layer is None:
+            continue
+        layer = tensor.layer
+        wanted = layer.parameter_shapes(*(source.shape for source in tensor.inputs))
+        for name, (shape, initializer) in wanted.items():
+            full = f"{layer.name}/{name}"
+            new = Value(full, shape, batched=False, kind="parameter")
+            if values.setdefault(full, new).shape != shape:
+                raise ValueError(
+                    f"layer {layer.name!r} is used for inputs of different sizes: "
+                    f"{name} would be {values[full].shape} and {shape}"
+                )
+            initializers[full] = initializer
+        steps.append((layer, tuple(position[id(source)] for source in tensor.inputs)))
+        position[id(tensor)] = len(inputs) + len(steps) - 1
+    names = _unique([tensor.name for tensor in inputs])
+    shapes = [(name, tensor.shape) for name, tensor in zip(names, inputs, strict=True)]
+    return layers, Graph(shapes, steps, position[id(output)], values), initializers
+
+
+def _topological(inputs: Sequence[Tensor], output: Tensor) -> list[Tensor]:
+    """Tensors from inputs to output, each after what it is made of."""
+    order: dict[int, Tensor] = {id(tensor): tensor for tensor in inputs}
+    stack: list[tuple[Tensor, bool]] = [(output, False)]
+    while stack:
+        tensor, is_ready = stack.pop()
+        if id(tensor) in order:
+            continue
+        if tensor.layer is None:
+            raise ValueError(f"outputs depend on Input {tensor.name!r}, which is not in inputs")
+        if is_ready:
+            order[id(tensor)] = tensor
+            continue
+        stack.append((tensor, True))
+        stack.extend((source, False) for source in reversed(tensor.inputs))
+    return list(order.values())
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Names made unique by numbers: input, input_1, input_2."""
+    result: list[str] = []
+    for name in names:
+        number, candidate = 0, name
+        while candidate in result:
+            number += 1
+            candidate = f"{name}_{number}"
+        result.append(candidate)
+    return result
+
+
+def name_layers(layers: Sequence[Layer]) -> None:
+    """Give each layer a name of its own in this model: what the user said, or its kind."""
+    given = [layer.given_name for layer in layers if layer.given_name]
+    for name in given:
+        if given.count(name) > 1:
+            raise ValueError(f"layer names must be unique, got {name!r} {given.count(name)} times")
+    taken = set(given)
+    for layer in layers:
+        if layer.given_name:
+            continue
+        number, name = 0, layer.kind
+        while name in taken:
+            number += 1
+            name = f"{layer.kind}_{number}"
+        taken.add(name)
+        layer.name = name
+
+
+def describe(graph: Graph, layers: Sequence[Layer]) -> dict[str, Any]:
+    """Return a graph as JSON can hold it; `fastnn.io.model_file` builds an equal one from it."""
+    return {
+        "inputs": [{"name": name, "shape": list(shape)} for name, shape in graph.inputs],
+        "layers": [
+            {"kind": layer.kind, "name": layer.name, "config": layer.config()} for layer in layers
+        ],
+        "steps": [
+            {"layer": layer.name, "inputs": list(positions)} for layer, positions in graph.steps
+        ],
+        "output": graph.output,
+    }
+
+
+def summary(graph: Graph, dtype: str) -> str:
+    """Return the layers as a table, with output shapes and numbers of parameters."""
+    shapes = [shape for _, shape in graph.inputs]
+    rows = [(name, "Input", shape, "") for name, shape in graph.inputs]
+    counted: set[Layer] = set()
+    for layer, positions in graph.steps:
+        shapes.append(layer.output_shape(*(shapes[i] for i in positions)))
+        count = 0 if layer in counted else sum(view.size for view in layer.parameters.values())
+        counted.add(layer)
+        rows.append((layer.name, type(layer).__name__, shapes[-1], f"{count:,}"))
+    table = [("layer", "kind", "output shape", "parameters")]
+    for row in rows:
+        sizes = "".join(f", {size}" for size in row[2])
+        table.append((row[0], row[1], f"(batch{sizes})", row[3]))
+    widths = [max(len(row[i]) for row in table) for i in range(4)]
+    lines = [
+        f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d:>{widths[3]}}".rstrip()
+        for a, b, c, d in table
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    total = sum(value.width for value in graph.parameters.values())
+    size = total * np.dtype(dtype).itemsize
+    return "\n".join([*lines, f"{total:,} parameters, {dtype}, {size:,} bytes"])

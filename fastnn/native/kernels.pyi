@@ -1,0 +1,123 @@
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+Table = dict[str, tuple[str, str, float]]
+Array = np.ndarray
+
+ACTIVATIONS: Table
+LOSSES: Table
+OPTIMIZERS: Table
+MATH: Table
+NORM_CHUNK: int
+
+def affine(
+    x: Array,
+    kernel: Array,
+    bias: Array | None = None,
+    *,
+    activation: str = "linear",
+    parameter: float | None = None,
+    out: Array | None = None,
+    preactivation: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def input_gradient(
+    grad_output: Array,
+    kernel: Array,
+    saved: Array | None = None,
+    *,
+    activation: str = "linear",
+    parameter: float | None = None,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def kernel_gradient(
+    x: Array, grad_output: Array, *, out: Array | None = None, workers: int | None = None
+) -> Array: ...
+def bias_gradient(
+    grad_output: Array, *, out: Array | None = None, workers: int | None = None
+) -> Array: ...
+def activation(
+    x: Array,
+    name: str,
+    *,
+    parameter: float | None = None,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def activation_gradient(
+    saved: Array,
+    grad_output: Array,
+    name: str,
+    *,
+    parameter: float | None = None,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def add(a: Array, b: Array, *, out: Array | None = None, workers: int | None = None) -> Array: ...
+def math(
+    x: Array, name: str, *, out: Array | None = None, workers: int | None = None
+) -> Array: ...
+def softmax(x: Array, *, out: Array | None = None, workers: int | None = None) -> Array: ...
+def softmax_gradient(
+    y: Array, grad_output: Array, *, out: Array | None = None, workers: int | None = None
+) -> Array: ...
+def dropout(
+    x: Array,
+    rate: float,
+    *,
+    seed: int = 0,
+    step: int = 1,
+    stream: int = 0,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def concatenate(
+    arrays: Sequence[Array], *, out: Array | None = None, workers: int | None = None
+) -> Array: ...
+def slice_columns(
+    x: Array, first: int, columns: int, *, out: Array | None = None, workers: int | None = None
+) -> Array: ...
+def source_number(dtype: DTypeLike) -> int | None: ...
+def gather(
+    source: Array,
+    order: Array | None,
+    *,
+    dtype: DTypeLike,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def elementwise_loss(
+    prediction: Array,
+    target: Array,
+    name: str,
+    *,
+    parameter: float | None = None,
+    gradient: bool = True,
+    workers: int | None = None,
+) -> tuple[Array, Array | None]: ...
+def softmax_crossentropy(
+    logits: Array, target: Array, *, gradient: bool = True, workers: int | None = None
+) -> tuple[Array, Array | None]: ...
+def categorical_accuracy(scores: Array, target: Array, *, workers: int | None = None) -> Array: ...
+def binary_accuracy(
+    scores: Array, target: Array, *, threshold: float = 0.5, workers: int | None = None
+) -> Array: ...
+def mean(x: Array, *, workers: int | None = None) -> float: ...
+def squared_norm(gradients: Array, *, workers: int | None = None) -> Array: ...
+def update(
+    name: str,
+    parameters: Array,
+    gradients: Array,
+    state: Array,
+    *,
+    learning_rate: float,
+    step: int,
+    hyper_parameters: Sequence[float] = (),
+    clipvalue: float | None = None,
+    global_clipnorm: float | None = None,
+    weight_decay: float = 0.0,
+    workers: int | None = None,
+) -> None: ...

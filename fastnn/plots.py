@@ -1,0 +1,119 @@
+"""Pictures. matplotlib, the extra `fastnn[plot]`, is imported when one is drawn."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fastnn.training import History
+
+# Okabe and Ito's blue and vermillion: told apart by the colour-blind; the line styles tell the
+# curves apart in greyscale.
+_TRAINING: dict[str, Any] = {"color": "#0072B2", "linestyle": "-"}
+_VALIDATION: dict[str, Any] = {"color": "#D55E00", "linestyle": "--"}
+_LOG_FROM = 30.0  # largest by smallest loss from which a linear axis hides the late epochs
+
+
+def learning_curve(history: History, *, ax: Axes | None = None) -> Axes:
+    """Draw the loss over the epochs, of the training and of the validation data.
+
+    Parameters
+    ----------
+    history : History
+        What `fit` returned.
+    ax : matplotlib Axes, optional
+        Where to draw; default: a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+        Save it with ``ax.figure.savefig("curve.png")``.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is missing.
+    ValueError
+        There is no epoch to draw.
+
+    Notes
+    -----
+    The axis of the loss is logarithmic where the losses span more than a factor of 30. The mark
+    is the epoch of the least validation loss: what falls on the training curve after it is
+    learned by heart.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> from fastnn import plots
+    >>> x, y = fnn.datasets.load_digits()
+    >>> model = fnn.Sequential([fnn.Dense(10)], input_shape=(64,), seed=0)
+    >>> model.compile("adam", "crossentropy")
+    >>> history = model.fit(x, y, epochs=3, verbose=0)
+    >>> plots.learning_curve(history).get_xlabel()  # doctest: +SKIP
+    'epoch'
+    """
+    if not history.epoch:
+        raise ValueError("history has no finished epoch to draw")
+    if ax is None:
+        ax = _pyplot().subplots(figsize=(6.4, 4.0), layout="constrained")[1]
+    epochs = [epoch + 1 for epoch in history.epoch]
+    curves = {"training": (history.history["loss"], _TRAINING)}
+    if "val_loss" in history.history:
+        curves["validation (held out)"] = (history.history["val_loss"], _VALIDATION)
+    marker = "o" if len(epochs) == 1 else None  # a line through one point is invisible
+    for label, (losses, style) in curves.items():
+        ax.plot(epochs, losses, label=label, marker=marker, linewidth=1.8, **style)
+    _scale(ax, [loss for losses, _ in curves.values() for loss in losses])
+    if "val_loss" in history.history:
+        _mark_best(ax, epochs, history.history["val_loss"])
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.margins(x=0.02)
+    ax.set(title="Learning curve", xlabel="epoch")
+    ax.grid(True, color="0.9", linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False)
+    return ax
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib.pyplot
+    except ImportError:
+        raise ImportError("pictures need matplotlib: pip install 'fastnn[plot]'") from None
+    return matplotlib.pyplot
+
+
+def _scale(ax: Axes, losses: list[float]) -> None:
+    """Choose the axis of the loss, and say which it is."""
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    if finite and min(finite) > 0 and max(finite) > _LOG_FROM * min(finite):
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        ax.set_ylabel("loss (log scale)")
+        return
+    ax.set_ylabel("loss")
+    if finite and min(finite) >= 0:
+        ax.set_ylim(bottom=0)
+
+
+def _mark_best(ax: Axes, epochs: list[int], losses: list[float]) -> None:
+    best = min(
+        range(len(losses)), key=lambda i: losses[i] if math.isfinite(losses[i]) else math.inf
+    )
+    if math.isfinite(losses[best]):
+        label = f"least validation loss: {losses[best]:.3g}, epoch {epochs[best]}"
+        ax.plot(
+            epochs[best],
+            losses[best],
+            "D",
+            color="white",
+            markeredgecolor=_VALIDATION["color"],
+            markersize=7,
+            label=label,
+            zorder=3,
+        )

@@ -1,0 +1,184 @@
+"""Bad input to the kernel entries: an error that names the argument, and nothing written."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from kernel_cases import CASES, hyper_parameters
+
+from fastnn.native import kernels
+
+FIRST_OF_EACH = {case.kernel: name for name, case in reversed(CASES.items())}
+ENTRIES = [CASES[name] for name in sorted(FIRST_OF_EACH.values())]
+
+
+def misaligned(array):
+    raw = np.zeros(array.nbytes + 1, np.uint8)[1:]
+    return raw.view(array.dtype).reshape(array.shape)
+
+
+def spread(array):
+    """The same numbers, with a gap behind each."""
+    return np.repeat(array, 2, axis=-1)[..., ::2]
+
+
+BAD = {
+    "None": (lambda a: None, TypeError),
+    "list": (lambda a: a.tolist(), TypeError),
+    "float16": (lambda a: a.astype(np.float16), TypeError),
+    "complex": (lambda a: a.astype(complex), TypeError),
+    "object": (lambda a: a.astype(object), TypeError),
+    "other byte order": (lambda a: a.astype(a.dtype.newbyteorder()), (TypeError, ValueError)),
+    "one dimension more": (lambda a: a[None], ValueError),
+    "no dimension": (lambda a: a.reshape(-1)[0].reshape(()), ValueError),
+    "gaps": (spread, ValueError),
+    "misaligned": (misaligned, ValueError),
+}
+ARGUMENTS = [
+    pytest.param(case, argument, id=f"{case.kernel}-{argument}")
+    for case in ENTRIES
+    for argument in case.make(np.random.default_rng(0), "float64", 3, 5)
+    if case.kernel != "gather"  # takes more; see test_gather.py
+]
+
+
+@pytest.mark.parametrize(("case", "argument"), ARGUMENTS)
+@pytest.mark.parametrize("bad", BAD)
+def test_bad_array_is_refused_by_name(case, argument, bad, rng):
+    arrays = case.make(rng, "float64", 3, 5)
+    if bad == "None" and argument in case.optional:
+        case.call(**{**arrays, argument: None})
+        return
+    if bad == "gaps" and arrays[argument].size == 0:
+        return
+    spoil, error = BAD[bad]
+    if arrays[argument].size == 0 and bad == "no dimension":
+        return
+    shown = {"a": r"arrays\[0\]", "b": r"arrays\[1\]", "c": r"arrays\[2\]"}
+    name = shown[argument] if case.kernel == "concatenate" else rf"\b{argument}\b"
+    with pytest.raises(error, match=name):
+        case.call(**{**arrays, argument: spoil(arrays[argument])})
+
+
+@pytest.mark.parametrize(("case", "argument"), ARGUMENTS)
+@pytest.mark.parametrize("change", ["row more", "column more", "float32"])
+def test_arrays_that_do_not_fit_each_other_are_refused(case, argument, change, rng):
+    arrays = case.make(rng, "float64", 3, 5)
+    array = arrays[argument]
+    if len(arrays) == 1 or array.size == 0:
+        pytest.skip("nothing to fit to")
+    if change == "float32":
+        changed = array.astype(np.float32)
+    else:
+        axis = 0 if change == "row more" else array.ndim - 1
+        changed = np.concatenate([array, array.take([0], axis)], axis)
+    if case.kernel == "concatenate" and change == "column more":
+        return  # widths are free
+    if case.kernel == "kernel_gradient" and change == "column more":
+        return
+    if case.kernel == "softmax_crossentropy" and change == "float32" and argument == "target":
+        pytest.skip("labels")
+    names = "|".join([*map(re.escape, arrays), r"arrays\[\d\]"])
+    with pytest.raises((TypeError, ValueError), match=rf"({names})"):
+        case.call(**{**arrays, argument: changed})
+
+
+@pytest.mark.parametrize("case", [c for c in ENTRIES if c.has_out], ids=lambda case: case.kernel)
+def test_bad_out_is_refused(case, rng):
+    arrays = case.make(rng, "float64", 3, 5)
+    right = case.call(**arrays)
+    read_only = np.empty_like(right)
+    read_only.flags.writeable = False
+    wide = np.empty((right.shape[0], 2 * right.shape[-1])) if right.ndim == 2 else np.empty(99)
+    for bad in (
+        read_only, right.astype(np.float32), right.tolist(), right[None].copy(), right[:-1],
+        misaligned(right), spread(right), wide,
+    ):  # fmt: skip
+        with pytest.raises((TypeError, ValueError), match=r"\bout\b"):
+            case.call(**arrays, out=bad)
+
+
+@pytest.mark.parametrize("case", ENTRIES, ids=lambda case: case.kernel)
+@pytest.mark.parametrize("workers", [0, -1, "two", 1.5])
+def test_bad_workers_are_refused(case, workers, rng):
+    with pytest.raises((TypeError, ValueError)):
+        case.call(**case.make(rng, "float64", 3, 5), workers=workers)
+
+
+X = np.ones((2, 3))
+P, G = np.ones(3), np.ones(3)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: kernels.activation(X, "rellu"),
+        lambda: kernels.activation_gradient(X, X, "rellu"),
+        lambda: kernels.affine(X, X.T.copy(), activation="rellu"),
+        lambda: kernels.input_gradient(X, X, activation="rellu"),
+        lambda: kernels.math(X, "rellu"),
+        lambda: kernels.elementwise_loss(X, X, "rellu"),
+        lambda: kernels.update("rellu", P, G, X, learning_rate=1, step=1),
+    ],
+)
+def test_unknown_name_is_refused_with_the_known_ones(call):
+    with pytest.raises(ValueError, match=r"'rellu'.*there are \w+"):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: kernels.dropout(X, 1.0), "rate"),
+        (lambda: kernels.dropout(X, -0.1), "rate"),
+        (lambda: kernels.dropout(X, float("nan")), "rate"),
+        (lambda: kernels.softmax(np.ones((2, 0))), "x must have at least one column"),
+        (lambda: kernels.softmax_crossentropy(np.ones((2, 0)), np.ones((2, 0))), "logits"),
+        (lambda: kernels.concatenate([]), "arrays"),
+        (lambda: kernels.concatenate([X] * 7), "arrays"),
+        (lambda: kernels.slice_columns(X, -1, 2), "columns"),
+        (lambda: kernels.slice_columns(X, 2, 2), "columns"),
+        (lambda: kernels.slice_columns(X, 0, -1), "columns"),
+        (lambda: kernels.slice_columns(X, 2**62, 2**62), "columns"),
+    ],
+)
+def test_bad_number_is_refused_by_name(call, match):
+    with pytest.raises((ValueError, OverflowError), match=match):
+        call()
+
+
+@pytest.mark.parametrize("kernel", ["softmax_crossentropy", "categorical_accuracy"])
+@pytest.mark.parametrize("label", [-1, 3, 2**31 - 1, -(2**31)])
+def test_label_outside_the_classes_is_refused(kernel, label):
+    with pytest.raises(ValueError, match=r"target must lie in \[0, 3\)"):
+        getattr(kernels, kernel)(X, np.array([0, label], np.int32))
+
+
+@pytest.mark.parametrize("missing", ["parameters", "gradients", "state"])
+def test_update_needs_all_its_arrays(missing):
+    arrays = {"parameters": P.copy(), "gradients": G, "state": np.zeros((2, 3)), missing: None}
+    numbers = hyper_parameters("adam")
+    with pytest.raises(TypeError, match=missing):
+        kernels.update("adam", **arrays, learning_rate=1, step=1, hyper_parameters=numbers)
+
+
+@pytest.mark.parametrize("read_only", ["parameters", "state"])
+def test_update_refuses_to_write_to_read_only_arrays(read_only):
+    arrays = {"parameters": P.copy(), "gradients": G, "state": np.zeros((1, 3))}
+    arrays[read_only].flags.writeable = False
+    with pytest.raises(ValueError, match=read_only):
+        kernels.update(
+            "momentum", **arrays, learning_rate=1, step=1, hyper_parameters=[0.9, 0]
+        )
+    assert (arrays["parameters"] == 1).all()
+
+
+@pytest.mark.parametrize("numbers", [[], [0.9], [0.9, 0, 0]])
+def test_update_names_the_hyper_parameters_it_wants(numbers):
+    with pytest.raises(ValueError, match=r"hyper_parameters must be \(momentum, nesterov\)"):
+        kernels.update(
+            "momentum", P.copy(), G, np.zeros((1, 3)), learning_rate=1, step=1,
+            hyper_parameters=numbers,
+        )  # fmt: skip

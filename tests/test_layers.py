@@ -1,0 +1,173 @@
+"""Layers: shapes, arithmetic and gradients of every row of `fnn.layers.registry`."""
+
+import numpy as np
+import pytest
+
+import fastnn as fnn
+from fastnn.native.engine import MAX_INPUTS_OF_CONCATENATE
+
+# kind: (makes the layer, shapes of its inputs, formula outside training)
+CASES = {
+    "dense": (
+        lambda: fnn.Dense(5, activation="tanh", bias_initializer="normal"),
+        [(4,)],
+        lambda layer, x: np.tanh(x @ layer.kernel + layer.bias),
+    ),
+    "activation": (
+        lambda: fnn.Activation("sigmoid"),
+        [(3, 2)],
+        lambda layer, x: 1 / (1 + np.exp(-x)),
+    ),
+    "dropout": (lambda: fnn.Dropout(0.4), [(7,)], lambda layer, x: x),
+    "flatten": (
+        lambda: fnn.Flatten(),
+        [(2, 3, 2)],
+        lambda layer, x: x.reshape(len(x), -1),
+    ),
+    "add": (lambda: fnn.Add(), [(4,)] * 3, lambda layer, a, b, c: a + b + c),
+    "concatenate": (
+        lambda: fnn.Concatenate(),
+        [(2,), (5,), (3,)],
+        lambda layer, *parts: np.concatenate(parts, axis=1),
+    ),
+}
+
+
+def arrays(rng, shapes, rows=6):
+    return [rng.normal(size=(rows, *shape)) for shape in shapes]
+
+
+def alone(make, shapes, **options):
+    """A model of one layer, and the layer."""
+    layer, inputs = make(), [fnn.Input(shape) for shape in shapes]
+    return fnn.Model(inputs, layer(*inputs), dtype="float64", seed=0, **options), layer
+
+
+def predict(model, data):
+    return model.predict(data if len(data) > 1 else data[0])
+
+
+def test_every_layer_has_a_case():
+    assert set(CASES) == set(fnn.layers.registry)
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_computes_its_formula(kind, rng):
+    make, shapes, formula = CASES[kind]
+    model, layer = alone(make, shapes)
+    data = arrays(rng, shapes)
+    y = predict(model, data)
+    np.testing.assert_allclose(y, formula(layer, *data), rtol=1e-13, atol=1e-15)
+    assert y.shape[1:] == model.output_shape == layer.output_shape(*shapes)
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(y + 1e-9, formula(layer, *data), rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_config_makes_an_equal_layer(kind):
+    make, _, _ = CASES[kind]
+    layer = make()
+    again = fnn.layers.registry[kind](name="again", **layer.config())
+    assert again.config() == layer.config()
+    assert type(again) is type(layer)
+    assert (again.name, layer.kind) == ("again", kind)
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_gradients_before_and_behind_the_layer(kind, rng):
+    make, shapes, _ = CASES[kind]
+    inputs = [fnn.Input(shape) for shape in shapes]
+    # A Dense in front gives the layer parameters to pass gradients to; it takes vectors only.
+    before = [fnn.Dense(x.shape[0], "tanh")(x) if len(x.shape) == 1 else x for x in inputs]
+    behind = make()(*before)
+    if len(behind.shape) > 1:
+        behind = fnn.Flatten()(behind)
+    model = fnn.Model(inputs, fnn.Dense(3)(behind), dtype="float64", seed=1)
+    model.compile("sgd", "mse")
+    data = arrays(rng, shapes)
+    x = data if len(data) > 1 else data[0]
+    assert fnn.gradcheck(model, x, rng.normal(size=(6, 3)))
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_dense_parameters_are_views(use_bias, rng):
+    layer = fnn.Dense(2, use_bias=use_bias)
+    model = fnn.Sequential([layer], input_shape=(3,), dtype="float64", seed=0)
+    x = rng.normal(size=(4, 3))
+    layer.kernel[...] = np.arange(6).reshape(3, 2)
+    np.testing.assert_allclose(model(x), x @ np.arange(6).reshape(3, 2), rtol=1e-14)
+    assert ("dense/bias" in model.parameters) == use_bias
+    if use_bias:
+        layer.bias[...] = 100
+        assert model(x).min() > 50
+    else:
+        with pytest.raises(AttributeError, match="layer 'dense' has no bias"):
+            _ = layer.bias
+
+
+def test_unbuilt_dense_says_so():
+    with pytest.raises(AttributeError, match="build the model first"):
+        _ = fnn.Dense(3).kernel
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.25, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_mean(rate):
+    model = fnn.Sequential([fnn.Dropout(rate)], input_shape=(1000,), seed=0)
+    x = np.ones((100, 1000), np.float32)
+    y = model.forward(x, training=True)
+    assert set(np.unique(y)) <= {np.float32(0), np.float32(1 / (1 - rate))}
+    deviation = np.sqrt(rate * (1 - rate) / x.size)
+    assert abs((y == 0).mean() - rate) <= 5 * deviation
+    assert abs((y == 0).mean() - (rate + 0.05)) > 5 * deviation
+    assert np.array_equal(model.predict(x), x)
+
+
+def test_dropout_mask_changes_with_step_seed_and_layer():
+    def masks(seed):
+        model = fnn.Sequential(
+            [fnn.Dropout(0.5), fnn.Dropout(0.5)], input_shape=(64,), dtype="float64", seed=seed
+        )
+        model.compile("sgd", "mse")
+        x = np.ones((8, 64))
+        first = model.forward(x, training=True)
+        again = model.forward(x, training=True)
+        model.apply_gradients()
+        return first, again, model.forward(x, training=True)
+
+    first, again, next_step = masks(0)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, next_step)
+    assert np.array_equal(first, masks(0)[0])
+    assert not np.array_equal(first, masks(1)[0])
+    # Two layers with one mask would keep half of the numbers, not a quarter.
+    assert 0.15 < (first != 0).mean() < 0.35
+
+
+@pytest.mark.parametrize("count", [2, MAX_INPUTS_OF_CONCATENATE, 2 * MAX_INPUTS_OF_CONCATENATE + 1])
+def test_concatenate_and_add_of_many(count, rng):
+    data = arrays(rng, [(3,)] * count)
+    for layer, expected in (
+        (fnn.Concatenate(), np.concatenate(data, axis=1)),
+        (fnn.Add(), sum(data)),
+    ):
+        inputs = [fnn.Input((3,)) for _ in range(count)]
+        model = fnn.Model(inputs, layer(inputs), dtype="float64")
+        np.testing.assert_allclose(model.predict(data), expected, rtol=1e-13, atol=1e-14)
+
+
+def test_concatenate_of_many_passes_gradients(rng):
+    count = MAX_INPUTS_OF_CONCATENATE + 2
+    inputs = [fnn.Input((2,)) for _ in range(count)]
+    joined = fnn.Concatenate()([fnn.Dense(1 + i % 3)(x) for i, x in enumerate(inputs)])
+    model = fnn.Model(inputs, fnn.Dense(2)(joined), dtype="float64", seed=0)
+    model.compile("sgd", "mse")
+    assert fnn.gradcheck(model, arrays(rng, [(2,)] * count), rng.normal(size=(6, 2)))
+
+
+def test_names_are_numbered_by_kind_and_given_names_kept():
+    model = fnn.Sequential(
+        [fnn.Dense(2), fnn.Dense(2, name="dense_1"), fnn.Dense(2), fnn.Dropout(0.1)],
+        input_shape=(2,),
+    )
+    assert [layer.name for layer in model.layers] == ["dense", "dense_1", "dense_2", "dropout"]
+    assert repr(model.layers[1]) == "<Dense 'dense_1'>"

@@ -1,0 +1,202 @@
+"""Optimizers: hyper-parameters, state, and single steps by hand.
+
+Whole trainings against the reference executor and against PyTorch are in test_accuracy.py.
+"""
+
+import numpy as np
+import pytest
+
+import fastnn as fnn
+from fastnn import optimizers
+
+# configuration: (optimizer, its slots, parameter 1 after steps with gradients 2 and 0.5)
+BY_HAND = {
+    "sgd": (fnn.SGD(0.1), [], 1 - 0.2 - 0.05),
+    "momentum": (fnn.SGD(0.1, momentum=0.5), ["velocity"], 1 - 0.2 - 0.1 * (0.5 * 2 + 0.5)),
+    "nesterov": (
+        fnn.SGD(0.1, momentum=0.5, nesterov=True),
+        ["velocity"],
+        1 - 0.1 * (2 + 0.5 * 2) - 0.1 * (0.5 + 0.5 * 1.5),
+    ),
+    "adagrad": (
+        fnn.Adagrad(0.1),
+        ["accumulator"],
+        1 - 0.2 / (np.sqrt(4.1) + 1e-7) - 0.05 / (np.sqrt(4.35) + 1e-7),
+    ),
+    "rmsprop": (
+        fnn.RMSprop(0.1),
+        ["mean_square"],
+        1 - 0.2 / (np.sqrt(0.4) + 1e-7) - 0.05 / (np.sqrt(0.385) + 1e-7),
+    ),
+    "rmsprop_momentum": (
+        fnn.RMSprop(0.1, momentum=0.5),
+        ["mean_square", "velocity"],
+        1 - 1.5 * 0.2 / (np.sqrt(0.4) + 1e-7) - 0.05 / (np.sqrt(0.385) + 1e-7),
+    ),
+    "rmsprop_centered": (
+        fnn.RMSprop(0.1, centered=True),
+        ["mean_square", "mean"],
+        1 - 0.2 / (np.sqrt(0.4 - 0.04) + 1e-7) - 0.05 / (np.sqrt(0.385 - 0.23**2) + 1e-7),
+    ),
+    "rmsprop_centered_momentum": (
+        fnn.RMSprop(0.1, centered=True, momentum=0.5),
+        ["mean_square", "mean", "velocity"],
+        1 - 1.5 * 0.2 / (0.6 + 1e-7) - 0.05 / (np.sqrt(0.385 - 0.23**2) + 1e-7),
+    ),
+    "adam": (
+        fnn.Adam(0.1),
+        ["mean", "variance"],
+        1 - 0.1 * 2 / (2 + 1e-7)
+        - 0.1 * (0.23 / 0.19) / (np.sqrt((0.999 * 0.004 + 0.00025) / (1 - 0.999**2)) + 1e-7),
+    ),
+    "adamw": (
+        fnn.AdamW(0.1, weight_decay=0.5),
+        ["mean", "variance"],
+        (1 * 0.95 - 0.1 * 2 / (2 + 1e-7)) * 0.95
+        - 0.1 * (0.23 / 0.19) / (np.sqrt((0.999 * 0.004 + 0.00025) / (1 - 0.999**2)) + 1e-7),
+    ),
+}  # fmt: skip
+
+
+def one_weight(optimizer, gradients, start=1.0, *, change=None):
+    """The only parameter of a model after steps with these gradients."""
+    model = fnn.Sequential([fnn.Dense(1, use_bias=False)], input_shape=(1,), dtype="float64")
+    model.compile(optimizer, "mse")
+    model.parameters["dense/kernel"][...] = start
+    for gradient in gradients:
+        model.gradients["dense/kernel"][...] = gradient
+        model.apply_gradients()
+        if change is not None:
+            change(model)
+    return float(model.parameters["dense/kernel"][0, 0])
+
+
+def test_every_kernel_is_worked_out_by_hand():
+    from fastnn.program.ops import OPTIMIZERS
+
+    assert {optimizer.kernel for optimizer, _, _ in BY_HAND.values()} == set(OPTIMIZERS)
+    assert {optimizer.name for optimizer, _, _ in BY_HAND.values()} == set(optimizers.registry)
+
+
+@pytest.mark.parametrize("case", BY_HAND)
+def test_two_steps_by_hand(case):
+    optimizer, slots, expected = BY_HAND[case]
+    assert one_weight(optimizer, [2.0, 0.5]) == pytest.approx(expected, rel=1e-14)
+    assert one_weight(optimizer, [2.0, 0.5001]) != pytest.approx(expected, rel=1e-14)
+    assert optimizer.slots == slots
+
+
+@pytest.mark.parametrize("case", BY_HAND)
+def test_config_makes_an_equal_one(case):
+    optimizer = BY_HAND[case][0]
+    assert optimizers.get(optimizer.config()) == optimizer
+    assert optimizers.get(optimizer) is optimizer
+
+
+@pytest.mark.parametrize("name", list(optimizers.registry))
+def test_lowers_the_loss(name, rng):
+    model = fnn.Sequential([fnn.Dense(8, "tanh"), fnn.Dense(1)], input_shape=(3,), seed=0)
+    model.compile({"name": name, "learning_rate": 0.05}, "mse")
+    x = rng.normal(size=(64, 3))
+    history = model.fit(x, x.sum(axis=1), epochs=30, verbose=0).history["loss"]
+    assert history[-1] < 0.5 * history[0]
+
+
+@pytest.mark.parametrize("name", list(optimizers.registry))
+def test_learning_rate_zero_stands_still(name):
+    assert one_weight(optimizers.get({"name": name, "learning_rate": 0.0}), [1.0, 2.0]) == 1.0
+
+
+@pytest.mark.parametrize("name", list(optimizers.registry))
+def test_weight_decay_pulls_towards_zero(name):
+    def after(decay):
+        return one_weight(
+            optimizers.get({"name": name, "weight_decay": decay}), [0.0] * 3, start=2.0
+        )
+
+    assert after(0.0) == 2.0
+    assert 0 < after(0.1) < 2.0
+
+
+def test_weight_decay_is_coupled_but_in_adamw():
+    # Coupled, Adam's step has the size of the learning rate whatever the decay is.
+    coupled = one_weight(fnn.Adam(0.1, weight_decay=0.5), [0.0], start=2.0)
+    decoupled = one_weight(fnn.AdamW(0.1, weight_decay=0.5), [0.0], start=2.0)
+    assert coupled == pytest.approx(2 - 0.1, rel=1e-6)
+    assert decoupled == pytest.approx(2 - 0.1 * 0.5 * 2, rel=1e-14)
+
+
+def gradient_steps(optimizer, gradients):
+    """Parameters after one SGD step from zeros with these gradients."""
+    model = fnn.Sequential([fnn.Dense(3), fnn.Dense(2)], input_shape=(4,), dtype="float64")
+    model.compile(optimizer, "mse")
+    for name, gradient in zip(model.gradients, gradients, strict=True):
+        model.parameters[name][...] = 0
+        model.gradients[name][...] = gradient
+    model.apply_gradients()
+    return [-view for view in model.parameters.values()]
+
+
+def test_clipvalue_and_global_clipnorm(rng):
+    gradients = [3 * rng.normal(size=shape) for shape in ((4, 3), (3,), (3, 2), (2,))]
+    norm = np.sqrt(sum((g**2).sum() for g in gradients))
+    scale = 1.5 / (norm + 1e-6)
+    cases = [
+        (fnn.SGD(1.0, clipvalue=0.7), lambda g: np.clip(g, -0.7, 0.7)),
+        (fnn.SGD(1.0, global_clipnorm=1.5), lambda g: g * scale),
+        (fnn.SGD(1.0, global_clipnorm=2 * norm), lambda g: g),
+        (
+            fnn.SGD(1.0, global_clipnorm=1.5, clipvalue=0.1),
+            lambda g: np.clip(g * scale, -0.1, 0.1),
+        ),
+    ]
+    for optimizer, expected in cases:
+        for got, gradient in zip(gradient_steps(optimizer, gradients), gradients, strict=True):
+            np.testing.assert_allclose(got, expected(gradient), rtol=1e-12)
+
+
+def test_learning_rate_may_be_set_at_any_time():
+    def halve(model):
+        model.optimizer.learning_rate /= 2
+
+    assert one_weight(fnn.SGD(0.1), [1.0] * 3, change=halve) == pytest.approx(1 - 0.1 - 0.05 - 0.025)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda o: setattr(o, "weight_decay", 0.5), 0.9 - 0.1 * (1 + 0.5 * 0.9)),
+        (lambda o: setattr(o, "clipvalue", 0.5), 0.9 - 0.05),
+        (lambda o: setattr(o, "global_clipnorm", 0.5), 0.9 - 0.05),
+    ],
+    ids=["weight_decay", "clipvalue", "global_clipnorm"],
+)
+def test_other_hyper_parameters_may_be_set_too(change, expected):
+    got = one_weight(fnn.SGD(0.1), [1.0, 1.0], change=lambda model: change(model.optimizer))
+    assert got == pytest.approx(expected, rel=1e-5)
+
+
+def test_compile_starts_the_state_afresh(rng):
+    model = fnn.Sequential([fnn.Dense(2)], input_shape=(3,), seed=0)
+    for optimizer in (fnn.Adam(), fnn.Adagrad(initial_accumulator_value=0.25)):
+        model.compile(optimizer, "mse")
+        assert model.runtime.step == 0
+        assert np.all(model.runtime.arenas["state"] == optimizer.initial_state)
+        model.train_on_batch(rng.normal(size=(4, 3)), rng.normal(size=(4, 2)))
+        assert model.runtime.step == 1
+        assert np.any(model.runtime.arenas["state"] != optimizer.initial_state)
+
+
+@pytest.mark.parametrize(
+    ("name", "defaults"),
+    [
+        ("sgd", {"learning_rate": 0.01, "momentum": 0.0, "nesterov": False}),
+        ("adagrad", {"learning_rate": 0.001, "initial_accumulator_value": 0.1, "epsilon": 1e-7}),
+        ("rmsprop", {"learning_rate": 0.001, "rho": 0.9, "momentum": 0.0, "epsilon": 1e-7}),
+        ("adam", {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}),
+        ("adamw", {"learning_rate": 0.001, "weight_decay": 0.004}),
+    ],
+)
+def test_defaults_are_keras(name, defaults):
+    config = optimizers.get(name).config()
+    assert {key: config[key] for key in defaults} == defaults

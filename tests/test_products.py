@@ -1,0 +1,113 @@
+"""The products of a dense layer, at sizes that cross every block, panel and tile."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import DTYPES, assert_same_bits
+
+from fastnn.native import kernels
+
+# (rows, inputs, units). Sums are cut at 256, panels of columns at 64 or less, tiles of rows at
+# 8 or less, shares of rows at 24; a row of B longer than 2 KiB is packed, and A beyond 256 KiB.
+SIZES = [
+    (0, 3, 2), (1, 1, 1), (1, 1031, 1), (2, 255, 3), (3, 256, 5), (5, 257, 7), (7, 513, 9),
+    (6, 3, 63), (8, 3, 64), (9, 3, 65), (13, 17, 127), (23, 31, 129), (24, 1, 33), (25, 2, 48),
+    (47, 5, 15), (49, 15, 16), (3, 16, 17), (1, 2, 1031), (61, 7, 515), (97, 40, 600),
+    (150, 300, 521), (1031, 6, 10), (401, 390, 70), (64, 64, 64), (4, 0, 3), (3, 2, 0),
+]  # fmt: skip
+
+
+def assert_product(got, a, b, where):
+    """Fail unless each element is as near to a @ b as a sum in its dtype must be."""
+    wide_a, wide_b = a.astype(np.longdouble), b.astype(np.longdouble)
+    unit = np.finfo(got.dtype).eps
+    bound = (a.shape[1] + 2) * unit * (np.abs(wide_a) @ np.abs(wide_b))
+    error = np.abs(got - wide_a @ wide_b)
+    assert got.shape == bound.shape, where
+    assert (error <= bound).all(), f"{where}: {(error - bound).max():.3g} beyond the bound"
+
+
+def test_assert_product_refuses_wrong_answers(rng):
+    a, b = rng.standard_normal((3, 5)), rng.standard_normal((5, 4))
+    assert_product(a @ b, a, b, "")
+    for wrong in (np.zeros((3, 4)), (a @ b) * (1 + 1e-13), (a @ b)[:, :3]):
+        with pytest.raises(AssertionError):
+            assert_product(wrong, a, b, "")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_products_of_every_size(size, dtype, rng):
+    rows, inputs, units = size
+    x = rng.standard_normal((rows, inputs)).astype(dtype)
+    kernel = rng.standard_normal((inputs, units)).astype(dtype)
+    grad = rng.standard_normal((rows, units)).astype(dtype)
+    assert_product(kernels.affine(x, kernel, workers=1), x, kernel, "affine")
+    assert_product(kernels.input_gradient(grad, kernel, workers=1), grad, kernel.T, "input")
+    assert_product(kernels.kernel_gradient(x, grad, workers=1), x.T, grad, "kernel")
+    ones = np.ones((1, rows), dtype)
+    assert_product(kernels.bias_gradient(grad, workers=1)[None], ones, grad, "bias")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_products_have_the_same_bits_for_any_number_of_workers(size, dtype, rng):
+    rows, inputs, units = size
+    x = rng.standard_normal((rows, inputs)).astype(dtype)
+    kernel = rng.standard_normal((inputs, units)).astype(dtype)
+    bias = rng.standard_normal(units).astype(dtype)
+    grad = rng.standard_normal((rows, units)).astype(dtype)
+    saved = rng.standard_normal((rows, inputs)).astype(dtype)
+
+    def results(workers):
+        return [
+            kernels.affine(x, kernel, bias, activation="tanh", workers=workers),
+            kernels.input_gradient(grad, kernel, saved, activation="elu", workers=workers),
+            kernels.kernel_gradient(x, grad, workers=workers),
+            kernels.bias_gradient(grad, workers=workers),
+        ]
+
+    alone = results(1)
+    for workers in (2, 3, 4):
+        for one, other in zip(alone, results(workers), strict=True):
+            assert_same_bits(other, one, f"{workers} workers")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_row_does_not_depend_on_the_rows_beside_it(dtype, rng):
+    """So that predict gives the same numbers for a sample alone and in a batch."""
+    x = rng.standard_normal((53, 300)).astype(dtype)
+    kernel = rng.standard_normal((300, 90)).astype(dtype)
+    together = kernels.affine(x, kernel)
+    for row in (0, 1, 23, 24, 52):
+        assert_same_bits(kernels.affine(x[row : row + 1], kernel), together[row : row + 1])
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nan_and_infinity_reach_their_row_and_column_and_no_other(dtype, special, rng):
+    """Across blocks of the sum, packed panels and ragged tiles."""
+    rows, inputs, units = 50, 270, 81
+    x = np.abs(rng.standard_normal((rows, inputs))).astype(dtype) + 1
+    kernel = np.abs(rng.standard_normal((inputs, units))).astype(dtype) + 1
+    for k in (0, 255, 256, inputs - 1):
+        for row in (0, 25, rows - 1):
+            changed = x.copy()
+            changed[row, k] = special
+            touched = ~np.isfinite(kernels.affine(changed, kernel))
+            assert touched[row].all()
+            assert touched.sum() == units
+            touched = ~np.isfinite(kernels.kernel_gradient(changed, x[:, :81].copy()))
+            assert touched[k].all()
+            assert touched.sum() == 81
+        for column in (0, 63, 64, units - 1):
+            changed = kernel.copy()
+            changed[k, column] = special
+            touched = ~np.isfinite(kernels.affine(x, changed))
+            assert touched[:, column].all()
+            assert touched.sum() == rows
+            grad = np.ones((rows, units), dtype)
+            touched = ~np.isfinite(kernels.input_gradient(grad, changed))
+            assert touched[:, k].all()
+            assert touched.sum() == rows
