@@ -27,6 +27,8 @@ def timed(benchmark):
         same(fastnn_side(), numpy_side())
         benchmark.group = group
         benchmark.extra_info.update(cell, side=side)
+        if benchmark.disabled:
+            return
         if side == "fastnn":
             benchmark.extra_info.update(timing.paired(fastnn_side, numpy_side, pairs))
         function = fastnn_side if side == "fastnn" else numpy_side

@@ -4,14 +4,15 @@ A cell's number is the median over pairs of (NumPy's time / fastnn's time): both
 run within milliseconds of each other, so that a drift of the machine touches both, and pairs
 alternate in order (AB BA AB ...), so that a steady drift cancels.
 
-Two thread pools share the processors: OpenBLAS's workers keep spinning for about 30 ms after a
+Two thread pools share the processors: OpenBLAS's workers keep spinning for about 100 ms after a
 product, and libgomp's after a team, each on the processor that the other side's next team wants.
 Alternating call by call would therefore time the quarrel of the pools, which nobody's program
 has, and would hurt whichever side uses more threads. So:
 
 - A side runs in a block of calls (about 2 ms, at least one call), never call by call.
-- Before a block every other thread of the process must be asleep (`wait_until_quiet` reads their
-  state from /proc; elsewhere it sleeps longer than either pool spins).
+- Where the sides change, every other thread of the process must be asleep before the next block
+  begins (`wait_until_quiet` reads their state from /proc; elsewhere it sleeps longer than either
+  pool spins).
 - A block begins with calls that are not timed: they wake the side's own pool, bring back its
   caches and the processor's clock.
 
@@ -30,7 +31,7 @@ from pathlib import Path
 QUICK = bool(os.environ.get("FASTNN_BENCH_QUICK"))
 PAIRS = 5 if QUICK else 15
 BLOCK_SECONDS = 0.0005 if QUICK else 0.002
-SPIN_SECONDS = 0.05  # longer than either pool spins, where there is no /proc to ask
+SPIN_SECONDS = 0.2  # longer than either pool spins, where there is no /proc to ask
 
 
 def _is_running(thread):
@@ -99,9 +100,12 @@ def paired(fastnn, numpy, pairs=PAIRS):
         wait_until_quiet()
         calls.append(calls_of(side))
     seconds = ([], [])
+    before = None
     for pair in range(pairs):
         for side in (0, 1) if pair % 2 == 0 else (1, 0):
-            wait_until_quiet()
+            if side != before:
+                wait_until_quiet()
+            before = side
             warm_up = 1 + calls[side] // 4
             seconds[side].append(seconds_a_call(sides[side], calls[side], warm_up))
     ratios = [theirs / ours for ours, theirs in zip(*seconds, strict=True)]

@@ -14,7 +14,6 @@ from fastnn import activations, datasets, initializers, losses, metrics, optimiz
 from fastnn.callbacks import Callback, EarlyStopping
 from fastnn.config import get_num_threads, set_num_threads, show_config
 from fastnn.gradients import GradientError, gradcheck
-from fastnn.io.model_file import load
 from fastnn.layers import Activation, Add, Concatenate, Dense, Dropout, Flatten, Input, Layer
 from fastnn.losses import (
     BinaryCrossentropy,
@@ -23,8 +22,9 @@ from fastnn.losses import (
     MeanAbsoluteError,
     MeanSquaredError,
 )
-from fastnn.model import Model, Sequential
+from fastnn.model import Model, load
 from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+from fastnn.sequential import Sequential
 from fastnn.training import History, NonFiniteLossError
 
 __version__: str = _engine.VERSION

@@ -1,32 +1,25 @@
-"""The command `fastnn`: train on a table, predict from a file, look at a model.
+"""The command `fastnn`: its arguments, its exit status, its errors.
 
-Each command is a function of the parsed arguments that returns the exit status. Whatever the
-user got wrong is raised as ValueError, OSError or ImportError, and becomes one line in `main`;
-anything else is a defect of fastnn and keeps its traceback.
+What the user got wrong is raised as ValueError, OSError or ImportError by `commands`, and becomes
+one line in `main`; anything else is a defect of fastnn and keeps its traceback.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import math
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import NoReturn
-
-import numpy as np
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import fastnn as fnn
-from fastnn import activations, optimizers
-from fastnn.io import model_file, preprocessing, table
-from fastnn.io.preprocessing import TASKS, Preprocessing
-from fastnn.io.table import Table, listed
+from fastnn import activations, commands, optimizers
+from fastnn.commands import INTERRUPTED, MODEL_NAME, PICTURE_NAME
+from fastnn.io.preprocessing import TASKS
+from fastnn.io.table import SUFFIXES
 
-FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
-MODEL_NAME, PICTURE_NAME = "model.safetensors", "learning_curve.png"
+FAILED, WRONG_INPUT = 1, 2
 STATUS = """exit status:
   0    done
   1    the training diverged (the loss became NaN or infinite); nothing was saved
@@ -66,22 +59,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        return _complain(args, "interrupted, nothing was saved", INTERRUPTED)
+        return commands.complain(args, "interrupted; nothing was saved", INTERRUPTED)
     except fnn.NonFiniteLossError as error:
-        return _complain(args, f"error: {error} (nothing was saved)", FAILED)
+        return commands.complain(args, f"error: {error} (nothing was saved)", FAILED)
     except MemoryError as error:
-        return _complain(args, f"error: not enough memory {error}", WRONG_INPUT)
+        return commands.complain(args, f"error: not enough memory {error}", WRONG_INPUT)
     except OSError as error:
         text = f"{error.filename}: {error.strerror}" if error.strerror else str(error)
-        return _complain(args, f"error: {text}", WRONG_INPUT)
+        return commands.complain(args, f"error: {text}", WRONG_INPUT)
     except (ValueError, ImportError) as error:
-        return _complain(args, f"error: {error}", WRONG_INPUT)
-
-
-def _complain(args: argparse.Namespace, text: str, status: int) -> int:
-    line = " ".join(text.replace("error: path: ", "error: ").split())
-    print(f"fastnn {args.command}: {line}", file=sys.stderr)
-    return status
+        return commands.complain(args, f"error: {error}", WRONG_INPUT)
 
 
 # --- arguments --------------------------------------------------------------------------------
@@ -102,7 +89,7 @@ def _number(what: str, least: float, below: float, kind: Callable = float) -> Ca
         except ValueError:
             value = math.nan
         if not least <= value < below:
-            hint = "; DATA goes before the options" if text.endswith(table.SUFFIXES) else ""
+            hint = "; DATA goes before the options" if text.endswith(SUFFIXES) else ""
             raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}{hint}")
         return value
 
@@ -125,22 +112,22 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"fastnn {fnn.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-    _add_train(commands, style)
-    _add_predict(commands, style)
-    info = commands.add_parser(
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    _add_train(subparsers, style)
+    _add_predict(subparsers, style)
+    info = subparsers.add_parser(
         "info",
         help="show what this build runs on, or what is in a model",
         allow_abbrev=False,
         description="Show what this build of fastnn runs on; with MODEL, what is in it.",
     )
     info.add_argument("model", metavar="MODEL", nargs="?", help="a file that fastnn saved")
-    info.set_defaults(run=run_info)
+    info.set_defaults(run=commands.info)
     return parser
 
 
-def _add_train(commands: argparse._SubParsersAction, style: type) -> None:
-    train = commands.add_parser(
+def _add_train(subparsers: argparse._SubParsersAction, style: Any) -> None:
+    train = subparsers.add_parser(
         "train",
         help="train a network on a table",
         formatter_class=style,
@@ -231,11 +218,11 @@ def _add_train(commands: argparse._SubParsersAction, style: type) -> None:
         help=f"gets {MODEL_NAME} and {PICTURE_NAME} (default fastnn-output)",
     )
     add("-q", "--quiet", action="store_true", help="print the results only")
-    train.set_defaults(run=run_train)
+    train.set_defaults(run=commands.train)
 
 
-def _add_predict(commands: argparse._SubParsersAction, style: type) -> None:
-    predict = commands.add_parser(
+def _add_predict(subparsers: argparse._SubParsersAction, style: Any) -> None:
+    predict = subparsers.add_parser(
         "predict",
         help="predict from a file",
         formatter_class=style,
@@ -254,338 +241,4 @@ def _add_predict(commands: argparse._SubParsersAction, style: type) -> None:
     predict.add_argument(
         "--probabilities", action="store_true", help="also write the probability of each class"
     )
-    predict.set_defaults(run=run_predict)
-
-
-# --- train ------------------------------------------------------------------------------------
-
-
-def run_train(args: argparse.Namespace) -> int:
-    """Train, test, save, report; the command ``fastnn train``."""
-    cells, target = _training_table(args)
-    prepared = Preprocessing.plan(cells, target, task=args.task, drop=args.drop)
-    train, held_out = _split(cells, prepared, args.held_out, args.seed)
-    prepared.fit(cells, train)
-    x, y = prepared.encode(cells), prepared.encode_target(cells)
-    if args.threads is not None:
-        fnn.set_num_threads(args.threads)
-    model = _network(args, prepared)
-    folder = _writable_folder(args.output)
-    if not args.quiet:
-        _announce(args, cells, prepared, model, len(train), len(held_out))
-
-    is_interrupted = False
-    try:
-        model.fit(
-            x[train],
-            y[train],
-            batch_size=args.batch_size,
-            epochs=args.epochs,
-            verbose=0 if args.quiet else 1,
-            validation_data=(x[held_out], y[held_out]) if len(held_out) else None,
-        )
-    except KeyboardInterrupt:
-        is_interrupted = True
-        _complain(args, "interrupted; saving what was reached", INTERRUPTED)
-    assert model.history is not None
-    truth = cells.values(target)[held_out]
-    results = _test(model, prepared, x[held_out], y[held_out], truth) if len(held_out) else {}
-    _save(args, folder, model, prepared, len(train), len(held_out), results)
-    _report(folder, model, results, len(held_out))
-    return INTERRUPTED if is_interrupted else 0
-
-
-def _training_table(args: argparse.Namespace) -> tuple[Table, str]:
-    if args.data == "digits":
-        if args.target not in (None, "digit"):
-            raise ValueError(f"--target {args.target}: the digits' target is 'digit'")
-        return table.digits(), "digit"
-    is_arrays = args.data.lower().endswith(".npz")
-    target = args.target or ("y" if is_arrays else None)
-    cells = table.read(args.data, target)
-    if target not in cells.columns:
-        given = f"there is no {target!r}" if target else "--target is missing"
-        what = "array" if is_arrays else "column"
-        names = {name.split("[")[0] for name in cells.columns} if is_arrays else cells.columns
-        raise ValueError(
-            f"{args.data}: {given}; --target must name the {what} to predict; "
-            f"there is {listed(names, 20)}"
-        )
-    assert target is not None
-    return cells, target
-
-
-def _split(
-    cells: Table, prepared: Preprocessing, share: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows to train on and to hold out, of each class its share."""
-    is_stratified = prepared.task == "classification"
-    y = prepared.encode_target(cells) if is_stratified else np.zeros(cells.rows, np.int64)
-    train, held_out = fnn.datasets.split(y, share, seed)
-    if share and not (len(train) and len(held_out)):
-        raise ValueError(
-            f"{cells.source}: --held-out {share:g} of {cells.rows} rows leaves {len(train)} to "
-            f"train on and {len(held_out)} to test with; give more rows, or --held-out 0"
-        )
-    return train, held_out
-
-
-def _network(args: argparse.Namespace, prepared: Preprocessing) -> fnn.Sequential:
-    layers: list[fnn.Layer] = []
-    for units in args.hidden:
-        layers.append(fnn.Dense(units, activation=args.activation))
-        if args.dropout:
-            layers.append(fnn.Dropout(args.dropout))
-    is_classes = prepared.task == "classification"
-    layers.append(
-        fnn.Dense(len(prepared.classes), activation="softmax") if is_classes else fnn.Dense(1)
-    )
-    model = fnn.Sequential(layers, input_shape=(prepared.inputs,), seed=args.seed)
-    rate = {} if args.learning_rate is None else {"learning_rate": args.learning_rate}
-    model.compile(
-        optimizer={"name": args.optimizer, **rate},
-        loss="crossentropy" if is_classes else "mse",
-        metrics=["accuracy"] if is_classes else [],
-    )
-    return model
-
-
-def _writable_folder(name: str) -> Path:
-    """Make the folder and try to write in it: better now than after an hour of training."""
-    folder = Path(name)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--output {name}: is a file; expected a folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ValueError(f"--output {name}: cannot write there ({error.strerror})") from None
-    return folder
-
-
-def _test(
-    model: fnn.Model, prepared: Preprocessing, x: np.ndarray, y: np.ndarray, truth: np.ndarray
-) -> dict[str, float]:
-    """Return the results on the rows held out, in the target's unit."""
-    if prepared.task == "classification":
-        results = model.evaluate(x, y)
-        return {"accuracy": results["accuracy"], "loss": results["loss"]}
-    error = prepared.decode(model.predict(x)) - truth.astype(np.float64)
-    mse = float(np.mean(error**2))
-    variance = float(truth.astype(np.float64).var())
-    r2 = {"R²": 1 - mse / variance} if variance else {}  # not defined for one value
-    return {"mse": mse, "mae": float(np.mean(np.abs(error))), **r2}
-
-
-def _save(
-    args: argparse.Namespace,
-    folder: Path,
-    model: fnn.Model,
-    prepared: Preprocessing,
-    train: int,
-    held_out: int,
-    results: dict[str, float],
-) -> None:
-    assert model.history is not None and model.optimizer is not None
-    entries, tensors = prepared.to_file()
-    facts = {
-        "data": "digits" if args.data == "digits" else Path(args.data).name,
-        "rows": train,
-        "held_out": held_out,
-        "results": results,
-        "optimizer": args.optimizer,
-        "learning_rate": model.optimizer.learning_rate,
-        "batch_size": args.batch_size,
-        "epochs": len(model.history.epoch),
-        "seed": args.seed,
-        "stop_reason": model.history.stop_reason,
-    }
-    model_file.save(
-        model,
-        folder / MODEL_NAME,
-        tensors=tensors,
-        attachments={"table": entries, "training": facts},
-    )
-
-
-def _draw(folder: Path, history: fnn.History) -> str:
-    """Draw the learning curve and return where it is, or why it is not."""
-    from fastnn import plots
-
-    if not history.epoch:
-        return "no learning curve: no epoch was finished"
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return "no learning curve: pip install 'fastnn[plot]' to get one"
-    # A Figure of its own, not pyplot's: no window, whatever backend the user has set.
-    figure = Figure(figsize=(6.4, 4.0), dpi=150, layout="constrained")
-    plots.learning_curve(history, ax=figure.subplots())
-    png = io.BytesIO()
-    figure.savefig(png, format="png")
-    model_file._replace(folder / PICTURE_NAME, png.getvalue())
-    return str(folder / PICTURE_NAME)
-
-
-# --- what train prints ------------------------------------------------------------------------
-
-
-def _say(label: str, text: str) -> None:
-    line = f"{label:<10}{text}"
-    encoding = sys.stdout.encoding or "utf-8"  # a name must not end a training on an old terminal
-    print(line.encode(encoding, "backslashreplace").decode(encoding))
-
-
-def _announce(
-    args: argparse.Namespace,
-    cells: Table,
-    prepared: Preprocessing,
-    model: fnn.Model,
-    train: int,
-    held_out: int,
-) -> None:
-    nameless = f", {cells.nameless} without a name left out" if cells.nameless else ""
-    _say("data", f"{cells.source}: {train:,} rows to train on, {held_out:,} held out")
-    _say("inputs", f"{_amount(len(prepared.columns), 'column')}{nameless}")
-    _say("target", _describe_target(args, cells, prepared))
-    units = [prepared.inputs, *args.hidden, *model.output_shape]
-    dropout = f", dropout {args.dropout:g}" if args.dropout else ""
-    shape = f"{'-'.join(map(str, units))} {args.activation if args.hidden else 'linear'}"
-    _say("network", f"{shape}{dropout}, {_amount(model.count_parameters(), 'parameter')}")
-    assert model.optimizer is not None
-    _say(
-        "training",
-        f"{args.optimizer} {model.optimizer.learning_rate:g}, batch "
-        f"{args.batch_size}, {_amount(args.epochs, 'epoch')}, seed {args.seed}",
-    )
-    sys.stdout.flush()
-
-
-def _amount(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"
-
-
-def _describe_target(args: argparse.Namespace, cells: Table, prepared: Preprocessing) -> str:
-    """Say what is learned, and how to have it otherwise where that had to be guessed."""
-    values = cells.values(prepared.target)
-    is_guess = args.task == "auto" and cells.has_names and values.dtype.kind in "iu"
-    other = TASKS[1 - TASKS.index(prepared.task)]
-    hint = f" (for {other}: --task {other})" if is_guess else ""
-    if prepared.task == "classification":
-        return f"{prepared.target}, {len(prepared.classes)} classes{hint}"
-    return f"{prepared.target}, numbers from {values.min():g} to {values.max():g}{hint}"
-
-
-def _report(folder: Path, model: fnn.Model, results: dict[str, float], held_out: int) -> None:
-    assert model.history is not None
-    if "accuracy" in results:
-        right = round(results["accuracy"] * held_out)
-        _say(
-            "held out",
-            f"accuracy {results['accuracy']:.2%} ({right:,} of {held_out:,} rows), "
-            f"loss {results['loss']:.4f}",
-        )
-    elif results:
-        _say("held out", ", ".join(f"{name} {value:.4g}" for name, value in results.items()))
-    else:
-        _say("held out", "no rows, so nothing is known about new data")
-    config = fnn.show_config("dict")
-    assert config is not None
-    _say(
-        "speed",
-        f"{model.history.samples_per_second:,.0f} samples a second, "
-        f"up to {_amount(fnn.get_num_threads(), 'thread')}, ISA {config['isa']}",
-    )
-    _say("saved", str(folder / MODEL_NAME))
-    _say("", _draw(folder, model.history))
-
-
-# --- predict ----------------------------------------------------------------------------------
-
-
-def run_predict(args: argparse.Namespace) -> int:
-    """Write predictions as CSV; the command ``fastnn predict``."""
-    model, prepared, _ = preprocessing.load(args.model)
-    if prepared is None:
-        raise ValueError(
-            f"{args.model}: was not saved by `fastnn train`, so what its inputs are is not "
-            "known; use fastnn.load in Python"
-        )
-    if args.probabilities and prepared.task != "classification":
-        raise ValueError("--probabilities: the model predicts numbers, it has no classes")
-    if args.output is not None:
-        _check_output(Path(args.output), (args.model, args.data))
-    is_digits = args.data == "digits"
-    cells = (
-        table.digits() if is_digits else table.read(args.data, prepared.target, prepared.categories)
-    )
-    outputs = model.predict(prepared.encode(cells))
-    if not np.isfinite(outputs).all():
-        row = int(np.argmin(np.isfinite(outputs).all(axis=1))) + 1
-        raise ValueError(f"{cells.source}: row {row} is too far from the training data to predict")
-    text = _csv(prepared, outputs, args.probabilities)
-    if args.output is None:
-        sys.stdout.write(text)
-    else:
-        path = Path(args.output)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        model_file._replace(path, text.encode())
-    return 0
-
-
-def _check_output(path: Path, sources: Iterable[str]) -> None:
-    if not path.exists():
-        return
-    if not path.is_file():
-        raise ValueError(f"--output {path}: is not a file")
-    for source in sources:
-        if os.path.exists(source) and os.path.samefile(path, source):
-            raise ValueError(f"--output {path}: would overwrite what is read")
-
-
-def _csv(prepared: Preprocessing, outputs: np.ndarray, has_probabilities: bool) -> str:
-    import csv
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    names = prepared.classes if has_probabilities else []
-    writer.writerow([prepared.target, *(f"probability_{name}" for name in names)])
-    for prediction, output in zip(prepared.decode(outputs), outputs, strict=True):
-        cell = prediction if isinstance(prediction, str) else f"{prediction:.9g}"
-        writer.writerow([cell, *(f"{p:.6g}" for p in output[: len(names)])])
-    return text.getvalue()
-
-
-# --- info -------------------------------------------------------------------------------------
-
-
-def run_info(args: argparse.Namespace) -> int:
-    """Show the build or a model; the command ``fastnn info``."""
-    if args.model is None:
-        fnn.show_config()
-        return 0
-    model, prepared, attachments = preprocessing.load(args.model)
-    model.summary()
-    print()
-    if prepared is None:
-        _say("columns", "not known: saved by Model.save, not by `fastnn train`")
-        return 0
-    _say("task", f"{prepared.task} of {prepared.target}")
-    if prepared.classes:
-        _say("classes", listed(prepared.classes, 12))
-    _say("columns", listed(prepared.columns))
-    for name, known in prepared.categories.items():
-        _say("", f"{name}: text, {listed(known)}")
-    facts = attachments.get("training") or {}
-    try:
-        _say(
-            "training",
-            "{data}, {rows:,} rows, {held_out:,} held out; {optimizer} "
-            "{learning_rate:g}, batch {batch_size}, seed {seed}; {stop_reason}".format(**facts),
-        )
-        results = [f"{name} {value:.4g}" for name, value in facts["results"].items()]
-        _say("held out", ", ".join(results) or "no rows")
-    except (KeyError, TypeError, ValueError, AttributeError):
-        _say("training", "not known")
-    return 0
+    predict.set_defaults(run=commands.predict)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
-import platform
 import warnings
-from pathlib import Path
 
 from fastnn.native import engine
 
@@ -31,7 +29,8 @@ os.register_at_fork(after_in_child=_after_fork)
 def _container_quota() -> int | None:
     """Processors that the container's quota allows, or None where there is no quota."""
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
         return None if quota == "max" else math.ceil(int(quota) / int(period))
     except (OSError, ValueError):
         return None
@@ -114,11 +113,14 @@ def workers_for(work: float) -> int:
 def processor_name() -> str:
     """Return the processor's name, as far as the system tells it."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
     except OSError:
         pass
+    import platform  # here, because `import fastnn` should be quick
+
     return platform.processor() or platform.machine()
 
 

@@ -5,16 +5,14 @@ With n the number of inputs of a kernel and m that of its outputs (fan-in and fa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from fastnn.registry import Registry
+from fastnn.registry import Declaration, Registry
 
 
-@dataclass(frozen=True)
-class Initializer:
+class Initializer(Declaration):
     """Fills a new parameter.
 
     Attributes
@@ -22,8 +20,6 @@ class Initializer:
     name : str
         What `Dense(kernel_initializer=name)` is told.
     """
-
-    name: ClassVar[str] = ""
 
     def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         """Return float64 values for a parameter of `shape`.
@@ -40,16 +36,11 @@ class Initializer:
         """
         raise NotImplementedError
 
-    def config(self) -> dict[str, object]:
-        """Return what makes an equal initializer again."""
-        return {"name": self.name, **self.__dict__}
-
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return (shape[0], shape[-1]) if shape else (1, 1)
 
 
-@dataclass(frozen=True)
 class Zeros(Initializer):
     """All zeros.
 
@@ -67,7 +58,6 @@ class Zeros(Initializer):
         return np.zeros(shape)
 
 
-@dataclass(frozen=True)
 class Constant(Initializer):
     """All the same.
 
@@ -82,15 +72,16 @@ class Constant(Initializer):
     array([0.5, 0.5])
     """
 
-    value: float = 0.0
     name: ClassVar[str] = "constant"
+
+    def __init__(self, value: float = 0.0) -> None:
+        self.value = value
 
     def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         """Return an array of the value."""
         return np.full(shape, float(self.value))
 
 
-@dataclass(frozen=True)
 class Normal(Initializer):
     """Normally distributed.
 
@@ -106,16 +97,16 @@ class Normal(Initializer):
     (3, 4)
     """
 
-    mean: float = 0.0
-    stddev: float = 0.05
     name: ClassVar[str] = "normal"
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05) -> None:
+        self.mean, self.stddev = mean, stddev
 
     def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         """Return normal numbers."""
         return generator.normal(self.mean, self.stddev, shape)
 
 
-@dataclass(frozen=True)
 class Uniform(Initializer):
     """Uniformly distributed in [minimum, maximum).
 
@@ -130,16 +121,16 @@ class Uniform(Initializer):
     True
     """
 
-    minimum: float = -0.05
-    maximum: float = 0.05
     name: ClassVar[str] = "uniform"
+
+    def __init__(self, minimum: float = -0.05, maximum: float = 0.05) -> None:
+        self.minimum, self.maximum = minimum, maximum
 
     def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         """Return uniform numbers."""
         return generator.uniform(self.minimum, self.maximum, shape)
 
 
-@dataclass(frozen=True)
 class _Scaled(Initializer):
     """Zero mean, variance `scale` / fan; a normal or a uniform distribution."""
 
@@ -158,7 +149,6 @@ class _Scaled(Initializer):
         return generator.normal(0, deviation, shape)
 
 
-@dataclass(frozen=True)
 class GlorotUniform(_Scaled):
     """Uniform with variance 2 / (n + m) (Glorot & Bengio 2010); for linear, sigmoid, tanh.
 
@@ -174,7 +164,6 @@ class GlorotUniform(_Scaled):
     name: ClassVar[str] = "glorot_uniform"
 
 
-@dataclass(frozen=True)
 class GlorotNormal(_Scaled):
     """Normal with variance 2 / (n + m) (Glorot & Bengio 2010)."""
 
@@ -183,7 +172,6 @@ class GlorotNormal(_Scaled):
     name: ClassVar[str] = "glorot_normal"
 
 
-@dataclass(frozen=True)
 class HeUniform(_Scaled):
     """Uniform with variance 2 / n (He et al. 2015); for relu and its relatives."""
 
@@ -191,7 +179,6 @@ class HeUniform(_Scaled):
     name: ClassVar[str] = "he_uniform"
 
 
-@dataclass(frozen=True)
 class HeNormal(_Scaled):
     """Normal with variance 2 / n (He et al. 2015)."""
 
@@ -200,14 +187,12 @@ class HeNormal(_Scaled):
     name: ClassVar[str] = "he_normal"
 
 
-@dataclass(frozen=True)
 class LecunUniform(_Scaled):
     """Uniform with variance 1 / n (LeCun et al. 1998)."""
 
     name: ClassVar[str] = "lecun_uniform"
 
 
-@dataclass(frozen=True)
 class LecunNormal(_Scaled):
     """Normal with variance 1 / n (LeCun et al. 1998)."""
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from fastnn.program.ops import LOSSES, EmitOp, Op, Value
-from fastnn.registry import Registry
+from fastnn.registry import Declaration, Registry
 
 
-@dataclass(frozen=True)
-class Loss:
+class Loss(Declaration):
     """A loss of the predictions of a batch: the mean over its samples.
 
     Attributes
@@ -24,7 +22,6 @@ class Loss:
         two are fused; where it does not, its output is taken as logits.
     """
 
-    name: ClassVar[str] = ""
     link: ClassVar[str | None] = None
     takes_labels: ClassVar[bool] = False
 
@@ -40,12 +37,7 @@ class Loss:
             parameter=number,
         )
 
-    def config(self) -> dict[str, object]:
-        """Return what makes an equal loss again."""
-        return {"name": self.name, **self.__dict__}
 
-
-@dataclass(frozen=True)
 class MeanSquaredError(Loss):
     r"""Mean over samples and outputs of :math:`(p - t)^2`; name ``"mse"``.
 
@@ -59,7 +51,6 @@ class MeanSquaredError(Loss):
     name: ClassVar[str] = "mse"
 
 
-@dataclass(frozen=True)
 class MeanAbsoluteError(Loss):
     r"""Mean over samples and outputs of :math:`|p - t|`; name ``"mae"``.
 
@@ -75,7 +66,6 @@ class MeanAbsoluteError(Loss):
     name: ClassVar[str] = "mae"
 
 
-@dataclass(frozen=True)
 class Huber(Loss):
     r"""Mean over samples and outputs of Huber's loss; name ``"huber"``.
 
@@ -94,16 +84,16 @@ class Huber(Loss):
     Huber(delta=0.5)
     """
 
-    delta: float = 1.0
     name: ClassVar[str] = "huber"
 
-    def __post_init__(self) -> None:
-        """Check the threshold."""
-        if not 0 < self.delta < float("inf"):
-            raise ValueError(f"delta must be a positive number, got {self.delta!r}")
+    def __init__(self, delta: float = 1.0) -> None:
+        if isinstance(delta, bool) or not isinstance(delta, (int, float)):
+            raise TypeError(f"delta must be a positive number, got {delta!r}")
+        if not 0 < delta < float("inf"):
+            raise ValueError(f"delta must be a positive number, got {delta!r}")
+        self.delta = float(delta)
 
 
-@dataclass(frozen=True)
 class BinaryCrossentropy(Loss):
     r"""Mean over samples and outputs of the binary cross-entropy; name ``"binary_crossentropy"``.
 
@@ -122,7 +112,6 @@ class BinaryCrossentropy(Loss):
     link: ClassVar[str | None] = "sigmoid"
 
 
-@dataclass(frozen=True)
 class Crossentropy(Loss):
     r"""Mean over samples of the cross-entropy of softmax; name ``"crossentropy"``.
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from fastnn.program.ops import EmitOp, Op, Value
-from fastnn.registry import Registry
+from fastnn.registry import Declaration, Registry
 
 
-@dataclass(frozen=True)
-class Metric:
+class Metric(Declaration):
     """A mean over samples of a number per sample.
 
     Attributes
@@ -22,7 +20,6 @@ class Metric:
         sigmoid need not be computed for it.
     """
 
-    name: ClassVar[str] = ""
     takes_scores: ClassVar[bool] = False
 
     def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
@@ -39,12 +36,7 @@ class Metric:
             "elementwise_loss", (prediction, target), ((), None), loss=self.name, parameter=0.0
         )
 
-    def config(self) -> dict[str, object]:
-        """Return what makes an equal metric again."""
-        return {"name": self.name}
 
-
-@dataclass(frozen=True)
 class Accuracy(Metric):
     """Share of samples whose class is right; name ``"accuracy"``.
 
@@ -69,7 +61,6 @@ class Accuracy(Metric):
         return emit("binary_accuracy", (prediction, target), ((),), threshold=threshold)
 
 
-@dataclass(frozen=True)
 class MeanSquaredErrorMetric(Metric):
     """Mean squared error of the model's output; name ``"mse"``.
 
@@ -83,7 +74,6 @@ class MeanSquaredErrorMetric(Metric):
     name: ClassVar[str] = "mse"
 
 
-@dataclass(frozen=True)
 class MeanAbsoluteErrorMetric(Metric):
     """Mean absolute error of the model's output; name ``"mae"``.
 

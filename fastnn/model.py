@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
 from fastnn import data, graph, losses, optimizers, training
 from fastnn.callbacks import Callback
 from fastnn.data import Source
-from fastnn.layers import Layer, Shape, Tensor, checked_shape
+from fastnn.layers import Layer, Shape, Tensor
 from fastnn.metrics import registry as metric_registry
 from fastnn.program.plan import describe
 from fastnn.runtime import ROWS, Bound, Runtime, Steps, Training
@@ -570,64 +569,35 @@ class Model:
         model_file.save(self, path)
 
 
-class Sequential(Model):
-    """A network of layers, one after the other.
+def load(path: str | os.PathLike) -> Model:
+    """Load a model that `Model.save` wrote, ready to predict or to go on training.
 
     Parameters
     ----------
-    layers : iterable of Layer
-        An `Input` may come first, instead of `input_shape`.
-    input_shape : tuple of int, optional
-        Of one sample; None: taken from the first data seen.
-    dtype : {"float32", "float64"}, default "float32"
-    seed : int, optional
-        As in `Model`.
+    path : path-like
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is not a model that fastnn wrote, or damaged.
 
     Examples
     --------
-    >>> import fastnn as fnn
-    >>> model = fnn.Sequential([fnn.Dense(128, activation="relu"), fnn.Dense(10)],
-    ...                        input_shape=(64,), dtype="float32", seed=0)
-    >>> model.count_parameters()
-    9610
+    >>> import fastnn as fnn, os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "m.safetensors")
+    >>> fnn.Sequential([fnn.Dense(2)], input_shape=(3,)).save(path)
+    >>> fnn.load(path).output_shape
+    (2,)
     """
+    from fastnn.io import model_file
 
-    def __init__(
-        self,
-        layers: Iterable[Layer] = (),
-        *,
-        input_shape: Shape | None = None,
-        dtype: str = "float32",
-        seed: int | None = None,
-    ) -> None:
-        self._start(dtype, seed)
-        given: list[Any] = list(layers)
-        if given and isinstance(given[0], Tensor):
-            if input_shape is not None:
-                raise ValueError("give input_shape or an Input first, not both")
-            input_shape = given.pop(0).shape
-        for layer in given:
-            if not isinstance(layer, Layer):
-                raise TypeError(f"layers must be Layer instances, got {layer!r}")
-        if not given:
-            raise ValueError("layers must hold at least one layer, got none")
-        self.layers = given
-        if input_shape is not None:
-            self._chain(checked_shape("input_shape", input_shape))
-
-    def _chain(self, shape: Shape) -> None:
-        first = tensor = Tensor(shape, name="input")
-        graph.name_layers(list(dict.fromkeys(self.layers)))
-        for layer in self.layers:
-            tensor = layer(tensor)
-        self._build([first], tensor)
-
-    def _build_for(self, x: object) -> None:
-        if not self.built:
-            shape = data.checked_array("x", x).shape
-            if len(shape) < 2 or 0 in shape:
-                raise ValueError(f"x must have shape (rows, inputs), got {shape}")
-            self._chain(shape[1:])
+    return model_file.restore(*model_file.read(path), path)
 
 
-__all__ = ["Model", "Sequential"]
+__all__ = ["Model", "load"]

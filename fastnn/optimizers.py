@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass, field, fields
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from fastnn.program.ops import OPTIMIZERS
-from fastnn.registry import Registry
+from fastnn.registry import Declaration, Registry
 
 
 def _check(condition: bool, name: str, value: object, expected: str) -> None:
@@ -24,8 +24,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-@dataclass
-class Optimizer:
+@dataclass(eq=False, repr=False, match_args=False)
+class Optimizer(Declaration):
     """What an update needs to know.
 
     Parameters
@@ -46,7 +46,6 @@ class Optimizer:
     weight_decay: float = 0.0
     clipvalue: float | None = None
     global_clipnorm: float | None = None
-    name: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         """Check every hyper-parameter before anything is done with them."""
@@ -89,12 +88,8 @@ class Optimizer:
         names = [name for name in OPTIMIZERS[self.kernel][1].split(",") if name]
         return tuple(float(getattr(self, name)) for name in names)
 
-    def config(self) -> dict[str, Any]:
-        """Return what makes an equal optimizer again."""
-        return {"name": self.name, **{f.name: getattr(self, f.name) for f in fields(self)}}
 
-
-@dataclass
+@dataclass(eq=False, repr=False, match_args=False)
 class SGD(Optimizer):
     r"""Stochastic gradient descent, with momentum if wanted.
 
@@ -129,7 +124,7 @@ class SGD(Optimizer):
         return "momentum" if self.momentum else "sgd"
 
 
-@dataclass
+@dataclass(eq=False, repr=False, match_args=False)
 class Adagrad(Optimizer):
     r"""Adagrad (Duchi et al. 2011).
 
@@ -162,7 +157,7 @@ class Adagrad(Optimizer):
         return self.initial_accumulator_value
 
 
-@dataclass
+@dataclass(eq=False, repr=False, match_args=False)
 class RMSprop(Optimizer):
     r"""RMSprop (Tieleman & Hinton 2012), with momentum and centering (Graves 2013) if wanted.
 
@@ -203,7 +198,7 @@ class RMSprop(Optimizer):
         return "rmsprop" + "_centered" * self.centered + "_momentum" * bool(self.momentum)
 
 
-@dataclass
+@dataclass(eq=False, repr=False, match_args=False)
 class Adam(Optimizer):
     r"""Adam (Kingma & Ba 2015).
 
@@ -235,7 +230,7 @@ class Adam(Optimizer):
     name: ClassVar[str] = "adam"
 
 
-@dataclass
+@dataclass(eq=False, repr=False, match_args=False)
 class AdamW(Adam):
     r"""Adam with decoupled weight decay (Loshchilov & Hutter 2019).
 

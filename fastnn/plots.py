@@ -58,8 +58,9 @@ def learning_curve(history: History, *, ax: Axes | None = None) -> Axes:
     """
     if not history.epoch:
         raise ValueError("history has no finished epoch to draw")
+    pyplot = _pyplot()
     if ax is None:
-        ax = _pyplot().subplots(figsize=(6.4, 4.0), layout="constrained")[1]
+        ax = pyplot.subplots(figsize=(6.4, 4.0), layout="constrained")[1]
     epochs = [epoch + 1 for epoch in history.epoch]
     curves = {"training": (history.history["loss"], _TRAINING)}
     if "val_loss" in history.history:
@@ -70,7 +71,7 @@ def learning_curve(history: History, *, ax: Axes | None = None) -> Axes:
     _scale(ax, [loss for losses, _ in curves.values() for loss in losses])
     if "val_loss" in history.history:
         _mark_best(ax, epochs, history.history["val_loss"])
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(pyplot.MaxNLocator(integer=True))
     ax.margins(x=0.02)
     ax.set(title="Learning curve", xlabel="epoch")
     ax.grid(True, color="0.9", linewidth=0.8)

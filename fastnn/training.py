@@ -16,7 +16,6 @@ import numpy as np
 
 from fastnn import data
 from fastnn.callbacks import Callback, asks_for_batches
-from fastnn.program import reference
 from fastnn.runtime import Bound, Steps
 
 if TYPE_CHECKING:
@@ -165,6 +164,8 @@ def refusal(
     snapshot : ndarray, optional
         Parameters known to be finite.
     """
+    from fastnn.program import reference  # only a training that failed needs it
+
     runtime = model.runtime
     layer = reference.first_non_finite(
         bound.plan.program, batch, runtime.parameters, runtime.dtype, runtime.key, runtime.step + 1

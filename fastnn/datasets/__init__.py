@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import resources
+import os
 
 import numpy as np
 
@@ -31,8 +31,7 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
     >>> x.shape, int(y[0])
     ((1797, 64), 0)
     """
-    file = resources.files(__package__).joinpath("digits.npz")
-    with file.open("rb") as stream, np.load(stream) as table:
+    with np.load(os.path.join(os.path.dirname(__file__), "digits.npz")) as table:
         return table["x"], table["y"].astype(np.int64)
 
 

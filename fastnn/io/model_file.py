@@ -20,8 +20,9 @@ import numpy as np
 
 from fastnn import graph, layers
 from fastnn.layers import Layer, Tensor
-from fastnn.model import Model, Sequential
+from fastnn.model import Model
 from fastnn.native import engine
+from fastnn.sequential import Sequential
 
 FORMAT = 1
 
@@ -142,36 +143,6 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
             f"path: {str(path)!r} has format {version}, this fastnn reads up to {FORMAT}; upgrade"
         )
     return about, tensors
-
-
-def load(path: str | os.PathLike) -> Model:
-    """Load a model that `Model.save` wrote, ready to predict or to go on training.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    Model
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    ValueError
-        It is not a model that fastnn wrote, or damaged.
-
-    Examples
-    --------
-    >>> import fastnn as fnn, os, tempfile
-    >>> path = os.path.join(tempfile.mkdtemp(), "m.safetensors")
-    >>> fnn.Sequential([fnn.Dense(2)], input_shape=(3,)).save(path)
-    >>> fnn.load(path).output_shape
-    (2,)
-    """
-    about, tensors = read(path)
-    return restore(about, tensors, path)
 
 
 def restore(

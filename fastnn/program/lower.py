@@ -277,7 +277,11 @@ def _measure(
     scores = _before_link(forward, output, loss.link)
 
     def emit(kind: str, inputs: tuple, shapes: tuple, **attributes: object) -> Op:
-        outputs = tuple(None if shape is None else Value(f"{kind}", shape) for shape in shapes)
+        names = (kind, f"{kind} gradient", f"{kind} exponentials")
+        outputs = tuple(
+            None if shape is None else Value(name, shape)
+            for name, shape in zip(names, shapes, strict=False)
+        )
         ops.append(Op(kind, inputs, outputs, attributes, "loss"))
         return ops[-1]
 

@@ -313,7 +313,7 @@ def describe(made: Plan) -> str:
         f"{made.capacity} rows, workspace {made.workspace_bytes:,} bytes"
     ]
     for position, op in enumerate(made.program.ops):
-        shown = {key: v for key, v in op.attributes.items() if v not in (None, "linear", ())}
+        shown = {key: v for key, v in op.attributes.items() if v not in (None, "linear", (), 0.0)}
         attributes = ", ".join(
             f"{key}={v:g}" if isinstance(v, float) else f"{key}={v}" for key, v in shown.items()
         )

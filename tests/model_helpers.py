@@ -1,0 +1,88 @@
+"""What the tests of models share; test_accuracy.py and test_bad_input.py show wrong answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from fastnn.model import Model
+from fastnn.program import reference
+
+
+def weights_as_bytes(model: Model) -> bytes:
+    """All weights, to compare bit for bit."""
+    return b"".join(weight.tobytes() for weight in model.get_weights())
+
+
+def is_finite(model: Model) -> bool:
+    """Whether every weight is finite."""
+    return all(bool(np.isfinite(weight).all()) for weight in model.get_weights())
+
+
+def assert_agree(got: list[np.ndarray], want: list[np.ndarray], tolerance: float) -> None:
+    """Fail unless each array differs by at most `tolerance` times its largest magnitude."""
+    assert [array.shape for array in got] == [array.shape for array in want]
+    for i, (a, b) in enumerate(zip(got, want, strict=True)):
+        error = np.abs(a.astype(np.float64) - b).max() / np.abs(b).max()
+        assert error <= tolerance, f"array {i} differs by {error:.3g} of its size"
+
+
+def reference_training(
+    model: Model, batches: list[tuple[np.ndarray, np.ndarray]], kind: str = "real"
+) -> tuple[list[np.ndarray], list[float]]:
+    """Weights and losses of the steps that `reference.run` makes from where the model stands.
+
+    The model is not changed. Each batch is a step of its training program.
+    """
+    runtime = model.runtime
+    assert runtime.training is not None
+    rate = runtime.training.optimizer.learning_rate
+    program = runtime.bound("train", len(batches[0][0]), kind).plan.program
+    parameters = runtime.arenas["parameters"].copy()
+    gradients = np.zeros_like(parameters)
+    state = runtime.arenas["state"].copy()
+    views = runtime._views(parameters)
+    gradient_views = runtime._views(gradients)
+
+    def watch(op: Any, value: Any, result: np.ndarray) -> None:
+        if value.kind == "gradient":
+            gradient_views[value.name][...] = result
+
+    losses = []
+    for number, batch in enumerate(batches):
+        context = reference.Context(
+            model.dtype, runtime.key, runtime.step + number + 1, rate, len(batch[0]), state
+        )
+        values = {**views, "parameters": parameters, "gradients": gradients}
+        made = reference.run(program, batch, values, context, watch)
+        parameters[...] = made[program.ops[-1].output]
+        losses.append(next(float(r) for v, r in made.items() if v.name == "loss"))
+    return [view.copy() for view in views.values()], losses
+
+
+def state_of(model: Model) -> dict[str, Any]:
+    """Everything that a refused call must leave alone."""
+    found: dict[str, Any] = {
+        "built": model.built,
+        "generator": model.generator.bit_generator.state,
+        "history": id(model.history),
+        "compiled": id(model._training),
+        "layers": [layer.name for layer in model.layers],
+    }
+    if model.built:
+        found |= {name: a.tobytes() for name, a in model.runtime.arenas.items()}
+        found |= {"step": model.runtime.step}
+    return found
+
+
+@contextmanager
+def unchanged(model: Model) -> Iterator[None]:
+    """Fail if weights, optimizer, random generator, history or layers are changed in between."""
+    before = state_of(model)
+    yield
+    after = state_of(model)
+    changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+    assert not changed, f"changed: {', '.join(sorted(changed))}"
