@@ -22,7 +22,7 @@ def time_text(seconds):
 
 def ratio_text(cell):
     """The ratio with its quartiles, in bold where NumPy is faster."""
-    text = f"{cell['ratio']:.2f} ({cell['ratio_q1']:.2f}–{cell['ratio_q3']:.2f})"
+    text = f"{cell['ratio']:.2f} ({cell['ratio_q1']:.2f} to {cell['ratio_q3']:.2f})"
     return f"**{text}**" if cell["ratio"] < 1 else text
 
 

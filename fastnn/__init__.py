@@ -1,9 +1,9 @@
 """fastnn: train and run small and mid-size neural networks on CPUs."""
 
 try:
-    from fastnn.native import engine as _engine
+    import fastnn.native.engine as _engine
 except ModuleNotFoundError as error:
-    if error.name not in ("fastnn.native.engine", "fastnn.native"):
+    if error.name != "fastnn.native.engine":
         raise
     raise ImportError(
         "fastnn is not compiled here: this is its source tree. Run `pip install .` in it and "

@@ -50,13 +50,14 @@ def ulp_error(got: np.ndarray, exact: np.ndarray) -> np.ndarray:
     An infinity counts as the next number after the largest; a NaN where none belongs, or none
     where one belongs, as an infinite error.
     """
+    kind, limits = exact.dtype.type, np.finfo(got.dtype)
     with np.errstate(all="ignore"):
-        beyond = exact.dtype.type(2) ** np.finfo(got.dtype).maxexp
-        largest = np.finfo(got.dtype).max
-        wide = np.clip(got.astype(exact.dtype), -beyond, beyond)
+        beyond = kind(2) ** limits.maxexp
+        wide = np.clip(got.astype(kind), -beyond, beyond)
         near = np.clip(exact, -beyond, beyond)
-        unit = np.spacing(np.minimum(np.abs(exact).astype(got.dtype), largest))
-        error = np.abs(wide - near) / unit.astype(exact.dtype)
+        size = np.clip(np.abs(exact), kind(limits.smallest_normal), kind(limits.max))
+        unit = np.spacing(size.astype(got.dtype)).astype(kind)
+        error = np.abs(wide - near) / unit
     both = np.isnan(got) & np.isnan(exact)
     return np.where(both, 0, np.where(np.isnan(error), np.inf, error)).astype(np.float64)
 

@@ -153,9 +153,16 @@ def _update_arrays(name: str) -> Callable[..., Arrays]:
     return make
 
 
+def _is_plain(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and array.flags.c_contiguous and array.flags.aligned
+
+
 def _call_update(name: str, parameters: Any, gradients: Any, state: Any, **options: Any) -> tuple:
-    p = parameters.copy() if isinstance(parameters, np.ndarray) else parameters
-    s = state.copy() if isinstance(state, np.ndarray) else state
+    """`update` on copies, except of what it must refuse anyway."""
+    p, s = (
+        array.copy() if _is_plain(array) else array
+        for array in (parameters, state)
+    )
     kernels.update(
         name, p, gradients, s, learning_rate=0.1, step=3, weight_decay=0.02,
         hyper_parameters=hyper_parameters(name), **options,

@@ -1,5 +1,7 @@
 """Numbers: gradients, reference and PyTorch agreement, thread counts, digits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from model_helpers import assert_agree, reference_training, weights_as_bytes
@@ -56,9 +58,11 @@ def train(model, steps):
 @pytest.mark.parametrize("loss", list(fnn.losses.registry))
 @pytest.mark.parametrize("activation", fnn.activations.NAMES)
 def test_gradients_of_every_activation_with_every_loss(activation, loss, rng):
+    # Without a bias, a row that dropout empties would stand at relu's kink.
+    options = {"activation": activation, "bias_initializer": "normal"}
     model = fnn.Sequential(
-        [fnn.Dense(5, activation=activation), fnn.Dropout(0.3), fnn.Dense(3, activation)],
-        input_shape=(4,), dtype="float32", seed=0,
+        [fnn.Dense(5, **options), fnn.Dropout(0.3), fnn.Dense(3, **options)],
+        input_shape=(4,), seed=0,
     )  # fmt: skip
     model.compile("sgd", loss)
     before = weights_as_bytes(model)
@@ -89,21 +93,14 @@ def test_gradcheck_names_a_wrong_gradient(name, error, rng, monkeypatch):
     assert fnn.gradcheck(model, x, y, samples=10**6, raise_exception=False) is False
 
 
-@pytest.mark.parametrize("kind", ["bias_gradient", "kernel_gradient", "dropout"])
+@pytest.mark.parametrize("kind", ["dropout", "activation"])
 def test_gradcheck_notices_a_wrong_row_of_the_op_table(kind, rng, monkeypatch):
-    from dataclasses import replace
+    def passed_on(op, grad, emit):
+        return (grad,)
 
-    row = ops.OPS[kind]
-    if kind == "dropout":  # lets the gradient pass as it came
-        wrong = replace(row, gradient=lambda op, grad, emit: (grad,))
-    else:  # of half as many rows
-        wrong = replace(row, kernel="add", sizes=lambda op: (op.input(0).width,))
-        wrong = replace(row, batched=False) if hasattr(row, "batched") else None
-    if wrong is None:
-        pytest.skip("the row has no field to spoil")
-    monkeypatch.setitem(ops.OPS, kind, wrong)
+    monkeypatch.setitem(ops.OPS, kind, replace(ops.OPS[kind], gradient=passed_on))
     (x, y), = batches(rng, 1)  # fmt: skip
-    with pytest.raises(fnn.GradientError, match=r"gradient of 'dense"):
+    with pytest.raises(fnn.GradientError, match=r"gradient of 'dense/kernel'"):
         fnn.gradcheck(make(["tanh"], dropout=0.5), x, y)
 
 
@@ -151,7 +148,7 @@ def test_reference_agrees_with_every_optimizer(case, clipping, rng):
 def test_a_wrong_formula_is_noticed(rng, monkeypatch):
     forward, derivative = reference.ACTIVATION_FORMULAS["tanh"]
     monkeypatch.setitem(
-        reference.ACTIVATION_FORMULAS, "tanh", (forward, lambda y, a: derivative(y, a) * (1 + 1e-7))
+        reference.ACTIVATION_FORMULAS, "tanh", (lambda x, a: forward(x, a) + 1e-8, derivative)
     )
     model, steps = make(), batches(rng, 20)
     weights, _ = reference_training(model, steps, "label")
@@ -193,6 +190,7 @@ def torch_optimizer(torch, optimizer, parameters):
 def torch_training(model, steps, optimizer, activations, loss):
     """Weights after the same steps in PyTorch, and the losses."""
     torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
     functional = torch.nn.functional
     weights = [torch.tensor(weight, requires_grad=True) for weight in model.get_weights()]
     trained = torch_optimizer(torch, optimizer, weights)
@@ -278,17 +276,19 @@ def deep(dtype):
 def everything(build, dtype, rng):
     """All numbers that a training gives, as bytes."""
     model = build(dtype)
-    x, extra, labels = rng.normal(size=(275, 40)), rng.normal(size=(275, 3, 4)), rng.integers(0, 6, 275)
-    x = [x, extra] if build is residual else x
-    y = labels if build is residual else np.eye(6)[labels]
+    x, y = rng.normal(size=(275, 40)), rng.integers(0, 6, 275)
+    if build is residual:
+        x = [x, rng.normal(size=(275, 3, 4))]
+    else:
+        y = np.eye(6)[y]
     history = model.fit(x, y, batch_size=64, epochs=3, verbose=0)  # a last batch of 19
-    numbers = np.array(list(history.history.values()) + [[v] * 3 for v in model.evaluate(x, y).values()])
+    results = [*history.history.values(), list(model.evaluate(x, y).values())]
     out = model.forward(x, training=True)
     gradients = model.backward(np.ones_like(out))
     return {
         "weights": weights_as_bytes(model),
         "state": model.runtime.arenas["state"].tobytes(),
-        "results": numbers.tobytes(),
+        "results": repr(results),
         "predictions": model.predict(x).tobytes(),
         "forward": out.tobytes(),
         "gradients": b"".join(view.tobytes() for view in gradients.values()),

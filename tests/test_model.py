@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from model_helpers import weights_as_bytes
 
 import fastnn as fnn
 from fastnn.runtime import ROWS
@@ -15,10 +16,6 @@ def small(loss="mse", *, dtype="float64", optimizer="sgd", metrics=(), end=None,
     )  # fmt: skip
     model.compile(optimizer, loss, metrics)
     return model
-
-
-def weights_as_bytes(model):
-    return b"".join(weight.tobytes() for weight in model.get_weights())
 
 
 # --- building -------------------------------------------------------------------------------------

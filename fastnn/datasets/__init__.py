@@ -55,7 +55,7 @@ def split(y: np.ndarray, share: float = 0.2, seed: int = 0) -> tuple[np.ndarray,
     >>> x, y = fnn.datasets.load_digits()
     >>> train, held_out = fnn.datasets.split(y)
     >>> len(train), len(held_out)
-    (1439, 358)
+    (1438, 359)
     """
     generator = np.random.default_rng(seed)
     held = []

@@ -1,0 +1,207 @@
+"""Threads, forks, `show_config`, the command to import, and the bare source tree."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastnn as fnn
+from fastnn import config
+from fastnn.native import engine
+
+
+def python(code, *, cwd, timeout=60, **environment):
+    """Run code in another Python, started in a folder."""
+    kept = {
+        name: value for name, value in os.environ.items()
+        if name not in ("FASTNN_NUM_THREADS", "OMP_NUM_THREADS", "PYTHONPATH")
+    }  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, env={**kept, **environment},
+        capture_output=True, text=True, timeout=timeout, check=False,
+    )  # fmt: skip
+
+
+# --- threads --------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not engine.HAS_OPENMP, reason="built without OpenMP")
+def test_number_of_threads_may_be_set_and_forgotten(threads):
+    default = fnn.get_num_threads()
+    for number in (1, 3, np.int64(2)):
+        threads(number)
+        assert fnn.get_num_threads() == number
+        assert type(fnn.get_num_threads()) is int
+    threads(None)
+    assert fnn.get_num_threads() == default
+
+
+@pytest.mark.parametrize(
+    ("threads", "error", "message"),
+    [
+        (0, ValueError, "threads must be at least 1, got 0"),
+        (-2, ValueError, "threads must be at least 1, got -2"),
+        (1.5, TypeError, "threads must be an integer or None, got 1.5"),
+        ("2", TypeError, "threads must be an integer or None, got '2'"),
+        (True, TypeError, "threads must be an integer or None, got True"),
+    ],
+)
+def test_wrong_number_of_threads(threads, error, message):
+    before = fnn.get_num_threads()
+    with pytest.raises(error, match=f"^{message}$"):
+        fnn.set_num_threads(threads)
+    assert fnn.get_num_threads() == before
+
+
+def test_small_work_is_not_shared(threads):
+    threads(4)
+    assert config.workers_for(0) == 1
+    assert config.workers_for(1.9 * config.WORK_PER_WORKER) == 1
+    if engine.HAS_OPENMP:
+        assert config.workers_for(2 * config.WORK_PER_WORKER) == 2
+        assert config.workers_for(1e15) == 4
+
+
+SHOW_THREADS = "import fastnn; print(fastnn.get_num_threads())"
+
+
+@pytest.mark.skipif(not engine.HAS_OPENMP, reason="built without OpenMP")
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"FASTNN_NUM_THREADS": "3"}, 3),
+        ({"OMP_NUM_THREADS": "5"}, 5),
+        ({"OMP_NUM_THREADS": "6,2"}, 6),
+        ({"FASTNN_NUM_THREADS": "3", "OMP_NUM_THREADS": "5"}, 3),
+    ],
+    ids=str,
+)
+def test_environment_sets_the_default(environment, expected, tmp_path):
+    done = python(SHOW_THREADS, cwd=tmp_path, **environment)
+    assert (done.stdout, done.stderr) == (f"{expected}\n", "")
+
+
+@pytest.mark.parametrize("text", ["0", "many", "-1", "1.5"])
+def test_a_wrong_environment_is_ignored_aloud(text, tmp_path):
+    done = python(SHOW_THREADS, cwd=tmp_path, FASTNN_NUM_THREADS=text)
+    assert int(done.stdout) >= 1
+    assert f"FASTNN_NUM_THREADS='{text}' is ignored: expected a positive integer" in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinity")
+def test_affinity_is_respected(tmp_path):
+    one = min(os.sched_getaffinity(0))
+    done = python(f"import os; os.sched_setaffinity(0, [{one}]); {SHOW_THREADS}", cwd=tmp_path)
+    assert done.stdout == "1\n"
+
+
+def test_models_may_train_in_several_threads_at_once(team, rng):
+    from concurrent.futures import ThreadPoolExecutor
+
+    x, y = rng.normal(size=(200, 8)), rng.normal(size=(200, 2))
+    team(2)
+
+    def trained(seed):
+        model = fnn.Sequential([fnn.Dense(9, "tanh"), fnn.Dense(2)], input_shape=(8,), seed=seed)
+        model.compile("adam", "mse")
+        model.fit(x, y, epochs=5, verbose=0)
+        return model.predict(x).tobytes()
+
+    expected = [trained(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(trained, range(4))) == expected
+
+
+FORK = """
+import multiprocessing, os
+import numpy as np
+import fastnn as fnn
+from fastnn import config
+
+config.WORK_PER_WORKER = 1
+fnn.set_num_threads(2)
+x = np.random.default_rng(0).normal(size=(100, 8))
+
+def train():
+    model = fnn.Sequential([fnn.Dense(32, "relu"), fnn.Dense(2)], input_shape=(8,), seed=0)
+    model.compile("adam", "mse")
+    model.fit(x, x[:, :2], epochs=3, verbose=0)
+    return model.predict(x).tobytes(), fnn.get_num_threads()
+
+def child(queue):
+    queue.put(train())
+
+expected, threads = train()
+context = multiprocessing.get_context("fork")
+for _ in range(2):
+    queue = context.SimpleQueue()
+    process = context.Process(target=child, args=(queue,))
+    process.start()
+    process.join(20)
+    assert process.exitcode == 0, process.exitcode
+    got, child_threads = queue.get()
+    assert got == expected
+    assert child_threads == 1, child_threads
+assert train()[0] == expected
+print(threads)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_trains_alone_and_does_not_hang(tmp_path):
+    done = python(FORK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{2 if engine.HAS_OPENMP else 1}\n"
+
+
+# --- what is installed ----------------------------------------------------------------------------
+
+
+def test_show_config_tells_what_runs(capsys):
+    facts = fnn.show_config("dict")
+    assert list(facts) == [
+        "version", "processor", "isa", "isas", "lanes", "openmp", "threads", "compiler",
+    ]  # fmt: skip
+    assert facts["version"] == fnn.__version__
+    assert facts["isa"] in facts["isas"]
+    assert facts["lanes"]["float32"] >= facts["lanes"]["float64"] >= 1
+    assert fnn.show_config() is None
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "fastnn", "processor", "ISA", "vector", "OpenMP", "threads", "compiler",
+    ]  # fmt: skip
+    assert lines[0] == f"fastnn     {fnn.__version__}"
+    assert lines[5] == f"threads    {fnn.get_num_threads()}"
+
+
+def test_show_config_of_another_mode():
+    with pytest.raises(ValueError, match="^mode must be 'stdout' or 'dict', got 'json'$"):
+        fnn.show_config("json")
+
+
+def test_version_is_that_of_the_package():
+    from importlib.metadata import version
+
+    assert fnn.__version__ == version("fastnn")
+
+
+def test_source_tree_says_what_to_do(tmp_path):
+    installed = Path(fnn.__file__).parent
+    compiled = shutil.ignore_patterns("*.so", "*.pyd", "__pycache__")
+    shutil.copytree(installed, tmp_path / "fastnn", ignore=compiled)
+    done = python("import fastnn", cwd=tmp_path)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: fastnn is not compiled here: this is its source tree.")
+    assert "`pip install .`" in last
+    assert "During handling" not in done.stderr
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "pandas", "scipy", "tqdm", "safetensors"])
+def test_import_takes_only_numpy(package, tmp_path):
+    done = python(f"import sys, fastnn; print({package!r} in sys.modules)", cwd=tmp_path)
+    assert done.stdout == "False\n", done.stderr

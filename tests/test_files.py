@@ -1,0 +1,337 @@
+"""Model files: what comes back, going on with training, and files that are not right."""
+
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+from model_helpers import unchanged, weights_as_bytes
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+import fastnn as fnn
+from fastnn.io import model_file
+
+OPTIMIZERS = {
+    **{name: fnn.optimizers.get(name) for name in fnn.optimizers.registry},
+    "momentum": fnn.SGD(0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "rmsprop full": fnn.RMSprop(centered=True, momentum=0.5, clipvalue=0.1),
+    "clipped": fnn.AdamW(0.01, global_clipnorm=0.1),
+}
+
+
+def small(optimizer="adam", loss="mse", *, seed=0, dtype="float32"):
+    model = fnn.Sequential(
+        [fnn.Dense(6, activation="relu"), fnn.Dropout(0.3), fnn.Dense(3)],
+        input_shape=(4,), seed=seed, dtype=dtype,
+    )  # fmt: skip
+    model.compile(optimizer, loss, ["accuracy"])
+    return model
+
+
+def every_layer(dtype="float64"):
+    """A functional model with a layer of every kind, one of them shared."""
+    vector, picture = fnn.Input((4,), name="vector"), fnn.Input((2, 3), name="picture")
+    shared = fnn.Dense(4, activation={"name": "leaky_relu", "negative_slope": 0.3}, name="shared")
+    h = fnn.Add(name="sum")([shared(vector), shared(shared(vector))])
+    flat = fnn.Flatten()(fnn.Activation("tanh")(picture))
+    h = fnn.Dropout(0.25)(fnn.Concatenate()([h, flat]))
+    output = fnn.Dense(3, "softmax", use_bias=False, kernel_initializer="lecun_normal")(h)
+    model = fnn.Model([vector, picture], output, dtype=dtype, seed=4)
+    assert {layer.kind for layer in model.layers} == set(fnn.layers.registry)
+    return model
+
+
+def rewrite(path, *, change_about=None, change_tensors=None, metadata=None):
+    """Save a model, then change what the file says or holds."""
+    small().save(path)
+    with safe_open(path, "numpy") as file:
+        about = json.loads(file.metadata()["fastnn"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if change_about is not None:
+        change_about(about)
+    if change_tensors is not None:
+        change_tensors(tensors)
+    save_file(tensors, path, {"fastnn": json.dumps(about)} if metadata is None else metadata)
+
+
+# --- what comes back ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_model_of_every_layer_comes_back(dtype, tmp_path, rng):
+    model = every_layer(dtype)
+    model.compile(fnn.SGD(0.1, momentum=0.5), "crossentropy", ["accuracy"])
+    data = [rng.normal(size=(20, 4)), rng.normal(size=(20, 2, 3))]
+    labels = rng.integers(0, 3, 20)
+    model.fit(data, labels, epochs=2, verbose=0)
+    model.save(tmp_path / "m.safetensors")
+    loaded = fnn.load(tmp_path / "m.safetensors")
+    assert type(loaded) is fnn.Model
+    assert loaded.architecture() == model.architecture()
+    assert list(loaded.parameters) == list(model.parameters)
+    assert (loaded.dtype, loaded.seed) == (dtype, 4)
+    assert weights_as_bytes(loaded) == weights_as_bytes(model)
+    assert np.array_equal(loaded.predict(data), model.predict(data))
+    assert loaded.evaluate(data, labels) == model.evaluate(data, labels)
+
+
+def test_a_sequential_comes_back_with_a_shared_layer(tmp_path, rng):
+    shared = fnn.Dense(4, activation="silu")
+    model = fnn.Sequential([shared, fnn.Dropout(0.5), shared], input_shape=(4,))
+    model.save(tmp_path / "m")
+    loaded = fnn.load(str(tmp_path / "m"))
+    x = rng.normal(size=(3, 4))
+    assert type(loaded) is fnn.Sequential
+    assert loaded.count_parameters() == 20
+    assert loaded.optimizer is None
+    assert np.array_equal(loaded.predict(x), model.predict(x))
+
+
+@pytest.mark.parametrize("name", fnn.activations.NAMES)
+def test_every_activation_comes_back(name, tmp_path, rng):
+    model = fnn.Sequential([fnn.Dense(3, name)], input_shape=(4,), seed=0)
+    model.save(tmp_path / "m")
+    x = rng.normal(size=(3, 4))
+    assert np.array_equal(fnn.load(tmp_path / "m").predict(x), model.predict(x))
+
+
+@pytest.mark.parametrize("name", list(fnn.initializers.registry))
+def test_every_initializer_comes_back(name, tmp_path):
+    layer = fnn.Dense(3, kernel_initializer=name, bias_initializer=name)
+    fnn.Sequential([layer], input_shape=(4,)).save(tmp_path / "m")
+    loaded = fnn.load(tmp_path / "m").layers[0]
+    assert loaded.kernel_initializer == loaded.bias_initializer == layer.kernel_initializer
+
+
+@pytest.mark.parametrize("loss", [*fnn.losses.registry, fnn.Huber(0.3)], ids=str)
+def test_every_loss_comes_back(loss, tmp_path):
+    model = small(loss=loss)
+    model.save(tmp_path / "m")
+    assert fnn.load(tmp_path / "m").runtime.training == model.runtime.training
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_training_goes_on_with_the_same_bits(name, dtype, tmp_path, rng):
+    x, y = rng.normal(size=(40, 4)), rng.normal(size=(40, 3))
+    options = {"batch_size": 16, "epochs": 3, "shuffle": False, "verbose": 0}
+    model = small(OPTIMIZERS[name], dtype=dtype)
+    model.fit(x, y, **options)
+    model.save(tmp_path / "m")
+    loaded = fnn.load(tmp_path / "m")
+    assert loaded.optimizer == model.optimizer
+    assert loaded.runtime.step == model.runtime.step == 9
+    history, again = model.fit(x, y, **options), loaded.fit(x, y, **options)
+    assert history.history == again.history
+    assert weights_as_bytes(loaded) == weights_as_bytes(model)
+
+
+def test_training_without_a_seed_goes_on_with_the_same_dropout(tmp_path, rng):
+    x, y = rng.normal(size=(40, 4)), rng.normal(size=(40, 3))
+    model = small(seed=None)
+    model.save(tmp_path / "m")
+    loaded = fnn.load(tmp_path / "m")
+    for one in (model, loaded):
+        one.fit(x, y, shuffle=False, verbose=0)
+    assert weights_as_bytes(loaded) == weights_as_bytes(model)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: small(seed=np.int64(3)),
+        lambda: small(loss=fnn.Huber(np.float32(0.5))),
+        lambda: small(fnn.Adam(np.float64(0.5))),
+        lambda: fnn.Sequential(
+            [fnn.Dense(np.int32(2), bias_initializer=fnn.initializers.Constant(np.float32(0.5)))],
+            input_shape=(np.int64(4),),
+        ),
+    ],
+    ids=["seed", "loss", "optimizer", "initializer"],
+)
+def test_numbers_of_numpy_are_saved_too(make, tmp_path):
+    model = make()
+    model.save(tmp_path / "m")
+    assert weights_as_bytes(fnn.load(tmp_path / "m")) == weights_as_bytes(model)
+
+
+def test_attachments_and_their_tensors(tmp_path):
+    mean = np.arange(4.0)
+    model_file.save(small(), tmp_path / "m", attachments={"a": [1]}, tensors={"mean": mean})
+    about, tensors = model_file.read(tmp_path / "m")
+    assert about["attachments"] == {"a": [1]}
+    assert np.array_equal(tensors["preprocessing/mean"], mean)
+    assert fnn.load(tmp_path / "m").output_shape == (3,)
+
+
+def test_the_file_is_safetensors_and_nothing_is_pickled(tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("pickle was used")
+
+    for name in ("dump", "dumps", "load", "loads"):
+        monkeypatch.setattr(pickle, name, refuse)
+    model = small()
+    model.save(tmp_path / "m")
+    fnn.load(tmp_path / "m")
+    with safe_open(tmp_path / "m", "numpy") as file:
+        names = set(file.keys())
+        assert list(file.metadata()) == ["fastnn"]
+    assert {f"parameters/{name}" for name in model.parameters} < names
+    assert "optimizer/variance/dense_1/kernel" in names
+
+
+# --- saving safely --------------------------------------------------------------------------------
+
+
+def test_saving_again_replaces_the_file_and_leaves_no_other(tmp_path):
+    path = tmp_path / "m"
+    for seed in (0, 1):
+        small(seed=seed).save(path)
+    assert weights_as_bytes(fnn.load(path)) == weights_as_bytes(small(seed=1))
+    assert os.listdir(tmp_path) == ["m"]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "chmod"])
+def test_the_old_file_survives_a_save_that_fails(call, tmp_path, monkeypatch):
+    path, model = tmp_path / "m", small()
+    model.save(path)
+    old = path.read_bytes()
+
+    def fail(*arguments, **options):
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, fail)
+        with pytest.raises(OSError, match="the disk is full"):
+            small(seed=1).save(path)
+    assert path.read_bytes() == old
+    assert os.listdir(tmp_path) == ["m"]
+
+
+def test_file_and_folder_are_synced_around_the_replacement(tmp_path, monkeypatch):
+    calls = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, _r=real, _n=name: (calls.append(_n), _r(*a))[1])
+    small().save(tmp_path / "m")
+    assert calls == ["fsync", "replace", "fsync"]
+
+
+# --- files that are not right ---------------------------------------------------------------------
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"path: there is no model file '.*/none'"):
+        fnn.load(tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match=r"path: there is no model file"):
+        fnn.load(tmp_path)
+    model = small()
+    with (
+        unchanged(model),
+        pytest.raises(FileNotFoundError, match=r"path: there is no folder '.*/none'"),
+    ):
+        model.save(tmp_path / "none" / "m")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello, this is text\n" * 9, bytes(100), b"\x80\x04}"])
+def test_file_of_something_else(content, tmp_path):
+    (tmp_path / "m").write_bytes(content)
+    with pytest.raises(ValueError, match=r"path: '.*/m' is not a safetensors file \("):
+        fnn.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.7, 0.999])
+def test_truncated_file(share, tmp_path):
+    path = tmp_path / "m"
+    small().save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ValueError, match=r"path: '.*/m' is not a safetensors file \("):
+        fnn.load(path)
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
+def test_safetensors_of_something_else(metadata, tmp_path):
+    save_file({"weight": np.zeros(3)}, tmp_path / "m", metadata)
+    with pytest.raises(ValueError, match=r"'.*/m' is a safetensors file, but not a model saved by"):
+        fnn.load(tmp_path / "m")
+
+
+def test_newer_format(tmp_path):
+    rewrite(tmp_path / "m", change_about=lambda about: about.update(format=99))
+    with pytest.raises(ValueError, match=r"has format 99, this fastnn reads up to 1; upgrade"):
+        fnn.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", "null", "{}", '{"format": "x"}', '{"format": null}',
+             '{"format": 1}', '{"format": 0}'],
+)  # fmt: skip
+def test_damaged_description(text, tmp_path):
+    rewrite(tmp_path / "m", metadata={"fastnn": text})
+    with pytest.raises(ValueError, match=r"path: the description in '.*/m' is damaged"):
+        fnn.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda about: about.pop("architecture"),
+        lambda about: about.pop("compile"),
+        lambda about: about.pop("step"),
+        lambda about: about.update(step="many"),
+        lambda about: about.update(dtype="float16"),
+        lambda about: about.update(seed=-1),
+        lambda about: about.update(kind=3),
+        lambda about: about["architecture"].update(layers=[]),
+        lambda about: about["architecture"].update(inputs=[]),
+        lambda about: about["architecture"]["layers"][0].update(kind="convolution"),
+        lambda about: about["architecture"]["layers"][0]["config"].update(units=0),
+        lambda about: about["architecture"]["layers"][0]["config"].update(colour="red"),
+        lambda about: about["architecture"]["layers"][0].update(config=None),
+        lambda about: about["architecture"]["steps"][0].update(layer="none"),
+        lambda about: about["architecture"]["inputs"][0].update(shape=[-4]),
+        lambda about: about["architecture"]["inputs"][0].update(shape="four"),
+        lambda about: about["compile"].update(loss={"name": "none"}),
+        lambda about: about["compile"]["optimizer"].update(learning_rate="fast"),
+        lambda about: about.update(compile="adam"),
+    ],
+)
+def test_tampered_description(change, tmp_path):
+    rewrite(tmp_path / "m", change_about=change)
+    with pytest.raises(ValueError, match=r"path: .*'.*/m'"):
+        fnn.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "found"),
+    [
+        ("parameters/dense/kernel", np.zeros((6, 4), np.float32), r"of shape \(6, 4\)"),
+        ("parameters/dense/bias", None, "missing"),
+        ("optimizer/mean/dense/kernel", np.zeros(24, np.float32), r"of shape \(24,\)"),
+        ("optimizer/variance/dense_1/bias", None, "missing"),
+    ],
+)
+def test_tampered_tensors(name, array, found, tmp_path):
+    def change(tensors):
+        tensors.pop(name)
+        if array is not None:
+            tensors[name] = array
+
+    rewrite(tmp_path / "m", change_tensors=change)
+    with pytest.raises(ValueError, match=rf"path: tensor '{name}' of '.*/m' must have .*{found}"):
+        fnn.load(tmp_path / "m")
+
+
+def test_tensor_of_another_dtype(tmp_path):
+    def change(tensors):
+        tensors["parameters/dense/kernel"] = np.zeros((4, 6), np.int64)
+
+    rewrite(tmp_path / "m", change_tensors=change)
+    with pytest.raises(ValueError, match=r"tensor 'parameters/dense/kernel' of .* int64"):
+        fnn.load(tmp_path / "m")
