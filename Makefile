@@ -9,11 +9,13 @@
 #   make clean   remove what the others made
 
 PYTHON ?= python3
+# Its full path: below, .venv/bin comes first in PATH.
+INTERPRETER := $(shell command -v $(PYTHON))
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 STAMPS := $(VENV)/stamps
 # pip works on the environment from outside, so that it need not be installed there.
-PIP := PATH="$(BIN):$$PATH" $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check
+PIP := PATH="$(BIN):$$PATH" $(INTERPRETER) -m pip --python $(BIN)/python --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-warn-script-location
 # -P keeps the source tree out of sys.path: what runs is the installed wheel.
 RUN := $(BIN)/python -P
@@ -51,7 +53,7 @@ clean:
 	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .benchmarks
 
 $(STAMPS)/venv:
-	$(PYTHON) -m venv --without-pip $(VENV)
+	$(INTERPRETER) -m venv --without-pip $(VENV)
 	@mkdir -p $(STAMPS)
 	@touch $@
 

@@ -33,7 +33,7 @@ def timed(benchmark):
             benchmark.extra_info.update(timing.paired(fastnn_side, numpy_side, pairs))
         function = fastnn_side if side == "fastnn" else numpy_side
         timing.wait_until_quiet()
-        calls = timing.calls_of(function)
+        calls, _ = timing.calls_of(function)
         benchmark.pedantic(function, rounds=rounds, iterations=calls, warmup_rounds=1)
 
     return run

@@ -271,7 +271,9 @@ def mae(p, t, losses, grad, u, a):
     np.abs(grad, out=u)
     row_sum(u, losses)
     np.multiply(losses, 1 / p.shape[1], out=losses)
-    np.sign(grad, out=grad)
+    positive(grad, u)  # np.sign branches on every element: 10 times slower than these three
+    np.less(grad, 0, out=grad, casting="unsafe")
+    np.subtract(u, grad, out=grad)
     np.multiply(grad, 1 / p.size, out=grad)
 
 

@@ -446,8 +446,8 @@ def test_the_comparison_can_fail(kernel):
         same(tuple(parts) if isinstance(ours, tuple) else parts[0], theirs)
 
 
-@pytest.mark.parametrize("cell", list(cells()), ids=name_of)
 @pytest.mark.parametrize("side", ["fastnn", "numpy"])
+@pytest.mark.parametrize("cell", list(cells()), ids=name_of)
 def test_kernel(cell, side, timed):
     kernel, row, dtype, size = cell
     timed(

@@ -61,8 +61,8 @@ def test_the_comparison_can_fail():
         np.testing.assert_allclose(fitted_loss(model, network, x, y), twin.epoch(x, y), rtol=1e-9)
 
 
-@pytest.mark.parametrize("network", NETWORKS[:3] if timing.QUICK else NETWORKS, ids=str)
 @pytest.mark.parametrize("side", ["fastnn", "numpy"])
+@pytest.mark.parametrize("network", NETWORKS[:3] if timing.QUICK else NETWORKS, ids=str)
 def test_epoch(network, side, timed):
     model, twin, x, y = both(network, "float32")
     timed(

@@ -31,6 +31,7 @@ from pathlib import Path
 QUICK = bool(os.environ.get("FASTNN_BENCH_QUICK"))
 PAIRS = 5 if QUICK else 15
 BLOCK_SECONDS = 0.0005 if QUICK else 0.002
+LONG_SECONDS = 0.02
 SPIN_SECONDS = 0.2  # longer than either pool spins, where there is no /proc to ask
 
 
@@ -73,10 +74,11 @@ def seconds_a_call(function, calls, warm_up):
 
 
 def calls_of(function):
-    """Calls of a block."""
+    """Calls of a block, and how many to make before it; a long call wakes everything by itself."""
     once = seconds_a_call(function, 1, 1)
     once = seconds_a_call(function, max(1, min(20, int(BLOCK_SECONDS / once))), 0)
-    return max(1, int(BLOCK_SECONDS / once))
+    calls = max(1, int(BLOCK_SECONDS / once))
+    return calls, 0 if once > LONG_SECONDS else 1 + calls // 4
 
 
 def paired(fastnn, numpy, pairs=PAIRS):
@@ -106,8 +108,7 @@ def paired(fastnn, numpy, pairs=PAIRS):
             if side != before:
                 wait_until_quiet()
             before = side
-            warm_up = 1 + calls[side] // 4
-            seconds[side].append(seconds_a_call(sides[side], calls[side], warm_up))
+            seconds[side].append(seconds_a_call(sides[side], *calls[side]))
     ratios = [theirs / ours for ours, theirs in zip(*seconds, strict=True)]
     first, median, third = statistics.quantiles(ratios, n=4, method="inclusive")
     return {

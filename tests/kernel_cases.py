@@ -67,7 +67,9 @@ class Case:
 
 def hyper_parameters(name: str) -> list[float]:
     """Numbers for an optimizer's row, in its order."""
-    return [HYPER_PARAMETERS.get(part, 0.1) for part in kernels.OPTIMIZERS[name][1].split(",") if part]
+    return [
+        HYPER_PARAMETERS.get(part, 0.1) for part in kernels.OPTIMIZERS[name][1].split(",") if part
+    ]
 
 
 def _normal(*shapes: tuple[str, Callable[[int, int], tuple[int, ...]]]) -> Callable[..., Arrays]:
@@ -159,10 +161,7 @@ def _is_plain(array: Any) -> bool:
 
 def _call_update(name: str, parameters: Any, gradients: Any, state: Any, **options: Any) -> tuple:
     """`update` on copies, except of what it must refuse anyway."""
-    p, s = (
-        array.copy() if _is_plain(array) else array
-        for array in (parameters, state)
-    )
+    p, s = (array.copy() if _is_plain(array) else array for array in (parameters, state))
     kernels.update(
         name, p, gradients, s, learning_rate=0.1, step=3, weight_decay=0.02,
         hyper_parameters=hyper_parameters(name), **options,
@@ -182,6 +181,11 @@ def _expected_update(name: str, parameters: np.ndarray, gradients: np.ndarray, s
 def _parts(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
     widths = {"a": width, "b": 1, "c": 2 * width + 1}
     return {name: rng.standard_normal((rows, w)).astype(dtype) for name, w in widths.items()}
+
+
+def _call_slice(x: Any, **options: Any) -> np.ndarray:
+    width = x.shape[-1] if isinstance(x, np.ndarray) and x.ndim else 0
+    return kernels.slice_columns(x, width // 3, width // 2, **options)
 
 
 def _gather_arrays(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
@@ -217,8 +221,7 @@ CASES: dict[str, Case] = {
     ),
     "slice_columns": Case(
         "slice_columns", _normal(("x", lambda r, w: (r, 2 * w))),
-        lambda x, **options: kernels.slice_columns(x, np.shape(x)[-1] // 3, np.shape(x)[-1] // 2, **options)
-        if isinstance(x, np.ndarray) else kernels.slice_columns(x, 0, 1, **options),
+        _call_slice,
         lambda x: x[:, x.shape[1] // 3 :][:, : x.shape[1] // 2],
     ),
     "softmax": Case(

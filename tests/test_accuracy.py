@@ -1,5 +1,7 @@
 """Numbers: gradients, reference and PyTorch agreement, thread counts, digits."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import numpy as np

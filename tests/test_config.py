@@ -1,5 +1,7 @@
 """Threads, forks, `show_config`, the command to import, and the bare source tree."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import subprocess
@@ -179,7 +181,7 @@ def test_show_config_tells_what_runs(capsys):
 
 
 def test_show_config_of_another_mode():
-    with pytest.raises(ValueError, match="^mode must be 'stdout' or 'dict', got 'json'$"):
+    with pytest.raises(ValueError, match=r"^mode must be 'stdout' or 'dict', got 'json'$"):
         fnn.show_config("json")
 
 

@@ -1,5 +1,7 @@
 """Model files: what comes back, going on with training, and files that are not right."""
 
+from __future__ import annotations
+
 import json
 import os
 import pickle
@@ -60,7 +62,7 @@ def rewrite(path, *, change_about=None, change_tensors=None, metadata=None):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_model_of_every_layer_comes_back(dtype, tmp_path, rng):
+def test_a_model_of_every_layer_comes_back(dtype, tmp_path, rng, capsys):
     model = every_layer(dtype)
     model.compile(fnn.SGD(0.1, momentum=0.5), "crossentropy", ["accuracy"])
     data = [rng.normal(size=(20, 4)), rng.normal(size=(20, 2, 3))]
@@ -69,7 +71,13 @@ def test_a_model_of_every_layer_comes_back(dtype, tmp_path, rng):
     model.save(tmp_path / "m.safetensors")
     loaded = fnn.load(tmp_path / "m.safetensors")
     assert type(loaded) is fnn.Model
-    assert loaded.architecture() == model.architecture()
+    configs = [[(layer.name, layer.kind, layer.config()) for layer in m.layers]
+               for m in (model, loaded)]  # fmt: skip
+    assert configs[0] == configs[1]
+    model.summary()
+    summary = capsys.readouterr().out
+    loaded.summary()
+    assert capsys.readouterr().out == summary
     assert list(loaded.parameters) == list(model.parameters)
     assert (loaded.dtype, loaded.seed) == (dtype, 4)
     assert weights_as_bytes(loaded) == weights_as_bytes(model)

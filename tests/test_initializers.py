@@ -1,5 +1,7 @@
 """Initializers: the distribution of every row of `fnn.initializers.registry`."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 

@@ -1,5 +1,7 @@
 """Layers: shapes, arithmetic and gradients of every row of `fnn.layers.registry`."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 

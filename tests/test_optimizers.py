@@ -3,6 +3,8 @@
 Whole trainings against the reference executor and against PyTorch are in test_accuracy.py.
 """
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
@@ -159,7 +161,9 @@ def test_learning_rate_may_be_set_at_any_time():
     def halve(model):
         model.optimizer.learning_rate /= 2
 
-    assert one_weight(fnn.SGD(0.1), [1.0] * 3, change=halve) == pytest.approx(1 - 0.1 - 0.05 - 0.025)
+    assert one_weight(fnn.SGD(0.1), [1.0] * 3, change=halve) == pytest.approx(
+        1 - 0.1 - 0.05 - 0.025
+    )
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,9 @@ def test_reference_rounds_give_the_known_answers(name, monkeypatch):
     """`philox` counts blocks from 0; here its first word is moved to the wanted counter."""
     counter, key, want = KNOWN[name]
     arange = np.arange
-    monkeypatch.setattr(np, "arange", lambda n, dtype: arange(n, dtype=dtype) + np.uint64(counter[0]))
+    monkeypatch.setattr(
+        np, "arange", lambda n, dtype: arange(n, dtype=dtype) + np.uint64(counter[0])
+    )
     numbers = reference.philox(1, counter[1], counter[2] | counter[3] << 32, key)
     assert tuple(int(n) for n in numbers) == want
 

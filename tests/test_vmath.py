@@ -50,7 +50,7 @@ def samples(rng, dtype, count=100_000):
     limits = np.finfo(dtype)
     with np.errstate(all="ignore"):
         patterns = rng.integers(0, np.iinfo(unsigned).max, count, unsigned, endpoint=True)
-        denormals = rng.integers(0, 2 ** limits.nmant, count // 10, unsigned)
+        denormals = rng.integers(0, 2**limits.nmant, count // 10, unsigned)
         sizes = 10 ** rng.uniform(-9, np.log10(-limits.minexp), count)
         near_one = 1 + rng.uniform(-0.6, 0.6, count // 4)
         x = np.concatenate([

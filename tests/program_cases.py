@@ -1,0 +1,323 @@
+"""Random models, and a program for each row of the op table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+import fastnn as fnn
+from fastnn.program import reference
+from fastnn.program.lower import Program
+from fastnn.program.ops import ACTIVATIONS, LOSSES, OPTIMIZERS, Op, Value
+from fastnn.runtime import Steps
+
+ROWS = 13
+
+
+# --- one op at a time -------------------------------------------------------------------------
+
+
+@dataclass
+class OpCase:
+    """A program with one op under test, its batch and its arenas."""
+
+    program: Program
+    batch: list[np.ndarray]
+    arenas: dict[str, np.ndarray]
+    parameters: dict[str, np.ndarray]
+    offsets: dict[str, int]
+
+
+def _data(rng: np.random.Generator, value: Value) -> np.ndarray:
+    if value.dtype == "label":
+        return rng.integers(0, 3, (ROWS, value.width))
+    return rng.standard_normal((ROWS, value.width))
+
+
+def _input(name: str, *shape: int, dtype: str = "real") -> Value:
+    return Value(name, shape, kind="input", dtype=dtype)
+
+
+def _parameter(name: str, *shape: int) -> Value:
+    return Value(name, shape, batched=False, kind="parameter")
+
+
+def op_case(rng: np.random.Generator, op: Op) -> OpCase:
+    """The program that gathers an op's inputs, runs it and keeps what it writes."""
+    inputs = [v for v in dict.fromkeys(op.reads()) if v.kind == "input"]
+    inputs = inputs or [_input("unread", 1)]
+    ops = [] if op.kind == "gather" else [Op("gather", (), (value,)) for value in inputs]
+    results = [value.name for value in op.writes() if value.kind == "result"]
+    outputs = [value for value in op.writes() if value.kind in ("work", "input")]
+    if op.kind == "gather":
+        inputs = [op.output]
+    program = Program("test", [*ops, op], inputs, outputs, results)
+    count, offsets, parameters = 0, {}, {}
+    for value in op.reads() + op.writes():
+        if value.kind in ("parameter", "gradient") and value.name not in offsets:
+            offsets[value.name] = count
+            parameters[value.name] = rng.standard_normal(value.shape)
+            count += -(-value.width // 8) * 8
+    slots = next((value.shape[0] for value in op.reads() if value.kind == "state"), 0)
+    if op.kind in ("update", "squared_norm"):
+        offsets, count = {}, op.input(0).width
+    arenas = {
+        "parameters": rng.standard_normal(count),
+        "gradients": rng.standard_normal(count),
+        "state": rng.uniform(0.3, 0.4, (slots, count)),
+    }
+    for name, first in offsets.items():
+        arenas["parameters"][first : first + parameters[name].size] = parameters[name].ravel()
+    if op.kind in ("update", "squared_norm"):
+        parameters = {name: arenas[name].copy() for name in ("parameters", "gradients")}
+    batch = [_data(rng, value) for value in inputs]
+    return OpCase(program, batch, arenas, parameters, offsets)
+
+
+def _affine(activation: str, bias: bool = True, kept: bool = False) -> Op:
+    z = Value("z", (7,)) if kept else None
+    return Op(
+        "affine",
+        (_input("x", 5), _parameter("kernel", 5, 7), _parameter("bias", 7) if bias else None),
+        (Value("y", (7,)), z),
+        {"activation": activation, "parameter": ACTIVATIONS[activation][2]},
+    )
+
+
+def _input_gradient(activation: str) -> Op:
+    inputs = (_input("grad", 7), _parameter("kernel", 5, 7), _input("saved", 5))
+    attributes = {"activation": activation, "parameter": ACTIVATIONS[activation][2]}
+    return Op("input_gradient", inputs, (Value("y", (5,)),), attributes)
+
+
+def _activations(kind: str, *names: str) -> list[Op]:
+    return [
+        Op(kind, tuple(_input(name, 6) for name in names), (Value("y", (6,)),),
+           {"activation": activation, "parameter": ACTIVATIONS[activation][2]})
+        for activation in ACTIVATIONS
+    ]  # fmt: skip
+
+
+def _simple(kind: str, *widths: int, out: int = 6, **attributes: Any) -> Op:
+    inputs = tuple(_input(f"x{i}", width) for i, width in enumerate(widths))
+    return Op(kind, inputs, (Value("y", (out,)),), attributes)
+
+
+def _loss(name: str, shape: tuple[int, ...], gradient: bool) -> Op:
+    outputs = (Value("losses", ()), Value("grad", shape) if gradient else None)
+    attributes = {"loss": name, "parameter": LOSSES[name][2]}
+    return Op("elementwise_loss", (_input("p", *shape), _input("t", *shape)), outputs, attributes)
+
+
+def _crossentropy(dtype: str, gradient: bool) -> Op:
+    target = _input("t", dtype="label") if dtype == "label" else _input("t", 3)
+    outputs = (
+        Value("losses", ()),
+        Value("grad", (3,)) if gradient else None,
+        None if gradient else Value("room", (3,)),
+    )
+    return Op("softmax_crossentropy", (_input("z", 3), target), outputs)
+
+
+def _update(name: str, **settings: Any) -> Op:
+    count, slots = 1057, int(OPTIMIZERS[name][2])
+    numbers = [0.5] * len([part for part in OPTIMIZERS[name][1].split(",") if part])
+    state = Value("state", (slots, count), batched=False, kind="state") if slots else None
+    parameters = Value("parameters", (count,), batched=False, kind="parameter")
+    gradients = Value("gradients", (count,), batched=False, kind="gradient")
+    attributes = {"optimizer": name, "hyper_parameters": numbers, "clipvalue": None,
+                  "global_clipnorm": None, "weight_decay": 0.0, **settings}  # fmt: skip
+    return Op("update", (parameters, gradients, state, None), (parameters,), attributes)
+
+
+# kind: makers of ops, so that every row of the op table runs with every layout it has
+OP_CASES: dict[str, Callable[[], list[Op]]] = {
+    "gather": lambda: [
+        Op("gather", (), (_input("x", 4, 2),)),
+        Op("gather", (), (_input("t", dtype="label"),)),
+    ],
+    "affine": lambda: [
+        *(_affine(name) for name in ACTIVATIONS),
+        *(_affine(name, bias=False, kept=True) for name in ACTIVATIONS),
+    ],
+    "input_gradient": lambda: [
+        *map(_input_gradient, ACTIVATIONS),
+        Op("input_gradient", (_input("grad", 7), _parameter("kernel", 5, 7), None),
+           (Value("y", (5,)),), {"activation": "linear"}),
+    ],
+    "kernel_gradient": lambda: [
+        Op("kernel_gradient", (_input("x", 5), _input("grad", 7)),
+           (Value("dk", (5, 7), batched=False),)),
+    ],
+    "bias_gradient": lambda: [
+        Op("bias_gradient", (_input("grad", 7),), (Value("db", (7,), batched=False),)),
+    ],
+    "activation": lambda: _activations("activation", "x"),
+    "activation_gradient": lambda: _activations("activation_gradient", "saved", "grad"),
+    "add": lambda: [_simple("add", 6, 6)],
+    "concatenate": lambda: [
+        _simple("concatenate", *range(1, n + 1), out=n * (n + 1) // 2) for n in range(1, 7)
+    ],
+    "slice_columns": lambda: [
+        _simple("slice_columns", 9, out=4, first=first) for first in (0, 3, 5)
+    ],
+    "reshape": list,  # runs no kernel; see the random models
+    "dropout": lambda: [_simple("dropout", 6, rate=0.4, stream=stream) for stream in (0, 5)],
+    "softmax": lambda: [_simple("softmax", 6)],
+    "softmax_gradient": lambda: [_simple("softmax_gradient", 6, 6)],
+    "elementwise_loss": lambda: [
+        _loss(name, shape, gradient)
+        for name in LOSSES for shape in [(6,), (2, 3), ()] for gradient in (True, False)
+    ],
+    "softmax_crossentropy": lambda: [
+        _crossentropy(dtype, gradient) for dtype in ("label", "real") for gradient in (True, False)
+    ],
+    "categorical_accuracy": lambda: [
+        Op("categorical_accuracy", (_input("z", 3), _input("t", dtype="label")),
+           (Value("hits", ()),)),
+        Op("categorical_accuracy", (_input("z", 3), _input("t", 3)), (Value("hits", ()),)),
+    ],
+    "binary_accuracy": lambda: [
+        Op("binary_accuracy", (_input("z", 6), _input("t", 6)), (Value("hits", ()),),
+           {"threshold": threshold})
+        for threshold in (0.0, 0.5)
+    ],
+    "mean": lambda: [
+        Op("mean", (_input("x"),),
+           (Value("loss", (), batched=False, kind="result", dtype="double"),)),
+    ],
+    "squared_norm": lambda: [
+        Op("squared_norm", (Value("gradients", (9001,), batched=False, kind="gradient"),),
+           (Value("norms", (3,), batched=False, dtype="double"),)),
+    ],
+    "update": lambda: [
+        op
+        for name in OPTIMIZERS
+        for op in (_update(name), _update(name, clipvalue=0.1, weight_decay=0.5))
+    ],
+}  # fmt: skip
+
+
+# --- random models ----------------------------------------------------------------------------
+
+PROBLEMS = {
+    "crossentropy": ["softmax", None],
+    "binary_crossentropy": ["sigmoid", None],
+    "mse": [None, "tanh"],
+    "mae": [None],
+    "huber": [fnn.activations.get("leaky_relu", negative_slope=0.1)],
+}
+OPTIMIZER_CHOICES = [
+    lambda: fnn.SGD(0.1),
+    lambda: fnn.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+    lambda: fnn.Adagrad(0.1),
+    lambda: fnn.RMSprop(0.01, centered=True, momentum=0.5, clipvalue=0.1),
+    lambda: fnn.Adam(0.01, global_clipnorm=0.5),
+    lambda: fnn.AdamW(0.01),
+]
+
+
+def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.ndarray]:
+    """Return a compiled functional model of random layers, with a batch for it."""
+    rng = np.random.default_rng(seed)
+    names = [*fnn.activations.NAMES]
+
+    def activation() -> str:
+        return str(rng.choice(names))
+
+    def pick() -> Any:
+        return pool[int(rng.integers(len(pool)))]
+
+    shapes = [(int(rng.integers(1, 20)),), (int(rng.integers(1, 5)), int(rng.integers(1, 6)))]
+    inputs = [fnn.Input(shapes[int(i)]) for i in rng.integers(0, 2, rng.integers(1, 4))]
+    pool = [x if len(x.shape) == 1 else fnn.Flatten()(x) for x in inputs]
+    width = int(rng.integers(1, 24))
+    shared = fnn.Dense(width, activation=activation(), use_bias=bool(rng.integers(2)))
+    pool += [fnn.Dense(width, activation=activation())(x) for x in pool]
+    for _ in range(int(rng.integers(2, 9))):
+        wide = [x for x in pool if x.shape == (width,)]
+        kind = int(rng.integers(8))
+        if kind == 0:
+            pool.append(fnn.Dense(int(rng.integers(1, 40)), activation=activation())(pick()))
+        elif kind == 1:
+            pool.append(shared(wide[int(rng.integers(len(wide)))]))
+        elif kind == 2:
+            pool.append(fnn.Activation(activation())(pick()))
+        elif kind == 3:
+            pool.append(fnn.Dropout(float(rng.uniform(0.1, 0.7)))(pick()))
+        elif kind in (4, 5):
+            pool.append(fnn.Add()([wide[int(i)] for i in rng.integers(0, len(wide), 3)]))
+        elif kind == 6:
+            pool.append(fnn.Concatenate()([pick() for _ in range(int(rng.integers(2, 9)))]))
+        else:
+            pool.append(fnn.Flatten()(pick()))
+    loss = str(rng.choice(list(PROBLEMS)))
+    last = PROBLEMS[loss][int(rng.integers(len(PROBLEMS[loss])))]
+    units = int(rng.integers(2, 6))
+    end = fnn.Dense(units)(fnn.Concatenate()([*pool[-3:], *pool[: len(inputs)]]))
+    model = fnn.Model(inputs, fnn.Activation(last)(end) if last else end, dtype=dtype, seed=seed)
+    metrics = ["accuracy"] if "crossentropy" in loss else ["mse"]
+    optimizer = OPTIMIZER_CHOICES[int(rng.integers(len(OPTIMIZER_CHOICES)))]()
+    model.compile(optimizer, loss, metrics)
+    rows = int(rng.choice([1, 2, 7, 16, 33]))
+    x = [rng.standard_normal((rows, *tensor.shape)) for tensor in inputs]
+    if loss == "crossentropy":
+        y: np.ndarray = rng.integers(0, units, rows)
+    elif loss == "binary_crossentropy":
+        y = rng.integers(0, 2, (rows, units)).astype(np.float64)
+    else:
+        y = rng.standard_normal((rows, units))
+    return model, x if len(x) > 1 else x[0], y
+
+
+def train_natively(model: fnn.Model, x: Any, y: np.ndarray) -> dict[str, np.ndarray]:
+    """One step of a model's train program; results, gradients, new parameters and state."""
+    sources, kind = model.training_data(x, y)
+    rows, runtime = len(y), model.runtime
+    bound = runtime.bound("train", rows, kind)
+    results = np.empty((1, len(bound.plan.program.results)))
+    rates = np.array([model.optimizer.learning_rate])
+    done = runtime.run(bound, Steps(sources, rows, rows), results=results, learning_rates=rates)
+    assert done == 1
+    return {
+        "results": results[0],
+        **{f"gradient of {name}": view.copy() for name, view in model.gradients.items()},
+        "parameters": runtime.arenas["parameters"].copy(),
+        "state": runtime.arenas["state"].copy(),
+    }
+
+
+def train_by_reference(model: fnn.Model, x: Any, y: np.ndarray) -> dict[str, np.ndarray]:
+    """The same step by the plain executor; the model is not changed."""
+    sources, kind = model.training_data(x, y)
+    runtime = model.runtime
+    program = runtime.bound("train", len(y), kind).plan.program
+    parameters = {name: view.copy() for name, view in model.parameters.items()}
+    arenas = {name: array.copy() for name, array in runtime.arenas.items()}
+    context = reference.Context(
+        model.dtype, runtime.key, runtime.step + 1, model.optimizer.learning_rate, len(y),
+        arenas["state"],
+    )  # fmt: skip
+    first, end = program.sections["gradients"]
+    made = reference.run(
+        replace(program, ops=program.ops[first:end]), [s.array for s in sources], parameters,
+        context,
+    )  # fmt: skip
+    gradients = {v.name: array for v, array in made.items() if v.kind == "gradient"}
+    flat = np.zeros(runtime.count, model.dtype)
+    for name, gradient in gradients.items():
+        flat[runtime.offsets[name] :][: gradient.size] = gradient.ravel()
+    values = {"parameters": arenas["parameters"], "gradients": flat}
+    first, end = program.sections["update"]
+    updated = reference.run(replace(program, ops=program.ops[first:end]), [], values, context)
+    new = next(array for v, array in updated.items() if v.kind == "parameter")
+    named = {v.name: array for v, array in made.items() if v.kind == "result"}
+    return {
+        "results": np.array([named[name] for name in program.results], np.float64),
+        **{f"gradient of {name}": gradients[name] for name in model.gradients},
+        "parameters": new,
+        "state": context.state,
+    }
