@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except fnn.NonFiniteLossError as error:
         return commands.complain(args, f"error: {error} (nothing was saved)", FAILED)
     except MemoryError as error:
-        return commands.complain(args, f"error: not enough memory {error}", WRONG_INPUT)
+        return commands.complain(args, f"error: not enough memory: {error}", WRONG_INPUT)
     except OSError as error:
         text = f"{error.filename}: {error.strerror}" if error.strerror else str(error)
         return commands.complain(args, f"error: {text}", WRONG_INPUT)
@@ -96,7 +96,7 @@ def _number(what: str, least: float, below: float, kind: Callable = float) -> Ca
     return convert
 
 
-_count = _number("a whole number of at least 1", 1, 2**31, int)
+_count = _number("a whole number of at least 1", 1, math.inf, int)
 _seed = _number("a whole number of at least 0", 0, math.inf, int)
 _rate = _number("a number of at least 0", 0, math.inf)
 _share = _number("a number from 0 up to, not including, 1", 0, 1)

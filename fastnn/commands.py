@@ -81,7 +81,9 @@ def _training_table(args: argparse.Namespace) -> tuple[Table, str]:
     if target not in cells.columns:
         given = f"there is no {target!r}" if target else "--target is missing"
         what = "array" if is_arrays else "column"
-        names = {name.split("[")[0] for name in cells.columns} if is_arrays else cells.columns
+        names = dict.fromkeys([*cells.columns, *cells.left_out])
+        if is_arrays:
+            names = dict.fromkeys(name.split("[")[0] for name in names)
         raise ValueError(
             f"{args.data}: {given}; --target must name the {what} to predict; "
             f"there is {listed(names, 20)}"
@@ -221,9 +223,10 @@ def _announce(
     train: int,
     held_out: int,
 ) -> None:
-    nameless = f", {cells.nameless} without a name left out" if cells.nameless else ""
+    unused = [*args.drop, *cells.left_out]
+    left_out = f"; left out: {listed(unused)}" if unused else ""
     _say("data", f"{cells.source}: {train:,} rows to train on, {held_out:,} held out")
-    _say("inputs", f"{_amount(len(prepared.columns), 'column')}{nameless}")
+    _say("inputs", f"{_amount(len(prepared.columns), 'column')}{left_out}")
     _say("target", _describe_target(args, cells, prepared))
     units = [prepared.inputs, *args.hidden, *model.output_shape]
     dropout = f", dropout {args.dropout:g}" if args.dropout else ""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-SUFFIXES = (".npz", ".csv", ".parquet")
+SUFFIXES = (".csv", ".parquet", ".npz")
+_EXPECTED = "expected a .csv, .parquet or .npz file"
 _EMPTY = "empty, NA, null and nan count as empty; fill or remove such rows"
 
 
@@ -37,15 +39,15 @@ class Table:
     rows : int
     has_names : bool
         False for arrays: their columns are numbered, and matched by position.
-    nameless : int
-        How many columns of the file were left out because they have no name.
+    left_out : tuple of str
+        What else is in the file: columns without a name, arrays that are not inputs.
     """
 
     source: str
     columns: dict[str, Any]
     rows: int
     has_names: bool = True
-    nameless: int = 0
+    left_out: tuple[str, ...] = ()
 
     def values(self, name: str) -> np.ndarray:
         """Return a column without empty cells: bool, integers, floats, or str (dtype object).
@@ -158,9 +160,9 @@ def read(path: str | os.PathLike, target: str | None = None, text: Iterable[str]
     suffix = path.suffix.lower()
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise FileNotFoundError(f"{path}: {what}; expected a {', '.join(SUFFIXES)} file")
+        raise FileNotFoundError(f"{path}: {what}; {_EXPECTED}")
     if suffix not in SUFFIXES:
-        raise ValueError(f"{path}: unknown kind of file {suffix!r}; expected {', '.join(SUFFIXES)}")
+        raise ValueError(f"{path}: unknown kind of file {suffix!r}; {_EXPECTED}")
     if suffix == ".npz":
         return _read_npz(path, target)
     pandas = _pandas()
@@ -174,7 +176,7 @@ def read(path: str | os.PathLike, target: str | None = None, text: Iterable[str]
     kept = {n: c for n, c in columns.items() if n and not re.fullmatch(r"Unnamed: \d+", n)}
     if len(frame) == 0:
         raise ValueError(f"{path}: has column names but no rows")
-    return Table(str(path), kept, len(frame), nameless=len(columns) - len(kept))
+    return Table(str(path), kept, len(frame), left_out=tuple(columns.keys() - kept))
 
 
 def _pandas() -> Any:
@@ -231,17 +233,17 @@ def _read_parquet(pandas: Any, path: Path) -> Any:
 
 
 def _read_npz(path: Path, target: str | None) -> Table:
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: is not a .npz file; numpy.savez(path, x=..., y=...) writes one")
     try:
         # allow_pickle=False, the default, said aloud: a file must not run anything.
         with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array without a name; use np.savez")
             arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         reason = " ".join(str(error).split())
         if "allow_pickle" in reason:
             reason = "it holds Python objects; save arrays of numbers"
-        raise ValueError(f"{path}: is not a table of arrays: {reason}") from None
+        raise ValueError(f"{path}: cannot be read: {reason}") from None
     others = [name for name in arrays if name != target]
     if "x" not in others and len(others) != 1:
         raise ValueError(f"{path}: expected the inputs as array 'x', there is {listed(arrays)}")
@@ -254,9 +256,10 @@ def _read_npz(path: Path, target: str | None) -> Table:
         )
     x = x.reshape(len(x), -1)
     columns = {f"{name}[{i}]": x[:, i] for i in range(x.shape[1])}
-    if target in arrays:
+    if target is not None and target in arrays:
         y = arrays[target]
         if y.shape not in ((len(x),), (len(x), 1)):
             raise ValueError(f"{path}: array {target!r} must have shape ({len(x)},), got {y.shape}")
         columns[target] = y.reshape(-1)
-    return Table(str(path), columns, len(x), has_names=False)
+    unused = tuple(array for array in arrays if array not in (name, target))
+    return Table(str(path), columns, len(x), has_names=False, left_out=unused)
