@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 import os
 import sys
 import tempfile
@@ -18,7 +19,7 @@ import numpy as np
 
 import fastnn as fnn
 from fastnn.io import model_file, preprocessing, table
-from fastnn.io.preprocessing import TASKS, Preprocessing
+from fastnn.io.preprocessing import FEW, TASKS, Preprocessing
 from fastnn.io.table import Table, listed
 
 INTERRUPTED = 130
@@ -66,7 +67,7 @@ def train(args: argparse.Namespace) -> int:
     truth = cells.values(target)[held_out]
     results = _test(model, prepared, x[held_out], y[held_out], truth) if len(held_out) else {}
     _save(args, folder, model, prepared, len(train), len(held_out), results)
-    _report(folder, model, results, len(held_out))
+    _report(folder, model, prepared, results, len(held_out))
     return INTERRUPTED if is_interrupted else 0
 
 
@@ -187,7 +188,7 @@ def _save(
     )
 
 
-def _draw(folder: Path, history: fnn.History) -> str:
+def _draw(folder: Path, history: fnn.History, task: str) -> str:
     """Draw the learning curve and return where it is, or why it is not."""
     from fastnn import plots
 
@@ -199,7 +200,9 @@ def _draw(folder: Path, history: fnn.History) -> str:
         return "no learning curve: pip install 'fastnn[plot]' to get one"
     # A Figure of its own, not pyplot's: no window, whatever backend the user has set.
     figure = Figure(figsize=(6.4, 4.0), dpi=150, layout="constrained")
-    plots.learning_curve(history, ax=figure.subplots())
+    ax = plots.learning_curve(history, ax=figure.subplots())
+    if task == "regression":
+        ax.set_ylabel(f"{ax.get_ylabel()}; 1 = predicting the mean")
     png = io.BytesIO()
     figure.savefig(png, format="png")
     model_file._replace(folder / PICTURE_NAME, png.getvalue())
@@ -245,18 +248,40 @@ def _amount(count: int, what: str) -> str:
     return f"{count:,} {what}{'s' * (count != 1)}"
 
 
+def _short(value: float, digits: int = 4) -> str:
+    """Return a number with a few digits, without an exponent where one can read it so."""
+    if value and not 1e-3 <= abs(value) < 1e7:
+        return f"{value:.{digits}g}"
+    if value.is_integer():
+        return f"{value:,.0f}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}"
+
+
+def _listed_results(results: dict[str, float]) -> str:
+    return ", ".join(f"{name} {_short(value)}" for name, value in results.items())
+
+
 def _describe_target(args: argparse.Namespace, cells: Table, prepared: Preprocessing) -> str:
     """Say what is learned, and how to have it otherwise where that had to be guessed."""
     values = cells.values(prepared.target)
-    is_guess = args.task == "auto" and cells.has_names and values.dtype.kind in "iu"
+    is_clear = not cells.has_names and len(prepared.classes) <= FEW
+    is_guess = args.task == "auto" and values.dtype.kind in "iu" and not is_clear
     other = TASKS[1 - TASKS.index(prepared.task)]
     hint = f" (for {other}: --task {other})" if is_guess else ""
     if prepared.task == "classification":
         return f"{prepared.target}, {len(prepared.classes)} classes{hint}"
-    return f"{prepared.target}, numbers from {values.min():g} to {values.max():g}{hint}"
+    low, high = _short(float(values.min())), _short(float(values.max()))
+    return f"{prepared.target}, numbers from {low} to {high}{hint}; loss 1 = predicting the mean"
 
 
-def _report(folder: Path, model: fnn.Model, results: dict[str, float], held_out: int) -> None:
+def _report(
+    folder: Path,
+    model: fnn.Model,
+    prepared: Preprocessing,
+    results: dict[str, float],
+    held_out: int,
+) -> None:
     assert model.history is not None
     if "accuracy" in results:
         right = round(results["accuracy"] * held_out)
@@ -266,7 +291,7 @@ def _report(folder: Path, model: fnn.Model, results: dict[str, float], held_out:
             f"loss {results['loss']:.4f}",
         )
     elif results:
-        _say("held out", ", ".join(f"{name} {value:.4g}" for name, value in results.items()))
+        _say("held out", _listed_results(results))
     else:
         _say("held out", "no rows, so nothing is known about new data")
     config = fnn.show_config("dict")
@@ -277,7 +302,7 @@ def _report(folder: Path, model: fnn.Model, results: dict[str, float], held_out:
         f"up to {_amount(fnn.get_num_threads(), 'thread')}, ISA {config['isa']}",
     )
     _say("saved", str(folder / MODEL_NAME))
-    _say("", _draw(folder, model.history))
+    _say("", _draw(folder, model.history, prepared.task))
 
 
 # --- predict ----------------------------------------------------------------------------------
@@ -309,7 +334,7 @@ def predict(args: argparse.Namespace) -> int:
     else:
         path = Path(args.output)
         path.parent.mkdir(parents=True, exist_ok=True)
-        model_file._replace(path, text.encode())
+        model_file._replace(path.resolve(), text.encode())  # not the link, what it names
     return 0
 
 
@@ -363,8 +388,7 @@ def info(args: argparse.Namespace) -> int:
             "{data}, {rows:,} rows, {held_out:,} held out; {optimizer} "
             "{learning_rate:g}, batch {batch_size}, seed {seed}; {stop_reason}".format(**facts),
         )
-        results = [f"{name} {value:.4g}" for name, value in facts["results"].items()]
-        _say("held out", ", ".join(results) or "no rows")
+        _say("held out", _listed_results(facts["results"]) or "no rows")
     except (KeyError, TypeError, ValueError, AttributeError):
         _say("training", "not known")
     return 0

@@ -69,9 +69,9 @@ def learning_curve(history: History, *, ax: Axes | None = None) -> Axes:
     for label, (losses, style) in curves.items():
         ax.plot(epochs, losses, label=label, marker=marker, linewidth=1.8, **style)
     _scale(ax, [loss for losses, _ in curves.values() for loss in losses])
-    if "val_loss" in history.history:
+    if "val_loss" in history.history and len(epochs) > 1:
         _mark_best(ax, epochs, history.history["val_loss"])
-    ax.xaxis.set_major_locator(pyplot.MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(pyplot.MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     ax.margins(x=0.02)
     ax.set(title="Learning curve", xlabel="epoch")
     ax.grid(True, color="0.9", linewidth=0.8)
@@ -91,14 +91,21 @@ def _pyplot() -> Any:
 
 def _scale(ax: Axes, losses: list[float]) -> None:
     """Choose the axis of the loss, and say which it is."""
+    from matplotlib import ticker
+
     finite = [loss for loss in losses if math.isfinite(loss)]
-    if finite and min(finite) > 0 and max(finite) > _LOG_FROM * min(finite):
+    least, most = (min(finite), max(finite)) if finite else (0.0, 0.0)
+    if least > 0 and most > _LOG_FROM * least:
         ax.set_yscale("log")
-        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         ax.set_ylabel("loss (log scale)")
+        if most < 1e3 * least:  # decades alone would leave one or two numbers on the axis
+            ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+        if least > 1e-4:
+            ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            ax.yaxis.set_minor_formatter(ticker.NullFormatter())
         return
     ax.set_ylabel("loss")
-    if finite and min(finite) >= 0:
+    if least >= 0:
         ax.set_ylim(bottom=0)
 
 

@@ -179,8 +179,13 @@ class Preprocessing:
                 x[:, position] = (cells.astype(np.float64) - self.mean[numeric]) / (
                     self.scale[numeric]
                 )
-            if not np.isfinite(x[:, position]).all():
-                raise ValueError(f"{table.source}: column {source!r} holds too large numbers")
+            is_bad = ~np.isfinite(x[:, position])
+            if is_bad.any():
+                row = int(is_bad.argmax())
+                raise ValueError(
+                    f"{table.source}: column {source!r} holds {cells[row]:g} in row {row + 1}, "
+                    "which is too large beside the training data"
+                )
             position, numeric = position + 1, numeric + 1
         return x
 
