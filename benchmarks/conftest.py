@@ -1,7 +1,8 @@
 """Benchmarks of fastnn against good NumPy, with pytest-benchmark.
 
-Every cell is two tests, one a side, in one group a kernel; the fastnn side also holds the ratio,
-measured as `timing.py` says, in its extra_info, which `report.py` reads.
+Every cell is two tests, one a side, in one group a row (a histogram draws 50 boxes at most). The
+fastnn side also holds the ratio, measured as `timing.py` says, in its extra_info, which
+`report.py` reads.
 FASTNN_BENCH_QUICK=1 takes the smallest sizes and few pairs.
 """
 

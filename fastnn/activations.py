@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastnn import checks
 from fastnn.program.lower import Builder
 from fastnn.program.ops import ACTIVATIONS, Value
 from fastnn.registry import unknown_name
@@ -96,7 +97,5 @@ def get(what: object, **parameters: float) -> ActivationFunction:
             takes = f"takes {name!r}" if name else "takes no parameter"
             raise TypeError(f"activation {what!r} {takes}, got {given!r}")
         # The derivative of leaky_relu is told from its output, which needs a slope >= 0.
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e30:
-            raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
-        number = float(value)
+        number = checks.number(name, value, least=0)
     return ActivationFunction(what, number)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn import checks
+
 if TYPE_CHECKING:
     from fastnn.model import Model
 
@@ -25,12 +27,15 @@ class Callback:
     model : Model
         Set before `on_train_begin`. ``model.stop_training = True`` ends `fit` after the epoch
         (after the batch, from a batch hook).
+    results : tuple of str
+        Names of the results of an epoch. Set with `model`.
     """
 
     model: Model
+    results: tuple[str, ...] = ()
 
     def on_train_begin(self) -> None:
-        """Run before the first epoch."""
+        """Run before the first epoch; an error here stops `fit` before anything has changed."""
 
     def on_train_end(self, logs: Logs) -> None:
         """Run after the last epoch, also when `fit` is interrupted."""
@@ -92,14 +97,12 @@ class EarlyStopping(Callback):
     ) -> None:
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
-        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 0:
-            raise ValueError(f"patience must be an integer of at least 0, got {patience!r}")
-        if not min_delta >= 0:
-            raise ValueError(f"min_delta must be at least 0, got {min_delta!r}")
+        if not isinstance(monitor, str):
+            raise TypeError(f"monitor must be the name of a result, got {monitor!r}")
         self.monitor = monitor
-        self.min_delta = min_delta
-        self.patience = patience
-        self.restore_best_weights = restore_best_weights
+        self.min_delta = checks.number("min_delta", min_delta, least=0)
+        self.patience = checks.integer("patience", patience, least=0)
+        self.restore_best_weights = checks.boolean("restore_best_weights", restore_best_weights)
         self._sign = -1.0 if mode == "max" or (mode == "auto" and "acc" in monitor) else 1.0
         self._forget()
 
@@ -111,15 +114,15 @@ class EarlyStopping(Callback):
 
     def on_train_begin(self) -> None:
         """Forget earlier trainings."""
+        if self.monitor not in self.results:
+            raise ValueError(
+                f"monitor {self.monitor!r} is not among the results {', '.join(self.results)}"
+                + ("; give fit validation_data" if self.monitor.startswith("val_") else "")
+            )
         self._forget()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Compare with the best epoch so far."""
-        if self.monitor not in logs:
-            raise ValueError(
-                f"monitor {self.monitor!r} is not among the results {', '.join(logs)}"
-                + ("; give fit validation_data" if self.monitor.startswith("val_") else "")
-            )
         value = self._sign * logs[self.monitor]
         if value < self._best - self.min_delta:
             self._best, self.best_epoch, self._waited = value, epoch, 0

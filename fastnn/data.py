@@ -81,7 +81,7 @@ def checked_array(name: str, value: object) -> np.ndarray:
     return array
 
 
-def _check_finite(name: str, array: np.ndarray, dtype: str) -> None:
+def check_finite(name: str, array: np.ndarray, dtype: str) -> None:
     """Raise where an element is NaN, infinite, or too large for the model's dtype."""
     if array.dtype.kind != "f" or array.size == 0:
         return
@@ -147,7 +147,7 @@ def inputs(
             sizes = "".join(f", {size}" for size in shape) or ","
             hint = "; one sample is x[np.newaxis]" if array.shape == shape else ""
             raise ValueError(f"{label} must have shape (rows{sizes}), got {array.shape}{hint}")
-        _check_finite(label, array, dtype)
+        check_finite(label, array, dtype)
         sources.append(Source(_rows(array, math.prod(shape))))
         if len(array) != len(sources[0].array):
             raise ValueError(
@@ -205,7 +205,7 @@ def target(
         sizes = "".join(f", {size}" for size in shape)
         labels = " or class labels of shape (rows,)" if takes_labels else ""
         raise ValueError(f"{name} must have shape (rows{sizes}){labels}, got {array.shape}")
-    _check_finite(name, array, dtype)
+    check_finite(name, array, dtype)
     if is_probability and array.size:
         low, high = array.min(), array.max()
         if low < 0 or high > 1:

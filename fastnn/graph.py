@@ -39,11 +39,6 @@ def build(
     """
     order = _topological(inputs, output)
     layers = list(dict.fromkeys(tensor.layer for tensor in order if tensor.layer is not None))
-    for layer in layers:
-        if layer.parameters:
-            raise ValueError(
-                f"layer {layer.name!r} already belongs to another model; make a new layer"
-            )
     name_layers(layers)
     values: dict[str, Value] = {}
     initializers: dict[str, Initializer] = {}
@@ -102,6 +97,11 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 def name_layers(layers: Sequence[Layer]) -> None:
     """Give each layer a name of its own in this model: what the user said, or its kind."""
+    for layer in layers:
+        if layer.is_owned:
+            raise ValueError(
+                f"layer {layer.name!r} already belongs to another model; make a new layer"
+            )
     given = [layer.given_name for layer in layers if layer.given_name]
     for name in given:
         if given.count(name) > 1:

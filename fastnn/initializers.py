@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastnn import checks
 from fastnn.registry import Declaration, Registry
 
 
@@ -75,7 +76,7 @@ class Constant(Initializer):
     name: ClassVar[str] = "constant"
 
     def __init__(self, value: float = 0.0) -> None:
-        self.value = value
+        self.value = checks.number("value", value)
 
     def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         """Return an array of the value."""
@@ -100,7 +101,8 @@ class Normal(Initializer):
     name: ClassVar[str] = "normal"
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05) -> None:
-        self.mean, self.stddev = mean, stddev
+        self.mean = checks.number("mean", mean)
+        self.stddev = checks.number("stddev", stddev, least=0)
 
     def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         """Return normal numbers."""
@@ -124,7 +126,10 @@ class Uniform(Initializer):
     name: ClassVar[str] = "uniform"
 
     def __init__(self, minimum: float = -0.05, maximum: float = 0.05) -> None:
-        self.minimum, self.maximum = minimum, maximum
+        self.minimum = checks.number("minimum", minimum)
+        self.maximum = checks.number("maximum", maximum)
+        if self.minimum > self.maximum:
+            raise ValueError(f"minimum must be at most maximum, got {minimum!r} > {maximum!r}")
 
     def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         """Return uniform numbers."""

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastnn import activations, initializers
+from fastnn import activations, checks, initializers
 from fastnn.initializers import Initializer
 from fastnn.native.engine import MAX_INPUTS_OF_CONCATENATE
 from fastnn.program.lower import Builder
@@ -44,18 +44,6 @@ class Tensor:
     name: str = ""
 
 
-def checked_shape(name: str, shape: object) -> Shape:
-    """Return `shape` as a tuple of positive integers, or raise."""
-    if isinstance(shape, (int, np.integer)) and not isinstance(shape, bool):
-        shape = (shape,)
-    if not isinstance(shape, (tuple, list)) or not all(
-        isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size > 0
-        for size in shape
-    ):
-        raise ValueError(f"{name} must be a tuple of positive integers, got {shape!r}")
-    return tuple(int(size) for size in shape)
-
-
 def Input(shape: Shape, name: str = "input") -> Tensor:
     """Return an input of a functional model.
 
@@ -75,7 +63,9 @@ def Input(shape: Shape, name: str = "input") -> Tensor:
     >>> fnn.Input((64,)).shape
     (64,)
     """
-    return Tensor(checked_shape("shape", shape), name=name)
+    if not isinstance(name, str) or not name or "/" in name:
+        raise ValueError(f"name must be a non-empty string without '/', got {name!r}")
+    return Tensor(checks.shape("shape", shape), name=name)
 
 
 class Layer:
@@ -95,6 +85,7 @@ class Layer:
         self.given_name = name
         self.name = name or self.kind
         self.parameters: dict[str, np.ndarray] = {}
+        self.is_owned = False  # a layer belongs to one model
 
     def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
         """Return shape and initializer of each parameter, for inputs of these shapes."""
@@ -193,11 +184,9 @@ class Dense(Layer):
         name: str | None = None,
     ) -> None:
         super().__init__(name)
-        if isinstance(units, bool) or not isinstance(units, (int, np.integer)) or units < 1:
-            raise ValueError(f"units must be a positive integer, got {units!r}")
-        self.units = int(units)
+        self.units = checks.integer("units", units)
         self.activation = activations.get(activation)
-        self.use_bias = bool(use_bias)
+        self.use_bias = checks.boolean("use_bias", use_bias)
         self.kernel_initializer = (
             initializers.default_for(self.activation.name)
             if kernel_initializer is None
@@ -316,9 +305,7 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, *, name: str | None = None) -> None:
         super().__init__(name)
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
-            raise ValueError(f"rate must be a number in [0, 1), got {rate!r}")
-        self.rate = float(rate)
+        self.rate = checks.number("rate", rate, least=0, below=1)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """Return that of the input."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from fastnn import checks
 from fastnn.program.ops import LOSSES, EmitOp, Op, Value
 from fastnn.registry import Declaration, Registry
 
@@ -87,11 +88,7 @@ class Huber(Loss):
     name: ClassVar[str] = "huber"
 
     def __init__(self, delta: float = 1.0) -> None:
-        if isinstance(delta, bool) or not isinstance(delta, (int, float)):
-            raise TypeError(f"delta must be a positive number, got {delta!r}")
-        if not 0 < delta < float("inf"):
-            raise ValueError(f"delta must be a positive number, got {delta!r}")
-        self.delta = float(delta)
+        self.delta = checks.number("delta", delta, is_positive=True)
 
 
 class BinaryCrossentropy(Loss):

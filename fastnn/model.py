@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from fastnn import data, graph, losses, optimizers, training
+from fastnn import checks, data, graph, losses, optimizers, training
 from fastnn.callbacks import Callback
 from fastnn.data import Source
 from fastnn.layers import Layer, Shape, Tensor
+from fastnn.metrics import Metric
 from fastnn.metrics import registry as metric_registry
 from fastnn.program.plan import describe
 from fastnn.runtime import ROWS, Bound, Runtime, Steps, Training
-from fastnn.training import History, checked_count
+from fastnn.training import History
 
 DTYPES = ("float32", "float64")
 
@@ -72,16 +74,19 @@ class Model:
         self._build(tensors, outputs)
 
     def _start(self, dtype: str, seed: int | None) -> None:
-        dtype = np.dtype(dtype).name
-        if dtype not in DTYPES:
+        try:
+            name = "" if dtype is None else np.dtype(dtype).name
+        except TypeError:
+            name = ""
+        if name not in DTYPES:
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         if seed is not None and (
             isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0
         ):
             raise ValueError(f"seed must be an integer of at least 0 or None, got {seed!r}")
-        self.dtype = dtype
-        self.seed = seed
-        sequence = np.random.SeedSequence(None if seed is None else int(seed))
+        self.dtype = name
+        self.seed = seed = None if seed is None else int(seed)
+        sequence = np.random.SeedSequence(seed)
         self._weight_seed, shuffle_seed, dropout_seed = sequence.spawn(3)
         self.generator = np.random.default_rng(shuffle_seed)
         self._key = int(dropout_seed.generate_state(1, np.uint64)[0])
@@ -100,10 +105,13 @@ class Model:
         self.layers, made, initializers = graph.build(inputs, output)
         shapes = {name: value.shape for name, value in made.parameters.items()}
         self._runtime = Runtime(made, self.dtype, shapes, self._key)
-        seeds = self._weight_seed.spawn(len(shapes))
-        for (name, view), seed in zip(self._runtime.parameters.items(), seeds, strict=True):
+        for i, (name, view) in enumerate(self._runtime.parameters.items()):
+            # Not spawn(), which counts: a model that is built again gets the same weights.
+            key = (*self._weight_seed.spawn_key, i)
+            seed = np.random.SeedSequence(self._weight_seed.entropy, spawn_key=key)
             view[...] = initializers[name].sample(view.shape, np.random.default_rng(seed))
         for layer in self.layers:
+            layer.is_owned = True
             prefix = layer.name + "/"
             layer.parameters = {
                 name.removeprefix(prefix): view
@@ -178,6 +186,7 @@ class Model:
                 raise ValueError(
                     f"weights of {name!r} must have shape {view.shape}, got {array.shape}"
                 )
+            data.check_finite(f"weights of {name!r}", array, self.dtype)
             arrays.append(array)
         for view, array in zip(views.values(), arrays, strict=True):
             view[...] = array
@@ -209,8 +218,8 @@ class Model:
         >>> model = fnn.Sequential([fnn.Dense(1)], input_shape=(3,))
         >>> model.compile(optimizer=fnn.Adam(1e-3), loss="mse", metrics=["mae"])
         """
-        if isinstance(metrics, str):
-            raise TypeError(f"metrics must be a list of names, got the string {metrics!r}")
+        if isinstance(metrics, (str, Metric)):
+            raise TypeError(f"metrics must be a list of names, got {metrics!r}")
         if loss is None:
             raise ValueError(f"loss must be given, one of {', '.join(losses.registry)}")
         chosen = Training(
@@ -313,7 +322,10 @@ class Model:
             Dtype of the target.
         """
         chosen = self._compiled()
-        self._build_for(x)
+        with self._built_for(x):
+            return self._checked_data(chosen, x, y)
+
+    def _checked_data(self, chosen: Training, x: object, y: object) -> tuple[list[Source], str]:
         sources = data.inputs(x, self.input_shapes, self.dtype)
         target, kind = data.target(
             y,
@@ -333,8 +345,15 @@ class Model:
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from None
 
-    def _build_for(self, x: object) -> None:
-        """Build a model that was waiting for the shape of its data."""
+    def _checked_inputs(self, x: object) -> list[Source]:
+        """Check x alone."""
+        with self._built_for(x):
+            return data.inputs(x, self.input_shapes, self.dtype)
+
+    @contextlib.contextmanager
+    def _built_for(self, x: object) -> Iterator[None]:
+        """Build a model that was waiting for the shape of x; undone if x then does not fit."""
+        yield
 
     def train_on_batch(self, x: object, y: object) -> float:
         """Make one step on one batch and return its loss before the step.
@@ -367,15 +386,17 @@ class Model:
         runtime = self.runtime
         bound = runtime.bound("train", rows, kind)
         results = np.empty((1, len(bound.plan.program.results)))
+        before = runtime.snapshot()
         assert runtime.training is not None
         rate = np.array([runtime.training.optimizer.learning_rate], np.float64)
         done = runtime.run(bound, Steps(sources, rows, rows), results=results, learning_rates=rate)
-        runtime.step += done
         loss = float(results[0, 0])
-        if not done:
+        if not done or not training.is_finite(runtime.arenas["parameters"]):
             batch = [source.array for source in sources]
-            where = f"step {runtime.step + 1}"
-            raise training.refusal(self, bound, batch, where, loss, None)
+            where = f"step {runtime.step + (not done)}"
+            raise training.refusal(
+                self, bound, batch, where, loss if not done else np.nan, before, "this step"
+            )
         return loss
 
     # --- your own loop ------------------------------------------------------------------------
@@ -395,14 +416,17 @@ class Model:
         """
         if not training:
             return self.predict(x)
-        self._build_for(x)
-        sources = data.inputs(x, self.input_shapes, self.dtype)
+        sources = self._checked_inputs(x)
         rows = len(sources[0].array)
         data.not_empty(rows)
         bound = self.runtime.bound("manual", rows)
         self.runtime.run(bound, Steps(sources, rows, rows), section="forward")
         self._manual = bound, rows, sources
         output = bound.plan.program.outputs[0]
+        root = bound.plan.roots.get(output, output)
+        if root.kind == "input":  # no op has computed it
+            array = sources[bound.plan.program.inputs.index(root)].array
+            return array.astype(self.dtype).reshape(rows, *output.shape)
         return (
             bound.view(bound.plan.roots.get(output, output), rows)
             .reshape(rows, *output.shape)
@@ -455,7 +479,6 @@ class Model:
         bound = self.runtime.bound("update", 1)
         rate = np.array([chosen.optimizer.learning_rate], np.float64)
         self.runtime.run(bound, Steps([], 1, 1), learning_rates=rate)
-        self.runtime.step += 1
 
     # --- using it -----------------------------------------------------------------------------
 
@@ -480,15 +503,15 @@ class Model:
         >>> model.predict(np.zeros((4, 3))).shape
         (4, 2)
         """
-        batch_size = checked_count("batch_size", batch_size)
-        self._build_for(x)
-        sources = data.inputs(x, self.input_shapes, self.dtype)
+        batch_size = checks.integer("batch_size", batch_size)
+        sources = self._checked_inputs(x)
         rows = len(sources[0].array)
         out = np.empty((rows, *self.output_shape), self.dtype)
         if rows:
+            batch_size = min(batch_size, max(rows, ROWS))
             bound = self.runtime.bound("predict", batch_size)
             steps = Steps(sources, rows, batch_size)
-            self.runtime.run(bound, steps, count=steps.count, outputs={"prediction": out})
+            self.runtime.run_all(bound, steps, outputs={"prediction": out})
         return out
 
     def __call__(self, x: object) -> np.ndarray:
@@ -510,15 +533,16 @@ class Model:
         dict of str to float
             "loss", then the metrics.
         """
-        batch_size = checked_count("batch_size", batch_size)
+        batch_size = checks.integer("batch_size", batch_size)
         sources, kind = self.training_data(x, y)
         rows = len(sources[0].array)
         data.not_empty(rows)
+        batch_size = min(batch_size, max(rows, ROWS))
         bound = self.runtime.bound("evaluate", batch_size, kind)
         steps = Steps(sources, rows, batch_size)
         names = bound.plan.program.results
         results = np.empty((steps.count, len(names)))
-        self.runtime.run(bound, steps, count=steps.count, results=results)
+        self.runtime.run_all(bound, steps, results=results)
         weights = np.full(steps.count, float(batch_size))
         weights[-1] = rows - (steps.count - 1) * batch_size
         return dict(zip(names, map(float, weights @ results / rows), strict=True))
@@ -549,7 +573,7 @@ class Model:
             target = "label" if self._compiled().loss.takes_labels else "real"
         print(
             describe(
-                self.runtime.bound(program, checked_count("batch_size", batch_size), target).plan
+                self.runtime.bound(program, checks.integer("batch_size", batch_size), target).plan
             )
         )
 

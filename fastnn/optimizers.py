@@ -7,21 +7,16 @@ gradient) everywhere but in `AdamW`.
 
 from __future__ import annotations
 
-import math
-from dataclasses import KW_ONLY, dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
 
+from fastnn import checks
 from fastnn.program.ops import OPTIMIZERS
 from fastnn.registry import Declaration, Registry
 
 
-def _check(condition: bool, name: str, value: object, expected: str) -> None:
-    if not condition:
-        raise ValueError(f"{name} must be {expected}, got {value!r}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _names(optimizer: Optimizer) -> tuple[str, ...]:
+    return tuple(optimizer.__dataclass_fields__)
 
 
 @dataclass(eq=False, repr=False, match_args=False)
@@ -47,21 +42,19 @@ class Optimizer(Declaration):
     clipvalue: float | None = None
     global_clipnorm: float | None = None
 
-    def __post_init__(self) -> None:
-        """Check every hyper-parameter before anything is done with them."""
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if isinstance(f.default, bool):
-                _check(isinstance(value, bool), f.name, value, "True or False")
-            elif f.name in ("clipvalue", "global_clipnorm"):
-                is_right = value is None or (_is_number(value) and value > 0)
-                _check(is_right, f.name, value, "a positive number or None")
-            elif f.name in ("beta_1", "beta_2", "rho", "momentum"):
-                is_right = _is_number(value) and 0 <= value < 1
-                _check(is_right, f.name, value, "a number in [0, 1)")
-            else:
-                is_right = _is_number(value) and value >= 0
-                _check(is_right, f.name, value, "a finite number of at least 0")
+    def __setattr__(self, name: str, value: object) -> None:
+        """Check a hyper-parameter whenever it is set, before anything is done with it."""
+        if name in ("nesterov", "centered"):
+            value = checks.boolean(name, value)
+        elif name in ("clipvalue", "global_clipnorm"):
+            value = None if value is None else checks.number(name, value, is_positive=True)
+        elif name in ("beta_1", "beta_2", "rho", "momentum"):
+            value = checks.number(name, value, least=0, below=1)
+        elif name in _names(self):
+            value = checks.number(name, value, least=0)
+        else:
+            raise AttributeError(f"{type(self).__name__} has no hyper-parameter {name!r}")
+        object.__setattr__(self, name, value)
 
     @property
     def kernel(self) -> str:
@@ -122,6 +115,11 @@ class SGD(Optimizer):
     def kernel(self) -> str:
         """The row of `src_c/optimizers.h`."""
         return "momentum" if self.momentum else "sgd"
+
+    def __post_init__(self) -> None:
+        """Refuse Nesterov without momentum, which would be plain SGD."""
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov=True needs a momentum above 0")
 
 
 @dataclass(eq=False, repr=False, match_args=False)

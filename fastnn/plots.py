@@ -65,8 +65,8 @@ def learning_curve(history: History, *, ax: Axes | None = None) -> Axes:
     curves = {"training": (history.history["loss"], _TRAINING)}
     if "val_loss" in history.history:
         curves["validation (held out)"] = (history.history["val_loss"], _VALIDATION)
-    marker = "o" if len(epochs) == 1 else None  # a line through one point is invisible
-    for label, (losses, style) in curves.items():
+    markers = "os" if len(epochs) == 1 else " " * 2  # a line through one point is invisible
+    for marker, (label, (losses, style)) in zip(markers, curves.items(), strict=False):
         ax.plot(epochs, losses, label=label, marker=marker, linewidth=1.8, **style)
     _scale(ax, [loss for losses, _ in curves.values() for loss in losses])
     if "val_loss" in history.history and len(epochs) > 1:

@@ -6,6 +6,7 @@ a checkpoint and a snapshot are one pass over one array. Programs are made when 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,11 @@ from fastnn.program import lower
 from fastnn.program.lower import Graph, Program
 from fastnn.program.ops import Value
 from fastnn.program.plan import ALIGNMENT, ARENAS, Plan, plan
+
+# How long the engine runs before Python may look for Ctrl-C, in seconds, and what it does in
+# that time on a slow machine, in multiply-adds.
+SLICE_SECONDS = 0.04
+SLICE_WORK = 4e8
 
 # Rows of a step of predict and evaluate: enough that packing pays, few enough for the caches.
 ROWS = 512
@@ -85,6 +91,11 @@ class Steps:
         return -(-self.rows // self.batch)
 
 
+def next_slice(steps: int, seconds: float) -> int:
+    """Return how many steps to run next, when `steps` took that long."""
+    return max(1, min(4 * steps, int(SLICE_SECONDS * steps / max(seconds, 1e-9))))
+
+
 @dataclass
 class Runtime:
     """The arenas and programs of one model.
@@ -97,20 +108,20 @@ class Runtime:
         Of the parameters, by name.
     key : int
         Seed of dropout.
-    step : int
-        Updates made so far.
+    counter : ndarray of int64, shape (1,)
+        Updates made so far; the engine counts them.
     """
 
     graph: Graph
     dtype: str
     shapes: dict[str, tuple[int, ...]]
     key: int
-    step: int = 0
     training: Training | None = None
     programs: dict[tuple, Bound] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Lay out the arenas. Each parameter starts on a cache line of its own."""
+        self.counter = np.zeros(1, np.int64)
         per_line = ALIGNMENT // np.dtype(self.dtype).itemsize
         self.offsets: dict[str, int] = {}
         self.count = 0
@@ -119,8 +130,25 @@ class Runtime:
             self.count += -(-int(np.prod(shape)) // per_line) * per_line
         self.arenas = {name: aligned(self.count, self.dtype) for name in ARENAS.values()}
         self.arenas["state"] = aligned((0, self.count), self.dtype)
+        self._snapshot: np.ndarray | None = None
         self.parameters = self._views(self.arenas["parameters"])
         self.gradients = self._views(self.arenas["gradients"])
+
+    @property
+    def step(self) -> int:
+        """Updates made so far."""
+        return int(self.counter[0])
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self.counter[0] = step
+
+    def snapshot(self) -> np.ndarray:
+        """Copy the parameters to a place kept for it, and return that."""
+        if self._snapshot is None:
+            self._snapshot = np.empty_like(self.arenas["parameters"])
+        np.copyto(self._snapshot, self.arenas["parameters"])
+        return self._snapshot
 
     def _views(self, arena: np.ndarray) -> dict[str, np.ndarray]:
         return {
@@ -179,7 +207,12 @@ class Runtime:
     def _settings(self) -> tuple:
         """What of the optimizer is built into a program; a change makes a new one."""
         assert self.training is not None
-        settings = self.training.optimizer.config()
+        optimizer = self.training.optimizer
+        if len(optimizer.slots) != len(self.arenas["state"]):
+            raise RuntimeError(
+                f"{optimizer!r} keeps other state than when compile was called; call it again"
+            )
+        settings = optimizer.config()
         return tuple(value for name, value in settings.items() if name != "learning_rate")
 
     def _program(self, name: str, target: str) -> Program:
@@ -207,6 +240,27 @@ class Runtime:
         return shapes[self.graph.output]
 
     # --- runs ---------------------------------------------------------------------------------
+
+    def first_slice(self, bound: Bound, steps: Steps) -> int:
+        """Return how many steps to run before anything is known of their speed."""
+        return max(1, int(SLICE_WORK / max(bound.plan.work(steps.batch), 1)))
+
+    def run_all(
+        self,
+        bound: Bound,
+        steps: Steps,
+        *,
+        outputs: dict[str, np.ndarray] | None = None,
+        results: np.ndarray | None = None,
+    ) -> None:
+        """Run all steps, a slice at a time."""
+        first, todo = 0, self.first_slice(bound, steps)
+        while first < steps.count:
+            todo = min(todo, steps.count - first)
+            began = time.perf_counter()
+            self.run(bound, steps, first=first, count=todo, outputs=outputs, results=results)
+            first += todo
+            todo = next_slice(todo, time.perf_counter() - began)
 
     def run(
         self,
@@ -271,6 +325,7 @@ class Runtime:
             first_step=first,
             steps=count,
             learning_rates=learning_rates,
+            counter=self.counter if section is None and made.updates else None,
             first_number=self.step + 1,
             key=self.key,
             begin=begin,

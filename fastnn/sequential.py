@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fastnn import data, graph
-from fastnn.layers import Layer, Shape, Tensor, checked_shape
+from fastnn import checks, data, graph
+from fastnn.layers import Layer, Shape, Tensor
 from fastnn.model import Model
 
 
@@ -41,19 +42,18 @@ class Sequential(Model):
         seed: int | None = None,
     ) -> None:
         self._start(dtype, seed)
+        if isinstance(layers, Layer) or not hasattr(layers, "__iter__"):
+            raise TypeError(f"layers must be a list of Layer instances, got {layers!r}")
         given: list[Any] = list(layers)
         if given and isinstance(given[0], Tensor):
             if input_shape is not None:
                 raise ValueError("give input_shape or an Input first, not both")
             input_shape = given.pop(0).shape
-        for layer in given:
-            if not isinstance(layer, Layer):
-                raise TypeError(f"layers must be Layer instances, got {layer!r}")
-        if not given:
+        self.layers = checks.items("layers", given, Layer)
+        if not self.layers:
             raise ValueError("layers must hold at least one layer, got none")
-        self.layers = given
         if input_shape is not None:
-            self._chain(checked_shape("input_shape", input_shape))
+            self._chain(checks.shape("input_shape", input_shape))
 
     def _chain(self, shape: Shape) -> None:
         first = tensor = Tensor(shape, name="input")
@@ -62,9 +62,20 @@ class Sequential(Model):
             tensor = layer(tensor)
         self._build([first], tensor)
 
-    def _build_for(self, x: object) -> None:
-        if not self.built:
+    @contextlib.contextmanager
+    def _built_for(self, x: object) -> Iterator[None]:
+        """Build a model that was waiting for the shape of x; undone if x then does not fit."""
+        was_built = self.built
+        if not was_built:
             shape = data.checked_array("x", x).shape
             if len(shape) < 2 or 0 in shape:
                 raise ValueError(f"x must have shape (rows, inputs), got {shape}")
             self._chain(shape[1:])
+        try:
+            yield
+        except Exception:
+            if not was_built:
+                self._runtime = None
+                for layer in self.layers:
+                    layer.is_owned, layer.parameters = False, {}
+            raise

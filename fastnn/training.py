@@ -10,18 +10,16 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from fastnn import data
+from fastnn import checks, data
 from fastnn.callbacks import Callback, asks_for_batches
-from fastnn.runtime import Bound, Steps
+from fastnn.runtime import Bound, Steps, next_slice
 
 if TYPE_CHECKING:
     from fastnn.model import Model
-
-SLICE_SECONDS = 0.04
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -75,47 +73,44 @@ class _Epochs:
     steps: Steps
     names: list[str]
     callbacks: Sequence[Callback]
-    snapshot: np.ndarray
     by_batch: bool
-    slice_steps: int = 1
+    slice_steps: int
     seconds: float = 0.0
 
     def run(self, epoch: int, progress: _Progress) -> dict[str, float]:
         """Train one epoch and return its results: means over its samples."""
-        runtime = self.model.runtime
-        count = self.steps.count
-        np.copyto(self.snapshot, runtime.arenas["parameters"])
+        runtime, count = self.model.runtime, self.steps.count
+        assert runtime.training is not None
+        snapshot = runtime.snapshot()
         results = np.full((count, len(self.names)), np.nan)
+        rates = np.empty(count)
         done = 0
         while done < count and not (self.by_batch and self.model.stop_training):
             todo = 1 if self.by_batch else min(self.slice_steps, count - done)
             for callback in self.callbacks if self.by_batch else ():
                 callback.on_train_batch_begin(done)
+            rates[done : done + todo] = runtime.training.optimizer.learning_rate
             began = time.perf_counter()
-            ran = self.slice(results, done, todo)
+            ran = runtime.run(
+                self.bound,
+                self.steps,
+                first=done,
+                count=todo,
+                results=results,
+                learning_rates=rates,
+            )
             elapsed = time.perf_counter() - began
             self.seconds += elapsed
-            runtime.step += ran
-            if ran < todo:
-                self._refuse(epoch, done + ran, results[done + ran, 0])
             done += ran
-            self.slice_steps = max(1, min(2 * todo, int(SLICE_SECONDS * todo / elapsed)))
+            if ran < todo:
+                self._refuse(epoch, done, results[done, 0], snapshot)
+            self.slice_steps = next_slice(todo, elapsed)
             for callback in self.callbacks if self.by_batch else ():
                 callback.on_train_batch_end(done - 1, self._logs(results[done - 1 : done]))
             progress.advance(ran)
-        parameters = runtime.arenas["parameters"]
-        if not _is_finite(parameters):
-            self._refuse(epoch, done, np.nan)
+        if not is_finite(runtime.arenas["parameters"]):
+            self._refuse(epoch, done, np.nan, snapshot)
         return self._logs(results[:done])
-
-    def slice(self, results: np.ndarray, first: int, count: int) -> int:
-        """Run some steps natively."""
-        runtime = self.model.runtime
-        assert runtime.training is not None
-        rates = np.full(first + count, runtime.training.optimizer.learning_rate)
-        return runtime.run(
-            self.bound, self.steps, first=first, count=count, results=results, learning_rates=rates
-        )
 
     def _logs(self, results: np.ndarray) -> dict[str, float]:
         rows = np.full(len(results), float(self.steps.batch))
@@ -125,10 +120,11 @@ class _Epochs:
         means = rows @ results / rows.sum() if len(results) else results.sum(axis=0)
         return dict(zip(self.names, map(float, means), strict=True))
 
-    def _refuse(self, epoch: int, step: int, loss: float) -> None:
+    def _refuse(self, epoch: int, step: int, loss: float, snapshot: np.ndarray) -> None:
         """Put the model back to finite parameters and say what went wrong, and where."""
         steps = self.steps
-        first = min(step, steps.count - 1) * steps.batch
+        step = min(step, steps.count - 1)  # the last one's update may be what went wrong
+        first = step * steps.batch
         rows = np.arange(first, min(first + steps.batch, steps.rows))
         rows = rows if steps.order is None else steps.order[rows]
         raise refusal(
@@ -137,7 +133,7 @@ class _Epochs:
             [source.array[rows] for source in steps.sources],
             f"epoch {epoch + 1}, step {step + 1} of {steps.count}",
             loss,
-            self.snapshot,
+            snapshot,
         )
 
 
@@ -147,7 +143,8 @@ def refusal(
     batch: list[np.ndarray],
     where: str,
     loss: float,
-    snapshot: np.ndarray | None,
+    snapshot: np.ndarray,
+    since: str = "the epoch",
 ) -> NonFiniteLossError:
     """Put the model back to finite parameters and return the error to raise.
 
@@ -171,23 +168,28 @@ def refusal(
         bound.plan.program, batch, runtime.parameters, runtime.dtype, runtime.key, runtime.step + 1
     )
     parameters = runtime.arenas["parameters"]
-    if _is_finite(parameters):
+    if is_finite(parameters):
         kept = "the parameters are those before this step"
     else:
-        bad = [name for name, view in runtime.parameters.items() if not _is_finite(view)]
+        bad = [name for name, view in runtime.parameters.items() if not is_finite(view)]
         layer = bad[0].split("/")[0]
-        if snapshot is not None:
-            np.copyto(parameters, snapshot)
+        np.copyto(parameters, snapshot)
         runtime.reset_optimizer()
-        kept = "the parameters are those from the start of the epoch, the optimizer starts afresh"
+        kept = f"the parameters are those from the start of {since}, the optimizer starts afresh"
+    found = (
+        "every layer is finite, the loss is not"
+        if layer == "loss"
+        else f"layer {layer!r} is the first with a number that is not finite"
+    )
     shown = "nan" if np.isnan(loss) else f"{loss:g}"
     return NonFiniteLossError(
-        f"the loss is {shown} in {where}: layer {layer!r} is the first with a number that is not "
-        f"finite; {kept}. Try a smaller learning_rate, global_clipnorm=1.0, or scaled inputs"
+        f"the loss is {shown} in {where}: {found}; {kept}. "
+        "Try a smaller learning_rate, global_clipnorm=1.0, or scaled inputs"
     )
 
 
-def _is_finite(array: np.ndarray) -> bool:
+def is_finite(array: np.ndarray) -> bool:
+    """Whether every element is finite."""
     with np.errstate(all="ignore"):
         return bool(np.isfinite(array.min()) and np.isfinite(array.max())) if array.size else True
 
@@ -221,13 +223,6 @@ class _Progress:
             self._bar.close()
 
 
-def checked_count(name: str, value: object, least: int = 1) -> int:
-    """Return an integer argument, or raise."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-    return int(value)
-
-
 def fit(
     model: Model,
     x: object,
@@ -242,15 +237,13 @@ def fit(
     shuffle: bool,
 ) -> History:
     """Train; see `Model.fit`."""
-    batch_size = checked_count("batch_size", batch_size)
-    epochs = checked_count("epochs", epochs)
+    batch_size = checks.integer("batch_size", batch_size)
+    epochs = checks.integer("epochs", epochs)
+    shuffle = checks.boolean("shuffle", shuffle)
     if verbose not in (0, 1, 2):
         raise ValueError(f"verbose must be 0, 1 or 2, got {verbose!r}")
-    followers = list(callbacks or ())
-    for callback in followers:
-        if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks must be Callback instances, got {callback!r}")
-    x, y, validation_data = _split(x, y, validation_split, validation_data)
+    followers = checks.items("callbacks", callbacks, Callback)
+    x, y, validation_data = _split(model, x, y, validation_split, validation_data)
     sources, kind = model.training_data(x, y)
     if validation_data is not None:
         model.check_validation(validation_data)
@@ -263,13 +256,15 @@ def fit(
     bound = runtime.bound("train", steps.batch, kind)
     by_batch = any(asks_for_batches(callback) for callback in followers)
     names = bound.plan.program.results
-    snapshot = np.empty_like(runtime.arenas["parameters"])
-    run = _Epochs(model, bound, steps, names, followers, snapshot, by_batch)
+    run = _Epochs(
+        model, bound, steps, names, followers, by_batch, runtime.first_slice(bound, steps)
+    )
+    expected = names + [f"val_{name}" for name in names if validation_data is not None]
+    for callback in followers:
+        callback.model, callback.results = model, tuple(expected)
+        callback.on_train_begin()
     history = model.history = History()
     model.stop_training, model.stop_reason = False, ""
-    for callback in followers:
-        callback.model = model
-        callback.on_train_begin()
     progress = _Progress(verbose, epochs, steps.count)
     logs: dict[str, float] = {}
     try:
@@ -294,8 +289,8 @@ def fit(
     except KeyboardInterrupt:
         history.stop_reason = "interrupted"
         raise
-    except NonFiniteLossError as error:
-        history.stop_reason = str(error)
+    except Exception as error:
+        history.stop_reason = f"{type(error).__name__}: {error}"
         raise
     finally:
         progress.close()
@@ -309,21 +304,32 @@ def fit(
 
 
 def _split(
-    x: object, y: object, share: float, validation_data: tuple[object, object] | None
+    model: Model, x: object, y: object, share: float, validation_data: tuple[object, object] | None
 ) -> tuple[object, object, tuple[object, object] | None]:
     """Take the last `share` of the rows for validation, as Keras does."""
-    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share < 1:
-        raise ValueError(f"validation_split must be a number in [0, 1), got {share!r}")
+    share = checks.number("validation_split", share, least=0, below=1)
     if validation_data is not None:
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-            raise TypeError("validation_data must be a tuple (x, y)")
+            is_sequence = isinstance(validation_data, (tuple, list))
+            got = (
+                f"{len(validation_data)} entries" if is_sequence else type(validation_data).__name__
+            )
+            raise TypeError(f"validation_data must be a tuple (x, y), got {got}")
         if share:
             raise ValueError("give validation_split or validation_data, not both")
         return x, y, (validation_data[0], validation_data[1])
     if not share:
         return x, y, None
-    parts = [data.checked_array("x", part) for part in (x if isinstance(x, list) else [x])]
+    is_several = model.built and len(model.input_shapes) > 1 and isinstance(x, (list, tuple))
+    given: Sequence[object] = cast(Sequence[object], x) if is_several else [x]
+    parts = [data.checked_array("x", part) for part in given]
     target = data.checked_array("y", y)
+    for name, array in [("y", target), *(("x", part) for part in parts)]:
+        if array.ndim == 0:
+            raise ValueError(f"{name} must have one entry for each row, got a single number")
+    if len({len(part) for part in (*parts, target)}) > 1:
+        rows = len(parts[0])
+        raise ValueError(f"y must have as many rows as x, {rows}, got {len(target)}")
     cut = len(parts[0]) - int(len(parts[0]) * share)
     if not 0 < cut < len(parts[0]):
         raise ValueError(
@@ -332,6 +338,6 @@ def _split(
         )
     first: object = [part[:cut] for part in parts]
     last: object = [part[cut:] for part in parts]
-    if not isinstance(x, list):
+    if not is_several:
         first, last = parts[0][:cut], parts[0][cut:]
     return first, target[:cut], (last, target[cut:])

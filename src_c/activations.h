@@ -51,7 +51,7 @@ ALWAYS_INLINE vec relu_gradient(vec y, vec grad, vec parameter)
 {
     vec zero = vbroadcast(0);
     (void)parameter;
-    return vselect(vless_equal(y, zero), zero, grad);
+    return vselect(vless_equal(y, zero), zero * grad, grad); /* not zero: NaN stays NaN */
 }
 
 /* x above 0, negative_slope * x below; the slope is >= 0, so y keeps the sign of x */

@@ -88,16 +88,17 @@ static int kernel_add(const fastnn_call *call, int worker, int workers)
     return FASTNN_OK;
 }
 
-/* operand: 0 to 5 inputs (rows, size[i]), NULL from the first absent one on,
- * 6 output (rows, sum of sizes). */
+/* operand: 0 to 5 inputs (rows, size[i]), of size 0 where absent, 6 output (rows, sum of
+ * sizes). */
 static int kernel_concatenate(const fastnn_call *call, int worker, int workers)
 {
     real *out = call->operand[FASTNN_MAX_SIZES];
     ptrdiff_t width = 0, begin, end;
     for (int i = 0; i < FASTNN_MAX_SIZES; i++) width += call->size[i];
     share(call->rows, 1, worker, workers, &begin, &end);
-    for (int i = 0; i < FASTNN_MAX_SIZES && call->operand[i]; i++) {
+    for (int i = 0; i < FASTNN_MAX_SIZES; i++) {
         ptrdiff_t columns = call->size[i];
+        if (columns == 0) continue;
         const real *x = call->operand[i];
         for (ptrdiff_t row = begin; row < end; row++)
             memcpy(out + row * width, x + row * columns, (size_t)columns * sizeof(real));

@@ -350,27 +350,35 @@ static int kernel_kernel_gradient(const fastnn_call *call, int worker, int worke
 }
 
 /* operand: 0 dy (rows, units), 1 dbias (units); size: 0 units. Each column is one chain of
- * additions over the rows. */
+ * additions over the rows. Eight rows at a time, so that memory is read in long streams and
+ * dbias, in L1, an eighth as often. */
 static int kernel_bias_gradient(const fastnn_call *call, int worker, int workers)
 {
+    enum { ROWS_AT_ONCE = 8 };
     const real *dy = call->operand[0];
     real *dbias = call->operand[1];
-    ptrdiff_t units = call->size[0], rows = call->rows, j, end;
-    share(units, 4 * LANES, worker, workers, &j, &end);
-    for (; j + 4 * LANES <= end; j += 4 * LANES) {
-        vec sum[4];
-        UNROLL for (int v = 0; v < 4; v++) sum[v] = vbroadcast(0);
-        for (ptrdiff_t row = 0; row < rows; row++)
-            UNROLL for (int v = 0; v < 4; v++)
-                sum[v] = sum[v] + vload(dy + row * units + j + v * LANES);
-        UNROLL for (int v = 0; v < 4; v++) vstore(dbias + j + v * LANES, sum[v]);
-    }
-    for (; j < end; j += LANES) {
-        ptrdiff_t count = end - j < LANES ? end - j : LANES;
-        vec sum = vbroadcast(0);
-        for (ptrdiff_t row = 0; row < rows; row++)
-            sum = sum + vload_first(dy + row * units + j, count);
-        vstore_first(dbias + j, sum, count);
+    ptrdiff_t units = call->size[0], begin, end;
+    share(units, 4 * LANES, worker, workers, &begin, &end);
+    for (ptrdiff_t j = begin; j < end; j++) dbias[j] = 0;
+    for (ptrdiff_t row = 0; row < call->rows; row += ROWS_AT_ONCE) {
+        const real *first = dy + row * units;
+        if (row + ROWS_AT_ONCE > call->rows) {
+            for (ptrdiff_t i = row; i < call->rows; i++)
+                for (ptrdiff_t j = begin; j < end; j++) dbias[j] += dy[i * units + j];
+            break;
+        }
+        ptrdiff_t j = begin;
+        for (; j + LANES <= end; j += LANES) {
+            vec sum = vload(dbias + j);
+            UNROLL for (int i = 0; i < ROWS_AT_ONCE; i++) sum = sum + vload(first + i * units + j);
+            vstore(dbias + j, sum);
+        }
+        if (j < end) {
+            vec sum = vload_first(dbias + j, end - j);
+            UNROLL for (int i = 0; i < ROWS_AT_ONCE; i++)
+                sum = sum + vload_first(first + i * units + j, end - j);
+            vstore_first(dbias + j, sum, end - j);
+        }
     }
     return FASTNN_OK;
 }

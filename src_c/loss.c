@@ -100,10 +100,13 @@ static int kernel_softmax_crossentropy(const fastnn_call *call, int worker, int 
  * NumPy. n >= 1. */
 static ptrdiff_t row_argmax(const real *x, ptrdiff_t n)
 {
-    ptrdiff_t best = 0;
-    for (ptrdiff_t j = 1; j < n && x[best] == x[best]; j++)
-        if (!(x[j] <= x[best])) best = j;
-    return best;
+    real largest = row_largest(x, n);
+    vec wanted = vbroadcast(largest);
+    ptrdiff_t j = 0;
+    if (largest == largest)
+        while (j + LANES <= n && !vany(vequal(vload(x + j), wanted))) j += LANES;
+    while (x[j] != largest && x[j] == x[j]) j++;
+    return j;
 }
 
 /* operand: 0 scores (rows, width), 1 labels: int32 (rows) if variant is 0, probabilities
@@ -143,10 +146,14 @@ static int kernel_binary_accuracy(const fastnn_call *call, int worker, int worke
 static int kernel_mean(const fastnn_call *call, int worker, int workers)
 {
     const real *x = call->operand[0];
-    double sum = 0;
+    double sums[16] = {0}, sum = 0; /* side by side, put together in order */
+    ptrdiff_t row = 0;
     (void)workers;
     if (worker != 0) return FASTNN_OK;
-    for (ptrdiff_t row = 0; row < call->rows; row++) sum += (double)x[row];
+    for (; row + 16 <= call->rows; row += 16)
+        for (int lane = 0; lane < 16; lane++) sums[lane] += (double)x[row + lane];
+    for (int lane = 0; lane < 16; lane++) sum += sums[lane];
+    for (; row < call->rows; row++) sum += (double)x[row];
     *(double *)call->operand[1] = sum / (double)call->rows;
     return FASTNN_OK;
 }

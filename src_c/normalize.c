@@ -3,6 +3,8 @@
 #include "simd.h"
 #include "vmath.h"
 
+#include <math.h>
+
 /* Rows that a worker takes at least. */
 enum { ROWS_GRAIN = 4 };
 
@@ -11,10 +13,17 @@ static real row_largest(const real *x, ptrdiff_t n)
 {
     ptrdiff_t i = 0;
     real best = x[0];
-    if (n >= LANES) {
-        vec largest = vload(x);
-        for (i = LANES; i + LANES <= n; i += LANES) largest = vmax(largest, vload(x + i));
-        best = vlargest(largest);
+    if (n >= 2 * LANES) { /* two chains; NaN, which loses every comparison, is looked for apart */
+        vec a = vload(x), b = vload(x + LANES);
+        vmask nan = vmask_or(vis_nan(a), vis_nan(b));
+        for (i = 2 * LANES; i + 2 * LANES <= n; i += 2 * LANES) {
+            vec c = vload(x + i), d = vload(x + i + LANES);
+            nan = vmask_or(nan, vmask_or(vis_nan(c), vis_nan(d)));
+            a = vselect(vless(a, c), c, a);
+            b = vselect(vless(b, d), d, b);
+        }
+        if (vany(nan)) return (real)NAN;
+        best = vlargest(vmax(a, b));
     }
     for (; i < n; i++)
         if (!(x[i] <= best) && best == best) best = x[i];

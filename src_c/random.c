@@ -8,36 +8,58 @@
 #include "fastnn.h"
 #include "simd.h"
 
-/* Blocks computed side by side, so that the compiler fills its vectors. */
-enum { BLOCKS = 16, NUMBERS = 4 * BLOCKS };
+/* One 32-bit number in the lower half of each 64-bit lane. What is in the upper half does
+ * not matter until the end: the multiplication reads the lower halves alone. */
+#if LANES > 1
+typedef uint64_t words __attribute__((vector_size(VECTOR_BYTES)));
+#else
+typedef uint64_t words;
+#endif
+enum { BLOCKS = sizeof(words) / 8, NUMBERS = 4 * BLOCKS };
 
-static void philox(uint64_t first_block, uint32_t stream, uint64_t step, uint64_t key,
-                   uint32_t out[NUMBERS])
+ALWAYS_INLINE words multiply_low(words a, words b)
 {
-    uint32_t c0[BLOCKS], c1[BLOCKS], c2[BLOCKS], c3[BLOCKS];
-    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
-    for (int i = 0; i < BLOCKS; i++) {
-        c0[i] = (uint32_t)(first_block + (uint64_t)i); /* up to 2^34 elements a batch */
-        c1[i] = stream;
-        c2[i] = (uint32_t)step;
-        c3[i] = (uint32_t)(step >> 32);
+#if LANES > 1 && VECTOR_BYTES == 64
+    return (words)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+#elif LANES > 1 && VECTOR_BYTES == 32
+    return (words)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+#elif LANES > 1 && defined(__x86_64__)
+    return (words)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#else
+    return (a & 0xFFFFFFFFu) * (b & 0xFFFFFFFFu);
+#endif
+}
+
+/* The 4 * BLOCKS numbers of the blocks from `first_block` on. */
+ALWAYS_INLINE void philox(uint64_t first_block, uint64_t stream, uint64_t step, uint64_t key,
+                          uint32_t out[NUMBERS])
+{
+    words none = {0}, c0, c1, c2, c3;
+    words left_factor = none + 0xD2511F53u, right_factor = none + 0xCD9E8D57u;
+    uint64_t k0 = key & 0xFFFFFFFFu, k1 = key >> 32, first[BLOCKS], pairs[2][BLOCKS];
+    for (int i = 0; i < BLOCKS; i++) first[i] = first_block + (uint64_t)i;
+    memcpy(&c0, first, sizeof c0); /* up to 2^34 elements a batch */
+    c1 = none + stream;
+    c2 = none + (step & 0xFFFFFFFFu);
+    c3 = none + (step >> 32);
+    UNROLL for (int round = 0; round < 10; round++) {
+        words left = multiply_low(left_factor, c0), right = multiply_low(right_factor, c2);
+        c0 = (right >> 32) ^ c1 ^ k0;
+        c1 = right;
+        c2 = (left >> 32) ^ c3 ^ k1;
+        c3 = left;
+        k0 = (k0 + 0x9E3779B9u) & 0xFFFFFFFFu; /* Weyl sequence of the key schedule */
+        k1 = (k1 + 0xBB67AE85u) & 0xFFFFFFFFu;
     }
-    for (int round = 0; round < 10; round++) {
-        for (int i = 0; i < BLOCKS; i++) {
-            uint64_t left = (uint64_t)0xD2511F53u * c0[i], right = (uint64_t)0xCD9E8D57u * c2[i];
-            c0[i] = (uint32_t)(right >> 32) ^ c1[i] ^ k0;
-            c1[i] = (uint32_t)right;
-            c2[i] = (uint32_t)(left >> 32) ^ c3[i] ^ k1;
-            c3[i] = (uint32_t)left;
-        }
-        k0 += 0x9E3779B9u; /* Weyl sequence of the key schedule */
-        k1 += 0xBB67AE85u;
-    }
+    c0 = (c0 & 0xFFFFFFFFu) | (c1 << 32);
+    c2 = (c2 & 0xFFFFFFFFu) | (c3 << 32);
+    memcpy(pairs[0], &c0, sizeof c0);
+    memcpy(pairs[1], &c2, sizeof c2);
     for (int i = 0; i < BLOCKS; i++) {
-        out[4 * i] = c0[i];
-        out[4 * i + 1] = c1[i];
-        out[4 * i + 2] = c2[i];
-        out[4 * i + 3] = c3[i];
+        out[4 * i] = (uint32_t)pairs[0][i];
+        out[4 * i + 1] = (uint32_t)(pairs[0][i] >> 32);
+        out[4 * i + 2] = (uint32_t)pairs[1][i];
+        out[4 * i + 3] = (uint32_t)(pairs[1][i] >> 32);
     }
 }
 
@@ -52,12 +74,16 @@ static int kernel_dropout(const fastnn_call *call, int worker, int workers)
     uint32_t threshold = (uint32_t)(call->scalar[0] * 4294967296.0);
     real scale = (real)(1.0 / (1.0 - call->scalar[0]));
     ptrdiff_t begin, end;
-    share(call->rows * call->size[0], NUMBERS, worker, workers, &begin, &end);
+    share(call->rows * call->size[0], GRAIN, worker, workers, &begin, &end);
     for (; begin < end; begin += NUMBERS) {
-        ptrdiff_t count = end - begin < NUMBERS ? end - begin : NUMBERS;
-        philox((uint64_t)begin / 4, (uint32_t)call->size[1], call->step, call->key, numbers);
-        for (ptrdiff_t i = 0; i < count; i++)
-            y[begin + i] = x[begin + i] * (numbers[i] >= threshold ? scale : 0);
+        philox((uint64_t)begin / 4, (uint64_t)call->size[1], call->step, call->key, numbers);
+        if (begin + NUMBERS <= end) {
+            for (int i = 0; i < NUMBERS; i++)
+                y[begin + i] = x[begin + i] * (numbers[i] >= threshold ? scale : 0);
+        } else {
+            for (ptrdiff_t i = 0; begin + i < end; i++)
+                y[begin + i] = x[begin + i] * (numbers[i] >= threshold ? scale : 0);
+        }
     }
     return FASTNN_OK;
 }

@@ -231,6 +231,33 @@ ALWAYS_INLINE vec vmin(vec a, vec b)
     return vselect(vless_equal(b, a), b, vselect(vequal(b, b), a, b));
 }
 
+/* Whether any lane is true. */
+ALWAYS_INLINE int vany(vmask mask)
+{
+#if LANES == 1 || VECTOR_BYTES == 64
+    return mask != 0;
+#elif VECTOR_BYTES == 32
+    return _mm256_movemask_epi8((__m256i)mask) != 0;
+#elif defined(__x86_64__)
+    return _mm_movemask_epi8((__m128i)mask) != 0;
+#elif defined(__aarch64__)
+    return vmaxvq_u32((uint32x4_t)mask) != 0;
+#else
+    sint lanes[LANES], any = 0;
+    memcpy(lanes, &mask, sizeof lanes);
+    for (int i = 0; i < LANES; i++) any |= lanes[i];
+    return any != 0;
+#endif
+}
+ALWAYS_INLINE vmask vis_nan(vec a)
+{
+#if LANES > 1 && VECTOR_BYTES == 64
+    return COMPARE512(a, a, _CMP_UNORD_Q);
+#else
+    return (vmask)(LANES == 1 ? -(a != a) : (a != a));
+#endif
+}
+
 /* Sum and largest of all lanes, in a fixed tree. */
 ALWAYS_INLINE real vsum(vec a)
 {

@@ -18,12 +18,15 @@ static int kernel_squared_norm(const fastnn_call *call, int worker, int workers)
     share(call->size[0], NORM_CHUNK, worker, workers, &begin, &end);
     for (ptrdiff_t chunk = begin; chunk < end; chunk += NORM_CHUNK) {
         ptrdiff_t stop = chunk + NORM_CHUNK < end ? chunk + NORM_CHUNK : end, i = chunk;
-        double sums[8] = {0}; /* independent chains, so that they run side by side */
-        for (; i + 8 <= stop; i += 8)
-            for (int lane = 0; lane < 8; lane++) sums[lane] += (double)g[i + lane] * (double)g[i + lane];
-        for (; i < stop; i++) sums[0] += (double)g[i] * (double)g[i];
-        partial[chunk / NORM_CHUNK] = ((sums[0] + sums[1]) + (sums[2] + sums[3]))
-            + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+        double sums[32] = {0}, sum = 0; /* side by side, put together in order */
+        for (; i + 32 <= stop; i += 32)
+            for (int lane = 0; lane < 32; lane++) {
+                double value = (double)g[i + lane];
+                sums[lane] += value * value;
+            }
+        for (int lane = 0; lane < 32; lane++) sum += sums[lane];
+        for (; i < stop; i++) sum += (double)g[i] * (double)g[i];
+        partial[chunk / NORM_CHUNK] = sum;
     }
     return FASTNN_OK;
 }

@@ -67,6 +67,8 @@ def save(
         "dtype": model.dtype,
         "seed": model.seed,
         "step": runtime.step,
+        "key": runtime.key,
+        "generator": model.generator.bit_generator.state,
         "architecture": graph.describe(runtime.graph, model.layers),
         "compile": None
         if training is None
@@ -120,6 +122,8 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
     """
     from safetensors import SafetensorError, safe_open
 
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be a file's path, got {path!r}")
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"path: there is no model file {str(path)!r}")
@@ -135,7 +139,7 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
         )
     try:
         about = json.loads(metadata["fastnn"])
-        version = about["format"]
+        version = int(about["format"])
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"path: the description in {str(path)!r} is damaged") from None
     if version > FORMAT:
@@ -153,19 +157,25 @@ def restore(
         model = _graph(about)
         if about["compile"] is not None:
             model.compile(**about["compile"])
-    except (KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"path: the description in {str(path)!r} is damaged ({error})") from None
+        model.runtime.step = int(about["step"])
+        model.runtime.key = int(about["key"])
+        model.generator.bit_generator.state = about["generator"]
+    except Exception as error:  # whatever a damaged description leads to
+        raise ValueError(
+            f"path: the description in {str(path)!r} is damaged ({type(error).__name__}: {error})"
+        ) from None
     runtime = model.runtime
     views = {f"parameters/{name}": view for name, view in runtime.parameters.items()}
     views |= {f"optimizer/{name}": view for name, view in runtime.state_views().items()}
     for name, view in views.items():
-        if name not in tensors or tensors[name].shape != view.shape:
-            found = f"of shape {tensors[name].shape}" if name in tensors else "missing"
+        found = tensors.get(name)
+        if found is None or found.shape != view.shape or found.dtype != view.dtype:
+            got = "missing" if found is None else f"{found.dtype} of shape {found.shape}"
             raise ValueError(
-                f"path: tensor {name!r} of {str(path)!r} must have shape {view.shape}, is {found}"
+                f"path: tensor {name!r} of {str(path)!r} must be {view.dtype} of shape "
+                f"{view.shape}, is {got}"
             )
-        view[...] = tensors[name]
-    runtime.step = int(about["step"])
+        view[...] = found
     return model
 
 
@@ -177,6 +187,8 @@ def _graph(about: dict[str, Any]) -> Model:
         made[entry["name"]] = kind(name=entry["name"], **entry["config"])
     options = {"dtype": about["dtype"], "seed": about["seed"]}
     inputs = [Tensor(tuple(i["shape"]), name=i["name"]) for i in architecture["inputs"]]
+    if about["kind"] not in ("Sequential", "Model"):
+        raise ValueError(f"unknown kind of model {about['kind']!r}")
     if about["kind"] == "Sequential":
         chain = [made[step["layer"]] for step in architecture["steps"]]
         return Sequential(chain, input_shape=inputs[0].shape, **options)

@@ -34,6 +34,7 @@ class Executor:
         first_step: int = 0,
         steps: int = 1,
         learning_rates: np.ndarray | None = None,
+        counter: np.ndarray | None = None,
         first_number: int = 1,
         key: int = 0,
         begin: int = 0,

@@ -11,7 +11,7 @@ the list, so that it can set what changes from step to step without asking the o
 """
 from cython.parallel cimport parallel, threadid
 from libc.math cimport isfinite
-from libc.stdint cimport uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 
@@ -371,8 +371,8 @@ cdef class Executor:
 
     def run(self, dict externals, *, Py_ssize_t batch, Py_ssize_t total_rows,
             Py_ssize_t first_step=0, Py_ssize_t steps=1, const double[::1] learning_rates=None,
-            uint64_t first_number=1, uint64_t key=0, Py_ssize_t begin=0, Py_ssize_t end=-1,
-            int workers=1, dict sources=None):
+            int64_t[::1] counter=None, uint64_t first_number=1, uint64_t key=0,
+            Py_ssize_t begin=0, Py_ssize_t end=-1, int workers=1, dict sources=None):
         """Run ops [begin, end) for `steps` steps of `batch` rows, without the GIL.
 
         Parameters
@@ -389,6 +389,8 @@ cdef class Executor:
             One a step; needed by a program that updates.
         first_number : int, default 1
             Number of the first of these steps, counted from 1 (Adam's t, dropout's counter).
+        counter : ndarray of int64, shape (1,), optional
+            The steps run are added to it here, where Ctrl-C cannot come between.
         key : int
             Seed of dropout.
         workers : int
@@ -405,7 +407,7 @@ cdef class Executor:
         cdef Run run
         cdef External places[32]
         cdef Py_ssize_t skipped[32]
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, done
         cdef _Scratch scratch
         memset(&run, 0, sizeof(run))
         memset(places, 0, sizeof(places))
@@ -445,8 +447,11 @@ cdef class Executor:
             finally:
                 free(run.slots)
                 _idle.append(scratch)
+        done = steps if run.stopped_at < 0 else run.stopped_at - first_step
+        if counter is not None:
+            counter[0] += done
         raise_status(run.status)
-        return steps if run.stopped_at < 0 else run.stopped_at - first_step
+        return done
 
     cdef int _set_sources(self, Run *run, Py_ssize_t *skipped, int workers, dict sources) except -1:
         cdef Py_ssize_t i

@@ -139,6 +139,11 @@ class Plan:
         space, first, end = self.interval(value)
         return space, first, end - first
 
+    @property
+    def updates(self) -> bool:
+        """Whether a step changes the parameters."""
+        return any(op.kind == "update" for op in self.program.ops)
+
     def _is_checked(self, op: Op) -> bool:
         """Whether training must stop if this op's result is not finite."""
         return self.program.name == "train" and op.output.name == "loss"
@@ -215,6 +220,11 @@ def _lives(program: Program, roots: dict[Value, Value]) -> dict[Value, tuple[int
             root = roots.get(value, value)
             if root.kind in ("work", "input"):
                 lives[root] = lives.get(root, (position, position))[0], position
+    # What forward leaves for backward stays: backward may run again.
+    kept = program.sections.get("forward", (0, 0))[1]
+    for value, (first, last) in lives.items():
+        if first < kept <= last:
+            lives[value] = first, len(program.ops)
     for value in program.outputs:  # read after the run
         root = roots.get(value, value)
         if root in lives:
@@ -304,6 +314,9 @@ def check(made: Plan) -> None:
         for written in op.writes():
             if written.kind in ("work", "input"):
                 assert written in owners, f"two outputs of {where} share memory"
+    for value in (roots.get(value, value) for value in made.program.outputs):
+        if value.kind in ("work", "input"):
+            assert value in owners, f"the output {value} does not last to the end"
 
 
 def describe(made: Plan) -> str:

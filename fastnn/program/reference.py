@@ -174,7 +174,7 @@ def update(
     """
     if global_clipnorm is not None:
         norm = math.sqrt(float((g.astype(np.float64) ** 2).sum()))
-        g = g * min(1.0, global_clipnorm / (norm + 1e-6))
+        g = g * np.minimum(1.0, global_clipnorm / (norm + 1e-6))  # NaN stays NaN
     if clipvalue is not None:
         g = np.clip(g, -clipvalue, clipvalue)
     g = g + weight_decay * p
@@ -261,10 +261,14 @@ def _elementwise_loss(op: Op, context: Context, p: Array, t: Array) -> tuple:
 
 
 def _softmax_crossentropy(op: Op, context: Context, z: Array, target: Array) -> tuple:
-    t = one_hot(target, z.shape[1], z.dtype) if op.input(1).dtype == "label" else target
     shifted = z - z.max(axis=1, keepdims=True)
-    total = t.sum(axis=1, keepdims=True)
     log_sum = np.log(np.exp(shifted).sum(axis=1))
+    if op.input(1).dtype == "label":
+        t = one_hot(target, z.shape[1], z.dtype)
+        losses = log_sum - shifted[np.arange(len(z)), target]
+        return losses, (softmax(z) - t) / max(len(z), 1), None
+    t = target
+    total = t.sum(axis=1, keepdims=True)
     losses = log_sum * total[:, 0] - (t * shifted).sum(axis=1)
     return losses, (softmax(z) * total - t) / max(len(z), 1), None
 

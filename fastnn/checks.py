@@ -1,0 +1,73 @@
+"""Checks of single arguments: each returns the value, or raises naming what came and was expected.
+
+A value of the wrong type is a TypeError where no number would do, a ValueError else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any, cast
+
+
+def integer(name: str, value: object, least: int = 1) -> int:
+    """Return an integer of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        expected = "a positive integer" if least == 1 else f"an integer of at least {least}"
+        raise ValueError(f"{name} must be {expected}, got {value!r}")
+    return int(value)
+
+
+def number(
+    name: str,
+    value: object,
+    *,
+    least: float = -math.inf,
+    below: float = math.inf,
+    is_positive: bool = False,
+) -> float:
+    """Return a finite number in [least, below), and above 0 if `is_positive`."""
+    if isinstance(value, Real) and not isinstance(value, bool):
+        result = float(value)
+        is_inside = math.isfinite(result) and least <= result < below
+        if is_inside and (result > 0 or not is_positive):
+            return result
+    if is_positive:
+        expected = "a positive number"
+    elif below < math.inf:
+        expected = f"a number in [{least:g}, {below:g})"
+    elif least > -math.inf:
+        expected = f"a finite number of at least {least:g}"
+    else:
+        expected = "a finite number"
+    raise ValueError(f"{name} must be {expected}, got {value!r}")
+
+
+def boolean(name: str, value: object) -> bool:
+    """Return True or False."""
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def shape(name: str, value: object) -> tuple[int, ...]:
+    """Return a tuple of positive integers; a single one is taken for a tuple of it."""
+    sizes: Any = (value,) if isinstance(value, Integral) else value
+    try:
+        return tuple(integer(name, size) for size in sizes)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a tuple of positive integers, got {value!r}") from None
+
+
+def items(name: str, value: object, kind: type) -> list:
+    """Return a list of instances of `kind`; None is an empty one."""
+    if value is None:
+        return []
+    if isinstance(value, (kind, str)) or not hasattr(value, "__iter__"):
+        raise TypeError(f"{name} must be a list of {kind.__name__} instances, got {value!r}")
+    listed = list(cast(Iterable, value))
+    for item in listed:
+        if not isinstance(item, kind):
+            raise TypeError(f"{name} must be {kind.__name__} instances, got {item!r}")
+    return listed
