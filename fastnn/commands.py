@@ -205,7 +205,7 @@ def _draw(folder: Path, history: fnn.History, task: str) -> str:
         ax.set_ylabel(f"{ax.get_ylabel()}; 1 = predicting the mean")
     png = io.BytesIO()
     figure.savefig(png, format="png")
-    model_file._replace(folder / PICTURE_NAME, png.getvalue())
+    model_file.replace_file(folder / PICTURE_NAME, png.getvalue())
     return str(folder / PICTURE_NAME)
 
 
@@ -334,7 +334,7 @@ def predict(args: argparse.Namespace) -> int:
     else:
         path = Path(args.output)
         path.parent.mkdir(parents=True, exist_ok=True)
-        model_file._replace(path.resolve(), text.encode())  # not the link, what it names
+        model_file.replace_file(path, text.encode())
     return 0
 
 

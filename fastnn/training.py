@@ -76,6 +76,7 @@ class _Epochs:
     by_batch: bool
     slice_steps: int
     seconds: float = 0.0
+    rows_done: int = 0
 
     def run(self, epoch: int, progress: _Progress) -> dict[str, float]:
         """Train one epoch and return its results: means over its samples."""
@@ -90,6 +91,7 @@ class _Epochs:
             for callback in self.callbacks if self.by_batch else ():
                 callback.on_train_batch_begin(done)
             rates[done : done + todo] = runtime.training.optimizer.learning_rate
+            first = done * self.steps.batch
             began = time.perf_counter()
             ran = runtime.run(
                 self.bound,
@@ -102,6 +104,7 @@ class _Epochs:
             elapsed = time.perf_counter() - began
             self.seconds += elapsed
             done += ran
+            self.rows_done += min(done * self.steps.batch, self.steps.rows) - first
             if ran < todo:
                 self._refuse(epoch, done, results[done, 0], snapshot)
             self.slice_steps = next_slice(todo, elapsed)
@@ -204,7 +207,8 @@ class _Progress:
         if verbose == 1 and not self._lines:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=epochs * steps, unit="step", dynamic_ncols=True)
+            shape = "{desc} {percentage:3.0f}%|{bar:12}| {elapsed}{postfix}"
+            self._bar = tqdm(total=epochs * steps, bar_format=shape, dynamic_ncols=True)
 
     def advance(self, steps: int) -> None:
         if self._bar is not None:
@@ -213,7 +217,7 @@ class _Progress:
     def epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         text = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
         if self._bar is not None:
-            self._bar.set_description(f"epoch {epoch + 1}/{self._epochs}", refresh=False)
+            self._bar.set_description_str(f"epoch {epoch + 1}/{self._epochs}", refresh=False)
             self._bar.set_postfix_str(text, refresh=False)
         elif self._lines:
             print(f"epoch {epoch + 1}/{self._epochs}  {text}", file=sys.stderr, flush=True)
@@ -295,9 +299,7 @@ def fit(
     finally:
         progress.close()
         if run.seconds:
-            history.samples_per_second = (
-                (len(history.epoch) * rows) / run.seconds if history.epoch else 0.0
-            )
+            history.samples_per_second = run.rows_done / run.seconds
         for callback in followers:
             callback.on_train_end(logs)
     return history

@@ -80,11 +80,22 @@ def save(
         "attachments": attachments or {},
     }
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    _replace(path, to_bytes(contiguous, {"fastnn": json.dumps(about)}))
+    replace_file(path, to_bytes(contiguous, {"fastnn": json.dumps(about)}))
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that a crash leaves either the old one or the new one, whole."""
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that a crash leaves either the old one or the new one, whole.
+
+    A symbolic link stays, and what it points to is written.
+
+    Raises
+    ------
+    ValueError
+        `path` is something else than a file, such as a folder or a device.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise ValueError(f"path: {str(path)!r} exists and is not a file")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

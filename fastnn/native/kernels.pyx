@@ -1,10 +1,11 @@
 """A typed-memoryview entry for every kernel, for tests, benchmarks and eager use.
 
-Each `def` validates and allocates; the `cdef` beside it knows only typed memoryviews and fills
-the kernel's call. Arrays are C-contiguous, float32 or float64, all of one call the same. `out`
-may be given to write into; results are returned. `workers` is the size of the team (default: as
-many as the work is worth, `fastnn.get_num_threads()` at most); the bits of a result do not
-depend on it.
+Each `def` validates and allocates; below it there are typed memoryviews, or, where the kernel is
+one pass that NumPy does in half a microsecond, the addresses that have just been checked (a
+memoryview costs a quarter of a microsecond to take). Arrays are C-contiguous, float32 or float64,
+all of one call the same. `out` may be given to write into; results are returned. `workers` is the
+size of the team (default: as many as the work is worth, `fastnn.get_num_threads()` at most); the
+bits of a result do not depend on it.
 """
 import numpy as np
 
@@ -123,6 +124,12 @@ cdef int team(workers, double work) except -1:
 _NUMBERS = {kind: {name: (number, row[2]) for number, (name, row) in enumerate(table.items())}
             for kind, table in (("activation", ACTIVATIONS), ("loss", LOSSES),
                                 ("optimizer", OPTIMIZERS), ("function", MATH))}
+
+
+# Multiply-adds that an element is worth when a team is chosen: where it is moved, and where a
+# function of it is computed.
+cdef double ELEMENT_WORK = 8
+cdef double FUNCTION_WORK = 24
 
 
 def _row(kind, name):
@@ -271,20 +278,12 @@ def kernel_gradient(x, grad_output, *, out=None, workers=None):
     require("grad_output", grad_output, number, x.shape[0], ANY)
     cdef Py_ssize_t inputs = cnp.PyArray_DIM(x, 1), units = cnp.PyArray_DIM(grad_output, 1)
     out = output("out", out, number, inputs, units)
-    cdef int members = team(workers, units * <double>x.size)
-    if number == cnp.NPY_FLOAT:
-        _kernel_gradient[float](x, grad_output, out, members)
-    else:
-        _kernel_gradient[double](x, grad_output, out, members)
+    cdef fastnn_call call = new_call(cnp.PyArray_DIM(x, 0), inputs, units)
+    call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(grad_output)
+    call.operand[2] = cnp.PyArray_DATA(out)
+    launch(FASTNN_KERNEL_kernel_gradient, &call, number == cnp.NPY_DOUBLE,
+           team(workers, units * <double>cnp.PyArray_SIZE(x)))
     return out
-
-
-cdef int _kernel_gradient(const real[:, ::1] x, const real[:, ::1] grad, real[:, ::1] out,
-                          int workers) except -1:
-    cdef fastnn_call call = new_call(x.shape[0], x.shape[1], grad.shape[1])
-    call.operand[0], call.operand[1] = matrix(x), matrix(grad)
-    call.operand[2] = matrix[real](out)
-    return launch(FASTNN_KERNEL_kernel_gradient, &call, real is double, workers)
 
 
 def bias_gradient(grad_output, *, out=None, workers=None):
@@ -302,67 +301,42 @@ def bias_gradient(grad_output, *, out=None, workers=None):
     """
     cdef int number = type_of("grad_output", grad_output)
     require("grad_output", grad_output, number, ANY, ANY)
-    out = output("out", out, number, grad_output.shape[1], VECTOR)
-    cdef int members = team(workers, grad_output.size)
-    if number == cnp.NPY_FLOAT:
-        _bias_gradient[float](grad_output, out, members)
-    else:
-        _bias_gradient[double](grad_output, out, members)
+    cdef Py_ssize_t units = cnp.PyArray_DIM(grad_output, 1)
+    out = output("out", out, number, units, VECTOR)
+    cdef fastnn_call call = new_call(cnp.PyArray_DIM(grad_output, 0), units)
+    call.operand[0], call.operand[1] = cnp.PyArray_DATA(grad_output), cnp.PyArray_DATA(out)
+    launch(FASTNN_KERNEL_bias_gradient, &call, number == cnp.NPY_DOUBLE,
+           team(workers, ELEMENT_WORK * cnp.PyArray_SIZE(grad_output)))
     return out
-
-
-cdef int _bias_gradient(const real[:, ::1] grad, real[::1] out, int workers) except -1:
-    cdef fastnn_call call = new_call(grad.shape[0], grad.shape[1])
-    call.operand[0], call.operand[1] = matrix(grad), vector[real](out)
-    return launch(FASTNN_KERNEL_bias_gradient, &call, real is double, workers)
 
 
 # --- one output per element -------------------------------------------------------------------
 
-# Multiply-adds that one element of these is worth, when a team is chosen.
-cdef double ELEMENT_WORK = 8
-
-
-cdef int _two(int kernel, const real[:, ::1] x, real[:, ::1] out, int row, double parameter,
-              int workers) except -1:
-    """Kernels that read one array and write another of its shape."""
-    cdef fastnn_call call = new_call(x.shape[0], x.shape[1], 0, 0, row, parameter)
-    call.operand[0], call.operand[1] = matrix(x), matrix[real](out)
-    return launch(kernel, &call, real is double, workers)
-
-
-cdef int _three(int kernel, const real[:, ::1] a, const real[:, ::1] b, real[:, ::1] out,
-                int row, double parameter, int workers) except -1:
-    """Kernels that read two arrays and write a third, all of one shape."""
-    cdef fastnn_call call = new_call(a.shape[0], a.shape[1], 0, 0, row, parameter)
-    call.operand[0], call.operand[1], call.operand[2] = matrix(a), matrix(b), matrix[real](out)
-    return launch(kernel, &call, real is double, workers)
-
-
 cdef object map_one(int kernel, x, out, int row, double parameter, workers):
+    """Kernels that read one array and write another of its shape."""
     cdef int number = type_of("x", x)
     require("x", x, number, ANY, ANY)
-    out = output("out", out, number, cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1))
-    cdef int members = team(workers, ELEMENT_WORK * cnp.PyArray_SIZE(x))
-    if number == cnp.NPY_FLOAT:
-        _two[float](kernel, x, out, row, parameter, members)
-    else:
-        _two[double](kernel, x, out, row, parameter, members)
+    cdef Py_ssize_t rows = cnp.PyArray_DIM(x, 0), columns = cnp.PyArray_DIM(x, 1)
+    out = output("out", out, number, rows, columns)
+    cdef fastnn_call call = new_call(rows, columns, 0, 0, row, parameter)
+    call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(out)
+    launch(kernel, &call, number == cnp.NPY_DOUBLE,
+           team(workers, FUNCTION_WORK * rows * columns))
     return out
 
 
 cdef object map_two(int kernel, str name_a, str name_b, a, b, out, int row, double parameter,
-                    workers):
+                    double element_work, workers):
+    """Kernels that read two arrays and write a third, all of one shape."""
     cdef int number = type_of(name_a, a)
     require(name_a, a, number, ANY, ANY)
     cdef Py_ssize_t rows = cnp.PyArray_DIM(a, 0), columns = cnp.PyArray_DIM(a, 1)
     require(name_b, b, number, rows, columns)
     out = output("out", out, number, rows, columns)
-    cdef int members = team(workers, ELEMENT_WORK * cnp.PyArray_SIZE(a))
-    if number == cnp.NPY_FLOAT:
-        _three[float](kernel, a, b, out, row, parameter, members)
-    else:
-        _three[double](kernel, a, b, out, row, parameter, members)
+    cdef fastnn_call call = new_call(rows, columns, 0, 0, row, parameter)
+    call.operand[0], call.operand[1] = cnp.PyArray_DATA(a), cnp.PyArray_DATA(b)
+    call.operand[2] = cnp.PyArray_DATA(out)
+    launch(kernel, &call, number == cnp.NPY_DOUBLE, team(workers, element_work * rows * columns))
     return out
 
 
@@ -378,12 +352,12 @@ def activation_gradient(saved, grad_output, name, *, parameter=None, out=None, w
     row, default = _row("activation", name)
     default = default if parameter is None else parameter
     return map_two(FASTNN_KERNEL_activation_gradient, "saved", "grad_output", saved, grad_output,
-                   out, row, default, workers)
+                   out, row, default, FUNCTION_WORK, workers)
 
 
 def add(a, b, *, out=None, workers=None):
     """a + b, both of shape (rows, width)."""
-    return map_two(FASTNN_KERNEL_add, "a", "b", a, b, out, 0, 0, workers)
+    return map_two(FASTNN_KERNEL_add, "a", "b", a, b, out, 0, 0, ELEMENT_WORK, workers)
 
 
 def math(x, name, *, out=None, workers=None):
@@ -401,7 +375,7 @@ def softmax(x, *, out=None, workers=None):
 def softmax_gradient(y, grad_output, *, out=None, workers=None):
     """y * (grad_output - sum(grad_output * y)), for each row; y is the softmax."""
     return map_two(FASTNN_KERNEL_softmax_gradient, "y", "grad_output", y, grad_output, out, 0, 0,
-                   workers)
+                   FUNCTION_WORK, workers)
 
 
 def dropout(x, rate, *, seed=0, step=1, stream=0, out=None, workers=None):
@@ -426,7 +400,7 @@ def dropout(x, rate, *, seed=0, step=1, stream=0, out=None, workers=None):
     cdef int number = type_of("x", x)
     require("x", x, number, ANY, ANY)
     out = output("out", out, number, cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1))
-    cdef int members = team(workers, ELEMENT_WORK * cnp.PyArray_SIZE(x))
+    cdef int members = team(workers, FUNCTION_WORK * cnp.PyArray_SIZE(x))
     if number == cnp.NPY_FLOAT:
         _dropout[float](x, out, rate, seed, step, stream, members)
     else:
@@ -452,55 +426,48 @@ def concatenate(arrays, *, out=None, workers=None):
     cdef int number = type_of("arrays[0]", arrays[0])
     cdef Py_ssize_t columns = 0, rows = ANY
     for i, array in enumerate(arrays):
-        require(f"arrays[{i}]", array, number, rows, ANY)
+        require("arrays[" + str(i) + "]", array, number, rows, ANY)
         rows = cnp.PyArray_DIM(array, 0)
         columns += cnp.PyArray_DIM(array, 1)
     out = output("out", out, number, rows, columns)
-    cdef int members = team(workers, rows * <double>columns)
-    if number == cnp.NPY_FLOAT:
-        _concatenate[float](arrays, out, members)
-    else:
-        _concatenate[double](arrays, out, members)
+    cdef fastnn_call call = new_call(rows)
+    cdef int part
+    for part in range(len(arrays)):
+        call.size[part] = cnp.PyArray_DIM(arrays[part], 1)
+        call.operand[part] = cnp.PyArray_DATA(arrays[part])
+    call.operand[6] = cnp.PyArray_DATA(out)
+    launch(FASTNN_KERNEL_concatenate, &call, number == cnp.NPY_DOUBLE,
+           team(workers, ELEMENT_WORK * rows * columns))
     return out
-
-
-cdef int _concatenate(arrays, real[:, ::1] out, int workers) except -1:
-    cdef fastnn_call call = new_call(out.shape[0])
-    cdef const real[:, ::1] array
-    cdef int i
-    for i in range(len(arrays)):
-        array = arrays[i]
-        call.size[i] = array.shape[1]
-        call.operand[i] = matrix(array)
-    call.operand[6] = matrix[real](out)
-    return launch(FASTNN_KERNEL_concatenate, &call, real is double, workers)
 
 
 def slice_columns(x, Py_ssize_t first, Py_ssize_t columns, *, out=None, workers=None):
     """x[:, first:first + columns] as a new array."""
     cdef int number = type_of("x", x)
     require("x", x, number, ANY, ANY)
-    if first < 0 or columns < 0 or first + columns > x.shape[1]:
-        raise ValueError(f"columns {first} to {first + columns} lie outside x with {x.shape[1]}")
-    out = output("out", out, number, x.shape[0], columns)
-    cdef int members = team(workers, cnp.PyArray_SIZE(out))
-    if number == cnp.NPY_FLOAT:
-        _slice_columns[float](x, out, first, members)
-    else:
-        _slice_columns[double](x, out, first, members)
+    cdef Py_ssize_t rows = cnp.PyArray_DIM(x, 0), width = cnp.PyArray_DIM(x, 1)
+    if first < 0 or columns < 0 or first > width or columns > width - first:
+        raise ValueError(f"{columns} columns from {first} on lie outside x with {width}")
+    out = output("out", out, number, rows, columns)
+    cdef fastnn_call call = new_call(rows, width, first, columns)
+    call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(out)
+    launch(FASTNN_KERNEL_slice_columns, &call, number == cnp.NPY_DOUBLE,
+           team(workers, ELEMENT_WORK * rows * columns))
     return out
-
-
-cdef int _slice_columns(const real[:, ::1] x, real[:, ::1] out, Py_ssize_t first,
-                        int workers) except -1:
-    cdef fastnn_call call = new_call(x.shape[0], x.shape[1], first, out.shape[1])
-    call.operand[0], call.operand[1] = matrix(x), matrix[real](out)
-    return launch(FASTNN_KERNEL_slice_columns, &call, real is double, workers)
 
 
 _SOURCES = {np.dtype(name): number for number, name in enumerate(
     ("float32", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64",
      "int64"))}
+
+
+_SOURCE_TYPES = {dtype.num: number for dtype, number in _SOURCES.items()}
+# long and long long are two types of one size
+_SOURCE_TYPES |= {np.dtype(name).num: _SOURCES[np.dtype(name)]
+                  for name in ("longlong", "ulonglong", "long", "ulong", "intc", "uintc")
+                  if np.dtype(name) in _SOURCES}
+_TARGETS = {key: np.dtype(name).num for name in ("float32", "float64", "int32")
+            for key in (name, np.dtype(name), np.dtype(name).type)}
 
 
 def source_number(dtype):
@@ -525,31 +492,37 @@ def gather(source, order, *, dtype, out=None, workers=None):
     -------
     ndarray, shape (rows, width)
     """
-    if not isinstance(source, np.ndarray) or source.dtype not in _SOURCES:
+    cdef int kind = _SOURCE_TYPES.get(cnp.PyArray_TYPE(source), -1) if (
+        cnp.PyArray_Check(source) and cnp.PyArray_ISNOTSWAPPED(source)) else -1
+    if kind < 0:
         raise TypeError(f"source must be a float or integer array, got "
                         f"{getattr(source, 'dtype', type(source).__name__)}")
-    if (source.ndim != 2 or not source.flags.aligned
-            or (source.shape[1] > 1 and source.strides[1] != source.itemsize)):
+    if (cnp.PyArray_NDIM(source) != 2 or not cnp.PyArray_ISALIGNED(source)
+            or (cnp.PyArray_DIM(source, 1) > 1
+                and cnp.PyArray_STRIDE(source, 1) != cnp.PyArray_ITEMSIZE(source))):
         raise ValueError(f"source must have shape (any, width) with contiguous, aligned rows, "
                          f"got shape {source.shape} and strides {source.strides}")
+    cdef int number = _TARGETS.get(dtype, -1)
+    if number < 0:
+        raise ValueError(f"dtype must be 'float32', 'float64' or 'int32', got {dtype!r}")
+    cdef Py_ssize_t available = cnp.PyArray_DIM(source, 0), width = cnp.PyArray_DIM(source, 1)
+    cdef Py_ssize_t rows = available, i
+    cdef const int64_t *numbers = NULL
     if order is not None:
         require("order", order, cnp.NPY_INT64, ANY, VECTOR)
-        if order.size and not 0 <= order.min() <= order.max() < source.shape[0]:
-            raise ValueError(f"order must lie in [0, {source.shape[0]}), got "
-                             f"{order.min()} to {order.max()}")
-    dtype = np.dtype(dtype)
-    if dtype.name not in ("float32", "float64", "int32"):
-        raise ValueError(f"dtype must be float32, float64 or int32, got {dtype}")
-    rows = source.shape[0] if order is None else order.shape[0]
-    out = output("out", out, dtype.num, rows, source.shape[1])
-    cdef fastnn_call call = new_call(rows, source.shape[1], source.strides[0],
-                                     dtype == np.int32, _SOURCES[source.dtype])
-    cdef const int64_t[::1] numbers = order
-    call.operand[0] = cnp.PyArray_DATA(source)
-    call.operand[1] = <void *>&numbers[0] if order is not None and order.size else NULL
+        rows = cnp.PyArray_DIM(order, 0)
+        numbers = <const int64_t *>cnp.PyArray_DATA(order)
+        for i in range(rows):
+            if not 0 <= numbers[i] < available:
+                raise ValueError(f"order must lie in [0, {available}), got {numbers[i]} at {i}")
+    out = output("out", out, number, rows, width)
+    cdef fastnn_call call = new_call(rows, width, cnp.PyArray_STRIDE(source, 0),
+                                     number == cnp.NPY_INT32, kind)
+    call.operand[0], call.operand[1] = cnp.PyArray_DATA(source), <void *>numbers
     call.operand[2] = cnp.PyArray_DATA(out)
     if rows:
-        launch(FASTNN_KERNEL_gather, &call, dtype == np.float64, team(workers, out.size))
+        launch(FASTNN_KERNEL_gather, &call, number == cnp.NPY_DOUBLE,
+               team(workers, ELEMENT_WORK * rows * width))
     return out
 
 
@@ -584,12 +557,15 @@ cdef int from_rows(int kernel, scores, target, losses, grad, exponentials, int r
     """Check and run one of those two; int32 targets are class labels."""
     cdef int number = cnp.PyArray_TYPE(scores)
     cdef Py_ssize_t rows = cnp.PyArray_DIM(scores, 0), columns = cnp.PyArray_DIM(scores, 1)
-    cdef int members = team(workers, ELEMENT_WORK * cnp.PyArray_SIZE(scores))
+    cdef int members = team(workers, FUNCTION_WORK * cnp.PyArray_SIZE(scores))
+    cdef const int32_t *labels
+    cdef Py_ssize_t i
     if cnp.PyArray_Check(target) and cnp.PyArray_TYPE(target) == cnp.NPY_INT32:
         require("target", target, cnp.NPY_INT32, rows, VECTOR)
-        if rows and not 0 <= target.min() <= target.max() < columns:
-            raise ValueError(f"target must lie in [0, {columns}), got "
-                             f"{target.min()} to {target.max()}")
+        labels = <const int32_t *>cnp.PyArray_DATA(target)
+        for i in range(rows):
+            if not 0 <= labels[i] < columns:
+                raise ValueError(f"target must lie in [0, {columns}), got {labels[i]} at {i}")
         if number == cnp.NPY_FLOAT:
             return _label_loss[float](kernel, scores, target, losses, grad, exponentials, members)
         return _label_loss[double](kernel, scores, target, losses, grad, exponentials, members)
@@ -686,16 +662,10 @@ def mean(x, *, workers=None):
     """Mean of x of shape (rows,), summed in double from the first to the last."""
     cdef int number = type_of("x", x)
     require("x", x, number, ANY, VECTOR)
-    if number == cnp.NPY_FLOAT:
-        return _mean[float](x, team(workers, 0))
-    return _mean[double](x, team(workers, 0))
-
-
-cdef double _mean(const real[::1] x, int workers) except? -1:
     cdef double result = 0
-    cdef fastnn_call call = new_call(x.shape[0])
-    call.operand[0], call.operand[1] = vector(x), &result
-    launch(FASTNN_KERNEL_mean, &call, real is double, workers)
+    cdef fastnn_call call = new_call(cnp.PyArray_DIM(x, 0))
+    call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), &result
+    launch(FASTNN_KERNEL_mean, &call, number == cnp.NPY_DOUBLE, team(workers, 0))
     return result
 
 
@@ -705,19 +675,13 @@ def squared_norm(gradients, *, workers=None):
     """Sums of squares of chunks of `NORM_CHUNK` elements, as float64."""
     cdef int number = type_of("gradients", gradients)
     require("gradients", gradients, number, ANY, VECTOR)
-    partial = np.empty(-(-gradients.shape[0] // NORM_CHUNK), np.float64)
-    cdef int members = team(workers, ELEMENT_WORK * gradients.size)
-    if number == cnp.NPY_FLOAT:
-        _squared_norm[float](gradients, partial, members)
-    else:
-        _squared_norm[double](gradients, partial, members)
+    cdef Py_ssize_t count = cnp.PyArray_DIM(gradients, 0)
+    partial = np.empty(-(-count // NORM_CHUNK), np.float64)
+    cdef fastnn_call call = new_call(0, count)
+    call.operand[0], call.operand[1] = cnp.PyArray_DATA(gradients), cnp.PyArray_DATA(partial)
+    launch(FASTNN_KERNEL_squared_norm, &call, number == cnp.NPY_DOUBLE,
+           team(workers, ELEMENT_WORK * count))
     return partial
-
-
-cdef int _squared_norm(const real[::1] gradients, double[::1] partial, int workers) except -1:
-    cdef fastnn_call call = new_call(0, gradients.shape[0])
-    call.operand[0], call.operand[1] = vector(gradients), vector[double](partial)
-    return launch(FASTNN_KERNEL_squared_norm, &call, real is double, workers)
 
 
 def update(name, parameters, gradients, state, *, learning_rate, step, hyper_parameters=(),
@@ -748,7 +712,10 @@ def update(name, parameters, gradients, state, *, learning_rate, step, hyper_par
     cdef int number = type_of("parameters", parameters)
     output("parameters", parameters, number, ANY, VECTOR)
     require("gradients", gradients, number, parameters.shape[0], VECTOR)
-    output("state", state, number, slots, parameters.shape[0])
+    for label, array in (("parameters", parameters), ("state", state)):
+        if array is None:
+            raise TypeError(f"{label} must be a NumPy array, got None")
+    output("state", state, number, int(slots), parameters.shape[0])
     cdef fastnn_call call = new_call(0, parameters.shape[0], 0, 0, row, learning_rate)
     cdef int i
     call.scalar[1] = step
