@@ -114,7 +114,7 @@ class EarlyStopping(Callback):
 
     def on_train_begin(self) -> None:
         """Forget earlier trainings."""
-        if self.monitor not in self.results:
+        if self.results and self.monitor not in self.results:
             raise ValueError(
                 f"monitor {self.monitor!r} is not among the results {', '.join(self.results)}"
                 + ("; give fit validation_data" if self.monitor.startswith("val_") else "")

@@ -293,6 +293,9 @@ def fit(
     except KeyboardInterrupt:
         history.stop_reason = "interrupted"
         raise
+    except NonFiniteLossError as error:
+        history.stop_reason = str(error)
+        raise
     except Exception as error:
         history.stop_reason = f"{type(error).__name__}: {error}"
         raise

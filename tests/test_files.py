@@ -332,7 +332,7 @@ def test_tampered_tensors(name, array, found, tmp_path):
             tensors[name] = array
 
     rewrite(tmp_path / "m", change_tensors=change)
-    with pytest.raises(ValueError, match=rf"path: tensor '{name}' of '.*/m' must have .*{found}"):
+    with pytest.raises(ValueError, match=rf"path: tensor '{name}' of '.*/m' must be .*{found}"):
         fnn.load(tmp_path / "m")
 
 

@@ -163,7 +163,6 @@ def test_check_refuses_reshaped_memory_that_was_taken():
         check(made)
 
 
-@pytest.mark.xfail(reason="check does not prove that outputs outlive the program", strict=True)
 def test_check_refuses_an_output_that_is_overwritten_before_the_run_ends():
     model = fnn.Sequential([fnn.Dense(4), fnn.Dense(4)], input_shape=(4,), seed=0)
     made = model.runtime.bound("manual", 5).plan

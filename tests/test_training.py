@@ -139,7 +139,7 @@ def test_progress_bar_on_a_terminal(rng, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     small().fit(*regression(rng), epochs=3, verbose=1)
     err = capsys.readouterr().err
-    assert "6/6" in err
+    assert "epoch 3/3 100%" in err
     assert "epoch 3/3" in err
 
 
@@ -416,8 +416,8 @@ def test_divergence_names_epoch_step_and_layer_and_leaves_a_usable_model(optimiz
             ends.append(is_finite(self.model))
 
     pattern = (
-        r"the loss is (nan|inf) in epoch 1, step [23] of 8: layer '(first|last|loss)' is the first "
-        r"with a number that is not finite; .*Try a smaller learning_rate, global_clipnorm=1\.0"
+        r"the loss is (nan|inf) in epoch 1, step [23] of 8: (layer '(first|last)' is the "
+        r"first with a number that is not finite|every layer is finite, the loss is not); .*Try a smaller learning_rate, global_clipnorm=1\.0"
     )
     with pytest.raises(fnn.NonFiniteLossError, match=pattern) as caught:
         model.fit(x, y, batch_size=8, epochs=3, callbacks=[End()], verbose=0)
@@ -458,7 +458,7 @@ def test_overflow_in_a_layer_is_named_and_the_step_not_made(rng):
 
 def test_loss_alone_may_overflow(rng):
     model = small(dtype="float32")
-    with pytest.raises(fnn.NonFiniteLossError, match=r"the loss is inf .* layer 'loss'"):
+    with pytest.raises(fnn.NonFiniteLossError, match=r"the loss is inf .*every layer is finite"):
         model.fit(rng.normal(size=(4, 4)), np.full((4, 2), 1e30), verbose=0)
 
 
