@@ -35,9 +35,12 @@ test-slow: $(STAMPS)/test
 	$(RUN) -m pytest tests --run-slow
 
 bench: $(STAMPS)/bench
-	@mkdir -p out
-	$(RUN) -m pytest benchmarks --benchmark-json=out/benchmark.json \
-	  --benchmark-histogram=out/benchmark
+	@mkdir -p out/histograms
+	@echo "timing kernels and networks against NumPy: some minutes; progress in out/benchmark.log"
+	@$(RUN) -m pytest benchmarks/test_kernels.py benchmarks/test_networks.py -q \
+	  --benchmark-json=out/benchmark.json --benchmark-histogram=out/histograms/time \
+	  --benchmark-columns=median,iqr,rounds --benchmark-sort=fullname > out/benchmark.log \
+	  || { tail -30 out/benchmark.log; exit 1; }
 	$(RUN) benchmarks/report.py out/benchmark.json out/benchmark.md
 
 wheel: $(STAMPS)/wheel

@@ -7,6 +7,7 @@ batch; one that asks for epochs costs nothing inside them.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,8 @@ class Callback:
         Set before `on_train_begin`. ``model.stop_training = True`` ends `fit` after the epoch
         (after the batch, from a batch hook).
     results : tuple of str
-        Names of the results of an epoch. Set with `model`.
+        Names of the results of an epoch, set with `model`; empty where they are not known,
+        because a callback before this one may add some.
     """
 
     model: Model
@@ -114,15 +116,20 @@ class EarlyStopping(Callback):
 
     def on_train_begin(self) -> None:
         """Forget earlier trainings."""
-        if self.results and self.monitor not in self.results:
+        if self.results:
+            self._check_monitor(self.results)
+        self._forget()
+
+    def _check_monitor(self, results: Iterable[str]) -> None:
+        if self.monitor not in results:
             raise ValueError(
-                f"monitor {self.monitor!r} is not among the results {', '.join(self.results)}"
+                f"monitor {self.monitor!r} is not among the results {', '.join(results)}"
                 + ("; give fit validation_data" if self.monitor.startswith("val_") else "")
             )
-        self._forget()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Compare with the best epoch so far."""
+        self._check_monitor(logs)
         value = self._sign * logs[self.monitor]
         if value < self._best - self.min_delta:
             self._best, self.best_epoch, self._waited = value, epoch, 0

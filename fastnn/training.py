@@ -267,6 +267,8 @@ def fit(
     for callback in followers:
         callback.model, callback.results = model, tuple(expected)
         callback.on_train_begin()
+        if type(callback).on_epoch_end is not Callback.on_epoch_end:
+            expected = []  # it may add results for those behind it
     history = model.history = History()
     model.stop_training, model.stop_reason = False, ""
     progress = _Progress(verbose, epochs, steps.count)

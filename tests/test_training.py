@@ -416,8 +416,9 @@ def test_divergence_names_epoch_step_and_layer_and_leaves_a_usable_model(optimiz
             ends.append(is_finite(self.model))
 
     pattern = (
-        r"the loss is (nan|inf) in epoch 1, step [23] of 8: (layer '(first|last)' is the "
-        r"first with a number that is not finite|every layer is finite, the loss is not); .*Try a smaller learning_rate, global_clipnorm=1\.0"
+        r"the loss is (nan|inf) in epoch 1, step [23] of 8: "
+        r"(layer '(first|last)' is the first with a number that is not finite"
+        r"|every layer is finite, the loss is not); .*Try a smaller learning_rate"
     )
     with pytest.raises(fnn.NonFiniteLossError, match=pattern) as caught:
         model.fit(x, y, batch_size=8, epochs=3, callbacks=[End()], verbose=0)
