@@ -26,7 +26,7 @@ from fastnn.program.plan import ALIGNMENT, ARENAS, Plan, plan
 # How long the engine runs before Python may look for Ctrl-C, in seconds, and what it does in
 # that time on a slow machine, in multiply-adds.
 SLICE_SECONDS = 0.04
-SLICE_WORK = 4e8
+SLICE_WORK = 2e8
 
 # Rows of a step of predict and evaluate: enough that packing pays, few enough for the caches.
 ROWS = 512
