@@ -9,8 +9,8 @@
  * The ideas are the classical ones:
  *   - x - n ln 2 in two steps, the first with so short a constant that its product is
  *     exact (Cody & Waite, Software Manual for the Elementary Functions, 1980);
- *   - log through s = f / (2 + f), and log1p with a correction for the bits that 1 + x
- *     loses (fdlibm, e_log.c and s_log1p.c);
+ *   - log through f / (2 + f) where a polynomial in f would be long (fdlibm, e_log.c);
+ *   - tanh(x) = expm1(2x) / (expm1(2x) + 2), one path for all x;
  *   - erfc(x) = exp(Q(x)) away from 0 (compare Abramowitz & Stegun 7.1.26, which has
  *     only -x^2 in the exponent and the rest as a factor);
  *   - minimax polynomials, which tools/fit_vmath.py derives and prints.
@@ -18,11 +18,13 @@
  * A result is composed as "large exact part + small part" wherever that can be had: the
  * rounding errors of a polynomial then count only as far as its term is small.
  *
- * Considered and dropped: tables (a gather costs more than the multiply-adds it saves);
- * tanh(x) = expm1(2x) / (expm1(2x) + 2) (one path for all x, but the errors of expm1, sum
- * and quotient add up); exp(-x^2) with x^2 split exactly for erf (erfc needs it, but
- * 1 - erfc(x) forgives an error of erfc where erfc is small); log1p inside softplus (its
- * reduction doubled the time, for an argument that never needs it).
+ * Considered and dropped: tables (a gather costs more than the multiply-adds it saves); a
+ * polynomial for tanh near 0 (half a unit better, half as slow again); a reciprocal estimate
+ * and Newton steps for a / b (the divider works beside the multiply-adds, and those are what
+ * these functions wait for: up to a quarter slower on AVX-512); exp(-x^2) with x^2 split
+ * exactly for erf (erfc needs it, but 1 - erfc(x) forgives an error of erfc where erfc is
+ * small); log1p inside softplus (its reduction doubled the time, for an argument that never
+ * needs it).
  */
 #ifndef FASTNN_VMATH_H
 #define FASTNN_VMATH_H
@@ -44,25 +46,22 @@ enum { MANTISSA_BITS = BY_DTYPE(23, 52), EXPONENT_BIAS = BY_DTYPE(127, 1023) };
 
 CONSTANT(SMALLEST_NORMAL, 0x1p-126f, 0x1p-1022)
 CONSTANT(LOG2_E, 0x1.715476p0f, 0x1.71547652b82fep0)
-/* ln 2 = HIGH + LOW. HIGH ends in enough zero bits that its product with any exponent
- * (8 and 11 bits) is exact. */
+/* ln 2, and ln 2 = HIGH + LOW. HIGH ends in enough zero bits that its product with any
+ * exponent (8 and 11 bits) is exact. */
+CONSTANT(LN2, 0x1.62e43p-1f, 0x1.62e42fefa39efp-1)
 CONSTANT(LN2_HIGH, 0x1.62e4p-1f, 0x1.62e42fefa4p-1)
 CONSTANT(LN2_LOW, 1.4286068e-6f, -1.7239444525614835e-13)
-/* Adding it rounds a number to a whole one and leaves that, plus the exponent bias, in
- * the low bits of the sum, where a shift makes a power of two of it. */
-CONSTANT(ROUND_TO_EXPONENT, 0x1.8p23f + 127, 0x1.8p52 + 1023)
+/* Adding it rounds a number n to a whole one and leaves that, plus the exponent bias less 1,
+ * in the low bits of the sum, where a shift makes 2^(n - 1) of it. */
+CONSTANT(ROUND_TO_EXPONENT, 0x1.8p23f + 126, 0x1.8p52 + 1022)
 /* Below LOW exp rounds to zero, above HIGH to infinity. */
 CONSTANT(EXP_LOW, -104, -746)
 CONSTANT(EXP_HIGH, 89, 710)
 /* Below it, expm1 rounds to -1. */
 CONSTANT(EXPM1_LOW, -20, -40)
-/* The bits of sqrt(1/2), the lower end of a reduced logarithm's argument. */
-static const usint ROOT_HALF_BITS = BY_DTYPE(0x3f3504f3, 0x3fe6a09e667f3bcd);
-/* tanh leaves its polynomial at SPLIT, where the other form's quotient has fallen below
- * 1/2 and with it below the result's own rounding; it is 1 from ONE on. */
-CONSTANT(TANH_SPLIT, 0.6f, 0.6)
+/* tanh is 1 from it on. */
 CONSTANT(TANH_ONE, 10, 20)
-/* The same for erf. */
+/* erf leaves its polynomial at SPLIT; it is 1 from ONE on. */
 CONSTANT(ERF_SPLIT, 1, 1)
 CONSTANT(ERF_ONE, 4, 6)
 
@@ -74,27 +73,26 @@ COEFFICIENTS(expm1,
     (0.5000000000000006, 0.16666666666666588, 0.04166666666657612, 0.008333333333389972,
      0.0013888888931791817, 0.00019841269718340988, 2.4801504982940065e-05,
      2.755740785697352e-06, 2.762615981680331e-07, 2.5053779186139434e-08))
-/* float32: (log(1 + f) - f + f^2 / 2) / f^3 for 1 + f between sqrt(1/2) and sqrt(2).
- * float64: R(z) / z of log(1 + f) = s * (2 + R(z)), s = f / (2 + f), z = s^2; as many
- * digits from a polynomial in f would take twenty terms, more than the division. */
+/* float32: (log(1 + f) - f) / f^2 for -1/4 <= f <= 1/2. float64: R(z) of log(1 + f) =
+ * t + t z R(z), t = f / (1 + f / 2), z = t^2; as many digits from a polynomial in f would
+ * take twenty terms, more than the division. */
 COEFFICIENTS(log,
-    (0.3333333f, -0.25000823f, 0.20001231f, -0.16623357f, 0.14201677f, -0.13160111f,
-     0.12762056f, -0.07635226f),
-    (0.6666666666666734, 0.39999999999414676, 0.2857142874239271, 0.22222198572435434,
-     0.1818356437449732, 0.15314049093621698, 0.1479596634075718))
-/* The same R(z) / z in both dtypes for 0 <= f <= 1 */
+    (-0.5000006f, 0.3333355f, -0.2499344f, 0.19977084f, -0.16822845f, 0.14983886f,
+     -0.120671205f, 0.054130033f),
+    (0.08333333333334089, 0.012499999998800505, 0.002232142921509828, 0.00043402614253432566,
+     8.880056760958804e-05, 1.8615948169782256e-05, 4.690009311360301e-06))
+/* The same R(z) in both dtypes for 0 <= f <= 1 */
 COEFFICIENTS(log1p_unit,
-    (0.6666641f, 0.40021694f, 0.27999192f, 0.28024265f),
-    (0.6666666666666631, 0.40000000000157276, 0.2857142854784893, 0.22222223970071572,
-     0.1818174391233113, 0.15386560196910407, 0.13300969978649535, 0.12106114584704118,
-     0.08339979430900463, 0.170187975200673))
-/* (tanh(x) / x - 1) / x^2 in x^2, below TANH_SPLIT */
+    (0.083333015f, 0.012506779f, 0.002187437f, 0.0005473489f),
+    (0.08333333333333288, 0.012500000000049149, 0.0022321428553006978, 0.0004340278119154604,
+     8.877804644692935e-05, 1.8782422115369145e-05, 4.059133904617181e-06,
+     9.236232440722501e-07, 1.5907248365214908e-07, 8.115195045502165e-08))
+/* (expm1(2r) / 2 - r) / r^2 on |r| <= ln 2 / 4: those of expm1, times powers of two */
 COEFFICIENTS(tanh,
-    (-0.333333f, 0.13331924f, -0.053783827f, 0.020795966f, -0.005895153f),
-    (-0.33333333333333126, 0.1333333333329966, -0.05396825394929554, 0.02186948800257335,
-     -0.008863226777722593, 0.0035920373821632543, -0.0014552153799053606,
-     0.0005871884641014465, -0.00023039692956200092, 7.931408068032713e-05,
-     -1.717878471331269e-05))
+    (0.99999994f, 0.66666174f, 0.3333376f, 0.13386525f, 0.04442389f),
+    (1.000000000000001, 0.6666666666666635, 0.33333333333260895, 0.13333333333423955,
+     0.044444444581733814, 0.012698412619738232, 0.0031745926378163284,
+     0.0007054696411385221, 0.00014144593826203295, 2.565506988660678e-05))
 /* erf(x) / x - 1 in x^2, below ERF_SPLIT */
 COEFFICIENTS(erf_near,
     (0.12837917f, -0.37612626f, 0.112835854f, -0.026853813f, 0.0051883277f, -0.0008010195f,
@@ -138,20 +136,45 @@ ALWAYS_INLINE vec vpolynomial(vec x, const real *coefficients, int count)
     return vfma(vfma(even, x, odd), x, vbroadcast(coefficients[0]));
 }
 
-/* Cut off below and above. NaN passes, because it is not less than anything. */
+/* Cut off below and above. NaN passes, because it is not less than anything; the minimum
+ * and maximum of x86 agree if x is the second operand, and are one instruction. */
+#if LANES > 1 && VECTOR_BYTES == 64
+#define X86(operation) V512(operation)
+#elif LANES > 1 && VECTOR_BYTES == 32
+#define X86(operation) BY_DTYPE(_mm256_##operation##_ps, _mm256_##operation##_pd)
+#elif LANES > 1 && defined(__x86_64__)
+#define X86(operation) BY_DTYPE(_mm_##operation##_ps, _mm_##operation##_pd)
+#endif
 ALWAYS_INLINE vec vat_least(vec x, real low)
 {
+#ifdef X86
+    return (vec)X86(max)(vbroadcast(low), x);
+#else
     return vselect(vless(x, vbroadcast(low)), vbroadcast(low), x);
+#endif
 }
 ALWAYS_INLINE vec vat_most(vec x, real high)
 {
+#ifdef X86
+    return (vec)X86(min)(vbroadcast(high), x);
+#else
     return vselect(vless(vbroadcast(high), x), vbroadcast(high), x);
+#endif
+}
+#undef X86
+
+/* The magnitude of `a` with the sign of `x`, for an `a` that is not negative unless x is:
+ * vcopysign without the step that clears a bit. */
+ALWAYS_INLINE vec vwith_sign(vec a, vec x)
+{
+    return vfrom_bits(vbits(a) | (vbits(x) & ((ivec){0} | SIGN_BIT)));
 }
 
-/* exp(x) = 2^exponent * (1 + expm1), |expm1| < 0.42. `power` is 2^exponent as long as that
- * is a normal number. x must lie between EXP_LOW and EXP_HIGH or be NaN. */
+/* exp(x) = 2^exponent * (1 + expm1), |expm1| < 0.42. `half_power` is 2^(exponent - 1), for
+ * 2^exponent may be no number; it means nothing where it would be denormal. x must lie
+ * between EXP_LOW and EXP_HIGH or be NaN. */
 typedef struct exp_parts {
-    vec exponent, power, expm1;
+    vec exponent, half_power, expm1;
 } exp_parts;
 ALWAYS_INLINE exp_parts vexp_parts(vec x)
 {
@@ -164,7 +187,7 @@ ALWAYS_INLINE exp_parts vexp_parts(vec x)
     r = vfma(exponent, vbroadcast(-LN2_LOW), r);
     return (exp_parts){
         .exponent = exponent,
-        .power = vfrom_bits((ivec)((uvec)vbits(rounded) << MANTISSA_BITS)),
+        .half_power = vfrom_bits((ivec)((uvec)vbits(rounded) << MANTISSA_BITS)),
         .expm1 = vfma(r * r, POLYNOMIAL(r, expm1), r),
     };
 }
@@ -184,98 +207,96 @@ ALWAYS_INLINE vec vexp(vec x) { return vexp_bounded(vat_most(x, EXP_HIGH)); }
 ALWAYS_INLINE vec vexpm1(vec x)
 {
     exp_parts e = vexp_parts(vat_most(vat_least(x, EXPM1_LOW), EXP_HIGH));
-    vec half_power = vfrom_bits((ivec)((uvec)vbits(e.power) - ((usint)1 << MANTISSA_BITS)));
-    vec half = vfma(half_power, e.expm1, half_power - vbroadcast((real)0.5));
+    vec half = vfma(e.half_power, e.expm1, e.half_power - vbroadcast((real)0.5));
     vec result = vselect(vequal(e.exponent, vbroadcast(0)), e.expm1, half + half);
-    return vcopysign(result, x); /* for -0, which r + r^2 q turns into +0 */
+    return vwith_sign(result, x); /* for -0, which r + r^2 q turns into +0 */
 }
 
-/* u = 2^exponent * (1 + f), 1 + f between sqrt(1/2) and sqrt(2), f exact. `twice_unscale`
- * is 2^(1 - exponent); without the 1 it would be no normal number for the largest u. u must
- * be positive, normal and finite, or the result has no meaning. */
+/* u = 2^exponent * mantissa, 3/4 <= mantissa < 3/2. 0 and infinity have the exponents
+ * -infinity and infinity and the mantissa 1, numbers below 0 and NaN the exponent NaN: the
+ * term exponent * ln 2 then makes the logarithm what it must be. u must not be -0;
+ * `denormals` tells whether it may be a denormal. */
 typedef struct log_parts {
-    vec exponent, twice_unscale, f;
+    vec exponent, mantissa;
 } log_parts;
-ALWAYS_INLINE log_parts vlog_parts(vec u)
+ALWAYS_INLINE log_parts vlog_parts(vec u, int denormals)
 {
+#if LANES > 1 && VECTOR_BYTES == 64
+    (void)denormals;
+    vec mantissa = (vec)V512(getmant)(u, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_nan);
+    return (log_parts){(vec)V512(getexp)(u) - (vec)V512(getexp)(mantissa), mantissa};
+#else
+    const real infinity = (real)__builtin_inf(), base = BY_DTYPE(0x1p23f, 0x1p52);
+    vec zero = vbroadcast(0), origin = vbroadcast(base + EXPONENT_BIAS), normal = u;
+    if (denormals) { /* their exponent field does not tell their size */
+        vmask small = vless(u, vbroadcast(SMALLEST_NORMAL));
+        normal = vselect(small, u * vbroadcast(base), u);
+        origin = origin + vselect(small, vbroadcast(MANTISSA_BITS), zero);
+    }
     /* Integer arithmetic on the bits: after this shift of origin the exponent field steps
-     * at sqrt(1/2) 2^n instead of 2^n. */
+     * at 3/4 2^n instead of 2^n. */
     const usint unit = (usint)1 << MANTISSA_BITS, one = EXPONENT_BIAS * unit;
-    uvec bits = (uvec)vbits(u), moved = bits + (one - ROOT_HALF_BITS);
-    uvec whole = (moved & -unit) - one; /* exponent * unit */
+    uvec bits = (uvec)vbits(normal), moved = bits + unit / 2;
+    uvec mantissa = bits - ((moved & -unit) - one);
     /* A small integer k, put below the exponent of 2^MANTISSA_BITS, reads as that plus k. */
-    const real base = BY_DTYPE(0x1p23f, 0x1p52);
     uvec biased = (moved >> MANTISSA_BITS) | (one + MANTISSA_BITS * unit);
-    return (log_parts){
-        .exponent = vfrom_bits((ivec)biased) - vbroadcast(base + EXPONENT_BIAS),
-        .twice_unscale = vfrom_bits((ivec)((one + unit) - whole)),
-        .f = vfrom_bits((ivec)(bits - whole)) - vbroadcast(1),
-    };
+    vec exponent = vfrom_bits((ivec)biased) - origin;
+    exponent = vselect(vless(u, vbroadcast(infinity)), exponent, u); /* infinity and NaN */
+    vec nan = vbroadcast((real)__builtin_nan(""));
+    vec below = vselect(vequal(u, zero), vbroadcast(-infinity), nan);
+    exponent = vselect(vless_equal(u, zero), below, exponent);
+    return (log_parts){exponent, vfrom_bits((ivec)mantissa)};
+#endif
 }
 
-/* exponent * ln 2 + log(1 + f) + rest. The sum goes from the smallest term to the
- * largest; f - f^2 / 2 keeps the exact f apart until the end. */
-ALWAYS_INLINE vec vlog_sum(vec exponent, vec f, vec rest)
+/* exponent * ln 2 + log(1 + f). The first term is at least 1.7 times the second, or 0, so
+ * one rounding of ln 2 will do. */
+ALWAYS_INLINE vec vlog_sum(vec exponent, vec f)
 {
-    vec half_square = vbroadcast((real)0.5) * f * f;
-    rest = vfma(exponent, vbroadcast(LN2_LOW), rest);
 #ifdef FASTNN_DOUBLE
-    vec s = f / (vbroadcast(2) + f), z = s * s;
-    vec tail = vfma(s, vfma(z, POLYNOMIAL(z, log), half_square), rest);
+    vec t = f / vfma(vbroadcast((real)0.5), f, vbroadcast(1)), z = t * t;
+    vec log1p_f = vfma(t * z, POLYNOMIAL(z, log), t);
 #else
-    vec tail = vfma(f * f * f, POLYNOMIAL(f, log), rest);
+    vec log1p_f = vfma(f * f, POLYNOMIAL(f, log), f);
 #endif
-    return vfma(exponent, vbroadcast(LN2_HIGH), f - (half_square - tail));
+    return vfma(exponent, vbroadcast(LN2), log1p_f);
 }
 
 ALWAYS_INLINE vec vlog(vec x)
 {
-    const real infinity = (real)__builtin_inf();
-    /* A denormal's exponent field does not tell its size: bring it into the range first. */
-    vmask small = vless(x, vbroadcast(SMALLEST_NORMAL));
-    vec zero = vbroadcast(0), up = vbroadcast(BY_DTYPE(0x1p23f, 0x1p52));
-    log_parts p = vlog_parts(vselect(small, x * up, x));
-    vec exponent = p.exponent - vselect(small, vbroadcast(MANTISSA_BITS), zero);
-    vec result = vlog_sum(exponent, p.f, zero);
-    vec nan = vbroadcast((real)__builtin_nan(""));
-    vec below = vselect(vequal(x, zero), vbroadcast(-infinity), nan);
-    result = vselect(vless(x, vbroadcast(infinity)), result, x); /* infinity and NaN */
-    return vselect(vless_equal(x, zero), below, result);
+    log_parts p = vlog_parts(x + vbroadcast(0), 1); /* -0 becomes 0 */
+    return vlog_sum(p.exponent, p.mantissa - vbroadcast(1));
 }
 
-/* u = 1 + x loses low bits of x; they are found again, all of them, as `lost`, for
- * log(u + lost) = log(u) + lost / u to first order. */
+/* u = 1 + x loses low bits of x. It serves for the exponent alone; f is had from x:
+ * 1 + f = 2^-exponent (1 + x), and 2^-exponent - 1 is exact as long as x is not so large
+ * that it does not matter. */
 ALWAYS_INLINE vec vlog1p(vec x)
 {
-    const real infinity = (real)__builtin_inf();
-    vec one = vbroadcast(1), half = vbroadcast((real)0.5), end = vbroadcast(-1);
-    vec u = one + x;
-    log_parts p = vlog_parts(u);
-    vec twice_lost = (x - (u - one)) * p.twice_unscale;
-    /* As much of `lost` as fits goes into f: all of it for x near 0, where f is x again,
-     * whole. What remains is so little that three terms of 1 / (1 + f) suffice. */
-    vec f = vfma(half, twice_lost, p.f);
-    vec lost = vfma(half, twice_lost, p.f - f);
-    vec result = vlog_sum(p.exponent, f, lost * (one - vfma(-f, f, f)));
-    result = vcopysign(result, x); /* for -0 */
-    vec nan = vbroadcast((real)__builtin_nan(""));
-    vec below = vselect(vequal(x, end), vbroadcast(-infinity), nan);
-    result = vselect(vless(x, vbroadcast(infinity)), result, x); /* infinity and NaN */
-    return vselect(vless_equal(x, end), below, result);
+    const real largest = BY_DTYPE(0x1.fffffep127f, 0x1.fffffffffffffp1023);
+    const usint four = (usint)(EXPONENT_BIAS + 2) << MANTISSA_BITS;
+    vec u = vbroadcast(1) + x;
+    log_parts p = vlog_parts(u, 0);
+    /* 2^(2 - exponent), since 2^-exponent would be no normal number for the largest u. */
+    vec scale = vfrom_bits((ivec)(four - (uvec)vbits(u) + (uvec)vbits(p.mantissa)));
+    vec four_f = vfma(scale, vat_most(x, largest), scale - vbroadcast(4));
+    vec result = vlog_sum(p.exponent, vbroadcast((real)0.25) * four_f);
+    return vwith_sign(result, x); /* for -0 */
 }
 
-/* Near 0 x + x^3 P(x^2), elsewhere 1 - 2 / (exp(2x) + 1): both are a base plus a quotient,
- * so one division serves. */
+/* h / (h + 1), h = expm1(2|x|) / 2. Both sides of the reduction are halved, which saves
+ * doubling x, and one rounding of ln 2 will do, because tanh hardly moves any more where its
+ * multiple is large. */
 ALWAYS_INLINE vec vtanh(vec x)
 {
-    vec one = vbroadcast(1), a = vat_most(vabs(x), TANH_ONE), z = a * a;
-    exp_parts e = vexp_parts(a + a);
-    vec exp_plus_one = vfma(e.power, e.expm1, e.power) + one;
-    vmask near = vless(a, vbroadcast(TANH_SPLIT));
-    vec base = vselect(near, a, one);
-    vec above = vselect(near, a * (z * POLYNOMIAL(z, tanh)), vbroadcast(-2));
-    vec below = vselect(near, one, exp_plus_one);
-    return vcopysign(base + above / below, x);
+    vec a = vat_most(vabs(x), TANH_ONE), half = vbroadcast((real)0.5);
+    vec rounder = vbroadcast(ROUND_TO_EXPONENT + 1); /* for 2^n instead of 2^(n - 1) */
+    vec rounded = vfma(a, vbroadcast(2 * LOG2_E), rounder);
+    vec r = vfma(rounded - rounder, vbroadcast(LN2 / -2), a);
+    vec power = vfrom_bits((ivec)((uvec)vbits(rounded) << MANTISSA_BITS));
+    vec half_expm1_r = vfma(r * r, POLYNOMIAL(r, tanh), r);
+    vec h = vfma(power, half_expm1_r, vfma(power, half, -half));
+    return vwith_sign(h / (h + vbroadcast(1)), x);
 }
 
 /* 1 / (1 + e) for x >= 0 and e / (1 + e) for x < 0, e = exp(-|x|) <= 1: nothing overflows
@@ -292,20 +313,19 @@ ALWAYS_INLINE vec verf(vec x)
 {
     vec one = vbroadcast(1), a = vat_most(vabs(x), ERF_ONE), z = a * a;
     exp_parts e = vexp_parts(POLYNOMIAL(a - vbroadcast(ERF_SPLIT), erf_tail));
-    vec far = one - vfma(e.power, e.expm1, e.power);
+    vec far = vfma(vbroadcast(-2), vfma(e.half_power, e.expm1, e.half_power), one);
     vec near = vfma(a, POLYNOMIAL(z, erf_near), a);
-    return vcopysign(vselect(vless(a, vbroadcast(ERF_SPLIT)), near, far), x);
+    return vwith_sign(vselect(vless(a, vbroadcast(ERF_SPLIT)), near, far), x);
 }
 
 /* max(x, 0) + log1p(e), e = exp(-|x|): both terms are positive, so nothing cancels. With
- * 0 <= e <= 1 the series in s = e / (2 + e) <= 1/3 needs no reduction, and 1 + e, which
+ * 0 <= e <= 1 the series in t = e / (1 + e / 2) <= 2/3 needs no reduction, and 1 + e, which
  * would lose bits of e, is never formed. */
 ALWAYS_INLINE vec vsoftplus(vec x)
 {
-    vec zero = vbroadcast(0), e = vexp_bounded(vcopysign(x, vbroadcast(-1)));
-    vec s = e / (vbroadcast(2) + e), z = s * s, half_square = vbroadcast((real)0.5) * e * e;
-    vec log1p_e = e - (half_square - s * vfma(z, POLYNOMIAL(z, log1p_unit), half_square));
-    return vselect(vless(zero, x), x, zero) + log1p_e;
+    vec e = vexp_bounded(vcopysign(x, vbroadcast(-1)));
+    vec t = e / vfma(vbroadcast((real)0.5), e, vbroadcast(1)), z = t * t;
+    return vat_least(x, 0) + vfma(t * z, POLYNOMIAL(z, log1p_unit), t);
 }
 
 #undef CONSTANT

@@ -30,16 +30,17 @@ import mpmath as mp
 mp.mp.dps = 100
 
 LN2 = mp.log(2)
-SQRT2 = mp.sqrt(2)
-# Where erf changes from a polynomial in x**2 to 1 - exp(log(erfc)), where it has become 1, and
-# where tanh changes to 1 - 2 / (exp(2x) + 1). vmath.h holds the same numbers.
+# The reduced argument 1 + f of a logarithm lies between 3/4 and 3/2; |t| of `log_reduced` is
+# largest at the upper end.
+LOG_LOW, LOG_HIGH = mp.mpf("-0.25"), mp.mpf("0.5")
+# Where erf changes from a polynomial in x**2 to 1 - exp(log(erfc)), and where it has become 1.
+# vmath.h holds the same numbers.
 ERF_SPLIT = mp.mpf(1)
 ERF_ONE = {"float32": mp.mpf(4), "float64": mp.mpf(6)}
-TANH_SPLIT = mp.mpf("0.6")
 
 DEGREES = {
     "float32": {"expm1": 4, "log": 7, "log1p_unit": 3, "tanh": 4, "erf_near": 6, "erf_tail": 6},
-    "float64": {"expm1": 9, "log": 6, "log1p_unit": 9, "tanh": 10, "erf_near": 11, "erf_tail": 18},
+    "float64": {"expm1": 9, "log": 6, "log1p_unit": 9, "tanh": 9, "erf_near": 11, "erf_tail": 18},
 }
 
 
@@ -53,13 +54,13 @@ class Fit(NamedTuple):
 
 
 def log_reduced(high):
-    """R(z) / z of log((1 + s) / (1 - s)) = s * (2 + R(z)), z = s**2, for s up to `high`."""
+    """R(z) of log(1 + f) = t + t * z * R(z), t = f / (1 + f / 2), z = t**2, for f up to `high`."""
 
     def function(z):
-        s = mp.sqrt(z)
-        return (mp.log((1 + s) / (1 - s)) / s - 2) / z
+        t = mp.sqrt(z)
+        return (2 * mp.atanh(t / 2) / t - 1) / z
 
-    return Fit(mp.mpf("1e-12"), high**2, function, lambda z: z / 2)
+    return Fit(mp.mpf("1e-12"), (high / (1 + high / 2)) ** 2, function, lambda z: z)
 
 
 def of_square(high, function, weight):
@@ -71,16 +72,16 @@ def of_square(high, function, weight):
 def fits(dtype):
     """Every polynomial of one dtype, by name; the header says what each is for."""
     edge = LN2 / 2 * mp.mpf("1.001")  # the rounding of x / ln 2 may miss the middle a little
-    log_single = Fit(1 / SQRT2 - 1, SQRT2 - 1,
-                     lambda f: (mp.log1p(f) - f + f**2 / 2) / f**3,
-                     lambda f: f**3 / mp.log1p(f))  # fmt: skip
+    log_single = Fit(LOG_LOW, LOG_HIGH,
+                     lambda f: (mp.log1p(f) - f) / f**2,
+                     lambda f: f**2 / abs(mp.log1p(f)))  # fmt: skip
     return {
         "expm1": Fit(-edge, edge, lambda r: (mp.expm1(r) - r) / r**2,
                      lambda r: r**2 / abs(mp.expm1(r))),
-        "log": log_single if dtype == "float32" else log_reduced((SQRT2 - 1) / (SQRT2 + 1)),
-        "log1p_unit": log_reduced(mp.mpf(1) / 3),
-        "tanh": of_square(TANH_SPLIT, lambda x: (mp.tanh(x) / x - 1) / x**2,
-                          lambda x: x**3 / mp.tanh(x)),
+        "log": log_single if dtype == "float32" else log_reduced(LOG_HIGH),
+        "log1p_unit": log_reduced(mp.mpf(1)),
+        "tanh": Fit(-edge / 2, edge / 2, lambda r: (mp.expm1(2 * r) / 2 - r) / r**2,
+                    lambda r: 2 * r**2 / abs(mp.expm1(2 * r))),
         "erf_near": of_square(ERF_SPLIT, lambda x: mp.erf(x) / x - 1, lambda x: x / mp.erf(x)),
         "erf_tail": Fit(mp.mpf(0), ERF_ONE[dtype] - ERF_SPLIT,
                         lambda t: mp.log(mp.erfc(ERF_SPLIT + t)),
@@ -130,7 +131,8 @@ def main():
     """Print the constants, then each polynomial in both dtypes with its error."""
     for dtype, digits in ("float32", 15), ("float64", 41):
         high = mp.nint(LN2 * 2**digits) / 2**digits
-        print(f"/* {dtype}: LN2_HIGH {float(high).hex()}, LN2_LOW {c_text(LN2 - high, dtype)} */")
+        print(f"/* {dtype}: LN2 {c_text(LN2, dtype)}, LN2_HIGH {float(high).hex()}, "
+              f"LN2_LOW {c_text(LN2 - high, dtype)} */")  # fmt: skip
     for name in DEGREES["float32"]:
         lists, errors = [], []
         for dtype, degrees in DEGREES.items():
