@@ -199,12 +199,16 @@ cdef int launch(int kernel, fastnn_call *call, bint is_double, int workers) exce
     cdef char *blocks = <char *>scratch.blocks
     cdef int status = FASTNN_OK
     cdef int *result = &status
+    cdef fastnn_barrier end
+    cdef fastnn_barrier *meeting = &end
+    fastnn_barrier_init(meeting)
     if workers == 1:
         with nogil:
-            run_share(table.kernel[kernel], call, blocks, 0, 1, result)
+            run_share(table.kernel[kernel], call, blocks, 0, 1, result, meeting)
     else:
         with nogil, parallel(num_threads=workers):
-            run_share(table.kernel[kernel], call, blocks, threadid(), fastnn_team_size(), result)
+            run_share(table.kernel[kernel], call, blocks, threadid(), fastnn_team_size(), result,
+                      meeting)
     _idle.append(scratch)
     if status != FASTNN_OK:
         raise_status(status)
@@ -212,13 +216,16 @@ cdef int launch(int kernel, fastnn_call *call, bint is_double, int workers) exce
 
 
 cdef void run_share(fastnn_kernel kernel, const fastnn_call *shared, char *blocks, int worker,
-                    int workers, int *result) noexcept nogil:
+                    int workers, int *result, fastnn_barrier *meeting) noexcept nogil:
     cdef fastnn_call call = shared[0]
     cdef int status
     call.scratch = blocks + <Py_ssize_t>worker * <Py_ssize_t>FASTNN_SCRATCH_BYTES
     status = kernel(&call, worker, workers)
     if status != FASTNN_OK:
         result[0] = status
+    # The end of an OpenMP region spins for milliseconds, and on a busy machine keeps the worker
+    # that it waits for off the processor. This barrier gives way, so nobody waits there.
+    fastnn_barrier_wait(meeting, workers)
 
 
 cdef int raise_status(int status) except -1:
