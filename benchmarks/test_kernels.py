@@ -317,7 +317,8 @@ def categorical_accuracy(arrays, name, rows, width):
         scores.argmax(axis=1, out=best)
         return np.equal(best, labels, out=hits, casting="unsafe")
 
-    return lambda: kernels.categorical_accuracy(scores, given), numpy
+    ours = arrays.empty(rows)
+    return lambda: kernels.categorical_accuracy(scores, given, out=ours), numpy
 
 
 @case(OUTPUTS)
@@ -333,7 +334,8 @@ def binary_accuracy(arrays, name, rows, width):
         np.add.reduce(a, axis=1, dtype=arrays.dtype, out=hits)
         return np.multiply(hits, 1 / width, out=hits)
 
-    return lambda: kernels.binary_accuracy(scores, target), numpy
+    ours = arrays.empty(rows)
+    return lambda: kernels.binary_accuracy(scores, target, out=ours), numpy
 
 
 @case(SAMPLES)
@@ -353,7 +355,8 @@ def squared_norm(arrays, name, count):
     def same(ours, theirs):
         np.testing.assert_allclose(ours.sum(), theirs, rtol=1e-5)
 
-    return lambda: kernels.squared_norm(g), lambda: np.dot(g, g), same
+    partial = np.empty(-(-count // kernels.NORM_CHUNK))
+    return lambda: kernels.squared_norm(g, out=partial), lambda: np.dot(g, g), same
 
 
 @case(COUNTS, kernels.OPTIMIZERS)

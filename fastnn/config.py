@@ -104,6 +104,11 @@ def get_num_threads() -> int:
     return _threads if _threads is not None else _default_threads()
 
 
+def limited(workers: int) -> int:
+    """Return `workers`, or 1 where there can be no team."""
+    return workers if engine.HAS_OPENMP and not _is_forked else 1
+
+
 def workers_for(work: float) -> int:
     """Return the size of the team for a step of `work` multiply-adds."""
     if work < 2 * WORK_PER_WORKER:

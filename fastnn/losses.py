@@ -28,6 +28,8 @@ class Loss(Declaration):
 
     def emit(self, emit: EmitOp, scores: Value, target: Value, *, gradient: bool) -> Op:
         """Append the op: outputs are the loss of each row, then the gradient if asked for."""
+        if target.dtype == "label":
+            raise ValueError(f"loss {self.name!r} compares numbers, but y holds class labels")
         parameter = LOSSES[self.name][1]
         number = float(getattr(self, parameter)) if parameter else 0.0
         return emit(

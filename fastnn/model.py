@@ -19,6 +19,7 @@ from fastnn.runtime import ROWS, Bound, Runtime, Steps, Training
 from fastnn.training import History
 
 DTYPES = ("float32", "float64")
+FIRST_MANUAL_NUMBER = 1 << 40  # dropout's counter in a loop of one's own: apart from fit's steps
 
 
 class Model:
@@ -92,9 +93,11 @@ class Model:
         self._key = int(dropout_seed.generate_state(1, np.uint64)[0])
         self._runtime: Runtime | None = None
         self._training: Training | None = None
-        self._manual: tuple[Bound, int, list[Source]] | None = None
+        self._manual: tuple[Bound, list[Source], int] | None = None
+        self._forwards = 0
         self.history: History | None = None
         self.stop_training = False
+        self.is_fitting = False
         self.stop_reason = ""
         self.layers: list[Layer] = []
 
@@ -220,6 +223,8 @@ class Model:
         """
         if isinstance(metrics, (str, Metric)):
             raise TypeError(f"metrics must be a list of names, got {metrics!r}")
+        if self.is_fitting:
+            raise RuntimeError("compile cannot be called while fit runs (from a callback)")
         if loss is None:
             raise ValueError(f"loss must be given, one of {', '.join(losses.registry)}")
         chosen = Training(
@@ -391,7 +396,7 @@ class Model:
         rate = np.array([runtime.training.optimizer.learning_rate], np.float64)
         done = runtime.run(bound, Steps(sources, rows, rows), results=results, learning_rates=rate)
         loss = float(results[0, 0])
-        if not done or not training.is_finite(runtime.arenas["parameters"]):
+        if not done or training.not_finite(runtime):
             batch = [source.array for source in sources]
             where = f"step {runtime.step + (not done)}"
             raise training.refusal(
@@ -420,8 +425,13 @@ class Model:
         rows = len(sources[0].array)
         data.not_empty(rows)
         bound = self.runtime.bound("manual", rows)
-        self.runtime.run(bound, Steps(sources, rows, rows), section="forward")
-        self._manual = bound, rows, sources
+        self._forwards += 1
+        # The rows are copied, because the caller may reuse x before backward; and dropout gets
+        # a number of its own, the same for both.
+        number = FIRST_MANUAL_NUMBER + self._forwards
+        steps = Steps(sources, rows, rows, in_place=False)
+        self.runtime.run(bound, steps, section="forward", number=number)
+        self._manual = bound, sources, number
         output = bound.plan.program.outputs[0]
         root = bound.plan.roots.get(output, output)
         if root.kind == "input":  # no op has computed it
@@ -453,12 +463,14 @@ class Model:
         """
         if self._manual is None:
             raise RuntimeError("call forward(x, training=True) first")
-        bound, rows, sources = self._manual
+        bound, sources, number = self._manual
+        rows = len(sources[0].array)
         shapes = [("grad_output", self.output_shape)]
         seed = data.inputs(grad_output, shapes, self.dtype, "grad_output")
         if len(seed[0].array) != rows:
             raise ValueError(f"grad_output must have {rows} rows, got {len(seed[0].array)}")
-        self.runtime.run(bound, Steps([*sources, *seed], rows, rows), section="backward")
+        steps = Steps([*sources, *seed], rows, rows, in_place=False)
+        self.runtime.run(bound, steps, section="backward", number=number)
         return self.gradients
 
     def apply_gradients(self) -> None:

@@ -6,6 +6,8 @@ a checkpoint and a snapshot are one pass over one array. Programs are made when 
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -78,17 +80,30 @@ class Steps:
     batch : int
     order : ndarray of int64, shape (rows,), optional
         The order in which rows are taken.
+    in_place : bool
+        Whether rows that need no conversion may be read where they are.
     """
 
     sources: Sequence[Source]
     rows: int
     batch: int
     order: np.ndarray | None = None
+    in_place: bool = True
 
     @property
     def count(self) -> int:
         """Steps that it takes to see every row."""
         return -(-self.rows // self.batch)
+
+
+# Held while a program is looked up or made, so that threads may share a model; and over a fork,
+# so that the child finds it open.
+_programs_lock = threading.Lock()
+os.register_at_fork(
+    before=_programs_lock.acquire,
+    after_in_parent=_programs_lock.release,
+    after_in_child=_programs_lock.release,
+)
 
 
 def next_slice(steps: int, seconds: float) -> int:
@@ -122,6 +137,7 @@ class Runtime:
     def __post_init__(self) -> None:
         """Lay out the arenas. Each parameter starts on a cache line of its own."""
         self.counter = np.zeros(1, np.int64)
+        self.slots: list[str] = []
         per_line = ALIGNMENT // np.dtype(self.dtype).itemsize
         self.offsets: dict[str, int] = {}
         self.count = 0
@@ -144,7 +160,7 @@ class Runtime:
         self.counter[0] = step
 
     def snapshot(self) -> np.ndarray:
-        """Copy the parameters to a place kept for it, and return that."""
+        """Copy the parameters to a place kept for single steps, and return that."""
         if self._snapshot is None:
             self._snapshot = np.empty_like(self.arenas["parameters"])
         np.copyto(self._snapshot, self.arenas["parameters"])
@@ -160,7 +176,8 @@ class Runtime:
         """Take a new optimizer, loss and metrics; the optimizer starts afresh."""
         self.training = training
         self.programs = {key: p for key, p in self.programs.items() if key[0] == "predict"}
-        self.arenas["state"] = aligned((len(training.optimizer.slots), self.count), self.dtype)
+        self.slots = training.optimizer.slots
+        self.arenas["state"] = aligned((len(self.slots), self.count), self.dtype)
         self.reset_optimizer()
 
     def reset_optimizer(self) -> None:
@@ -175,7 +192,7 @@ class Runtime:
             return {}
         return {
             f"{slot}/{name}": view
-            for slot, arena in zip(self.training.optimizer.slots, self.arenas["state"], strict=True)
+            for slot, arena in zip(self.slots, self.arenas["state"], strict=True)
             for name, view in self._views(arena).items()
         }
 
@@ -191,6 +208,10 @@ class Runtime:
         target : {"real", "label"}
             Dtype of the target, for evaluate and train.
         """
+        with _programs_lock:
+            return self._bound(name, rows, target)
+
+    def _bound(self, name: str, rows: int, target: str) -> Bound:
         key = (name, target, self._settings() if name in ("train", "update") else None)
         found = self.programs.get(key)
         if found is None or found.plan.capacity < rows:
@@ -208,7 +229,7 @@ class Runtime:
         """What of the optimizer is built into a program; a change makes a new one."""
         assert self.training is not None
         optimizer = self.training.optimizer
-        if len(optimizer.slots) != len(self.arenas["state"]):
+        if optimizer.slots != self.slots:
             raise RuntimeError(
                 f"{optimizer!r} keeps other state than when compile was called; call it again"
             )
@@ -273,6 +294,7 @@ class Runtime:
         outputs: dict[str, np.ndarray] | None = None,
         results: np.ndarray | None = None,
         learning_rates: np.ndarray | None = None,
+        number: int | None = None,
     ) -> int:
         """Run steps [first, first + count) natively and return how many were done.
 
@@ -287,6 +309,8 @@ class Runtime:
             Arrays of all rows that the program's outputs go to.
         results : ndarray of float64, shape (steps, results), optional
         learning_rates : ndarray of float64, shape (steps,), optional
+        number : int, optional
+            Of the first step, for dropout; default: the next update's.
 
         Returns
         -------
@@ -302,7 +326,8 @@ class Runtime:
             places["order"] = order.ctypes.data, order.itemsize, 0
         for i, (source, value) in enumerate(zip(steps.sources, made.program.inputs, strict=False)):
             address = source.array.ctypes.data
-            in_place = order is None and source.is_native(made.dtype, value.dtype)
+            is_native = source.is_native(made.dtype, value.dtype)
+            in_place = steps.in_place and order is None and is_native
             sources[i] = in_place, source.number, source.stride
             places[f"source {i}"] = address, 0 if order is not None else source.stride, 0
             if in_place:
@@ -313,6 +338,7 @@ class Runtime:
             width = array[:1].nbytes if len(array) else itemsize
             places[f"output {name}"] = array.ctypes.data, width, 0
         if results is not None:
+            assert results.shape[1] == len(made.program.results)
             for k, name in enumerate(made.program.results):
                 row = results.strides[0]
                 places[f"result {name}"] = results.ctypes.data + 8 * k, 0, row
@@ -326,7 +352,7 @@ class Runtime:
             steps=count,
             learning_rates=learning_rates,
             counter=self.counter if section is None and made.updates else None,
-            first_number=self.step + 1,
+            first_number=self.step + 1 if number is None else number,
             key=self.key,
             begin=begin,
             end=end,

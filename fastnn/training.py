@@ -6,6 +6,7 @@ Ctrl-C between them: the model is then whole, at the end of a step.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 
 from fastnn import checks, data
 from fastnn.callbacks import Callback, asks_for_batches
-from fastnn.runtime import Bound, Steps, next_slice
+from fastnn.runtime import Bound, Runtime, Steps, next_slice
 
 if TYPE_CHECKING:
     from fastnn.model import Model
@@ -73,6 +74,8 @@ class _Epochs:
     steps: Steps
     names: list[str]
     callbacks: Sequence[Callback]
+    snapshot: np.ndarray
+    kind: str
     by_batch: bool
     slice_steps: int
     seconds: float = 0.0
@@ -82,14 +85,19 @@ class _Epochs:
         """Train one epoch and return its results: means over its samples."""
         runtime, count = self.model.runtime, self.steps.count
         assert runtime.training is not None
-        snapshot = runtime.snapshot()
+        snapshot = self.snapshot
+        np.copyto(snapshot, runtime.arenas["parameters"])
         results = np.full((count, len(self.names)), np.nan)
         rates = np.empty(count)
         done = 0
-        while done < count and not (self.by_batch and self.model.stop_training):
+        while done < count and not self.model.stop_training:
             todo = 1 if self.by_batch else min(self.slice_steps, count - done)
-            for callback in self.callbacks if self.by_batch else ():
-                callback.on_train_batch_begin(done)
+            if self.by_batch:
+                for callback in self.callbacks:
+                    callback.on_train_batch_begin(done)
+                if self.model.stop_training:
+                    break
+                self.bound = runtime.bound("train", self.steps.batch, self.kind)
             rates[done : done + todo] = runtime.training.optimizer.learning_rate
             first = done * self.steps.batch
             began = time.perf_counter()
@@ -111,7 +119,7 @@ class _Epochs:
             for callback in self.callbacks if self.by_batch else ():
                 callback.on_train_batch_end(done - 1, self._logs(results[done - 1 : done]))
             progress.advance(ran)
-        if not is_finite(runtime.arenas["parameters"]):
+        if not_finite(runtime):
             self._refuse(epoch, done, np.nan, snapshot)
         return self._logs(results[:done])
 
@@ -170,13 +178,12 @@ def refusal(
     layer = reference.first_non_finite(
         bound.plan.program, batch, runtime.parameters, runtime.dtype, runtime.key, runtime.step + 1
     )
-    parameters = runtime.arenas["parameters"]
-    if is_finite(parameters):
+    bad = not_finite(runtime)
+    if not bad:
         kept = "the parameters are those before this step"
     else:
-        bad = [name for name, view in runtime.parameters.items() if not is_finite(view)]
         layer = bad[0].split("/")[0]
-        np.copyto(parameters, snapshot)
+        np.copyto(runtime.arenas["parameters"], snapshot)
         runtime.reset_optimizer()
         kept = f"the parameters are those from the start of {since}, the optimizer starts afresh"
     found = (
@@ -191,10 +198,14 @@ def refusal(
     )
 
 
-def is_finite(array: np.ndarray) -> bool:
-    """Whether every element is finite."""
+def not_finite(runtime: Runtime) -> list[str]:
+    """Return the names of the parameters that hold a NaN or an infinity."""
     with np.errstate(all="ignore"):
-        return bool(np.isfinite(array.min()) and np.isfinite(array.max())) if array.size else True
+        return [
+            name
+            for name, view in runtime.parameters.items()
+            if not (np.isfinite(view.min()) and np.isfinite(view.max()))
+        ]
 
 
 class _Progress:
@@ -260,23 +271,27 @@ def fit(
     bound = runtime.bound("train", steps.batch, kind)
     by_batch = any(asks_for_batches(callback) for callback in followers)
     names = bound.plan.program.results
-    run = _Epochs(
-        model, bound, steps, names, followers, by_batch, runtime.first_slice(bound, steps)
-    )
+    first = runtime.first_slice(bound, steps)
+    snapshot = np.empty_like(runtime.arenas["parameters"])
+    run = _Epochs(model, bound, steps, names, followers, snapshot, kind, by_batch, first)
     expected = names + [f"val_{name}" for name in names if validation_data is not None]
+    model.stop_training, model.stop_reason = False, ""
     for callback in followers:
         callback.model, callback.results = model, tuple(expected)
         callback.on_train_begin()
         if type(callback).on_epoch_end is not Callback.on_epoch_end:
             expected = []  # it may add results for those behind it
     history = model.history = History()
-    model.stop_training, model.stop_reason = False, ""
     progress = _Progress(verbose, epochs, steps.count)
     logs: dict[str, float] = {}
+    model.is_fitting = True
     try:
         for epoch in range(epochs):
             for callback in followers:
                 callback.on_epoch_begin(epoch)
+            if model.stop_training:
+                history.stop_reason = model.stop_reason or "a callback set stop_training"
+                break
             steps.order = model.generator.permutation(rows) if shuffle else None
             run.bound = runtime.bound("train", steps.batch, kind)
             logs = run.run(epoch, progress)
@@ -302,11 +317,13 @@ def fit(
         history.stop_reason = f"{type(error).__name__}: {error}"
         raise
     finally:
+        model.is_fitting = False
         progress.close()
         if run.seconds:
             history.samples_per_second = run.rows_done / run.seconds
-        for callback in followers:
-            callback.on_train_end(logs)
+        with contextlib.ExitStack() as ends:  # each gets its turn, even if one raises
+            for callback in reversed(followers):
+                ends.callback(callback.on_train_end, logs)
     return history
 
 

@@ -62,9 +62,12 @@ static int kernel_activation(const fastnn_call *call, int worker, int workers)
     if (call->variant < 0 || call->variant >= ACTIVATION_COUNT) return FASTNN_BAD_VARIANT;
     ptrdiff_t begin, end;
     share(call->rows * call->size[0], GRAIN, worker, workers, &begin, &end);
-    activation_table[call->variant].forward((const real *)call->operand[0] + begin,
-                                            (real *)call->operand[1] + begin, end - begin,
-                                            (real)call->scalar[0]);
+    const real *x = (const real *)call->operand[0] + begin;
+    real *y = (real *)call->operand[1] + begin;
+    if (call->variant == ACTIVATION_linear && end > begin)
+        memcpy(y, x, (size_t)(end - begin) * sizeof(real));
+    else
+        activation_table[call->variant].forward(x, y, end - begin, (real)call->scalar[0]);
     return FASTNN_OK;
 }
 

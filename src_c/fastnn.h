@@ -14,7 +14,7 @@
  *   - no allocation, no threads, no I/O, no global state;
  *   - the bits of the result do not depend on `workers`: shares are cut at places
  *     fixed by the sizes, and every sum runs in an order fixed by the sizes;
- *   - any size may be zero or ragged; pointers need the alignment of their element;
+ *   - any size may be zero or ragged (but a row of softmax or argmax has a column); pointers need the alignment of their element;
  *   - NaN propagates from every position;
  *   - returns FASTNN_OK, or a status that says what it refused.
  *
@@ -110,7 +110,11 @@ enum fastnn_source {
 };
 
 /* Scratch of one worker: packed panels of both operands of a product (gemm.c). */
-enum { FASTNN_SCRATCH_BYTES = 2 << 20 };
+enum { FASTNN_SCRATCH_BYTES = 1 << 20 };
+
+/* Elements of the gradient arena to one partial sum of squared_norm. Fixed, so that the norm
+ * does not depend on the number of workers. */
+enum { FASTNN_NORM_CHUNK = 4096 };
 
 /* dispatch.c: the ISAs compiled in, best first, ending with NULL; whether this
  * machine runs one; its table for "float32" (0) or "float64" (1). */

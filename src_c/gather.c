@@ -2,12 +2,29 @@
 #include "fastnn.h"
 #include "simd.h"
 
-#define CONVERT(source, target)                                                           \
-    static void source##_to_##target(const void *from, void *to, ptrdiff_t count)         \
+typedef struct gather_rows {
+    const char *source;
+    ptrdiff_t stride;                      /* bytes from one row to the next */
+    const int64_t *order;                  /* or NULL */
+    ptrdiff_t begin, end, width;
+} gather_rows;
+
+/* Rows lie anywhere: while one is copied, the start of the next is fetched. */
+#define CONVERT(from, to)                                                                 \
+    static void from##_to_##to(const gather_rows *g, void *out)                           \
     {                                                                                     \
-        const source *x = from;                                                           \
-        target *y = to;                                                                   \
-        for (ptrdiff_t j = 0; j < count; j++) y[j] = (target)x[j];                        \
+        to *y = (to *)out + g->begin * g->width;                                          \
+        for (ptrdiff_t row = g->begin; row < g->end; row++, y += g->width) {              \
+            const from *x = (const from *)(g->source + (g->order ? g->order[row] : row) * g->stride); \
+            if (g->width == 1) {                                                          \
+                *y = (to)*x;                                                              \
+                continue;                                                                 \
+            }                                                                             \
+            if (g->order && row + 1 < g->end)                                             \
+                for (ptrdiff_t byte = 0; byte < 512 && byte < g->stride; byte += 64)      \
+                    __builtin_prefetch(g->source + g->order[row + 1] * g->stride + byte); \
+            for (ptrdiff_t j = 0; j < g->width; j++) y[j] = (to)x[j];                     \
+        }                                                                                 \
     }
 typedef int32_t label;
 #define FROM(source) CONVERT(source, real) CONVERT(source, label)
@@ -19,7 +36,7 @@ FROM(uint32_t) FROM(int32_t) FROM(uint64_t) FROM(int64_t)
  * size: 0 width, 1 stride in bytes, 2 nonzero for labels; variant: enum fastnn_source. */
 static int kernel_gather(const fastnn_call *call, int worker, int workers)
 {
-    static void (*const convert[][2])(const void *, void *, ptrdiff_t) = {
+    static void (*const convert[][2])(const gather_rows *, void *) = {
 #define PAIR(source) {source##_to_real, source##_to_label}
         [FASTNN_FLOAT32] = PAIR(float), [FASTNN_FLOAT64] = PAIR(double),
         [FASTNN_UINT8] = PAIR(uint8_t), [FASTNN_INT8] = PAIR(int8_t),
@@ -29,15 +46,11 @@ static int kernel_gather(const fastnn_call *call, int worker, int workers)
     };
     if (call->variant < 0 || call->variant >= (int)(sizeof convert / sizeof convert[0]))
         return FASTNN_BAD_VARIANT;
-    const char *source = call->operand[0];
-    const int64_t *order = call->operand[1];
-    char *out = call->operand[2];
-    int labels = call->size[2] != 0;
-    ptrdiff_t width = call->size[0], row, end;
-    size_t bytes = (size_t)width * (labels ? sizeof(label) : sizeof(real));
-    share(call->rows, 4, worker, workers, &row, &end);
-    for (; row < end; row++)
-        convert[call->variant][labels](source + (order ? order[row] : row) * call->size[1],
-                                       out + (size_t)row * bytes, width);
+    gather_rows g = {
+        .source = call->operand[0], .stride = call->size[1], .order = call->operand[1],
+        .width = call->size[0],
+    };
+    share(call->rows, 4, worker, workers, &g.begin, &g.end);
+    convert[call->variant][call->size[2] != 0](&g, call->operand[2]);
     return FASTNN_OK;
 }

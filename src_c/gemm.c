@@ -44,6 +44,9 @@ enum {
     PACK_A_BYTES = 256 << 10,              /* A spread over more than this */
 };
 
+_Static_assert((BLOCK_M * BLOCK_K + BLOCK_K * PANEL) * sizeof(real) <= FASTNN_SCRATCH_BYTES,
+               "the packed panels must fit the scratch");
+
 typedef struct product {
     ptrdiff_t m, n, k;
     const real *a;

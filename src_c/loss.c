@@ -135,9 +135,12 @@ static int kernel_binary_accuracy(const fastnn_call *call, int worker, int worke
     for (; row < end; row++) {
         const real *p = (const real *)call->operand[0] + row * width;
         const real *t = (const real *)call->operand[1] + row * width;
-        ptrdiff_t count = 0;
-        for (ptrdiff_t j = 0; j < width; j++) count += (p[j] > threshold) == (t[j] > (real)0.5);
-        hits[row] = (real)count / (real)width;
+        ptrdiff_t count = 0, nan = 0;
+        for (ptrdiff_t j = 0; j < width; j++) {
+            count += (p[j] > threshold) == (t[j] > (real)0.5);
+            nan += p[j] != p[j];
+        }
+        hits[row] = nan ? (real)NAN : (real)count / (real)width;
     }
     return FASTNN_OK;
 }

@@ -11,21 +11,21 @@ enum { ROWS_GRAIN = 4 };
 /* The largest of x[0:n]; NaN if there is one. n >= 1. */
 static real row_largest(const real *x, ptrdiff_t n)
 {
-    ptrdiff_t i = 0;
     real best = x[0];
-    if (n >= 2 * LANES) { /* two chains; NaN, which loses every comparison, is looked for apart */
-        vec a = vload(x), b = vload(x + LANES);
+    if (n >= LANES) {
+        /* The last vector may overlap the one before it. Two chains; NaN, which loses every
+         * comparison, is looked for apart. */
+        vec a = vload(x), b = vload(x + n - LANES);
         vmask nan = vmask_or(vis_nan(a), vis_nan(b));
-        for (i = 2 * LANES; i + 2 * LANES <= n; i += 2 * LANES) {
-            vec c = vload(x + i), d = vload(x + i + LANES);
+        for (ptrdiff_t i = LANES; i + LANES < n; i += 2 * LANES) {
+            vec c = vload(x + i), d = vload(x + (i + 2 * LANES < n ? i + LANES : n - LANES));
             nan = vmask_or(nan, vmask_or(vis_nan(c), vis_nan(d)));
             a = vselect(vless(a, c), c, a);
             b = vselect(vless(b, d), d, b);
         }
-        if (vany(nan)) return (real)NAN;
-        best = vlargest(vmax(a, b));
+        return vany(nan) ? (real)NAN : vlargest(vselect(vless(a, b), b, a));
     }
-    for (; i < n; i++)
+    for (ptrdiff_t i = 1; i < n; i++)
         if (!(x[i] <= best) && best == best) best = x[i];
     return best;
 }

@@ -258,7 +258,7 @@ ALWAYS_INLINE vmask vis_nan(vec a)
 #endif
 }
 
-/* Sum and largest of all lanes, in a fixed tree. */
+/* The sum of all lanes, in a fixed tree. */
 ALWAYS_INLINE real vsum(vec a)
 {
     real lanes[LANES];
@@ -267,14 +267,14 @@ ALWAYS_INLINE real vsum(vec a)
         for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
     return lanes[0];
 }
+/* The largest lane; no lane may be NaN. */
 ALWAYS_INLINE real vlargest(vec a)
 {
-    real lanes[LANES], best;
+    real lanes[LANES];
     vstore(lanes, a);
-    best = lanes[0];
-    for (int i = 1; i < LANES; i++)
-        if (!(lanes[i] <= best) && best == best) best = lanes[i];
-    return best;
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) lanes[i] = lanes[i] < lanes[i + half] ? lanes[i + half] : lanes[i];
+    return lanes[0];
 }
 
 /* The half-open range [*begin, *end) of `count` items that `worker` takes, cut at

@@ -4,29 +4,45 @@
 #include "fastnn.h"
 #include "optimizers.h"
 
-/* Elements of the arena whose squares are summed into one partial sum. Fixed, so that
- * the norm does not depend on the number of workers. */
-enum { NORM_CHUNK = 4096 };
+/* A vector of doubles, made from as many gradients. In double, because the square of a gradient
+ * that needs clipping may overflow a float. */
+#if LANES == 1
+typedef double doubles;
+ALWAYS_INLINE doubles load_doubles(const real *p) { return (double)*p; }
+#else
+typedef double doubles __attribute__((vector_size(VECTOR_BYTES)));
+typedef real few_reals __attribute__((vector_size(VECTOR_BYTES / 8 * sizeof(real))));
+ALWAYS_INLINE doubles load_doubles(const real *p)
+{
+    few_reals x;
+    memcpy(&x, p, sizeof x);
+    return __builtin_convertvector(x, doubles);
+}
+#endif
+enum { DOUBLES = sizeof(doubles) / sizeof(double) };
 
-/* operand: 0 gradients (count), 1 partial sums, doubles (count / NORM_CHUNK, rounded up);
+/* operand: 0 gradients (count), 1 partial sums, doubles (count / FASTNN_NORM_CHUNK, rounded up);
  * size: count. */
 static int kernel_squared_norm(const fastnn_call *call, int worker, int workers)
 {
     const real *g = call->operand[0];
     double *partial = call->operand[1];
     ptrdiff_t begin, end;
-    share(call->size[0], NORM_CHUNK, worker, workers, &begin, &end);
-    for (ptrdiff_t chunk = begin; chunk < end; chunk += NORM_CHUNK) {
-        ptrdiff_t stop = chunk + NORM_CHUNK < end ? chunk + NORM_CHUNK : end, i = chunk;
-        double sums[32] = {0}, sum = 0; /* side by side, put together in order */
-        for (; i + 32 <= stop; i += 32)
-            for (int lane = 0; lane < 32; lane++) {
-                double value = (double)g[i + lane];
-                sums[lane] += value * value;
+    share(call->size[0], FASTNN_NORM_CHUNK, worker, workers, &begin, &end);
+    for (ptrdiff_t chunk = begin; chunk < end; chunk += FASTNN_NORM_CHUNK) {
+        ptrdiff_t stop = chunk + FASTNN_NORM_CHUNK < end ? chunk + FASTNN_NORM_CHUNK : end, i = chunk;
+        doubles sums[4]; /* side by side, put together in order */
+        double lanes[4 * DOUBLES], sum = 0;
+        memset(sums, 0, sizeof sums);
+        for (; i + 4 * DOUBLES <= stop; i += 4 * DOUBLES)
+            UNROLL for (int v = 0; v < 4; v++) {
+                doubles value = load_doubles(g + i + v * DOUBLES);
+                sums[v] += value * value;
             }
-        for (int lane = 0; lane < 32; lane++) sum += sums[lane];
+        memcpy(lanes, sums, sizeof lanes);
+        for (int lane = 0; lane < 4 * DOUBLES; lane++) sum += lanes[lane];
         for (; i < stop; i++) sum += (double)g[i] * (double)g[i];
-        partial[chunk / NORM_CHUNK] = sum;
+        partial[chunk / FASTNN_NORM_CHUNK] = sum;
     }
     return FASTNN_OK;
 }
@@ -96,7 +112,7 @@ static int kernel_update(const fastnn_call *call, int worker, int workers)
     const double *partial = call->operand[3];
     if (partial) {
         double norm = 0;
-        for (ptrdiff_t chunk = 0; chunk * NORM_CHUNK < count; chunk++) norm += partial[chunk];
+        for (ptrdiff_t chunk = 0; chunk * FASTNN_NORM_CHUNK < count; chunk++) norm += partial[chunk];
         /* torch.nn.utils.clip_grad_norm_; written so that a NaN norm gives NaN */
         scale = call->scalar[CLIP_NORM] / (sqrt(norm) + 1e-6);
         if (scale > 1) scale = 1;

@@ -55,6 +55,12 @@ def save(
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path: there is no folder {str(path.parent)!r}")
+    for layer in model.layers:
+        if layer.kind not in layers.registry:
+            raise ValueError(
+                f"layer {layer.name!r} is a {type(layer).__name__}, which load would not know; "
+                "only fastnn's own layers can be saved"
+            )
     runtime = model.runtime
     arrays = {f"parameters/{name}": view for name, view in runtime.parameters.items()}
     arrays |= {f"optimizer/{name}": view for name, view in runtime.state_views().items()}
@@ -102,7 +108,7 @@ def replace_file(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

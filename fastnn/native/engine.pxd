@@ -8,6 +8,7 @@ cdef extern from "fastnn.h" nogil:
         FASTNN_MAX_OPERANDS
         FASTNN_MAX_SIZES
         FASTNN_MAX_SCALARS
+        FASTNN_NORM_CHUNK
         FASTNN_SCRATCH_BYTES
         FASTNN_KERNEL_COUNT
         FASTNN_OK

@@ -11,6 +11,7 @@ ISA: str
 LANES: dict[str, int]
 MAX_INPUTS_OF_CONCATENATE: int
 MAX_SCALARS: int
+NORM_CHUNK: int
 
 def compiled_isas() -> list[str]: ...
 def supported_isas() -> list[str]: ...

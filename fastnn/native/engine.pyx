@@ -27,6 +27,7 @@ from fastnn.native.engine cimport (
     FASTNN_MAX_OPERANDS,
     FASTNN_MAX_SCALARS,
     FASTNN_MAX_SIZES,
+    FASTNN_NORM_CHUNK,
     FASTNN_OK,
     FASTNN_OPTIMIZER_ROWS,
     FASTNN_SCRATCH_BYTES,
@@ -304,9 +305,9 @@ cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
                     run.status = status
             if slot.barrier:
                 fastnn_barrier_wait(&run.barrier, workers)
-            if slot.checked and (run.status != FASTNN_OK
-                                 or not isfinite((<double *>slot.call.operand[1])[0])):
-                # Every worker reads the same numbers here and leaves at the same place.
+            if slot.checked and not isfinite((<double *>slot.call.operand[1])[0]):
+                # Every worker reads the same number behind the barrier, so all leave here. (A
+                # status may be set by an op further on; it is looked at after the slice.)
                 if worker == 0:
                     run.stopped_at = step
                 return
@@ -333,7 +334,7 @@ cdef class Executor:
     """
     cdef Slot *slots
     cdef Py_ssize_t count
-    cdef object arenas, lock
+    cdef object arenas, lock, pid
     cdef tuple externals
 
     def __cinit__(self, calls, str dtype, dict arenas, externals):
@@ -341,6 +342,10 @@ cdef class Executor:
         cdef Py_ssize_t position
         cdef int i
         self.arenas, self.lock, self.externals = dict(arenas), threading.Lock(), tuple(externals)
+        self.pid = os.getpid()
+        if len(self.externals) > 256:
+            raise ValueError(f"a program has at most 256 inputs, outputs and results with their "
+                             f"sources, got {len(self.externals)}")
         self.count = len(calls)
         self.slots = <Slot *>fastnn_allocate(max(self.count, 1) * sizeof(Slot))
         if self.slots == NULL:
@@ -412,8 +417,8 @@ cdef class Executor:
             Steps run: fewer than `steps` if a loss was not finite, which counts as not run.
         """
         cdef Run run
-        cdef External places[32]
-        cdef Py_ssize_t skipped[32]
+        cdef External places[256]
+        cdef Py_ssize_t skipped[256]
         cdef Py_ssize_t i, done
         cdef _Scratch scratch
         memset(&run, 0, sizeof(run))
@@ -423,8 +428,8 @@ cdef class Executor:
             raise ValueError(f"workers must be at least 1, got {workers}")
         if not HAS_OPENMP:
             workers = 1
-        if len(self.externals) > 32:
-            raise ValueError("a program has at most 32 inputs and outputs")
+        if os.getpid() != self.pid:  # a thread of the parent may have held it over the fork
+            self.lock, self.pid = threading.Lock(), os.getpid()
         for name, (address, row_bytes, step_bytes) in externals.items():
             i = self.externals.index(name)
             places[i].base = <char *><uintptr_t>address
@@ -490,4 +495,5 @@ def kernel_names():
 
 
 MAX_INPUTS_OF_CONCATENATE = FASTNN_MAX_SIZES
+NORM_CHUNK = FASTNN_NORM_CHUNK
 MAX_SCALARS = FASTNN_MAX_SCALARS

@@ -101,12 +101,21 @@ def elementwise_loss(
 def softmax_crossentropy(
     logits: Array, target: Array, *, gradient: bool = True, workers: int | None = None
 ) -> tuple[Array, Array | None]: ...
-def categorical_accuracy(scores: Array, target: Array, *, workers: int | None = None) -> Array: ...
+def categorical_accuracy(
+    scores: Array, target: Array, *, out: Array | None = None, workers: int | None = None
+) -> Array: ...
 def binary_accuracy(
-    scores: Array, target: Array, *, threshold: float = 0.5, workers: int | None = None
+    scores: Array,
+    target: Array,
+    *,
+    threshold: float = 0.5,
+    out: Array | None = None,
+    workers: int | None = None,
 ) -> Array: ...
 def mean(x: Array, *, workers: int | None = None) -> float: ...
-def squared_norm(gradients: Array, *, workers: int | None = None) -> Array: ...
+def squared_norm(
+    gradients: Array, *, out: Array | None = None, workers: int | None = None
+) -> Array: ...
 def update(
     name: str,
     parameters: Array,

@@ -55,7 +55,8 @@ ACTIVATIONS = engine.variants("activations")
 LOSSES = engine.variants("losses")
 OPTIMIZERS = engine.variants("optimizers")
 MATH = engine.variants("math")
-NORM_CHUNK = 4096
+NORM_CHUNK = engine.NORM_CHUNK
+cdef Py_ssize_t CHUNK = NORM_CHUNK
 
 
 # --- checks -----------------------------------------------------------------------------------
@@ -115,10 +116,10 @@ cdef object output(str name, out, int number, Py_ssize_t rows, Py_ssize_t column
 cdef int team(workers, double work) except -1:
     """Size of the team: what was asked for, or what `work` multiply-adds are worth."""
     if workers is None:
-        return config.workers_for(work)
+        return 1 if work < 2 * <double>config.WORK_PER_WORKER else config.workers_for(work)
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
-    return workers if engine.HAS_OPENMP else 1
+    return config.limited(workers)
 
 
 _NUMBERS = {kind: {name: (number, row[2]) for number, (name, row) in enumerate(table.items())}
@@ -126,16 +127,21 @@ _NUMBERS = {kind: {name: (number, row[2]) for number, (name, row) in enumerate(t
                                 ("optimizer", OPTIMIZERS), ("function", MATH))}
 
 
+_NUMBERS["optimizer"] = {name: (number, int(slots))
+                         for name, (number, slots) in _NUMBERS["optimizer"].items()}
+_HYPER_PARAMETERS = {name: [part for part in row[1].split(",") if part]
+                     for name, row in OPTIMIZERS.items()}
+
 # Multiply-adds that an element is worth when a team is chosen: where it is moved, and where a
 # function of it is computed.
-cdef double ELEMENT_WORK = 8
+cdef double ELEMENT_WORK = 16
 cdef double FUNCTION_WORK = 24
 
 
-def _row(kind, name):
+cdef tuple _row(str kind, name):
     """Number of a row and its default parameter."""
     try:
-        return _NUMBERS[kind][name]
+        return (<dict>_NUMBERS[kind])[name]
     except (KeyError, TypeError):
         raise unknown_name(kind, name, _NUMBERS[kind]) from None
 
@@ -420,9 +426,9 @@ cdef int _dropout(const real[:, ::1] x, real[:, ::1] out, double rate, uint64_t 
 
 def concatenate(arrays, *, out=None, workers=None):
     """Up to six arrays of shape (rows, any) side by side."""
-    if not 1 <= len(arrays) <= engine.MAX_INPUTS_OF_CONCATENATE:
-        raise ValueError(f"arrays must be 1 to {engine.MAX_INPUTS_OF_CONCATENATE} arrays, "
-                         f"got {len(arrays)}")
+    cdef int most = engine.MAX_INPUTS_OF_CONCATENATE
+    if not 1 <= len(arrays) <= most:
+        raise ValueError(f"arrays must be 1 to {most} arrays, got {len(arrays)}")
     cdef int number = type_of("arrays[0]", arrays[0])
     cdef Py_ssize_t columns = 0, rows = ANY
     for i, array in enumerate(arrays):
@@ -435,7 +441,7 @@ def concatenate(arrays, *, out=None, workers=None):
     for part in range(len(arrays)):
         call.size[part] = cnp.PyArray_DIM(arrays[part], 1)
         call.operand[part] = cnp.PyArray_DATA(arrays[part])
-    call.operand[6] = cnp.PyArray_DATA(out)
+    call.operand[most] = cnp.PyArray_DATA(out)
     launch(FASTNN_KERNEL_concatenate, &call, number == cnp.NPY_DOUBLE,
            team(workers, ELEMENT_WORK * rows * columns))
     return out
@@ -633,26 +639,27 @@ def softmax_crossentropy(logits, target, *, gradient=True, workers=None):
     return losses, grad
 
 
-def categorical_accuracy(scores, target, *, workers=None):
+def categorical_accuracy(scores, target, *, out=None, workers=None):
     """1 where the largest score of a row is that of its label, else 0; shape (rows,).
 
     `target` is int32 labels of shape (rows,) or probabilities of shape (rows, classes).
     """
-    require("scores", scores, type_of("scores", scores), ANY, ANY)
-    if scores.shape[1] == 0:
+    cdef int number = type_of("scores", scores)
+    require("scores", scores, number, ANY, ANY)
+    if cnp.PyArray_DIM(scores, 1) == 0:
         raise ValueError(f"scores must have at least one column, got shape {scores.shape}")
-    hits = np.empty(scores.shape[0], scores.dtype)
+    hits = output("out", out, number, cnp.PyArray_DIM(scores, 0), VECTOR)
     from_rows(FASTNN_KERNEL_categorical_accuracy, scores, target, hits, None, None, 1,
               0, workers)
     return hits
 
 
-def binary_accuracy(scores, target, *, threshold=0.5, workers=None):
+def binary_accuracy(scores, target, *, threshold=0.5, out=None, workers=None):
     """Share of outputs of a row on the right side of the threshold; shape (rows,)."""
     cdef int number = type_of("scores", scores)
     require("scores", scores, number, ANY, ANY)
     require("target", target, number, scores.shape[0], scores.shape[1])
-    hits = np.empty(scores.shape[0], scores.dtype)
+    hits = output("out", out, number, cnp.PyArray_DIM(scores, 0), VECTOR)
     from_rows(FASTNN_KERNEL_binary_accuracy, scores, target, hits, None, None, 0,
               threshold, workers)
     return hits
@@ -671,12 +678,12 @@ def mean(x, *, workers=None):
 
 # --- updates ----------------------------------------------------------------------------------
 
-def squared_norm(gradients, *, workers=None):
+def squared_norm(gradients, *, out=None, workers=None):
     """Sums of squares of chunks of `NORM_CHUNK` elements, as float64."""
     cdef int number = type_of("gradients", gradients)
     require("gradients", gradients, number, ANY, VECTOR)
     cdef Py_ssize_t count = cnp.PyArray_DIM(gradients, 0)
-    partial = np.empty(-(-count // NORM_CHUNK), np.float64)
+    partial = output("out", out, cnp.NPY_DOUBLE, (count + CHUNK - 1) // CHUNK, VECTOR)
     cdef fastnn_call call = new_call(0, count)
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(gradients), cnp.PyArray_DATA(partial)
     launch(FASTNN_KERNEL_squared_norm, &call, number == cnp.NPY_DOUBLE,
@@ -705,18 +712,19 @@ def update(name, parameters, gradients, state, *, learning_rate, step, hyper_par
     workers : int, optional
     """
     row, slots = _row("optimizer", name)
-    names = [part for part in OPTIMIZERS[name][1].split(",") if part]
+    names = _HYPER_PARAMETERS[name]
     if len(hyper_parameters) != len(names):
         raise ValueError(f"hyper_parameters must be ({', '.join(names)}), "
                          f"got {len(hyper_parameters)} numbers")
     cdef int number = type_of("parameters", parameters)
-    output("parameters", parameters, number, ANY, VECTOR)
-    require("gradients", gradients, number, parameters.shape[0], VECTOR)
+    require("parameters", parameters, number, ANY, VECTOR)
+    cdef Py_ssize_t count = cnp.PyArray_DIM(parameters, 0)
+    require("gradients", gradients, number, count, VECTOR)
+    require("state", state, number, slots, count)
     for label, array in (("parameters", parameters), ("state", state)):
-        if array is None:
-            raise TypeError(f"{label} must be a NumPy array, got None")
-    output("state", state, number, int(slots), parameters.shape[0])
-    cdef fastnn_call call = new_call(0, parameters.shape[0], 0, 0, row, learning_rate)
+        if not cnp.PyArray_ISWRITEABLE(array):
+            raise ValueError(f"{label} must be writeable, got a read-only array")
+    cdef fastnn_call call = new_call(0, count, 0, 0, row, learning_rate)
     cdef int i
     call.scalar[1] = step
     call.scalar[2] = INFINITY if clipvalue is None else clipvalue
@@ -725,7 +733,7 @@ def update(name, parameters, gradients, state, *, learning_rate, step, hyper_par
     for i in range(len(hyper_parameters)):
         call.scalar[5 + i] = hyper_parameters[i]
     partial = None if global_clipnorm is None else squared_norm(gradients, workers=workers)
-    cdef int members = team(workers, ELEMENT_WORK * parameters.size)
+    cdef int members = team(workers, FUNCTION_WORK * count)
     if number == cnp.NPY_FLOAT:
         _update[float](&call, parameters, gradients, state, partial, members)
     else:

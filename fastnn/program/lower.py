@@ -306,11 +306,23 @@ def _threshold(loss: Loss, output: Value, target: Value) -> float | None:
 
 def _before_link(ops: list[Op], output: Value, link: str | None) -> Value:
     """Return the logits behind the model's output, or the output itself."""
-    writer = next((op for op in ops if output in op.writes()), None)
-    if writer is None or link is None:
-        return output
-    is_link = link in (writer.kind, writer.attributes.get("activation"))
-    return writer.input(0) if is_link else output
+    value, is_dropped = output, False
+    while link is not None:
+        writer = next((op for op in ops if value in op.writes()), None)
+        if writer is None:
+            break
+        if link in (writer.kind, writer.attributes.get("activation")):
+            if is_dropped:
+                raise ValueError(
+                    f"the model ends with Dropout behind {link}, which no loss can undo; "
+                    "put the Dropout before it"
+                )
+            return writer.input(0)
+        if writer.kind not in ("reshape", "dropout"):
+            break
+        is_dropped |= writer.kind == "dropout"
+        value = writer.input(0)
+    return output
 
 
 def _mean(ops: list[Op], rows: Value, name: str) -> None:

@@ -24,7 +24,7 @@ OPTIMIZERS = engine.variants("optimizers")
 ACTIVATION_NUMBER = {name: number for number, name in enumerate(ACTIVATIONS)}
 LOSS_NUMBER = {name: number for number, name in enumerate(LOSSES)}
 OPTIMIZER_NUMBER = {name: number for number, name in enumerate(OPTIMIZERS)}
-NORM_CHUNK = 4096  # elements to a partial sum of squared_norm (src_c/update.c)
+NORM_CHUNK = engine.NORM_CHUNK
 
 
 @dataclass(frozen=True, eq=False)

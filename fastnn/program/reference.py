@@ -280,6 +280,7 @@ def _categorical_accuracy(op: Op, context: Context, scores: Array, target: Array
 
 def _binary_accuracy(op: Op, context: Context, scores: Array, target: Array) -> Array:
     hits = (scores > op.attributes["threshold"]) == (target > 0.5)
+    hits = np.where(np.isnan(scores), np.nan, hits)
     return hits.reshape(len(scores), -1).mean(axis=1)
 
 
