@@ -19,7 +19,6 @@ from fastnn.runtime import ROWS, Bound, Runtime, Steps, Training
 from fastnn.training import History
 
 DTYPES = ("float32", "float64")
-FIRST_MANUAL_NUMBER = 1 << 40  # dropout's counter in a loop of one's own: apart from fit's steps
 
 
 class Model:
@@ -94,7 +93,7 @@ class Model:
         self._runtime: Runtime | None = None
         self._training: Training | None = None
         self._manual: tuple[Bound, list[Source], int] | None = None
-        self._forwards = 0
+        self._forwards = (-1, 0)  # after which update, and how many since
         self.history: History | None = None
         self.stop_training = False
         self.is_fitting = False
@@ -425,10 +424,12 @@ class Model:
         rows = len(sources[0].array)
         data.not_empty(rows)
         bound = self.runtime.bound("manual", rows)
-        self._forwards += 1
-        # The rows are copied, because the caller may reuse x before backward; and dropout gets
-        # a number of its own, the same for both.
-        number = FIRST_MANUAL_NUMBER + self._forwards
+        # The rows are copied, because the caller may reuse x before backward. Dropout gets the
+        # number of the coming update, or, if that has been used, one far from all others.
+        step, count = self._forwards
+        count = count + 1 if step == self.runtime.step else 0
+        self._forwards = self.runtime.step, count
+        number = self.runtime.step + 1 + (count << 40)
         steps = Steps(sources, rows, rows, in_place=False)
         self.runtime.run(bound, steps, section="forward", number=number)
         self._manual = bound, sources, number

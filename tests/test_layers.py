@@ -137,7 +137,7 @@ def test_dropout_mask_changes_with_step_seed_and_layer():
         return first, again, model.forward(x, training=True)
 
     first, again, next_step = masks(0)
-    assert np.array_equal(first, again)
+    assert not np.array_equal(first, again)
     assert not np.array_equal(first, next_step)
     assert np.array_equal(first, masks(0)[0])
     assert not np.array_equal(first, masks(1)[0])

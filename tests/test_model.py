@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from model_helpers import weights_as_bytes
@@ -397,6 +399,7 @@ def test_gradients_of_the_own_loop_go_through_dropout(rng):
         kept, sums = view[where], []
         for shift in (1e-6, -1e-6):
             view[where] = kept + shift
+            model._forwards = (-1, 0)  # the same mask once more
             sums.append((model.forward(x, training=True) * direction).sum())
         view[where] = kept
         assert gradients[name][where] == pytest.approx((sums[0] - sums[1]) / 2e-6, abs=1e-7)
@@ -480,3 +483,71 @@ def test_explain_of_an_uncompiled_model_shows_predict(capsys):
 def test_every_public_name_is_there():
     for name in fnn.__all__:
         assert getattr(fnn, name) is not None
+
+
+def test_x_may_be_reused_between_forward_and_backward(rng):
+    model, x = small(dtype="float32"), rng.normal(size=(5, 4)).astype(np.float32)
+    y = model.forward(x, training=True)
+    expected = {name: view.copy() for name, view in model.backward(np.ones_like(y)).items()}
+    model.forward(x, training=True)
+    x[...] = 0
+    for name, view in model.backward(np.ones_like(y)).items():
+        assert np.array_equal(view, expected[name])
+
+
+def test_backward_has_the_mask_of_its_forward(rng):
+    model = fnn.Sequential([fnn.Dropout(0.5)], input_shape=(64,), seed=0)
+    model.compile("sgd", "mse")
+    x = np.ones((2, 64))
+    twin = fnn.Sequential([fnn.Dense(64, use_bias=False), fnn.Dropout(0.5)], input_shape=(64,))
+    twin.compile("sgd", "mse")
+    twin.parameters["dense/kernel"][...] = np.eye(64)
+    y = twin.forward(x, training=True)
+    twin.train_on_batch(x, x)
+    gradient = twin.backward(np.ones_like(y))["dense/kernel"]
+    assert np.array_equal(gradient[0], y.sum(axis=0))
+
+
+def test_compile_from_a_callback_is_refused(rng):
+    class Recompiles(fnn.Callback):
+        def on_epoch_end(self, epoch, logs):
+            self.model.compile("adam", "mse", metrics=["mae"])
+
+    model = small()
+    with pytest.raises(RuntimeError, match="while fit runs"):
+        model.fit(rng.normal(size=(8, 4)), rng.normal(size=(8, 3)), verbose=0,
+                  callbacks=[Recompiles()])  # fmt: skip
+    model.compile("adam", "mse")
+
+
+def test_epsilon_of_zero_trains(rng):
+    model = fnn.Sequential([fnn.Dense(1)], input_shape=(3,), seed=0)
+    model.compile(fnn.Adam(epsilon=0), "mse")
+    history = model.fit(rng.normal(size=(8, 3)), rng.normal(size=8), epochs=3, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+
+
+def test_many_inputs(rng):
+    inputs = [fnn.Input((2,)) for _ in range(20)]
+    model = fnn.Model(inputs, fnn.Dense(1)(fnn.Concatenate()(inputs)), seed=0)
+    model.compile("sgd", "mse", metrics=["mae"])
+    x = [rng.normal(size=(8, 2)) for _ in inputs]
+    model.fit(x, rng.normal(size=8), verbose=0)
+    assert model.predict(x).shape == (8, 1)
+
+
+def test_threads_may_share_a_model(rng):
+    model, x = small(), rng.normal(size=(3000, 4))
+    expected, wrong = model.predict(x), []
+
+    def work(rows):
+        for _ in range(20):
+            if not np.array_equal(model.predict(x[:rows], batch_size=rows), expected[:rows]):
+                wrong.append(rows)
+
+    threads = [threading.Thread(target=work, args=(rows,)) for rows in (700, 1100, 1900, 3000)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
