@@ -9,10 +9,9 @@ import warnings
 
 from fastnn.native import engine
 
-# A team is worth its barriers only when every worker of it has this much arithmetic in a step:
-# below about 100 microseconds of work a second worker made the step slower, and on a machine
-# that is busy with other things much slower.
-WORK_PER_WORKER = 3_000_000  # multiply-adds
+# A team is worth its barriers only when every worker of it has this much arithmetic in a step,
+# some 25 microseconds of it.
+WORK_PER_WORKER = 1_500_000  # multiply-adds
 
 _threads: int | None = None
 _is_forked = False

@@ -78,10 +78,13 @@ static int kernel_activation_gradient(const fastnn_call *call, int worker, int w
     if (call->variant < 0 || call->variant >= ACTIVATION_COUNT) return FASTNN_BAD_VARIANT;
     ptrdiff_t begin, end;
     share(call->rows * call->size[0], GRAIN, worker, workers, &begin, &end);
-    activation_table[call->variant].gradient((const real *)call->operand[0] + begin,
-                                             (const real *)call->operand[1] + begin,
-                                             (real *)call->operand[2] + begin, end - begin,
-                                             (real)call->scalar[0]);
+    const real *grad = (const real *)call->operand[1] + begin;
+    real *out = (real *)call->operand[2] + begin;
+    if (call->variant == ACTIVATION_linear && end > begin)
+        memcpy(out, grad, (size_t)(end - begin) * sizeof(real));
+    else
+        activation_table[call->variant].gradient((const real *)call->operand[0] + begin, grad,
+                                                 out, end - begin, (real)call->scalar[0]);
     return FASTNN_OK;
 }
 
@@ -105,14 +108,15 @@ static int kernel_concatenate(const fastnn_call *call, int worker, int workers)
     ptrdiff_t width = 0, begin, end;
     for (int i = 0; i < FASTNN_MAX_SIZES; i++) width += call->size[i];
     share(call->rows, 1, worker, workers, &begin, &end);
-    for (int i = 0; i < FASTNN_MAX_SIZES; i++) {
-        ptrdiff_t columns = call->size[i];
-        if (columns == 0) continue;
-        const real *x = call->operand[i];
-        for (ptrdiff_t row = begin; row < end; row++)
-            memcpy(out + row * width, x + row * columns, (size_t)columns * sizeof(real));
-        out += columns;
-    }
+    out += begin * width;
+    for (ptrdiff_t row = begin; row < end; row++)
+        for (int i = 0; i < FASTNN_MAX_SIZES; i++) {
+            ptrdiff_t columns = call->size[i];
+            if (columns == 0) continue;
+            const real *x = (const real *)call->operand[i] + row * columns;
+            memcpy(out, x, (size_t)columns * sizeof(real));
+            out += columns;
+        }
     return FASTNN_OK;
 }
 

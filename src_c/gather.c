@@ -14,12 +14,13 @@ typedef struct gather_rows {
     static void from##_to_##to(const gather_rows *g, void *out)                           \
     {                                                                                     \
         to *y = (to *)out + g->begin * g->width;                                          \
+        if (g->width == 1 && g->order) { /* labels */                                     \
+            for (ptrdiff_t row = g->begin; row < g->end; row++)                           \
+                *y++ = (to)*(const from *)(g->source + g->order[row] * g->stride);        \
+            return;                                                                       \
+        }                                                                                 \
         for (ptrdiff_t row = g->begin; row < g->end; row++, y += g->width) {              \
             const from *x = (const from *)(g->source + (g->order ? g->order[row] : row) * g->stride); \
-            if (g->width == 1) {                                                          \
-                *y = (to)*x;                                                              \
-                continue;                                                                 \
-            }                                                                             \
             if (g->order && row + 1 < g->end)                                             \
                 for (ptrdiff_t byte = 0; byte < 512 && byte < g->stride; byte += 64)      \
                     __builtin_prefetch(g->source + g->order[row + 1] * g->stride + byte); \

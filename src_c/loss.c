@@ -109,6 +109,13 @@ static ptrdiff_t row_argmax(const real *x, ptrdiff_t n)
     return j;
 }
 
+/* Whether `index` is what row_argmax would find; a wrong one is mostly told by its number. */
+static int row_is_argmax(const real *x, ptrdiff_t n, ptrdiff_t index)
+{
+    real largest = row_largest(x, n);
+    return largest == largest && x[index] != largest ? 0 : row_argmax(x, n) == index;
+}
+
 /* operand: 0 scores (rows, width), 1 labels: int32 (rows) if variant is 0, probabilities
  * (rows, width) if 1, 2 hits (rows); size: width. */
 static int kernel_categorical_accuracy(const fastnn_call *call, int worker, int workers)
@@ -120,7 +127,7 @@ static int kernel_categorical_accuracy(const fastnn_call *call, int worker, int 
         ptrdiff_t label = call->variant == 0
             ? (ptrdiff_t)((const int32_t *)call->operand[1])[row]
             : row_argmax((const real *)call->operand[1] + row * width, width);
-        hits[row] = row_argmax((const real *)call->operand[0] + row * width, width) == label;
+        hits[row] = row_is_argmax((const real *)call->operand[0] + row * width, width, label);
     }
     return FASTNN_OK;
 }

@@ -16,7 +16,11 @@ ALWAYS_INLINE doubles load_doubles(const real *p)
 {
     few_reals x;
     memcpy(&x, p, sizeof x);
+#if VECTOR_BYTES == 64 && REAL_BITS == 32
+    return (doubles)_mm512_cvtps_pd((__m256)x); /* GCC makes two halves of the line below */
+#else
     return __builtin_convertvector(x, doubles);
+#endif
 }
 #endif
 enum { DOUBLES = sizeof(doubles) / sizeof(double) };
@@ -32,15 +36,16 @@ static int kernel_squared_norm(const fastnn_call *call, int worker, int workers)
     for (ptrdiff_t chunk = begin; chunk < end; chunk += FASTNN_NORM_CHUNK) {
         ptrdiff_t stop = chunk + FASTNN_NORM_CHUNK < end ? chunk + FASTNN_NORM_CHUNK : end, i = chunk;
         doubles sums[4]; /* side by side, put together in order */
-        double lanes[4 * DOUBLES], sum = 0;
+        double lanes[DOUBLES], sum = 0;
         memset(sums, 0, sizeof sums);
         for (; i + 4 * DOUBLES <= stop; i += 4 * DOUBLES)
             UNROLL for (int v = 0; v < 4; v++) {
                 doubles value = load_doubles(g + i + v * DOUBLES);
                 sums[v] += value * value;
             }
+        sums[0] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
         memcpy(lanes, sums, sizeof lanes);
-        for (int lane = 0; lane < 4 * DOUBLES; lane++) sum += lanes[lane];
+        for (int lane = 0; lane < DOUBLES; lane++) sum += lanes[lane];
         for (; i < stop; i++) sum += (double)g[i] * (double)g[i];
         partial[chunk / FASTNN_NORM_CHUNK] = sum;
     }

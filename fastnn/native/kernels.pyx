@@ -132,10 +132,9 @@ _NUMBERS["optimizer"] = {name: (number, int(slots))
 _HYPER_PARAMETERS = {name: [part for part in row[1].split(",") if part]
                      for name, row in OPTIMIZERS.items()}
 
-# Multiply-adds that an element is worth when a team is chosen: where it is moved, and where a
-# function of it is computed.
-cdef double ELEMENT_WORK = 16
-cdef double FUNCTION_WORK = 24
+# Multiply-adds that an element is worth when a team is chosen: about half a nanosecond of them,
+# which is what moving it through the caches takes, or a function of it.
+cdef double ELEMENT_WORK = 32
 
 
 cdef tuple _row(str kind, name):
@@ -327,12 +326,12 @@ cdef object map_one(int kernel, x, out, int row, double parameter, workers):
     cdef fastnn_call call = new_call(rows, columns, 0, 0, row, parameter)
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(out)
     launch(kernel, &call, number == cnp.NPY_DOUBLE,
-           team(workers, FUNCTION_WORK * rows * columns))
+           team(workers, ELEMENT_WORK * rows * columns))
     return out
 
 
 cdef object map_two(int kernel, str name_a, str name_b, a, b, out, int row, double parameter,
-                    double element_work, workers):
+                    workers):
     """Kernels that read two arrays and write a third, all of one shape."""
     cdef int number = type_of(name_a, a)
     require(name_a, a, number, ANY, ANY)
@@ -342,7 +341,7 @@ cdef object map_two(int kernel, str name_a, str name_b, a, b, out, int row, doub
     cdef fastnn_call call = new_call(rows, columns, 0, 0, row, parameter)
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(a), cnp.PyArray_DATA(b)
     call.operand[2] = cnp.PyArray_DATA(out)
-    launch(kernel, &call, number == cnp.NPY_DOUBLE, team(workers, element_work * rows * columns))
+    launch(kernel, &call, number == cnp.NPY_DOUBLE, team(workers, ELEMENT_WORK * rows * columns))
     return out
 
 
@@ -358,12 +357,12 @@ def activation_gradient(saved, grad_output, name, *, parameter=None, out=None, w
     row, default = _row("activation", name)
     default = default if parameter is None else parameter
     return map_two(FASTNN_KERNEL_activation_gradient, "saved", "grad_output", saved, grad_output,
-                   out, row, default, FUNCTION_WORK, workers)
+                   out, row, default, workers)
 
 
 def add(a, b, *, out=None, workers=None):
     """a + b, both of shape (rows, width)."""
-    return map_two(FASTNN_KERNEL_add, "a", "b", a, b, out, 0, 0, ELEMENT_WORK, workers)
+    return map_two(FASTNN_KERNEL_add, "a", "b", a, b, out, 0, 0, workers)
 
 
 def math(x, name, *, out=None, workers=None):
@@ -381,7 +380,7 @@ def softmax(x, *, out=None, workers=None):
 def softmax_gradient(y, grad_output, *, out=None, workers=None):
     """y * (grad_output - sum(grad_output * y)), for each row; y is the softmax."""
     return map_two(FASTNN_KERNEL_softmax_gradient, "y", "grad_output", y, grad_output, out, 0, 0,
-                   FUNCTION_WORK, workers)
+                   workers)
 
 
 def dropout(x, rate, *, seed=0, step=1, stream=0, out=None, workers=None):
@@ -406,7 +405,7 @@ def dropout(x, rate, *, seed=0, step=1, stream=0, out=None, workers=None):
     cdef int number = type_of("x", x)
     require("x", x, number, ANY, ANY)
     out = output("out", out, number, cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1))
-    cdef int members = team(workers, FUNCTION_WORK * cnp.PyArray_SIZE(x))
+    cdef int members = team(workers, ELEMENT_WORK * cnp.PyArray_SIZE(x))
     if number == cnp.NPY_FLOAT:
         _dropout[float](x, out, rate, seed, step, stream, members)
     else:
@@ -563,7 +562,7 @@ cdef int from_rows(int kernel, scores, target, losses, grad, exponentials, int r
     """Check and run one of those two; int32 targets are class labels."""
     cdef int number = cnp.PyArray_TYPE(scores)
     cdef Py_ssize_t rows = cnp.PyArray_DIM(scores, 0), columns = cnp.PyArray_DIM(scores, 1)
-    cdef int members = team(workers, FUNCTION_WORK * cnp.PyArray_SIZE(scores))
+    cdef int members = team(workers, ELEMENT_WORK * cnp.PyArray_SIZE(scores))
     cdef const int32_t *labels
     cdef Py_ssize_t i
     if cnp.PyArray_Check(target) and cnp.PyArray_TYPE(target) == cnp.NPY_INT32:
@@ -733,7 +732,7 @@ def update(name, parameters, gradients, state, *, learning_rate, step, hyper_par
     for i in range(len(hyper_parameters)):
         call.scalar[5 + i] = hyper_parameters[i]
     partial = None if global_clipnorm is None else squared_norm(gradients, workers=workers)
-    cdef int members = team(workers, FUNCTION_WORK * count)
+    cdef int members = team(workers, ELEMENT_WORK * count)
     if number == cnp.NPY_FLOAT:
         _update[float](&call, parameters, gradients, state, partial, members)
     else:
