@@ -4,49 +4,41 @@
 #include "fastnn.h"
 #include "optimizers.h"
 
-/* A vector of doubles, made from as many gradients. In double, because the square of a gradient
- * that needs clipping may overflow a float. */
-#if LANES == 1
-typedef double doubles;
-ALWAYS_INLINE doubles load_doubles(const real *p) { return (double)*p; }
-#else
-typedef double doubles __attribute__((vector_size(VECTOR_BYTES)));
-typedef real few_reals __attribute__((vector_size(VECTOR_BYTES / 8 * sizeof(real))));
-ALWAYS_INLINE doubles load_doubles(const real *p)
+/* The sum of squares of x[0:n], side by side in four vectors that are put together in order. */
+static double squares_in_vectors(const real *x, ptrdiff_t n)
 {
-    few_reals x;
-    memcpy(&x, p, sizeof x);
-#if VECTOR_BYTES == 64 && REAL_BITS == 32
-    return (doubles)_mm512_cvtps_pd((__m256)x); /* GCC makes two halves of the line below */
-#else
-    return __builtin_convertvector(x, doubles);
-#endif
+    vec sums[4];
+    real lanes[LANES];
+    double sum = 0;
+    ptrdiff_t i = 0;
+    UNROLL for (int v = 0; v < 4; v++) sums[v] = vbroadcast(0);
+    for (; i + 4 * LANES <= n; i += 4 * LANES)
+        UNROLL for (int v = 0; v < 4; v++) {
+            vec value = vload(x + i + v * LANES);
+            sums[v] = vfma(value, value, sums[v]);
+        }
+    vstore(lanes, (sums[0] + sums[1]) + (sums[2] + sums[3]));
+    for (int lane = 0; lane < LANES; lane++) sum += (double)lanes[lane];
+    for (; i < n; i++) sum += (double)x[i] * (double)x[i];
+    return sum;
 }
-#endif
-enum { DOUBLES = sizeof(doubles) / sizeof(double) };
 
-/* operand: 0 gradients (count), 1 partial sums, doubles (count / FASTNN_NORM_CHUNK, rounded up);
- * size: count. */
+/* operand: 0 gradients (count), 1 partial sums, doubles (count / FASTNN_NORM_CHUNK, rounded
+ * up); size: count. In float the square of a gradient that badly needs clipping may overflow;
+ * such a chunk is summed again in double. */
 static int kernel_squared_norm(const fastnn_call *call, int worker, int workers)
 {
     const real *g = call->operand[0];
     double *partial = call->operand[1];
-    ptrdiff_t begin, end;
-    share(call->size[0], FASTNN_NORM_CHUNK, worker, workers, &begin, &end);
-    for (ptrdiff_t chunk = begin; chunk < end; chunk += FASTNN_NORM_CHUNK) {
-        ptrdiff_t stop = chunk + FASTNN_NORM_CHUNK < end ? chunk + FASTNN_NORM_CHUNK : end, i = chunk;
-        doubles sums[4]; /* side by side, put together in order */
-        double lanes[DOUBLES], sum = 0;
-        memset(sums, 0, sizeof sums);
-        for (; i + 4 * DOUBLES <= stop; i += 4 * DOUBLES)
-            UNROLL for (int v = 0; v < 4; v++) {
-                doubles value = load_doubles(g + i + v * DOUBLES);
-                sums[v] += value * value;
-            }
-        sums[0] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-        memcpy(lanes, sums, sizeof lanes);
-        for (int lane = 0; lane < DOUBLES; lane++) sum += lanes[lane];
-        for (; i < stop; i++) sum += (double)g[i] * (double)g[i];
+    ptrdiff_t chunk, end;
+    share(call->size[0], FASTNN_NORM_CHUNK, worker, workers, &chunk, &end);
+    for (; chunk < end; chunk += FASTNN_NORM_CHUNK) {
+        ptrdiff_t count = end - chunk < FASTNN_NORM_CHUNK ? end - chunk : FASTNN_NORM_CHUNK;
+        double sum = squares_in_vectors(g + chunk, count);
+        if (!isfinite(sum)) {
+            sum = 0;
+            for (ptrdiff_t i = 0; i < count; i++) sum += (double)g[chunk + i] * (double)g[chunk + i];
+        }
         partial[chunk / FASTNN_NORM_CHUNK] = sum;
     }
     return FASTNN_OK;

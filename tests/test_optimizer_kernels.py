@@ -111,3 +111,12 @@ def test_float32_is_close_to_float64_after_fifty_steps(rng):
             kernels.update(name, p, g, state, **settings)
             kernels.update(name, q, g.astype(np.float32), state32, **settings)
         assert_close(q, p, 2e-3, name)
+
+
+def test_squares_that_overflow_a_float_are_summed_in_double():
+    g = np.full(5000, 1e30, np.float32)
+    assert kernels.squared_norm(g).sum() == pytest.approx(5000e60, rel=1e-6)
+    p = np.zeros(5000, np.float32)
+    kernels.update("sgd", p, g, np.zeros((0, 5000), np.float32), learning_rate=1.0, step=1,
+                   global_clipnorm=1.0)  # fmt: skip
+    assert np.linalg.norm(p) == pytest.approx(1, rel=1e-5)
