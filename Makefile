@@ -49,7 +49,7 @@ wheel: $(STAMPS)/wheel
 lint: $(STAMPS)/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/cython-lint fastnn
+	PATH="$(BIN):$$PATH" cython-lint fastnn
 	$(BIN)/mypy
 
 clean:
