@@ -13,6 +13,9 @@ from fastnn.native import engine
 # some 25 microseconds of it.
 WORK_PER_WORKER = 1_500_000  # multiply-adds
 
+# libgomp ends the process where it cannot start a thread.
+MOST_THREADS = max(256, os.cpu_count() or 1)
+
 _threads: int | None = None
 _is_forked = False
 
@@ -42,7 +45,7 @@ def _default_threads() -> int:
         text = os.environ.get(name, "").split(",")[0].strip()
         if text:
             if text.isdecimal() and int(text) > 0:
-                return int(text)
+                return min(int(text), MOST_THREADS)
             warnings.warn(f"{name}={text!r} is ignored: expected a positive integer")
     has_affinity = hasattr(os, "sched_getaffinity")
     processors = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
@@ -79,8 +82,8 @@ def set_num_threads(threads: int | None) -> None:
         if isinstance(threads, bool) or not hasattr(threads, "__index__"):
             raise TypeError(f"threads must be an integer or None, got {threads!r}")
         threads = threads.__index__()
-        if threads < 1:
-            raise ValueError(f"threads must be at least 1, got {threads}")
+        if not 1 <= threads <= MOST_THREADS:
+            raise ValueError(f"threads must lie in [1, {MOST_THREADS}], got {threads}")
     _threads = threads
 
 

@@ -71,6 +71,8 @@ def checked_array(name: str, value: object) -> np.ndarray:
         array = np.asarray(value)
     except ValueError:
         raise ValueError(f"{name} must be an array, got rows of different lengths") from None
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked elements; use {name}.filled(...)")
     if array.dtype == bool:
         array = array.view(np.uint8)
     if array.dtype.kind not in "fiu":

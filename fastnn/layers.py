@@ -23,7 +23,7 @@ from fastnn.registry import Registry
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tensor:
     """A place in the graph of a functional `Model`: what a layer gives for symbolic inputs.
 
@@ -42,6 +42,9 @@ class Tensor:
     layer: Layer | None = None
     inputs: tuple[Tensor, ...] = ()
     name: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Tensor {self.shape} of {self.name or self.layer!r}>"
 
 
 def Input(shape: Shape, name: str = "input") -> Tensor:

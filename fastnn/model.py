@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -99,6 +100,14 @@ class Model:
         self.is_fitting = False
         self.stop_reason = ""
         self.layers: list[Layer] = []
+
+    def __reduce__(self) -> tuple:
+        """Copy and pickle a model as it is saved: its arrays are views into one another."""
+        from fastnn.io import model_file
+
+        if not self.built:
+            return copyreg.__newobj__, (type(self),), self.__dict__  # type: ignore[attr-defined]
+        return model_file.from_bytes, (model_file.to_bytes(self),)
 
     # --- building -----------------------------------------------------------------------------
 

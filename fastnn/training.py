@@ -27,7 +27,7 @@ class NonFiniteLossError(FloatingPointError):
     """The loss became NaN or infinite; the message names step and layer."""
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """What `fit` returns.
 
@@ -57,6 +57,10 @@ class History:
     epoch: list[int] = field(default_factory=list)
     stop_reason: str = ""
     samples_per_second: float = 0.0
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items())
+        return f"<History of {len(self.epoch)} epochs: {last}; {self.stop_reason}>"
 
     def add(self, epoch: int, logs: dict[str, float]) -> None:
         """Append the results of an epoch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import pickle
@@ -343,3 +344,22 @@ def test_tensor_of_another_dtype(tmp_path):
     rewrite(tmp_path / "m", change_tensors=change)
     with pytest.raises(ValueError, match=r"tensor 'parameters/dense/kernel' of .* int64"):
         fnn.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies_are_whole_models(duplicate, rng, tmp_path):
+    x, y = rng.normal(size=(20, 4)), rng.normal(size=(20, 2))
+    model = fnn.Sequential([fnn.Dense(5, "tanh"), fnn.Dropout(0.2), fnn.Dense(2)], seed=0)
+    model.compile("adam", "mse")
+    unbuilt = duplicate(model)
+    model.fit(x, y, epochs=2, verbose=0)
+    twin = duplicate(model)
+    for one in (model, twin):
+        one.fit(x, y, epochs=3, verbose=0)
+    assert np.array_equal(twin.predict(x), model.predict(x))
+    twin.save(tmp_path / "m.safetensors")
+    assert np.array_equal(fnn.load(tmp_path / "m.safetensors").predict(x), model.predict(x))
+    twin.set_weights([np.zeros_like(weights) for weights in twin.get_weights()])
+    assert not twin.predict(x).any()
+    assert model.predict(x).any()
+    unbuilt.fit(x, y, verbose=0)

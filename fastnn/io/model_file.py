@@ -50,11 +50,21 @@ def save(
     FileNotFoundError
         The folder does not exist.
     """
-    from safetensors.numpy import save as to_bytes
-
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path: there is no folder {str(path.parent)!r}")
+    replace_file(path, to_bytes(model, attachments=attachments, tensors=tensors))
+
+
+def to_bytes(
+    model: Model,
+    *,
+    attachments: dict[str, Any] | None = None,
+    tensors: dict[str, np.ndarray] | None = None,
+) -> bytes:
+    """Return what `save` writes."""
+    from safetensors.numpy import save as serialize
+
     for layer in model.layers:
         if layer.kind not in layers.registry:
             raise ValueError(
@@ -86,7 +96,17 @@ def save(
         "attachments": attachments or {},
     }
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    replace_file(path, to_bytes(contiguous, {"fastnn": json.dumps(about)}))
+    return serialize(contiguous, {"fastnn": json.dumps(about)})
+
+
+def from_bytes(content: bytes) -> Model:
+    """Return the model of what `to_bytes` returned: how models are copied and pickled."""
+    from safetensors.numpy import load as deserialize
+
+    # safetensors: the length of the header in eight bytes, the header, the tensors.
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    about = json.loads(header["__metadata__"]["fastnn"])
+    return restore(about, deserialize(content), "copy of a model")
 
 
 def replace_file(path: Path, content: bytes) -> None:
