@@ -45,8 +45,8 @@ def test_number_of_threads_may_be_set_and_forgotten(threads):
 @pytest.mark.parametrize(
     ("threads", "error", "message"),
     [
-        (0, ValueError, "threads must lie in [1, 256], got 0"),
-        (-2, ValueError, "threads must lie in [1, 256], got -2"),
+        (0, ValueError, "threads must lie in .*, got 0"),
+        (-2, ValueError, "threads must lie in .*, got -2"),
         (1.5, TypeError, "threads must be an integer or None, got 1.5"),
         ("2", TypeError, "threads must be an integer or None, got '2'"),
         (True, TypeError, "threads must be an integer or None, got True"),
