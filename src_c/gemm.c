@@ -208,7 +208,11 @@ static void transpose(const real *in, ptrdiff_t in_row, ptrdiff_t rows, ptrdiff_
 static void pack_panel(const real *b, ptrdiff_t b_row, ptrdiff_t b_column, ptrdiff_t k,
                        ptrdiff_t columns, real *packed, ptrdiff_t width)
 {
-    if (b_column == 1) {
+    if (b_column == 1 && columns == PANEL) { /* a call of memcpy a row would cost as much again */
+        for (ptrdiff_t step = 0; step < k; step++, b += b_row, packed += PANEL)
+            UNROLL for (int v = 0; v < PANEL_VECTORS; v++)
+                vstore(packed + v * LANES, vload(b + v * LANES));
+    } else if (b_column == 1) {
         for (ptrdiff_t step = 0; step < k; step++)
             memcpy(packed + step * width, b + step * b_row, (size_t)columns * sizeof(real));
     } else { /* b_row == 1 */
