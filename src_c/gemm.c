@@ -357,11 +357,11 @@ static int kernel_kernel_gradient(const fastnn_call *call, int worker, int worke
 }
 
 /* operand: 0 dy (rows, units), 1 dbias (units); size: 0 units. Each column is one chain of
- * additions over the rows. Eight rows at a time, so that memory is read in long streams and
- * dbias, in L1, an eighth as often. */
+ * additions over the rows. Sixteen rows at a time, so that memory is read in long streams and
+ * dbias, in L1, a sixteenth as often. */
 static int kernel_bias_gradient(const fastnn_call *call, int worker, int workers)
 {
-    enum { ROWS_AT_ONCE = 8 };
+    enum { ROWS_AT_ONCE = 16 };
     const real *dy = call->operand[0];
     real *dbias = call->operand[1];
     ptrdiff_t units = call->size[0], begin, end;
