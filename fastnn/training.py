@@ -294,7 +294,6 @@ def fit(
             for callback in followers:
                 callback.on_epoch_begin(epoch)
             if model.stop_training:
-                history.stop_reason = model.stop_reason or "a callback set stop_training"
                 break
             steps.order = model.generator.permutation(rows) if shuffle else None
             run.bound = runtime.bound("train", steps.batch, kind)
@@ -307,8 +306,9 @@ def fit(
             for callback in followers:
                 callback.on_epoch_end(epoch, logs)
             if model.stop_training:
-                history.stop_reason = model.stop_reason or "a callback set stop_training"
                 break
+        if model.stop_training:
+            history.stop_reason = model.stop_reason or "a callback set stop_training"
         else:
             history.stop_reason = f"completed {epochs} epoch{'s' * (epochs != 1)}"
     except KeyboardInterrupt:

@@ -74,7 +74,6 @@ ALWAYS_INLINE vec vbroadcast(real value) { return value; }
 ALWAYS_INLINE vmask vless(vec a, vec b) { return a < b; }
 ALWAYS_INLINE vmask vless_equal(vec a, vec b) { return a <= b; }
 ALWAYS_INLINE vmask vequal(vec a, vec b) { return a == b; }
-ALWAYS_INLINE vmask vmask_and(vmask a, vmask b) { return a & b; }
 ALWAYS_INLINE vmask vmask_or(vmask a, vmask b) { return a | b; }
 ALWAYS_INLINE vec vselect(vmask mask, vec yes, vec no) { return mask ? yes : no; }
 #else
@@ -95,7 +94,6 @@ typedef __mmask8 vmask;
 ALWAYS_INLINE vmask vless(vec a, vec b) { return COMPARE512(a, b, _CMP_LT_OQ); }
 ALWAYS_INLINE vmask vless_equal(vec a, vec b) { return COMPARE512(a, b, _CMP_LE_OQ); }
 ALWAYS_INLINE vmask vequal(vec a, vec b) { return COMPARE512(a, b, _CMP_EQ_OQ); }
-ALWAYS_INLINE vmask vmask_and(vmask a, vmask b) { return (vmask)(a & b); }
 ALWAYS_INLINE vmask vmask_or(vmask a, vmask b) { return (vmask)(a | b); }
 ALWAYS_INLINE vec vselect(vmask mask, vec yes, vec no) { return (vec)V512(mask_blend)(mask, no, yes); }
 #else
@@ -103,7 +101,6 @@ typedef ivec vmask;
 ALWAYS_INLINE vmask vless(vec a, vec b) { return (vmask)(a < b); }
 ALWAYS_INLINE vmask vless_equal(vec a, vec b) { return (vmask)(a <= b); }
 ALWAYS_INLINE vmask vequal(vec a, vec b) { return (vmask)(a == b); }
-ALWAYS_INLINE vmask vmask_and(vmask a, vmask b) { return a & b; }
 ALWAYS_INLINE vmask vmask_or(vmask a, vmask b) { return a | b; }
 ALWAYS_INLINE vec vselect(vmask mask, vec yes, vec no)
 {

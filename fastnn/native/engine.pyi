@@ -10,7 +10,6 @@ HAS_OPENMP: bool
 ISA: str
 LANES: dict[str, int]
 MAX_INPUTS_OF_CONCATENATE: int
-MAX_SCALARS: int
 NORM_CHUNK: int
 
 def compiled_isas() -> list[str]: ...
