@@ -295,6 +295,8 @@ class Runtime:
         results: np.ndarray | None = None,
         learning_rates: np.ndarray | None = None,
         number: int | None = None,
+        workers: int | None = None,
+        seconds: np.ndarray | None = None,
     ) -> int:
         """Run steps [first, first + count) natively and return how many were done.
 
@@ -311,6 +313,10 @@ class Runtime:
         learning_rates : ndarray of float64, shape (steps,), optional
         number : int, optional
             Of the first step, for dropout; default: the next update's.
+        workers : int, optional
+            Size of the team; default: what the work of a step is worth.
+        seconds : ndarray of float64, shape (ops,), optional
+            The time spent in each op is added to it.
 
         Returns
         -------
@@ -356,6 +362,7 @@ class Runtime:
             key=self.key,
             begin=begin,
             end=end,
-            workers=config.workers_for(made.work(rows)),
+            workers=config.workers_for(made.work(rows)) if workers is None else workers,
             sources=sources,
+            seconds=seconds,
         )

@@ -65,6 +65,13 @@ cdef extern from *:
     #define FASTNN_COMPILER "GCC " __VERSION__
     #endif
     #include <stdlib.h>
+    #include <time.h>
+    static double fastnn_seconds(void)
+    {
+        struct timespec now;
+        timespec_get(&now, TIME_UTC);
+        return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    }
     /* `bytes` rounded up to whole cache lines, aligned to one; NULL when there are none. */
     static void *fastnn_allocate(size_t bytes)
     {
@@ -76,6 +83,7 @@ cdef extern from *:
     const char *FASTNN_VERSION
     int fastnn_team_size() nogil
     void *fastnn_allocate(size_t size) nogil
+    double fastnn_seconds() nogil
 
 
 VERSION = FASTNN_VERSION.decode()
@@ -269,6 +277,7 @@ cdef struct Run:
     Py_ssize_t inputs
     Py_ssize_t stopped_at    # step whose loss was not finite, or -1
     int status
+    double *seconds          # (count) spent in each op by worker 0, or NULL
     fastnn_barrier barrier
 
 
@@ -279,6 +288,10 @@ cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
     cdef External *external
     cdef Py_ssize_t step, op, row, rows
     cdef int operand, status
+    cdef double before = 0.0, now
+    cdef bint is_timed = worker == 0 and run.seconds != NULL
+    if is_timed:
+        before = fastnn_seconds()
     for step in range(run.first_step, run.first_step + run.steps):
         row = step * run.batch
         rows = run.batch if run.total_rows - row > run.batch else run.total_rows - row
@@ -304,6 +317,10 @@ cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
                     run.status = status
             if slot.barrier:
                 fastnn_barrier_wait(&run.barrier, workers)
+            if is_timed:
+                now = fastnn_seconds()
+                run.seconds[op] += now - before
+                before = now
             if slot.checked and not isfinite((<double *>slot.call.operand[1])[0]):
                 # Every worker reads the same number behind the barrier, so all leave here. (A
                 # status may be set by an op further on; it is looked at after the slice.)
@@ -383,7 +400,8 @@ cdef class Executor:
     def run(self, dict externals, *, Py_ssize_t batch, Py_ssize_t total_rows,
             Py_ssize_t first_step=0, Py_ssize_t steps=1, const double[::1] learning_rates=None,
             int64_t[::1] counter=None, uint64_t first_number=1, uint64_t key=0,
-            Py_ssize_t begin=0, Py_ssize_t end=-1, int workers=1, dict sources=None):
+            Py_ssize_t begin=0, Py_ssize_t end=-1, int workers=1, dict sources=None,
+            double[::1] seconds=None):
         """Run ops [begin, end) for `steps` steps of `batch` rows, without the GIL.
 
         Parameters
@@ -409,6 +427,8 @@ cdef class Executor:
         sources : dict of int to tuple of int, optional
             For input i: (in place, dtype number, stride in bytes); an input read in place is
             not gathered.
+        seconds : ndarray of float64, shape (ops,), optional
+            The time that worker 0 spends in each op, its barrier included, is added to it here.
 
         Returns
         -------
@@ -438,6 +458,11 @@ cdef class Executor:
         run.first_step, run.steps, run.batch = first_step, steps, batch
         run.total_rows, run.first_number, run.key = total_rows, first_number, key
         run.skipped_inputs, run.stopped_at = skipped, -1
+        if seconds is not None:
+            if seconds.shape[0] != self.count:
+                raise ValueError(f"seconds has {seconds.shape[0]} entries, the program "
+                                 f"{self.count} ops")
+            run.seconds = &seconds[0]
         if learning_rates is not None:
             if learning_rates.shape[0] < first_step + steps:
                 raise ValueError(f"learning_rates has {learning_rates.shape[0]} entries, "
