@@ -41,4 +41,5 @@ class Executor:
         end: int = -1,
         workers: int = 1,
         sources: Mapping[int, tuple[bool, int, int]] | None = None,
+        seconds: np.ndarray | None = None,
     ) -> int: ...
