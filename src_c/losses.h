@@ -45,8 +45,7 @@ ALWAYS_INLINE vec huber_value(vec p, vec t, vec delta)
 }
 ALWAYS_INLINE vec huber_gradient(vec p, vec t, vec delta)
 {
-    vec d = p - t;
-    return vmax(vmin(d, delta), -delta);
+    return vclamp(p - t, delta);
 }
 
 /* On logits z, labels t in [0, 1]: max(z, 0) - z t + log(1 + exp(-|z|)), which does not

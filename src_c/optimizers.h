@@ -59,7 +59,7 @@ ALWAYS_INLINE void adagrad_prepare(const double *h, double *out) { out[0] = h[0]
 ALWAYS_INLINE vec adagrad_update(vec p, vec g, vec *state, const vec *h)
 {
     state[0] = vfma(g, g, state[0]);
-    return p - h[0] * g / (vsqrt(state[0]) + h[1]);
+    return p - h[0] * g / (vroot(state[0]) + h[1]);
 }
 
 /* s = rho s + (1 - rho) g^2;  m = rho m + (1 - rho) g when centered;
@@ -85,7 +85,7 @@ ALWAYS_INLINE vec rmsprop_step(const int centered, const int momentum, vec p, ve
         state[1] = vfma(h[1], state[1], h[2] * g);
         square = vmax(square - state[1] * state[1], vbroadcast(0));
     }
-    vec direction = g / (vsqrt(square) + h[3]);
+    vec direction = g / (vroot(square) + h[3]);
     if (momentum) {
         vec *velocity = &state[1 + centered];
         direction = *velocity = vfma(h[4], *velocity, direction);
@@ -124,7 +124,7 @@ ALWAYS_INLINE vec adam_update(vec p, vec g, vec *state, const vec *h)
 {
     state[0] = vfma(h[1], state[0], h[2] * g);
     state[1] = vfma(h[3], state[1], h[4] * (g * g));
-    return p - h[0] * state[0] / vfma(vsqrt(state[1]), h[5], h[6]);
+    return p - h[0] * state[0] / vfma(vroot(state[1]), h[5], h[6]);
 }
 
 /* Adam, and the parameter decays on its own: p - rate decay p first

@@ -86,10 +86,12 @@ ALWAYS_INLINE vec vbroadcast(real value) { return value - (vec){0}; }
 typedef __mmask16 vmask;
 #define V512(operation) _mm512_##operation##_ps
 #define COMPARE512 _mm512_cmp_ps_mask
+#define FPCLASS512 _mm512_fpclass_ps_mask
 #else
 typedef __mmask8 vmask;
 #define V512(operation) _mm512_##operation##_pd
 #define COMPARE512 _mm512_cmp_pd_mask
+#define FPCLASS512 _mm512_fpclass_pd_mask
 #endif
 ALWAYS_INLINE vmask vless(vec a, vec b) { return COMPARE512(a, b, _CMP_LT_OQ); }
 ALWAYS_INLINE vmask vless_equal(vec a, vec b) { return COMPARE512(a, b, _CMP_LE_OQ); }
@@ -208,6 +210,26 @@ ALWAYS_INLINE vec vsqrt(vec a)
 #endif
 }
 
+/* sqrt(a) for an update, a >= 0: within 1 ULP in AVX-512, whose square root takes longer than
+ * its division and would be waited for; exact elsewhere. */
+ALWAYS_INLINE vec vroot(vec a)
+{
+#if LANES > 1 && VECTOR_BYTES == 64
+    /* Goldschmidt's iteration: root and half become sqrt(a) and 1 / (2 sqrt(a)). Each round
+     * doubles the 14 bits of the estimate. */
+    vec estimate = (vec)V512(rsqrt14)(a), half_one = vbroadcast((real)0.5);
+    vec root = a * estimate, half = half_one * estimate;
+    UNROLL for (int round = 0; round < REAL_BITS / 32; round++) {
+        vec error = vfma(-root, half, half_one);
+        root = vfma(root, error, root);
+        half = vfma(half, error, half);
+    }
+    return (vec)V512(mask_mov)(root, FPCLASS512(a, 0x0E), a); /* zeros and infinity: themselves */
+#else
+    return vsqrt(a);
+#endif
+}
+
 ALWAYS_INLINE vec vabs(vec a)
 {
     return vfrom_bits(vbits(a) & ~((ivec){0} | SIGN_BIT));
@@ -217,6 +239,16 @@ ALWAYS_INLINE vec vcopysign(vec a, vec sign)
 {
     ivec bit = (ivec){0} | SIGN_BIT;
     return vfrom_bits((vbits(a) & ~bit) | (vbits(sign) & bit));
+}
+/* `a` cut to [-limit, limit]; NaN in `a` comes out. */
+ALWAYS_INLINE vec vclamp(vec a, vec limit)
+{
+#if LANES > 1 && VECTOR_BYTES == 64 /* min and max give their second operand where one is NaN */
+    return (vec)V512(max)(-limit, (vec)V512(min)(limit, a));
+#else
+    a = vselect(vless(limit, a), limit, a);
+    return vselect(vless(a, -limit), -limit, a);
+#endif
 }
 /* The larger and the smaller; NaN in either comes out. */
 ALWAYS_INLINE vec vmax(vec a, vec b)

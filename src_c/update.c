@@ -57,25 +57,25 @@ typedef struct update_streams {
     real clip, scale, decay;
 } update_streams;
 
-/* One element or one vector: what differs between rows is `update` and the slots. */
+/* One vector: what differs between rows is `update` and the slots. */
 #define UPDATE_AT(name, SLOTS, load, store)                                               \
     do {                                                                                  \
-        vec state[MAX_SLOTS], p = load(s->p + i), g = load(s->g + i) * scale;             \
-        g = vmax(vmin(g, clip), -clip);                                                   \
-        g = vfma(decay, p, g);                                                            \
+        vec state[MAX_SLOTS], p = load(parameters + i), g = load(gradients + i);          \
+        if (!is_plain) g = vfma(decay, p, vclamp(g * scale, clip));                       \
         UNROLL for (int slot = 0; slot < SLOTS; slot++)                                   \
-            state[slot] = load(s->state + slot * s->count + i);                           \
+            state[slot] = load(slots[slot] + i);                                          \
         p = name##_update(p, g, state, h);                                                \
         UNROLL for (int slot = 0; slot < SLOTS; slot++)                                   \
-            store(s->state + slot * s->count + i, state[slot]);                           \
-        store(s->p + i, p);                                                               \
+            store(slots[slot] + i, state[slot]);                                          \
+        store(parameters + i, p);                                                         \
     } while (0)
 #define LOAD_LAST(p) vload_first(p, end - i)
 #define STORE_LAST(p, v) vstore_first(p, v, end - i)
 
+/* `is_plain`, a constant at every call: nothing is clipped, and there is no L2 term. */
 #define X(name, SLOTS, slot_names, hyper_parameters)                                      \
-    static void name##_run(const update_streams *s, const double *scalars, ptrdiff_t i,   \
-                           ptrdiff_t end)                                                 \
+    ALWAYS_INLINE void name##_span(const int is_plain, const update_streams *s,           \
+                                   const double *scalars, ptrdiff_t i, ptrdiff_t end)     \
     {                                                                                     \
         double values[2 + FASTNN_MAX_SCALARS], prepared[MAX_PREPARED] = {0};              \
         vec h[MAX_PREPARED], scale = vbroadcast(s->scale), clip = vbroadcast(s->clip),    \
@@ -85,8 +85,19 @@ typedef struct update_streams {
             values[2 + k - FIRST_HYPER_PARAMETER] = scalars[k];                           \
         name##_prepare(values, prepared);                                                 \
         for (int k = 0; k < MAX_PREPARED; k++) h[k] = vbroadcast((real)prepared[k]);      \
+        real *parameters = s->p, *slots[MAX_SLOTS];                                       \
+        const real *gradients = s->g;                                                     \
+        for (int slot = 0; slot < SLOTS; slot++) slots[slot] = s->state + slot * s->count; \
         for (; i + LANES <= end; i += LANES) UPDATE_AT(name, SLOTS, vload, vstore);       \
         if (i < end) UPDATE_AT(name, SLOTS, LOAD_LAST, STORE_LAST);                       \
+    }                                                                                     \
+    static void name##_run(const update_streams *s, const double *scalars, ptrdiff_t i,   \
+                           ptrdiff_t end)                                                 \
+    {                                                                                     \
+        if (s->scale == 1 && s->clip == (real)INFINITY && s->decay == 0)                  \
+            name##_span(1, s, scalars, i, end);                                           \
+        else                                                                              \
+            name##_span(0, s, scalars, i, end);                                           \
     }
 FASTNN_OPTIMIZERS(X)
 #undef X
