@@ -7,25 +7,30 @@
  *
  * The first three are one algorithm, C(m, n) = sum over k of A(m, k) B(k, n), with A and B
  * read through strides. A tile of C stays in registers while k runs; one element of A is
- * broadcast against vectors of B.
+ * broadcast against vectors of B. Where C has few columns or B must be transposed, the
+ * transpose of C may be computed instead (is_turned).
  *
  * Packing. At the sizes this library is for, operands fit the caches and packing costs
  * more than it saves, so a panel is copied only where it must be or where it pays:
  *   B  when its columns are not contiguous (input_gradient: transposed in registers on
  *      the way), when its last vector is ragged and the ISA has no masked loads, or when
- *      its rows lie a page apart and enough rows of A will use the copy;
- *   A  when its columns are contiguous instead (kernel_gradient) and it exceeds the cache.
+ *      its rows lie a page apart and enough rows of A will use the copy. A packed panel
+ *      may be as long as the scratch allows: tiles read it from L2 at full speed, and C
+ *      need not be written and read again;
+ *   A  when its columns are contiguous instead (kernel_gradient) and it exceeds the cache:
+ *      every step of k would touch another page.
  *
  * Bits. Each element of C is one chain of vfma over k in ascending order, from zero;
  * between blocks of k it waits in C, which rounds nothing. So tile shape, packing, and the
  * number of workers do not change it. The bias is added at the end of the chain.
  *
- * Epilogue. Activation or derivative is applied to a tile just stored, while it is in L1.
- * Considered and dropped: inside the registers. It would compile every activation into
- * every tile shape, for a gain that measured under 3 % at k = 64.
+ * Epilogue. The bias, relu and relu's derivative are applied in the registers; any other
+ * activation or derivative to a tile just stored, while it is in L1. Considered and dropped:
+ * all of them in the registers, which would compile every activation into every tile shape.
  */
 #include "activations.h"
 #include "fastnn.h"
+#include "transpose.h"
 
 /* Registers: 6 x 4 accumulators, 4 vectors of B and one of A fill the 32 of AVX-512 and
  * NEON; half as many columns fit the 16 of AVX2 and SSE. */
@@ -36,10 +41,13 @@
 #endif
 enum {
     PANEL = PANEL_VECTORS * LANES,         /* columns of a full tile */
-    BLOCK_K = 256,                         /* a packed panel of B: 64 KiB or less */
+    BLOCK_K = 256,                         /* of an operand that is read in place */
     BLOCK_M = 384,                         /* a packed block of A: BLOCK_M x BLOCK_K */
+    SLAB = 24,                             /* rows of A that lie together in it */
+    STRIP = 48,                            /* columns of C that are turned at once */
+    PANEL_K = FASTNN_SCRATCH_BYTES / (int)sizeof(real) / PANEL - STRIP, /* longest packed panel */
     MASKED_LOADS = LANES > 1 && VECTOR_BYTES == 64,
-    PACK_B_STRIDE_BYTES = 2048,            /* rows of B further apart than this ... */
+    PACK_B_STRIDE_BYTES = 4096,            /* rows of B further apart than this ... */
     PACK_B_ROWS = 48,                      /* ... and used by this many rows of A */
     PACK_A_BYTES = 256 << 10,              /* A spread over more than this */
 };
@@ -55,24 +63,30 @@ typedef struct product {
     ptrdiff_t b_row, b_column;
     real *c;                               /* (m, n), contiguous */
     const real *bias;                      /* (n), or NULL */
-    forward_span forward;                  /* y = forward(c), or NULL */
-    real *y;                               /* (m, n); may be c */
-    gradient_span gradient;                /* c = gradient(saved, c), or NULL */
-    const real *saved;                     /* (m, n) */
+    int activation;                        /* y = f(c), or c = c * f'(saved) */
+    real *y;                               /* (m, n), may be c; NULL for no activation */
+    const real *saved;                     /* (m, n); NULL for no derivative */
     real parameter;                        /* of the activation */
 } product;
+
+/* What a tile does before it is stored. */
+typedef struct epilogue {
+    const real *bias;                      /* of its first column, or NULL */
+    const real *gate;                      /* relu's output, laid out like c; or NULL */
+    int is_relu;
+} epilogue;
 
 /* One tile: c[0:ROWS, 0:columns] (+)= a[0:ROWS, 0:k] @ b[0:k, 0:columns], where columns is
  * (VECTORS - 1) * LANES + last. `resume` continues the sum that c holds. */
 typedef void (*tile_kernel)(ptrdiff_t k, const real *a, ptrdiff_t a_row, ptrdiff_t a_column,
                             const real *b, ptrdiff_t b_row, real *c, ptrdiff_t c_row,
-                            ptrdiff_t last, int resume, const real *bias);
+                            ptrdiff_t last, int resume, const epilogue *end);
 
 /* ROWS and VECTORS are constants at every call, and every loop over them unrolls, or the
  * accumulators live in memory. */
 ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, ptrdiff_t k, const real *a,
                         ptrdiff_t a_row, ptrdiff_t a_column, const real *b, ptrdiff_t b_row,
-                        real *c, ptrdiff_t c_row, ptrdiff_t last, int resume, const real *bias)
+                        real *c, ptrdiff_t c_row, ptrdiff_t last, int resume, const epilogue *end)
 {
     vec sum[8][4];
     if (resume) {
@@ -81,9 +95,12 @@ ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, ptrdiff_t k, const re
                 sum[i][j] = vload(c + i * c_row + j * LANES);
             sum[i][VECTORS - 1] = vload_first(c + i * c_row + (VECTORS - 1) * LANES, last);
         }
-    } else {
+    } else { /* C is on its way into the cache while the products are summed */
         UNROLL for (int i = 0; i < ROWS; i++)
-            UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] = vbroadcast(0);
+            UNROLL for (int j = 0; j < VECTORS; j++) {
+                sum[i][j] = vbroadcast(0);
+                __builtin_prefetch(c + i * c_row + j * LANES, 1);
+            }
     }
     for (ptrdiff_t step = 0; step < k; step++) {
         vec row[4];
@@ -98,12 +115,25 @@ ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, ptrdiff_t k, const re
         a += a_column;
         b += b_row;
     }
-    if (bias) {
+    if (end && end->bias) {
         UNROLL for (int j = 0; j < VECTORS; j++) {
-            vec add = j < VECTORS - 1 ? vload(bias + j * LANES)
-                                      : vload_first(bias + j * LANES, last);
+            vec add = j < VECTORS - 1 ? vload(end->bias + j * LANES)
+                                      : vload_first(end->bias + j * LANES, last);
             UNROLL for (int i = 0; i < ROWS; i++) sum[i][j] = sum[i][j] + add;
         }
+    }
+    if (end && end->is_relu) {
+        UNROLL for (int i = 0; i < ROWS; i++)
+            UNROLL for (int j = 0; j < VECTORS; j++)
+                sum[i][j] = relu_forward(sum[i][j], vbroadcast(0));
+    }
+    if (end && end->gate) {
+        UNROLL for (int i = 0; i < ROWS; i++)
+            UNROLL for (int j = 0; j < VECTORS; j++) {
+                const real *gate = end->gate + i * c_row + j * LANES;
+                sum[i][j] = relu_gradient(j < VECTORS - 1 ? vload(gate) : vload_first(gate, last),
+                                          sum[i][j], vbroadcast(0));
+            }
     }
     UNROLL for (int i = 0; i < ROWS; i++) {
         UNROLL for (int j = 0; j < VECTORS - 1; j++)
@@ -119,9 +149,9 @@ ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, ptrdiff_t k, const re
     static void tile_##ROWS##x##VECTORS(                                                 \
         ptrdiff_t k, const real *a, ptrdiff_t a_row, ptrdiff_t a_column, const real *b,  \
         ptrdiff_t b_row, real *c, ptrdiff_t c_row, ptrdiff_t last, int resume,           \
-        const real *bias)                                                                \
+        const epilogue *end)                                                             \
     {                                                                                    \
-        tile(ROWS, VECTORS, k, a, a_row, a_column, b, b_row, c, c_row, last, resume, bias); \
+        tile(ROWS, VECTORS, k, a, a_row, a_column, b, b_row, c, c_row, last, resume, end); \
     }
 #define TILES(VECTORS) TILE(1, VECTORS) TILE(2, VECTORS) TILE(4, VECTORS)
 TILES(1) TILES(2)
@@ -150,59 +180,7 @@ static const tile_row tiles[PANEL_VECTORS][4] = {
 #endif
 };
 /* Shares of rows are cut here, so that few workers get a ragged tile. */
-enum { ROW_GRAIN = 24 };
-
-#if LANES > 1
-/* Lanes (a0 b0 a1 b1 ...) of the lower and of the upper halves. */
-#if LANES == 2
-#define ZIP_LOW 0, 2
-#define ZIP_HIGH 1, 3
-#elif LANES == 4
-#define ZIP_LOW 0, 4, 1, 5
-#define ZIP_HIGH 2, 6, 3, 7
-#elif LANES == 8
-#define ZIP_LOW 0, 8, 1, 9, 2, 10, 3, 11
-#define ZIP_HIGH 4, 12, 5, 13, 6, 14, 7, 15
-#else
-#define ZIP_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define ZIP_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
-#endif
-
-/* out(i, j) = in(j, i) for LANES x LANES elements. Zipping the two halves of the rows
- * rotates the bits of (row, lane) by one; log2(LANES) times swaps row with lane. */
-ALWAYS_INLINE void transpose_block(const real *in, ptrdiff_t in_row, real *out, ptrdiff_t out_row)
-{
-    vec x[LANES], y[LANES];
-    UNROLL for (int i = 0; i < LANES; i++) x[i] = vload(in + i * in_row);
-    UNROLL for (int stage = 1; stage < LANES; stage *= 2) {
-        UNROLL for (int i = 0; i < LANES / 2; i++) {
-            y[2 * i] = __builtin_shufflevector(x[i], x[i + LANES / 2], ZIP_LOW);
-            y[2 * i + 1] = __builtin_shufflevector(x[i], x[i + LANES / 2], ZIP_HIGH);
-        }
-        UNROLL for (int i = 0; i < LANES; i++) x[i] = y[i];
-    }
-    UNROLL for (int i = 0; i < LANES; i++) vstore(out + i * out_row, x[i]);
-}
-#endif
-
-/* out(i, j) = in(j, i) for i < rows, j < columns, of any size. */
-static void transpose(const real *in, ptrdiff_t in_row, ptrdiff_t rows, ptrdiff_t columns,
-                      real *out, ptrdiff_t out_row)
-{
-    ptrdiff_t i = 0;
-#if LANES > 1
-    for (; i + LANES <= rows; i += LANES) {
-        ptrdiff_t j = 0;
-        for (; j + LANES <= columns; j += LANES)
-            transpose_block(in + j * in_row + i, in_row, out + i * out_row + j, out_row);
-        for (; j < columns; j++)
-            for (ptrdiff_t lane = 0; lane < LANES; lane++)
-                out[(i + lane) * out_row + j] = in[j * in_row + i + lane];
-    }
-#endif
-    for (; i < rows; i++)
-        for (ptrdiff_t j = 0; j < columns; j++) out[i * out_row + j] = in[j * in_row + i];
-}
+enum { ROW_GRAIN = 16 };
 
 /* Copies b[0:k, 0:columns] into rows of `width` elements, filled up with zeros. */
 static void pack_panel(const real *b, ptrdiff_t b_row, ptrdiff_t b_column, ptrdiff_t k,
@@ -223,29 +201,52 @@ static void pack_panel(const real *b, ptrdiff_t b_row, ptrdiff_t b_column, ptrdi
             memset(packed + step * width + columns, 0, (size_t)(width - columns) * sizeof(real));
 }
 
-/* The tile just finished gets its activation or its derivative. */
-static void finish_tile(const product *p, ptrdiff_t i, ptrdiff_t j, ptrdiff_t rows, ptrdiff_t columns)
+/* Copies the rows of A, whose columns are contiguous, as slabs: SLAB rows side by side for each
+ * of k, one slab behind the other, `depth` long. */
+static void pack_slabs(const real *a, ptrdiff_t a_column, ptrdiff_t rows, ptrdiff_t depth,
+                       real *packed)
 {
-    for (ptrdiff_t row = i; row < i + rows; row++) {
-        ptrdiff_t at = row * p->n + j;
-        if (p->forward) p->forward(p->c + at, p->y + at, columns, p->parameter);
-        if (p->gradient) p->gradient(p->saved + at, p->c + at, p->c + at, columns, p->parameter);
+    for (ptrdiff_t first = 0; first < rows; first += SLAB, a += SLAB, packed += SLAB * depth) {
+        size_t bytes = (size_t)(rows - first < SLAB ? rows - first : SLAB) * sizeof(real);
+        if (bytes == SLAB * sizeof(real))
+            for (ptrdiff_t step = 0; step < depth; step++) /* of constant size: no call */
+                memcpy(packed + step * SLAB, a + step * a_column, SLAB * sizeof(real));
+        else
+            for (ptrdiff_t step = 0; step < depth; step++)
+                memcpy(packed + step * SLAB, a + step * a_column, bytes);
     }
 }
 
-/* Workers stand in a grid over (rows, columns) of C; takes the one with the smallest
- * largest share, preferring columns, whose panels are then packed once. */
+/* The tile just stored gets the activation or derivative that was not applied in it. */
+static void finish_tile(const product *p, ptrdiff_t i, ptrdiff_t j, ptrdiff_t rows, ptrdiff_t columns)
+{
+    if (columns == p->n) columns *= rows, rows = 1; /* its rows lie behind one another */
+    for (ptrdiff_t row = i; row < i + rows; row++) {
+        ptrdiff_t at = row * p->n + j;
+        if (p->y)
+            activation_table[p->activation].forward(p->c + at, p->y + at, columns, p->parameter);
+        if (p->saved)
+            activation_table[p->activation].gradient(p->saved + at, p->c + at, p->c + at, columns,
+                                                     p->parameter);
+    }
+}
+
+/* Workers stand in a grid over (rows, columns) of C. The grid with the smallest largest share
+ * is best; among those near it, the one that cuts the larger operand, so that less of what
+ * another core has written must travel. */
 static void place_worker(const product *p, int worker, int workers, ptrdiff_t *row, ptrdiff_t *row_end,
                          ptrdiff_t *column, ptrdiff_t *column_end)
 {
     int best = 1;
-    ptrdiff_t least = PTRDIFF_MAX;
+    double least = 0;
     for (int down = 1; down <= workers; down++) {
         if (workers % down) continue;
         ptrdiff_t rows, columns, begin;
         share(p->m, ROW_GRAIN, 0, down, &begin, &rows);
         share(p->n, PANEL, 0, workers / down, &begin, &columns);
-        if (rows * columns < least) least = rows * columns, best = down;
+        double cost = (double)rows * (double)columns * (double)p->k
+            + 4.0 * (double)p->k * (double)(rows + columns);
+        if (down == 1 || cost < least) least = cost, best = down;
     }
     share(p->m, ROW_GRAIN, worker % best, best, row, row_end);
     share(p->n, PANEL, worker / best, workers / best, column, column_end);
@@ -254,28 +255,26 @@ static void place_worker(const product *p, int worker, int workers, ptrdiff_t *r
 static void multiply(const product *p, void *scratch, int worker, int workers)
 {
     ptrdiff_t first_row, row_end, first_column, column_end;
-    real *packed_a = scratch, *packed_b = packed_a + BLOCK_M * BLOCK_K;
     place_worker(p, worker, workers, &first_row, &row_end, &first_column, &column_end);
 
+    int is_relu = p->activation == ACTIVATION_relu;
+    int is_in_tile = is_relu ? !p->y || p->y == p->c : p->activation == ACTIVATION_linear && !p->y;
     int pack_b = p->b_column != 1
         || (p->b_row * (ptrdiff_t)sizeof(real) >= PACK_B_STRIDE_BYTES
             && row_end - first_row >= PACK_B_ROWS);
-    int pack_a = p->a_column != 1 && p->k * p->a_column * (ptrdiff_t)sizeof(real) > PACK_A_BYTES
-        && column_end - first_column > PANEL;
+    int pack_a = p->a_column != 1 && p->k * p->a_column * (ptrdiff_t)sizeof(real) > PACK_A_BYTES;
     ptrdiff_t block_m = pack_a ? BLOCK_M : row_end - first_row;
+    ptrdiff_t block_k = pack_b && !pack_a ? PANEL_K : BLOCK_K;
+    real *packed_a = scratch, *packed_b = packed_a + (pack_a ? BLOCK_M * BLOCK_K : 0);
 
     for (ptrdiff_t m = first_row; m < row_end; m += block_m) {
         ptrdiff_t m_end = m + block_m < row_end ? m + block_m : row_end;
         ptrdiff_t k = 0;
         do { /* once even when the sum is empty: C is then zero */
-            ptrdiff_t depth = p->k - k < BLOCK_K ? p->k - k : BLOCK_K;
+            ptrdiff_t depth = p->k - k < block_k ? p->k - k : block_k;
             int is_last = k + depth >= p->k;
             const real *a = p->a + m * p->a_row + k * p->a_column;
-            ptrdiff_t a_row = p->a_row, a_column = p->a_column;
-            if (pack_a) { /* to rows of A, depth long */
-                transpose(a, a_column, m_end - m, depth, packed_a, BLOCK_K);
-                a = packed_a, a_row = BLOCK_K, a_column = 1;
-            }
+            if (pack_a) pack_slabs(a, p->a_column, m_end - m, depth, packed_a);
             for (ptrdiff_t n = first_column; n < column_end; n += PANEL) {
                 ptrdiff_t columns = column_end - n < PANEL ? column_end - n : PANEL;
                 ptrdiff_t vectors = (columns + LANES - 1) / LANES;
@@ -286,19 +285,79 @@ static void multiply(const product *p, void *scratch, int worker, int workers)
                     pack_panel(b, p->b_row, p->b_column, depth, columns, packed_b, vectors * LANES);
                     b = packed_b, b_row = vectors * LANES;
                 }
-                const real *bias = is_last && p->bias ? p->bias + n : NULL;
+                epilogue end = {.bias = p->bias ? p->bias + n : NULL,
+                                .is_relu = is_relu && p->y == p->c};
                 const tile_row *choice = tiles[vectors - 1];
                 for (ptrdiff_t i = m; i < m_end; i += choice->rows) {
-                    while (choice->rows > m_end - i) choice++;
-                    choice->kernel(depth, a + (i - m) * a_row, a_row, a_column, b, b_row,
-                                   p->c + i * p->n + n, p->n, last, k > 0, bias);
-                    if (is_last && (p->forward || p->gradient))
-                        finish_tile(p, i, n, choice->rows, columns);
+                    const real *first = a + (i - m) * p->a_row;
+                    ptrdiff_t height = m_end - i, a_column = p->a_column;
+                    if (pack_a) {
+                        ptrdiff_t slab = (i - m) / SLAB, at = (i - m) % SLAB;
+                        first = packed_a + slab * SLAB * depth + at, a_column = SLAB;
+                        if (height > SLAB - at) height = SLAB - at;
+                    }
+                    while (choice->rows > height) choice++;
+                    end.gate = is_relu && p->saved ? p->saved + i * p->n + n : NULL;
+                    choice->kernel(depth, first, p->a_row, a_column, b, b_row, p->c + i * p->n + n,
+                                   p->n, last, k > 0, is_last ? &end : NULL);
+                    if (is_last && !is_in_tile) finish_tile(p, i, n, choice->rows, columns);
                 }
             }
             k += depth;
         } while (k < p->k);
     }
+}
+
+/* Whether C is better computed as (B^T A^T)^T: where that leaves less to transpose, or fills
+ * vectors that the few columns of C would leave empty. */
+static int is_turned(const product *p)
+{
+    if (LANES == 1 || p->m < LANES || p->k > PANEL_K) return 0;
+    if (p->a_row == 1) return p->n < LANES;
+    if (p->b_column == 1) return 4 * p->n <= LANES;
+    return p->n >= LANES && p->m * (p->k + p->n) < p->n * p->k;
+}
+
+/* C as the transpose of B^T A^T, a strip of its columns and a panel of its rows at a time. The
+ * chains are the same ones, so the bits are too. */
+static void multiply_turned(const product *p, void *scratch, int worker, int workers)
+{
+    ptrdiff_t first_row, row_end, first_column, column_end;
+    real *strip = scratch, *packed = strip + STRIP * PANEL;
+    product turned = {.m = p->n, .n = p->m, .k = p->k};
+    place_worker(&turned, worker, workers, &first_column, &column_end, &first_row, &row_end);
+    for (ptrdiff_t row = first_row; row < row_end; row += PANEL) {
+        ptrdiff_t rows = row_end - row < PANEL ? row_end - row : PANEL;
+        ptrdiff_t vectors = (rows + LANES - 1) / LANES, last = rows - (vectors - 1) * LANES;
+        const real *panel = p->a + row * p->a_row;
+        ptrdiff_t panel_row = p->a_column;
+        if (p->a_row != 1 || (!MASKED_LOADS && last < LANES)) {
+            pack_panel(panel, p->a_column, p->a_row, p->k, rows, packed, vectors * LANES);
+            panel = packed, panel_row = vectors * LANES;
+        }
+        for (ptrdiff_t column = first_column; column < column_end; column += STRIP) {
+            ptrdiff_t columns = column_end - column < STRIP ? column_end - column : STRIP;
+            const tile_row *choice = tiles[vectors - 1];
+            for (ptrdiff_t j = 0; j < columns; j += choice->rows) {
+                while (choice->rows > columns - j) choice++;
+                choice->kernel(p->k, p->b + (column + j) * p->b_column, p->b_column, p->b_row,
+                               panel, panel_row, strip + j * PANEL, PANEL, last, 0, NULL);
+            }
+            for (ptrdiff_t j = 0; p->bias && j < columns; j++)
+                for (ptrdiff_t v = 0; v < vectors * LANES; v += LANES)
+                    vstore(strip + j * PANEL + v,
+                           vload(strip + j * PANEL + v) + vbroadcast(p->bias[column + j]));
+            transpose(strip, PANEL, rows, columns, p->c + row * p->n + column, p->n);
+            if (p->y || p->saved) finish_tile(p, row, column, rows, columns);
+        }
+    }
+}
+
+/* C = A B, by the way that suits the sizes. */
+static void product_of(const product *p, void *scratch, int worker, int workers)
+{
+    if (is_turned(p)) multiply_turned(p, scratch, worker, workers);
+    else multiply(p, scratch, worker, workers);
 }
 
 /* operand: 0 x (rows, inputs), 1 kernel (inputs, units), 2 bias (units) or NULL,
@@ -314,11 +373,10 @@ static int kernel_affine(const fastnn_call *call, int worker, int workers)
         .a = call->operand[0], .a_row = inputs, .a_column = 1,
         .b = call->operand[1], .b_row = units, .b_column = 1,
         .c = preactivation ? preactivation : y, .bias = call->operand[2],
-        .forward = call->variant == ACTIVATION_linear && !preactivation
-            ? NULL : activation_table[call->variant].forward,
-        .y = y, .parameter = (real)call->scalar[0],
+        .activation = call->variant,
+        .y = call->variant == ACTIVATION_linear && !preactivation ? NULL : y, .parameter = (real)call->scalar[0],
     };
-    multiply(&p, call->scratch, worker, workers);
+    product_of(&p, call->scratch, worker, workers);
     return FASTNN_OK;
 }
 
@@ -334,10 +392,10 @@ static int kernel_input_gradient(const fastnn_call *call, int worker, int worker
         .a = call->operand[0], .a_row = units, .a_column = 1,
         .b = call->operand[1], .b_row = 1, .b_column = units,
         .c = call->operand[3],
-        .gradient = call->operand[2] ? activation_table[call->variant].gradient : NULL,
-        .saved = call->operand[2], .parameter = (real)call->scalar[0],
+        .activation = call->variant,
+        .saved = call->variant == ACTIVATION_linear ? NULL : call->operand[2], .parameter = (real)call->scalar[0],
     };
-    multiply(&p, call->scratch, worker, workers);
+    product_of(&p, call->scratch, worker, workers);
     return FASTNN_OK;
 }
 
@@ -352,7 +410,7 @@ static int kernel_kernel_gradient(const fastnn_call *call, int worker, int worke
         .b = call->operand[1], .b_row = units, .b_column = 1,
         .c = call->operand[2],
     };
-    multiply(&p, call->scratch, worker, workers);
+    product_of(&p, call->scratch, worker, workers);
     return FASTNN_OK;
 }
 
