@@ -8,49 +8,113 @@
 #include "losses.h"
 #include "simd.h"
 
+/* values[i] and grad[i], if asked for, of n outputs. */
 #define X(name, parameter_name, default_value)                                           \
-    static real name##_row(const real *p, const real *t, real *grad, ptrdiff_t n,        \
-                           real parameter, real scale)                                   \
+    static void name##_outputs(const real *p, const real *t, real *values, real *grad,   \
+                               ptrdiff_t n, real parameter, real scale)                  \
     {                                                                                    \
-        vec q = vbroadcast(parameter), s = vbroadcast(scale), sum = vbroadcast(0);       \
+        vec q = vbroadcast(parameter), s = vbroadcast(scale);                            \
         ptrdiff_t j = 0;                                                                 \
         for (; j + LANES <= n; j += LANES) {                                             \
-            sum = sum + name##_value(vload(p + j), vload(t + j), q);                     \
+            vstore(values + j, name##_value(vload(p + j), vload(t + j), q));             \
             if (grad) vstore(grad + j, name##_gradient(vload(p + j), vload(t + j), q) * s); \
         }                                                                                \
         if (j < n) {                                                                     \
             vec last_p = vload_first(p + j, n - j), last_t = vload_first(t + j, n - j);  \
-            real values[LANES];                                                          \
-            vstore(values, name##_value(last_p, last_t, q));                             \
-            sum = sum + vload_first(values, n - j);                                      \
+            vstore_first(values + j, name##_value(last_p, last_t, q), n - j);            \
             if (grad) vstore_first(grad + j, name##_gradient(last_p, last_t, q) * s, n - j); \
         }                                                                                \
-        return vsum(sum);                                                                \
     }
 FASTNN_LOSSES(X)
 #undef X
 
+/* The sum of x[0:n]: by vectors, put together in a tree, then the rest in order. */
+static real span_sum(const real *x, ptrdiff_t n)
+{
+    vec lanes = vbroadcast(0);
+    ptrdiff_t j = 0;
+    for (; j + LANES <= n; j += LANES) lanes = lanes + vload(x + j);
+    real sum = j ? vsum(lanes) : 0;
+    for (; j < n; j++) sum += x[j];
+    return sum;
+}
+
 /* operand: 0 prediction (rows, width), 1 target (rows, width), 2 loss (rows),
  * 3 gradient (rows, width) or NULL; size: width; scalar: 0 parameter; variant: row of
- * losses.h. */
+ * losses.h. Outputs are taken a piece at a time, whatever rows they belong to, so that narrow
+ * rows fill the vectors too; a sample's loss is the sum of what its pieces add. */
 static int kernel_elementwise_loss(const fastnn_call *call, int worker, int workers)
 {
-    static real (*const rows_of[])(const real *, const real *, real *, ptrdiff_t, real, real) = {
-#define X(name, parameter, default_value) name##_row,
+    enum { PIECE_OUTPUTS = 1024 };
+    static void (*const outputs_of[])(const real *, const real *, real *, real *, ptrdiff_t, real,
+                                      real) = {
+#define X(name, parameter, default_value) name##_outputs,
         FASTNN_LOSSES(X)
 #undef X
     };
-    if (call->variant < 0 || call->variant >= (int)(sizeof rows_of / sizeof rows_of[0]))
+    if (call->variant < 0 || call->variant >= (int)(sizeof outputs_of / sizeof outputs_of[0]))
         return FASTNN_BAD_VARIANT;
     const real *p = call->operand[0], *t = call->operand[1];
-    real *losses = call->operand[2], *grad = call->operand[3];
+    real *losses = call->operand[2], *grad = call->operand[3], values[PIECE_OUTPUTS];
     ptrdiff_t width = call->size[0], row, end;
     real scale = (real)(1.0 / ((double)call->rows * (double)width));
+    ptrdiff_t rows_at_once = width >= PIECE_OUTPUTS ? 1 : width ? PIECE_OUTPUTS / width : call->rows;
     share(call->rows, ROWS_GRAIN, worker, workers, &row, &end);
-    for (; row < end; row++)
-        losses[row] = rows_of[call->variant](p + row * width, t + row * width,
-                                             grad ? grad + row * width : NULL, width,
-                                             (real)call->scalar[0], scale) / (real)width;
+    for (; row < end; row += rows_at_once) {
+        ptrdiff_t rows = end - row < rows_at_once ? end - row : rows_at_once;
+        for (ptrdiff_t i = 0; i < rows; i++) losses[row + i] = 0;
+        for (ptrdiff_t j = 0; j < width; j += PIECE_OUTPUTS) {
+            ptrdiff_t first = row * width + j, left = width - j;
+            ptrdiff_t each = left < PIECE_OUTPUTS ? left : PIECE_OUTPUTS;
+            outputs_of[call->variant](p + first, t + first, values, grad ? grad + first : NULL,
+                                      rows * each, (real)call->scalar[0], scale);
+            for (ptrdiff_t i = 0; i < rows; i++)
+                losses[row + i] += span_sum(values + i * each, each);
+        }
+        for (ptrdiff_t i = 0; i < rows; i++) losses[row + i] /= (real)width;
+    }
+    return FASTNN_OK;
+}
+
+/* Rows whose logarithms are taken together. */
+enum { LOG_ROWS = 16 };
+
+/* One row of softmax cross-entropy: the exponentials of z - max(z) to `out`, then the gradient
+ * if it is asked for. `sum` and `rest` get what the loss is made of, log(sum) * weight - rest. */
+static int crossentropy_row(const fastnn_call *call, ptrdiff_t row, real *out, real scale, real *sum,
+                            real *weight, real *rest)
+{
+    ptrdiff_t width = call->size[0], j = 0;
+    const real *z = (const real *)call->operand[0] + row * width;
+    int has_gradient = call->operand[3] != NULL;
+    real largest = row_largest(z, width);
+    *sum = row_exponentials(z, width, largest, out);
+    if (call->variant == 0) {
+        int32_t label = ((const int32_t *)call->operand[1])[row];
+        if (label < 0 || label >= width) return FASTNN_BAD_LABEL;
+        *weight = 1, *rest = z[label] - largest;
+        if (!has_gradient) return FASTNN_OK;
+        vec each = vbroadcast(scale / *sum);
+        for (; j + LANES <= width; j += LANES) vstore(out + j, vload(out + j) * each);
+        if (j < width) vstore_first(out + j, vload_first(out + j, width - j) * each, width - j);
+        out[label] -= scale;
+    } else {
+        const real *t = (const real *)call->operand[1] + row * width;
+        vec total = vbroadcast(0), dot = vbroadcast(0), shift = vbroadcast(largest);
+        for (; j + LANES <= width; j += LANES) {
+            total = total + vload(t + j);
+            dot = vfma(vload(t + j), vload(z + j) - shift, dot);
+        }
+        *weight = vsum(total), *rest = vsum(dot);
+        for (; j < width; j++) *weight += t[j], *rest += t[j] * (z[j] - largest);
+        if (!has_gradient) return FASTNN_OK;
+        vec each = vbroadcast(*weight / *sum), s = vbroadcast(scale);
+        for (j = 0; j + LANES <= width; j += LANES)
+            vstore(out + j, (vload(out + j) * each - vload(t + j)) * s);
+        if (j < width)
+            vstore_first(out + j, (vload_first(out + j, width - j) * each
+                                   - vload_first(t + j, width - j)) * s, width - j);
+    }
     return FASTNN_OK;
 }
 
@@ -60,38 +124,23 @@ static int kernel_elementwise_loss(const fastnn_call *call, int worker, int work
  * loss = log(sum(exp(z))) * sum(t) - sum(t z);  gradient = softmax(z) * sum(t) - t. */
 static int kernel_softmax_crossentropy(const fastnn_call *call, int worker, int workers)
 {
-    const real *logits = call->operand[0];
-    const int32_t *labels = call->operand[1];
-    const real *targets = call->operand[1];
-    real *losses = call->operand[2], *grads = call->operand[3];
+    real *losses = call->operand[2];
+    real *out = call->operand[3] ? call->operand[3] : call->operand[4];
     ptrdiff_t width = call->size[0], row, end;
     real scale = (real)(1.0 / (double)call->rows);
     if (call->variant < 0 || call->variant > 1) return FASTNN_BAD_VARIANT;
-    share(call->rows, ROWS_GRAIN, worker, workers, &row, &end);
-    for (; row < end; row++) {
-        const real *z = logits + row * width;
-        real *out = (grads ? grads : (real *)call->operand[4]) + row * width;
-        real largest = row_largest(z, width);
-        real sum = row_exponentials(z, width, largest, out);
-        real log_sum;
-        { vec s = vlog(vbroadcast(sum)); real lanes[LANES]; vstore(lanes, s); log_sum = lanes[0]; }
-        if (call->variant == 0) {
-            int32_t label = labels[row];
-            if (label < 0 || label >= width) return FASTNN_BAD_LABEL;
-            losses[row] = log_sum - (z[label] - largest);
-            if (!grads) continue;
-            real each = scale / sum;
-            for (ptrdiff_t j = 0; j < width; j++) out[j] *= each;
-            out[label] -= scale;
-        } else {
-            const real *t = targets + row * width;
-            real total = 0, dot = 0;
-            for (ptrdiff_t j = 0; j < width; j++) total += t[j], dot += t[j] * (z[j] - largest);
-            losses[row] = log_sum * total - dot;
-            if (!grads) continue;
-            real each = total / sum;
-            for (ptrdiff_t j = 0; j < width; j++) out[j] = (out[j] * each - t[j]) * scale;
+    share(call->rows, LOG_ROWS, worker, workers, &row, &end);
+    for (; row < end; row += LOG_ROWS) {
+        real sums[LOG_ROWS], weights[LOG_ROWS], rests[LOG_ROWS];
+        ptrdiff_t count = end - row < LOG_ROWS ? end - row : LOG_ROWS;
+        for (ptrdiff_t i = 0; i < LOG_ROWS; i++) sums[i] = 1;
+        for (ptrdiff_t i = 0; i < count; i++) {
+            int status = crossentropy_row(call, row + i, out + (row + i) * width, scale, sums + i,
+                                          weights + i, rests + i);
+            if (status != FASTNN_OK) return status;
         }
+        for (ptrdiff_t i = 0; i < LOG_ROWS; i += LANES) vstore(sums + i, vlog(vload(sums + i)));
+        for (ptrdiff_t i = 0; i < count; i++) losses[row + i] = sums[i] * weights[i] - rests[i];
     }
     return FASTNN_OK;
 }

@@ -8,30 +8,36 @@
 /* Rows that a worker takes at least. */
 enum { ROWS_GRAIN = 4 };
 
+/* The first `count` lanes; the others are -inf, which is no maximum and whose exponential is
+ * nothing. */
+ALWAYS_INLINE vec vload_or_least(const real *p, ptrdiff_t count)
+{
+#if LANES > 1 && VECTOR_BYTES == 64
+    return (vec)V512(mask_loadu)(vbroadcast(-INFINITY), (vmask)((1u << count) - 1), p);
+#else
+    real lanes[LANES];
+    for (ptrdiff_t i = 0; i < LANES; i++) lanes[i] = i < count ? p[i] : -(real)INFINITY;
+    return vload(lanes);
+#endif
+}
+
 /* The largest of x[0:n]; NaN if there is one. n >= 1. */
 static real row_largest(const real *x, ptrdiff_t n)
 {
-    real best = x[0];
-    if (n >= LANES) {
-        /* The last vector may overlap the one before it. Two chains; NaN, which loses every
-         * comparison, is looked for apart. */
-        vec a = vload(x), b = vload(x + n - LANES);
-        vmask nan = vmask_or(vis_nan(a), vis_nan(b));
-        for (ptrdiff_t i = LANES; i + LANES < n; i += 2 * LANES) {
-            vec c = vload(x + i), d = vload(x + (i + 2 * LANES < n ? i + LANES : n - LANES));
-            nan = vmask_or(nan, vmask_or(vis_nan(c), vis_nan(d)));
-            a = vselect(vless(a, c), c, a);
-            b = vselect(vless(b, d), d, b);
-        }
-        return vany(nan) ? (real)NAN : vlargest(vselect(vless(a, b), b, a));
+    /* Two chains; NaN, which loses every comparison, is looked for apart. The last vector may
+     * overlap the one before it. */
+    vec a = n >= LANES ? vload(x) : vload_or_least(x, n), b = n >= LANES ? vload(x + n - LANES) : a;
+    vmask nan = vmask_or(vis_nan(a), vis_nan(b));
+    for (ptrdiff_t i = LANES; i + LANES < n; i += 2 * LANES) {
+        vec c = vload(x + i), d = vload(x + (i + 2 * LANES < n ? i + LANES : n - LANES));
+        nan = vmask_or(nan, vmask_or(vis_nan(c), vis_nan(d)));
+        a = vselect(vless(a, c), c, a);
+        b = vselect(vless(b, d), d, b);
     }
-    for (ptrdiff_t i = 1; i < n; i++)
-        if (!(x[i] <= best) && best == best) best = x[i];
-    return best;
+    return vany(nan) ? (real)NAN : vlargest(vselect(vless(a, b), b, a));
 }
 
-/* out[j] = exp(x[j] - largest); returns their sum. The lanes past the end read as
- * -inf, so that they add nothing. */
+/* out[j] = exp(x[j] - largest); returns their sum. */
 static real row_exponentials(const real *x, ptrdiff_t n, real largest, real *out)
 {
     vec shift = vbroadcast(largest), sum = vbroadcast(0);
@@ -42,8 +48,9 @@ static real row_exponentials(const real *x, ptrdiff_t n, real largest, real *out
         sum = sum + e;
     }
     if (j < n) {
-        vstore_first(out + j, vexp(vload_first(x + j, n - j) - shift), n - j);
-        sum = sum + vload_first(out + j, n - j);
+        vec e = vexp(vload_or_least(x + j, n - j) - shift);
+        vstore_first(out + j, e, n - j);
+        sum = sum + e;
     }
     return vsum(sum);
 }

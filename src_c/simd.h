@@ -287,24 +287,39 @@ ALWAYS_INLINE vmask vis_nan(vec a)
 #endif
 }
 
-/* The sum of all lanes, in a fixed tree. */
-ALWAYS_INLINE real vsum(vec a)
-{
-    real lanes[LANES];
-    vstore(lanes, a);
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
-    return lanes[0];
-}
-/* The largest lane; no lane may be NaN. */
-ALWAYS_INLINE real vlargest(vec a)
-{
-    real lanes[LANES];
-    vstore(lanes, a);
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) lanes[i] = lanes[i] < lanes[i + half] ? lanes[i + half] : lanes[i];
-    return lanes[0];
-}
+/* The sum, and the largest where none is NaN, of all lanes; in every lane. The halves of a
+ * vector are put together, then the quarters, and so on: a fixed tree. */
+#if LANES == 16
+#define HALVES(V, OP) \
+    V = OP(V, __builtin_shufflevector(V, V, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)); \
+    V = OP(V, __builtin_shufflevector(V, V, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11)); \
+    V = OP(V, __builtin_shufflevector(V, V, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13)); \
+    V = OP(V, __builtin_shufflevector(V, V, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14))
+#elif LANES == 8
+#define HALVES(V, OP) \
+    V = OP(V, __builtin_shufflevector(V, V, 4, 5, 6, 7, 0, 1, 2, 3)); \
+    V = OP(V, __builtin_shufflevector(V, V, 2, 3, 0, 1, 6, 7, 4, 5)); \
+    V = OP(V, __builtin_shufflevector(V, V, 1, 0, 3, 2, 5, 4, 7, 6))
+#elif LANES == 4
+#define HALVES(V, OP) \
+    V = OP(V, __builtin_shufflevector(V, V, 2, 3, 0, 1)); \
+    V = OP(V, __builtin_shufflevector(V, V, 1, 0, 3, 2))
+#elif LANES == 2
+#define HALVES(V, OP) V = OP(V, __builtin_shufflevector(V, V, 1, 0))
+#else
+#define HALVES(V, OP) (void)0
+#endif
+#if LANES == 1
+ALWAYS_INLINE real vfirst(vec a) { return a; }
+#else
+ALWAYS_INLINE real vfirst(vec a) { return a[0]; }
+#endif
+#define VECTOR_SUM(a, b) ((a) + (b))
+#define VECTOR_LARGER(a, b) vselect(vless(a, b), b, a)
+ALWAYS_INLINE vec vsum_everywhere(vec a) { HALVES(a, VECTOR_SUM); return a; }
+ALWAYS_INLINE vec vlargest_everywhere(vec a) { HALVES(a, VECTOR_LARGER); return a; }
+ALWAYS_INLINE real vsum(vec a) { return vfirst(vsum_everywhere(a)); }
+ALWAYS_INLINE real vlargest(vec a) { return vfirst(vlargest_everywhere(a)); }
 
 /* The half-open range [*begin, *end) of `count` items that `worker` takes, cut at
  * multiples of `grain`. */
