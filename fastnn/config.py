@@ -9,9 +9,11 @@ import warnings
 
 from fastnn.native import engine
 
-# A team is worth its barriers only when every worker of it has this much arithmetic in a step,
-# some 25 microseconds of it.
+# A team is surely worth its barriers when every worker of it has this much arithmetic in a step,
+# some 25 microseconds of it; from a quarter of that on it may be, where steps follow one another.
 WORK_PER_WORKER = 1_500_000  # multiply-adds
+MAYBE = 0.25
+SURELY = 16.0
 
 # libgomp ends the process where it cannot start a thread.
 MOST_THREADS = max(256, os.cpu_count() or 1)
@@ -112,10 +114,18 @@ def limited(workers: int) -> int:
 
 
 def workers_for(work: float) -> int:
-    """Return the size of the team for a step of `work` multiply-adds."""
+    """Return the size of the team for a single step of `work` multiply-adds."""
     if work < 2 * WORK_PER_WORKER:
         return 1
     return min(get_num_threads(), int(work // WORK_PER_WORKER))
+
+
+def team_sizes(work: float, limit: int) -> list[int]:
+    """Return the sizes of a team to try for many steps of `work` multiply-adds, smallest first."""
+    if work >= SURELY * limit * WORK_PER_WORKER:
+        return [limit]
+    sizes = {min(2**power, limit) for power in range(limit.bit_length() + 1)}
+    return sorted(size for size in sizes if size == 1 or work >= MAYBE * size * WORK_PER_WORKER)
 
 
 def processor_name() -> str:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -20,15 +21,11 @@ from fastnn.losses import Loss
 from fastnn.metrics import Metric
 from fastnn.native.engine import Executor
 from fastnn.optimizers import Optimizer
+from fastnn.pace import Pace
 from fastnn.program import lower
 from fastnn.program.lower import Graph, Program
 from fastnn.program.ops import Value
 from fastnn.program.plan import ALIGNMENT, ARENAS, Plan, plan
-
-# How long the engine runs before Python may look for Ctrl-C, in seconds, and what it does in
-# that time on a slow machine, in multiply-adds.
-SLICE_SECONDS = 0.04
-SLICE_WORK = 2e8
 
 # Rows of a step of predict and evaluate: enough that packing pays, few enough for the caches.
 ROWS = 512
@@ -50,6 +47,13 @@ class Bound:
     plan: Plan
     executor: Executor
     workspace: np.ndarray
+    paces: dict[int, Pace] = field(default_factory=dict)
+
+    def pace(self, batch: int) -> Pace:
+        """Return the pace of many steps of `batch` rows."""
+        if batch not in self.paces:
+            self.paces[batch] = Pace(self.plan.work(batch))
+        return self.paces[batch]
 
     def view(self, value: Value, rows: int) -> np.ndarray:
         """Return a value of the workspace, shape (rows, *shape)."""
@@ -104,11 +108,6 @@ os.register_at_fork(
     after_in_parent=_programs_lock.release,
     after_in_child=_programs_lock.release,
 )
-
-
-def next_slice(steps: int, seconds: float) -> int:
-    """Return how many steps to run next, when `steps` took that long."""
-    return max(1, min(4 * steps, int(SLICE_SECONDS * steps / max(seconds, 1e-9))))
 
 
 @dataclass
@@ -262,10 +261,6 @@ class Runtime:
 
     # --- runs ---------------------------------------------------------------------------------
 
-    def first_slice(self, bound: Bound, steps: Steps) -> int:
-        """Return how many steps to run before anything is known of their speed."""
-        return max(1, int(SLICE_WORK / max(bound.plan.work(steps.batch), 1)))
-
     def run_all(
         self,
         bound: Bound,
@@ -275,13 +270,28 @@ class Runtime:
         results: np.ndarray | None = None,
     ) -> None:
         """Run all steps, a slice at a time."""
-        first, todo = 0, self.first_slice(bound, steps)
+        first = 0
         while first < steps.count:
-            todo = min(todo, steps.count - first)
-            began = time.perf_counter()
-            self.run(bound, steps, first=first, count=todo, outputs=outputs, results=results)
-            first += todo
-            todo = next_slice(todo, time.perf_counter() - began)
+            first += self.run_slice(bound, steps, first, outputs=outputs, results=results)[0]
+
+    def run_slice(
+        self, bound: Bound, steps: Steps, first: int, **rest: Any
+    ) -> tuple[int, int, float]:
+        """Run some of the steps from `first` on, as many as the pace of the program says.
+
+        Returns
+        -------
+        asked, done : int
+            `done` is less if a loss was not finite.
+        seconds : float
+        """
+        pace = bound.pace(min(steps.batch, steps.rows))
+        asked, workers = pace.next(steps.count - first)
+        began = time.perf_counter()
+        done = self.run(bound, steps, first=first, count=asked, workers=workers, **rest)
+        seconds = time.perf_counter() - began
+        pace.record(asked, workers, seconds)
+        return asked, done, seconds
 
     def run(
         self,

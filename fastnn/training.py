@@ -17,7 +17,7 @@ import numpy as np
 
 from fastnn import checks, data
 from fastnn.callbacks import Callback, asks_for_batches
-from fastnn.runtime import Bound, Runtime, Steps, next_slice
+from fastnn.runtime import Bound, Runtime, Steps
 
 if TYPE_CHECKING:
     from fastnn.model import Model
@@ -81,7 +81,6 @@ class _Epochs:
     snapshot: np.ndarray
     kind: str
     by_batch: bool
-    slice_steps: int
     seconds: float = 0.0
     rows_done: int = 0
 
@@ -95,31 +94,29 @@ class _Epochs:
         rates = np.empty(count)
         done = 0
         while done < count and not self.model.stop_training:
-            todo = 1 if self.by_batch else min(self.slice_steps, count - done)
             if self.by_batch:
                 for callback in self.callbacks:
                     callback.on_train_batch_begin(done)
                 if self.model.stop_training:
                     break
                 self.bound = runtime.bound("train", self.steps.batch, self.kind)
-            rates[done : done + todo] = runtime.training.optimizer.learning_rate
+            rates[done:] = runtime.training.optimizer.learning_rate
             first = done * self.steps.batch
-            began = time.perf_counter()
-            ran = runtime.run(
-                self.bound,
-                self.steps,
-                first=done,
-                count=todo,
-                results=results,
-                learning_rates=rates,
-            )
-            elapsed = time.perf_counter() - began
+            if self.by_batch:
+                began = time.perf_counter()
+                ran = runtime.run(
+                    self.bound, self.steps, first=done, results=results, learning_rates=rates
+                )
+                asked, elapsed = 1, time.perf_counter() - began
+            else:
+                asked, ran, elapsed = runtime.run_slice(
+                    self.bound, self.steps, done, results=results, learning_rates=rates
+                )
             self.seconds += elapsed
             done += ran
             self.rows_done += min(done * self.steps.batch, self.steps.rows) - first
-            if ran < todo:
+            if ran < asked:
                 self._refuse(epoch, done, results[done, 0], snapshot)
-            self.slice_steps = next_slice(todo, elapsed)
             for callback in self.callbacks if self.by_batch else ():
                 callback.on_train_batch_end(done - 1, self._logs(results[done - 1 : done]))
             progress.advance(ran)
@@ -275,9 +272,8 @@ def fit(
     bound = runtime.bound("train", steps.batch, kind)
     by_batch = any(asks_for_batches(callback) for callback in followers)
     names = bound.plan.program.results
-    first = runtime.first_slice(bound, steps)
     snapshot = np.empty_like(runtime.arenas["parameters"])
-    run = _Epochs(model, bound, steps, names, followers, snapshot, kind, by_batch, first)
+    run = _Epochs(model, bound, steps, names, followers, snapshot, kind, by_batch)
     expected = names + [f"val_{name}" for name in names if validation_data is not None]
     model.stop_training, model.stop_reason = False, ""
     for callback in followers:

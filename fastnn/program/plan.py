@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -156,7 +157,17 @@ class Plan:
 
     def work(self, rows: int) -> float:
         """Return the multiply-adds of a step of `rows` rows, roughly."""
-        return sum(op.row.work(op) * (rows if op.batched else 1) for op in self.program.ops)
+        each, fixed = self._works
+        return each * rows + fixed
+
+    @cached_property
+    def _works(self) -> tuple[float, float]:
+        """Multiply-adds for each row, and those that do not depend on the rows."""
+        works = [(op.row.work(op), op.batched) for op in self.program.ops]
+        return (
+            sum(work for work, is_batched in works if is_batched),
+            sum(work for work, is_batched in works if not is_batched),
+        )
 
 
 def plan(program: Program, dtype: str, capacity: int, parameters: dict[str, int]) -> Plan:

@@ -1,0 +1,84 @@
+"""How many steps the engine runs before Python looks again, and with how many workers.
+
+Whether a second worker is worth its barriers depends on the machine, on what else runs there, and
+on the slice, so it is measured: the first slices of a program are run by teams of different
+sizes, and the fastest stays. The results are the same bits whatever the team.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fastnn import config
+
+# How long the engine runs before Python may look for Ctrl-C, in seconds; how long while sizes of
+# the team are tried; and what it does in that time on a slow machine, in multiply-adds.
+SLICE_SECONDS = 0.04
+TRIAL_SECONDS = 0.002
+WORK_PER_SECOND = 5e9
+
+TRIALS = 4  # of each size; the first, with cold caches, does not count
+ADVANTAGE = 0.95  # of the time of a smaller team, which a larger one must not exceed
+TRY_AGAIN_SECONDS = 5.0  # the machine may be less busy then
+
+
+@dataclass
+class Pace:
+    """The pace of one program at one batch size.
+
+    Attributes
+    ----------
+    work : float
+        Multiply-adds of a step.
+    workers : int
+        Size of the team that has been fastest.
+    limit : int
+        Threads allowed when sizes were last tried.
+    """
+
+    work: float
+    workers: int = 1
+    limit: int = 0
+    _steps: int = 1
+    _trials: list[int] = field(default_factory=list)
+    _seconds: dict[int, list[float]] = field(default_factory=dict)
+    _since_trials: float = 0.0
+
+    def next(self, left: int) -> tuple[int, int]:
+        """Return how many of the `left` steps to run next, and with how many workers."""
+        limit = config.get_num_threads()
+        if limit != self.limit or self._since_trials > TRY_AGAIN_SECONDS:
+            self._begin(limit)
+        if not self._trials:
+            return min(self._steps, left), self.workers
+        return min(self._steps_in(TRIAL_SECONDS), left), self._trials[0]
+
+    def record(self, steps: int, workers: int, seconds: float) -> None:
+        """Learn from a slice that `next` asked for."""
+        each = max(seconds, 1e-9) / steps
+        if self._trials:
+            self._seconds.setdefault(workers, []).append(each)
+            self._trials = self._trials[1:]  # a new list: other threads may run the same program
+            if not self._trials:
+                self._choose()
+        else:
+            self._since_trials += seconds
+            if steps >= self._steps:
+                self._steps = max(1, min(4 * self._steps, int(SLICE_SECONDS / each)))
+
+    def _begin(self, limit: int) -> None:
+        sizes = config.team_sizes(self.work, limit)
+        self.limit, self._since_trials, self._seconds = limit, 0.0, {}
+        self.workers = sizes[0]
+        self._trials = sizes * TRIALS if len(sizes) > 1 else []
+        self._steps = self._steps_in(SLICE_SECONDS)
+
+    def _steps_in(self, seconds: float) -> int:
+        return max(1, int(seconds * WORK_PER_SECOND / max(self.work, 1.0)))
+
+    def _choose(self) -> None:
+        fastest = {size: min(times[1:] or times) for size, times in self._seconds.items()}
+        for size in sorted(fastest):
+            if fastest[size] < ADVANTAGE * fastest[self.workers] or size == min(fastest):
+                self.workers = size
+        self._steps = max(1, int(SLICE_SECONDS / fastest[self.workers]))
