@@ -68,12 +68,12 @@ def gradcheck(
     sources, kind = twin.training_data(x, y)
     rows = len(sources[0].array)
     runtime = twin.runtime
-    bound = runtime.bound("train", rows, kind)
+    bound = runtime.bound("gradients", rows, kind)
     steps = Steps(sources, rows, rows)
     results = np.empty((1, len(bound.plan.program.results)))
 
     def loss() -> float:
-        runtime.run(bound, steps, section="gradients", results=results)
+        runtime.run(bound, steps, results=results)
         return float(results[0, 0])
 
     loss()

@@ -202,7 +202,7 @@ class Runtime:
 
         Parameters
         ----------
-        name : {"predict", "evaluate", "train", "manual", "update"}
+        name : {"predict", "evaluate", "train", "gradients", "manual", "update"}
         rows : int
         target : {"real", "label"}
             Dtype of the target, for evaluate and train.
@@ -249,7 +249,8 @@ class Runtime:
         metrics = self.training.metrics
         if name == "evaluate":
             return lower.evaluate_program(self.graph, loss, metrics, y)
-        return lower.train_program(self.graph, loss, metrics, y, optimizer, self.count)
+        updater = None if name == "gradients" else optimizer
+        return lower.train_program(self.graph, loss, metrics, y, updater, self.count)
 
     @property
     def output_shape(self) -> tuple[int, ...]:

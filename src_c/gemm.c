@@ -67,6 +67,9 @@ typedef struct product {
     real *y;                               /* (m, n), may be c; NULL for no activation */
     const real *saved;                     /* (m, n); NULL for no derivative */
     real parameter;                        /* of the activation */
+    int by_columns;                        /* workers share the columns, if there are enough */
+    const updater *updater;                /* of the parameters whose gradient is c, or NULL */
+    real *parameters, *state;              /* (m, n), laid out like c */
 } product;
 
 /* What a tile does before it is stored. */
@@ -231,6 +234,15 @@ static void finish_tile(const product *p, ptrdiff_t i, ptrdiff_t j, ptrdiff_t ro
     }
 }
 
+/* The gradient just computed updates its parameters. */
+static void update_block(const product *p, ptrdiff_t i, ptrdiff_t j, ptrdiff_t rows, ptrdiff_t columns)
+{
+    ptrdiff_t at = i * p->n + j;
+    if (columns == p->n) columns *= rows, rows = 1;
+    p->updater->run(p->updater, p->parameters + at, p->c + at, p->state ? p->state + at : NULL, rows,
+                    columns, p->n);
+}
+
 /* Workers stand in a grid over (rows, columns) of C. The grid with the smallest largest share
  * is best; among those near it, the one that cuts the larger operand, so that less of what
  * another core has written must travel. */
@@ -246,6 +258,7 @@ static void place_worker(const product *p, int worker, int workers, ptrdiff_t *r
         share(p->n, PANEL, 0, workers / down, &begin, &columns);
         double cost = (double)rows * (double)columns * (double)p->k
             + 4.0 * (double)p->k * (double)(rows + columns);
+        if (p->by_columns && down > 1) cost *= 1.2;
         if (down == 1 || cost < least) least = cost, best = down;
     }
     share(p->m, ROW_GRAIN, worker % best, best, row, row_end);
@@ -302,6 +315,7 @@ static void multiply(const product *p, void *scratch, int worker, int workers)
                                    p->n, last, k > 0, is_last ? &end : NULL);
                     if (is_last && !is_in_tile) finish_tile(p, i, n, choice->rows, columns);
                 }
+                if (is_last && p->updater) update_block(p, m, n, m_end - m, columns);
             }
             k += depth;
         } while (k < p->k);
@@ -349,6 +363,7 @@ static void multiply_turned(const product *p, void *scratch, int worker, int wor
                            vload(strip + j * PANEL + v) + vbroadcast(p->bias[column + j]));
             transpose(strip, PANEL, rows, columns, p->c + row * p->n + column, p->n);
             if (p->y || p->saved) finish_tile(p, row, column, rows, columns);
+            if (p->updater) update_block(p, row, column, rows, columns);
         }
     }
 }
@@ -399,51 +414,85 @@ static int kernel_input_gradient(const fastnn_call *call, int worker, int worker
     return FASTNN_OK;
 }
 
-/* operand: 0 x (rows, inputs), 1 dy (rows, units), 2 dkernel (inputs, units);
- * size: 0 inputs, 1 units. */
-static int kernel_kernel_gradient(const fastnn_call *call, int worker, int workers)
+static product kernel_gradient_product(const fastnn_call *call)
 {
     ptrdiff_t inputs = call->size[0], units = call->size[1];
-    product p = {
+    return (product){
         .m = inputs, .n = units, .k = call->rows,
         .a = call->operand[0], .a_row = 1, .a_column = inputs,
         .b = call->operand[1], .b_row = units, .b_column = 1,
         .c = call->operand[2],
+        .by_columns = call->rows < units, /* as affine has it then: the kernel stays where it is */
     };
+}
+
+/* operand: 0 x (rows, inputs), 1 dy (rows, units), 2 dkernel (inputs, units);
+ * size: 0 inputs, 1 units. */
+static int kernel_kernel_gradient(const fastnn_call *call, int worker, int workers)
+{
+    product p = kernel_gradient_product(call);
     product_of(&p, call->scratch, worker, workers);
     return FASTNN_OK;
 }
 
-/* operand: 0 dy (rows, units), 1 dbias (units); size: 0 units. Each column is one chain of
- * additions over the rows. Sixteen rows at a time, so that memory is read in long streams and
- * dbias, in L1, a sixteenth as often. */
-static int kernel_bias_gradient(const fastnn_call *call, int worker, int workers)
+/* sums[begin:end] = x[0:rows, begin:end].sum(axis=0). Each column is one chain of additions over
+ * the rows. Sixteen rows at a time, so that memory is read in long streams and the sums, in
+ * L1, a sixteenth as often. */
+static void sum_columns(const real *x, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t begin,
+                        ptrdiff_t end, real *sums)
 {
     enum { ROWS_AT_ONCE = 16 };
-    const real *dy = call->operand[0];
-    real *dbias = call->operand[1];
-    ptrdiff_t units = call->size[0], begin, end;
-    share(units, 4 * LANES, worker, workers, &begin, &end);
-    for (ptrdiff_t j = begin; j < end; j++) dbias[j] = 0;
-    for (ptrdiff_t row = 0; row < call->rows; row += ROWS_AT_ONCE) {
-        const real *first = dy + row * units;
-        if (row + ROWS_AT_ONCE > call->rows) {
-            for (ptrdiff_t i = row; i < call->rows; i++)
-                for (ptrdiff_t j = begin; j < end; j++) dbias[j] += dy[i * units + j];
+    for (ptrdiff_t j = begin; j < end; j++) sums[j] = 0;
+    for (ptrdiff_t row = 0; row < rows; row += ROWS_AT_ONCE) {
+        const real *first = x + row * width;
+        if (row + ROWS_AT_ONCE > rows) {
+            for (ptrdiff_t i = row; i < rows; i++)
+                for (ptrdiff_t j = begin; j < end; j++) sums[j] += x[i * width + j];
             break;
         }
         ptrdiff_t j = begin;
         for (; j + LANES <= end; j += LANES) {
-            vec sum = vload(dbias + j);
-            UNROLL for (int i = 0; i < ROWS_AT_ONCE; i++) sum = sum + vload(first + i * units + j);
-            vstore(dbias + j, sum);
+            vec sum = vload(sums + j);
+            UNROLL for (int i = 0; i < ROWS_AT_ONCE; i++) sum = sum + vload(first + i * width + j);
+            vstore(sums + j, sum);
         }
         if (j < end) {
-            vec sum = vload_first(dbias + j, end - j);
+            vec sum = vload_first(sums + j, end - j);
             UNROLL for (int i = 0; i < ROWS_AT_ONCE; i++)
-                sum = sum + vload_first(first + i * units + j, end - j);
-            vstore_first(dbias + j, sum, end - j);
+                sum = sum + vload_first(first + i * width + j, end - j);
+            vstore_first(sums + j, sum, end - j);
         }
+    }
+}
+
+/* operand: 0 dy (rows, units), 1 dbias (units); size: 0 units. */
+static int kernel_bias_gradient(const fastnn_call *call, int worker, int workers)
+{
+    ptrdiff_t units = call->size[0], begin, end;
+    share(units, 4 * LANES, worker, workers, &begin, &end);
+    sum_columns(call->operand[0], call->rows, units, begin, end, call->operand[1]);
+    return FASTNN_OK;
+}
+
+/* The gradients of a layer's kernel and bias, each applied at once to what it belongs to.
+ * operand: 0 x (rows, inputs), 1 dy (rows, units), 2 dkernel (inputs, units), 3 dbias (units) or
+ * NULL, 4 kernel and 5 the first slot of its state or NULL, 6 bias and 7 the first slot of its
+ * state; size: 0 inputs, 1 units, 2 distance between slots; scalar and variant: as in update. */
+static int kernel_kernel_gradient_update(const fastnn_call *call, int worker, int workers)
+{
+    ptrdiff_t units = call->size[1], begin, end;
+    updater u;
+    int status = make_updater(call, call->size[2], &u);
+    if (status != FASTNN_OK) return status;
+    product p = kernel_gradient_product(call);
+    p.updater = &u, p.parameters = call->operand[4], p.state = call->operand[5];
+    product_of(&p, call->scratch, worker, workers);
+    real *dbias = call->operand[3], *state = call->operand[7];
+    if (dbias) {
+        share(units, 4 * LANES, worker, workers, &begin, &end);
+        sum_columns(call->operand[1], call->rows, units, begin, end, dbias);
+        u.run(&u, (real *)call->operand[6] + begin, dbias + begin, state ? state + begin : NULL, 1,
+              end - begin, 0);
     }
     return FASTNN_OK;
 }

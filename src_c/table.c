@@ -11,10 +11,10 @@
 #include "vmath.h"
 
 #include "elementwise.c"
+#include "update.c"
 #include "gemm.c"
 #include "normalize.c"
 #include "loss.c"
-#include "update.c"
 #include "gather.c"
 #include "random.c"
 

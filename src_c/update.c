@@ -1,5 +1,6 @@
 /* update.c: the optimizer's step, one fused pass over the flat arena: clip by value or by
- * global norm, add the L2 term, update. Reads and writes each stream once.
+ * global norm, add the L2 term, update. Reads and writes each stream once. Where no norm is
+ * needed first, gemm.c applies it to a gradient just computed.
  */
 #include "fastnn.h"
 #include "optimizers.h"
@@ -49,88 +50,106 @@ enum update_scalar {
     LEARNING_RATE, STEP, CLIP_VALUE, CLIP_NORM, WEIGHT_DECAY, FIRST_HYPER_PARAMETER
 };
 
-typedef struct update_streams {
-    real *p;
-    const real *g;
-    real *state;
-    ptrdiff_t count;                       /* length of the arena: distance between slots */
+/* What an update needs besides its streams. Clipping that is off is infinity. */
+typedef struct updater {
+    void (*run)(const struct updater *, real *p, const real *g, real *state, ptrdiff_t rows,
+                ptrdiff_t columns, ptrdiff_t row);
+    ptrdiff_t slot;                        /* distance between the slots of the state */
     real clip, scale, decay;
-} update_streams;
+    double prepared[MAX_PREPARED];
+} updater;
 
 /* One vector: what differs between rows is `update` and the slots. */
 #define UPDATE_AT(name, SLOTS, load, store)                                               \
     do {                                                                                  \
         vec state[MAX_SLOTS], p = load(parameters + i), g = load(gradients + i);          \
         if (!is_plain) g = vfma(decay, p, vclamp(g * scale, clip));                       \
-        UNROLL for (int slot = 0; slot < SLOTS; slot++)                                   \
-            state[slot] = load(slots[slot] + i);                                          \
+        UNROLL for (int slot = 0; slot < SLOTS; slot++) state[slot] = load(slots[slot] + i); \
         p = name##_update(p, g, state, h);                                                \
-        UNROLL for (int slot = 0; slot < SLOTS; slot++)                                   \
-            store(slots[slot] + i, state[slot]);                                          \
+        UNROLL for (int slot = 0; slot < SLOTS; slot++) store(slots[slot] + i, state[slot]); \
         store(parameters + i, p);                                                         \
     } while (0)
-#define LOAD_LAST(p) vload_first(p, end - i)
-#define STORE_LAST(p, v) vstore_first(p, v, end - i)
+#define LOAD_LAST(p) vload_first(p, columns - i)
+#define STORE_LAST(p, v) vstore_first(p, v, columns - i)
 
-/* `is_plain`, a constant at every call: nothing is clipped, and there is no L2 term. */
+/* Rows of `columns` elements, `row` apart in every stream. `is_plain`, a constant at every
+ * call: nothing is clipped, and there is no L2 term. */
 #define X(name, SLOTS, slot_names, hyper_parameters)                                      \
-    ALWAYS_INLINE void name##_span(const int is_plain, const update_streams *s,           \
-                                   const double *scalars, ptrdiff_t i, ptrdiff_t end)     \
+    ALWAYS_INLINE void name##_rows(const int is_plain, const updater *u, real *parameters, \
+                                   const real *gradients, real *state, ptrdiff_t rows,    \
+                                   ptrdiff_t columns, ptrdiff_t row)                      \
     {                                                                                     \
-        double values[2 + FASTNN_MAX_SCALARS], prepared[MAX_PREPARED] = {0};              \
-        vec h[MAX_PREPARED], scale = vbroadcast(s->scale), clip = vbroadcast(s->clip),    \
-                             decay = vbroadcast(s->decay);                                \
-        values[0] = scalars[LEARNING_RATE], values[1] = scalars[STEP];                    \
-        for (int k = FIRST_HYPER_PARAMETER; k < FASTNN_MAX_SCALARS; k++)                  \
-            values[2 + k - FIRST_HYPER_PARAMETER] = scalars[k];                           \
-        name##_prepare(values, prepared);                                                 \
-        for (int k = 0; k < MAX_PREPARED; k++) h[k] = vbroadcast((real)prepared[k]);      \
-        real *parameters = s->p, *slots[MAX_SLOTS];                                       \
-        const real *gradients = s->g;                                                     \
-        for (int slot = 0; slot < SLOTS; slot++) slots[slot] = s->state + slot * s->count; \
-        for (; i + LANES <= end; i += LANES) UPDATE_AT(name, SLOTS, vload, vstore);       \
-        if (i < end) UPDATE_AT(name, SLOTS, LOAD_LAST, STORE_LAST);                       \
+        vec h[MAX_PREPARED], scale = vbroadcast(u->scale), clip = vbroadcast(u->clip),    \
+                             decay = vbroadcast(u->decay);                                \
+        for (int k = 0; k < MAX_PREPARED; k++) h[k] = vbroadcast((real)u->prepared[k]);   \
+        real *slots[MAX_SLOTS];                                                           \
+        for (int slot = 0; slot < SLOTS; slot++) slots[slot] = state + slot * u->slot;    \
+        for (; rows > 0; rows--) {                                                        \
+            ptrdiff_t i = 0;                                                              \
+            for (; i + LANES <= columns; i += LANES) UPDATE_AT(name, SLOTS, vload, vstore); \
+            if (i < columns) UPDATE_AT(name, SLOTS, LOAD_LAST, STORE_LAST);               \
+            parameters += row, gradients += row;                                          \
+            UNROLL for (int slot = 0; slot < SLOTS; slot++) slots[slot] += row;           \
+        }                                                                                 \
     }                                                                                     \
-    static void name##_run(const update_streams *s, const double *scalars, ptrdiff_t i,   \
-                           ptrdiff_t end)                                                 \
+    static void name##_run(const updater *u, real *p, const real *g, real *state,         \
+                           ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t row)              \
     {                                                                                     \
-        if (s->scale == 1 && s->clip == (real)INFINITY && s->decay == 0)                  \
-            name##_span(1, s, scalars, i, end);                                           \
+        if (u->scale == 1 && u->clip == (real)INFINITY && u->decay == 0)                  \
+            name##_rows(1, u, p, g, state, rows, columns, row);                           \
         else                                                                              \
-            name##_span(0, s, scalars, i, end);                                           \
+            name##_rows(0, u, p, g, state, rows, columns, row);                           \
     }
 FASTNN_OPTIMIZERS(X)
 #undef X
 
-/* operand: 0 parameters (count), 1 gradients (count), 2 state (slots, count), 3 partial
- * sums of squared_norm, or NULL when there is no global clipping; size: count; scalar: as
- * in enum update_scalar, then the row's; variant: row of optimizers.h. Clipping that is
- * off is infinity. */
-static int kernel_update(const fastnn_call *call, int worker, int workers)
+/* Fills in an updater from a call's variant and scalars, which are as in enum update_scalar,
+ * then the row's; `slot` is the length of the arena. */
+static int make_updater(const fastnn_call *call, ptrdiff_t slot, updater *made)
 {
-    static void (*const runs[])(const update_streams *, const double *, ptrdiff_t, ptrdiff_t) = {
-#define X(name, SLOTS, slot_names, hyper_parameters) name##_run,
+    static const struct {
+        void (*run)(const updater *, real *, const real *, real *, ptrdiff_t, ptrdiff_t, ptrdiff_t);
+        void (*prepare)(const double *, double *);
+    } rows[] = {
+#define X(name, SLOTS, slot_names, hyper_parameters) {name##_run, name##_prepare},
         FASTNN_OPTIMIZERS(X)
 #undef X
     };
-    if (call->variant < 0 || call->variant >= (int)(sizeof runs / sizeof runs[0]))
+    double values[2 + FASTNN_MAX_SCALARS];
+    if (call->variant < 0 || call->variant >= (int)(sizeof rows / sizeof rows[0]))
         return FASTNN_BAD_VARIANT;
+    values[0] = call->scalar[LEARNING_RATE], values[1] = call->scalar[STEP];
+    for (int k = FIRST_HYPER_PARAMETER; k < FASTNN_MAX_SCALARS; k++)
+        values[2 + k - FIRST_HYPER_PARAMETER] = call->scalar[k];
+    memset(made->prepared, 0, sizeof made->prepared);
+    rows[call->variant].prepare(values, made->prepared);
+    made->run = rows[call->variant].run;
+    made->slot = slot;
+    made->clip = (real)call->scalar[CLIP_VALUE], made->decay = (real)call->scalar[WEIGHT_DECAY];
+    made->scale = 1;
+    return FASTNN_OK;
+}
+
+/* operand: 0 parameters (count), 1 gradients (count), 2 state (slots, count), 3 partial
+ * sums of squared_norm, or NULL when there is no global clipping; size: count; scalar: as
+ * in enum update_scalar, then the row's; variant: row of optimizers.h. */
+static int kernel_update(const fastnn_call *call, int worker, int workers)
+{
     ptrdiff_t count = call->size[0], begin, end;
-    double scale = 1;
     const double *partial = call->operand[3];
+    real *state = call->operand[2];
+    updater u;
+    int status = make_updater(call, count, &u);
+    if (status != FASTNN_OK) return status;
     if (partial) {
         double norm = 0;
         for (ptrdiff_t chunk = 0; chunk * FASTNN_NORM_CHUNK < count; chunk++) norm += partial[chunk];
         /* torch.nn.utils.clip_grad_norm_; written so that a NaN norm gives NaN */
-        scale = call->scalar[CLIP_NORM] / (sqrt(norm) + 1e-6);
-        if (scale > 1) scale = 1;
+        double scale = call->scalar[CLIP_NORM] / (sqrt(norm) + 1e-6);
+        u.scale = (real)(scale > 1 ? 1 : scale);
     }
-    update_streams streams = {
-        .p = call->operand[0], .g = call->operand[1], .state = call->operand[2], .count = count,
-        .clip = (real)call->scalar[CLIP_VALUE], .scale = (real)scale,
-        .decay = (real)call->scalar[WEIGHT_DECAY],
-    };
     share(count, 1024, worker, workers, &begin, &end);
-    runs[call->variant](&streams, call->scalar, begin, end);
+    u.run(&u, (real *)call->operand[0] + begin, (const real *)call->operand[1] + begin,
+          state ? state + begin : NULL, 1, end - begin, 0);
     return FASTNN_OK;
 }

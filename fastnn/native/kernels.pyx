@@ -29,6 +29,7 @@ cdef extern from "fastnn.h":
         FASTNN_KERNEL_input_gradient
         FASTNN_KERNEL_kernel_gradient
         FASTNN_KERNEL_bias_gradient
+        FASTNN_KERNEL_kernel_gradient_update
         FASTNN_KERNEL_activation
         FASTNN_KERNEL_activation_gradient
         FASTNN_KERNEL_add
@@ -710,11 +711,7 @@ def update(name, parameters, gradients, state, *, learning_rate, step, hyper_par
         Coupled: weight_decay * parameters is added to the clipped gradients.
     workers : int, optional
     """
-    row, slots = _row("optimizer", name)
-    names = _HYPER_PARAMETERS[name]
-    if len(hyper_parameters) != len(names):
-        raise ValueError(f"hyper_parameters must be ({', '.join(names)}), "
-                         f"got {len(hyper_parameters)} numbers")
+    cdef int slots = int(_row("optimizer", name)[1])
     cdef int number = type_of("parameters", parameters)
     require("parameters", parameters, number, ANY, VECTOR)
     cdef Py_ssize_t count = cnp.PyArray_DIM(parameters, 0)
@@ -723,20 +720,34 @@ def update(name, parameters, gradients, state, *, learning_rate, step, hyper_par
     for label, array in (("parameters", parameters), ("state", state)):
         if not cnp.PyArray_ISWRITEABLE(array):
             raise ValueError(f"{label} must be writeable, got a read-only array")
-    cdef fastnn_call call = new_call(0, count, 0, 0, row, learning_rate)
-    cdef int i
-    call.scalar[1] = step
-    call.scalar[2] = INFINITY if clipvalue is None else clipvalue
-    call.scalar[3] = INFINITY if global_clipnorm is None else global_clipnorm
-    call.scalar[4] = weight_decay
-    for i in range(len(hyper_parameters)):
-        call.scalar[5 + i] = hyper_parameters[i]
+    cdef fastnn_call call = new_call(0, count, 0, 0, 0, 0)
+    set_optimizer(&call, name, learning_rate, step, hyper_parameters, clipvalue, global_clipnorm,
+                  weight_decay)
     partial = None if global_clipnorm is None else squared_norm(gradients, workers=workers)
     cdef int members = team(workers, ELEMENT_WORK * count)
     if number == cnp.NPY_FLOAT:
         _update[float](&call, parameters, gradients, state, partial, members)
     else:
         _update[double](&call, parameters, gradients, state, partial, members)
+
+
+cdef int set_optimizer(fastnn_call *call, name, double learning_rate, double step,
+                       hyper_parameters, clipvalue, global_clipnorm,
+                       double weight_decay) except -1:
+    """Fill in what an update takes besides its arrays."""
+    cdef int i
+    names = _HYPER_PARAMETERS[name]
+    if len(hyper_parameters) != len(names):
+        raise ValueError(f"hyper_parameters must be ({', '.join(names)}), "
+                         f"got {len(hyper_parameters)} numbers")
+    call.variant = _row("optimizer", name)[0]
+    call.scalar[0], call.scalar[1] = learning_rate, step
+    call.scalar[2] = INFINITY if clipvalue is None else clipvalue
+    call.scalar[3] = INFINITY if global_clipnorm is None else global_clipnorm
+    call.scalar[4] = weight_decay
+    for i in range(len(hyper_parameters)):
+        call.scalar[5 + i] = hyper_parameters[i]
+    return 0
 
 
 cdef int _update(fastnn_call *call, real[::1] parameters, const real[::1] gradients,

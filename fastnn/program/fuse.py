@@ -115,4 +115,68 @@ def gradient_through_activation(ops: list[Op], roots: set[Value]) -> tuple[list[
     return fused, lines
 
 
-PATTERNS: list[Pattern] = [drop_unused, affine_with_activation, gradient_through_activation]
+# Below this many parameters the update of the whole arena is in the caches of one core anyway.
+UPDATE_IN_GRADIENT_FROM = 32_768
+
+
+def update_in_gradient(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
+    """Fuse kernel_gradient, bias_gradient and their part of the update.
+
+    A worker then updates the parameters whose gradient it has just computed, while that is in
+    its cache. All parameters must allow it, and no norm of all gradients be needed first.
+    """
+    update = next((op for op in ops if op.kind == "update"), None)
+    if update is None or update.inputs[3] is not None:
+        return ops, []
+    count = update.output.width
+    written = {
+        value: op
+        for op in ops
+        for value in op.writes()
+        if value.kind == "gradient" and op is not update
+    }
+    biases = {
+        op.input(0): value for value, op in written.items() if op.kind == "bias_gradient"
+    }
+    kernels = {value: op for value, op in written.items() if op.kind == "kernel_gradient"}
+    grads = [op.input(1) for op in kernels.values()]
+    is_whole = len(kernels) + len(biases) == len(written) and set(biases) <= set(grads)
+    if count < UPDATE_IN_GRADIENT_FROM or not is_whole or len(set(grads)) < len(grads):
+        return ops, []
+
+    def parts(gradient: Value | None) -> tuple[Value | None, Value | None]:
+        """Return the parameter and its state."""
+        if gradient is None:
+            return None, None
+        state = replace(gradient, kind="state") if update.inputs[2] is not None else None
+        return replace(gradient, kind="parameter"), state
+
+    fused, lines = [], []
+    for op in ops:
+        if op is update or op in written.values() and op.kind == "bias_gradient":
+            continue
+        if op in kernels.values():
+            x, grad = op.input(0), op.input(1)
+            bias_gradient = biases.get(grad)
+            kernel, bias = parts(op.output), parts(bias_gradient)
+            fused.append(
+                Op(
+                    "kernel_gradient_update",
+                    (x, grad, *kernel, *bias),
+                    (op.output, bias_gradient, kernel[0], bias[0]),
+                    {**update.attributes, "count": count},
+                    op.layer,
+                )
+            )
+            lines.append(f"{op.layer}: gradients + update")
+        else:
+            fused.append(op)
+    return fused, lines
+
+
+PATTERNS: list[Pattern] = [
+    drop_unused,
+    affine_with_activation,
+    gradient_through_activation,
+    update_in_gradient,
+]

@@ -1,10 +1,11 @@
 """From layers, loss, metrics and optimizer to a `Program`: the list of ops of one purpose.
 
-A model has five programs, made when first needed:
+A model has six programs, made when first needed:
 
     predict    forward, dropout left out
     evaluate   forward as in predict, loss and metrics
     train      forward, loss, metrics, backward, update: one step
+    gradients  the same without the update
     manual     forward in training, then backward from a gradient that the user gives
     update     the optimizer alone
 """
@@ -191,26 +192,22 @@ def train_program(
     loss: Loss,
     metrics: Sequence[Metric],
     target: Value,
-    optimizer: Optimizer,
+    optimizer: Optimizer | None,
     count: int,
 ) -> Program:
-    """One step: forward, loss, metrics, backward, update of an arena of `count` elements."""
+    """One step: forward, loss, metrics, backward, update of an arena of `count` elements.
+
+    Without an optimizer the gradients are left as they are.
+    """
     inputs = _input_values(graph)
     builder = Builder(graph.parameters, training=True)
     output = builder.lower(graph, inputs)
     results, forward, seeds = _measure(builder.ops, output, target, loss, metrics, training=True)
     backward = differentiate(forward, seeds, _parameter_gradients(graph))
-    update = _update_ops(optimizer, count)
+    update = [] if optimizer is None else _update_ops(optimizer, count)
     ops, merges = fuse(_gathers([*inputs, target]) + forward + backward + update, set())
-    gradient_end = len(ops) - len(update)
-    return Program(
-        "train",
-        ops,
-        [*inputs, target],
-        results=results,
-        merges=merges,
-        sections={"gradients": (0, gradient_end), "update": (gradient_end, len(ops))},
-    )
+    name = "gradients" if optimizer is None else "train"
+    return Program(name, ops, [*inputs, target], results=results, merges=merges)
 
 
 def manual_program(graph: Graph) -> Program:

@@ -131,6 +131,9 @@ class OpRow:
         Multiply-adds for each row of the batch, or in all for an op that is not batched.
     operands : callable
         Its values in the kernel's order; inputs, then outputs, unless said otherwise.
+    updates : bool
+        Takes the learning rate and the number of the step; what it reads of the optimizer's
+        state it writes too.
     """
 
     kernel: str
@@ -140,6 +143,7 @@ class OpRow:
     variant: Callable[[Op], int] = lambda op: 0
     work: Callable[[Op], float] = lambda op: 2.0 * op.output.width
     operands: Callable[[Op], tuple[Value | None, ...]] = lambda op: op.inputs + op.outputs
+    updates: bool = False
 
 
 # --- gradients --------------------------------------------------------------------------------
@@ -231,6 +235,11 @@ def _update_scalars(op: Op) -> tuple[float, ...]:
         a["weight_decay"],
         *a["hyper_parameters"],
     )
+
+
+def _kernel_gradient_update_operands(op: Op) -> tuple[Value | None, ...]:
+    x, grad, kernel, kernel_state, bias, bias_state = op.inputs
+    return x, grad, *op.outputs[:2], kernel, kernel_state, bias, bias_state
 
 
 # --- the table --------------------------------------------------------------------------------
@@ -330,5 +339,16 @@ OPS: dict[str, OpRow] = {
         variant=lambda op: OPTIMIZER_NUMBER[op.attributes["optimizer"]],
         work=lambda op: 16.0 * op.output.width,
         operands=lambda op: op.inputs,  # parameters and state are updated in place
+        updates=True,
+    ),
+    # The gradients of a layer's kernel and bias, applied at once.
+    "kernel_gradient_update": OpRow(
+        "kernel_gradient_update",
+        sizes=lambda op: (*op.input(2).shape, op.attributes["count"]),
+        scalars=_update_scalars,
+        variant=lambda op: OPTIMIZER_NUMBER[op.attributes["optimizer"]],
+        work=lambda op: float(op.output.width),
+        operands=_kernel_gradient_update_operands,
+        updates=True,
     ),
 }

@@ -128,7 +128,7 @@ class Plan:
             op.row.variant(op),
             batched=op.batched,
             barrier=barrier,
-            updates=op.kind == "update",
+            updates=op.row.updates,
             checked=op.kind == "mean" and self._is_checked(op),
             gathers=gathers,
         )
@@ -143,7 +143,7 @@ class Plan:
     @property
     def updates(self) -> bool:
         """Whether a step changes the parameters."""
-        return any(op.kind == "update" for op in self.program.ops)
+        return any(op.row.updates for op in self.program.ops)
 
     def _is_checked(self, op: Op) -> bool:
         """Whether training must stop if this op's result is not finite."""
@@ -266,7 +266,7 @@ def _barriers(made: Plan) -> list[bool]:
             continue
         reads = [made.interval(value) for value in op.reads()]
         writes = [made.interval(value) for value in op.writes()]
-        if op.kind == "update":
+        if op.row.updates:
             reads += writes
             writes += [made.interval(value) for value in op.reads() if value.kind == "state"]
         if any(_intersect(a, b) for a in reads + writes for b in written) or any(

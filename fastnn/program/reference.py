@@ -228,6 +228,12 @@ class Context:
     learning_rate: float = 0.0
     rows: int = 0
     state: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    offsets: dict[str, int] = field(default_factory=dict)
+
+    def state_of(self, value: Value) -> Array:
+        """Return the state of one parameter, or of all, shape (slots, count); a view."""
+        first = self.offsets.get(value.name)
+        return self.state if first is None else self.state[:, first : first + value.width]
 
 
 def _activation(op: Op, context: Context, x: Array) -> Array:
@@ -287,12 +293,38 @@ def _binary_accuracy(op: Op, context: Context, scores: Array, target: Array) -> 
 def _update(
     op: Op, context: Context, p: Array, g: Array, state: Array | None, partial: Array | None
 ) -> Array:
+    return _updated(op, context, p, g, context.state)
+
+
+def _kernel_gradient_update(
+    op: Op,
+    context: Context,
+    x: Array,
+    grad: Array,
+    kernel: Array,
+    kernel_state: Array | None,
+    bias: Array | None,
+    bias_state: Array | None,
+) -> tuple:
+    def new(p: Array, g: Array, state: Array | None) -> Array:
+        no_state = np.zeros((0, p.size), p.dtype)
+        flat = p.ravel(), g.ravel(), no_state if state is None else state
+        return _updated(op, context, *flat).reshape(p.shape)
+
+    by_kernel, by_bias = x.T @ grad, grad.sum(axis=0)
+    new_kernel = new(kernel, by_kernel, kernel_state)
+    if bias is None:
+        return by_kernel, None, new_kernel, None
+    return by_kernel, by_bias, new_kernel, new(bias, by_bias, bias_state)
+
+
+def _updated(op: Op, context: Context, p: Array, g: Array, state: Array) -> Array:
     a = op.attributes
     return update(
         a["optimizer"],
         p,
         g,
-        context.state,
+        state,
         rate=context.learning_rate,
         step=context.step,
         hyper_parameters=a["hyper_parameters"],
@@ -333,6 +365,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         ]
     ),
     "update": _update,
+    "kernel_gradient_update": _kernel_gradient_update,
 }
 
 
@@ -368,7 +401,7 @@ def run(
             return None
         if value in made:
             return made[value]
-        return context.state if value.kind == "state" else values[value.name]
+        return context.state_of(value) if value.kind == "state" else values[value.name]
 
     with np.errstate(all="ignore"):
         for op in program.ops:
