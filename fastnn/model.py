@@ -199,6 +199,7 @@ class Model:
                 )
             data.check_finite(f"weights of {name!r}", array, self.dtype)
             arrays.append(array)
+        self.forget_forward()
         for view, array in zip(views.values(), arrays, strict=True):
             view[...] = array
 
@@ -402,6 +403,7 @@ class Model:
         before = runtime.snapshot()
         assert runtime.training is not None
         rate = np.array([runtime.training.optimizer.learning_rate], np.float64)
+        self.forget_forward()
         done = runtime.run(bound, Steps(sources, rows, rows), results=results, learning_rates=rate)
         loss = float(results[0, 0])
         if not done or training.not_finite(runtime):
@@ -469,10 +471,19 @@ class Model:
         Raises
         ------
         RuntimeError
-            ``forward(x, training=True)`` has not been called.
+            ``forward(x, training=True)`` has not been called since the parameters were last
+            changed by a step or by `set_weights`.
+
+        Notes
+        -----
+        What is written into a view of `parameters` is not seen: call `forward` again after
+        that, or the gradients mix its outputs with the new parameters.
         """
         if self._manual is None:
-            raise RuntimeError("call forward(x, training=True) first")
+            raise RuntimeError(
+                "call forward(x, training=True) first; what it keeps lasts until the parameters "
+                "are changed"
+            )
         bound, sources, number = self._manual
         rows = len(sources[0].array)
         shapes = [("grad_output", self.output_shape)]
@@ -482,6 +493,10 @@ class Model:
         steps = Steps([*sources, *seed], rows, rows, in_place=False)
         self.runtime.run(bound, steps, section="backward", number=number)
         return self.gradients
+
+    def forget_forward(self) -> None:
+        """Drop what `forward` has kept: the parameters are about to change."""
+        self._manual = None
 
     def apply_gradients(self) -> None:
         """Make one optimizer step with what is in `gradients`.
@@ -500,6 +515,7 @@ class Model:
         chosen = self._compiled()
         bound = self.runtime.bound("update", 1)
         rate = np.array([chosen.optimizer.learning_rate], np.float64)
+        self.forget_forward()
         self.runtime.run(bound, Steps([], 1, 1), learning_rates=rate)
 
     # --- using it -----------------------------------------------------------------------------

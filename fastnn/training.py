@@ -102,6 +102,7 @@ class _Epochs:
                 self.bound = runtime.bound("train", self.steps.batch, self.kind)
             rates[done:] = runtime.training.optimizer.learning_rate
             first = done * self.steps.batch
+            self.model.forget_forward()
             if self.by_batch:
                 began = time.perf_counter()
                 ran = runtime.run(

@@ -495,17 +495,63 @@ def test_x_may_be_reused_between_forward_and_backward(rng):
         assert np.array_equal(view, expected[name])
 
 
-def test_backward_has_the_mask_of_its_forward(rng):
-    model = fnn.Sequential([fnn.Dropout(0.5)], input_shape=(64,), seed=0)
-    model.compile("sgd", "mse")
+def test_backward_has_the_mask_of_the_last_forward(rng):
+    model = fnn.Sequential([fnn.Dense(64, use_bias=False), fnn.Dropout(0.5)], input_shape=(64,))
+    model.parameters["dense/kernel"][...] = np.eye(64)
     x = np.ones((2, 64))
-    twin = fnn.Sequential([fnn.Dense(64, use_bias=False), fnn.Dropout(0.5)], input_shape=(64,))
-    twin.compile("sgd", "mse")
-    twin.parameters["dense/kernel"][...] = np.eye(64)
-    y = twin.forward(x, training=True)
-    twin.train_on_batch(x, x)
-    gradient = twin.backward(np.ones_like(y))["dense/kernel"]
+    first = model.forward(x, training=True)
+    y = model.forward(x, training=True)
+    assert not np.array_equal(first, y)
+    gradient = model.backward(np.ones_like(y))["dense/kernel"]
     assert np.array_equal(gradient[0], y.sum(axis=0))
+
+
+class ForwardInTheFirstEpoch(fnn.Callback):
+    def on_epoch_end(self, epoch, logs):
+        if epoch == 0:
+            self.model.forward(np.ones((2, 4)), training=True)
+
+
+CHANGES_OF_THE_WEIGHTS = {
+    "apply_gradients": lambda model: model.apply_gradients(),
+    "train_on_batch": lambda model: model.train_on_batch(np.ones((2, 4)), np.ones((2, 3))),
+    "fit": lambda model: model.fit(np.ones((2, 4)), np.ones((2, 3)), verbose=0),
+    "fit with a forward in it": lambda model: model.fit(
+        np.ones((2, 4)), np.ones((2, 3)), epochs=2, callbacks=[ForwardInTheFirstEpoch()], verbose=0
+    ),
+    "set_weights": lambda model: model.set_weights(model.get_weights()),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES_OF_THE_WEIGHTS)
+def test_backward_needs_a_forward_with_the_weights_of_now(change):
+    model = small()
+    y = model.forward(np.ones((2, 4)), training=True)
+    model.backward(np.ones_like(y))
+    CHANGES_OF_THE_WEIGHTS[change](model)
+    with pytest.raises(RuntimeError, match=r"call forward\(x, training=True\) first"):
+        model.backward(np.ones_like(y))
+    model.forward(np.ones((2, 4)), training=True)
+    model.backward(np.ones_like(y))
+
+
+def test_backward_still_has_its_forward_after_what_changes_no_weights():
+    model, x, y = small(), np.ones((2, 4)), np.ones((2, 3))
+    model.forward(x, training=True)
+    expected = {name: view.copy() for name, view in model.backward(y).items()}
+    model.predict(x)
+    model.evaluate(x, y)
+    fnn.gradcheck(model, x, y)
+    model.compile("adam", "mae")
+    for refused in (
+        lambda: model.train_on_batch(x, y[:1]),
+        lambda: model.fit(x, y[:1]),
+        lambda: model.set_weights([]),
+    ):
+        with pytest.raises(ValueError, match="must"):
+            refused()
+    for name, gradient in model.backward(y).items():
+        assert np.array_equal(gradient, expected[name])
 
 
 def test_compile_from_a_callback_is_refused(rng):
