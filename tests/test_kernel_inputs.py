@@ -102,6 +102,92 @@ def test_bad_out_is_refused(case, rng):
             case.call(**arrays, out=bad)
 
 
+# Each element is read before it is written, and by nobody else: out may be the input itself.
+IN_PLACE = {
+    "activation", "activation_gradient", "add", "dropout", "math", "softmax", "softmax_gradient",
+}  # fmt: skip
+WITH_OUT = [c for c in ENTRIES if c.has_out or c.kernel.endswith("accuracy")]
+
+
+def overlapping(array, out, distance):
+    """A copy of `array`, and an array like `out` that begins so many bytes behind its start."""
+    memory = np.zeros(16 + array.nbytes + out.nbytes, np.uint8)
+    places = []
+    for like, first in ((array, 8), (out, 8 + distance)):
+        places.append(memory[first : first + like.nbytes].view(like.dtype).reshape(like.shape))
+    places[0][...] = array
+    return places
+
+
+def shown_name(case, argument):
+    return f"arrays[{'abc'.index(argument)}]" if case.kernel == "concatenate" else argument
+
+
+@pytest.mark.parametrize("distance", [-8, 0, 8])
+@pytest.mark.parametrize(
+    ("case", "argument"),
+    [
+        pytest.param(case, argument, id=f"{case.kernel}-{argument}-{i}")
+        for i, case in enumerate(WITH_OUT)
+        for argument in case.make(np.random.default_rng(0), "float64", 3, 5)
+    ],
+)
+def test_out_that_overlaps_an_input_is_right_or_refused(case, argument, distance, rng):
+    arrays = case.make(rng, "float64", 3, 5)
+    right = case.call(**arrays)
+    array, out = overlapping(arrays[argument], right, distance)
+    before = array.copy()
+    if distance == 0 and case.kernel in IN_PLACE:
+        assert case.call(**{**arrays, argument: array}, out=out) is out
+        assert np.array_equal(out, right)
+        return
+    message = f"^out must not share memory with {re.escape(shown_name(case, argument))}"
+    with pytest.raises(ValueError, match=message):
+        case.call(**{**arrays, argument: array}, out=out)
+    assert np.array_equal(array, before)
+
+
+def test_out_next_to_an_input_is_taken(rng):
+    memory = rng.normal(size=(6, 4))
+    x, out = memory[:3], memory[3:]
+    kernel = rng.normal(size=(4, 4))
+    expected = kernels.affine(x, kernel)
+    assert np.array_equal(kernels.affine(x, kernel, out=out), expected)
+    assert np.array_equal(kernels.affine(out, kernel, out=x), kernels.affine(expected, kernel))
+    # between the columns of a source whose rows are strided
+    wide = rng.normal(size=(1, 8))
+    source = np.lib.stride_tricks.as_strided(wide, (2, 2), (48, 8))
+    expected = source.copy()
+    out = wide[0, 2:6].reshape(2, 2)
+    assert np.array_equal(kernels.gather(source, None, dtype="float64", out=out), expected)
+
+
+def test_preactivation_has_memory_of_its_own(rng):
+    x, kernel, bias = rng.normal(size=(3, 5)), rng.normal(size=(5, 5)), rng.normal(size=5)
+    for name, array in (("x", x), ("kernel", kernel), ("bias", bias), ("out", np.empty((3, 5)))):
+        array, preactivation = overlapping(array, np.empty((3, 5)), 0)
+        given = {"x": x, "kernel": kernel, "bias": bias, "out": None, name: array}
+        with pytest.raises(ValueError, match=f"^preactivation must not share memory with {name}"):
+            kernels.affine(**given, preactivation=preactivation)
+
+
+@pytest.mark.parametrize(
+    ("written", "other"),
+    [("parameters", "gradients"), ("state", "parameters"), ("state", "gradients")],
+)
+def test_update_refuses_arrays_that_overlap(written, other):
+    arrays = {"parameters": P.copy(), "gradients": G.copy(), "state": np.ones((1, 3))}
+    arrays[other], arrays[written] = overlapping(arrays[other], arrays[written], 8)
+    with pytest.raises(ValueError, match=f"^{written} must not share memory with {other}"):
+        kernels.update("momentum", **arrays, learning_rate=1, step=1, hyper_parameters=[0.9, 0])
+
+
+def test_squared_norm_refuses_an_out_that_overlaps():
+    gradients, out = overlapping(np.ones(9000), np.ones(3), 8)
+    with pytest.raises(ValueError, match="^out must not share memory with gradients"):
+        kernels.squared_norm(gradients, out=out)
+
+
 @pytest.mark.parametrize("case", ENTRIES, ids=lambda case: case.kernel)
 @pytest.mark.parametrize("workers", [0, -1, "two"])
 def test_bad_workers_are_refused(case, workers, rng):

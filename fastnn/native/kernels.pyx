@@ -3,7 +3,9 @@
 Each `def` validates and allocates; below it there are typed memoryviews, or, where the kernel is
 one pass that NumPy does in half a microsecond, the addresses that have just been checked (a
 memoryview costs a quarter of a microsecond to take). Arrays are C-contiguous, float32 or float64,
-all of one call the same. `out` may be given to write into; results are returned. `workers` is the
+all of one call the same. `out` may be given to write into; results are returned. Its memory must
+be its own, except where each element is read before it is written (activations and their
+gradients, sums, softmax, dropout, `math`): there it may be an input itself. `workers` is the
 size of the team (default: as many as the work is worth, `fastnn.get_num_threads()` at most); the
 bits of a result do not depend on it.
 """
@@ -114,6 +116,45 @@ cdef object output(str name, out, int number, Py_ssize_t rows, Py_ssize_t column
     return out
 
 
+cdef bint bounds(array, char **first, char **end) noexcept:
+    """Set the first byte and the end of what an array spans; false if it has no element."""
+    cdef Py_ssize_t step
+    cdef int i
+    first[0] = cnp.PyArray_BYTES(array)
+    end[0] = first[0] + cnp.PyArray_ITEMSIZE(array)
+    for i in range(cnp.PyArray_NDIM(array)):
+        if cnp.PyArray_DIM(array, i) == 0:
+            return False
+        step = (cnp.PyArray_DIM(array, i) - 1) * cnp.PyArray_STRIDE(array, i)
+        if step < 0:
+            first[0] += step
+        else:
+            end[0] += step
+    return True
+
+
+cdef int apart(str name, written, str other, array) except -1:
+    """Raise if what is written shares memory with another operand; None shares none."""
+    cdef char *first
+    cdef char *end
+    cdef char *other_first
+    cdef char *other_end
+    if (written is None or array is None or not bounds(written, &first, &end)
+            or not bounds(array, &other_first, &other_end)
+            or end <= other_first or other_end <= first):
+        return 0
+    if np.shares_memory(written, array):  # not so where it lies in the gaps of strided rows
+        raise ValueError(f"{name} must not share memory with {other}")
+    return 0
+
+
+cdef int apart_or_same(str name, written, str other, array) except -1:
+    """Raise if they share memory, unless they are the same element for element."""
+    if cnp.PyArray_DATA(written) == cnp.PyArray_DATA(array):
+        return 0
+    return apart(name, written, other, array)
+
+
 cdef int team(workers, double work) except -1:
     """Size of the team: what was asked for, or what `work` multiply-adds are worth."""
     if workers is None:
@@ -197,8 +238,15 @@ def affine(x, kernel, bias=None, *, activation="linear", parameter=None, out=Non
     if bias is not None:
         require("bias", bias, number, units, VECTOR)
     out = output("out", out, number, rows, units)
+    apart("out", out, "x", x)
+    apart("out", out, "kernel", kernel)
+    apart("out", out, "bias", bias)
     if preactivation is not None:
         output("preactivation", preactivation, number, rows, units)
+        apart("preactivation", preactivation, "x", x)
+        apart("preactivation", preactivation, "kernel", kernel)
+        apart("preactivation", preactivation, "bias", bias)
+        apart("preactivation", preactivation, "out", out)
     row, default = _row("activation", activation)
     default = default if parameter is None else parameter
     cdef int members = team(workers, rows * <double>kernel.size)
@@ -245,6 +293,9 @@ def input_gradient(grad_output, kernel, saved=None, *, activation="linear", para
     if saved is not None:
         require("saved", saved, number, rows, inputs)
     out = output("out", out, number, rows, inputs)
+    apart("out", out, "grad_output", grad_output)
+    apart("out", out, "kernel", kernel)
+    apart("out", out, "saved", saved)
     row, default = _row("activation", activation)
     default = default if parameter is None else parameter
     cdef int members = team(workers, rows * <double>kernel.size)
@@ -284,6 +335,8 @@ def kernel_gradient(x, grad_output, *, out=None, workers=None):
     require("grad_output", grad_output, number, x.shape[0], ANY)
     cdef Py_ssize_t inputs = cnp.PyArray_DIM(x, 1), units = cnp.PyArray_DIM(grad_output, 1)
     out = output("out", out, number, inputs, units)
+    apart("out", out, "x", x)
+    apart("out", out, "grad_output", grad_output)
     cdef fastnn_call call = new_call(cnp.PyArray_DIM(x, 0), inputs, units)
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(grad_output)
     call.operand[2] = cnp.PyArray_DATA(out)
@@ -309,6 +362,7 @@ def bias_gradient(grad_output, *, out=None, workers=None):
     require("grad_output", grad_output, number, ANY, ANY)
     cdef Py_ssize_t units = cnp.PyArray_DIM(grad_output, 1)
     out = output("out", out, number, units, VECTOR)
+    apart("out", out, "grad_output", grad_output)
     cdef fastnn_call call = new_call(cnp.PyArray_DIM(grad_output, 0), units)
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(grad_output), cnp.PyArray_DATA(out)
     launch(FASTNN_KERNEL_bias_gradient, &call, number == cnp.NPY_DOUBLE,
@@ -324,6 +378,7 @@ cdef object map_one(int kernel, x, out, int row, double parameter, workers):
     require("x", x, number, ANY, ANY)
     cdef Py_ssize_t rows = cnp.PyArray_DIM(x, 0), columns = cnp.PyArray_DIM(x, 1)
     out = output("out", out, number, rows, columns)
+    apart_or_same("out", out, "x", x)
     cdef fastnn_call call = new_call(rows, columns, 0, 0, row, parameter)
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(out)
     launch(kernel, &call, number == cnp.NPY_DOUBLE,
@@ -339,6 +394,8 @@ cdef object map_two(int kernel, str name_a, str name_b, a, b, out, int row, doub
     cdef Py_ssize_t rows = cnp.PyArray_DIM(a, 0), columns = cnp.PyArray_DIM(a, 1)
     require(name_b, b, number, rows, columns)
     out = output("out", out, number, rows, columns)
+    apart_or_same("out", out, name_a, a)
+    apart_or_same("out", out, name_b, b)
     cdef fastnn_call call = new_call(rows, columns, 0, 0, row, parameter)
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(a), cnp.PyArray_DATA(b)
     call.operand[2] = cnp.PyArray_DATA(out)
@@ -406,6 +463,7 @@ def dropout(x, rate, *, seed=0, step=1, stream=0, out=None, workers=None):
     cdef int number = type_of("x", x)
     require("x", x, number, ANY, ANY)
     out = output("out", out, number, cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1))
+    apart_or_same("out", out, "x", x)
     cdef int members = team(workers, ELEMENT_WORK * cnp.PyArray_SIZE(x))
     if number == cnp.NPY_FLOAT:
         _dropout[float](x, out, rate, seed, step, stream, members)
@@ -424,6 +482,9 @@ cdef int _dropout(const real[:, ::1] x, real[:, ::1] out, double rate, uint64_t 
 
 # --- columns and rows -------------------------------------------------------------------------
 
+_PARTS = ["arrays[" + str(i) + "]" for i in range(engine.MAX_INPUTS_OF_CONCATENATE)]
+
+
 def concatenate(arrays, *, out=None, workers=None):
     """Up to six arrays of shape (rows, any) side by side."""
     cdef int most = engine.MAX_INPUTS_OF_CONCATENATE
@@ -432,10 +493,12 @@ def concatenate(arrays, *, out=None, workers=None):
     cdef int number = type_of("arrays[0]", arrays[0])
     cdef Py_ssize_t columns = 0, rows = ANY
     for i, array in enumerate(arrays):
-        require("arrays[" + str(i) + "]", array, number, rows, ANY)
+        require(_PARTS[i], array, number, rows, ANY)
         rows = cnp.PyArray_DIM(array, 0)
         columns += cnp.PyArray_DIM(array, 1)
     out = output("out", out, number, rows, columns)
+    for i, array in enumerate(arrays):
+        apart("out", out, _PARTS[i], array)
     cdef fastnn_call call = new_call(rows)
     cdef int part
     for part in range(len(arrays)):
@@ -455,6 +518,7 @@ def slice_columns(x, Py_ssize_t first, Py_ssize_t columns, *, out=None, workers=
     if first < 0 or columns < 0 or first > width or columns > width - first:
         raise ValueError(f"{columns} columns from {first} on lie outside x with {width}")
     out = output("out", out, number, rows, columns)
+    apart("out", out, "x", x)
     cdef fastnn_call call = new_call(rows, width, first, columns)
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(out)
     launch(FASTNN_KERNEL_slice_columns, &call, number == cnp.NPY_DOUBLE,
@@ -522,6 +586,8 @@ def gather(source, order, *, dtype, out=None, workers=None):
             if not 0 <= numbers[i] < available:
                 raise ValueError(f"order must lie in [0, {available}), got {numbers[i]} at {i}")
     out = output("out", out, number, rows, width)
+    apart("out", out, "source", source)
+    apart("out", out, "order", order)
     cdef fastnn_call call = new_call(rows, width, cnp.PyArray_STRIDE(source, 0),
                                      number == cnp.NPY_INT32, kind)
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(source), <void *>numbers
@@ -566,8 +632,10 @@ cdef int from_rows(int kernel, scores, target, losses, grad, exponentials, int r
     cdef int members = team(workers, ELEMENT_WORK * cnp.PyArray_SIZE(scores))
     cdef const int32_t *labels
     cdef Py_ssize_t i
+    apart("out", losses, "scores", scores)
     if cnp.PyArray_Check(target) and cnp.PyArray_TYPE(target) == cnp.NPY_INT32:
         require("target", target, cnp.NPY_INT32, rows, VECTOR)
+        apart("out", losses, "target", target)
         labels = <const int32_t *>cnp.PyArray_DATA(target)
         for i in range(rows):
             if not 0 <= labels[i] < columns:
@@ -576,6 +644,7 @@ cdef int from_rows(int kernel, scores, target, losses, grad, exponentials, int r
             return _label_loss[float](kernel, scores, target, losses, grad, exponentials, members)
         return _label_loss[double](kernel, scores, target, losses, grad, exponentials, members)
     require("target", target, number, rows, columns)
+    apart("out", losses, "target", target)
     if number == cnp.NPY_FLOAT:
         return _loss[float](kernel, scores, target, losses, grad, exponentials, row, parameter,
                             members)
@@ -684,6 +753,7 @@ def squared_norm(gradients, *, out=None, workers=None):
     require("gradients", gradients, number, ANY, VECTOR)
     cdef Py_ssize_t count = cnp.PyArray_DIM(gradients, 0)
     partial = output("out", out, cnp.NPY_DOUBLE, (count + CHUNK - 1) // CHUNK, VECTOR)
+    apart("out", partial, "gradients", gradients)
     cdef fastnn_call call = new_call(0, count)
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(gradients), cnp.PyArray_DATA(partial)
     launch(FASTNN_KERNEL_squared_norm, &call, number == cnp.NPY_DOUBLE,
@@ -720,6 +790,9 @@ def update(name, parameters, gradients, state, *, learning_rate, step, hyper_par
     for label, array in (("parameters", parameters), ("state", state)):
         if not cnp.PyArray_ISWRITEABLE(array):
             raise ValueError(f"{label} must be writeable, got a read-only array")
+    apart("parameters", parameters, "gradients", gradients)
+    apart("state", state, "parameters", parameters)
+    apart("state", state, "gradients", gradients)
     cdef fastnn_call call = new_call(0, count, 0, 0, 0, 0)
     set_optimizer(&call, name, learning_rate, step, hyper_parameters, clipvalue, global_clipnorm,
                   weight_decay)
