@@ -116,7 +116,7 @@ cdef object output(str name, out, int number, Py_ssize_t rows, Py_ssize_t column
     return out
 
 
-cdef bint bounds(array, char **first, char **end) noexcept:
+cdef inline bint bounds(cnp.ndarray array, char **first, char **end) noexcept:
     """Set the first byte and the end of what an array spans; false if it has no element."""
     cdef Py_ssize_t step
     cdef int i
@@ -133,7 +133,7 @@ cdef bint bounds(array, char **first, char **end) noexcept:
     return True
 
 
-cdef int apart(str name, written, str other, array) except -1:
+cdef int apart(str name, cnp.ndarray written, str other, cnp.ndarray array) except -1:
     """Raise if what is written shares memory with another operand; None shares none."""
     cdef char *first
     cdef char *end
@@ -148,7 +148,7 @@ cdef int apart(str name, written, str other, array) except -1:
     return 0
 
 
-cdef int apart_or_same(str name, written, str other, array) except -1:
+cdef int apart_or_same(str name, cnp.ndarray written, str other, cnp.ndarray array) except -1:
     """Raise if they share memory, unless they are the same element for element."""
     if cnp.PyArray_DATA(written) == cnp.PyArray_DATA(array):
         return 0
