@@ -18,7 +18,7 @@ from fastnn.initializers import Initializer
 from fastnn.native.engine import MAX_INPUTS_OF_CONCATENATE
 from fastnn.program.lower import Builder
 from fastnn.program.ops import Value
-from fastnn.registry import Registry
+from fastnn.registry import Registry, fixed
 
 Shape = tuple[int, ...]
 
@@ -72,7 +72,7 @@ def Input(shape: Shape, name: str = "input") -> Tensor:
 
 
 class Layer:
-    """Base of all layers.
+    """Base of all layers. What is in `config` is set once, by the constructor.
 
     Parameters
     ----------
@@ -89,6 +89,11 @@ class Layer:
         self.name = name or self.kind
         self.parameters: dict[str, np.ndarray] = {}
         self.is_owned = False  # a layer belongs to one model
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in vars(self) and name in self.config():
+            raise fixed(self, name, value)
+        super().__setattr__(name, value)
 
     def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
         """Return shape and initializer of each parameter, for inputs of these shapes."""

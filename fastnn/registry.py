@@ -32,11 +32,23 @@ def unknown_name(argument: str, name: object, known: Iterable[str]) -> ValueErro
     return ValueError(f"unknown {argument} {name!r}{nearest} (there are {', '.join(names)})")
 
 
+def fixed(owner: object, name: str, value: object) -> AttributeError:
+    """Return the error for changing what compiled programs were made of.
+
+    Programs are kept, so a change would count for those that are not made yet, and for no other.
+    """
+    kind = type(owner).__name__
+    return AttributeError(
+        f"{kind}.{name} cannot be changed, because programs are compiled with it: "
+        f"use another, {kind}({name}={value!r})"
+    )
+
+
 class Declaration:
     """Something that a name and a few numbers describe: its attributes are all there is.
 
-    Plain classes rather than dataclasses: thirty of those would take a third of the time of
-    `import fastnn`.
+    They are set once, by the constructor. Plain classes rather than dataclasses: thirty of those
+    would take a third of the time of `import fastnn`.
 
     Attributes
     ----------
@@ -45,6 +57,11 @@ class Declaration:
     """
 
     name: ClassVar[str] = ""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in vars(self):
+            raise fixed(self, name, value)
+        super().__setattr__(name, value)
 
     def config(self) -> dict[str, Any]:
         """Return what makes an equal one again."""

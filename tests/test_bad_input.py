@@ -668,6 +668,60 @@ def test_hyper_parameter_that_changes_the_state_is_refused_later():
     )
 
 
+FIXED = {
+    "delta": (lambda m: m._training.loss, "delta", 0.5, "Huber.delta", "Huber(delta=0.5)"),
+    "rate": (lambda m: m.layers[1], "rate", 0.9, "Dropout.rate", "Dropout(rate=0.9)"),
+    "units": (lambda m: m.layers[0], "units", 7, "Dense.units", "Dense(units=7)"),
+    "activation": (
+        lambda m: m.layers[0],
+        "activation",
+        "relu",
+        "Dense.activation",
+        "Dense(activation='relu')",
+    ),
+    "function": (
+        lambda m: m.layers[3],
+        "activation",
+        "relu",
+        "Activation.activation",
+        "Activation(activation='relu')",
+    ),
+    "initializer": (
+        lambda m: m.layers[0].kernel_initializer,
+        "value",
+        3,
+        "Constant.value",
+        "Constant(value=3)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FIXED)
+@pytest.mark.parametrize("is_built", [False, True])
+def test_what_programs_are_compiled_from_cannot_be_changed(case, is_built):
+    """Programs are kept: a change would hold for those not yet made, and for no other."""
+    find, name, value, shown, other = FIXED[case]
+    constant = fnn.initializers.Constant(0.1)
+    layers = [
+        fnn.Dense(5, kernel_initializer=constant),
+        fnn.Dropout(0.1),
+        fnn.Dense(3),
+        fnn.Activation(fnn.activations.get("leaky_relu", negative_slope=0.1)),
+    ]
+    model = fnn.Sequential(layers, input_shape=(4,) if is_built else None, seed=0)
+    model.compile("adam", fnn.Huber(2.0))
+    before = getattr(find(model), name)
+    refused(
+        model,
+        lambda model: setattr(find(model), name, value),
+        AttributeError,
+        f"{shown} cannot be changed, because programs are compiled with it: use another, {other}",
+    )
+    assert getattr(find(model), name) == before
+    with pytest.raises((AttributeError, TypeError), match="cannot assign"):
+        model.layers[3].activation.parameter = 0.5
+
+
 def test_layers_of_a_model_keep_their_names_when_another_refuses_them():
     layers = [fnn.Dense(3), fnn.Dense(3)]
     model = fnn.Sequential(layers, input_shape=(3,))
