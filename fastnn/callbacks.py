@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn import checks
+from fastnn.registry import did_you_mean
 
 if TYPE_CHECKING:
     from fastnn.model import Model
@@ -121,11 +122,20 @@ class EarlyStopping(Callback):
         self._forget()
 
     def _check_monitor(self, results: Iterable[str]) -> None:
-        if self.monitor not in results:
-            raise ValueError(
-                f"monitor {self.monitor!r} is not among the results {', '.join(results)}"
-                + ("; give fit validation_data" if self.monitor.startswith("val_") else "")
-            )
+        if self.monitor in results:
+            return
+        if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in results):
+            hint = "; give fit validation_data"
+        else:
+            hint = did_you_mean(self.monitor, results)
+        raise ValueError(
+            f"monitor {self.monitor!r} is not among the results {', '.join(results)}{hint}"
+        )
+
+    @property
+    def is_going_back(self) -> bool:
+        """Whether the model will get the weights of the best epoch back."""
+        return self._weights is not None
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Compare with the best epoch so far."""

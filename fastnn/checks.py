@@ -6,8 +6,10 @@ A value of the wrong type is a TypeError where no number would do, a ValueError 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, cast
 
 
@@ -65,9 +67,28 @@ def items(name: str, value: object, kind: type) -> list:
     if value is None:
         return []
     if isinstance(value, (kind, str)) or not hasattr(value, "__iter__"):
-        raise TypeError(f"{name} must be a list of {kind.__name__} instances, got {value!r}")
+        raise TypeError(
+            f"{name} must be a list of {kind.__name__} instances, got {shown(value, kind)}"
+        )
     listed = list(cast(Iterable, value))
     for item in listed:
         if not isinstance(item, kind):
-            raise TypeError(f"{name} must be {kind.__name__} instances, got {item!r}")
+            raise TypeError(f"{name} must be {kind.__name__} instances, got {shown(item, kind)}")
     return listed
+
+
+def shown(value: object, kind: type, call: str = "(...)") -> str:
+    """Return how a message shows what came in place of an instance of `kind`."""
+    if not isinstance(value, type):
+        return f"{value!r} ({type(value).__name__})"
+    hint = f"; did you mean {value.__name__}{call}?" if issubclass(value, kind) else ""
+    return f"the class {value.__name__}{hint}"
+
+
+def file_path(value: object) -> Path:
+    """Return a path that names a file, whether there or not."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"path must be the name of a file, got {value!r}")
+    if not os.fspath(value):
+        raise ValueError(f"path must be the name of a file, got {value!r}")
+    return Path(value)

@@ -78,8 +78,11 @@ def checked_array(name: str, value: object) -> np.ndarray:
     if array.dtype.kind not in "fiu":
         what = f"dtype {array.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
         raise TypeError(f"{name} must hold real numbers, got {what}")
-    if source_number(array.dtype) is None:  # float16, long double, other byte orders
-        array = array.astype(np.float32 if array.itemsize < 4 else np.float64)
+    if source_number(array.dtype) is None:
+        native = array.dtype.newbyteorder("=")
+        if source_number(native) is None:  # float16, long double
+            native = np.dtype("float32" if native.itemsize < 4 else "float64")
+        array = array.astype(native)
     return array
 
 
@@ -202,7 +205,7 @@ def target(
         raise ValueError(f"{name} must have as many rows as x, {rows}, got {len(array)}")
     is_column = array.shape[1:] in ((), (1,))
     if takes_labels and is_column and array.shape[1:] != shape:
-        return _labels(array, math.prod(shape), name), "label"
+        return _labels(array, y, math.prod(shape), name), "label"
     if array.shape[1:] != shape and not (is_column and math.prod(shape) == 1):
         sizes = "".join(f", {size}" for size in shape)
         labels = " or class labels of shape (rows,)" if takes_labels else ""
@@ -223,11 +226,12 @@ def target(
     return Source(_rows(array, math.prod(shape))), "real"
 
 
-def _labels(array: np.ndarray, classes: int, name: str) -> Source:
+def _labels(array: np.ndarray, given: object, classes: int, name: str) -> Source:
+    """Check class labels; `given` is what the array was made of, for the message."""
     if array.dtype.kind == "f":
         raise TypeError(
             f"{name} must hold integer class labels, or probabilities of shape (rows, {classes}), "
-            f"got {array.dtype} of shape {array.shape}; use {name}.astype(int)"
+            f"got {np.asarray(given).dtype} of shape {array.shape}; use {name}.astype(int)"
         )
     if array.size:
         low, high = array.min(), array.max()

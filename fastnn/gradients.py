@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn import checks, data
 from fastnn.runtime import Steps
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def gradcheck(
     x, y
         As in `Model.fit`. Keep away from kinks (relu's 0, huber's delta).
     epsilon : float, default 1e-6
+        Positive.
     atol, rtol : float, default 1e-6 and 1e-4
     samples : int, default 1000
         Most elements looked at in each parameter; beyond, they are chosen evenly.
@@ -54,6 +56,8 @@ def gradcheck(
     ------
     GradientError
         Naming the parameter, the element and both numbers.
+    ValueError, TypeError
+        An argument does not fit.
 
     Examples
     --------
@@ -64,9 +68,15 @@ def gradcheck(
     >>> fnn.gradcheck(model, np.random.default_rng(0).normal(size=(6, 5)), [0, 1, 2, 0, 1, 2])
     True
     """
+    epsilon = checks.number("epsilon", epsilon, is_positive=True)
+    atol = checks.number("atol", atol, least=0)
+    rtol = checks.number("rtol", rtol, least=0)
+    samples = checks.integer("samples", samples)
+    raise_exception = checks.boolean("raise_exception", raise_exception)
     twin = float64_copy(model)
     sources, kind = twin.training_data(x, y)
     rows = len(sources[0].array)
+    data.not_empty(rows)
     runtime = twin.runtime
     bound = runtime.bound("gradients", rows, kind)
     steps = Steps(sources, rows, rows)

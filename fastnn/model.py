@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copyreg
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -95,6 +96,7 @@ class Model:
         self._training: Training | None = None
         self._manual: tuple[Bound, list[Source], int] | None = None
         self._forwards = (-1, 0)  # after which update, and how many since
+        self._has_gradients = False  # zeros, after `backward`, are gradients too
         self.history: History | None = None
         self.stop_training = False
         self.is_fitting = False
@@ -115,22 +117,24 @@ class Model:
         """Name the layers, make and fill the parameters."""
         self.layers, made, initializers = graph.build(inputs, output)
         shapes = {name: value.shape for name, value in made.parameters.items()}
-        self._runtime = Runtime(made, self.dtype, shapes, self._key)
-        for i, (name, view) in enumerate(self._runtime.parameters.items()):
-            # Not spawn(), which counts: a model that is built again gets the same weights.
-            key = (*self._weight_seed.spawn_key, i)
-            seed = np.random.SeedSequence(self._weight_seed.entropy, spawn_key=key)
-            view[...] = initializers[name].sample(view.shape, np.random.default_rng(seed))
+        with graph.memory_for_parameters(made, self.dtype):
+            runtime = Runtime(made, self.dtype, shapes, self._key)
+            for i, (name, view) in enumerate(runtime.parameters.items()):
+                # Not spawn(), which counts: a model that is built again gets the same weights.
+                key = (*self._weight_seed.spawn_key, i)
+                seed = np.random.SeedSequence(self._weight_seed.entropy, spawn_key=key)
+                view[...] = initializers[name].sample(view.shape, np.random.default_rng(seed))
+            if self._training is not None:
+                runtime.configure(self._training)
+        self._runtime = runtime
         for layer in self.layers:
             layer.is_owned = True
             prefix = layer.name + "/"
             layer.parameters = {
                 name.removeprefix(prefix): view
-                for name, view in self._runtime.parameters.items()
+                for name, view in runtime.parameters.items()
                 if name.startswith(prefix)
             }
-        if self._training is not None:
-            self._runtime.configure(self._training)
 
     @property
     def built(self) -> bool:
@@ -241,9 +245,10 @@ class Model:
             losses.get(loss),
             tuple(map(metric_registry.get, metrics or ())),
         )
-        self._training = chosen
         if self._runtime is not None:
-            self._runtime.configure(chosen)
+            with graph.memory_for_parameters(self._runtime.graph, self.dtype):
+                self._runtime.configure(chosen)
+        self._training = chosen
 
     @property
     def optimizer(self) -> optimizers.Optimizer | None:
@@ -294,7 +299,8 @@ class Model:
             An argument does not fit; nothing has changed then.
         NonFiniteLossError
             The loss became NaN or infinite. The message names step and layer; the parameters
-            are the last ones known to be finite, at worst those from the start of the epoch.
+            are the last ones known to be finite, at worst those from the start of the epoch; or,
+            with `EarlyStopping`, those of the best epoch.
         KeyboardInterrupt
             Ctrl-C; the model is at the end of a step, `history` holds what was reached.
 
@@ -340,6 +346,12 @@ class Model:
             return self._checked_data(chosen, x, y)
 
     def _checked_data(self, chosen: Training, x: object, y: object) -> tuple[list[Source], str]:
+        if chosen.loss.takes_labels and math.prod(self.output_shape) == 1:
+            raise ValueError(
+                f"loss {chosen.loss.name!r} needs two or more outputs, the model has one, of which "
+                "softmax is always 1: use 'binary_crossentropy', or as many outputs as there are "
+                "classes"
+            )
         sources = data.inputs(x, self.input_shapes, self.dtype)
         target, kind = data.target(
             y,
@@ -492,6 +504,7 @@ class Model:
             raise ValueError(f"grad_output must have {rows} rows, got {len(seed[0].array)}")
         steps = Steps([*sources, *seed], rows, rows, in_place=False)
         self.runtime.run(bound, steps, section="backward", number=number)
+        self._has_gradients = True
         return self.gradients
 
     def forget_forward(self) -> None:
@@ -500,6 +513,11 @@ class Model:
 
     def apply_gradients(self) -> None:
         """Make one optimizer step with what is in `gradients`.
+
+        Raises
+        ------
+        RuntimeError
+            There are no gradients yet.
 
         Examples
         --------
@@ -513,6 +531,8 @@ class Model:
         1.5
         """
         chosen = self._compiled()
+        if not self._has_gradients and not self.runtime.arenas["gradients"].any():
+            raise RuntimeError("there are no gradients yet: call backward(grad_output) first")
         bound = self.runtime.bound("update", 1)
         rate = np.array([chosen.optimizer.learning_rate], np.float64)
         self.forget_forward()

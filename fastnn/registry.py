@@ -5,7 +5,53 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Generic, TypeVar
 
+from fastnn import checks
+
 T = TypeVar("T")
+
+# What Keras and PyTorch call what is known here by another name; spelled as by `plain`.
+ELSEWHERE = {
+    "sparsecategoricalcrossentropy": "crossentropy",
+    "categoricalcrossentropy": "crossentropy",
+    "crossentropyloss": "crossentropy",
+    "nllloss": "crossentropy",
+    "bce": "binary_crossentropy",
+    "bceloss": "binary_crossentropy",
+    "bcewithlogitsloss": "binary_crossentropy",
+    "binarycrossentropywithlogits": "binary_crossentropy",
+    "meansquarederror": "mse",
+    "mseloss": "mse",
+    "meanabsoluteerror": "mae",
+    "l1loss": "mae",
+    "smoothl1loss": "huber",
+    "acc": "accuracy",
+    "binaryaccuracy": "accuracy",
+    "categoricalaccuracy": "accuracy",
+    "sparsecategoricalaccuracy": "accuracy",
+    "swish": "silu",
+    "identity": "linear",
+    "randomnormal": "normal",
+    "randomuniform": "uniform",
+    "xavieruniform": "glorot_uniform",
+    "xaviernormal": "glorot_normal",
+    "kaiminguniform": "he_uniform",
+    "kaimingnormal": "he_normal",
+}
+
+
+def plain(name: object) -> str:
+    """Return a name without what is a matter of taste: capitals, underscores, hyphens."""
+    return str(name).lower().replace("_", "").replace("-", "")
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Return "; did you mean 'adam'?" for the nearest of the known names, or nothing."""
+    import difflib  # here, because `import fastnn` should be quick
+
+    names = {plain(one): one for one in sorted(known)}
+    wanted = plain(ELSEWHERE.get(plain(name), name))
+    close = difflib.get_close_matches(wanted, names, n=1)
+    return f"; did you mean {names[close[0]]!r}?" if close else ""
 
 
 def unknown_name(argument: str, name: object, known: Iterable[str]) -> ValueError:
@@ -24,12 +70,9 @@ def unknown_name(argument: str, name: object, known: Iterable[str]) -> ValueErro
     -------
     ValueError
     """
-    import difflib  # here, because `import fastnn` should be quick
-
     names = sorted(known)
-    close = difflib.get_close_matches(str(name), names, n=1)
-    nearest = f"; did you mean {close[0]!r}?" if close else ""
-    return ValueError(f"unknown {argument} {name!r}{nearest} (there are {', '.join(names)})")
+    hint = did_you_mean(name, names)
+    return ValueError(f"unknown {argument} {name!r}{hint} (there are {', '.join(names)})")
 
 
 def fixed(owner: object, name: str, value: object) -> AttributeError:
@@ -132,7 +175,9 @@ class Registry(Generic[T]):
             if name not in self._classes:
                 raise unknown_name(self._argument, name, self._classes)
             return self._classes[name](**arguments)
-        kind = type(what).__name__
+        base = self._base.__name__
+        article = "an" if base[0] in "AEIOU" else "a"
         raise TypeError(
-            f"{self._argument} must be a name or a {self._base.__name__}, got {what!r} ({kind})"
+            f"{self._argument} must be a name or {article} {base}, "
+            f"got {checks.shown(what, self._base, '()')}"
         )

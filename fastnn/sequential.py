@@ -43,7 +43,9 @@ class Sequential(Model):
     ) -> None:
         self._start(dtype, seed)
         if isinstance(layers, Layer) or not hasattr(layers, "__iter__"):
-            raise TypeError(f"layers must be a list of Layer instances, got {layers!r}")
+            raise TypeError(
+                f"layers must be a list of Layer instances, got {checks.shown(layers, Layer)}"
+            )
         given: list[Any] = list(layers)
         if given and isinstance(given[0], Tensor):
             if input_shape is not None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from fastnn import checks, data
-from fastnn.callbacks import Callback, asks_for_batches
+from fastnn.callbacks import Callback, EarlyStopping, asks_for_batches
 from fastnn.runtime import Bound, Runtime, Steps
 
 if TYPE_CHECKING:
@@ -140,6 +140,10 @@ class _Epochs:
         first = step * steps.batch
         rows = np.arange(first, min(first + steps.batch, steps.rows))
         rows = rows if steps.order is None else steps.order[rows]
+        # on_train_end runs in reverse, so the first that gives weights back has the last word.
+        last = next(
+            (c for c in self.callbacks if isinstance(c, EarlyStopping) and c.is_going_back), None
+        )
         raise refusal(
             self.model,
             self.bound,
@@ -147,6 +151,7 @@ class _Epochs:
             f"epoch {epoch + 1}, step {step + 1} of {steps.count}",
             loss,
             snapshot,
+            best_epoch=None if last is None else last.best_epoch,
         )
 
 
@@ -158,6 +163,7 @@ def refusal(
     loss: float,
     snapshot: np.ndarray,
     since: str = "the epoch",
+    best_epoch: int | None = None,
 ) -> NonFiniteLossError:
     """Put the model back to finite parameters and return the error to raise.
 
@@ -171,8 +177,12 @@ def refusal(
     where : str
         Names the step.
     loss : float
-    snapshot : ndarray, optional
+    snapshot : ndarray
         Parameters known to be finite.
+    since : str, default "the epoch"
+        When they were.
+    best_epoch : int, optional
+        Whose parameters `EarlyStopping` is about to give back.
     """
     from fastnn.program import reference  # only a training that failed needs it
 
@@ -181,13 +191,14 @@ def refusal(
         bound.plan.program, batch, runtime.parameters, runtime.dtype, runtime.key, runtime.step + 1
     )
     bad = not_finite(runtime)
-    if not bad:
-        kept = "the parameters are those before this step"
-    else:
+    kept, afresh = "before this step", ""
+    if bad:
         layer = bad[0].split("/")[0]
         np.copyto(runtime.arenas["parameters"], snapshot)
         runtime.reset_optimizer()
-        kept = f"the parameters are those from the start of {since}, the optimizer starts afresh"
+        kept, afresh = f"from the start of {since}", ", the optimizer starts afresh"
+    if best_epoch is not None:
+        kept = f"of epoch {best_epoch + 1}, the best, which EarlyStopping gives back"
     found = (
         "every layer is finite, the loss is not"
         if layer == "loss"
@@ -195,7 +206,7 @@ def refusal(
     )
     shown = "nan" if np.isnan(loss) else f"{loss:g}"
     return NonFiniteLossError(
-        f"the loss is {shown} in {where}: {found}; {kept}. "
+        f"the loss is {shown} in {where}: {found}; the parameters are those {kept}{afresh}. "
         "Try a smaller learning_rate, global_clipnorm=1.0, or scaled inputs"
     )
 

@@ -11,6 +11,7 @@ import pytest
 from model_helpers import unchanged
 
 import fastnn as fnn
+from fastnn import registry
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(20, 4))
@@ -143,6 +144,17 @@ BAD_Y = {
         TypeError,
         "y must hold integer class labels, or probabilities of shape (rows, 3), got float64 of "
         "shape (20,); use y.astype(int)",
+    ),
+    "float16 labels": (
+        Y.astype(np.float16),
+        TypeError,
+        "y must hold integer class labels, or probabilities of shape (rows, 3), got float16 of "
+        "shape (20,); use y.astype(int)",
+    ),
+    "swapped float labels": (
+        Y.astype(">f4"),
+        TypeError,
+        "y must hold integer class labels, or probabilities of shape (rows, 3), got >f4 of shape",
     ),
     "wide": (
         np.ones((20, 4)),
@@ -309,7 +321,8 @@ BAD_FIT_TYPES = {
     "callback": ({"callbacks": [print]}, "callbacks must be Callback instances, got <built-in"),
     "callback class": (
         {"callbacks": [fnn.EarlyStopping]},
-        "callbacks must be Callback instances, got <class",
+        "callbacks must be Callback instances, got the class EarlyStopping; did you mean "
+        "EarlyStopping(...)?",
     ),
     "one callback": (
         {"callbacks": fnn.EarlyStopping("loss")},
@@ -412,6 +425,19 @@ def test_compile_comes_first(call):
             "unknown metric 'acuracy'; did you mean 'accuracy'?",
         ),
         (lambda m: m.compile("zzz", "mse"), "unknown optimizer 'zzz' (there are adagrad, adam"),
+        (lambda m: m.compile("Adam", "mse"), "unknown optimizer 'Adam'; did you mean 'adam'?"),
+        (
+            lambda m: m.compile("adam", "mse", ["acc"]),
+            "unknown metric 'acc'; did you mean 'accuracy'? (there are accuracy, mae, mse)",
+        ),
+        (
+            lambda m: fnn.Dense(3, kernel_initializer="xavier_uniform"),
+            "unknown initializer 'xavier_uniform'; did you mean 'glorot_uniform'?",
+        ),
+        (
+            lambda m: fnn.Dense(3, activation="LeakyReLU"),
+            "unknown activation 'LeakyReLU'; did you mean 'leaky_relu'?",
+        ),
         (lambda m: m.explain("training"), "program must be one of train, evaluate, predict, manua"),
         (lambda m: m.compile("adam"), "loss must be given, one of mse, mae, huber"),
     ],
@@ -421,13 +447,165 @@ def test_unknown_names(call, message):
 
 
 @pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("sparse_categorical_crossentropy", "crossentropy"),
+        ("categorical_crossentropy", "crossentropy"),
+        ("SparseCategoricalCrossentropy", "crossentropy"),
+        ("CrossEntropyLoss", "crossentropy"),
+        ("cross_entropy", "crossentropy"),
+        ("mean_squared_error", "mse"),
+        ("MSELoss", "mse"),
+        ("MSE", "mse"),
+        ("mean_absolute_error", "mae"),
+        ("L1Loss", "mae"),
+        ("SmoothL1Loss", "huber"),
+        ("BCEWithLogitsLoss", "binary_crossentropy"),
+        ("binary_cross_entropy", "binary_crossentropy"),
+    ],
+)
+def test_names_that_other_libraries_use(theirs, ours):
+    refused(
+        trained(),
+        lambda model: model.compile("adam", theirs),
+        ValueError,
+        f"unknown loss '{theirs}'; did you mean '{ours}'?",
+    )
+
+
+def test_every_name_of_another_library_leads_somewhere():
+    known = {
+        *fnn.losses.registry, *fnn.metrics.registry, *fnn.optimizers.registry,
+        *fnn.initializers.registry, *fnn.activations.NAMES,
+    }  # fmt: skip
+    assert set(registry.ELSEWHERE.values()) <= known
+    assert all(name == registry.plain(name) for name in registry.ELSEWHERE)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "hint"),
+    [
+        ("acc", "; did you mean 'accuracy'?"),
+        ("val_acc", "; did you mean 'val_accuracy'?"),
+        ("valloss", "; did you mean 'val_loss'?"),
+        ("zzz", ""),
+    ],
+)
+def test_monitor_that_is_misspelt(monitor, hint):
+    model = trained()
+    model.compile("adam", "crossentropy", ["accuracy"])
+    results = "loss, accuracy, val_loss, val_accuracy"
+    refused(
+        model,
+        lambda model: model.fit(
+            X, Y, validation_split=0.5, verbose=0, callbacks=[fnn.EarlyStopping(monitor)]
+        ),
+        ValueError,
+        f"monitor '{monitor}' is not among the results {results}{hint}",
+    )
+
+
+@pytest.mark.parametrize("y", [Y % 2, Y * 0, np.ones((20, 1))])
+def test_crossentropy_of_one_output_is_refused(y):
+    model = fnn.Sequential([fnn.Dense(1)], input_shape=(4,))
+    model.compile("adam", "crossentropy")
+    for call in CALLS_WITH_Y.values():
+        refused(
+            model,
+            lambda model, call=call: call(model, y),
+            ValueError,
+            "loss 'crossentropy' needs two or more outputs, the model has one, of which softmax is "
+            "always 1: use 'binary_crossentropy', or as many outputs as there are classes",
+        )
+
+
+def test_gradients_come_before_they_are_applied():
+    model = fnn.Sequential([fnn.Dense(3)], input_shape=(4,))
+    model.compile("adam", "mse")
+    message = "there are no gradients yet: call backward(grad_output) first"
+    refused(model, lambda model: model.apply_gradients(), RuntimeError, message)
+    model.forward(X, training=True)
+    refused(model, lambda model: model.apply_gradients(), RuntimeError, message)
+    model.backward(np.zeros((20, 3)))  # zeros are gradients too
+    model.apply_gradients()
+    assert model.runtime.step == 1
+    by_hand = fnn.Sequential([fnn.Dense(3)], input_shape=(4,))
+    by_hand.compile("adam", "mse")
+    by_hand.gradients["dense/bias"][...] = 1
+    by_hand.apply_gradients()
+    assert by_hand.runtime.step == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"samples": 0}, "samples must be a positive integer, got 0"),
+        ({"samples": 1.5}, "samples must be a positive integer, got 1.5"),
+        ({"epsilon": 0}, "epsilon must be a positive number, got 0"),
+        ({"epsilon": -1e-6}, "epsilon must be a positive number, got -1e-06"),
+        ({"epsilon": float("nan")}, "epsilon must be a positive number, got nan"),
+        ({"atol": -1}, "atol must be a finite number of at least 0, got -1"),
+        ({"rtol": float("nan")}, "rtol must be a finite number of at least 0, got nan"),
+    ],
+)
+def test_bad_arguments_of_gradcheck(options, message):
+    refused(trained(), lambda m: fnn.gradcheck(m, X, Y, **options), ValueError, message)
+
+
+def test_gradcheck_without_rows():
+    message = "x must have at least one row, got none"
+    refused(trained(), lambda m: fnn.gradcheck(m, X[:0], Y[:0]), ValueError, message)
+
+
+@pytest.mark.parametrize(
+    ("units", "layer", "size"),
+    [
+        ((10**9, 10**9), "dense_1", "4,000,000,004,000,000,000"),
+        ((2**32, 2**32), "dense_1", "73,786,976,312,018,075,648"),  # 64 bits would wrap around
+        ((10**20, 3), "dense_1", "1,200,000,000,000,000,000,012"),
+    ],
+)
+@pytest.mark.parametrize("is_built", [False, True])
+def test_layer_too_large_for_the_memory_is_named(units, layer, size, is_built):
+    message = f"layer '{layer}' takes {size} bytes for its parameters, and as many for their grad"
+    layers = [fnn.Dense(count) for count in units]
+    with pytest.raises(MemoryError, match=message):
+        fnn.Sequential(layers, input_shape=(2,) if is_built else None).predict(X[:, :2])
+
+
+def test_memory_that_ends_while_weights_are_made(monkeypatch):
+    def no_memory(self, shape, generator):
+        raise MemoryError("Unable to allocate")
+
+    model = fnn.Sequential([fnn.Dense(2), fnn.Dense(5)])
+    with monkeypatch.context() as patched:
+        patched.setattr(fnn.initializers.Zeros, "sample", no_memory)
+        with pytest.raises(MemoryError, match="layer 'dense_1' takes 60 bytes"):
+            model.predict(X)
+        assert not model.built
+    assert model.predict(X).shape == (20, 5)
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda m: m.compile(3, "mse"), "optimizer must be a name or a Optimizer, got 3 (int)"),
+        (lambda m: m.compile(3, "mse"), "optimizer must be a name or an Optimizer, got 3 (int)"),
         (lambda m: m.compile("adam", 3), "loss must be a name or a Loss, got 3 (int)"),
         (
             lambda m: m.compile(fnn.Adam, "mse"),
-            "optimizer must be a name or a Optimizer, got <class 'fastnn.optimizers.Adam'>",
+            "optimizer must be a name or an Optimizer, got the class Adam; did you mean Adam()?",
+        ),
+        (
+            lambda m: m.compile("adam", fnn.Huber),
+            "loss must be a name or a Loss, got the class Huber; did you mean Huber()?",
+        ),
+        (
+            lambda m: m.compile("adam", fnn.Adam),
+            "loss must be a name or a Loss, got the class Adam",
+        ),
+        (
+            lambda m: fnn.Dense(3, kernel_initializer=fnn.initializers.Zeros),
+            "initializer must be a name or an Initializer, got the class Zeros; did you mean Zeros",
         ),
         (
             lambda m: m.compile("adam", "mse", "mae"),
@@ -439,7 +617,7 @@ def test_unknown_names(call, message):
         ),
         (lambda m: m.compile("adam", "mse", [max]), "metric must be a name or a Metric, got <bui"),
         (lambda m: fnn.Dense(3, activation=3), "activation must be a name, got 3 (int)"),
-        (lambda m: fnn.Dense(3, kernel_initializer=3), "initializer must be a name or a Initializ"),
+        (lambda m: fnn.Dense(3, kernel_initializer=3), "initializer must be a name or an Initiali"),
         (
             lambda m: fnn.activations.get("relu", alpha=0.1),
             "activation 'relu' takes no parameter, got 'alpha'",
@@ -616,8 +794,15 @@ BAD_CONSTRUCTORS = {
         lambda: fnn.Model(fnn.Input((2,)), fnn.Dense(2)(fnn.Input((3,), name="other"))),
         "outputs depend on Input 'other', which is not in inputs",
     ),
+    "class of layers": (
+        lambda: fnn.Sequential(fnn.Dense),
+        "layers must be a list of Layer instances, got the class Dense; did you mean Dense(...)?",
+    ),
     "one layer": (lambda: fnn.Sequential(fnn.Dense(2)), "layers must be a list of Layer"),
-    "layer class": (lambda: fnn.Sequential([fnn.Dense]), "layers must be Layer instances, got <cl"),
+    "layer class": (
+        lambda: fnn.Sequential([fnn.Dense]),
+        "layers must be Layer instances, got the class Dense; did you mean Dense(...)?",
+    ),
     "layer text": (lambda: fnn.Sequential(["dense"]), "layers must be Layer instances, got 'dense"),
     "layer of data": (
         lambda: fnn.Dense(2)(X),

@@ -237,7 +237,7 @@ def test_file_and_folder_are_synced_around_the_replacement(tmp_path, monkeypatch
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"path: there is no model file '.*/none'"):
         fnn.load(tmp_path / "none")
-    with pytest.raises(FileNotFoundError, match=r"path: there is no model file"):
+    with pytest.raises(ValueError, match=r"path: '.*' is a folder, expected a model file"):
         fnn.load(tmp_path)
     model = small()
     with (
@@ -245,6 +245,19 @@ def test_missing_file_and_folder(tmp_path):
         pytest.raises(FileNotFoundError, match=r"path: there is no folder '.*/none'"),
     ):
         model.save(tmp_path / "none" / "m")
+
+
+@pytest.mark.parametrize(
+    ("path", "error"), [("", ValueError), (None, TypeError), (3, TypeError), (b"m", TypeError)]
+)
+def test_path_that_is_none(path, error, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, message = small(), f"^path must be the name of a file, got {path!r}$"
+    with unchanged(model), pytest.raises(error, match=message):
+        model.save(path)
+    with pytest.raises(error, match=message):
+        fnn.load(path)
+    assert os.listdir() == []
 
 
 @pytest.mark.parametrize("content", [b"", b"hello, this is text\n" * 9, bytes(100), b"\x80\x04}"])

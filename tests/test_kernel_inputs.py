@@ -184,7 +184,7 @@ def test_update_refuses_arrays_that_overlap(written, other):
 
 def test_squared_norm_refuses_an_out_that_overlaps():
     gradients, out = overlapping(np.ones(9000), np.ones(3), 8)
-    with pytest.raises(ValueError, match="^out must not share memory with gradients"):
+    with pytest.raises(ValueError, match=r"^out must not share memory with gradients"):
         kernels.squared_norm(gradients, out=out)
 
 

@@ -133,6 +133,7 @@ def test_dropout_mask_changes_with_step_seed_and_layer():
         x = np.ones((8, 64))
         first = model.forward(x, training=True)
         again = model.forward(x, training=True)
+        model.backward(x)
         model.apply_gradients()
         return first, again, model.forward(x, training=True)
 

@@ -281,7 +281,9 @@ def test_crossentropy_of_labels_and_of_probabilities(end, rng):
         np.testing.assert_allclose(weight, other, rtol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.int64, np.uint16, bool, list])
+@pytest.mark.parametrize(
+    "dtype", [np.int8, np.uint8, np.int32, np.int64, np.uint16, bool, ">i4", ">i8", ">u2", list]
+)
 def test_labels_of_any_integer_dtype(dtype, rng):
     x, labels = rng.normal(size=(20, 4)), rng.integers(0, 2, 20)
     model = small("crossentropy")

@@ -457,6 +457,45 @@ def test_overflow_in_a_layer_is_named_and_the_step_not_made(rng):
     assert model.runtime.step == 0
 
 
+class RateOfEpoch(fnn.Callback):
+    """Sets the learning rate of an epoch, and keeps the weights of each."""
+
+    def __init__(self, rates):
+        self.rates, self.weights = rates, []
+
+    def on_epoch_begin(self, epoch):
+        self.model.optimizer.learning_rate = self.rates[epoch]
+
+    def on_epoch_end(self, epoch, logs):
+        self.weights.append(weights_as_bytes(self.model))
+
+
+@pytest.mark.parametrize("rate", [1e160, 1e300], ids=["loss", "parameters"])
+def test_divergence_says_which_parameters_early_stopping_has_left(rate, rng):
+    x, y = regression(rng)
+    model, watch = small(fnn.SGD(0.01)), RateOfEpoch([0.01, 0.0, rate])
+    model.parameters["last/kernel"][...] = 1e10 if rate == 1e300 else 1
+    stopping = fnn.EarlyStopping("loss", patience=9)
+    with pytest.raises(fnn.NonFiniteLossError) as caught:
+        model.fit(x, y, batch_size=8, epochs=3, verbose=0, callbacks=[watch, stopping])
+    best = stopping.best_epoch
+    assert weights_as_bytes(model) == watch.weights[best]
+    kept = f"the parameters are those of epoch {best + 1}, the best, which EarlyStopping gives back"
+    assert kept in str(caught.value)
+    assert "before this step" not in str(caught.value)
+    assert "start of the epoch" not in str(caught.value)
+    assert (", the optimizer starts afresh" in str(caught.value)) == (model.runtime.step == 0)
+    assert model.history.stop_reason == str(caught.value)
+
+
+def test_divergence_before_early_stopping_has_anything_to_give_back(rng):
+    x, y = regression(rng)
+    for options in ({}, {"restore_best_weights": False}):
+        model = small(fnn.SGD(1e300))
+        with pytest.raises(fnn.NonFiniteLossError, match=r"the parameters are those (before|from)"):
+            model.fit(x, y, callbacks=[fnn.EarlyStopping("loss", **options)], verbose=0)
+
+
 def test_loss_alone_may_overflow(rng):
     model = small(dtype="float32")
     with pytest.raises(fnn.NonFiniteLossError, match=r"the loss is inf .*every layer is finite"):

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import graph, layers
+from fastnn import checks, graph, layers
 from fastnn.layers import Layer, Tensor
 from fastnn.model import Model
 from fastnn.native import engine
@@ -49,8 +49,10 @@ def save(
     ------
     FileNotFoundError
         The folder does not exist.
+    TypeError, ValueError
+        `path` does not name a file.
     """
-    path = Path(path)
+    path = checks.file_path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path: there is no folder {str(path.parent)!r}")
     replace_file(path, to_bytes(model, attachments=attachments, tensors=tensors))
@@ -155,13 +157,13 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
     FileNotFoundError
         There is no such file.
     ValueError
-        It is not a model that fastnn wrote, or of a newer format.
+        It is a folder, not a model that fastnn wrote, or of a newer format.
     """
     from safetensors import SafetensorError, safe_open
 
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be a file's path, got {path!r}")
-    path = Path(path)
+    path = checks.file_path(path)
+    if path.is_dir():
+        raise ValueError(f"path: {str(path)!r} is a folder, expected a model file")
     if not path.is_file():
         raise FileNotFoundError(f"path: there is no model file {str(path)!r}")
     try:
