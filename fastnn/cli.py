@@ -18,6 +18,7 @@ from fastnn import activations, commands, optimizers
 from fastnn.commands import INTERRUPTED, MODEL_NAME, PICTURE_NAME
 from fastnn.io.preprocessing import TASKS
 from fastnn.io.table import SUFFIXES
+from fastnn.registry import did_you_mean
 
 FAILED, WRONG_INPUT = 1, 2
 STATUS = """exit status:
@@ -47,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         From argparse: 2 for wrong arguments, 0 after ``--help``.
     """
     parser = _parser()
-    args = parser.parse_args(argv)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        getattr(args, "parser", parser).refuse(unknown)
     if args.command is None:
         parser.print_help(sys.stderr)
         return WRONG_INPUT
@@ -79,6 +82,13 @@ class _Parser(argparse.ArgumentParser):
         """Print one line, without the usage that argparse puts in front."""
         self.exit(WRONG_INPUT, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """Name the arguments that are too many, and the option that the first may have meant."""
+        first = unknown[0].split("=")[0]
+        options = [name for action in self._actions for name in action.option_strings]
+        hint = did_you_mean(first, options) if first.startswith("--") else ""
+        self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+
 
 def _number(what: str, least: float, below: float, kind: Callable = float) -> Callable:
     """Return an argparse type for numbers in [least, below)."""
@@ -102,7 +112,7 @@ _rate = _number("a number of at least 0", 0, math.inf)
 _share = _number("a number from 0 up to, not including, 1", 0, 1)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> _Parser:
     style = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
         prog="fastnn",
@@ -122,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Show what this build of fastnn runs on; with MODEL, what is in it.",
     )
     info.add_argument("model", metavar="MODEL", nargs="?", help="a file that fastnn saved")
-    info.set_defaults(run=commands.info)
+    info.set_defaults(run=commands.info, parser=info)
     return parser
 
 
@@ -218,7 +228,7 @@ def _add_train(subparsers: argparse._SubParsersAction, style: Any) -> None:
         help=f"gets {MODEL_NAME} and {PICTURE_NAME} (default fastnn-output)",
     )
     add("-q", "--quiet", action="store_true", help="print the results only")
-    train.set_defaults(run=commands.train)
+    train.set_defaults(run=commands.train, parser=train)
 
 
 def _add_predict(subparsers: argparse._SubParsersAction, style: Any) -> None:
@@ -241,4 +251,4 @@ def _add_predict(subparsers: argparse._SubParsersAction, style: Any) -> None:
     predict.add_argument(
         "--probabilities", action="store_true", help="also write the probability of each class"
     )
-    predict.set_defaults(run=commands.predict)
+    predict.set_defaults(run=commands.predict, parser=predict)

@@ -23,6 +23,7 @@ from fastnn.io.preprocessing import FEW, TASKS, Preprocessing
 from fastnn.io.table import Table, listed
 
 INTERRUPTED = 130
+FEW_HELD_OUT = 10  # rows; below, one of them is worth more than a tenth of the accuracy
 MODEL_NAME, PICTURE_NAME = "model.safetensors", "learning_curve.png"
 
 
@@ -41,6 +42,10 @@ def train(args: argparse.Namespace) -> int:
     cells, target = _training_table(args)
     prepared = Preprocessing.plan(cells, target, task=args.task, drop=args.drop)
     train, held_out = _split(cells, prepared, args.held_out, args.seed)
+    if 0 < len(held_out) < FEW_HELD_OUT:
+        rows = f"only {_amount(len(held_out), 'row')} {'is' if len(held_out) == 1 else 'are'}"
+        text = f"warning: {rows} held out, too few to tell how well the model does on new data"
+        complain(args, f"{text}; see --held-out", 0)
     prepared.fit(cells, train)
     x, y = prepared.encode(cells), prepared.encode_target(cells)
     if args.threads is not None:

@@ -629,11 +629,11 @@ class Model:
         target = "real"
         if program in ("train", "evaluate", "update"):
             target = "label" if self._compiled().loss.takes_labels else "real"
-        print(
-            describe(
-                self.runtime.bound(program, checks.integer("batch_size", batch_size), target).plan
-            )
-        )
+        bound = self.runtime.bound(program, checks.integer("batch_size", batch_size), target)
+        count, padded = self.count_parameters(), self.runtime.count
+        hint = f", {padded:,} with padding: each array starts on a cache line of its own"
+        print(f"{count:,} parameters{hint if padded > count else ''}")
+        print(describe(bound.plan))
 
     # --- files --------------------------------------------------------------------------------
 

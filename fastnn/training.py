@@ -240,11 +240,12 @@ class _Progress:
 
     def epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         text = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
+        number = f"epoch {epoch + 1:{len(str(self._epochs))}}/{self._epochs}"
         if self._bar is not None:
-            self._bar.set_description_str(f"epoch {epoch + 1}/{self._epochs}", refresh=False)
+            self._bar.set_description_str(number, refresh=False)
             self._bar.set_postfix_str(text, refresh=False)
         elif self._lines:
-            print(f"epoch {epoch + 1}/{self._epochs}  {text}", file=sys.stderr, flush=True)
+            print(f"{number}  {text}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self._bar is not None:

@@ -129,6 +129,27 @@ def test_guess_of_the_task_is_said(run):
     assert "y, numbers from 0 to 1; loss 1 = predicting the mean" in out
 
 
+@pytest.mark.parametrize(("share", "held_out"), [("0.04", 8), ("0.05", 10)])
+def test_few_rows_held_out_are_warned_of(run, share, held_out):
+    line = ("train", "houses.csv", "--target", "price", "--drop", "kind", "-q", "--epochs", "1")
+    status, out, err = run(*line, "--held-out", share)
+    assert status == 0
+    assert "held out" in out
+    if held_out < 10:
+        assert err == (
+            "fastnn train: warning: only 8 rows are held out, too few to tell how well the model "
+            "does on new data; see --held-out\n"
+        )
+    else:
+        assert err == ""
+
+
+def test_one_row_held_out_is_singular(run):
+    np.savez("a.npz", x=np.random.default_rng(0).normal(size=(20, 2)), y=np.arange(20) / 7)
+    _, _, err = run("train", "a.npz", "-q", "--epochs", "1", "--held-out", "0.05")
+    assert "only 1 row is held out" in err
+
+
 def test_npz(run):
     g = np.random.default_rng(0)
     np.savez("a.npz", x=g.normal(size=(90, 3, 2)), label=np.arange(90) % 3)
@@ -167,7 +188,7 @@ def test_interrupt_saves(here):
     )  # fmt: skip
     try:
         for line in process.stderr:
-            if line.startswith("epoch 3/"):
+            if " 3/1000000" in line:
                 break
         began = time.perf_counter()
         process.send_signal(signal.SIGINT)
@@ -294,6 +315,21 @@ MISTAKES = {
     "other target": ("train houses.csv --target prise", "there is no 'prise'.*'price'"),
     "digits' target": ("train --target y", "the digits' target is 'digit'"),
     "all dropped": ("train few.csv --target y --drop a", "no column is left as input"),
+    "option": (
+        "train houses.csv --target price --hiden 64",
+        "fastnn train: error: unrecognized arguments: --hiden 64; did you mean '--hidden'?",
+    ),
+    "option with value": (
+        "train --learing-rate=0.1",
+        "unrecognized arguments: --learing-rate=0.1; did you mean '--learning-rate'?",
+    ),
+    "option of predict": (
+        "predict m.safetensors houses.csv --probabilites",
+        "fastnn predict: error: .*; did you mean '--probabilities'?",
+    ),
+    "option of none": ("--verison", "fastnn: error: .*; did you mean '--version'?"),
+    "no option": ("train --zzz", r"unrecognized arguments: --zzz \(see"),
+    "file too many": ("info a.x b.x", r"unrecognized arguments: b.x \(see"),
     "few rows": ("train few.csv --target y", "leaves 2 to train on and 0 to test with"),
     "data last": ("train --hidden 8 houses.csv", "'houses.csv'; DATA goes before the options"),
     "epochs": ("train --epochs 0", "--epochs: expected a whole number of at least 1, got '0'"),

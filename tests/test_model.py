@@ -479,7 +479,15 @@ def test_explain_shows_ops_places_and_fusions(program, shown, capsys):
 
 def test_explain_of_an_uncompiled_model_shows_predict(capsys):
     fnn.Sequential([fnn.Dense(3)], input_shape=(4,)).explain()
-    assert capsys.readouterr().out.startswith("predict: ")
+    assert capsys.readouterr().out.splitlines()[1].startswith("predict: ")
+
+
+def test_explain_says_how_many_parameters_are_padding(capsys):
+    fnn.Sequential([fnn.Dense(3)], input_shape=(4,)).explain()
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == "15 parameters, 32 with padding: each array starts on a cache line of its own"
+    fnn.Sequential([fnn.Dense(16)], input_shape=(100,)).explain()
+    assert capsys.readouterr().out.splitlines()[0] == "1,616 parameters"
 
 
 def test_every_public_name_is_there():

@@ -135,6 +135,14 @@ def test_verbose(verbose, lines, rng, capsys):
         assert re.fullmatch(r"epoch 3/3  loss \d\.\d{4}", err.splitlines()[-1])
 
 
+def test_numbers_of_epochs_stand_below_each_other(rng, capsys):
+    small().fit(*regression(rng), epochs=100, verbose=2)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("epoch   1/100  loss ")
+    assert lines[9].startswith("epoch  10/100  loss ")
+    assert lines[99].startswith("epoch 100/100  loss ")
+
+
 def test_progress_bar_on_a_terminal(rng, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     small().fit(*regression(rng), epochs=3, verbose=1)
