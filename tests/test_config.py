@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -201,6 +202,27 @@ def test_source_tree_says_what_to_do(tmp_path):
     assert last.startswith("ImportError: fastnn is not compiled here: this is its source tree.")
     assert "`pip install .`" in last
     assert "During handling" not in done.stderr
+
+
+SOURCE = Path(__file__).resolve().parent.parent
+TOOLS = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+
+@pytest.mark.skipif(not shutil.which("meson", path=TOOLS), reason="needs meson")
+@pytest.mark.skipif(not shutil.which("cython", path=TOOLS), reason="needs cython")
+@pytest.mark.skipif(engine.compiled_isas() == ["plain"], reason="plain builds need no vectors")
+def test_compiler_that_cannot_shuffle_vectors_is_refused_at_once(tmp_path):
+    done = subprocess.run(
+        [shutil.which("meson", path=TOOLS), "setup", str(tmp_path / "build"), str(SOURCE)],
+        env={**os.environ, "PATH": TOOLS, "CFLAGS": "-D__builtin_shufflevector=missing"},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert re.search(
+        r"ERROR: .* lacks __builtin_shufflevector: fastnn needs GCC 12, Clang 17, or newer$",
+        done.stdout,
+        re.MULTILINE,
+    ), done.stdout
 
 
 @pytest.mark.parametrize("package", ["matplotlib", "pandas", "scipy", "tqdm", "safetensors"])
