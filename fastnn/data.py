@@ -86,21 +86,28 @@ def checked_array(name: str, value: object) -> np.ndarray:
     return array
 
 
+def _distinct(array: np.ndarray) -> np.ndarray:
+    """Return the elements of a broadcast array once each, which may be far fewer."""
+    return array[tuple(slice(1 if stride == 0 else None) for stride in array.strides)]
+
+
 def check_finite(name: str, array: np.ndarray, dtype: str) -> None:
     """Raise where an element is NaN, infinite, or too large for the model's dtype."""
     if array.dtype.kind != "f" or array.size == 0:
         return
+    distinct = _distinct(array)
     with np.errstate(invalid="ignore"):
-        low, high = float(array.min()), float(array.max())
+        low, high = float(distinct.min()), float(distinct.max())
     limit = float(np.finfo(dtype).max)
     if -limit <= low and high <= limit:
         return
     with np.errstate(invalid="ignore"):
-        bad = ~(np.abs(array) <= limit)
-    where = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), array.shape))
-    found = float(array[where])
+        bad = ~(np.abs(distinct) <= limit)
+    where = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
+    found = float(distinct[where])
     index = ", ".join(map(str, where))
-    what = f"{found!r} at [{index}]" + (f" and {int(bad.sum()) - 1} more" if bad.sum() > 1 else "")
+    count = int(bad.sum()) * (array.size // distinct.size)
+    what = f"{found!r} at [{index}]" + (f" and {count - 1} more" if count > 1 else "")
     limits = "finite numbers" if not math.isfinite(found) else f"numbers that {dtype} can hold"
     raise ValueError(f"{name} must hold {limits}, got {what}")
 
@@ -212,7 +219,7 @@ def target(
         raise ValueError(f"{name} must have shape (rows{sizes}){labels}, got {array.shape}")
     check_finite(name, array, dtype)
     if is_probability and array.size:
-        low, high = array.min(), array.max()
+        low, high = _distinct(array).min(), _distinct(array).max()
         if low < 0 or high > 1:
             raise ValueError(f"{name} must lie in [0, 1] for this loss, got {low} to {high}")
     if takes_labels and array.size:
@@ -234,7 +241,7 @@ def _labels(array: np.ndarray, given: object, classes: int, name: str) -> Source
             f"got {np.asarray(given).dtype} of shape {array.shape}; use {name}.astype(int)"
         )
     if array.size:
-        low, high = array.min(), array.max()
+        low, high = _distinct(array).min(), _distinct(array).max()
         if low < 0 or high >= classes:
             raise ValueError(
                 f"{name} must hold class labels from 0 to {classes - 1} (the model has {classes} "

@@ -183,6 +183,34 @@ def test_bad_y(case, call):
     refused(trained(), lambda model: CALLS_WITH_Y[call](model, y), error, message)
 
 
+MANY = 2**58  # their predictions fit no memory
+NAN_ROW = np.array([1, np.nan, 1, 1], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda m, x, y: m.predict(np.broadcast_to(NAN_ROW, x.shape)),
+            f"x must hold finite numbers, got nan at [0, 1] and {MANY - 1} more",
+        ),
+        (lambda m, x, y: m.evaluate(x, y[:7]), f"y must have as many rows as x, {MANY}"),
+        (
+            lambda m, x, y: m.evaluate(x, np.broadcast_to(np.int8(3), y.shape)),
+            "y must hold class labels from 0 to 2 (the model has 3 outputs), got 3 to 3",
+        ),
+    ],
+)
+def test_rows_that_are_one_row_many_times_are_looked_at_once(call, message):
+    """A scan of all their elements takes years."""
+    x = np.broadcast_to(np.ones(4, np.float32), (MANY, 4))
+    y = np.broadcast_to(np.int8(0), MANY)
+    model = trained()
+    refused(model, lambda model: call(model, x, y), ValueError, message)
+    with unchanged(model), pytest.raises(MemoryError):
+        model.predict(x)
+
+
 @pytest.mark.parametrize(
     ("loss", "y", "message"),
     [

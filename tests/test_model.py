@@ -219,6 +219,16 @@ def test_data_of_any_dtype_and_layout(dtype, given, rng):
     assert not np.array_equal(model.predict(given(x)), model.predict(x + 1))
 
 
+@pytest.mark.parametrize("shape", [(9, 4), (1, 4), (9, 1), (1, 1), ()])
+def test_data_that_are_the_same_numbers_many_times(shape, rng):
+    x = np.broadcast_to(rng.normal(size=shape), (9, 4))
+    y = np.broadcast_to(rng.normal(size=3), (9, 3))
+    model, twin = small(), small()
+    assert np.array_equal(model.predict(x), model.predict(x.copy()))
+    history = model.fit(x, y, batch_size=4, verbose=0).history
+    assert history == twin.fit(x.copy(), y.copy(), batch_size=4, verbose=0).history
+
+
 def test_no_rows_give_no_predictions():
     model = small(dtype="float32")
     for nothing in (np.empty((0, 4)), np.empty((0, 4), np.uint8)):
