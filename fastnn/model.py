@@ -536,6 +536,7 @@ class Model:
         bound = self.runtime.bound("update", 1)
         rate = np.array([chosen.optimizer.learning_rate], np.float64)
         self.forget_forward()
+        self._has_gradients = True  # written by hand, they may be zeros from now on
         self.runtime.run(bound, Steps([], 1, 1), learning_rates=rate)
 
     # --- using it -----------------------------------------------------------------------------

@@ -66,7 +66,8 @@ def one_weight(optimizer, gradients, start=1.0, *, change=None):
     model.compile(optimizer, "mse")
     model.parameters["dense/kernel"][...] = start
     for gradient in gradients:
-        model.gradients["dense/kernel"][...] = gradient
+        model.forward([[1.0]], training=True)
+        model.backward([[gradient]])
         model.apply_gradients()
         if change is not None:
             change(model)
