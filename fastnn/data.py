@@ -88,6 +88,8 @@ def checked_array(name: str, value: object) -> np.ndarray:
 
 def _distinct(array: np.ndarray) -> np.ndarray:
     """Return the elements of a broadcast array once each, which may be far fewer."""
+    if 0 not in array.strides:
+        return array
     return array[tuple(slice(1 if stride == 0 else None) for stride in array.strides)]
 
 
