@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 import pytest
-from helpers import as_tuple, assert_close
-from kernel_cases import CASES, expected, hyper_parameters
+from helpers import DTYPES, as_tuple, assert_close, assert_same_bits
+from kernel_cases import CASES, SIZES, expected, hyper_parameters
 
 from fastnn.native import kernels
 
@@ -145,6 +145,20 @@ def test_out_that_overlaps_an_input_is_right_or_refused(case, argument, distance
     with pytest.raises(ValueError, match=message):
         case.call(**{**arrays, argument: array}, out=out)
     assert np.array_equal(array, before)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.kernel in IN_PLACE])
+def test_out_may_be_an_input_at_every_size(name, dtype, rng):
+    case = CASES[name]
+    for rows, width in SIZES:
+        arrays = case.make(rng, dtype, rows, width)
+        expected = case.call(**arrays, workers=1)
+        for argument, array in arrays.items():
+            for workers in (1, 3):
+                out = array.copy()
+                case.call(**{**arrays, argument: out}, out=out, workers=workers)
+                assert_same_bits(out, expected, f"{rows} x {width}, {argument}")
 
 
 def test_out_next_to_an_input_is_taken(rng):
