@@ -138,7 +138,7 @@ def accesses(made: Plan, op: Any) -> tuple[list, list]:
     """Memory that an op reads and writes, as (space, first byte, end)."""
     reads = [made.interval(value) for value in op.reads()]
     writes = [made.interval(value) for value in op.writes()]
-    if op.kind == "update":
+    if op.row.updates:
         writes += [made.interval(value) for value in op.reads() if value.kind == "state"]
     return reads, writes
 

@@ -178,6 +178,42 @@ def _expected_update(name: str, parameters: np.ndarray, gradients: np.ndarray, s
     return p, state
 
 
+def _kernel_gradient_update_arrays(name: str) -> Callable[..., Arrays]:
+    def make(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
+        units, slots = _units(width), int(kernels.OPTIMIZERS[name][2])
+        return {
+            "x": (0.3 * rng.standard_normal((rows, width))).astype(dtype),
+            "grad_output": (0.3 * rng.standard_normal((rows, units))).astype(dtype),
+            "kernel": rng.standard_normal((width, units)).astype(dtype),
+            "bias": rng.standard_normal(units).astype(dtype),
+            "state": rng.uniform(0.3, 0.4, (slots, width * units + units)).astype(dtype),
+        }
+
+    return make
+
+
+def _call_kernel_gradient_update(
+    name: str, x: Any, grad_output: Any, kernel: Any, bias: Any, state: Any, **options: Any
+) -> tuple:
+    arrays = kernel, bias, state
+    k, b, s = (array.copy() if _is_plain(array) else array for array in arrays)
+    gradients = kernels.kernel_gradient_update(
+        name, x, grad_output, k, b, s, learning_rate=0.1, step=3, weight_decay=0.02,
+        hyper_parameters=hyper_parameters(name), **options,
+    )  # fmt: skip
+    return (*gradients, k, b, s)
+
+
+def _expected_kernel_gradient_update(
+    name: str, x: Any, grad_output: Any, kernel: Any, bias: Any, state: Any
+) -> tuple:
+    by_kernel, by_bias = x.T @ grad_output, grad_output.sum(axis=0)
+    parameters = np.concatenate([kernel.ravel(), bias])
+    gradients = np.concatenate([by_kernel.ravel(), by_bias])
+    new, state = _expected_update(name, parameters, gradients, state)
+    return by_kernel, by_bias, new[: kernel.size].reshape(kernel.shape), new[kernel.size :], state
+
+
 def _parts(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
     widths = {"a": width, "b": 1, "c": 2 * width + 1}
     return {name: rng.standard_normal((rows, w)).astype(dtype) for name, w in widths.items()}
@@ -326,6 +362,11 @@ for _name in kernels.OPTIMIZERS:
     CASES[f"update-{_name}"] = Case(
         "update", _update_arrays(_name), partial(_call_update, _name),
         partial(_expected_update, _name), has_out=False,
+    )  # fmt: skip
+    CASES[f"kernel_gradient_update-{_name}"] = Case(
+        "kernel_gradient_update", _kernel_gradient_update_arrays(_name),
+        partial(_call_kernel_gradient_update, _name),
+        partial(_expected_kernel_gradient_update, _name), has_out=False,
     )  # fmt: skip
 
 

@@ -64,6 +64,8 @@ def op_case(rng: np.random.Generator, op: Op) -> OpCase:
     slots = next((value.shape[0] for value in op.reads() if value.kind == "state"), 0)
     if op.kind in ("update", "squared_norm"):
         offsets, count = {}, op.input(0).width
+    if op.kind == "kernel_gradient_update":
+        slots, count = int(OPTIMIZERS[op.attributes["optimizer"]][2]), op.attributes["count"]
     arenas = {
         "parameters": rng.standard_normal(count),
         "gradients": rng.standard_normal(count),
@@ -133,6 +135,21 @@ def _update(name: str, **settings: Any) -> Op:
     return Op("update", (parameters, gradients, state, None), (parameters,), attributes)
 
 
+def _kernel_gradient_update(name: str, has_bias: bool = True) -> Op:
+    kernel = _parameter("kernel", 5, 7)
+    bias = _parameter("bias", 7) if has_bias else None
+    has_state = OPTIMIZERS[name][2] > 0
+
+    def other(value: Value | None, kind: str) -> Value | None:
+        return None if value is None else replace(value, kind=kind)
+
+    states = [other(value, "state") if has_state else None for value in (kernel, bias)]
+    inputs = (_input("x", 5), _input("grad", 7), kernel, states[0], bias, states[1])
+    outputs = (other(kernel, "gradient"), other(bias, "gradient"), kernel, bias)
+    attributes = {**_update(name, clipvalue=0.1, weight_decay=0.5).attributes, "count": 48}
+    return Op("kernel_gradient_update", inputs, outputs, attributes)
+
+
 # kind: makers of ops, so that every row of the op table runs with every layout it has
 OP_CASES: dict[str, Callable[[], list[Op]]] = {
     "gather": lambda: [
@@ -197,6 +214,11 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
         op
         for name in OPTIMIZERS
         for op in (_update(name), _update(name, clipvalue=0.1, weight_decay=0.5))
+    ],
+    "kernel_gradient_update": lambda: [
+        op
+        for name in OPTIMIZERS
+        for op in (_kernel_gradient_update(name), _kernel_gradient_update(name, has_bias=False))
     ],
 }  # fmt: skip
 
@@ -294,25 +316,21 @@ def train_by_reference(model: fnn.Model, x: Any, y: np.ndarray) -> dict[str, np.
     """The same step by the plain executor; the model is not changed."""
     sources, kind = model.training_data(x, y)
     runtime = model.runtime
-    program = runtime.bound("train", len(y), kind).plan.program
+    program = runtime.bound("gradients", len(y), kind).plan.program
     parameters = {name: view.copy() for name, view in model.parameters.items()}
     arenas = {name: array.copy() for name, array in runtime.arenas.items()}
     context = reference.Context(
         model.dtype, runtime.key, runtime.step + 1, model.optimizer.learning_rate, len(y),
         arenas["state"],
     )  # fmt: skip
-    first, end = program.sections["gradients"]
-    made = reference.run(
-        replace(program, ops=program.ops[first:end]), [s.array for s in sources], parameters,
-        context,
-    )  # fmt: skip
+    made = reference.run(program, [s.array for s in sources], parameters, context)
     gradients = {v.name: array for v, array in made.items() if v.kind == "gradient"}
     flat = np.zeros(runtime.count, model.dtype)
     for name, gradient in gradients.items():
         flat[runtime.offsets[name] :][: gradient.size] = gradient.ravel()
     values = {"parameters": arenas["parameters"], "gradients": flat}
-    first, end = program.sections["update"]
-    updated = reference.run(replace(program, ops=program.ops[first:end]), [], values, context)
+    update = runtime.bound("update", 1).plan.program
+    updated = reference.run(update, [], values, context)
     new = next(array for v, array in updated.items() if v.kind == "parameter")
     named = {v.name: array for v, array in made.items() if v.kind == "result"}
     return {

@@ -14,6 +14,7 @@ from fastnn.program import fuse, reference
 from fastnn.program.autodiff import differentiate
 from fastnn.program.lower import Program
 from fastnn.program.ops import OPS, Op, Value
+from fastnn.program.plan import ARENAS
 from fastnn.runtime import Steps
 
 SEEDS = range(40)
@@ -36,8 +37,9 @@ def test_op_agrees_with_reference(kind, workers, rng):
     for op in OP_CASES[kind]():
         case = op_case(rng, op)
         context = reference.Context(
-            "float64", key=5, step=4, learning_rate=0.1, state=case.arenas["state"].copy()
-        )
+            "float64", key=5, step=4, learning_rate=0.1, state=case.arenas["state"].copy(),
+            offsets=case.offsets,
+        )  # fmt: skip
         made = reference.run(case.program, case.batch, case.parameters, context)
         got = run_native(
             case.program, case.batch, case.arenas, case.offsets, workers=workers,
@@ -47,6 +49,15 @@ def test_op_agrees_with_reference(kind, workers, rng):
         wanted = [made[value] for value in op.writes() if value in made]
         if kind == "update":
             got = [case.arenas["parameters"], case.arenas["state"]]
+            wanted.append(context.state)
+        if kind == "kernel_gradient_update":
+            written = [value for value in op.writes() if value in made]
+            got = [
+                case.arenas[ARENAS[value.kind]][case.offsets[value.name] :][: value.width]
+                for value in written
+            ]
+            got.append(case.arenas["state"])
+            wanted = [made[value].ravel() for value in written]
             wanted.append(context.state)
         if kind == "softmax_crossentropy" and op.outputs[2] is not None:
             got = got[:1]  # then comes room for the kernel's own use
@@ -144,12 +155,12 @@ def gradients_and_differences(model, x, y):
     """Gradients of the train program, and central differences of its loss."""
     sources, kind = model.training_data(x, y)
     runtime, rows = model.runtime, len(y)
-    bound = runtime.bound("train", rows, kind)
+    bound = runtime.bound("gradients", rows, kind)
     results = np.empty((1, len(bound.plan.program.results)))
 
     def loss(_=None):
         steps = Steps(sources, rows, rows)
-        runtime.run(bound, steps, section="gradients", results=results)
+        runtime.run(bound, steps, results=results)
         return results[0, 0]
 
     loss()
@@ -318,3 +329,44 @@ def test_reference_crossentropy_of_masked_classes_is_finite():
     with np.errstate(invalid="ignore"):
         losses = formula(op, reference.Context("float64"), logits, label)[0]
     assert_close(losses, [np.log(2)], 1e-12)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_update_in_the_gradient_leaves_the_same_bits(optimizer, workers, monkeypatch, rng):
+    """Fused or after all gradients: parameters, gradients and state are the same bits."""
+    x, y = rng.standard_normal((70, 33)), rng.integers(0, 10, 70)
+
+    def trained(least):
+        monkeypatch.setattr(fuse, "UPDATE_IN_GRADIENT_FROM", least)
+        layers = [fnn.Dense(150, activation="relu"), fnn.Dense(64, use_bias=False), fnn.Dense(10)]
+        model = fnn.Sequential(layers, input_shape=(33,), seed=4)
+        model.compile(optimizer, "crossentropy")
+        fnn.set_num_threads(workers)
+        model.fit(x, y, batch_size=32, epochs=3, verbose=0)
+        fnn.set_num_threads(None)
+        kinds = [op.kind for op in model.runtime.bound("train", 32, "label").plan.program.ops]
+        assert ("update" in kinds) != ("kernel_gradient_update" in kinds)
+        return kinds, {name: array.copy() for name, array in model.runtime.arenas.items()}
+
+    kinds, fused = trained(0)
+    assert kinds.count("kernel_gradient_update") == 3
+    _, apart = trained(10**9)
+    for name, array in apart.items():
+        assert_same_bits(fused[name], array, name)
+
+
+def test_update_stays_apart_where_all_gradients_are_needed_first(monkeypatch):
+    monkeypatch.setattr(fuse, "UPDATE_IN_GRADIENT_FROM", 0)
+    x = fnn.Input((4,))
+    shared = fnn.Dense(4)
+    models = {
+        "a norm of all": (fnn.Sequential([fnn.Dense(3)], input_shape=(4,), seed=0),
+                          fnn.Adam(global_clipnorm=1.0)),
+        "a shared kernel": (fnn.Model(x, shared(shared(x)), seed=0), fnn.Adam()),
+    }  # fmt: skip
+    for why, (model, optimizer) in models.items():
+        model.compile(optimizer, "mse")
+        kinds = [op.kind for op in model.runtime.bound("train", 4).plan.program.ops]
+        assert "update" in kinds, why
+        assert "kernel_gradient_update" not in kinds, why

@@ -130,3 +130,18 @@ def update(
     weight_decay: float = 0.0,
     workers: int | None = None,
 ) -> None: ...
+def kernel_gradient_update(
+    name: str,
+    x: Array,
+    grad_output: Array,
+    kernel: Array,
+    bias: Array | None,
+    state: Array,
+    *,
+    learning_rate: float,
+    step: int,
+    hyper_parameters: Sequence[float] = (),
+    clipvalue: float | None = None,
+    weight_decay: float = 0.0,
+    workers: int | None = None,
+) -> tuple[Array, Array | None]: ...

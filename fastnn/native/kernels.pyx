@@ -829,3 +829,62 @@ cdef int _update(fastnn_call *call, real[::1] parameters, const real[::1] gradie
     call.operand[2] = matrix[real](state)
     call.operand[3] = vector(partial)
     return launch(FASTNN_KERNEL_update, call, real is double, workers)
+
+
+def kernel_gradient_update(name, x, grad_output, kernel, bias, state, *, learning_rate, step,
+                           hyper_parameters=(), clipvalue=None, weight_decay=0.0, workers=None):
+    """The gradients of a dense layer's kernel and bias, and the update of both, in place.
+
+    Parameters
+    ----------
+    name : str
+        A row of `OPTIMIZERS`.
+    x : ndarray, shape (rows, inputs)
+    grad_output : ndarray, shape (rows, units)
+    kernel : ndarray, shape (inputs, units)
+    bias : ndarray, shape (units,), or None
+    state : ndarray, shape (slots, inputs * units + units)
+        Of the kernel, then of the bias; without a bias it ends with the kernel's.
+    learning_rate, step, hyper_parameters, clipvalue, weight_decay
+        As in `update`.
+    workers : int, optional
+
+    Returns
+    -------
+    kernel_gradient : ndarray, shape (inputs, units)
+    bias_gradient : ndarray, shape (units,), or None
+    """
+    cdef int slots = int(_row("optimizer", name)[1])
+    cdef int number = type_of("x", x)
+    require("x", x, number, ANY, ANY)
+    require("grad_output", grad_output, number, x.shape[0], ANY)
+    cdef Py_ssize_t inputs = cnp.PyArray_DIM(x, 1), units = cnp.PyArray_DIM(grad_output, 1)
+    cdef Py_ssize_t count = inputs * units + (0 if bias is None else units)
+    require("kernel", kernel, number, inputs, units)
+    if bias is not None:
+        require("bias", bias, number, units, VECTOR)
+    require("state", state, number, slots, count)
+    operands = {"x": x, "grad_output": grad_output}
+    for label, array in (("kernel", kernel), ("bias", bias), ("state", state)):
+        if array is None:
+            continue
+        if not cnp.PyArray_ISWRITEABLE(array):
+            raise ValueError(f"{label} must be writeable, got a read-only array")
+        for other in operands:
+            apart(label, array, other, operands[other])
+        operands[label] = array
+    by_kernel = output("out", None, number, inputs, units)
+    by_bias = None if bias is None else output("out", None, number, units, VECTOR)
+    cdef fastnn_call call = new_call(cnp.PyArray_DIM(x, 0), inputs, units, count)
+    set_optimizer(&call, name, learning_rate, step, hyper_parameters, clipvalue, None, weight_decay)
+    call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(grad_output)
+    call.operand[2], call.operand[4] = cnp.PyArray_DATA(by_kernel), cnp.PyArray_DATA(kernel)
+    if slots:
+        call.operand[5] = cnp.PyArray_DATA(state)
+    if bias is not None:
+        call.operand[3], call.operand[6] = cnp.PyArray_DATA(by_bias), cnp.PyArray_DATA(bias)
+    if bias is not None and slots:
+        call.operand[7] = cnp.PyArray_BYTES(state) + inputs * units * cnp.PyArray_ITEMSIZE(state)
+    launch(FASTNN_KERNEL_kernel_gradient_update, &call, number == cnp.NPY_DOUBLE,
+           team(workers, units * <double>cnp.PyArray_SIZE(x)))
+    return by_kernel, by_bias
