@@ -44,6 +44,7 @@ enum {
     BLOCK_K = 256,                         /* of an operand that is read in place */
     BLOCK_M = 384,                         /* a packed block of A: BLOCK_M x BLOCK_K */
     SLAB = 24,                             /* rows of A that lie together in it */
+    UPDATE_ELEMENTS = 1 << 15,             /* of a gradient that is applied while in the cache */
     STRIP = 48,                            /* columns of C that are turned at once */
     PANEL_K = FASTNN_SCRATCH_BYTES / (int)sizeof(real) / PANEL - STRIP, /* longest packed panel */
     MASKED_LOADS = LANES > 1 && VECTOR_BYTES == 64,
@@ -67,7 +68,6 @@ typedef struct product {
     real *y;                               /* (m, n), may be c; NULL for no activation */
     const real *saved;                     /* (m, n); NULL for no derivative */
     real parameter;                        /* of the activation */
-    int by_columns;                        /* workers share the columns, if there are enough */
     const updater *updater;                /* of the parameters whose gradient is c, or NULL */
     real *parameters, *state;              /* (m, n), laid out like c */
 } product;
@@ -258,7 +258,7 @@ static void place_worker(const product *p, int worker, int workers, ptrdiff_t *r
         share(p->n, PANEL, 0, workers / down, &begin, &columns);
         double cost = (double)rows * (double)columns * (double)p->k
             + 4.0 * (double)p->k * (double)(rows + columns);
-        if (p->by_columns && down > 1) cost *= 1.2;
+        if (p->updater && down == 1) cost *= 1.2;
         if (down == 1 || cost < least) least = cost, best = down;
     }
     share(p->m, ROW_GRAIN, worker % best, best, row, row_end);
@@ -277,6 +277,7 @@ static void multiply(const product *p, void *scratch, int worker, int workers)
             && row_end - first_row >= PACK_B_ROWS);
     int pack_a = p->a_column != 1 && p->k * p->a_column * (ptrdiff_t)sizeof(real) > PACK_A_BYTES;
     ptrdiff_t block_m = pack_a ? BLOCK_M : row_end - first_row;
+    if (p->updater && !pack_b) block_m = UPDATE_ELEMENTS / (p->n * 6) * 6 + 24;
     ptrdiff_t block_k = pack_b && !pack_a ? PANEL_K : BLOCK_K;
     real *packed_a = scratch, *packed_b = packed_a + (pack_a ? BLOCK_M * BLOCK_K : 0);
 
@@ -315,8 +316,9 @@ static void multiply(const product *p, void *scratch, int worker, int workers)
                                    p->n, last, k > 0, is_last ? &end : NULL);
                     if (is_last && !is_in_tile) finish_tile(p, i, n, choice->rows, columns);
                 }
-                if (is_last && p->updater) update_block(p, m, n, m_end - m, columns);
             }
+            if (is_last && p->updater)
+                update_block(p, m, first_column, m_end - m, column_end - first_column);
             k += depth;
         } while (k < p->k);
     }
@@ -422,7 +424,6 @@ static product kernel_gradient_product(const fastnn_call *call)
         .a = call->operand[0], .a_row = 1, .a_column = inputs,
         .b = call->operand[1], .b_row = units, .b_column = 1,
         .c = call->operand[2],
-        .by_columns = call->rows < units, /* as affine has it then: the kernel stays where it is */
     };
 }
 
