@@ -359,19 +359,16 @@ def squared_norm(arrays, name, count):
     return lambda: kernels.squared_norm(g, out=partial), lambda: np.dot(g, g), same
 
 
+def hyper_parameters(name):
+    """Each hyper-parameter of an optimizer by name."""
+    names = kernels.OPTIMIZERS[name][1].split(",")
+    return {n: HYPER_PARAMETERS.get(n, ANOTHER_HYPER_PARAMETER) for n in names if n}
+
+
 @case(COUNTS, kernels.OPTIMIZERS)
 def update(arrays, name, count):
-    _, names, slots = kernels.OPTIMIZERS[name]
-    hyper = {
-        part: HYPER_PARAMETERS.get(part, ANOTHER_HYPER_PARAMETER)
-        for part in names.split(",")
-        if part
-    }
-    p, g, state = (
-        arrays.normal(count),
-        arrays.normal(count),
-        np.zeros((int(slots), count), arrays.dtype),
-    )
+    hyper, slots = hyper_parameters(name), int(kernels.OPTIMIZERS[name][2])
+    p, g, state = arrays.normal(count), arrays.normal(count), np.zeros((slots, count), arrays.dtype)
     p2, state2 = p.copy(), state.copy()
     numpy_update = numpy_kernels.Update(name, p2, g, state2, hyper)
 
@@ -384,6 +381,32 @@ def update(arrays, name, count):
     def numpy():
         numpy_update(RATE, STEP)
         return p2, state2
+
+    return fastnn, numpy
+
+
+@case(PRODUCTS, ["adam"])
+def kernel_gradient_update(arrays, name, rows, inputs, units):
+    hyper, slots = hyper_parameters(name), int(kernels.OPTIMIZERS[name][2])
+    x, g, kernel = arrays.normal(rows, inputs), arrays.normal(rows, units), inputs * units
+    p = arrays.normal(kernel + units)
+    ours, state = p.copy(), np.zeros((slots, len(p)), arrays.dtype)
+    weights, bias = ours[:kernel].reshape(inputs, units), ours[kernel:]
+    state2, both, ones = state.copy(), np.empty_like(p), np.ones(rows, arrays.dtype)
+    numpy_update = numpy_kernels.Update(name, p, both, state2, hyper)
+
+    def fastnn():
+        kernels.kernel_gradient_update(
+            name, x, g, weights, bias, state, learning_rate=RATE, step=STEP,
+            hyper_parameters=tuple(hyper.values()),
+        )  # fmt: skip
+        return ours, state
+
+    def numpy():
+        np.matmul(x.T, g, out=both[:kernel].reshape(inputs, units))
+        np.matmul(ones, g, out=both[kernel:])
+        numpy_update(RATE, STEP)
+        return p, state2
 
     return fastnn, numpy
 

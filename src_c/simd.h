@@ -128,6 +128,37 @@ ALWAYS_INLINE void vstore_first(real *p, vec v, ptrdiff_t count)
 {
     V512(mask_storeu)(p, (vmask)((1u << count) - 1), v);
 }
+#elif LANES > 1 && VECTOR_BYTES == 32
+/* Ones, then zeros: the mask of `count` lanes begins LANES - count before the zeros. */
+static const sint first_lanes[2 * LANES] = {
+    -1, -1, -1, -1,
+#if LANES == 8
+    -1, -1, -1, -1,
+#endif
+};
+ALWAYS_INLINE __m256i vmask_first(ptrdiff_t count)
+{
+    return _mm256_loadu_si256((const __m256i *)(first_lanes + LANES - count));
+}
+#if REAL_BITS == 32
+ALWAYS_INLINE vec vload_first(const real *p, ptrdiff_t count)
+{
+    return (vec)_mm256_maskload_ps(p, vmask_first(count));
+}
+ALWAYS_INLINE void vstore_first(real *p, vec v, ptrdiff_t count)
+{
+    _mm256_maskstore_ps(p, vmask_first(count), v);
+}
+#else
+ALWAYS_INLINE vec vload_first(const real *p, ptrdiff_t count)
+{
+    return (vec)_mm256_maskload_pd(p, vmask_first(count));
+}
+ALWAYS_INLINE void vstore_first(real *p, vec v, ptrdiff_t count)
+{
+    _mm256_maskstore_pd(p, vmask_first(count), v);
+}
+#endif
 #else
 ALWAYS_INLINE vec vload_first(const real *p, ptrdiff_t count)
 {

@@ -25,6 +25,12 @@ ALWAYS_INLINE vec vload_pieces(const real *in, ptrdiff_t apart)
     v = _mm512_mask_broadcast_f64x2(v, 0x0C, _mm_loadu_pd(in + apart));
     v = _mm512_mask_broadcast_f64x2(v, 0x30, _mm_loadu_pd(in + 2 * apart));
     return (vec)_mm512_mask_broadcast_f64x2(v, 0xC0, _mm_loadu_pd(in + 3 * apart));
+#elif VECTOR_BYTES == 32 && REAL_BITS == 32
+    __m256 v = _mm256_castps128_ps256(_mm_loadu_ps(in));
+    return (vec)_mm256_insertf128_ps(v, _mm_loadu_ps(in + apart), 1);
+#elif VECTOR_BYTES == 32
+    __m256d v = _mm256_castpd128_pd256(_mm_loadu_pd(in));
+    return (vec)_mm256_insertf128_pd(v, _mm_loadu_pd(in + apart), 1);
 #else
     vec v;
     UNROLL for (int piece = 0; piece < PIECES; piece++)
