@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from fastnn import checks, data, graph, losses, optimizers, training
+from fastnn import checks, data, graph, losses, optimizers, single, training
 from fastnn.callbacks import Callback
 from fastnn.data import Source
 from fastnn.layers import Layer, Shape, Tensor
@@ -419,12 +419,45 @@ class Model:
         done = runtime.run(bound, Steps(sources, rows, rows), results=results, learning_rates=rate)
         loss = float(results[0, 0])
         if not done or training.not_finite(runtime):
-            batch = [source.array for source in sources]
-            where = f"step {runtime.step + (not done)}"
-            raise training.refusal(
-                self, bound, batch, where, loss if not done else np.nan, before, "this step"
-            )
+            raise training.refused_step(self, bound, sources, bool(done), loss, before)
         return loss
+
+    def learn_one(self, x: object, y: object) -> float:
+        """Make one step on one sample and return its loss before the step, in microseconds.
+
+        The same as `train_on_batch` with a batch of one, bit for bit, and many times quicker
+        for a small network: for learning from a stream of samples.
+
+        Parameters
+        ----------
+        x : array_like, shape (*input_shape)
+            One sample, without an axis of rows; a list of them for a model of several inputs.
+            Quickest as a float32 or float64 array without gaps.
+        y : array_like, shape (*output_shape)
+            Its target; a number for one output; a class label for ``"crossentropy"``.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError, TypeError
+            An argument does not fit; nothing has changed then.
+        NonFiniteLossError
+            The loss is not finite; the step is not made.
+
+        Examples
+        --------
+        >>> import fastnn as fnn, numpy as np
+        >>> model = fnn.Sequential([fnn.Dense(1, kernel_initializer="zeros")], input_shape=(2,))
+        >>> model.compile("sgd", "mse")
+        >>> model.learn_one(np.ones(2), 1.0)
+        1.0
+        >>> model.learn_one(np.ones(2), 1.0) < 1
+        True
+        """
+        return single.learn(self, x, y)
 
     # --- your own loop ------------------------------------------------------------------------
 
@@ -572,6 +605,37 @@ class Model:
             steps = Steps(sources, rows, batch_size)
             self.runtime.run_all(bound, steps, outputs={"prediction": out})
         return out
+
+    def predict_one(self, x: object) -> np.ndarray:
+        """Return the output for one sample, in microseconds.
+
+        The same as `predict` for a batch of one, bit for bit, and many times quicker for a
+        small network.
+
+        Parameters
+        ----------
+        x : array_like, shape (*input_shape)
+            One sample, without an axis of rows; a list of them for a model of several inputs.
+            Quickest as a float32 or float64 array without gaps.
+
+        Returns
+        -------
+        ndarray, shape (*output_shape)
+            Of the model's dtype; a new one each time.
+
+        Raises
+        ------
+        ValueError, TypeError
+            x does not fit.
+
+        Examples
+        --------
+        >>> import fastnn as fnn, numpy as np
+        >>> model = fnn.Sequential([fnn.Dense(2)], input_shape=(3,))
+        >>> model.predict_one(np.zeros(3)).shape
+        (2,)
+        """
+        return single.predict(self, x)
 
     def __call__(self, x: object) -> np.ndarray:
         """Return the same as `predict`."""

@@ -19,7 +19,7 @@ from fastnn import config
 from fastnn.data import Source
 from fastnn.losses import Loss
 from fastnn.metrics import Metric
-from fastnn.native.engine import Executor
+from fastnn.native.engine import Executor, OneRow
 from fastnn.optimizers import Optimizer
 from fastnn.pace import Pace
 from fastnn.program import lower
@@ -146,6 +146,7 @@ class Runtime:
         self.arenas = {name: aligned(self.count, self.dtype) for name in ARENAS.values()}
         self.arenas["state"] = aligned((0, self.count), self.dtype)
         self._snapshot: np.ndarray | None = None
+        self.one_row: dict[str, OneRow] = {}  # programs prepared for one row, by name
         self.parameters = self._views(self.arenas["parameters"])
         self.gradients = self._views(self.arenas["gradients"])
 
@@ -163,6 +164,11 @@ class Runtime:
         if self._snapshot is None:
             self._snapshot = np.empty_like(self.arenas["parameters"])
         np.copyto(self._snapshot, self.arenas["parameters"])
+        return self._snapshot
+
+    def last_snapshot(self) -> np.ndarray:
+        """Return the parameters as they were before the last single step."""
+        assert self._snapshot is not None
         return self._snapshot
 
     def _views(self, arena: np.ndarray) -> dict[str, np.ndarray]:
@@ -216,6 +222,7 @@ class Runtime:
         if found is None or found.plan.capacity < rows:
             for old in [old for old in self.programs if old[:2] == key[:2]]:
                 del self.programs[old]
+            self.one_row.pop(name, None)
             program = self._program(name, target)
             made = plan(program, self.dtype, rows, self.offsets)
             workspace = aligned(made.workspace_bytes, "uint8")

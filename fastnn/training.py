@@ -17,6 +17,7 @@ import numpy as np
 
 from fastnn import checks, data
 from fastnn.callbacks import Callback, EarlyStopping, asks_for_batches
+from fastnn.data import Source
 from fastnn.runtime import Bound, Runtime, Steps
 
 if TYPE_CHECKING:
@@ -209,6 +210,35 @@ def refusal(
         f"the loss is {shown} in {where}: {found}; the parameters are those {kept}{afresh}. "
         "Try a smaller learning_rate, global_clipnorm=1.0, or scaled inputs"
     )
+
+
+def refused_step(
+    model: Model,
+    bound: Bound,
+    sources: Sequence[Source],
+    is_done: bool,
+    loss: float,
+    snapshot: np.ndarray,
+) -> NonFiniteLossError:
+    """Put the model back after a single step that went wrong and return the error to raise.
+
+    Parameters
+    ----------
+    model : Model
+    bound : Bound
+        The training program.
+    sources : sequence of Source
+        Its inputs.
+    is_done : bool
+        Whether the update was made; it has then lost the parameters.
+    loss : float
+    snapshot : ndarray
+        The parameters before the step.
+    """
+    where = f"step {model.runtime.step + (not is_done)}"
+    batch = [source.array for source in sources]
+    loss = np.nan if is_done else loss
+    return refusal(model, bound, batch, where, loss, snapshot, "this step")
 
 
 def not_finite(runtime: Runtime) -> list[str]:

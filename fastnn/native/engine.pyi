@@ -43,3 +43,29 @@ class Executor:
         sources: Mapping[int, tuple[bool, int, int]] | None = None,
         seconds: np.ndarray | None = None,
     ) -> int: ...
+
+class OneRow:
+    loss: float
+    is_done: bool
+    training: object
+    def __init__(
+        self,
+        executor: Executor,
+        inputs: list[np.ndarray],
+        output_shape: tuple[int, ...],
+        results: Sequence[str],
+        *,
+        key: int,
+        work: float,
+        target: np.ndarray | None = None,
+        classes: int = 0,
+        is_probability: bool = False,
+        counter: np.ndarray | None = None,
+        parameters: np.ndarray | None = None,
+        snapshot: np.ndarray | None = None,
+        training: object = None,
+        settings: dict[str, object] | None = None,
+    ) -> None: ...
+    def predict(self, x: object) -> np.ndarray | None: ...
+    def learn(self, x: object, y: object, settings: dict[str, object]) -> float | None: ...
+    def has_settings(self, settings: dict[str, object]) -> bool: ...

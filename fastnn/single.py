@@ -1,0 +1,135 @@
+"""`predict_one` and `learn_one`: one sample at a time, in a few microseconds.
+
+A sample goes through a program prepared for one row (`OneRow` in `native/engine.pyx`), which
+declines whatever is unusual. That, and the first sample, goes the plain way, as a batch of one.
+
+One worker runs it, however wide the network: a row is over before a team has met often, and on a
+busy machine waiting for the others costs more than they bring.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastnn import data, training
+from fastnn.layers import Shape
+from fastnn.native.engine import OneRow
+from fastnn.runtime import Runtime, Training, aligned
+
+if TYPE_CHECKING:
+    from fastnn.model import Model
+
+
+def predict(model: Model, x: object) -> np.ndarray:
+    """Return the output for one sample; see `Model.predict_one`."""
+    runtime = model._runtime  # the property would take a tenth of the time
+    prepared = None if runtime is None else runtime.one_row.get("predict")
+    if prepared is not None:
+        output = prepared.predict(x)
+        if output is not None:
+            return output
+    output = model.predict(_inputs(model, x))[0]
+    if "predict" not in model.runtime.one_row:
+        _prepare(model.runtime, "predict")
+    return output
+
+
+def learn(model: Model, x: object, y: object) -> float:
+    """Make one step on one sample and return its loss; see `Model.learn_one`."""
+    runtime, chosen = model._runtime, model._compiled()
+    prepared = None if runtime is None else runtime.one_row.get("train")
+    if prepared is not None and prepared.training is chosen:
+        loss = prepared.learn(x, y, chosen.optimizer.__dict__)
+        if loss is not None:
+            return loss if loss == loss else _checked_loss(model, prepared, x, y)
+    batch = _inputs(model, x)
+    loss = model.train_on_batch(batch, _target(model, chosen, y))
+    prepared = model.runtime.one_row.get("train")
+    if prepared is None or not (
+        prepared.training is chosen and prepared.has_settings(vars(chosen.optimizer))
+    ):
+        _prepare(model.runtime, "train")
+    return loss
+
+
+def _prepare(runtime: Runtime, name: str) -> None:
+    """Prepare a program for one row."""
+    chosen = runtime.training
+    takes_labels = chosen is not None and chosen.loss.takes_labels
+    bound = runtime.bound(name, 1, "label" if name == "train" and takes_labels else "real")
+    dtype, shape = runtime.dtype, runtime.output_shape
+    training_only: dict = {}
+    if name == "train":
+        assert chosen is not None
+        training_only = {
+            "target": aligned((), "int32") if takes_labels else aligned(shape, dtype),
+            "classes": math.prod(shape) if takes_labels else 0,
+            "is_probability": chosen.loss.link is not None,
+            "counter": runtime.counter,
+            "parameters": runtime.arenas["parameters"],
+            "snapshot": runtime.snapshot(),
+            "training": chosen,
+            "settings": dict(vars(chosen.optimizer)),
+        }
+    runtime.one_row[name] = OneRow(
+        bound.executor,
+        [aligned(shape, dtype) for _, shape in runtime.graph.inputs],
+        shape,
+        bound.plan.program.results,
+        key=runtime.key,
+        work=bound.plan.work(1),
+        **training_only,
+    )
+
+
+def _checked_loss(model: Model, prepared: OneRow, x: object, y: object) -> float:
+    """Return the loss of a step after all, or put the model back and raise."""
+    runtime, chosen = model.runtime, model._compiled()
+    if prepared.is_done and not training.not_finite(runtime):
+        return prepared.loss  # large parameters: the sum of their squares was not finite
+    sources, kind = model.training_data(_inputs(model, x), _target(model, chosen, y))
+    bound = runtime.bound("train", 1, kind)
+    raise training.refused_step(
+        model, bound, sources, prepared.is_done, prepared.loss, runtime.last_snapshot()
+    )
+
+
+# --- as a batch of one ------------------------------------------------------------------------
+
+
+def _inputs(model: Model, x: object) -> object:
+    """Return a batch of one sample, for the methods that take batches."""
+    shapes = [shape for _, shape in model.input_shapes] if model.built else [None]
+    if len(shapes) == 1:
+        return _batch("x", x, shapes[0], model.dtype)
+    if not isinstance(x, (list, tuple)) or len(x) != len(shapes):
+        return x  # which those methods refuse
+    return [
+        _batch(f"x[{i}]", part, shape, model.dtype)
+        for i, (part, shape) in enumerate(zip(x, shapes, strict=True))
+    ]
+
+
+def _batch(name: str, value: object, shape: Shape | None, dtype: str) -> np.ndarray:
+    array = data.checked_array(name, value)
+    if array.shape != shape and (shape is not None or array.ndim == 0):
+        expected = "(inputs,)" if shape is None else f"{shape}"
+        hint = "; it is one sample, without an axis of rows" if array.shape[1:] == shape else ""
+        raise ValueError(f"{name} must have shape {expected}, got {array.shape}{hint}")
+    data.check_finite(name, array, dtype)
+    return array[np.newaxis]
+
+
+def _target(model: Model, chosen: Training, y: object) -> np.ndarray:
+    array = data.checked_array("y", y)
+    if model.built:
+        shape, takes_labels = model.output_shape, chosen.loss.takes_labels
+        is_number = array.shape in ((), (1,)) and (takes_labels or math.prod(shape) == 1)
+        if array.shape != shape and not is_number:
+            label = " or be a class label" if takes_labels else ""
+            raise ValueError(f"y must have shape {shape}{label}, got {array.shape}")
+    data.check_finite("y", array, model.dtype)
+    return array[np.newaxis]
