@@ -133,6 +133,21 @@ def _parser() -> _Parser:
     )
     info.add_argument("model", metavar="MODEL", nargs="?", help="a file that fastnn saved")
     info.set_defaults(run=commands.info, parser=info)
+    bench = subparsers.add_parser(
+        "bench",
+        help="measure what this machine can do at most",
+        allow_abbrev=False,
+        description="Measure this machine, in less than a second, and keep the result in the "
+        "user's cache for `Model.profile` to compare with.",
+    )
+    bench.add_argument(
+        "--limits",
+        action="store_true",
+        required=True,
+        help="multiply-adds, bytes and barriers a second, on one worker and on all",
+    )
+    bench.add_argument("--threads", metavar="N", type=_count, help="default: all processors")
+    bench.set_defaults(run=commands.bench, parser=bench)
     return parser
 
 

@@ -1,4 +1,4 @@
-"""What `fastnn train`, `fastnn predict` and `fastnn info` do.
+"""What `fastnn train`, `fastnn predict`, `fastnn info` and `fastnn bench` do.
 
 Each is a function of the parsed arguments (see `cli`) that returns the exit status, and raises
 ValueError, OSError or ImportError for what the user got wrong.
@@ -396,4 +396,23 @@ def info(args: argparse.Namespace) -> int:
         _say("held out", _listed_results(facts["results"]) or "no rows")
     except (KeyError, TypeError, ValueError, AttributeError):
         _say("training", "not known")
+    return 0
+
+
+# --- bench ------------------------------------------------------------------------------------
+
+
+def bench(args: argparse.Namespace) -> int:
+    """Measure the limits of this machine and keep them; the command ``fastnn bench``."""
+    from fastnn import limits
+
+    if args.threads is not None:
+        fnn.set_num_threads(args.threads)
+    found = limits.measure()
+    print(found)
+    try:
+        kept = f"in {limits.save(found)}"
+    except OSError as error:
+        kept = f"not: {error.strerror or error}"
+    print(f"\nkept       {kept}")
     return 0

@@ -73,7 +73,9 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(squared_norm)      /* update.c: what global clipping needs first */           \
     X(update)                                                                       \
     X(gather)            /* gather.c */                                             \
-    X(dropout)           /* random.c */
+    X(dropout)           /* random.c */                                             \
+    X(multiply_add)      /* limits.c: what the machine can do at most */            \
+    X(stream)
 
 enum fastnn_kernel_index {
 #define X(name) FASTNN_KERNEL_##name,

@@ -17,6 +17,7 @@
 #include "loss.c"
 #include "gather.c"
 #include "random.c"
+#include "limits.c"
 
 #define ROW_END {NULL, NULL, NULL, 0}
 

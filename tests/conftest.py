@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastnn as fnn
-from fastnn import config
+from fastnn import config, limits
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # helpers.py and kernel_cases.py, under importlib import mode
@@ -36,6 +36,15 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="slow; use --run-slow"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Limits are kept in a folder of the tests, not in the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "folder", lambda: folder)
+        yield
 
 
 @pytest.fixture

@@ -238,6 +238,18 @@ def _mean(x: np.ndarray) -> float:
     return x.sum() / np.float64(len(x))
 
 
+def _call_stream(x: Any, y: Any, **options: Any) -> Any:
+    y = y.copy() if _is_plain(y) else y
+    kernels.stream(x, y, times=3, factor=0.8, **options)
+    return y
+
+
+def _repeated(v: np.ndarray, factor: float, addend: Any) -> np.ndarray:
+    for _ in range(3):
+        v = v * factor + addend
+    return v
+
+
 CASES: dict[str, Case] = {
     "kernel_gradient": Case(
         "kernel_gradient",
@@ -295,6 +307,15 @@ CASES: dict[str, Case] = {
         lambda source, order, dtype="float64", **options: kernels.gather(
             source, order, dtype=dtype, **options),
         lambda source, order: source[order], optional=("order",),
+    ),
+    "multiply_add": Case(
+        "multiply_add", _normal(("x", _whole)),
+        partial(kernels.multiply_add, times=3, factor=0.8, addend=0.3),
+        lambda x: _repeated(x, 0.8, 0.3),
+    ),
+    "stream": Case(
+        "stream", _normal(("x", _whole), ("y", _whole)), _call_stream,
+        lambda x, y: _repeated(y, 0.8, x), has_out=False,
     ),
 }  # fmt: skip
 

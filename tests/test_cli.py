@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastnn as fnn
-from fastnn import cli, commands
+from fastnn import cli, commands, limits
 
 pandas = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
@@ -306,6 +306,26 @@ def test_plain_model(run):
     assert "was not saved by `fastnn train`" in err
 
 
+# --- bench ------------------------------------------------------------------------------------
+
+
+def test_bench_measures_and_keeps(run):
+    status, out, err = run("bench", "--limits", "--threads", "1")
+    kept = limits.load()
+    assert (status, err) == (0, "")
+    assert kept.threads == 1
+    assert f"{kept.arithmetic['float32'][0]:.1f}  GFLOP/s" in out
+    assert out.splitlines()[-1] == f"kept       in {limits.path()}"
+    assert all(len(line) <= 80 or "/" in line for line in out.splitlines())
+
+
+def test_bench_where_nothing_can_be_written(run, here, monkeypatch):
+    monkeypatch.setattr(limits, "folder", lambda: here / "houses.csv" / "fastnn")
+    status, out, err = run("bench", "--limits")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-1] == "kept       not: Not a directory"
+
+
 # --- mistakes ---------------------------------------------------------------------------------
 
 MISTAKES = {
@@ -348,6 +368,8 @@ MISTAKES = {
     "own data": ("predict m.safetensors houses.csv --output houses.csv", "would overwrite"),
     "not a file": ("predict m.safetensors houses.csv --output .", "--output .: is not a file"),
     "no model here": ("info houses.csv", "is not a safetensors file"),
+    "bench of what": ("bench", "required: --limits"),
+    "no thread": ("bench --limits --threads 0", "expected a whole number of at least 1, got '0'"),
 }  # fmt: skip
 
 
@@ -381,12 +403,12 @@ def test_no_command(run):
     assert "COMMAND" in err
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["predict"], ["info"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["predict"], ["info"], ["bench"]])
 def test_help(run, command):
     status, out, _ = run(*command, "--help")
     assert status == 0
     assert out.startswith("usage: fastnn")
-    assert "130" in out or command == ["info"]
+    assert "130" in out or command in (["info"], ["bench"])
 
 
 def test_version(run):

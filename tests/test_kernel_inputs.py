@@ -243,6 +243,8 @@ def test_unknown_name_is_refused_with_the_known_ones(call):
         (lambda: kernels.slice_columns(X, -1, 2), "columns"),
         (lambda: kernels.slice_columns(X, 2, 2), "columns"),
         (lambda: kernels.slice_columns(X, 0, -1), "columns"),
+        (lambda: kernels.multiply_add(X, times=-1), "times must be at least 0, got -1"),
+        (lambda: kernels.stream(X, X.copy(), times=-1), "times must be at least 0, got -1"),
     ],
 )
 def test_bad_number_is_refused_by_name(call, match):

@@ -38,7 +38,7 @@ cdef extern from "fastnn.h" nogil:
         double number
 
     ctypedef struct fastnn_table:
-        fastnn_kernel kernel[22]
+        fastnn_kernel kernel[24]
         const fastnn_variant *variants[4]
         int lanes
 

@@ -841,6 +841,46 @@ cdef class OneRow:
         return raise_status(self.run.status)
 
 
+def barrier_seconds(int workers, Py_ssize_t times):
+    """The time that a team takes to meet at a barrier, from `times` of them.
+
+    Parameters
+    ----------
+    workers, times : int
+        At least 1.
+
+    Returns
+    -------
+    float
+        Seconds.
+    """
+    cdef fastnn_barrier place
+    cdef fastnn_barrier *meeting = &place
+    cdef double seconds = 0
+    cdef double *result = &seconds
+    if workers < 1 or times < 1:
+        raise ValueError(f"workers and times must be at least 1, got {workers} and {times}")
+    fastnn_barrier_init(meeting)
+    if workers == 1:
+        meet(meeting, times, 0, 1, result)
+    else:
+        with nogil, parallel(num_threads=workers):
+            meet(meeting, times, threadid(), fastnn_team_size(), result)
+    return seconds
+
+
+cdef void meet(fastnn_barrier *meeting, Py_ssize_t times, int worker, int workers,
+               double *seconds) noexcept nogil:
+    cdef double began
+    cdef Py_ssize_t _time
+    fastnn_barrier_wait(meeting, workers)  # all are there
+    began = fastnn_seconds()
+    for _time in range(times):
+        fastnn_barrier_wait(meeting, workers)
+    if worker == 0:
+        seconds[0] = (fastnn_seconds() - began) / <double>times
+
+
 def kernel_names():
     """Names of all kernels, in the order of the table."""
     return [fastnn_kernel_name(i).decode() for i in range(FASTNN_KERNEL_COUNT)]

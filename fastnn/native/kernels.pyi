@@ -145,3 +145,15 @@ def kernel_gradient_update(
     weight_decay: float = 0.0,
     workers: int | None = None,
 ) -> tuple[Array, Array | None]: ...
+def multiply_add(
+    x: Array,
+    *,
+    times: int = 1,
+    factor: float = 1.0,
+    addend: float = 0.0,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def stream(
+    x: Array, y: Array, *, times: int = 1, factor: float = 1.0, workers: int | None = None
+) -> None: ...

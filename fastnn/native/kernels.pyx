@@ -49,6 +49,8 @@ cdef extern from "fastnn.h":
         FASTNN_KERNEL_update
         FASTNN_KERNEL_gather
         FASTNN_KERNEL_dropout
+        FASTNN_KERNEL_multiply_add
+        FASTNN_KERNEL_stream
 
 ctypedef fused real:
     float
@@ -888,3 +890,43 @@ def kernel_gradient_update(name, x, grad_output, kernel, bias, state, *, learnin
     launch(FASTNN_KERNEL_kernel_gradient_update, &call, number == cnp.NPY_DOUBLE,
            team(workers, units * <double>cnp.PyArray_SIZE(x)))
     return by_kernel, by_bias
+
+
+# --- limits -----------------------------------------------------------------------------------
+
+cdef int repeat(int kernel, x, y, Py_ssize_t times, double factor, double addend,
+                workers) except -1:
+    """Run one of the two on arrays that have been checked."""
+    if times < 0:
+        raise ValueError(f"times must be at least 0, got {times}")
+    cdef fastnn_call call = new_call(cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1), times, 0, 0,
+                                     factor)
+    call.scalar[1] = addend
+    call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(y)
+    return launch(kernel, &call, cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE,
+                  team(workers, <double>times * cnp.PyArray_SIZE(x)))
+
+
+def multiply_add(x, *, times=1, factor=1.0, addend=0.0, out=None, workers=None):
+    """x * factor + addend, and that again, `times` times; x of shape (rows, width).
+
+    It works in registers, and finds how many multiply-adds the machine can do.
+    """
+    cdef int number = type_of("x", x)
+    require("x", x, number, ANY, ANY)
+    out = output("out", out, number, cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1))
+    repeat(FASTNN_KERNEL_multiply_add, x, out, times, factor, addend, workers)
+    return out
+
+
+def stream(x, y, *, times=1, factor=1.0, workers=None):
+    """y = y * factor + x in place, `times` passes; both of shape (rows, width).
+
+    Each pass reads two arrays and writes one, and finds how fast the machine can do that.
+    """
+    cdef int number = type_of("x", x)
+    require("x", x, number, ANY, ANY)
+    if y is None:
+        raise TypeError("y must be a NumPy array, got NoneType")
+    output("y", y, number, cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1))
+    repeat(FASTNN_KERNEL_stream, x, y, times, factor, 0, workers)

@@ -1,0 +1,65 @@
+/* limits.c: what this machine can do at most, for profiles to compare with.
+ *
+ * Both kernels repeat one multiply-add an element, so that a sample is long against what
+ * it costs to start a kernel: the first keeps its vectors in registers and finds the limit
+ * of arithmetic, the second goes through memory and finds the limit of the level that its
+ * arrays fit. They have a result like any other kernel, and so the same tests.
+ */
+#include "fastnn.h"
+#include "simd.h"
+
+/* Vectors side by side: more than the latency of vfma times what starts in a cycle (ten at
+ * most today), and few enough to leave registers for factor and addend. */
+#if LANES > 1 && (VECTOR_BYTES == 64 || defined(__aarch64__))
+enum { CHAINS = 20 };
+#else
+enum { CHAINS = 12 };
+#endif
+#define UNROLL_CHAINS PRAGMA(GCC unroll 20)
+
+/* y = f(f(...f(x))), f(v) = v * factor + addend, `times` times.
+ * operand: 0 x (rows, width), 1 y (rows, width); size: 0 width, 1 times; scalar: 0 factor,
+ * 1 addend. */
+static int kernel_multiply_add(const fastnn_call *call, int worker, int workers)
+{
+    const real *x = call->operand[0];
+    real *y = call->operand[1];
+    vec factor = vbroadcast((real)call->scalar[0]), addend = vbroadcast((real)call->scalar[1]);
+    ptrdiff_t times = call->size[1], i, end;
+    share(call->rows * call->size[0], CHAINS * LANES, worker, workers, &i, &end);
+    for (; i + CHAINS * LANES <= end; i += CHAINS * LANES) {
+        vec v[CHAINS];
+        UNROLL_CHAINS for (int j = 0; j < CHAINS; j++) v[j] = vload(x + i + j * LANES);
+        for (ptrdiff_t n = 0; n < times; n++)
+            UNROLL_CHAINS for (int j = 0; j < CHAINS; j++) v[j] = vfma(v[j], factor, addend);
+        UNROLL_CHAINS for (int j = 0; j < CHAINS; j++) vstore(y + i + j * LANES, v[j]);
+    }
+    for (; i < end; i += LANES) {
+        ptrdiff_t count = end - i < LANES ? end - i : LANES;
+        vec v = vload_first(x + i, count);
+        for (ptrdiff_t n = 0; n < times; n++) v = vfma(v, factor, addend);
+        vstore_first(y + i, v, count);
+    }
+    return FASTNN_OK;
+}
+
+/* y = y * factor + x, `times` passes: reads two arrays and writes one, as an update does.
+ * operand: 0 x (rows, width), 1 y (rows, width); size: 0 width, 1 times; scalar: 0 factor. */
+static int kernel_stream(const fastnn_call *call, int worker, int workers)
+{
+    const real *x = call->operand[0];
+    real *y = call->operand[1];
+    vec factor = vbroadcast((real)call->scalar[0]);
+    ptrdiff_t begin, end;
+    share(call->rows * call->size[0], 1024, worker, workers, &begin, &end);
+    for (ptrdiff_t n = 0; n < call->size[1]; n++) {
+        ptrdiff_t i = begin;
+        PRAGMA(GCC unroll 4)
+        for (; i + LANES <= end; i += LANES)
+            vstore(y + i, vfma(vload(y + i), factor, vload(x + i)));
+        if (i < end)
+            vstore_first(y + i, vfma(vload_first(y + i, end - i), factor,
+                                     vload_first(x + i, end - i)), end - i);
+    }
+    return FASTNN_OK;
+}

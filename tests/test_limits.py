@@ -1,0 +1,173 @@
+"""Limits of the machine: measured within reason, kept, and never in the way."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+
+import numpy as np
+import pytest
+
+from fastnn import limits
+from fastnn.limits import Limits, folder  # before the tests get a folder of their own
+from fastnn.native import engine
+
+
+def made(**changes):
+    """Limits of a machine that nobody has measured."""
+    rates = {"float32": (100.0, 150.0), "float64": (50.0, 75.0)}
+    bandwidth = {"L1": (200.0, 400.0), "L2": (80.0, 160.0), "memory": (20.0, 18.0)}
+    facts = {**limits._machine(), "arithmetic": rates, "bandwidth": bandwidth}
+    return Limits(**{**facts, "levels": {"L1": 1000, "L2": 9000}, "barrier": 1e-7, **changes})
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "folder", lambda: tmp_path / "new" / "fastnn")
+    return tmp_path
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_measured_limits_are_within_reason(workers, threads):
+    threads(workers)
+    began = time.perf_counter()
+    found = limits.measure()
+    assert time.perf_counter() - began < 5  # less than 1 on a machine of one's own
+    assert found.threads == workers
+    assert list(found.levels) == ["L1", "L2"]
+    assert 0 < found.levels["L1"] < found.levels["L2"]
+    for one, every in [*found.arithmetic.values(), *found.bandwidth.values()]:
+        assert 0.1 < one < 1e4
+        assert 0.1 < every < 1e5
+    assert found.bandwidth["L1"][0] > found.bandwidth["memory"][0]
+    if engine.LANES["float32"] > 1:
+        assert found.arithmetic["float32"][0] > found.arithmetic["float64"][0]
+    assert 0 <= found.barrier < 0.1
+
+
+def test_arithmetic_is_no_slower_than_a_product(rng):
+    """A loop that waits for its own results, or spills, would find a lower limit."""
+    n = 192
+    a, b = rng.normal(size=(2, n, n)).astype("f")
+    out = np.empty_like(a)
+
+    def seconds():
+        began = time.perf_counter()
+        limits.kernels.affine(a, b, out=out, workers=1)
+        return time.perf_counter() - began
+
+    product = 2 * n**3 / min(seconds() for _ in range(50)) / 1e9
+    assert limits.measure().arithmetic["float32"][0] > 0.8 * product
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_barrier_meets(workers):
+    assert 0 <= engine.barrier_seconds(workers, 10) < 1
+    for bad in ((0, 1), (1, 0)):
+        with pytest.raises(ValueError, match="workers and times must be at least 1, got"):
+            engine.barrier_seconds(*bad)
+
+
+def test_teams_and_levels():
+    found = made()
+    assert found.arithmetic_of("float64", 1) == 50
+    assert found.arithmetic_of("float64", 2) == 75
+    assert found.bandwidth_of(1000, 1) == ("L1", 200)
+    assert found.bandwidth_of(1001, 1) == ("L2", 80)
+    assert found.bandwidth_of(2000, 2) == ("L1", 400)
+    assert found.bandwidth_of(1e9, 1) == ("memory", 20)
+    assert found.bandwidth_of(1e9, 2) == ("memory", 20), "a team is no slower than one of it"
+
+
+def test_table():
+    lines = str(made(threads=2)).splitlines()
+    assert lines[3].split() == ["1", "worker", "2", "workers"]
+    assert lines[4].split() == ["float32", "multiply-adds", "100.0", "150.0", "GFLOP/s"]
+    assert lines[6].split() == ["L1,", "0", "KiB", "200.0", "400.0", "GB/s"]
+    assert lines[-1].split() == ["barrier", "0.0", "100.0", "ns"]
+    assert len({re.search("GFLOP/s|GB/s|ns$", line).start() for line in lines[4:]}) == 1
+    assert "2 workers" not in str(made(threads=1))
+
+
+# --- keeping --------------------------------------------------------------------------------------
+
+
+def test_kept_for_this_machine_only(here, threads):
+    threads(2)
+    assert limits.load() is None
+    found = made()
+    assert limits.save(found) == here / "new" / "fastnn" / "limits.json"
+    assert limits.load() == limits.current() == found
+    threads(1)
+    assert limits.load() is None
+    other = made(barrier=3.0)
+    limits.save(other)
+    assert limits.load() == other
+    threads(2)
+    assert limits.load() == found, "others are kept"
+
+
+@pytest.mark.parametrize("what", ["version", "isa", "processor"])
+def test_another_machine_or_version_measures_again(what, here, monkeypatch):
+    limits.save(made())
+    machine = limits._machine()
+    monkeypatch.setattr(limits, "_machine", lambda: {**machine, what: "other"})
+    assert limits.load() is None
+
+
+def spoiled(change):
+    kept = json.loads(limits.path().read_text())
+    for entry in kept.values():
+        change(entry)
+    return json.dumps(kept)
+
+
+SPOILED = {
+    "empty": lambda: "",
+    "cut off": lambda: limits.path().read_text()[:100],
+    "a list": lambda: "[]",
+    "not text": lambda: b"\xff\xfe",
+    "entry missing": lambda: spoiled(lambda entry: entry.pop("barrier")),
+    "entry more": lambda: spoiled(lambda entry: entry.update(more=1)),
+    "dtype missing": lambda: spoiled(lambda entry: entry["arithmetic"].pop("float64")),
+    "level missing": lambda: spoiled(lambda entry: entry["bandwidth"].pop("memory")),
+    "zero": lambda: spoiled(lambda entry: entry["bandwidth"].update(L1=[0, 1])),
+    "text": lambda: spoiled(lambda entry: entry["bandwidth"].update(L1=["a", "b"])),
+    "one number": lambda: spoiled(lambda entry: entry["arithmetic"].update(float32=[3.0])),
+    "no entry": lambda: json.dumps(dict.fromkeys(json.loads(limits.path().read_text()))),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_file_that_is_damaged_is_measured_and_written_again(case, here, monkeypatch):
+    monkeypatch.setattr(limits, "measure", made)
+    limits.save(made())
+    text = SPOILED[case]()
+    limits.path().write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert limits.load() is None
+    assert limits.current() == made()
+    assert limits.load() == made()
+
+
+@pytest.mark.parametrize("where", ["a file", "a folder", "read only"])
+def test_cache_that_cannot_be_written_is_no_error(where, here, monkeypatch):
+    monkeypatch.setattr(limits, "measure", made)
+    if where == "a file":
+        (here / "new").write_text("in the way")
+    elif where == "a folder":
+        limits.path().mkdir(parents=True)
+    else:
+        monkeypatch.setattr(limits, "folder", lambda: limits.Path("/proc/fastnn"))
+    assert limits.current() == made()
+    with pytest.raises(OSError, match=r"fastnn|limits\.json"):
+        limits.save(made())
+
+
+def test_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert folder() == tmp_path / "fastnn"
+    monkeypatch.setenv("HOME", "/somewhere")
+    for value in ("", "not/absolute"):
+        monkeypatch.setenv("XDG_CACHE_HOME", value)
+        assert folder() == limits.Path("/somewhere/.cache/fastnn")
