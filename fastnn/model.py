@@ -7,6 +7,7 @@ import copyreg
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from fastnn.metrics import registry as metric_registry
 from fastnn.program.plan import describe
 from fastnn.runtime import ROWS, Bound, Runtime, Steps, Training
 from fastnn.training import History
+
+if TYPE_CHECKING:
+    from fastnn.profiling import Profile
 
 DTYPES = ("float32", "float64")
 
@@ -699,6 +703,64 @@ class Model:
         hint = f", {padded:,} with padding: each array starts on a cache line of its own"
         print(f"{count:,} parameters{hint if padded > count else ''}")
         print(describe(bound.plan))
+
+    def profile(
+        self,
+        x: object,
+        y: object = None,
+        *,
+        steps: int = 200,
+        batch_size: int | None = None,
+    ) -> Profile:
+        """Time each op of a step, print a table, and return it. The model is not changed.
+
+        Parameters
+        ----------
+        x, y : array_like
+            As in `fit`; without y the prediction is timed, as in `predict`.
+        steps : int, default 200
+            How many to run; each time is a median over them.
+        batch_size : int, optional
+            Rows of a step; default 32, or 512 without y.
+
+        Returns
+        -------
+        fastnn.profiling.Profile
+            Its `rows` hold the numbers, its `plot` draws them.
+
+        Raises
+        ------
+        ValueError, TypeError
+            An argument does not fit.
+        NonFiniteLossError
+            The loss is not finite.
+
+        Notes
+        -----
+        Times are those of the first worker, barriers included; reading the clock takes some 25 ns
+        of each. "limit" compares with what ``fastnn bench --limits`` finds on this machine, which
+        is measured first where it is not known: the multiply-adds of an op at their best speed,
+        or its bytes at that of the memory they come from, whichever takes longer. Multiply-adds
+        of functions (exp, tanh, an update) are estimates. The learning rate is 0 meanwhile.
+
+        Examples
+        --------
+        >>> import fastnn as fnn
+        >>> x, y = fnn.datasets.load_digits()
+        >>> model = fnn.Sequential([fnn.Dense(10)], input_shape=(64,), seed=0)
+        >>> model.compile("adam", "crossentropy")
+        >>> profile = model.profile(x, y)  # doctest: +ELLIPSIS
+        train, float32, 32 rows a step, 1 worker, ISA ...: median of 200 steps
+        layer  op                           µs  share   GFLOP/s     GB/s  limit
+        ...
+        >>> max(profile.rows, key=lambda row: row.microseconds).share > 0.1
+        True
+        """
+        from fastnn import profiling
+
+        made = profiling.profile(self, x, y, steps=steps, batch_size=batch_size)
+        print(made)
+        return made
 
     # --- files --------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from fastnn.profiling import Profile
     from fastnn.training import History
 
 # Okabe and Ito's blue and vermillion: told apart by the colour-blind; the line styles tell the
@@ -75,6 +76,93 @@ def learning_curve(history: History, *, ax: Axes | None = None) -> Axes:
     ax.margins(x=0.02)
     ax.set(title="Learning curve", xlabel="epoch")
     ax.grid(True, color="0.9", linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False)
+    return ax
+
+
+# Okabe and Ito's colours; the hatches tell the groups apart in greyscale. An op that is not named
+# here is one output an element.
+_GROUPS: dict[str, dict[str, Any]] = {
+    "products": {"color": "#0072B2", "hatch": ""},
+    "elementwise": {"color": "#56B4E9", "hatch": "//"},
+    "loss and metrics": {"color": "#E69F00", "hatch": ".."},
+    "optimizer": {"color": "#D55E00", "hatch": "xx"},
+    "data": {"color": "#CCCCCC", "hatch": "--"},
+}
+_GROUP_OF = {
+    **dict.fromkeys(["affine", "input_gradient", "kernel_gradient", "bias_gradient"], "products"),
+    **dict.fromkeys(
+        ["elementwise_loss", "softmax_crossentropy", "categorical_accuracy", "binary_accuracy"],
+        "loss and metrics",
+    ),
+    "mean": "loss and metrics",
+    **dict.fromkeys(["squared_norm", "update"], "optimizer"),
+    **dict.fromkeys(["gather", "concatenate", "slice_columns"], "data"),
+}
+
+
+def profile(profile: Profile, *, ax: Axes | None = None) -> Axes:
+    """Draw the time of each op of a step, and what it would take at the machine's limit.
+
+    Parameters
+    ----------
+    profile : Profile
+        What `Model.profile` returned.
+    ax : matplotlib Axes, optional
+        Where to draw; default: a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+        Save it with ``ax.figure.savefig("profile.png")``.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is missing.
+
+    Examples
+    --------
+    >>> from fastnn import plots
+    >>> plots.profile(model.profile(x, y)).get_xlabel()  # doctest: +SKIP
+    'µs a step'
+    """
+    pyplot = _pyplot()
+    rows = profile.rows
+    if ax is None:
+        height = 1.4 + 0.28 * len(rows)
+        ax = pyplot.subplots(figsize=(7.2, height), layout="constrained")[1]
+    groups = [_GROUP_OF.get(row.kind, "elementwise") for row in rows]
+    for group, style in _GROUPS.items():
+        places = [place for place, other in enumerate(groups) if other == group]
+        if places:
+            times = [rows[place].microseconds for place in places]
+            ax.barh(places, times, label=group, edgecolor="black", linewidth=0.6, **style)
+    least = [row.microseconds * row.of_limit for row in rows]
+    ax.plot(
+        least,
+        range(len(rows)),
+        "D",
+        color="white",
+        markeredgecolor="black",
+        markersize=5,
+        label="at the machine's limit",
+    )
+    for place, row in enumerate(rows):
+        end = max(row.microseconds, least[place])
+        ax.annotate(
+            f"{row.share:.0%}", (end, place), (6, 0), textcoords="offset points", va="center"
+        )
+    ax.set_yticks(range(len(rows)), [f"{row.layer} {row.what}".strip() for row in rows])
+    ax.invert_yaxis()  # the first op on top
+    ax.set_xlim(0, 1.12 * max(least + [row.microseconds for row in rows]))
+    ax.set(
+        title=f"{profile.program}, {profile.batch_size} rows: {profile.microseconds:.4g} µs a step",
+        xlabel="µs a step",
+    )
+    ax.grid(True, axis="x", color="0.9", linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)

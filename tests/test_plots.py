@@ -11,6 +11,7 @@ import fastnn as fnn
 Figure = pytest.importorskip("matplotlib.figure").Figure
 
 from fastnn import plots  # noqa: E402
+from fastnn.program.ops import OPS  # noqa: E402
 
 
 @pytest.fixture
@@ -69,6 +70,54 @@ def test_own_figure_without_a_screen(monkeypatch):
     plt.close(drawn.figure)
 
 
+def profile():
+    x, y = fnn.datasets.load_digits()
+    model = fnn.Sequential(
+        [fnn.Dense(8, "tanh"), fnn.Dropout(0.1), fnn.Dense(10)], input_shape=(64,)
+    )
+    model.compile("adam", "crossentropy", ["accuracy"])
+    return model.profile(x, y, steps=2)
+
+
+def test_profile(ax):
+    made = profile()
+    assert made.plot(ax=ax) is ax
+    bars = {round(bar.get_y() + bar.get_height() / 2): bar for bar in ax.patches}
+    assert [bars[place].get_width() for place in range(len(made.rows))] == [
+        row.microseconds for row in made.rows
+    ]
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels == [f"{row.layer} {row.what}".strip() for row in made.rows]
+    assert [text.get_text() for text in ax.texts] == [f"{row.share:.0%}" for row in made.rows]
+    first, last = ax.get_ylim()
+    assert first > last, "the first op is on top"
+    limits = ax.lines[0].get_xdata()
+    assert list(limits) == [row.microseconds * row.of_limit for row in made.rows]
+    assert ax.get_xlim()[1] > max(limits)
+    assert ax.get_xlabel() == "µs a step"
+    assert "train, 32 rows" in ax.get_title()
+
+
+def test_groups_of_a_profile_differ_in_greyscale(ax):
+    profile().plot(ax=ax)
+    named = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert named[1:] == list(plots._GROUPS)
+    assert len({(group["hatch"]) for group in plots._GROUPS.values()}) == len(plots._GROUPS)
+    assert {bar.get_hatch() or "" for bar in ax.patches} == {
+        group["hatch"] for group in plots._GROUPS.values()
+    }
+    assert set(plots._GROUP_OF) <= set(OPS)
+
+
+def test_profile_on_a_figure_of_its_own(monkeypatch):
+    import matplotlib.pyplot as plt
+
+    monkeypatch.delenv("DISPLAY", raising=False)
+    drawn = profile().plot()
+    drawn.figure.canvas.draw()
+    plt.close(drawn.figure)
+
+
 def test_without_matplotlib(monkeypatch):
     for name in ("matplotlib", "matplotlib.pyplot"):
         monkeypatch.setitem(sys.modules, name, None)
@@ -77,7 +126,10 @@ def test_without_matplotlib(monkeypatch):
 
 
 def test_import_is_lean():
-    heavy = "pandas matplotlib tqdm safetensors fastnn.cli fastnn.commands fastnn.plots"
+    heavy = (
+        "pandas matplotlib tqdm safetensors fastnn.cli fastnn.commands fastnn.plots "
+        "fastnn.profiling fastnn.limits"
+    )
     code = f"import sys, fastnn; print([m for m in {heavy.split()} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/")
     assert done.stdout.strip() == "[]"

@@ -247,7 +247,8 @@ def _overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:
     return a[0] <= b[1] and b[0] <= a[1]
 
 
-def _intersect(a: Interval, b: Interval) -> bool:
+def intersect(a: Interval, b: Interval) -> bool:
+    """Return whether two pieces of memory have a byte in common."""
     return a[0] == b[0] and a[1] < b[2] and b[1] < a[2]
 
 
@@ -269,8 +270,8 @@ def _barriers(made: Plan) -> list[bool]:
         if op.row.updates:
             reads += writes
             writes += [made.interval(value) for value in op.reads() if value.kind == "state"]
-        if any(_intersect(a, b) for a in reads + writes for b in written) or any(
-            _intersect(a, b) for a in writes for b in read
+        if any(intersect(a, b) for a in reads + writes for b in written) or any(
+            intersect(a, b) for a in writes for b in read
         ):
             barriers[previous] = True
             read, written = [], []
@@ -316,10 +317,10 @@ def check(made: Plan) -> None:
             assert interval[2] <= made.workspace_bytes, f"{written} lies outside the workspace"
             for value in (roots.get(value, value) for value in op.reads()):
                 if value.kind in ("work", "input"):
-                    assert not _intersect(interval, made.interval(value)), (
+                    assert not intersect(interval, made.interval(value)), (
                         f"{where} writes {written} over {value}, which it reads"
                     )
-            for other in [o for o in owners if _intersect(interval, owners[o])]:
+            for other in [o for o in owners if intersect(interval, owners[o])]:
                 del owners[other]
             owners[written] = interval
         for written in op.writes():
