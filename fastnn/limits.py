@@ -23,13 +23,13 @@ from fastnn import config
 from fastnn.native import engine, kernels
 from fastnn.runtime import aligned
 
-MEASURING_SECONDS = 0.6
-BURST_SECONDS = 0.008  # of samples of one kind: a team that has been idle takes a while to wake
+MEASURING_SECONDS = 0.4  # of each team; one that has been idle takes some 0.1 s to spread out
+BURST_SECONDS = 0.005  # of samples of one kind
 # Elements of a worker: a multiple of CHAINS vectors (src_c/limits.c) on every ISA, since those
 # left over are done one at a time.
 WHOLE_CHAINS = 960
 SAMPLE_WORK = 1e7  # multiply-adds of a sample in registers: some 0.1 ms
-SAMPLE_BYTES = 4e6  # bytes, of arrays, that a sample goes through at least
+SAMPLE_BYTES = 16e6  # bytes, of the arrays of one worker, that a sample goes through at least
 MEMORY_BYTES = 32 << 20  # the arrays of one worker that no level of its own holds
 # The levels of a worker where the system does not tell them.
 DEFAULT_LEVELS = {"L1": 32 << 10, "L2": 1 << 20}
@@ -122,8 +122,8 @@ def measure() -> Limits:
 
     Notes
     -----
-    Each number is the best of many short samples, taken in turn in bursts, since other programs
-    may use the machine too. Arithmetic is chains of multiply-adds in registers; bandwidth is
+    Each number is the best of many short samples, taken in turn, since other programs may use the
+    machine too. Arithmetic is chains of multiply-adds in registers; bandwidth is
     ``y = y * factor + x`` over arrays that together fill half of a level, three streams of bytes
     counted.
 
@@ -134,27 +134,26 @@ def measure() -> Limits:
     True
     """
     threads, levels = config.get_num_threads(), _levels()
-    teams = (1, threads)
     sizes = {name: size // 2 for name, size in levels.items()}
     sizes["memory"] = max([MEMORY_BYTES, *(4 * size for size in levels.values())])
-    # What is measured, how much of it a sample does, and the sample.
-    samples: dict[tuple[str, int], tuple[float, Callable[[], object]]] = {}
-    for workers in set(teams):
-        for dtype in ("float32", "float64"):
-            samples[dtype, workers] = _arithmetic_sample(dtype, workers)
-        for level, size in sizes.items():
-            samples[level, workers] = _bandwidth_sample(size, workers)
-    least = dict.fromkeys(samples, math.inf)
+    rates: dict[tuple[str, int], float] = {}
     barrier = math.inf
-    end = time.perf_counter() + MEASURING_SECONDS
-    while time.perf_counter() < end:
-        for key, (_, run) in samples.items():
-            least[key] = min(least[key], _least_seconds(run))
-        barrier = min(barrier, *(engine.barrier_seconds(threads, 100) for _ in range(10)))
+    for workers in sorted({1, threads}):
+        # What is measured, how much of it a sample does, and the sample.
+        samples = {dtype: _arithmetic_sample(dtype, workers) for dtype in ("float32", "float64")}
+        samples |= {level: _bandwidth_sample(size, workers) for level, size in sizes.items()}
+        least = dict.fromkeys(samples, math.inf)
+        end = time.perf_counter() + MEASURING_SECONDS
+        while time.perf_counter() < end:
+            for name, (_, run) in samples.items():
+                least[name] = min(least[name], _least_seconds(run))
+            if workers == threads:
+                barrier = min(barrier, *(engine.barrier_seconds(threads, 100) for _ in range(9)))
+        for name, (amount, _) in samples.items():
+            rates[name, workers] = amount / least[name] / 1e9
 
     def of_teams(name: str) -> tuple[float, float]:
-        one, every = (samples[name, n][0] / least[name, n] / 1e9 for n in teams)
-        return one, every
+        return rates[name, 1], rates[name, threads]
 
     return Limits(
         **_machine(),
