@@ -461,7 +461,9 @@ class Model:
         >>> model.learn_one(np.ones(2), 1.0) < 1
         True
         """
-        return single.learn(self, x, y)
+        loss = single.learn(self, x, y)
+        self.forget_forward()
+        return loss
 
     # --- your own loop ------------------------------------------------------------------------
 

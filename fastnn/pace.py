@@ -51,7 +51,7 @@ class Pace:
             self._begin(limit)
         if not self._trials:
             return min(self._steps, left), self.workers
-        return min(self._steps_in(TRIAL_SECONDS), left), self._trials[0]
+        return min(self.steps_in(TRIAL_SECONDS), left), self._trials[0]
 
     def record(self, steps: int, workers: int, seconds: float) -> None:
         """Learn from a slice that `next` asked for."""
@@ -71,9 +71,10 @@ class Pace:
         self.limit, self._since_trials, self._seconds = limit, 0.0, {}
         self.workers = sizes[0]
         self._trials = sizes * TRIALS if len(sizes) > 1 else []
-        self._steps = self._steps_in(SLICE_SECONDS)
+        self._steps = self.steps_in(SLICE_SECONDS)
 
-    def _steps_in(self, seconds: float) -> int:
+    def steps_in(self, seconds: float) -> int:
+        """Return how many steps a slow machine makes in that time, at least 1."""
         return max(1, int(seconds * WORK_PER_SECOND / max(self.work, 1.0)))
 
     def _choose(self) -> None:

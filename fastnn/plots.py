@@ -93,6 +93,7 @@ _GROUPS: dict[str, dict[str, Any]] = {
 }
 _GROUP_OF = {
     **dict.fromkeys(["affine", "input_gradient", "kernel_gradient", "bias_gradient"], "products"),
+    "kernel_gradient_update": "products",
     **dict.fromkeys(
         ["elementwise_loss", "softmax_crossentropy", "categorical_accuracy", "binary_accuracy"],
         "loss and metrics",

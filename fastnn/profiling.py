@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn import checks, config, data, limits
+from fastnn import checks, config, data, limits, pace
 from fastnn.data import Source
 from fastnn.limits import Limits
 from fastnn.program.ops import Op, Value
@@ -217,7 +217,8 @@ def _seconds(runtime: Runtime, bound: Bound, todo: Steps, steps: int, workers: i
     The learning rate is 0, so that no step depends on how many there are.
     """
     made = bound.plan
-    count = min(max(1, steps // SLICES), runtime.first_slice(bound, todo), todo.count)
+    longest = bound.pace(todo.batch).steps_in(pace.SLICE_SECONDS)
+    count = min(max(1, steps // SLICES), longest, todo.count)
     slices = -(-steps // count)
     seconds = np.zeros((slices, len(made.calls())))
     rates = np.zeros(todo.count)
@@ -331,7 +332,7 @@ def _accesses(made: Plan, op: Op, todo: Steps, in_place: set[Value]) -> list[_Ac
     found = [access(value) for value in op.reads() + op.writes()]
     if op.kind == "gather":
         found.append(of_data(todo.sources[made.program.inputs.index(op.output)]))
-    if op.kind == "update":  # it writes the state, too
+    if op.row.updates:  # it writes the state, too
         found += [access(value) for value in op.reads() if value.kind == "state"]
     return found
 

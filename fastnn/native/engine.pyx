@@ -840,9 +840,9 @@ cdef class OneRow:
         self.run.status = FASTNN_OK
         if self.is_long:
             with nogil:
-                run_steps(&self.run, 0, 1)
+                run_team_member(&self.run, 0, 1)
         else:
-            run_steps(&self.run, 0, 1)
+            run_team_member(&self.run, 0, 1)
         _idle.append(scratch)
         return raise_status(self.run.status)
 

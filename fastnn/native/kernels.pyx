@@ -915,6 +915,7 @@ def multiply_add(x, *, times=1, factor=1.0, addend=0.0, out=None, workers=None):
     cdef int number = type_of("x", x)
     require("x", x, number, ANY, ANY)
     out = output("out", out, number, cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1))
+    apart("out", out, "x", x)
     repeat(FASTNN_KERNEL_multiply_add, x, out, times, factor, addend, workers)
     return out
 
@@ -929,4 +930,5 @@ def stream(x, y, *, times=1, factor=1.0, workers=None):
     if y is None:
         raise TypeError("y must be a NumPy array, got NoneType")
     output("y", y, number, cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1))
+    apart("y", y, "x", x)
     repeat(FASTNN_KERNEL_stream, x, y, times, factor, 0, workers)
