@@ -54,8 +54,8 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
 #define FASTNN_KERNELS(X)                                                           \
     X(affine)            /* gemm.c: y = f(x @ kernel + bias) */                     \
     X(input_gradient)    /* gemm.c: dx = (dy @ kernel.T) * f'(saved) */             \
-    X(kernel_gradient)   /* gemm.c: dkernel = x.T @ dy */                           \
-    X(bias_gradient)     /* gemm.c: dbias = dy.sum(axis=0) */                       \
+    X(kernel_gradient)   /* gemm.c: dkernel = x.T @ dy, dbias = dy.sum(axis=0) */   \
+    X(bias_gradient)     /* gemm.c: dbias alone */                                  \
     X(kernel_gradient_update) /* gemm.c: both, and the update of what they belong to */ \
     X(activation)        /* elementwise.c */                                        \
     X(activation_gradient)                                                          \

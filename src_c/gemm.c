@@ -2,7 +2,7 @@
  *
  *   affine           y       = f(x @ kernel + bias)            (rows, units)
  *   input_gradient   dx      = (dy @ kernel.T) * f'(saved)     (rows, inputs)
- *   kernel_gradient  dkernel = x.T @ dy                        (inputs, units)
+ *   kernel_gradient  dkernel = x.T @ dy, and dbias beside it   (inputs, units)
  *   bias_gradient    dbias   = dy.sum(axis=0)                  (units)
  *
  * The first three are one algorithm, C(m, n) = sum over k of A(m, k) B(k, n), with A and B
@@ -427,15 +427,6 @@ static product kernel_gradient_product(const fastnn_call *call)
     };
 }
 
-/* operand: 0 x (rows, inputs), 1 dy (rows, units), 2 dkernel (inputs, units);
- * size: 0 inputs, 1 units. */
-static int kernel_kernel_gradient(const fastnn_call *call, int worker, int workers)
-{
-    product p = kernel_gradient_product(call);
-    product_of(&p, call->scratch, worker, workers);
-    return FASTNN_OK;
-}
-
 /* sums[begin:end] = x[0:rows, begin:end].sum(axis=0). Each column is one chain of additions over
  * the rows. Sixteen rows at a time, so that memory is read in long streams and the sums, in
  * L1, a sixteenth as often. */
@@ -464,6 +455,20 @@ static void sum_columns(const real *x, ptrdiff_t rows, ptrdiff_t width, ptrdiff_
             vstore_first(sums + j, sum, end - j);
         }
     }
+}
+
+/* operand: 0 x (rows, inputs), 1 dy (rows, units), 2 dkernel (inputs, units), 3 dbias (units) or
+ * NULL; size: 0 inputs, 1 units. */
+static int kernel_kernel_gradient(const fastnn_call *call, int worker, int workers)
+{
+    ptrdiff_t units = call->size[1], begin, end;
+    product p = kernel_gradient_product(call);
+    product_of(&p, call->scratch, worker, workers);
+    if (call->operand[3]) {
+        share(units, 4 * LANES, worker, workers, &begin, &end);
+        sum_columns(call->operand[1], call->rows, units, begin, end, call->operand[3]);
+    }
+    return FASTNN_OK;
 }
 
 /* operand: 0 dy (rows, units), 1 dbias (units); size: 0 units. */

@@ -94,10 +94,11 @@ static int crossentropy_row(const fastnn_call *call, ptrdiff_t row, real *out, r
         if (label < 0 || label >= width) return FASTNN_BAD_LABEL;
         *weight = 1, *rest = z[label] - largest;
         if (!has_gradient) return FASTNN_OK;
-        vec each = vbroadcast(scale / *sum);
-        for (; j + LANES <= width; j += LANES) vstore(out + j, vload(out + j) * each);
-        if (j < width) vstore_first(out + j, vload_first(out + j, width - j) * each, width - j);
-        out[label] -= scale;
+        real each = scale / *sum, at_label = out[label] * each - scale;
+        vec factor = vbroadcast(each);
+        for (; j + LANES <= width; j += LANES) vstore(out + j, vload(out + j) * factor);
+        if (j < width) vstore_first(out + j, vload_first(out + j, width - j) * factor, width - j);
+        out[label] = at_label;
     } else {
         const real *t = (const real *)call->operand[1] + row * width;
         vec total = vbroadcast(0), dot = vbroadcast(0), shift = vbroadcast(largest);

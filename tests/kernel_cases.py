@@ -192,6 +192,12 @@ def _kernel_gradient_update_arrays(name: str) -> Callable[..., Arrays]:
     return make
 
 
+def _call_kernel_gradient_with_bias(x: Any, grad_output: Any, **options: Any) -> tuple:
+    width = grad_output.shape[-1] if isinstance(grad_output, np.ndarray) and grad_output.ndim else 0
+    bias = np.empty(width, x.dtype if isinstance(x, np.ndarray) else "float64")
+    return kernels.kernel_gradient(x, grad_output, bias_out=bias, **options), bias
+
+
 def _call_kernel_gradient_update(
     name: str, x: Any, grad_output: Any, kernel: Any, bias: Any, state: Any, **options: Any
 ) -> tuple:
@@ -256,6 +262,12 @@ CASES: dict[str, Case] = {
         _normal(("x", _whole), ("grad_output", lambda r, w: (r, _units(w)))),
         kernels.kernel_gradient,
         lambda x, grad_output: x.T @ grad_output,
+    ),
+    "kernel_gradient-bias": Case(
+        "kernel_gradient",
+        _normal(("x", _whole), ("grad_output", lambda r, w: (r, _units(w)))),
+        _call_kernel_gradient_with_bias,
+        lambda x, grad_output: (x.T @ grad_output, grad_output.sum(axis=0)), has_out=False,
     ),
     "bias_gradient": Case(
         "bias_gradient", _normal(("grad_output", _whole)), kernels.bias_gradient,

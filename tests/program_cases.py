@@ -167,6 +167,8 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
     ],
     "kernel_gradient": lambda: [
         Op("kernel_gradient", (_input("x", 5), _input("grad", 7)),
+           (Value("dk", (5, 7), batched=False), Value("db", (7,), batched=False))),
+        Op("kernel_gradient", (_input("x", 5), _input("grad", 7)),
            (Value("dk", (5, 7), batched=False),)),
     ],
     "bias_gradient": lambda: [

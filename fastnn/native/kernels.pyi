@@ -34,7 +34,12 @@ def input_gradient(
     workers: int | None = None,
 ) -> Array: ...
 def kernel_gradient(
-    x: Array, grad_output: Array, *, out: Array | None = None, workers: int | None = None
+    x: Array,
+    grad_output: Array,
+    *,
+    out: Array | None = None,
+    bias_out: Array | None = None,
+    workers: int | None = None,
 ) -> Array: ...
 def bias_gradient(
     grad_output: Array, *, out: Array | None = None, workers: int | None = None

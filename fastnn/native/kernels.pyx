@@ -318,7 +318,7 @@ cdef int _input_gradient(const real[:, ::1] grad, const real[:, ::1] kernel,
     return launch(FASTNN_KERNEL_input_gradient, &call, real is double, workers)
 
 
-def kernel_gradient(x, grad_output, *, out=None, workers=None):
+def kernel_gradient(x, grad_output, *, out=None, bias_out=None, workers=None):
     """x.T @ grad_output, the gradient by the kernel of a dense layer.
 
     Parameters
@@ -326,6 +326,8 @@ def kernel_gradient(x, grad_output, *, out=None, workers=None):
     x : ndarray, shape (rows, inputs)
     grad_output : ndarray, shape (rows, units)
     out : ndarray, shape (inputs, units), optional
+    bias_out : ndarray, shape (units,), optional
+        Where grad_output.sum(axis=0) goes.
     workers : int, optional
 
     Returns
@@ -342,6 +344,11 @@ def kernel_gradient(x, grad_output, *, out=None, workers=None):
     cdef fastnn_call call = new_call(cnp.PyArray_DIM(x, 0), inputs, units)
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(grad_output)
     call.operand[2] = cnp.PyArray_DATA(out)
+    if bias_out is not None:
+        output("bias_out", bias_out, number, units, VECTOR)
+        for label, array in (("x", x), ("grad_output", grad_output), ("out", out)):
+            apart("bias_out", bias_out, label, array)
+        call.operand[3] = cnp.PyArray_DATA(bias_out)
     launch(FASTNN_KERNEL_kernel_gradient, &call, number == cnp.NPY_DOUBLE,
            team(workers, units * <double>cnp.PyArray_SIZE(x)))
     return out

@@ -115,13 +115,31 @@ def gradient_through_activation(ops: list[Op], roots: set[Value]) -> tuple[list[
     return fused, lines
 
 
+def gradients_of_layer(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
+    """Fuse bias_gradient into the kernel_gradient of the same layer, which reads the same."""
+    alone: dict[tuple[Value, str], list[Op]] = {}  # several where layers are shared
+    for op in ops:
+        if op.kind == "bias_gradient":
+            alone.setdefault((op.input(0), op.layer), []).append(op)
+    fused, merged, lines = [], set(), []
+    for op in ops:
+        partners = alone.get((op.input(1), op.layer)) if op.kind == "kernel_gradient" else None
+        if partners:
+            merged.add(partners[0])
+            fused.append(replace(op, outputs=(op.output, partners.pop(0).output)))
+            lines.append(f"{op.layer}: gradients of kernel and bias")
+        else:
+            fused.append(op)
+    return [op for op in fused if op not in merged], lines
+
+
 # Below this many parameters a core's cache holds all streams of the update, and one long pass over
 # the arena is 1 to 4 % faster than one a layer; above, the gradient would travel once more.
 UPDATE_IN_GRADIENT_FROM = 262_144
 
 
 def update_in_gradient(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
-    """Fuse kernel_gradient, bias_gradient and their part of the update.
+    """Fuse kernel_gradient and its part of the update.
 
     A worker then updates the parameters whose gradient it has just computed, while that is in
     its cache. All parameters must allow it, and no norm of all gradients be needed first.
@@ -130,17 +148,8 @@ def update_in_gradient(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list
     if update is None or update.inputs[3] is not None:
         return ops, []
     count = update.output.width
-    written = {
-        value: op
-        for op in ops
-        for value in op.writes()
-        if value.kind == "gradient" and op is not update
-    }
-    biases = {op.input(0): value for value, op in written.items() if op.kind == "bias_gradient"}
-    kernels = {value: op for value, op in written.items() if op.kind == "kernel_gradient"}
-    grads = [op.input(1) for op in kernels.values()]
-    is_whole = len(kernels) + len(biases) == len(written) and set(biases) <= set(grads)
-    if count < UPDATE_IN_GRADIENT_FROM or not is_whole or len(set(grads)) < len(grads):
+    writers = {op for op in ops for value in op.writes() if value.kind == "gradient"}
+    if count < UPDATE_IN_GRADIENT_FROM or {op.kind for op in writers} != {"kernel_gradient"}:
         return ops, []
 
     def parts(gradient: Value | None) -> tuple[Value | None, Value | None]:
@@ -152,23 +161,15 @@ def update_in_gradient(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list
 
     fused, lines = [], []
     for op in ops:
-        if op is update or (op.kind == "bias_gradient" and op in written.values()):
-            continue
-        if op in kernels.values():
-            x, grad = op.input(0), op.input(1)
-            bias_gradient = biases.get(grad)
-            kernel, bias = parts(op.output), parts(bias_gradient)
-            fused.append(
-                Op(
-                    "kernel_gradient_update",
-                    (x, grad, *kernel, *bias),
-                    (op.output, bias_gradient, kernel[0], bias[0]),
-                    {**update.attributes, "count": count},
-                    op.layer,
-                )
-            )
+        if op in writers:
+            by_kernel, by_bias = (*op.outputs, None)[:2]
+            kernel, bias = parts(by_kernel), parts(by_bias)
+            inputs = (*op.inputs, *kernel, *bias)
+            outputs = (by_kernel, by_bias, kernel[0], bias[0])
+            attributes = {**update.attributes, "count": count}
+            fused.append(Op("kernel_gradient_update", inputs, outputs, attributes, op.layer))
             lines.append(f"{op.layer}: gradients + update")
-        else:
+        elif op is not update:
             fused.append(op)
     return fused, lines
 
@@ -177,5 +178,6 @@ PATTERNS: list[Pattern] = [
     drop_unused,
     affine_with_activation,
     gradient_through_activation,
+    gradients_of_layer,
     update_in_gradient,
 ]

@@ -338,7 +338,7 @@ def _updated(op: Op, context: Context, p: Array, g: Array, state: Array) -> Arra
 FORMULAS: dict[str, Callable[..., Any]] = {
     "affine": _affine,
     "input_gradient": _input_gradient,
-    "kernel_gradient": lambda op, c, x, grad: x.T @ grad,
+    "kernel_gradient": lambda op, c, x, grad: (x.T @ grad, grad.sum(axis=0)),
     "bias_gradient": lambda op, c, grad: grad.sum(axis=0),
     "activation": _activation,
     "activation_gradient": lambda op, c, saved, grad: grad * _derivative(op, saved),
