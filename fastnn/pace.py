@@ -16,6 +16,7 @@ from fastnn import config
 SLICE_SECONDS = 0.04
 TRIAL_SECONDS = 0.002
 WORK_PER_SECOND = 5e9
+STEP_SECONDS = 2e-6  # of the smallest network
 
 TRIALS = 4  # of each size; the first, with cold caches, does not count
 ADVANTAGE = 0.95  # of the time of a smaller team, which a larger one must not exceed
@@ -47,6 +48,8 @@ class Pace:
     def next(self, left: int) -> tuple[int, int]:
         """Return how many of the `left` steps to run next, and with how many workers."""
         limit = config.get_num_threads()
+        if not self.limit:
+            self._steps = self.steps_in(SLICE_SECONDS)
         if limit != self.limit or self._since_trials > TRY_AGAIN_SECONDS:
             self._begin(limit)
         if not self._trials:
@@ -71,11 +74,10 @@ class Pace:
         self.limit, self._since_trials, self._seconds = limit, 0.0, {}
         self.workers = sizes[0]
         self._trials = sizes * TRIALS if len(sizes) > 1 else []
-        self._steps = self.steps_in(SLICE_SECONDS)
 
     def steps_in(self, seconds: float) -> int:
         """Return how many steps a slow machine makes in that time, at least 1."""
-        return max(1, int(seconds * WORK_PER_SECOND / max(self.work, 1.0)))
+        return max(1, int(seconds / max(self.work / WORK_PER_SECOND, STEP_SECONDS)))
 
     def _choose(self) -> None:
         fastest = {size: min(times[1:] or times) for size, times in self._seconds.items()}

@@ -1,0 +1,91 @@
+"""How the size of the team is found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastnn as fnn
+from fastnn import config
+from fastnn.pace import ADVANTAGE, SLICE_SECONDS, TRIALS, TRY_AGAIN_SECONDS, Pace
+
+
+@pytest.fixture(autouse=True)
+def threads(monkeypatch):
+    monkeypatch.setattr(config, "WORK_PER_WORKER", 1_500_000)
+    monkeypatch.setattr(config, "get_num_threads", lambda: 4)
+
+
+def paced(seconds, work=5e6, slices=4 * TRIALS):
+    """A pace after some slices, where a step takes seconds[workers]."""
+    pace, asked = Pace(work), []
+    for _ in range(slices):
+        steps, workers = pace.next(10**9)
+        asked.append(workers)
+        pace.record(steps, workers, steps * seconds[workers])
+    return pace, asked
+
+
+def test_each_size_is_tried_in_turn_and_the_fastest_stays():
+    pace, asked = paced({1: 3e-4, 2: 1e-4, 4: 2e-4})
+    assert asked[: 3 * TRIALS] == [1, 2, 4] * TRIALS
+    assert set(asked[3 * TRIALS :]) == {2}
+    assert pace.workers == 2
+
+
+def test_a_team_that_is_hardly_faster_does_not_stay():
+    just = 1e-4 * (ADVANTAGE + 0.01)
+    assert paced({1: 1e-4, 2: just, 4: just})[0].workers == 1
+
+
+def test_the_first_trial_of_a_size_does_not_count():
+    pace = Pace(5e6)
+    for i in range(3 * TRIALS):
+        steps, workers = pace.next(10**9)
+        pace.record(steps, workers, steps * (1e-9 if workers == 1 and i == 0 else 1e-4 / workers))
+    assert pace.workers == 4
+
+
+@pytest.mark.parametrize(
+    ("work", "sizes"), [(1e5, [1]), (1e6, [1, 2]), (2e6, [1, 2, 4]), (1e9, [4])]
+)
+def test_small_steps_try_no_team_and_large_ones_nothing_else(work, sizes):
+    assert config.team_sizes(work, 4) == sizes
+    _, asked = paced(dict.fromkeys(sizes, 1e-4), work)
+    assert sorted(set(asked)) == sizes
+
+
+def test_slices_grow_to_their_time_and_not_beyond():
+    pace, _ = paced({1: 1e-6}, work=10, slices=1)
+    for _ in range(10):
+        steps, workers = pace.next(10**9)
+        pace.record(steps, workers, steps * 1e-6)
+    assert steps == pytest.approx(SLICE_SECONDS / 1e-6, rel=1e-3)
+    assert pace.next(7) == (7, 1)
+
+
+def test_sizes_are_tried_again_after_a_while_and_for_another_number_of_threads(monkeypatch):
+    pace, _ = paced({1: 1e-4, 2: 2e-4, 4: 3e-4})
+    pace.record(1, 1, TRY_AGAIN_SECONDS + 1)
+    assert [pace.next(10**9)[1] for _ in range(2)] == [1, 1]  # the first in line
+    assert pace._trials
+    pace, _ = paced({1: 1e-4, 2: 2e-4, 4: 3e-4})
+    monkeypatch.setattr(config, "get_num_threads", lambda: 1)
+    assert pace.next(10**9)[1] == 1
+    assert not pace._trials
+
+
+def test_fit_learns_its_pace_and_keeps_it(rng, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(config, "WORK_PER_WORKER", 100_000)
+    fnn.set_num_threads(2)
+    model = fnn.Sequential([fnn.Dense(64), fnn.Dense(1)], input_shape=(8,), seed=0)
+    model.compile("sgd", "mse")
+    x, y = rng.standard_normal((2000, 8)), rng.standard_normal((2000, 1))
+    model.fit(x, y, batch_size=100, epochs=30, verbose=0)
+    fnn.set_num_threads(None)
+    pace = model.runtime.bound("train", 100, "real").pace(100)
+    assert pace.limit == 2
+    assert sorted(pace._seconds) == [1, 2]
+    assert all(len(times) == TRIALS for times in pace._seconds.values())
+    assert np.isfinite(model.evaluate(x, y)["loss"])
