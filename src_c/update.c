@@ -72,6 +72,10 @@ typedef struct updater {
 #define LOAD_LAST(p) vload_first(p, columns - i)
 #define STORE_LAST(p, v) vstore_first(p, v, columns - i)
 
+/* Elements between what is asked for and what is updated: the processor's own prefetcher stops
+ * at the end of each page of each stream. */
+enum { AHEAD = 2048 / (int)sizeof(real) };
+
 /* Rows of `columns` elements, `row` apart in every stream. `is_plain`, a constant at every
  * call: nothing is clipped, and there is no L2 term. */
 #define X(name, SLOTS, slot_names, hyper_parameters)                                      \
@@ -86,7 +90,13 @@ typedef struct updater {
         for (int slot = 0; slot < SLOTS; slot++) slots[slot] = state + slot * u->slot;    \
         for (; rows > 0; rows--) {                                                        \
             ptrdiff_t i = 0;                                                              \
-            for (; i + LANES <= columns; i += LANES) UPDATE_AT(name, SLOTS, vload, vstore); \
+            for (; i + LANES <= columns; i += LANES) {                                    \
+                __builtin_prefetch(parameters + i + AHEAD, 1);                            \
+                __builtin_prefetch(gradients + i + AHEAD, 0);                             \
+                UNROLL for (int slot = 0; slot < SLOTS; slot++)                           \
+                    __builtin_prefetch(slots[slot] + i + AHEAD, 1);                       \
+                UPDATE_AT(name, SLOTS, vload, vstore);                                    \
+            }                                                                             \
             if (i < columns) UPDATE_AT(name, SLOTS, LOAD_LAST, STORE_LAST);               \
             parameters += row, gradients += row;                                          \
             UNROLL for (int slot = 0; slot < SLOTS; slot++) slots[slot] += row;           \
