@@ -105,7 +105,7 @@ ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, ptrdiff_t k, const re
                 __builtin_prefetch(c + i * c_row + j * LANES, 1);
             }
     }
-    for (ptrdiff_t step = 0; step < k; step++) {
+    for (; k > 0; k--) { /* down to 0: one register less than an index and its end */
         vec row[4];
         UNROLL for (int j = 0; j < VECTORS - 1; j++) row[j] = vload(b + j * LANES);
         row[VECTORS - 1] = MASKED_LOADS ? vload_first(b + (VECTORS - 1) * LANES, last)
