@@ -5,6 +5,7 @@
 #   make bench   time kernels and networks against NumPy; report in out/
 #   make wheel   build dist/*.whl
 #   make lint    ruff, mypy, cython-lint
+#   make check-loops   the inner loops of products keep their sums in registers; needs objdump
 #   make test-slow   what is exhaustive or long
 #   make clean   remove what the others made
 
@@ -23,7 +24,7 @@ RUN := $(BIN)/python -P
 SOURCES := $(shell find fastnn src_c -type f -not -name '*.pyc') \
   meson.build meson.options pyproject.toml README.md LICENSE
 
-.PHONY: train test test-slow bench wheel lint clean
+.PHONY: train test test-slow bench wheel lint check-loops clean
 
 train: $(STAMPS)/plot
 	@$(BIN)/fastnn train --output out
@@ -51,6 +52,9 @@ lint: $(STAMPS)/lint
 	$(BIN)/ruff format --check .
 	PATH="$(BIN):$$PATH" cython-lint fastnn
 	$(BIN)/mypy
+
+check-loops: $(STAMPS)/wheel
+	$(INTERPRETER) tools/check_inner_loops.py build/wheel
 
 clean:
 	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .benchmarks

@@ -14,6 +14,7 @@ from fastnn import config, limits
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # helpers.py and kernel_cases.py, under importlib import mode
+sys.path.insert(0, str(HERE.parent / "tools"))  # check_inner_loops.py
 
 
 def pytest_addoption(parser):

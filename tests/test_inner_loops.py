@@ -1,0 +1,154 @@
+"""tools/check_inner_loops.py passes sums in registers, and sees each way in which they are not."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import check_inner_loops
+import pytest
+
+SOURCES = Path(__file__).resolve().parent.parent / "src_c"
+IS_X86 = platform.machine() == "x86_64"
+ISAS = ["v2", "v3", "v4"] if IS_X86 else ["neon"] if platform.machine() == "aarch64" else []
+# Those of src_c/meson.build.
+FLAGS = [
+    "-O3", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi",
+    "-Wno-unknown-pragmas",
+]  # fmt: skip
+needs_tools = pytest.mark.skipif(
+    not (shutil.which("cc") and shutil.which("objdump")), reason="needs a C compiler and objdump"
+)
+
+SAMPLE = """
+#include "simd.h"
+void NAME(ptrdiff_t k, const real *a, const real *b, real *c);
+void NAME(ptrdiff_t k, const real *a, const real *b, real *c)
+{
+    KIND vec first = vbroadcast(0), second = vbroadcast(0);
+    for (ptrdiff_t step = 0; step < k; step++) {
+        vec row = vload(b + step * LANES);
+        first = vfma(vbroadcast(a[2 * step]), row, first);
+        second = vfma(vbroadcast(a[2 * step + 1]), row, second);
+        BESIDE;
+    }
+    vstore(c, first);
+    vstore(c + LANES, second);
+}
+"""
+GEMM = """
+#include "fastnn.h"
+#include "simd.h"
+#include "vmath.h"
+#include "elementwise.c"
+#include "update.c"
+#include "gemm.c"
+extern const fastnn_kernel kept;
+const fastnn_kernel kept = kernel_affine;
+"""
+# What objdump prints of a good loop on aarch64; nothing else here can be run without one.
+NEON = """
+0000000000000000 <tile_2x1>:
+   0:\tstp\tx29, x30, [sp, #-16]!
+   4:\tldr\tq2, [x2], #16
+   8:\tldp\ts3, s4, [x1], #8
+   c:\tfmla\tv0.4s, v2.4s, v3.s[0]
+  10:\tfmla\tv1.4s, v2.4s, v4.s[0]
+  14:\tsubs\tx0, x0, #0x1
+  18:\tb.ne\t4 <tile_2x1+0x4>  // b.any
+  1c:\tstp\tq0, q1, [x3]
+  20:\tldp\tx29, x30, [sp], #16
+  24:\tret
+"""
+
+
+def check(folder, source, isa, *defines):
+    """The tiles of a source compiled as Meson compiles it."""
+    flags = [f"-march=x86-64-{isa}", "-mprefer-vector-width=512"] if IS_X86 else []
+    command = ["cc", "-xc", "-", "-c", "-o", str(folder / "made.o"), "-std=c11", f"-I{SOURCES}"]
+    subprocess.run(
+        [*command, *FLAGS, *flags, *(f"-D{define}" for define in defines)],
+        input=source, text=True, check=True, timeout=100,
+    )  # fmt: skip
+    return check_inner_loops.check(check_inner_loops.disassemble(folder / "made.o"), isa != "v2")
+
+
+def check_sample(folder, isa, name="tile_2x1", kind="", beside=""):
+    made = check(folder, SAMPLE, isa, f"NAME={name}", f"KIND={kind}", f"BESIDE={beside}")
+    assert [tile.name for tile in made] == [name]
+    return made[0]
+
+
+@needs_tools
+@pytest.mark.parametrize("isa", ISAS)
+def test_sums_in_registers_pass(isa, tmp_path):
+    tile = check_sample(tmp_path, isa)
+    assert tile.loops
+    assert tile.accumulators == 2
+    assert tile.faults() == []
+
+
+@needs_tools
+@pytest.mark.parametrize("isa", ISAS)
+def test_sums_on_the_stack_are_seen(isa, tmp_path):
+    tile = check_sample(tmp_path, isa, kind="volatile")
+    assert any(loop.stack for loop in tile.loops)
+    assert any(loop.stores for loop in tile.loops)
+    assert any(fault.startswith("on the stack: ") for fault in tile.faults())
+
+
+@needs_tools
+@pytest.mark.parametrize("isa", ISAS)
+def test_sums_in_other_memory_are_seen(isa, tmp_path):
+    tile = check_sample(tmp_path, isa, beside="vstore(c, first)")
+    assert any(fault.startswith("store: ") for fault in tile.faults())
+
+
+@needs_tools
+@pytest.mark.parametrize("isa", ISAS)
+def test_too_few_multiply_adds_are_seen(isa, tmp_path):
+    faults = check_sample(tmp_path, isa, name="tile_8x4").faults()
+    assert any(fault.endswith("multiply-adds for 32 accumulators") for fault in faults)
+
+
+@needs_tools
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_tile_without_a_loop_is_seen(isa, tmp_path):
+    assert check_sample(tmp_path, isa, beside="break").faults() == ["no loop with multiply-adds"]
+
+
+@needs_tools
+@pytest.mark.skipif(not IS_X86, reason="where GCC unrolls too little is known for v4")
+def test_gemm_without_unroll_is_seen(tmp_path):
+    compiler = subprocess.run(["cc", "-v"], capture_output=True, text=True, check=True).stderr
+    if "gcc version" not in compiler:
+        pytest.skip("other compilers unroll by themselves")
+    tiles = {tile.name: tile for tile in check(tmp_path, GEMM, "v4", "UNROLL=")}
+    assert any(fault.startswith("on the stack: ") for fault in tiles["tile_6x4"].faults())
+
+
+def test_neon_is_read():
+    def faults(listing):
+        (tile,) = check_inner_loops.check(listing, is_fused=True)
+        return tile.faults()
+
+    assert faults(NEON) == []
+    spilled = NEON.replace("ldr\tq2, [x2], #16", "ldr\tq2, [sp, #32]")
+    assert faults(spilled) == ["on the stack: ldr q2, [sp, #32]"]
+    stored = NEON.replace("subs\tx0, x0, #0x1", "str\tq0, [x3]")
+    assert faults(stored) == ["store: str q0, [x3]"]
+    fewer = NEON.replace("fmla\tv1.4s, v2.4s", "fadd\tv1.4s, v2.4s")
+    assert faults(fewer) == ["1 multiply-adds for 2 accumulators"]
+    assert faults(NEON.replace("b.ne\t4", "b.ne\t1c")) == ["no loop with multiply-adds"]
+
+
+def test_it_fails_without_objdump_and_without_kernels(monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.argv", ["check_inner_loops.py", str(tmp_path)])
+    with pytest.raises(SystemExit, match="holds no kernels"):
+        check_inner_loops.main()
+    (tmp_path / "libfastnn_v3_float32.a").touch()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SystemExit, match="objdump"):
+        check_inner_loops.main()
