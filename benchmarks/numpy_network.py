@@ -1,11 +1,14 @@
-"""A network of dense layers with relu between them, trained with Adam, in good NumPy.
+"""A network of dense layers with one activation between them, trained in good NumPy.
 
-Parameters, gradients and Adam's state are flat arrays, as fastnn's are, so that an update is one
-pass; kernels and biases are views. A step allocates nothing that grows with the network.
+Parameters, gradients and the optimizer's state are flat arrays, as fastnn's are, so that an
+update is one pass; kernels and biases are views. A step allocates nothing that grows with the
+network.
 """
 
 import numpy as np
 import numpy_kernels
+
+from fastnn.program.ops import ACTIVATIONS, OPTIMIZERS
 
 ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 
@@ -21,9 +24,24 @@ class NumpyNetwork:
     generator : numpy.random.Generator
         Gives the order of the rows.
     learning_rate : float
+    activation : str, default "relu"
+        After each hidden layer; one without a parameter.
+    optimizer : str, default "adam"
+        A row of `src_c/optimizers.h`.
+    hyper_parameters : dict of str to float
+        That row's.
     """
 
-    def __init__(self, network, weights, generator, learning_rate):
+    def __init__(
+        self,
+        network,
+        weights,
+        generator,
+        learning_rate,
+        activation="relu",
+        optimizer="adam",
+        hyper_parameters=ADAM,
+    ):
         self.network, self.generator = network, generator
         self.learning_rate, self.step_number = learning_rate, 0
         dtype, batch, sizes = weights[0].dtype, network.batch, network.sizes
@@ -34,15 +52,25 @@ class NumpyNetwork:
         grads = self._views(gradients, weights)
         self.kernels, self.biases = self.weights[::2], self.weights[1::2]
         self.kernel_grads, self.bias_grads = grads[::2], grads[1::2]
-        for view, weight in zip(self.weights, weights, strict=True):
-            view[...] = weight
-        state = np.zeros((2, count), dtype)
-        self.update = numpy_kernels.Update("adam", self.flat, gradients, state, ADAM)
+        slots = int(OPTIMIZERS[optimizer][2])
+        self.state = np.empty((slots, count), dtype)
+        self.update = numpy_kernels.Update(
+            optimizer, self.flat, gradients, self.state, hyper_parameters
+        )
+        self.reset(weights)
+
+        def buffers():
+            return [np.empty((batch, width), dtype) for width in sizes]
 
         # values[i] is what layer i reads; values[-1] is the output. deltas likewise.
-        self.values = [np.empty((batch, width), dtype) for width in sizes]
-        self.deltas = [np.empty((batch, width), dtype) for width in sizes]
-        self.gates = [np.empty((batch, width), dtype) for width in sizes[1:-1]]
+        self.values, self.deltas, self.gates = buffers(), buffers(), buffers()
+        # sums[i] goes into the activation that gives values[i], products[i] into its gradient,
+        # which gives deltas[i]: in place, unless the gradient needs the sums.
+        self.activation = numpy_kernels.activation(activation)
+        self.activation_gradient = numpy_kernels.activation_gradient(activation)
+        in_place = ACTIVATIONS[activation][0] == "output"
+        self.sums = self.values if in_place else [*buffers()[:-1], self.values[-1]]
+        self.products = self.deltas if in_place else buffers()
         self.losses, self.ones = np.empty(batch, dtype), np.ones(batch, dtype)
         self.row, self.numbers = np.empty((batch, 1), dtype), np.arange(batch)
         self.is_classifier = network.loss == "crossentropy"
@@ -56,15 +84,22 @@ class NumpyNetwork:
         parts = np.split(flat, ends[:-1])
         return [part.reshape(weight.shape) for part, weight in zip(parts, weights, strict=True)]
 
+    def reset(self, weights):
+        """Set the parameters; the optimizer starts afresh."""
+        for view, weight in zip(self.weights, weights, strict=True):
+            view[...] = weight
+        self.state[...] = 0
+        self.step_number = 0
+
     def forward(self):
         """Fill values[1:] from values[0]."""
         last = len(self.kernels) - 1
         for i, (kernel, bias) in enumerate(zip(self.kernels, self.biases, strict=True)):
-            out = self.values[i + 1]
+            out = self.sums[i + 1]
             np.matmul(self.values[i], kernel, out=out)
             np.add(out, bias, out=out)
             if i < last:
-                np.maximum(out, 0, out=out)
+                self.activation(out, self.values[i + 1], self.gates[i + 1], 0)
 
     def loss(self):
         """Return the batch's loss and fill deltas[-1]."""
@@ -84,9 +119,10 @@ class NumpyNetwork:
             np.matmul(self.values[i].T, delta, out=self.kernel_grads[i])
             np.matmul(self.ones, delta, out=self.bias_grads[i])
             if i:
-                np.matmul(delta, self.kernels[i].T, out=self.deltas[i])
-                gate = self.gates[i - 1]
-                numpy_kernels.relu_gradient(self.values[i], self.deltas[i], self.deltas[i], gate, 0)
+                np.matmul(delta, self.kernels[i].T, out=self.products[i])
+                self.activation_gradient(
+                    self.sums[i], self.products[i], self.deltas[i], self.gates[i], 0
+                )
 
     def step(self):
         """Make one step on the batch in values[0] and target; return its loss."""
@@ -95,6 +131,14 @@ class NumpyNetwork:
         self.backward()
         self.step_number += 1
         self.update(self.learning_rate, self.step_number)
+        return loss
+
+    def step_on(self, x, y):
+        """Make one step on a batch that is read where it lies; return its loss."""
+        buffers = self.values[0], self.target
+        self.values[0], self.target = x, y
+        loss = self.step()
+        self.values[0], self.target = buffers
         return loss
 
     def epoch(self, x, y):

@@ -73,12 +73,19 @@ def seconds_a_call(function, calls, warm_up):
     return (time.perf_counter() - began) / calls
 
 
-def calls_of(function):
+def calls_of(function, block_seconds=BLOCK_SECONDS):
     """Calls of a block, and how many to make before it; a long call wakes everything by itself."""
     once = seconds_a_call(function, 1, 1)
-    once = seconds_a_call(function, max(1, min(20, int(BLOCK_SECONDS / once))), 0)
-    calls = max(1, int(BLOCK_SECONDS / once))
+    once = seconds_a_call(function, max(1, min(20, int(block_seconds / once))), 0)
+    calls = max(1, int(block_seconds / once))
     return calls, 0 if once > LONG_SECONDS else 1 + calls // 4
+
+
+def paired_ratios(ours, theirs):
+    """Median and quartiles of theirs / ours over pairs: "ratio", "ratio_q1", "ratio_q3"."""
+    ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
+    first, median, third = statistics.quantiles(ratios, n=4, method="inclusive")
+    return {"ratio": median, "ratio_q1": first, "ratio_q3": third}
 
 
 def paired(fastnn, numpy, pairs=PAIRS):
@@ -109,12 +116,8 @@ def paired(fastnn, numpy, pairs=PAIRS):
                 wait_until_quiet()
             before = side
             seconds[side].append(seconds_a_call(sides[side], *calls[side]))
-    ratios = [theirs / ours for ours, theirs in zip(*seconds, strict=True)]
-    first, median, third = statistics.quantiles(ratios, n=4, method="inclusive")
     return {
-        "ratio": median,
-        "ratio_q1": first,
-        "ratio_q3": third,
+        **paired_ratios(*seconds),
         "fastnn_seconds": statistics.median(seconds[0]),
         "numpy_seconds": statistics.median(seconds[1]),
         "pairs": pairs,

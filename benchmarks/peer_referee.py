@@ -1,0 +1,312 @@
+"""Processes, their environments, and what happens in a cell: compare first, then time pairs.
+
+Every configuration of a peer, and fastnn, has a process of its own, because two thread pools in
+one process hurt each other and because threads and instruction set must be fixed before a
+library is loaded. A process waits blocked while another one works.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import timing
+from peer_cells import FASTNN, Cell, Peer, peers_of
+from peer_data import arrays_of
+from peer_sides import difference
+
+HERE = Path(__file__).resolve().parent
+
+# Set by whoever runs this, these would bind one side and not the other.
+INHERITED = (
+    "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "FASTNN_", "XLA_", "JAX_", "ATEN_", "ONEDNN_",
+    "NPY_", "NPROC", "PYTHONPATH",
+)  # fmt: skip
+
+AVX2 = {
+    "FASTNN_ISA": "v3",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+}
+XLA_AVX2 = "--xla_cpu_max_isa=AVX2"
+
+# What `Worker.block` returns; fastnn's and a peer's.
+Block = dict[str, float]
+Pair = tuple[Block, Block]
+
+
+def environment(peer: Peer, isa: str = "") -> dict[str, str]:
+    """Return the environment of a side's process.
+
+    Parameters
+    ----------
+    peer : Peer
+    isa : {"", "v3"}
+    """
+    made = {name: value for name, value in os.environ.items() if not name.startswith(INHERITED)}
+    made["JAX_PLATFORMS"] = "cpu"
+    flags = []
+    if peer.threads:
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "FASTNN_NUM_THREADS")
+        # XLA's pool has as many threads as NPROC says.
+        made |= dict.fromkeys((*names, "NPROC"), str(peer.threads))
+    if peer.threads == 1:
+        flags.append("--xla_cpu_multi_thread_eigen=false")
+    if isa == "v3":
+        made |= AVX2
+        flags.append(XLA_AVX2)
+        made["NPY_DISABLE_CPU_FEATURES"] = " ".join(_numpy_beyond_avx2())
+    if flags:
+        made["XLA_FLAGS"] = " ".join(flags)
+    return made
+
+
+def _numpy_beyond_avx2() -> list[str]:
+    """Names of what NumPy's own loops dispatch to, beyond AVX2."""
+    from numpy._core._multiarray_umath import __cpu_dispatch__
+
+    return [name for name in __cpu_dispatch__ if "AVX512" in name or name == "X86_V4"]
+
+
+class Process:
+    """A side's process.
+
+    Parameters
+    ----------
+    peer : Peer
+    isa : str
+    log : file
+        Where its standard error goes.
+    """
+
+    def __init__(self, peer: Peer, isa: str, log: IO) -> None:
+        self.peer = peer
+        self.child = subprocess.Popen(
+            [sys.executable, HERE / "peer_worker.py", peer.library, str(peer.threads)],
+            env=environment(peer, isa),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+
+    def send(self, do: str, **arguments: object) -> None:
+        """Ask for something."""
+        assert self.child.stdin is not None
+        try:
+            self.child.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+            self.child.stdin.flush()
+        except BrokenPipeError:
+            pass  # receive says that it has ended
+
+    def receive(self) -> Any:
+        """Return the answer.
+
+        Raises
+        ------
+        SideError
+            The side could not do it, or has ended.
+        """
+        assert self.child.stdout is not None
+        line = self.child.stdout.readline()
+        if not line:
+            raise SideError(f"its process ended with status {self.child.wait()}")
+        result = json.loads(line)
+        if "error" in result:
+            raise SideError(result["error"])
+        return result["answer"]
+
+    def ask(self, do: str, **arguments: object) -> Any:
+        """Ask and wait for the answer."""
+        self.send(do, **arguments)
+        return self.receive()
+
+    def close(self) -> None:
+        """End the process."""
+        for pipe in (self.child.stdin, self.child.stdout):
+            assert pipe is not None
+            pipe.close()
+        self.child.wait()
+
+
+class SideError(RuntimeError):
+    """A side could not do what it was asked."""
+
+
+class Referee:
+    """Measures cells.
+
+    Processes live from cell to cell as long as the cells want them, so that a library is loaded
+    once; their caches of compiled code are emptied between cells.
+
+    Parameters
+    ----------
+    log : file
+        Where the sides' standard error goes.
+    pairs : int
+    block_seconds : float
+        How long a timed block is; at least one call.
+    """
+
+    def __init__(self, log: IO, pairs: int, block_seconds: float) -> None:
+        self.log, self.pairs, self.block_seconds = log, pairs, block_seconds
+        self.processes: dict[tuple[Peer, str], Process] = {}
+        self.facts: dict[str, str] = {}
+
+    def close(self) -> None:
+        """End all processes."""
+        while self.processes:
+            self.processes.popitem()[1].close()
+
+    def _started(self, peers: list[Peer], isa: str) -> dict[Peer, Process]:
+        """Return a process for each, and end the others."""
+        for key in [key for key in self.processes if key[0] not in peers or key[1] != isa]:
+            self.processes.pop(key).close()
+        for peer in peers:
+            if (peer, isa) not in self.processes:
+                self.processes[peer, isa] = Process(peer, isa, self.log)
+        return {peer: self.processes[peer, isa] for peer in peers}
+
+    def measure(self, cell: Cell, libraries: Collection[str] = ()) -> dict[str, Any]:
+        """Compare, then time, the sides of a cell.
+
+        Parameters
+        ----------
+        cell : Cell
+        libraries : collection of str
+            Which peers; empty: all.
+
+        Returns
+        -------
+        dict
+            As `summary` returns it.
+
+        Raises
+        ------
+        SideError
+            fastnn could not do it.
+        """
+        ours = Peer(FASTNN.library, cell.threads)
+        theirs = [peer for peer in peers_of(cell) if not libraries or peer.library in libraries]
+        processes = self._started([ours, *theirs], cell.isa)
+        differences, errors = self._compare(cell, processes, ours)
+        racing = [peer for peer in theirs if peer not in errors]
+        for peer in (ours, *racing):
+            processes[peer].ask("calibrate", block_seconds=self.block_seconds)
+            held = " held to AVX2" if cell.isa else ""
+            self.facts[f"{peer}{held}"] = processes[peer].ask("facts")
+        blocks = self._race(processes, ours, racing, errors)
+        for key, process in list(self.processes.items()):
+            try:
+                process.ask("release")
+            except SideError:  # it has ended: another one is started for the next cell
+                self.processes.pop(key).close()
+        return summary(blocks, differences, errors)
+
+    def _compare(
+        self, cell: Cell, processes: dict[Peer, Process], ours: Peer
+    ) -> tuple[dict[Peer, float], dict[Peer, str]]:
+        """Let all sides prepare and answer, and say whose answer is not fastnn's."""
+        differences, errors = {}, {}
+        with tempfile.TemporaryDirectory() as folder:
+            arrays = f"{folder}/arrays.npz"
+            arrays_of(cell).save(arrays)
+            answers = {peer: f"{folder}/{i}.npy" for i, peer in enumerate(processes)}
+            for peer, process in processes.items():  # all at once: some compile for seconds
+                process.send("prepare", cell=cell.name, arrays=arrays, answer=answers[peer])
+            for peer, process in processes.items():
+                try:
+                    process.receive()
+                except SideError as error:
+                    errors[peer] = str(error)
+            if ours in errors:
+                raise SideError(f"{cell.name}: fastnn: {errors[ours]}")
+            expected = np.load(answers[ours])
+            for peer in processes:
+                if peer == ours or peer in errors:
+                    continue
+                found = difference(cell, peer.library, expected, np.load(answers[peer]))
+                differences[peer] = found
+                if found > 1:
+                    errors[peer] = f"its answer is {found:.3g} times as far off as is allowed"
+        return differences, errors
+
+    def _race(
+        self,
+        processes: dict[Peer, Process],
+        ours: Peer,
+        racing: list[Peer],
+        errors: dict[Peer, str],
+    ) -> dict[Peer, list[Pair]]:
+        """Time pairs of blocks, fastnn and a peer, in turn; AB BA AB, so that a drift cancels."""
+        blocks: dict[Peer, list[Pair]] = {peer: [] for peer in racing}
+        for pair in range(self.pairs):
+            for peer in [peer for peer in racing if peer not in errors]:
+                found = {}
+                for side in (ours, peer) if pair % 2 == 0 else (peer, ours):
+                    try:
+                        found[side] = processes[side].ask("block", seed=pair)
+                    except SideError as error:
+                        if side == ours:
+                            raise
+                        errors[peer] = str(error)
+                if peer not in errors:
+                    blocks[peer].append((found[ours], found[peer]))
+        return blocks
+
+
+def summary(
+    blocks: Mapping[Peer, list[Pair]], differences: Mapping[Peer, float], errors: Mapping[Peer, str]
+) -> dict[str, Any]:
+    """Return what a cell's pairs say.
+
+    Parameters
+    ----------
+    blocks : mapping of Peer to list of pair
+    differences : mapping of Peer to float
+        Of their answers, 1 being just allowed.
+    errors : mapping of Peer to str
+        Why a peer is not in the race.
+
+    Returns
+    -------
+    dict
+        "fastnn_seconds" of a unit of the cell, "fastnn_epochs" to an accuracy; "peers": by name
+        "seconds", "epochs", "ratio", "ratio_q1", "ratio_q3" (theirs / ours), "pairs" and
+        "difference", or "error"; "best": the one of lowest median time, or None.
+    """
+    peers: dict[str, dict[str, Any]] = {str(peer): {"error": why} for peer, why in errors.items()}
+    ours: list[Block] = []
+    for peer, pairs in blocks.items():
+        if peer in errors:
+            continue
+        mine, theirs = zip(*pairs, strict=True)
+        ours += mine
+        peers[str(peer)] = {
+            **medians(theirs),
+            **timing.paired_ratios([b["seconds"] for b in mine], [b["seconds"] for b in theirs]),
+            "pairs": len(pairs),
+            "difference": differences[peer],
+        }
+    fitting = [name for name, found in peers.items() if "seconds" in found]
+    return {
+        **{f"fastnn_{name}": value for name, value in medians(ours).items()},
+        "peers": peers,
+        "best": min(fitting, key=lambda name: peers[name]["seconds"], default=None),
+    }
+
+
+def medians(blocks: Sequence[Block]) -> dict[str, float]:
+    """Return the median of each number of some blocks."""
+    names = blocks[0] if blocks else ()
+    return {name: statistics.median(block[name] for block in blocks) for name in names}

@@ -1,0 +1,163 @@
+"""The process of one side of `peers.py`: it waits on a pipe for what to do, and answers.
+
+One JSON object a line each way: {"do": METHOD, ...arguments} and {"answer": ...} or
+{"error": ...}. Between two requests the process sleeps in a read, and it answers only when the
+threads of its library sleep too, so that the other side has the processors for itself. What a
+library prints goes to standard error, which `peers.py` sends to a log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import resource
+import sys
+import traceback
+
+import numpy as np
+import timing
+from peer_cells import CELLS, Cell, Peer
+from peer_data import load
+from peer_sides import Side, make
+
+
+class Worker:
+    """What a process may be asked.
+
+    Parameters
+    ----------
+    peer : Peer
+    """
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.side: Side | None = None
+        self.calls, self.warm_up = 1, 0
+
+    def prepare(self, cell: str, arrays: str, answer: str) -> None:
+        """Make the side of a cell, and write its answer for comparison to an .npy file."""
+        self.release()
+        self.side = make(self.peer.library, CELLS[cell], load(arrays))
+        np.save(answer, self.side.answer())
+
+    def release(self) -> None:
+        """Forget the cell."""
+        self.side = None
+        gc.collect()
+
+    def calibrate(self, block_seconds: float) -> None:
+        """Find out how many calls make a block that long."""
+        assert self.side is not None
+        self.side.reset()
+        if self.side.cell.kind == "accuracy":
+            self.warm_up = int(self.side.reach(0)[0] < timing.LONG_SECONDS)
+        else:
+            self.calls, self.warm_up = timing.calls_of(self.side.work(), block_seconds)
+
+    def block(self, seed: int) -> dict[str, float]:
+        """Time one block.
+
+        Every block starts from the same weights: a network that goes on learning the same rows
+        ends in denormal numbers, ten times slower.
+
+        Returns
+        -------
+        dict
+            "seconds" of a unit of the cell; "epochs" that an accuracy took.
+        """
+        side = self.side
+        assert side is not None
+        if side.cell.kind == "accuracy":
+            for _ in range(self.warm_up):
+                side.reach(seed)
+            seconds, epochs = side.reach(seed)
+            return {"seconds": seconds, "epochs": epochs}
+        side.reset(seed)
+        seconds = timing.seconds_a_call(side.work(), self.calls, self.warm_up)
+        return {"seconds": seconds / side.cell.steps}
+
+    def facts(self) -> str:
+        """Return what the library runs on: threads and instruction set, as far as it tells."""
+        library = self.peer.library
+        if library == "fastnn":
+            config = sys.modules["fastnn"].show_config("dict")
+            return f"ISA {config['isa']}, {config['threads']} threads at most"
+        if library.startswith("PyTorch"):
+            torch = sys.modules["torch"]
+            capability = torch.backends.cpu.get_cpu_capability()
+            return f"{capability}, {torch.get_num_threads()} threads"
+        if library.startswith("JAX"):
+            names = ("NPROC", "XLA_FLAGS")
+            return " ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
+        from threadpoolctl import threadpool_info
+
+        pools = [pool for pool in threadpool_info() if pool["internal_api"] == "openblas"]
+        texts = [
+            f"OpenBLAS {pool['version']} {pool['architecture']}, {pool['num_threads']} threads"
+            for pool in pools
+        ]
+        return "; ".join(dict.fromkeys(texts))
+
+
+def largest_fit(cell: Cell) -> dict[str, float]:
+    """Fit a cell's network for an epoch, in a process that does nothing else.
+
+    Returns
+    -------
+    dict of str to float
+        In bytes: "peak" (ru_maxrss), "before" (the same, before there is a model), "parameters"
+        (16 each), "workspace", "data".
+    """
+    from peer_data import model_of
+
+    import fastnn as fnn
+
+    def peak() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    before = peak()
+    network = cell.network
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((network.rows, network.sizes[0]), dtype=cell.dtype)
+    y = rng.integers(0, network.sizes[-1], network.rows)
+    model = model_of(cell)
+    model.compile(fnn.Adam(cell.learning_rate), network.loss)
+    model.fit(x, y, batch_size=network.batch, verbose=0)
+    workspace = model.runtime.bound("train", network.batch, "label").plan.workspace_bytes
+    return {
+        "peak": peak(),
+        "before": before,
+        "parameters": 16 * model.count_parameters(),
+        "workspace": workspace,
+        "data": x.nbytes + y.nbytes,
+    }
+
+
+def serve(worker: Worker) -> None:
+    """Answer requests from standard input until it ends."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # a library that prints must not talk into the answers
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            result = {"answer": getattr(worker, request.pop("do"))(**request)}
+        except Exception as error:
+            traceback.print_exc()
+            result = {"error": f"{type(error).__name__}: {error}"[:500]}
+        timing.wait_until_quiet()
+        out.write(json.dumps(result) + "\n")
+        out.flush()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("library")
+    parser.add_argument("threads", type=int)
+    parser.add_argument("--fit", metavar="CELL", help="fit once and print the memory it took")
+    arguments = parser.parse_args()
+    if arguments.fit:
+        print(json.dumps(largest_fit(CELLS[arguments.fit])))
+    else:
+        serve(Worker(Peer(arguments.library, arguments.threads)))

@@ -1,0 +1,186 @@
+"""The fair referee: fastnn against NumPy, scikit-learn, PyTorch and JAX, each at its best.
+
+Run as `make peers`, or as `python benchmarks/peers.py --cells 'adam: step 4-*'` where fastnn and
+the extra `peers` are installed. `--list` names the cells; README says how long they take.
+
+- Every side starts from the same weights and takes the same batches in the same dtype. Losses
+  after 20 steps (or outputs) are compared before anything is timed; a side whose answer differs
+  is reported and not timed.
+- Peers run at one thread and at all threads, fastnn as it comes; every configuration in a
+  process of its own. A pair is a block of fastnn's and a block of a peer's, one after the other;
+  the number of a cell is the median of the paired ratios against the configuration of lowest
+  median time.
+- Results are written after every cell; `--resume` goes on where a run was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import peer_report
+from peer_cells import CELLS, FASTNN, LIBRARIES, Cell, peers_of
+from peer_referee import HERE, Referee, SideError, environment
+
+import fastnn as fnn
+
+PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "jax", "jaxlib", "optax")
+MEMORY_CELL = next(name for name in CELLS if name.startswith("adam: step 1024-"))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    made.add_argument(
+        "--cells", metavar="PATTERN", action="append",
+        help="only cells whose name matches, anywhere in it; may be given several times",
+    )  # fmt: skip
+    made.add_argument(
+        "--peers", metavar="NAME", action="append", choices=LIBRARIES,
+        help=f"only these: {', '.join(LIBRARIES)}; may be given several times",
+    )  # fmt: skip
+    made.add_argument("--pairs", type=int, default=15, help="default: 15")
+    made.add_argument("--quick", action="store_true", help="three pairs of short blocks")
+    made.add_argument("--list", action="store_true", help="print the cells and stop")
+    made.add_argument("--resume", action="store_true", help="keep the cells measured already")
+    made.add_argument("--redraw", action="store_true", help="only write the report again")
+    made.add_argument(
+        "--output", metavar="PATH",
+        help="without suffix; default: out/peers, or out/peers-part for a part of it",
+    )  # fmt: skip
+    return made
+
+
+def chosen(patterns: list[str] | None) -> list[Cell]:
+    """Return the cells that a pattern names, all without one."""
+    return [
+        cell
+        for name, cell in CELLS.items()
+        if not patterns or any(fnmatch.fnmatchcase(name, f"*{pattern}*") for pattern in patterns)
+    ]
+
+
+def machine() -> dict[str, Any]:
+    """Return what the numbers depend on, apart from the sides' threads."""
+    config = fnn.show_config("dict")
+    assert config is not None
+    digest = hashlib.sha256()
+    for path in sorted(Path(fnn.__file__).parent.rglob("*")):
+        if path.suffix in (".py", ".so"):
+            digest.update(path.read_bytes())
+    return {
+        "fastnn": config,
+        "build": digest.hexdigest()[:12],
+        "processors": len(os.sched_getaffinity(0)),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def memory() -> dict[str, float]:
+    """Return what fitting the largest network took, in bytes, in a process of its own."""
+    command = [sys.executable, HERE / "peer_worker.py", "fastnn", "0", "--fit", MEMORY_CELL]
+    run = subprocess.run(command, env=environment(FASTNN), capture_output=True, check=True)
+    return json.loads(run.stdout)
+
+
+class Results:
+    """The results on disk, written after every cell.
+
+    Parameters
+    ----------
+    path : Path
+        Without suffix.
+    settings : dict
+        How cells are measured.
+    resume : bool
+        Whether to keep what is there.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any], resume: bool) -> None:
+        self.path = path.with_name(path.name + ".json")
+        self.data: dict[str, Any] = {
+            "machine": machine(),
+            "settings": settings,
+            "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+            "sides": {},
+            "cells": {},
+            "memory": None,
+        }
+        if resume and self.path.exists():
+            found = json.loads(self.path.read_text())
+            for what in ("machine", "settings"):
+                if found[what] != self.data[what]:
+                    raise SystemExit(
+                        f"{self.path} was measured with another {what}, so --resume cannot add to "
+                        f"it: {found[what]}, now {self.data[what]}"
+                    )
+            self.data = found
+
+    def write(self) -> None:
+        """Replace the file."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(self.data, indent=1))
+        temporary.replace(self.path)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Measure and report; the exit status is 1 if a side failed."""
+    cells = chosen(arguments.cells)
+    if not cells:
+        raise SystemExit("no cell matches; --list names them")
+    if arguments.list:
+        for cell in cells:
+            print(f"{cell.name}  ({len(peers_of(cell))} peers)")
+        return 0
+    is_part = bool(arguments.cells or arguments.peers or arguments.quick)
+    path = Path(arguments.output or ("out/peers-part" if is_part else "out/peers"))
+    if arguments.redraw:
+        peer_report.write(json.loads(path.with_name(path.name + ".json").read_text()), path)
+        return 0
+    pairs, block_seconds = (3, 0.005) if arguments.quick else (arguments.pairs, 0.02)
+    if pairs < 2:
+        raise SystemExit("--pairs must be at least 2")
+    settings = {"pairs": pairs, "block_seconds": block_seconds, "peers": arguments.peers or []}
+    results = Results(path, settings, arguments.resume)
+    failed = 0
+    with open(path.with_name(path.name + ".log"), "w") as log:
+        referee = Referee(log, pairs, block_seconds)
+        try:
+            for number, cell in enumerate(cells, 1):
+                if cell.name in results.data["cells"]:
+                    continue
+                began = time.perf_counter()
+                try:
+                    found = referee.measure(cell, settings["peers"])
+                except SideError as error:
+                    found = {"fastnn_seconds": None, "peers": {}, "best": None, "error": str(error)}
+                failed += "error" in found or any("error" in p for p in found["peers"].values())
+                results.data["cells"][cell.name] = found
+                results.data["sides"] |= referee.facts
+                results.write()
+                took = time.perf_counter() - began
+                print(f"[{number}/{len(cells)}] {peer_report.line(cell, found)}  ({took:.0f} s)")
+        finally:
+            referee.close()
+    if not arguments.cells or any(cell.name == MEMORY_CELL for cell in cells):
+        results.data["memory"] = memory()
+        results.write()
+    peer_report.write(results.data, path)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(parser().parse_args()))
