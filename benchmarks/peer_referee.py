@@ -147,6 +147,13 @@ class SideError(RuntimeError):
     """A side could not do what it was asked."""
 
 
+def rivals(cell: Cell, libraries: Collection[str] = ()) -> list[Peer]:
+    """Return fastnn's rivals in a cell: all, or those of some libraries, or itself."""
+    return [
+        peer for peer in peers_of(cell) if not libraries or peer.library in (*libraries, "fastnn")
+    ]
+
+
 class Referee:
     """Measures cells.
 
@@ -174,8 +181,10 @@ class Referee:
 
     def _started(self, peers: list[Peer], isa: str) -> dict[Peer, Process]:
         """Return a process for each, and end the others."""
-        for key in [key for key in self.processes if key[0] not in peers or key[1] != isa]:
-            self.processes.pop(key).close()
+        for key, process in list(self.processes.items()):
+            has_ended = process.child.poll() is not None
+            if has_ended or key[0] not in peers or key[1] != isa:
+                self.processes.pop(key).close()
         for peer in peers:
             if (peer, isa) not in self.processes:
                 self.processes[peer, isa] = Process(peer, isa, self.log)
@@ -201,20 +210,23 @@ class Referee:
             fastnn could not do it.
         """
         ours = Peer(FASTNN.library, cell.threads)
-        theirs = [peer for peer in peers_of(cell) if not libraries or peer.library in libraries]
+        theirs = rivals(cell, libraries)
         processes = self._started([ours, *theirs], cell.isa)
         differences, errors = self._compare(cell, processes, ours)
         racing = [peer for peer in theirs if peer not in errors]
+        held = " held to AVX2" if cell.isa else ""
         for peer in (ours, *racing):
-            processes[peer].ask("calibrate", block_seconds=self.block_seconds)
-            held = " held to AVX2" if cell.isa else ""
-            self.facts[f"{peer}{held}"] = processes[peer].ask("facts")
-        blocks = self._race(processes, ours, racing, errors)
-        for key, process in list(self.processes.items()):
             try:
+                processes[peer].ask("calibrate", block_seconds=self.block_seconds)
+                self.facts[f"{peer}{held}"] = processes[peer].ask("facts")
+            except SideError as error:
+                if peer == ours:
+                    raise
+                errors[peer] = str(error)
+        blocks = self._race(processes, ours, racing, errors)
+        for process in processes.values():
+            with contextlib.suppress(SideError):  # it has ended; the next cell starts another
                 process.ask("release")
-            except SideError:  # it has ended: another one is started for the next cell
-                self.processes.pop(key).close()
         return summary(blocks, differences, errors)
 
     def _compare(
@@ -234,7 +246,7 @@ class Referee:
                 except SideError as error:
                     errors[peer] = str(error)
             if ours in errors:
-                raise SideError(f"{cell.name}: fastnn: {errors[ours]}")
+                raise SideError(errors[ours])
             expected = np.load(answers[ours])
             for peer in processes:
                 if peer == ours or peer in errors:

@@ -30,7 +30,7 @@ from typing import Any
 
 import peer_report
 from peer_cells import CELLS, FASTNN, LIBRARIES, Cell, peers_of
-from peer_referee import HERE, Referee, SideError, environment
+from peer_referee import HERE, Referee, SideError, environment, rivals
 
 import fastnn as fnn
 
@@ -162,20 +162,20 @@ def main(arguments: argparse.Namespace) -> int:
     settings = {"pairs": pairs, "block_seconds": block_seconds, "peers": arguments.peers or []}
     path.parent.mkdir(parents=True, exist_ok=True)
     results = Results(path, settings, arguments.resume)
-    failed = 0
-    with open(path.with_name(path.name + ".log"), "w") as log:
+    cells = [cell for cell in cells if rivals(cell, settings["peers"])]
+    measured = results.data["cells"]
+    with open(path.with_name(path.name + ".log"), "a") as log:
         referee = Referee(log, pairs, block_seconds)
         try:
             for number, cell in enumerate(cells, 1):
-                if cell.name in results.data["cells"]:
+                if cell.name in measured and not has_failed(measured[cell.name]):
                     continue
                 began = time.perf_counter()
                 try:
                     found = referee.measure(cell, settings["peers"])
                 except SideError as error:
-                    found = {"fastnn_seconds": None, "peers": {}, "best": None, "error": str(error)}
-                failed += "error" in found or any("error" in p for p in found["peers"].values())
-                results.data["cells"][cell.name] = found
+                    found = {"peers": {}, "best": None, "error": str(error)}
+                measured[cell.name] = found
                 results.data["sides"] |= referee.facts
                 results.write()
                 took = time.perf_counter() - began
@@ -187,7 +187,12 @@ def main(arguments: argparse.Namespace) -> int:
         results.data["memory"] = memory()
         results.write()
     peer_report.write(results.data, path)
-    return int(failed > 0)
+    return int(any(has_failed(measured[cell.name]) for cell in cells))
+
+
+def has_failed(found: dict[str, Any]) -> bool:
+    """Whether a side of a cell could not do its work or gave another answer."""
+    return "error" in found or any("error" in peer for peer in found["peers"].values())
 
 
 if __name__ == "__main__":
