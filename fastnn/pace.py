@@ -52,16 +52,19 @@ class Pace:
             self._steps = self.steps_in(SLICE_SECONDS)
         if limit != self.limit or self._since_trials > TRY_AGAIN_SECONDS:
             self._begin(limit)
-        if not self._trials:
+        trials = self._trials  # other threads may run the same program and replace it
+        if not trials:
             return min(self._steps, left), self.workers
-        return min(self.steps_in(TRIAL_SECONDS), left), self._trials[0]
+        return min(self.steps_in(TRIAL_SECONDS), left), trials[0]
 
     def record(self, steps: int, workers: int, seconds: float) -> None:
         """Learn from a slice that `next` asked for."""
         each = max(seconds, 1e-9) / steps
-        if self._trials:
+        trials = self._trials
+        if trials:
             self._seconds.setdefault(workers, []).append(each)
-            self._trials = self._trials[1:]  # a new list: other threads may run the same program
+            if workers == trials[0]:
+                self._trials = trials[1:]
             if not self._trials:
                 self._choose()
         else:
@@ -80,8 +83,10 @@ class Pace:
         return max(1, int(seconds / max(self.work / WORK_PER_SECOND, STEP_SECONDS)))
 
     def _choose(self) -> None:
-        fastest = {size: min(times[1:] or times) for size, times in self._seconds.items()}
+        fastest = {size: min(times[1:] or times) for size, times in self._seconds.copy().items()}
+        chosen = min(fastest)
         for size in sorted(fastest):
-            if fastest[size] < ADVANTAGE * fastest[self.workers] or size == min(fastest):
-                self.workers = size
-        self._steps = max(1, int(SLICE_SECONDS / fastest[self.workers]))
+            if fastest[size] < ADVANTAGE * fastest[chosen]:
+                chosen = size
+        self.workers = chosen
+        self._steps = max(1, int(SLICE_SECONDS / fastest[chosen]))

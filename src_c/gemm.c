@@ -277,7 +277,7 @@ static void multiply(const product *p, void *scratch, int worker, int workers)
             && row_end - first_row >= PACK_B_ROWS);
     int pack_a = p->a_column != 1 && p->k * p->a_column * (ptrdiff_t)sizeof(real) > PACK_A_BYTES;
     ptrdiff_t block_m = pack_a ? BLOCK_M : row_end - first_row;
-    if (p->updater && !pack_b) block_m = UPDATE_ELEMENTS / (p->n * 6) * 6 + 24;
+    if (p->updater && !pack_a && !pack_b) block_m = UPDATE_ELEMENTS / (p->n * 6) * 6 + 24;
     ptrdiff_t block_k = pack_b && !pack_a ? PANEL_K : BLOCK_K;
     real *packed_a = scratch, *packed_b = packed_a + (pack_a ? BLOCK_M * BLOCK_K : 0);
 
@@ -373,6 +373,7 @@ static void multiply_turned(const product *p, void *scratch, int worker, int wor
 /* C = A B, by the way that suits the sizes. */
 static void product_of(const product *p, void *scratch, int worker, int workers)
 {
+    if (p->m == 0 || p->n == 0) return;
     if (is_turned(p)) multiply_turned(p, scratch, worker, workers);
     else multiply(p, scratch, worker, workers);
 }

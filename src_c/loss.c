@@ -177,6 +177,7 @@ static int kernel_categorical_accuracy(const fastnn_call *call, int worker, int 
         ptrdiff_t label = call->variant == 0
             ? (ptrdiff_t)((const int32_t *)call->operand[1])[row]
             : row_argmax((const real *)call->operand[1] + row * width, width);
+        if (label < 0 || label >= width) return FASTNN_BAD_LABEL;
         hits[row] = row_is_argmax((const real *)call->operand[0] + row * width, width, label);
     }
     return FASTNN_OK;

@@ -532,3 +532,17 @@ def test_train_on_batch_leaves_finite_parameters(rng):
             refusals += 1
             assert is_finite(model)
     assert refusals >= 2
+
+
+def test_labels_that_change_under_way_are_refused_and_not_followed(rng):
+    """The engine looks at each label before it is used as an index, in the metrics too."""
+    x, y = rng.standard_normal((64, 5)).astype("f"), np.zeros(64, np.int32)
+    model = fnn.Sequential([fnn.Dense(3)], input_shape=(5,), seed=0)
+    model.compile("sgd", "crossentropy", metrics=["accuracy"])
+
+    class Spoil(fnn.Callback):
+        def on_epoch_end(self, epoch, logs):
+            y[:] = 2_000_000_000
+
+    with pytest.raises(ValueError, match="a class label lies outside"):
+        model.fit(x, y, epochs=2, verbose=0, callbacks=[Spoil()])
