@@ -82,7 +82,7 @@ $(STAMPS)/build: $(STAMPS)/venv
 
 $(STAMPS)/wheel: $(STAMPS)/build $(SOURCES)
 	@mkdir -p build/wheel && rm -f dist/*.whl
-	$(PIP) wheel --quiet --no-deps --no-build-isolation -Cbuild-dir=build/wheel -w dist .
+	$(PIP) wheel --quiet --no-deps --no-build-isolation --config-settings=build-dir=build/wheel -w dist .
 	@touch $@
 
 $(STAMPS)/installed: $(STAMPS)/wheel
