@@ -297,28 +297,30 @@ def summary(
     Returns
     -------
     dict
-        "fastnn_seconds" of a unit of the cell, "fastnn_epochs" to an accuracy; "peers": by name
+        "best": the peer of lowest median time, or None; "fastnn_seconds" of a unit of the cell
+        and "fastnn_epochs" to an accuracy, in the pairs with that one; "peers": by name
         "seconds", "epochs", "ratio", "ratio_q1", "ratio_q3" (theirs / ours), "pairs" and
-        "difference", or "error"; "best": the one of lowest median time, or None.
+        "difference", or "error".
     """
     peers: dict[str, dict[str, Any]] = {str(peer): {"error": why} for peer, why in errors.items()}
-    ours: list[Block] = []
+    ours: dict[str | None, Sequence[Block]] = {None: ()}
     for peer, pairs in blocks.items():
         if peer in errors:
             continue
-        mine, theirs = zip(*pairs, strict=True)
-        ours += mine
+        ours[str(peer)], theirs = zip(*pairs, strict=True)
+        sides = ([block["seconds"] for block in side] for side in (ours[str(peer)], theirs))
         peers[str(peer)] = {
             **medians(theirs),
-            **timing.paired_ratios([b["seconds"] for b in mine], [b["seconds"] for b in theirs]),
+            **timing.paired_ratios(*sides),
             "pairs": len(pairs),
             "difference": differences[peer],
         }
     fitting = [name for name, found in peers.items() if "seconds" in found]
+    best = min(fitting, key=lambda name: peers[name]["seconds"], default=None)
     return {
-        **{f"fastnn_{name}": value for name, value in medians(ours).items()},
+        **{f"fastnn_{name}": value for name, value in medians(ours[best]).items()},
         "peers": peers,
-        "best": min(fitting, key=lambda name: peers[name]["seconds"], default=None),
+        "best": best,
     }
 
 

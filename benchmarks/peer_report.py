@@ -202,7 +202,7 @@ def _memory(memory: Results | None) -> list[str]:
     bound = MEMORY_ALLOWANCE * needed
     names = ("peak", "before", "parameters", "workspace", "data")
     head = [
-        "peak (ru_maxrss)", "before there is a model", "16 bytes a parameter", "workspace", "data",
+        "peak resident", "before there is a model", "16 bytes a parameter", "workspace", "data",
         f"bound: {MEMORY_ALLOWANCE} x the last three", "peak / bound",
     ]  # fmt: skip
     numbers = [f"{memory[name] / 1e6:.1f} MB" for name in names]
@@ -261,8 +261,9 @@ def _title(data: Results) -> str:
         "How many times faster fastnn is than the fastest of NumPy, scikit-learn, PyTorch and JAX\n"
         f"{facts['fastnn']['processor']}, {facts['processors']} processors, ISA "
         f"{facts['fastnn']['isa']}; NumPy {versions['numpy']}, scikit-learn "
-        f"{versions['scikit-learn']}, PyTorch {versions['torch']}, JAX {versions['jax']}; "
-        f"{data['date'][:10]}"
+        f"{versions['scikit-learn']}, PyTorch {versions['torch']}, JAX {versions['jax']}\n"
+        f"{data['date'][:10]}, {data['settings']['pairs']} interleaved pairs a peer, "
+        f"{len(data['cells'])} of {len(CELLS)} cells measured"
     )
 
 

@@ -12,9 +12,9 @@ import argparse
 import gc
 import json
 import os
-import resource
 import sys
 import traceback
+from pathlib import Path
 
 import numpy as np
 import timing
@@ -107,15 +107,17 @@ def largest_fit(cell: Cell) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        In bytes: "peak" (ru_maxrss), "before" (the same, before there is a model), "parameters"
-        (16 each), "workspace", "data".
+        In bytes: "peak", "before" (the same, before there is a model), "parameters" (16 each),
+        "workspace", "data".
     """
     from peer_data import model_of
 
     import fastnn as fnn
 
     def peak() -> int:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        # What ru_maxrss counts, but that one begins with the peak of the process that forked.
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
     before = peak()
     network = cell.network
