@@ -229,7 +229,8 @@ def picture(data: Results, path: Path) -> None:
         "font.family": "sans-serif",
     }  # fmt: skip
     with plt.rc_context(options):
-        figure = plt.figure(figsize=(5.2 * len(columns), 1.2 + 0.17 * height), layout="constrained")
+        size = max(8, 5.2 * len(columns)), 1.4 + 0.17 * height  # the title is 8 inches wide
+        figure = plt.figure(figsize=size, layout="constrained")
         parts = figure.subfigures(1, len(columns), squeeze=False)[0]
         everything = [f for groups in columns for g in groups for _, f in measured(data, g)]
         lowest = min(0.7, *(best_of(found)["ratio_q1"] / 1.2 for found in everything))
