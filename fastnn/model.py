@@ -602,6 +602,10 @@ class Model:
         (4, 2)
         """
         batch_size = checks.integer("batch_size", batch_size)
+        if isinstance(x, np.ndarray) and x.ndim > 1 and len(x) == 1:
+            output = single.quick_prediction(self, x[0])
+            if output is not None:
+                return output[np.newaxis]
         sources = self._checked_inputs(x)
         rows = len(sources[0].array)
         out = np.empty((rows, *self.output_shape), self.dtype)
@@ -610,6 +614,8 @@ class Model:
             bound = self.runtime.bound("predict", batch_size)
             steps = Steps(sources, rows, batch_size)
             self.runtime.run_all(bound, steps, outputs={"prediction": out})
+        if rows == 1 and "predict" not in self.runtime.one_row:
+            single.prepare(self.runtime, "predict")
         return out
 
     def predict_one(self, x: object) -> np.ndarray:

@@ -25,16 +25,15 @@ if TYPE_CHECKING:
 
 def predict(model: Model, x: object) -> np.ndarray:
     """Return the output for one sample; see `Model.predict_one`."""
+    output = quick_prediction(model, x)
+    return model.predict(_inputs(model, x))[0] if output is None else output
+
+
+def quick_prediction(model: Model, x: object) -> np.ndarray | None:
+    """Return the output for one sample, or None where the plain way must be taken."""
     runtime = model._runtime  # the property would take a tenth of the time
     prepared = None if runtime is None else runtime.one_row.get("predict")
-    if prepared is not None:
-        output = prepared.predict(x)
-        if output is not None:
-            return output
-    output = model.predict(_inputs(model, x))[0]
-    if "predict" not in model.runtime.one_row:
-        _prepare(model.runtime, "predict")
-    return output
+    return None if prepared is None else prepared.predict(x)
 
 
 def learn(model: Model, x: object, y: object) -> float:
@@ -51,11 +50,11 @@ def learn(model: Model, x: object, y: object) -> float:
     if prepared is None or not (
         prepared.training is chosen and prepared.has_settings(vars(chosen.optimizer))
     ):
-        _prepare(model.runtime, "train")
+        prepare(model.runtime, "train")
     return loss
 
 
-def _prepare(runtime: Runtime, name: str) -> None:
+def prepare(runtime: Runtime, name: str) -> None:
     """Prepare a program for one row."""
     chosen = runtime.training
     takes_labels = chosen is not None and chosen.loss.takes_labels

@@ -382,3 +382,23 @@ def test_wide_network_lets_others_run_and_has_the_same_bits(rng):
         assert model.learn_one(x, y) == twin.train_on_batch(x[None], y[None])
         assert_same_bits(model.predict_one(x), twin.predict(x[None])[0])
     assert set(model.runtime.one_row) == {"train", "predict"}
+
+
+def test_a_batch_of_one_goes_the_same_way(rng):
+    """The bits of the plain way, and its errors; what it declines is computed plainly."""
+    model = fnn.Sequential(
+        [fnn.Dense(5, activation="tanh"), fnn.Dense(2)], input_shape=(3,), seed=0
+    )
+    x = rng.standard_normal((4, 3)).astype("f")
+    wanted = model.predict(x)
+    for _ in range(2):  # at first nothing is prepared
+        for i in range(4):
+            got = model.predict(x[i : i + 1])
+            assert got.shape == (1, 2)
+            assert np.array_equal(got[0], wanted[i])
+            assert np.array_equal(model.predict(x[i : i + 1].astype("f8")), got)
+            assert np.array_equal(model.predict(x[i : i + 1].tolist()), got)
+    with pytest.raises(ValueError, match="x"):
+        model.predict(np.full((1, 3), np.nan))
+    with pytest.raises(ValueError, match="x"):
+        model.predict(np.zeros((1, 4)))
