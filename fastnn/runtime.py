@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -259,7 +260,7 @@ class Runtime:
         updater = None if name == "gradients" else optimizer
         return lower.train_program(self.graph, loss, metrics, y, updater, self.count)
 
-    @property
+    @cached_property
     def output_shape(self) -> tuple[int, ...]:
         """Shape of one sample of the model's output."""
         shapes = [shape for _, shape in self.graph.inputs]
