@@ -411,6 +411,38 @@ def kernel_gradient_update(arrays, name, rows, inputs, units):
     return fastnn, numpy
 
 
+# --- what finds the machine's limits ----------------------------------------------------------
+
+
+@case(ELEMENTWISE)
+def multiply_add(arrays, name, rows, width):
+    x = arrays.normal(rows, width)
+    out, y = arrays.empty(rows, width), arrays.empty(rows, width)
+
+    def numpy():
+        np.multiply(x, 0.5, out=y)
+        return np.add(y, 0.25, out=y)
+
+    return lambda: kernels.multiply_add(x, factor=0.5, addend=0.25, out=out), numpy
+
+
+@case(ELEMENTWISE)
+def stream(arrays, name, rows, width):
+    x = arrays.normal(rows, width)
+    ours, theirs = arrays.empty(rows, width), arrays.empty(rows, width)
+    ours[:] = theirs[:] = x
+
+    def fastnn():
+        kernels.stream(x, ours, factor=0.5)
+        return ours
+
+    def numpy():
+        np.multiply(theirs, 0.5, out=theirs)
+        return np.add(theirs, x, out=theirs)
+
+    return fastnn, numpy
+
+
 # --- tests ------------------------------------------------------------------------------------
 
 

@@ -790,7 +790,7 @@ def update(name, parameters, gradients, state, *, learning_rate, step, hyper_par
         Coupled: weight_decay * parameters is added to the clipped gradients.
     workers : int, optional
     """
-    cdef int slots = int(_row("optimizer", name)[1])
+    row, slots = _row("optimizer", name)
     cdef int number = type_of("parameters", parameters)
     require("parameters", parameters, number, ANY, VECTOR)
     cdef Py_ssize_t count = cnp.PyArray_DIM(parameters, 0)
@@ -803,8 +803,8 @@ def update(name, parameters, gradients, state, *, learning_rate, step, hyper_par
     apart("state", state, "parameters", parameters)
     apart("state", state, "gradients", gradients)
     cdef fastnn_call call = new_call(0, count, 0, 0, 0, 0)
-    set_optimizer(&call, name, learning_rate, step, hyper_parameters, clipvalue, global_clipnorm,
-                  weight_decay)
+    set_optimizer(&call, row, name, learning_rate, step, hyper_parameters, clipvalue,
+                  global_clipnorm, weight_decay)
     partial = None if global_clipnorm is None else squared_norm(gradients, workers=workers)
     cdef int members = team(workers, ELEMENT_WORK * count)
     if number == cnp.NPY_FLOAT:
@@ -813,7 +813,7 @@ def update(name, parameters, gradients, state, *, learning_rate, step, hyper_par
         _update[double](&call, parameters, gradients, state, partial, members)
 
 
-cdef int set_optimizer(fastnn_call *call, name, double learning_rate, double step,
+cdef int set_optimizer(fastnn_call *call, int row, name, double learning_rate, double step,
                        hyper_parameters, clipvalue, global_clipnorm,
                        double weight_decay) except -1:
     """Fill in what an update takes besides its arrays."""
@@ -822,7 +822,7 @@ cdef int set_optimizer(fastnn_call *call, name, double learning_rate, double ste
     if len(hyper_parameters) != len(names):
         raise ValueError(f"hyper_parameters must be ({', '.join(names)}), "
                          f"got {len(hyper_parameters)} numbers")
-    call.variant = _row("optimizer", name)[0]
+    call.variant = row
     call.scalar[0], call.scalar[1] = learning_rate, step
     call.scalar[2] = INFINITY if clipvalue is None else clipvalue
     call.scalar[3] = INFINITY if global_clipnorm is None else global_clipnorm
@@ -863,7 +863,7 @@ def kernel_gradient_update(name, x, grad_output, kernel, bias, state, *, learnin
     kernel_gradient : ndarray, shape (inputs, units)
     bias_gradient : ndarray, shape (units,), or None
     """
-    cdef int slots = int(_row("optimizer", name)[1])
+    row, slots = _row("optimizer", name)
     cdef int number = type_of("x", x)
     require("x", x, number, ANY, ANY)
     require("grad_output", grad_output, number, x.shape[0], ANY)
@@ -885,7 +885,8 @@ def kernel_gradient_update(name, x, grad_output, kernel, bias, state, *, learnin
     by_kernel = output("out", None, number, inputs, units)
     by_bias = None if bias is None else output("out", None, number, units, VECTOR)
     cdef fastnn_call call = new_call(cnp.PyArray_DIM(x, 0), inputs, units, count)
-    set_optimizer(&call, name, learning_rate, step, hyper_parameters, clipvalue, None, weight_decay)
+    set_optimizer(&call, row, name, learning_rate, step, hyper_parameters, clipvalue, None,
+                  weight_decay)
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(grad_output)
     call.operand[2], call.operand[4] = cnp.PyArray_DATA(by_kernel), cnp.PyArray_DATA(kernel)
     if slots:
