@@ -320,9 +320,7 @@ def _accesses(made: Plan, op: Op, todo: Steps, in_place: set[Value]) -> list[_Ac
         value = made.roots.get(value, value)
         if value in in_place:
             return of_data(todo.sources[made.program.inputs.index(value)])
-        size = {"real": made.itemsize, "label": 4, "double": 8}[value.dtype]
-        nbytes = size * value.width * (todo.batch if value.batched else 1)
-        return _Access(made.interval(value), nbytes)
+        return _Access(made.interval(value), made.bytes_of(value, todo.batch))
 
     def of_data(source: Source) -> _Access:
         nbytes = source.array.nbytes

@@ -392,7 +392,8 @@ static int kernel_affine(const fastnn_call *call, int worker, int workers)
         .b = call->operand[1], .b_row = units, .b_column = 1,
         .c = preactivation ? preactivation : y, .bias = call->operand[2],
         .activation = call->variant,
-        .y = call->variant == ACTIVATION_linear && !preactivation ? NULL : y, .parameter = (real)call->scalar[0],
+        .y = call->variant == ACTIVATION_linear && !preactivation ? NULL : y,
+        .parameter = (real)call->scalar[0],
     };
     product_of(&p, call->scratch, worker, workers);
     return FASTNN_OK;
@@ -411,7 +412,8 @@ static int kernel_input_gradient(const fastnn_call *call, int worker, int worker
         .b = call->operand[1], .b_row = 1, .b_column = units,
         .c = call->operand[3],
         .activation = call->variant,
-        .saved = call->variant == ACTIVATION_linear ? NULL : call->operand[2], .parameter = (real)call->scalar[0],
+        .saved = call->variant == ACTIVATION_linear ? NULL : call->operand[2],
+        .parameter = (real)call->scalar[0],
     };
     product_of(&p, call->scratch, worker, workers);
     return FASTNN_OK;

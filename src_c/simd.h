@@ -283,14 +283,10 @@ ALWAYS_INLINE vec vclamp(vec a, vec limit)
     return vselect(vless(a, -limit), -limit, a);
 #endif
 }
-/* The larger and the smaller; NaN in either comes out. */
+/* The larger; NaN in either comes out. */
 ALWAYS_INLINE vec vmax(vec a, vec b)
 {
     return vselect(vless_equal(a, b), b, vselect(vequal(b, b), a, b));
-}
-ALWAYS_INLINE vec vmin(vec a, vec b)
-{
-    return vselect(vless_equal(b, a), b, vselect(vequal(b, b), a, b));
 }
 
 /* Whether any lane is true. */
@@ -320,8 +316,8 @@ ALWAYS_INLINE vmask vis_nan(vec a)
 #endif
 }
 
-/* The sum, and the largest where none is NaN, of all lanes; in every lane. The halves of a
- * vector are put together, then the quarters, and so on: a fixed tree. */
+/* The sum, and the largest where none is NaN, of all lanes. The halves of a vector are put
+ * together, then the quarters, and so on: a fixed tree. */
 #if LANES == 16
 #define HALVES(V, OP) \
     V = OP(V, __builtin_shufflevector(V, V, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)); \
@@ -349,10 +345,8 @@ ALWAYS_INLINE real vfirst(vec a) { return a[0]; }
 #endif
 #define VECTOR_SUM(a, b) ((a) + (b))
 #define VECTOR_LARGER(a, b) vselect(vless(a, b), b, a)
-ALWAYS_INLINE vec vsum_everywhere(vec a) { HALVES(a, VECTOR_SUM); return a; }
-ALWAYS_INLINE vec vlargest_everywhere(vec a) { HALVES(a, VECTOR_LARGER); return a; }
-ALWAYS_INLINE real vsum(vec a) { return vfirst(vsum_everywhere(a)); }
-ALWAYS_INLINE real vlargest(vec a) { return vfirst(vlargest_everywhere(a)); }
+ALWAYS_INLINE real vsum(vec a) { HALVES(a, VECTOR_SUM); return vfirst(a); }
+ALWAYS_INLINE real vlargest(vec a) { HALVES(a, VECTOR_LARGER); return vfirst(a); }
 
 /* The half-open range [*begin, *end) of `count` items that `worker` takes, cut at
  * multiples of `grain`. */

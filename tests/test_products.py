@@ -9,12 +9,14 @@ from helpers import DTYPES, assert_close, assert_same_bits
 from fastnn.native import kernels
 
 # (rows, inputs, units). Sums are cut at 256, panels of columns at 64 or less, tiles of rows at
-# 8 or less, shares of rows at 24; a row of B longer than 2 KiB is packed, and A beyond 256 KiB.
+# 8 or less, shares of rows at 16; B is packed where its rows are longer than 4 KiB and 48 of A use
+# them, in pieces of some 4,000 of k, and A beyond 256 KiB.
 SIZES = [
     (0, 3, 2), (1, 1, 1), (1, 1031, 1), (2, 255, 3), (3, 256, 5), (5, 257, 7), (7, 513, 9),
     (6, 3, 63), (8, 3, 64), (9, 3, 65), (13, 17, 127), (23, 31, 129), (24, 1, 33), (25, 2, 48),
     (47, 5, 15), (49, 15, 16), (3, 16, 17), (1, 2, 1031), (61, 7, 515), (97, 40, 600),
     (150, 300, 521), (1031, 6, 10), (401, 390, 70), (64, 64, 64), (4, 0, 3), (3, 2, 0),
+    (50, 300, 1031), (49, 4100, 1030),
 ]  # fmt: skip
 
 

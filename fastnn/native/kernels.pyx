@@ -108,13 +108,19 @@ cdef int require(str name, array, int number, Py_ssize_t rows, Py_ssize_t column
     raise ValueError(f"{name} must be aligned and in native byte order")
 
 
+cdef int writeable(str name, array) except -1:
+    """Raise if the array may not be written."""
+    if not cnp.PyArray_ISWRITEABLE(array):
+        raise ValueError(f"{name} must be writeable, got a read-only array")
+    return 0
+
+
 cdef object output(str name, out, int number, Py_ssize_t rows, Py_ssize_t columns):
     """`out` checked, or a new array."""
     if out is None:
         return np.empty([rows, columns][:1 + (columns != VECTOR)], _TYPES[number])
     require(name, out, number, rows, columns)
-    if not cnp.PyArray_ISWRITEABLE(out):
-        raise ValueError(f"{name} must be writeable, got a read-only array")
+    writeable(name, out)
     return out
 
 
@@ -797,8 +803,7 @@ def update(name, parameters, gradients, state, *, learning_rate, step, hyper_par
     require("gradients", gradients, number, count, VECTOR)
     require("state", state, number, slots, count)
     for label, array in (("parameters", parameters), ("state", state)):
-        if not cnp.PyArray_ISWRITEABLE(array):
-            raise ValueError(f"{label} must be writeable, got a read-only array")
+        writeable(label, array)
     apart("parameters", parameters, "gradients", gradients)
     apart("state", state, "parameters", parameters)
     apart("state", state, "gradients", gradients)
@@ -877,8 +882,7 @@ def kernel_gradient_update(name, x, grad_output, kernel, bias, state, *, learnin
     for label, array in (("kernel", kernel), ("bias", bias), ("state", state)):
         if array is None:
             continue
-        if not cnp.PyArray_ISWRITEABLE(array):
-            raise ValueError(f"{label} must be writeable, got a read-only array")
+        writeable(label, array)
         for other in operands:
             apart(label, array, other, operands[other])
         operands[label] = array

@@ -77,10 +77,11 @@ class Plan:
         """Bytes of an element of the model's dtype."""
         return np.dtype(self.dtype).itemsize
 
-    def bytes_of(self, value: Value) -> int:
-        """Return the bytes that a value takes at full capacity."""
+    def bytes_of(self, value: Value, rows: int | None = None) -> int:
+        """Return the bytes that a value takes with so many rows, by default at full capacity."""
         size = {"real": self.itemsize, "label": 4, "double": 8}[value.dtype]
-        return size * value.width * (self.capacity if value.batched else 1)
+        batch = self.capacity if rows is None else rows
+        return size * value.width * (batch if value.batched else 1)
 
     def interval(self, value: Value) -> Interval:
         """Return the memory that a value stands for, for comparing it with others."""
