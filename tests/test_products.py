@@ -51,6 +51,16 @@ def test_products_of_every_size(size, dtype, rng):
     assert_product(kernels.bias_gradient(grad, workers=1)[None], ones, grad, "bias")
 
 
+@pytest.mark.parametrize("size", [(1024, 256), (4097, 70), (65, 20000)], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_bias_gradient_that_exceeds_the_cache_is_summed_in_chunks(size, dtype, rng):
+    grad = rng.standard_normal(size).astype(dtype)
+    alone = kernels.bias_gradient(grad, workers=1)
+    assert_product(alone[None], np.ones((1, len(grad)), dtype), grad, "bias")
+    for workers in (2, 3, 4):
+        assert_same_bits(kernels.bias_gradient(grad, workers=workers), alone, f"{workers} workers")
+
+
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_products_have_the_same_bits_for_any_number_of_workers(size, dtype, rng):

@@ -378,11 +378,29 @@ def bias_gradient(grad_output, *, out=None, workers=None):
     cdef Py_ssize_t units = cnp.PyArray_DIM(grad_output, 1)
     out = output("out", out, number, units, VECTOR)
     apart("out", out, "grad_output", grad_output)
-    cdef fastnn_call call = new_call(cnp.PyArray_DIM(grad_output, 0), units)
-    call.operand[0], call.operand[1] = cnp.PyArray_DATA(grad_output), cnp.PyArray_DATA(out)
-    launch(FASTNN_KERNEL_bias_gradient, &call, number == cnp.NPY_DOUBLE,
-           team(workers, ELEMENT_WORK * cnp.PyArray_SIZE(grad_output)))
+    cdef Py_ssize_t rows = cnp.PyArray_DIM(grad_output, 0)
+    cdef bint is_double = number == cnp.NPY_DOUBLE
+    partial = grad_output
+    # Of the sizes alone, so that the bits do not depend on the number of workers.
+    if rows > SUM_CHUNK and cnp.PyArray_NBYTES(grad_output) >= CHUNKED_SUM_BYTES:
+        partial = np.empty(((rows + SUM_CHUNK - 1) // SUM_CHUNK, units), grad_output.dtype)
+        sum_rows(grad_output, partial, SUM_CHUNK, is_double, workers)
+    sum_rows(partial, out, 0, is_double, workers)
     return out
+
+
+# Rows of a chunk that is summed by one worker, in arrays that exceed its cache.
+cdef enum:
+    SUM_CHUNK = 64
+    CHUNKED_SUM_BYTES = 1 << 20
+
+
+cdef int sum_rows(cnp.ndarray x, cnp.ndarray sums, Py_ssize_t chunk, bint is_double,
+                  workers) except -1:
+    cdef fastnn_call call = new_call(cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1), chunk)
+    call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(sums)
+    return launch(FASTNN_KERNEL_bias_gradient, &call, is_double,
+                  team(workers, ELEMENT_WORK * cnp.PyArray_SIZE(x)))
 
 
 # --- one output per element -------------------------------------------------------------------
