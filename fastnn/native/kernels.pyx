@@ -555,7 +555,7 @@ def slice_columns(x, Py_ssize_t first, Py_ssize_t columns, *, out=None, workers=
     cdef fastnn_call call = new_call(rows, width, first, columns)
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(out)
     launch(FASTNN_KERNEL_slice_columns, &call, number == cnp.NPY_DOUBLE,
-           team(workers, ELEMENT_WORK * rows * columns))
+           team(workers, ELEMENT_WORK / sizeof(float) * cnp.PyArray_NBYTES(out)))
     return out
 
 
