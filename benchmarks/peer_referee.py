@@ -265,17 +265,23 @@ class Referee:
         errors: dict[Peer, str],
     ) -> dict[Peer, list[Pair]]:
         """Time pairs of blocks, fastnn and a peer, in turn; AB BA AB, so that a drift cancels."""
+
+        def measure(order: tuple[Peer, Peer], pair: int) -> dict[Peer, Block]:
+            found: dict[Peer, Block] = {}
+            for side in order:
+                try:
+                    found[side] = processes[side].ask("block", seed=pair)
+                except SideError as error:
+                    if side == ours:
+                        raise
+                    errors[side] = str(error)
+            return found
+
         blocks: dict[Peer, list[Pair]] = {peer: [] for peer in racing}
         for pair in range(self.pairs):
             for peer in [peer for peer in racing if peer not in errors]:
-                found = {}
-                for side in (ours, peer) if pair % 2 == 0 else (peer, ours):
-                    try:
-                        found[side] = processes[side].ask("block", seed=pair)
-                    except SideError as error:
-                        if side == ours:
-                            raise
-                        errors[peer] = str(error)
+                order = (ours, peer) if pair % 2 == 0 else (peer, ours)
+                found, _ = timing.undisturbed(measure, order, pair)
                 if peer not in errors:
                     blocks[peer].append((found[ours], found[peer]))
         return blocks

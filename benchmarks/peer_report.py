@@ -108,7 +108,8 @@ def markdown(data: Results, picture_name: str) -> str:
         f"![Factor by which fastnn is ahead]({picture_name})",
         "",
         "A ratio is the best peer's time over fastnn's: median (quartiles) over interleaved "
-        "pairs; above 1 fastnn is faster, below it stands in bold. The best peer is the "
+        "pairs, timed again where the host took a processor away meanwhile; above 1 fastnn is "
+        "faster, below it stands in bold. The best peer is the "
         "configuration of lowest median time. All sides gave the same losses after 20 steps, or "
         "the same outputs, before they were timed. Where a heading does not say otherwise: relu, "
         "Adam, float32.",

@@ -59,6 +59,8 @@ def report(data):
         *machine(data["machine_info"]),
         f"- {data['datetime'][:16].replace('T', ' ')} UTC, {cells[0]['pairs']} interleaved pairs "
         "a cell; ratio: NumPy's time / fastnn's, median (quartiles) over the pairs",
+        f"- {sum(cell['repeats'] for cell in cells)} pairs were timed again because the host had "
+        "taken a processor away meanwhile",
         f"- {len(cells)} cells; NumPy is faster in {len(slower)}",
         "",
         "## Whole epochs",

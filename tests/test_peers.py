@@ -290,3 +290,15 @@ def test_every_optimizer_of_a_cell_has_its_numbers():
         assert cell.optimizer in peer_cells.HYPER_PARAMETERS
         assert cell.learning_rate > 0
         assert isinstance(cell, Cell)
+
+
+def test_a_pair_that_the_host_disturbs_is_timed_again(monkeypatch):
+    taken, results = iter([0, 5, 5, 5]), iter("ab")
+    monkeypatch.setattr(timing, "stolen", lambda: next(taken))
+    assert timing.undisturbed(lambda: next(results)) == ("b", 1)
+    monkeypatch.setattr(timing, "stolen", iter(range(99)).__next__)  # never left alone
+    assert timing.undisturbed(lambda: "c") == ("c", timing.ATTEMPTS - 1)
+
+
+def test_stolen_time_is_a_count():
+    assert 0 <= timing.stolen() <= timing.stolen()

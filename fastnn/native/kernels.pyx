@@ -554,8 +554,9 @@ def slice_columns(x, Py_ssize_t first, Py_ssize_t columns, *, out=None, workers=
     apart("out", out, "x", x)
     cdef fastnn_call call = new_call(rows, width, first, columns)
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(out)
+    # A copy is as long as its bytes; strided ones come at half the speed of whole arrays.
     launch(FASTNN_KERNEL_slice_columns, &call, number == cnp.NPY_DOUBLE,
-           team(workers, ELEMENT_WORK / sizeof(float) * cnp.PyArray_NBYTES(out)))
+           team(workers, 2 * ELEMENT_WORK / sizeof(float) * cnp.PyArray_NBYTES(out)))
     return out
 
 
