@@ -114,6 +114,33 @@ def affine(arrays, name, rows, inputs, units):
 
 
 @case(PRODUCTS)
+def affine_halves(arrays, name, rows, inputs, units):
+    x, kernel = arrays.normal(rows, inputs), arrays.normal(inputs, units)
+    out, y = arrays.empty(rows, 2 * units), arrays.empty(rows, 2 * units)
+    middle = -(-inputs // 32) * 16
+
+    def numpy():
+        np.matmul(x[:, :middle], kernel[:middle], out=y[:, :units])
+        np.matmul(x[:, middle:], kernel[middle:], out=y[:, units:])
+        return y
+
+    return lambda: kernels.affine_halves(x, kernel, out=out), numpy
+
+
+@case(ELEMENTWISE)
+def add_halves(arrays, name, rows, width):
+    halves, bias = arrays.normal(rows, 2 * width), arrays.normal(width)
+    out, y = arrays.empty(rows, width), arrays.empty(rows, width)
+
+    def numpy():
+        np.add(halves[:, :width], halves[:, width:], out=y)
+        np.add(y, bias, out=y)
+        return np.maximum(y, 0, out=y)
+
+    return lambda: kernels.add_halves(halves, bias, activation="relu", out=out), numpy
+
+
+@case(PRODUCTS)
 def input_gradient(arrays, name, rows, inputs, units):
     g, kernel = arrays.normal(rows, units), arrays.normal(inputs, units)
     saved = np.maximum(arrays.normal(rows, inputs), 0)

@@ -92,8 +92,10 @@ _GROUPS: dict[str, dict[str, Any]] = {
     "data": {"color": "#CCCCCC", "hatch": "--"},
 }
 _GROUP_OF = {
-    **dict.fromkeys(["affine", "input_gradient", "kernel_gradient", "bias_gradient"], "products"),
-    "kernel_gradient_update": "products",
+    **dict.fromkeys(
+        ["affine", "affine_halves", "add_halves", "input_gradient", "kernel_gradient"], "products"
+    ),
+    **dict.fromkeys(["bias_gradient", "kernel_gradient_update"], "products"),
     **dict.fromkeys(
         ["elementwise_loss", "softmax_crossentropy", "categorical_accuracy", "binary_accuracy"],
         "loss and metrics",

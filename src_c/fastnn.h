@@ -53,6 +53,8 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
 /* Every kernel, once. Names are looked up as strings when a program is bound. */
 #define FASTNN_KERNELS(X)                                                           \
     X(affine)            /* gemm.c: y = f(x @ kernel + bias) */                     \
+    X(affine_halves)     /* gemm.c: x @ kernel as sums over two halves of k */      \
+    X(add_halves)        /* gemm.c: y = f(both + bias) */                           \
     X(input_gradient)    /* gemm.c: dx = (dy @ kernel.T) * f'(saved) */             \
     X(kernel_gradient)   /* gemm.c: dkernel = x.T @ dy, dbias = dy.sum(axis=0) */   \
     X(bias_gradient)     /* gemm.c: dbias alone */                                  \

@@ -1,6 +1,7 @@
 /* gemm.c: the product of a dense layer and its three backward products.
  *
  *   affine           y       = f(x @ kernel + bias)            (rows, units)
+ *   affine_halves, add_halves: the same in two passes, for wide layers in training
  *   input_gradient   dx      = (dy @ kernel.T) * f'(saved)     (rows, inputs)
  *   kernel_gradient  dkernel = x.T @ dy, and dbias beside it   (inputs, units)
  *   bias_gradient    dbias   = dy.sum(axis=0)                  (units)
@@ -62,7 +63,8 @@ typedef struct product {
     ptrdiff_t a_row, a_column;             /* strides, in elements */
     const real *b;
     ptrdiff_t b_row, b_column;
-    real *c;                               /* (m, n), contiguous */
+    real *c;                               /* (m, n) */
+    ptrdiff_t c_row;                       /* n wherever anything else is laid out like c */
     const real *bias;                      /* (n), or NULL */
     int activation;                        /* y = f(c), or c = c * f'(saved) */
     real *y;                               /* (m, n), may be c; NULL for no activation */
@@ -312,8 +314,9 @@ static void multiply(const product *p, void *scratch, int worker, int workers)
                     }
                     while (choice->rows > height) choice++;
                     end.gate = is_relu && p->saved ? p->saved + i * p->n + n : NULL;
-                    choice->kernel(depth, first, p->a_row, a_column, b, b_row, p->c + i * p->n + n,
-                                   p->n, last, k > 0, is_last ? &end : NULL);
+                    choice->kernel(depth, first, p->a_row, a_column, b, b_row,
+                                   p->c + i * p->c_row + n, p->c_row, last, k > 0,
+                                   is_last ? &end : NULL);
                     if (is_last && !is_in_tile) finish_tile(p, i, n, choice->rows, columns);
                 }
             }
@@ -363,7 +366,7 @@ static void multiply_turned(const product *p, void *scratch, int worker, int wor
                 for (ptrdiff_t v = 0; v < vectors * LANES; v += LANES)
                     vstore(strip + j * PANEL + v,
                            vload(strip + j * PANEL + v) + vbroadcast(p->bias[column + j]));
-            transpose(strip, PANEL, rows, columns, p->c + row * p->n + column, p->n);
+            transpose(strip, PANEL, rows, columns, p->c + row * p->c_row + column, p->c_row);
             if (p->y || p->saved) finish_tile(p, row, column, rows, columns);
             if (p->updater) update_block(p, row, column, rows, columns);
         }
@@ -390,12 +393,61 @@ static int kernel_affine(const fastnn_call *call, int worker, int workers)
         .m = call->rows, .n = units, .k = inputs,
         .a = call->operand[0], .a_row = inputs, .a_column = 1,
         .b = call->operand[1], .b_row = units, .b_column = 1,
-        .c = preactivation ? preactivation : y, .bias = call->operand[2],
+        .c = preactivation ? preactivation : y, .c_row = units, .bias = call->operand[2],
         .activation = call->variant,
         .y = call->variant == ACTIVATION_linear && !preactivation ? NULL : y,
         .parameter = (real)call->scalar[0],
     };
     product_of(&p, call->scratch, worker, workers);
+    return FASTNN_OK;
+}
+
+/* Sums over two halves of the inputs, side by side: a worker then reads only the half of the kernel
+ * that it has updated in the step before (kernel_gradient, update), and not a line from another
+ * core's cache. The halves are the same for any number of workers, and so are the bits.
+ * operand: 0 x (rows, inputs), 1 kernel (inputs, units), 2 halves (rows, 2 * units); size: 0 inputs,
+ * 1 units. */
+static int kernel_affine_halves(const fastnn_call *call, int worker, int workers)
+{
+    ptrdiff_t inputs = call->size[0], units = call->size[1], begin, end;
+    int is_even = workers % 2 == 0;
+    for (int half = 0; half < 2; half++) {
+        if (is_even && worker % 2 != half) continue;
+        share(inputs, ROW_GRAIN, half, 2, &begin, &end);
+        product p = {
+            .m = call->rows, .n = units, .k = end - begin,
+            .a = (const real *)call->operand[0] + begin, .a_row = inputs, .a_column = 1,
+            .b = (const real *)call->operand[1] + begin * units, .b_row = units, .b_column = 1,
+            .c = (real *)call->operand[2] + half * units, .c_row = 2 * units,
+        };
+        product_of(&p, call->scratch, is_even ? worker / 2 : worker, is_even ? workers / 2 : workers);
+    }
+    return FASTNN_OK;
+}
+
+/* y = f(halves[:, :units] + halves[:, units:] + bias).
+ * operand: 0 halves (rows, 2 * units), 1 bias (units) or NULL, 2 y (rows, units), 3 pre-activation
+ * (rows, units) or NULL; size: 0 units; scalar: 0 parameter; variant: row of activations.h. */
+static int kernel_add_halves(const fastnn_call *call, int worker, int workers)
+{
+    if (call->variant < 0 || call->variant >= ACTIVATION_COUNT) return FASTNN_BAD_VARIANT;
+    const real *halves = call->operand[0], *bias = call->operand[1];
+    real *y = call->operand[2], *preactivation = call->operand[3];
+    ptrdiff_t units = call->size[0], begin, end;
+    share(units, 4 * LANES, worker, workers, &begin, &end);
+    for (ptrdiff_t row = 0; row < call->rows; row++) {
+        const real *first = halves + 2 * row * units, *second = first + units;
+        real *sum = (preactivation ? preactivation : y) + row * units;
+        ptrdiff_t j = begin;
+        for (; j + LANES <= end; j += LANES) {
+            vec both = vload(first + j) + vload(second + j);
+            vstore(sum + j, bias ? both + vload(bias + j) : both);
+        }
+        for (; j < end; j++) sum[j] = bias ? first[j] + second[j] + bias[j] : first[j] + second[j];
+        if (call->variant != ACTIVATION_linear || preactivation)
+            activation_table[call->variant].forward(sum + begin, y + row * units + begin, end - begin,
+                                                    (real)call->scalar[0]);
+    }
     return FASTNN_OK;
 }
 
@@ -410,7 +462,7 @@ static int kernel_input_gradient(const fastnn_call *call, int worker, int worker
         .m = call->rows, .n = inputs, .k = units,
         .a = call->operand[0], .a_row = units, .a_column = 1,
         .b = call->operand[1], .b_row = 1, .b_column = units,
-        .c = call->operand[3],
+        .c = call->operand[3], .c_row = inputs,
         .activation = call->variant,
         .saved = call->variant == ACTIVATION_linear ? NULL : call->operand[2],
         .parameter = (real)call->scalar[0],
@@ -426,7 +478,7 @@ static product kernel_gradient_product(const fastnn_call *call)
         .m = inputs, .n = units, .k = call->rows,
         .a = call->operand[0], .a_row = 1, .a_column = inputs,
         .b = call->operand[1], .b_row = units, .b_column = 1,
-        .c = call->operand[2],
+        .c = call->operand[2], .c_row = units,
     };
 }
 

@@ -269,6 +269,10 @@ CASES: dict[str, Case] = {
         _call_kernel_gradient_with_bias,
         lambda x, grad_output: (x.T @ grad_output, grad_output.sum(axis=0)), has_out=False,
     ),
+    "affine_halves": Case(
+        "affine_halves", _normal(("x", _whole), ("kernel", lambda r, w: (w, _units(w)))),
+        kernels.affine_halves, reference.affine_halves,
+    ),
     "bias_gradient": Case(
         "bias_gradient", _normal(("grad_output", _whole)), kernels.bias_gradient,
         lambda grad_output: grad_output.sum(axis=0),
@@ -353,6 +357,14 @@ for _name in kernels.ACTIVATIONS:
                 ("bias", lambda r, w: (_units(w),))),
         partial(kernels.affine, activation=_name),
         lambda x, kernel, bias, name=_name: _activation(name, x @ kernel + bias),
+        optional=("bias",),
+    )  # fmt: skip
+    CASES[f"add_halves-{_name}"] = Case(
+        "add_halves",
+        _normal(("halves", lambda r, w: (r, 2 * w)), ("bias", lambda r, w: (w,))),
+        partial(kernels.add_halves, activation=_name),
+        lambda halves, bias, name=_name: _activation(
+            name, halves[:, : len(bias)] + halves[:, len(bias) :] + bias),
         optional=("bias",),
     )  # fmt: skip
     CASES[f"input_gradient-{_name}"] = Case(

@@ -89,6 +89,15 @@ def _affine(activation: str, bias: bool = True, kept: bool = False) -> Op:
     )
 
 
+def _add_halves(activation: str, bias: bool = True) -> Op:
+    return Op(
+        "add_halves",
+        (_input("halves", 14), _parameter("bias", 7) if bias else None),
+        (Value("y", (7,)), Value("z", (7,)) if bias else None),
+        {"activation": activation, "parameter": ACTIVATIONS[activation][2]},
+    )
+
+
 def _input_gradient(activation: str) -> Op:
     inputs = (_input("grad", 7), _parameter("kernel", 5, 7), _input("saved", 5))
     attributes = {"activation": activation, "parameter": ACTIVATIONS[activation][2]}
@@ -160,6 +169,12 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
         *(_affine(name) for name in ACTIVATIONS),
         *(_affine(name, bias=False, kept=True) for name in ACTIVATIONS),
     ],
+    "affine_halves": lambda: [
+        Op("affine_halves", (_input("x", inputs), _parameter("kernel", inputs, 7)),
+           (Value("halves", (14,)),))
+        for inputs in (5, 40)
+    ],
+    "add_halves": lambda: [*map(_add_halves, ACTIVATIONS), _add_halves("relu", bias=False)],
     "input_gradient": lambda: [
         *map(_input_gradient, ACTIVATIONS),
         Op("input_gradient", (_input("grad", 7), _parameter("kernel", 5, 7), None),

@@ -375,6 +375,51 @@ def test_update_stays_apart_where_all_gradients_are_needed_first(monkeypatch):
         assert "kernel_gradient_update" not in kinds, why
 
 
+def halved(monkeypatch, least, activation="relu"):
+    """A model whose second layer is wide enough for halves, if `least` lets it."""
+    monkeypatch.setattr(fuse, "HALVES_FROM", least)
+    layers = [fnn.Dense(70, activation="tanh"), fnn.Dense(64, activation=activation), fnn.Dense(3)]
+    model = fnn.Sequential(layers, input_shape=(5,), seed=4)
+    model.compile("adam", "crossentropy")
+    return model
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_affine_in_halves_gives_what_the_whole_gives(activation, dtype, monkeypatch, rng):
+    """To rounding, and the same bits for any number of workers."""
+    x, y = rng.standard_normal((50, 5)), rng.integers(0, 3, 50)
+
+    def trained(least, workers):
+        model = halved(monkeypatch, least, activation)
+        fnn.set_num_threads(workers)
+        model.fit(x, y, batch_size=16, epochs=2, verbose=0)
+        fnn.set_num_threads(None)
+        kinds = [op.kind for op in model.runtime.bound("train", 16, "label").plan.program.ops]
+        return kinds, model.runtime.arenas["parameters"].copy()
+
+    kinds, whole = trained(10**9, 1)
+    assert "affine_halves" not in kinds
+    kinds, halves = trained(70 * 64, 1)
+    assert (kinds.count("affine"), kinds.count("affine_halves"), kinds.count("add_halves")) == (
+        2,
+        1,
+        1,
+    )
+    assert_close(halves, whole, 1e-4)
+    for workers in (2, 3, 4):
+        assert_same_bits(trained(70 * 64, workers)[1], halves, f"{workers} workers")
+
+
+def test_only_programs_that_change_the_kernel_split_it(monkeypatch):
+    model, line = halved(monkeypatch, 70 * 64), "dense_1: affine in two halves of its inputs"
+    kinds = {op.kind for op in model.runtime.bound("predict", 4).plan.program.ops}
+    assert not {"affine_halves", "add_halves"} & kinds
+    assert line in model.explain("train")
+    monkeypatch.setattr(fuse, "HALVES_TO", 70 * 64 - 1)
+    assert line not in halved(monkeypatch, 70 * 64).explain("train")
+
+
 def test_bias_gradients_of_several_layers_with_one_gradient_are_all_there(rng):
     """Layers that are added get the same gradient; each bias keeps its own."""
     x = fnn.Input((5,))

@@ -23,6 +23,19 @@ def affine(
     preactivation: Array | None = None,
     workers: int | None = None,
 ) -> Array: ...
+def affine_halves(
+    x: Array, kernel: Array, *, out: Array | None = None, workers: int | None = None
+) -> Array: ...
+def add_halves(
+    halves: Array,
+    bias: Array | None = None,
+    *,
+    activation: str = "linear",
+    parameter: float | None = None,
+    out: Array | None = None,
+    preactivation: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
 def input_gradient(
     grad_output: Array,
     kernel: Array,

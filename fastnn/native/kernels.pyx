@@ -28,6 +28,8 @@ cnp.import_array()
 cdef extern from "fastnn.h":
     enum:
         FASTNN_KERNEL_affine
+        FASTNN_KERNEL_affine_halves
+        FASTNN_KERNEL_add_halves
         FASTNN_KERNEL_input_gradient
         FASTNN_KERNEL_kernel_gradient
         FASTNN_KERNEL_bias_gradient
@@ -273,6 +275,83 @@ cdef int _affine(const real[:, ::1] x, const real[:, ::1] kernel, const real[::1
     call.operand[3] = matrix[real](out)
     call.operand[4] = matrix[real](preactivation)
     return launch(FASTNN_KERNEL_affine, &call, real is double, workers)
+
+
+def affine_halves(x, kernel, *, out=None, workers=None):
+    """x @ kernel as two sums, over the first and over the second half of the inputs.
+
+    Parameters
+    ----------
+    x : ndarray, shape (rows, inputs)
+    kernel : ndarray, shape (inputs, units)
+    out : ndarray, shape (rows, 2 * units), optional
+    workers : int, optional
+
+    Returns
+    -------
+    ndarray, shape (rows, 2 * units)
+        The sums over x[:, :middle] beside those over x[:, middle:], where middle is half of the
+        inputs, rounded up to a multiple of 16.
+    """
+    cdef int number = type_of("x", x)
+    require("x", x, number, ANY, ANY)
+    require("kernel", kernel, number, x.shape[1], ANY)
+    cdef Py_ssize_t rows = cnp.PyArray_DIM(x, 0), inputs = cnp.PyArray_DIM(x, 1)
+    cdef Py_ssize_t units = cnp.PyArray_DIM(kernel, 1)
+    out = output("out", out, number, rows, 2 * units)
+    apart("out", out, "x", x)
+    apart("out", out, "kernel", kernel)
+    cdef fastnn_call call = new_call(rows, inputs, units)
+    call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(kernel)
+    call.operand[2] = cnp.PyArray_DATA(out)
+    launch(FASTNN_KERNEL_affine_halves, &call, number == cnp.NPY_DOUBLE,
+           team(workers, rows * <double>cnp.PyArray_SIZE(kernel)))
+    return out
+
+
+def add_halves(halves, bias=None, *, activation="linear", parameter=None, out=None,
+               preactivation=None, workers=None):
+    """f(halves[:, :units] + halves[:, units:] + bias), which completes `affine_halves`.
+
+    Parameters
+    ----------
+    halves : ndarray, shape (rows, 2 * units)
+    bias : ndarray, shape (units,), optional
+    activation : str, default "linear"
+        A row of `ACTIVATIONS`.
+    parameter : float, optional
+        Of the activation; default as in its row.
+    out, preactivation : ndarray, shape (rows, units), optional
+        Where the result and what f is applied to go.
+    workers : int, optional
+
+    Returns
+    -------
+    ndarray, shape (rows, units)
+    """
+    cdef int number = type_of("halves", halves)
+    require("halves", halves, number, ANY, ANY)
+    cdef Py_ssize_t rows = cnp.PyArray_DIM(halves, 0), units = cnp.PyArray_DIM(halves, 1) // 2
+    require("halves", halves, number, rows, 2 * units)
+    if bias is not None:
+        require("bias", bias, number, units, VECTOR)
+    out = output("out", out, number, rows, units)
+    apart("out", out, "halves", halves)
+    apart("out", out, "bias", bias)
+    if preactivation is not None:
+        output("preactivation", preactivation, number, rows, units)
+        apart("preactivation", preactivation, "halves", halves)
+        apart("preactivation", preactivation, "bias", bias)
+        apart("preactivation", preactivation, "out", out)
+    row, default = _row("activation", activation)
+    cdef fastnn_call call = new_call(rows, units, 0, 0, row,
+                                     default if parameter is None else parameter)
+    call.operand[0], call.operand[2] = cnp.PyArray_DATA(halves), cnp.PyArray_DATA(out)
+    call.operand[1] = NULL if bias is None else cnp.PyArray_DATA(bias)
+    call.operand[3] = NULL if preactivation is None else cnp.PyArray_DATA(preactivation)
+    launch(FASTNN_KERNEL_add_halves, &call, number == cnp.NPY_DOUBLE,
+           team(workers, ELEMENT_WORK * rows * units))
+    return out
 
 
 def input_gradient(grad_output, kernel, saved=None, *, activation="linear", parameter=None,

@@ -133,6 +133,35 @@ def gradients_of_layer(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list
     return [op for op in fused if op not in merged], lines
 
 
+# A smaller kernel is in both cores' caches sooner than its halves are added; half of a larger one
+# does not stay in a core's cache from one step to the next anyhow.
+HALVES_FROM, HALVES_TO = 65_536, 1_048_576
+HALVES_FROM_UNITS = 64
+
+
+def affine_in_halves(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
+    """Split affine of wide layers into affine_halves and add_halves, where the kernel changes.
+
+    Each of two workers then keeps to the half of the kernel that it updates, and none of it
+    travels between their caches.
+    """
+    if not any(op.kind.startswith("kernel_gradient") for op in ops):
+        return ops, []
+    split: list[Op] = []
+    lines = []
+    for op in ops:
+        kernel = op.input(1) if op.kind == "affine" else None
+        is_wide = kernel is not None and kernel.shape[1] >= HALVES_FROM_UNITS
+        if kernel is None or not is_wide or not HALVES_FROM <= kernel.width <= HALVES_TO:
+            split.append(op)
+            continue
+        halves = Value(f"{op.layer}/halves", (2 * kernel.shape[1],))
+        split.append(Op("affine_halves", op.inputs[:2], (halves,), layer=op.layer))
+        split.append(Op("add_halves", (halves, op.inputs[2]), op.outputs, op.attributes, op.layer))
+        lines.append(f"{op.layer}: affine in two halves of its inputs")
+    return split, lines
+
+
 # Below this many parameters a core's cache holds all streams of the update, and one long pass over
 # the arena is 1 to 4 % faster than one a layer; above, the gradient would travel once more.
 UPDATE_IN_GRADIENT_FROM = 262_144
@@ -180,4 +209,5 @@ PATTERNS: list[Pattern] = [
     gradient_through_activation,
     gradients_of_layer,
     update_in_gradient,
+    affine_in_halves,
 ]

@@ -259,6 +259,13 @@ OPS: dict[str, OpRow] = {
         variant=_activation_number,
         work=_dense_work,
     ),
+    # affine in two passes; fuse.py puts them there after differentiation.
+    "affine_halves": OpRow("affine_halves", sizes=_dense_sizes, work=_dense_work),
+    "add_halves": OpRow(
+        "add_halves",
+        variant=_activation_number,
+        work=lambda op: 4.0 * op.output.width,
+    ),
     "input_gradient": OpRow(
         "input_gradient", sizes=_dense_sizes, variant=_activation_number, work=_dense_work
     ),

@@ -251,6 +251,29 @@ def _affine(op: Op, context: Context, x: Array, kernel: Array, bias: Array | Non
     return _activation(op, context, z), z
 
 
+def affine_halves(x: Array, kernel: Array) -> Array:
+    """Return x @ kernel over the first half of the inputs, and beside it over the second.
+
+    Parameters
+    ----------
+    x : ndarray, shape (rows, inputs)
+    kernel : ndarray, shape (inputs, units)
+
+    Returns
+    -------
+    ndarray, shape (rows, 2 * units)
+    """
+    middle = -(-x.shape[1] // 32) * 16  # rounded up to a multiple of 16
+    return np.concatenate(
+        [x[:, :middle] @ kernel[:middle], x[:, middle:] @ kernel[middle:]], axis=1
+    )
+
+
+def _add_halves(op: Op, context: Context, halves: Array, bias: Array | None) -> tuple:
+    z = halves.reshape(len(halves), 2, -1).sum(axis=1) + (0 if bias is None else bias)
+    return _activation(op, context, z), z
+
+
 def _input_gradient(
     op: Op, context: Context, grad: Array, kernel: Array, saved: Array | None
 ) -> Array:
@@ -337,6 +360,8 @@ def _updated(op: Op, context: Context, p: Array, g: Array, state: Array) -> Arra
 # kind: formula(op, context, *inputs), which returns the output, or a tuple of outputs
 FORMULAS: dict[str, Callable[..., Any]] = {
     "affine": _affine,
+    "affine_halves": lambda op, c, x, kernel: affine_halves(x, kernel),
+    "add_halves": _add_halves,
     "input_gradient": _input_gradient,
     "kernel_gradient": lambda op, c, x, grad: (x.T @ grad, grad.sum(axis=0)),
     "bias_gradient": lambda op, c, grad: grad.sum(axis=0),
