@@ -36,7 +36,7 @@ QUICK = bool(os.environ.get("FASTNN_BENCH_QUICK"))
 PAIRS = 5 if QUICK else 15
 BLOCK_SECONDS = 0.0005 if QUICK else 0.002
 LONG_SECONDS = 0.02
-ATTEMPTS = 5  # at a pair that the host disturbs
+ATTEMPTS = 5  # at a pair of short blocks that the host disturbs
 SPIN_SECONDS = 0.2  # longer than either pool spins, where there is no /proc to ask
 
 
@@ -80,8 +80,8 @@ def stolen():
         return 0
 
 
-def undisturbed(measure, *arguments):
-    """Call `measure` until the host leaves this machine alone, `ATTEMPTS` times at most.
+def undisturbed(measure, *arguments, attempts=ATTEMPTS):
+    """Call `measure` until the host leaves this machine alone, `attempts` times at most.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def undisturbed(measure, *arguments):
     while True:
         before = stolen()
         result = measure(*arguments)
-        if stolen() == before or repeats == ATTEMPTS - 1:
+        if stolen() == before or repeats == attempts - 1:
             return result, repeats
         repeats += 1
 

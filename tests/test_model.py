@@ -10,6 +10,7 @@ from model_helpers import weights_as_bytes
 from scipy.special import erf
 
 import fastnn as fnn
+from fastnn import runtime
 from fastnn.runtime import ROWS
 
 
@@ -617,3 +618,16 @@ def test_threads_may_share_a_model(rng):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("has_huge_pages", [True, False])
+@pytest.mark.parametrize("count", [0, 1, 1000, runtime.HUGE_FROM // 8, 3 * runtime.HUGE_PAGE // 8])
+def test_arenas_are_zeros_on_boundaries(has_huge_pages, count, monkeypatch):
+    if not has_huge_pages:
+        monkeypatch.delattr(runtime.mmap, "MADV_HUGEPAGE", raising=False)
+    array = runtime.aligned((1, count), "float64")
+    assert array.shape == (1, count)
+    assert not array.any()
+    is_large = array.nbytes >= runtime.HUGE_FROM
+    assert array.ctypes.data % (runtime.HUGE_PAGE if is_large else 64) == 0
+    array[...] = 1
