@@ -161,6 +161,39 @@ def kernel_gradient(arrays, name, rows, inputs, units):
     return lambda: kernels.kernel_gradient(x, g, out=out), lambda: np.matmul(x.T, g, out=y)
 
 
+@case(PRODUCTS)
+def kernel_gradient_halves(arrays, name, rows, inputs, units):
+    x, g = arrays.normal(rows, inputs), arrays.normal(rows, units)
+    ones, middle = np.ones(rows, arrays.dtype), -(-rows // 32) * 16 if rows >= 128 else rows
+
+    def numpy():
+        second = arrays.empty(inputs * units + units)
+        last = second[: inputs * units].reshape(inputs, units)
+        np.matmul(x[middle:].T, g[middle:], out=last)
+        np.matmul(ones[middle:], g[middle:], out=second[inputs * units :])
+        return x[:middle].T @ g[:middle], ones[:middle] @ g[:middle], second
+
+    return lambda: kernels.kernel_gradient_halves(x, g), numpy
+
+
+@case(ELEMENTWISE)
+def add_gradient_half(arrays, name, rows, width):
+    kernel, bias, second = arrays.normal(rows, width), arrays.normal(width), None
+    second = 1e-3 * arrays.normal(rows * width + width)
+    k, b = kernel.copy(), bias.copy()
+
+    def fastnn():
+        kernels.add_gradient_half(kernel, bias, second, 128)
+        return kernel
+
+    def numpy():
+        np.add(k, second[: k.size].reshape(k.shape), out=k)
+        np.add(b, second[k.size :], out=b)
+        return k
+
+    return fastnn, numpy
+
+
 @case(ELEMENTWISE)
 def bias_gradient(arrays, name, rows, width):
     g, ones = arrays.normal(rows, width), np.ones(rows, arrays.dtype)

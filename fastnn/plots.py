@@ -95,7 +95,10 @@ _GROUP_OF = {
     **dict.fromkeys(
         ["affine", "affine_halves", "add_halves", "input_gradient", "kernel_gradient"], "products"
     ),
-    **dict.fromkeys(["bias_gradient", "kernel_gradient_update"], "products"),
+    **dict.fromkeys(
+        ["kernel_gradient_halves", "add_gradient_half", "bias_gradient", "kernel_gradient_update"],
+        "products",
+    ),
     **dict.fromkeys(
         ["elementwise_loss", "softmax_crossentropy", "categorical_accuracy", "binary_accuracy"],
         "loss and metrics",

@@ -57,6 +57,8 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(add_halves)        /* gemm.c: y = f(both + bias) */                           \
     X(input_gradient)    /* gemm.c: dx = (dy @ kernel.T) * f'(saved) */             \
     X(kernel_gradient)   /* gemm.c: dkernel = x.T @ dy, dbias = dy.sum(axis=0) */   \
+    X(kernel_gradient_halves) /* gemm.c: over two halves of a large batch */       \
+    X(add_gradient_half) /* gemm.c: one and the other */                            \
     X(bias_gradient)     /* gemm.c: dbias alone */                                  \
     X(kernel_gradient_update) /* gemm.c: both, and the update of what they belong to */ \
     X(activation)        /* elementwise.c */                                        \
@@ -116,6 +118,9 @@ enum fastnn_source {
 
 /* Scratch of one worker: packed panels of both operands of a product (gemm.c). */
 enum { FASTNN_SCRATCH_BYTES = 1 << 20 };
+
+/* Rows of a batch from which kernel_gradient_halves cuts it. */
+enum { FASTNN_HALVES_FROM_ROWS = 128 };
 
 /* Elements of the gradient arena to one partial sum of squared_norm. Fixed, so that the norm
  * does not depend on the number of workers. */

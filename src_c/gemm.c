@@ -536,6 +536,54 @@ static int kernel_kernel_gradient(const fastnn_call *call, int worker, int worke
     return FASTNN_OK;
 }
 
+/* Sums over two halves of a large batch, the first where the gradients belong, the second apart:
+ * each of two workers then reads rows of x and dy that it has itself just written (affine,
+ * input_gradient), and only the smaller gradients travel. A small batch stays whole.
+ * operand: 0 x (rows, inputs), 1 dy (rows, units), 2 dkernel (inputs, units), 3 dbias (units) or
+ * NULL, 4 the second half's, dkernel before dbias; size: 0 inputs, 1 units. */
+static int kernel_kernel_gradient_halves(const fastnn_call *call, int worker, int workers)
+{
+    ptrdiff_t inputs = call->size[0], units = call->size[1], begin, end;
+    if (call->rows < FASTNN_HALVES_FROM_ROWS) return kernel_kernel_gradient(call, worker, workers);
+    int is_even = workers % 2 == 0;
+    for (int half = 0; half < 2; half++) {
+        if (is_even && worker % 2 != half) continue;
+        share(call->rows, ROW_GRAIN, half, 2, &begin, &end);
+        fastnn_call part = *call;
+        part.rows = end - begin;
+        part.operand[0] = (real *)call->operand[0] + begin * inputs;
+        part.operand[1] = (real *)call->operand[1] + begin * units;
+        if (half == 1) {
+            real *apart = call->operand[4];
+            part.operand[2] = apart, part.operand[3] = call->operand[3] ? apart + inputs * units : NULL;
+        }
+        kernel_kernel_gradient(&part, is_even ? worker / 2 : worker, is_even ? workers / 2 : workers);
+    }
+    return FASTNN_OK;
+}
+
+/* sums[begin:end] += addends[begin:end], where the range is this worker's share of `count`. */
+static void add_share(real *sums, const real *addends, ptrdiff_t count, int worker, int workers)
+{
+    ptrdiff_t i, end;
+    share(count, 16 * LANES, worker, workers, &i, &end);
+    for (; i + LANES <= end; i += LANES) vstore(sums + i, vload(sums + i) + vload(addends + i));
+    for (; i < end; i++) sums[i] += addends[i];
+}
+
+/* Adds the second half's gradients, if kernel_gradient_halves has left any.
+ * operand: 0 dkernel (inputs, units), 1 dbias (units) or NULL, 2 the second half's, as there;
+ * size: 0 inputs, 1 units. */
+static int kernel_add_gradient_half(const fastnn_call *call, int worker, int workers)
+{
+    if (call->rows < FASTNN_HALVES_FROM_ROWS) return FASTNN_OK;
+    ptrdiff_t units = call->size[1], count = call->size[0] * units;
+    const real *apart = call->operand[2];
+    add_share(call->operand[0], apart, count, worker, workers);
+    if (call->operand[1]) add_share(call->operand[1], apart + count, units, worker, workers);
+    return FASTNN_OK;
+}
+
 /* operand: 0 dy (rows, units), 1 dbias (units); size: 0 units, 1 rows a chunk, or 0.
  * With chunks, operand 1 is (chunks, units), a sum of its own for each chunk of rows: workers then
  * read whole pages one after another, which from memory is up to twice as fast as columns. */

@@ -198,6 +198,12 @@ def _call_kernel_gradient_with_bias(x: Any, grad_output: Any, **options: Any) ->
     return kernels.kernel_gradient(x, grad_output, bias_out=bias, **options), bias
 
 
+def _call_add_gradient_half(kernel: Any, bias: Any, second: Any, **options: Any) -> tuple:
+    k, b = (array.copy() if _is_plain(array) else array for array in (kernel, bias))
+    kernels.add_gradient_half(k, b, second, 128, **options)
+    return k, b
+
+
 def _call_kernel_gradient_update(
     name: str, x: Any, grad_output: Any, kernel: Any, bias: Any, state: Any, **options: Any
 ) -> tuple:
@@ -272,6 +278,20 @@ CASES: dict[str, Case] = {
     "affine_halves": Case(
         "affine_halves", _normal(("x", _whole), ("kernel", lambda r, w: (w, _units(w)))),
         kernels.affine_halves, reference.affine_halves,
+    ),
+    "kernel_gradient_halves": Case(
+        "kernel_gradient_halves",
+        _normal(("x", _whole), ("grad_output", lambda r, w: (r, _units(w)))),
+        kernels.kernel_gradient_halves, reference.kernel_gradient_halves, has_out=False,
+    ),
+    "add_gradient_half": Case(
+        "add_gradient_half",
+        _normal(("kernel", _whole), ("bias", lambda r, w: (w,)),
+                ("second", lambda r, w: (r * w + w,))),
+        _call_add_gradient_half,
+        lambda kernel, bias, second: (kernel + second[: kernel.size].reshape(kernel.shape),
+                                      bias + second[kernel.size :]),
+        has_out=False,
     ),
     "bias_gradient": Case(
         "bias_gradient", _normal(("grad_output", _whole)), kernels.bias_gradient,

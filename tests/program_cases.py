@@ -15,6 +15,7 @@ from fastnn.program.ops import ACTIVATIONS, LOSSES, OPTIMIZERS, Op, Value
 from fastnn.runtime import Steps
 
 ROWS = 13
+ROWS_OF = {"kernel_gradient_halves": 131, "add_gradient_half": 131}  # else ROWS
 
 
 # --- one op at a time -------------------------------------------------------------------------
@@ -31,10 +32,10 @@ class OpCase:
     offsets: dict[str, int]
 
 
-def _data(rng: np.random.Generator, value: Value) -> np.ndarray:
+def _data(rng: np.random.Generator, value: Value, rows: int) -> np.ndarray:
     if value.dtype == "label":
-        return rng.integers(0, 3, (ROWS, value.width))
-    return rng.standard_normal((ROWS, value.width))
+        return rng.integers(0, 3, (rows, value.width))
+    return rng.standard_normal((rows, value.width))
 
 
 def _input(name: str, *shape: int, dtype: str = "real") -> Value:
@@ -72,10 +73,11 @@ def op_case(rng: np.random.Generator, op: Op) -> OpCase:
         "state": rng.uniform(0.3, 0.4, (slots, count)),
     }
     for name, first in offsets.items():
-        arenas["parameters"][first : first + parameters[name].size] = parameters[name].ravel()
+        for arena in ("parameters", "gradients"):
+            arenas[arena][first : first + parameters[name].size] = parameters[name].ravel()
     if op.kind in ("update", "squared_norm"):
         parameters = {name: arenas[name].copy() for name in ("parameters", "gradients")}
-    batch = [_data(rng, value) for value in inputs]
+    batch = [_data(rng, value, ROWS_OF.get(op.kind, ROWS)) for value in inputs]
     return OpCase(program, batch, arenas, parameters, offsets)
 
 
@@ -102,6 +104,22 @@ def _input_gradient(activation: str) -> Op:
     inputs = (_input("grad", 7), _parameter("kernel", 5, 7), _input("saved", 5))
     attributes = {"activation": activation, "parameter": ACTIVATIONS[activation][2]}
     return Op("input_gradient", inputs, (Value("y", (5,)),), attributes)
+
+
+def _gradient(name: str, *shape: int) -> Value:
+    return Value(name, shape, batched=False, kind="gradient")
+
+
+def _kernel_gradient_halves(bias: bool) -> Op:
+    second = Value("second", (5 * 7 + 7 * bias,), batched=False)
+    outputs = _gradient("dk", 5, 7), _gradient("db", 7) if bias else None, second
+    return Op("kernel_gradient_halves", (_input("x", 5), _input("grad", 7)), outputs)
+
+
+def _add_gradient_half(bias: bool) -> Op:
+    sums = _gradient("dk", 5, 7), _gradient("db", 7) if bias else None
+    inputs = (*sums, _parameter("second", 5 * 7 + 7 * bias), _input("grad", 7))
+    return Op("add_gradient_half", inputs, sums)
 
 
 def _activations(kind: str, *names: str) -> list[Op]:
@@ -186,6 +204,8 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
         Op("kernel_gradient", (_input("x", 5), _input("grad", 7)),
            (Value("dk", (5, 7), batched=False),)),
     ],
+    "kernel_gradient_halves": lambda: [_kernel_gradient_halves(bias) for bias in (True, False)],
+    "add_gradient_half": lambda: [_add_gradient_half(bias) for bias in (True, False)],
     "bias_gradient": lambda: [
         Op("bias_gradient", (_input("grad", 7),), (Value("db", (7,), batched=False),)),
     ],

@@ -59,6 +59,13 @@ def test_op_agrees_with_reference(kind, workers, rng):
             got.append(case.arenas["state"])
             wanted = [made[value].ravel() for value in written]
             wanted.append(context.state)
+        if kind in ("kernel_gradient_halves", "add_gradient_half"):
+            arena, work = case.arenas["gradients"], iter(got)
+            got = [
+                next(work) if value.kind == "work"
+                else arena[case.offsets[value.name] :][: value.width].reshape(value.shape)
+                for value in op.writes()
+            ]  # fmt: skip
         if kind == "softmax_crossentropy" and op.outputs[2] is not None:
             got = got[:1]  # then comes room for the kernel's own use
         for one, want in zip(got, wanted, strict=True):
@@ -422,6 +429,33 @@ def test_only_programs_that_change_the_kernel_split_it(monkeypatch):
     assert line not in merges(model, "predict") + merges(model, "evaluate")
     monkeypatch.setattr(fuse, "HALVES_TO", 70 * 64 - 1)
     assert line not in merges(halved(monkeypatch, 70 * 64), "train")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_gradients_in_halves_of_the_batch(dtype, bias, monkeypatch, rng):
+    """What the whole gives, to rounding; the same bits for any number of workers."""
+    x, y = rng.standard_normal((300, 40)), rng.integers(0, 3, 300)
+
+    def trained(least, workers, batch):
+        monkeypatch.setattr(fuse, "GRADIENT_HALVES_FROM", least)
+        layers = [fnn.Dense(60, activation="tanh", use_bias=bias), fnn.Dense(3)]
+        model = fnn.Sequential(layers, input_shape=(40,), seed=4, dtype=dtype)
+        model.compile("adam", "crossentropy")
+        fnn.set_num_threads(workers)
+        model.fit(x, y, batch_size=batch, epochs=3, verbose=0)  # the last batch is small
+        fnn.set_num_threads(None)
+        kinds = [op.kind for op in model.runtime.bound("train", batch, "label").plan.program.ops]
+        return kinds, model.runtime.arenas["parameters"].copy()
+
+    for batch in (200, 40):
+        kinds, whole = trained(10**9, 1, batch)
+        assert "kernel_gradient_halves" not in kinds
+        kinds, halves = trained(2048, 1, batch)
+        assert kinds.count("kernel_gradient_halves") == kinds.count("add_gradient_half") == 1
+        assert_close(halves, whole, 1e-9 if dtype == "float64" else 1e-4)
+        for workers in (2, 3, 4):
+            assert_same_bits(trained(2048, workers, batch)[1], halves, f"{workers} workers")
 
 
 def test_bias_gradients_of_several_layers_with_one_gradient_are_all_there(rng):

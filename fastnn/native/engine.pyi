@@ -11,6 +11,7 @@ ISA: str
 LANES: dict[str, int]
 MAX_INPUTS_OF_CONCATENATE: int
 NORM_CHUNK: int
+HALVES_FROM_ROWS: int
 
 def compiled_isas() -> list[str]: ...
 def supported_isas() -> list[str]: ...

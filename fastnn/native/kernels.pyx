@@ -32,6 +32,8 @@ cdef extern from "fastnn.h":
         FASTNN_KERNEL_add_halves
         FASTNN_KERNEL_input_gradient
         FASTNN_KERNEL_kernel_gradient
+        FASTNN_KERNEL_kernel_gradient_halves
+        FASTNN_KERNEL_add_gradient_half
         FASTNN_KERNEL_bias_gradient
         FASTNN_KERNEL_kernel_gradient_update
         FASTNN_KERNEL_activation
@@ -437,6 +439,69 @@ def kernel_gradient(x, grad_output, *, out=None, bias_out=None, workers=None):
     launch(FASTNN_KERNEL_kernel_gradient, &call, number == cnp.NPY_DOUBLE,
            team(workers, units * <double>cnp.PyArray_SIZE(x)))
     return out
+
+
+def kernel_gradient_halves(x, grad_output, *, workers=None):
+    """x.T @ grad_output and grad_output.sum(axis=0) over two halves of a large batch.
+
+    Parameters
+    ----------
+    x : ndarray, shape (rows, inputs)
+    grad_output : ndarray, shape (rows, units)
+    workers : int, optional
+
+    Returns
+    -------
+    kernel : ndarray, shape (inputs, units)
+    bias : ndarray, shape (units,)
+        Over the first half of the rows, rounded up to a multiple of 16; over all below 128 rows.
+    second : ndarray, shape (inputs * units + units,)
+        Both over the second half, or zeros.
+    """
+    cdef int number = type_of("x", x)
+    require("x", x, number, ANY, ANY)
+    require("grad_output", grad_output, number, x.shape[0], ANY)
+    cdef Py_ssize_t inputs = cnp.PyArray_DIM(x, 1), units = cnp.PyArray_DIM(grad_output, 1)
+    by_kernel = np.empty((inputs, units), x.dtype)
+    by_bias = np.empty(units, x.dtype)
+    second = np.zeros(inputs * units + units, x.dtype)
+    cdef fastnn_call call = new_call(cnp.PyArray_DIM(x, 0), inputs, units)
+    call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(grad_output)
+    call.operand[2], call.operand[3] = cnp.PyArray_DATA(by_kernel), cnp.PyArray_DATA(by_bias)
+    call.operand[4] = cnp.PyArray_DATA(second)
+    launch(FASTNN_KERNEL_kernel_gradient_halves, &call, number == cnp.NPY_DOUBLE,
+           team(workers, units * <double>cnp.PyArray_SIZE(x)))
+    return by_kernel, by_bias, second
+
+
+def add_gradient_half(kernel, bias, second, Py_ssize_t rows, *, workers=None):
+    """Add what `kernel_gradient_halves` has left of `rows` rows, in place.
+
+    Parameters
+    ----------
+    kernel : ndarray, shape (inputs, units)
+    bias : ndarray, shape (units,), or None
+    second : ndarray, shape (inputs * units + units,)
+    rows : int
+        Nothing is added below 128.
+    workers : int, optional
+    """
+    cdef int number = type_of("kernel", kernel)
+    require("kernel", kernel, number, ANY, ANY)
+    cdef Py_ssize_t inputs = cnp.PyArray_DIM(kernel, 0), units = cnp.PyArray_DIM(kernel, 1)
+    require("second", second, number, inputs * units + units, VECTOR)
+    writeable("kernel", kernel)
+    apart("kernel", kernel, "second", second)
+    if bias is not None:
+        require("bias", bias, number, units, VECTOR)
+        writeable("bias", bias)
+        apart("bias", bias, "second", second)
+        apart("bias", bias, "kernel", kernel)
+    cdef fastnn_call call = new_call(rows, inputs, units)
+    call.operand[0], call.operand[2] = cnp.PyArray_DATA(kernel), cnp.PyArray_DATA(second)
+    call.operand[1] = NULL if bias is None else cnp.PyArray_DATA(bias)
+    launch(FASTNN_KERNEL_add_gradient_half, &call, number == cnp.NPY_DOUBLE,
+           team(workers, ELEMENT_WORK * inputs * units))
 
 
 def bias_gradient(grad_output, *, out=None, workers=None):

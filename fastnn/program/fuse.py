@@ -162,6 +162,36 @@ def affine_in_halves(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[s
     return split, lines
 
 
+# Fewer elements are not worth an op; more travel longer between two cores than a batch does.
+GRADIENT_HALVES_FROM, GRADIENT_HALVES_TO = 2048, 16_384
+
+
+def kernel_gradient_in_halves(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
+    """Split kernel_gradient of narrow layers into two halves of the batch, and their sum.
+
+    Each of two workers then keeps to the rows that it has computed in forward and backward. The
+    kernels leave a small batch whole.
+    """
+    split: list[Op] = []
+    lines = []
+    for op in ops:
+        width = op.output.width if op.kind == "kernel_gradient" else 0
+        is_narrow = GRADIENT_HALVES_FROM <= width <= GRADIENT_HALVES_TO
+        if not is_narrow or op.output.kind != "gradient":
+            split.append(op)
+            continue
+        by_kernel, by_bias = (*op.outputs, None)[:2]
+        size = width + (0 if by_bias is None else by_bias.width)
+        second = Value(f"{op.layer}/second half", (size,), batched=False)
+        outputs = (by_kernel, by_bias)
+        split.append(Op("kernel_gradient_halves", op.inputs, (*outputs, second), {}, op.layer))
+        # The gradient by the output tells the number of rows.
+        inputs = (*outputs, second, op.input(1))
+        split.append(Op("add_gradient_half", inputs, outputs, {}, op.layer))
+        lines.append(f"{op.layer}: gradients over two halves of a large batch")
+    return split, lines
+
+
 # Below this many parameters a core's cache holds all streams of the update, and one long pass over
 # the arena is 1 to 4 % faster than one a layer; above, the gradient would travel once more.
 UPDATE_IN_GRADIENT_FROM = 262_144
@@ -210,4 +240,5 @@ PATTERNS: list[Pattern] = [
     gradients_of_layer,
     update_in_gradient,
     affine_in_halves,
+    kernel_gradient_in_halves,
 ]

@@ -25,6 +25,7 @@ ACTIVATION_NUMBER = {name: number for number, name in enumerate(ACTIVATIONS)}
 LOSS_NUMBER = {name: number for number, name in enumerate(LOSSES)}
 OPTIMIZER_NUMBER = {name: number for number, name in enumerate(OPTIMIZERS)}
 NORM_CHUNK = engine.NORM_CHUNK
+HALVES_FROM_ROWS = engine.HALVES_FROM_ROWS
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,6 +274,18 @@ OPS: dict[str, OpRow] = {
         "kernel_gradient",
         sizes=lambda op: op.output.shape,
         work=lambda op: float(op.output.width),
+    ),
+    # kernel_gradient in two passes; fuse.py puts them there.
+    "kernel_gradient_halves": OpRow(
+        "kernel_gradient_halves",
+        sizes=lambda op: op.output.shape,
+        work=lambda op: float(op.output.width),
+    ),
+    "add_gradient_half": OpRow(
+        "add_gradient_half",
+        sizes=lambda op: op.output.shape,
+        work=lambda op: 0.0,  # does not grow with the rows
+        operands=lambda op: op.inputs[:3],
     ),
     "bias_gradient": OpRow("bias_gradient"),
     "activation": OpRow(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.program.lower import Program
-from fastnn.program.ops import NORM_CHUNK, OPTIMIZERS, Op, Value
+from fastnn.program.ops import HALVES_FROM_ROWS, NORM_CHUNK, OPTIMIZERS, Op, Value
 
 Array = np.ndarray
 
@@ -269,6 +269,41 @@ def affine_halves(x: Array, kernel: Array) -> Array:
     )
 
 
+def kernel_gradient_halves(x: Array, grad_output: Array) -> tuple[Array, Array, Array]:
+    """Return the gradients by kernel and bias, over the first and the second half of the rows.
+
+    Parameters
+    ----------
+    x : ndarray, shape (rows, inputs)
+    grad_output : ndarray, shape (rows, units)
+
+    Returns
+    -------
+    kernel : ndarray, shape (inputs, units)
+    bias : ndarray, shape (units,)
+    second : ndarray, shape (inputs * units + units,)
+        Both over the second half; zeros if there are few rows.
+    """
+    rows = len(x)
+    middle = rows if rows < HALVES_FROM_ROWS else -(-rows // 32) * 16
+    second = (x[middle:].T @ grad_output[middle:]).ravel(), grad_output[middle:].sum(axis=0)
+    first = x[:middle].T @ grad_output[:middle], grad_output[:middle].sum(axis=0)
+    return *first, np.concatenate(second)
+
+
+def _kernel_gradient_halves(op: Op, context: Context, x: Array, grad: Array) -> tuple:
+    kernel, bias, second = kernel_gradient_halves(x, grad)
+    assert op.outputs[2] is not None
+    return kernel, bias, second[: op.outputs[2].width]
+
+
+def _add_gradient_half(
+    op: Op, context: Context, kernel: Array, bias: Array | None, second: Array, grad: Array
+) -> tuple:
+    total = kernel + second[: kernel.size].reshape(kernel.shape)
+    return total, None if bias is None else bias + second[kernel.size :]
+
+
 def _add_halves(op: Op, context: Context, halves: Array, bias: Array | None) -> tuple:
     z = halves.reshape(len(halves), 2, -1).sum(axis=1) + (0 if bias is None else bias)
     return _activation(op, context, z), z
@@ -364,6 +399,8 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "add_halves": _add_halves,
     "input_gradient": _input_gradient,
     "kernel_gradient": lambda op, c, x, grad: (x.T @ grad, grad.sum(axis=0)),
+    "kernel_gradient_halves": _kernel_gradient_halves,
+    "add_gradient_half": _add_gradient_half,
     "bias_gradient": lambda op, c, grad: grad.sum(axis=0),
     "activation": _activation,
     "activation_gradient": lambda op, c, saved, grad: grad * _derivative(op, saved),
