@@ -693,18 +693,18 @@ class Model:
 
         Parameters
         ----------
-        program : {"train", "evaluate", "predict", "manual", "update"}, optional
+        program : {"train", "gradients", "evaluate", "predict", "manual", "update"}, optional
             Default: "train" for a compiled model, else "predict".
         batch_size : int, default 32
             Rows to plan for.
         """
-        names = ("train", "evaluate", "predict", "manual", "update")
+        names = ("train", "gradients", "evaluate", "predict", "manual", "update")
         if program is None:
             program = "predict" if self._training is None else "train"
         if program not in names:
             raise ValueError(f"program must be one of {', '.join(names)}, got {program!r}")
         target = "real"
-        if program in ("train", "evaluate", "update"):
+        if program not in ("predict", "manual"):
             target = "label" if self._compiled().loss.takes_labels else "real"
         bound = self.runtime.bound(program, checks.integer("batch_size", batch_size), target)
         count, padded = self.count_parameters(), self.runtime.count

@@ -466,7 +466,7 @@ def test_compile_comes_first(call):
             lambda m: fnn.Dense(3, activation="LeakyReLU"),
             "unknown activation 'LeakyReLU'; did you mean 'leaky_relu'?",
         ),
-        (lambda m: m.explain("training"), "program must be one of train, evaluate, predict, manua"),
+        (lambda m: m.explain("training"), "program must be one of train, gradients, evaluate, "),
         (lambda m: m.compile("adam"), "loss must be given, one of mse, mae, huber"),
     ],
 )

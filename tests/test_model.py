@@ -468,6 +468,7 @@ def test_summary_shows_each_layer_once_with_its_parameters(capsys):
     [
         (None, "train: "),
         ("train", "update(parameters, gradients, state)"),
+        ("gradients", "gradients: "),
         ("evaluate", "elementwise_loss("),
         ("predict", "affine(input, dense/kernel, dense/bias)"),
         ("manual", "gather("),
