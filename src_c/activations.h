@@ -90,19 +90,23 @@ ALWAYS_INLINE vec tanh_gradient(vec y, vec grad, vec parameter)
     return grad * (vbroadcast(1) - y * y);
 }
 
-/* x * Phi(x) with the normal distribution's Phi (Hendrycks & Gimpel 2016, exact form) */
+/* x * Phi(x) with the normal distribution's Phi (Hendrycks & Gimpel 2016, exact form). With t = |x|
+ * and Mills' ratio M, Phi(-t) = phi(t) M(t), so that nothing cancels on either side. */
 ALWAYS_INLINE vec gelu_forward(vec x, vec parameter)
 {
+    vec t = vat_most(vabs(x), MILLS_LAST);
+    normal_parts normal = vnormal(t);
     (void)parameter;
-    return vbroadcast((real)0.5) * x * (vbroadcast(1) + verf(x * vbroadcast((real)0.70710678118654752440)));
+    return vat_least(x, 0) - t * normal.density * normal.ratio;
 }
+/* Phi(x) + x phi(x) */
 ALWAYS_INLINE vec gelu_gradient(vec x, vec grad, vec parameter)
 {
-    vec half = vbroadcast((real)0.5);
-    vec distribution = half * (vbroadcast(1) + verf(x * vbroadcast((real)0.70710678118654752440)));
-    vec density = vbroadcast((real)0.39894228040143267794) * vexp(-half * x * x);
+    vec t = vat_most(vabs(x), MILLS_LAST);
+    normal_parts normal = vnormal(t);
+    vec below = normal.density * (normal.ratio - t);
     (void)parameter;
-    return grad * (distribution + x * density);
+    return grad * vselect(vless(x, vbroadcast(0)), below, vbroadcast(1) - below);
 }
 
 /* x * sigmoid(x) */

@@ -64,6 +64,9 @@ CONSTANT(TANH_ONE, 10, 20)
 /* erf leaves its polynomial at SPLIT; it is 1 from ONE on. */
 CONSTANT(ERF_SPLIT, 1, 1)
 CONSTANT(ERF_ONE, 4, 6)
+/* The normal distribution's density at LAST rounds to 0. */
+CONSTANT(MILLS_CENTER, 3, 5)
+CONSTANT(MILLS_LAST, 14.4f, 38.6)
 
 /* Polynomials, lowest power first, as tools/fit_vmath.py prints them. */
 
@@ -112,6 +115,19 @@ COEFFICIENTS(erf_tail,
      -2.0531346083622193e-06, 1.3842366617613807e-07, 9.956348685183391e-08,
      -5.259444831263833e-08, 1.496852703727427e-08, -2.8465313514783034e-09,
      3.60635482973865e-10, -2.765272033178149e-11, 9.714968642346612e-13))
+
+/* Mills' ratio of the normal distribution, (1 - Phi(t)) / phi(t), in
+ * (t - MILLS_CENTER) / (t + MILLS_CENTER), from t = 0 to MILLS_LAST */
+COEFFICIENTS(mills,
+    (0.30459028f, -0.51737463f, 0.30887938f, -0.11583949f, 0.0153705655f, 0.007280306f,
+     -0.0024649748f, -0.00085001695f, 0.0002885597f, 0.0001335097f),
+    (0.19280810471531576, -0.3595947642342117, 0.2909413656762826, -0.2027458137120448,
+     0.11995557912792776, -0.058689944981858914, 0.022538023649796148, -0.00596287852528133,
+     0.0005503320866093195, 0.00033658213143925026, -0.00015146923680774897,
+     2.409639537766474e-06, 1.6655094022061935e-05, -3.183613300779561e-06,
+     -1.692172029364344e-06, 6.099875963647926e-07, 1.932825474458869e-07,
+     -9.818636992095744e-08, -2.7564749271865956e-08, 1.4263742420750233e-08,
+     4.5789055173940545e-09, -1.428398136422138e-09, -5.814697943897143e-10))
 
 #define POLYNOMIAL(x, name)                                                           \
     vpolynomial(x, name##_coefficients, (int)(sizeof name##_coefficients / sizeof(real)))
@@ -316,6 +332,18 @@ ALWAYS_INLINE vec verf(vec x)
     vec far = vfma(vbroadcast(-2), vfma(e.half_power, e.expm1, e.half_power), one);
     vec near = vfma(a, POLYNOMIAL(z, erf_near), a);
     return vwith_sign(vselect(vless(a, vbroadcast(ERF_SPLIT)), near, far), x);
+}
+
+/* The density of the normal distribution at t, 0 <= t <= MILLS_LAST, and what it must be multiplied
+ * by to give the distribution at -t: both for one exponential. */
+typedef struct normal_parts {
+    vec density, ratio;
+} normal_parts;
+ALWAYS_INLINE normal_parts vnormal(vec t)
+{
+    vec center = vbroadcast(MILLS_CENTER), s = (t - center) / (t + center);
+    vec density = vbroadcast((real)0.39894228040143267794) * vexp_bounded(vbroadcast((real)-0.5) * t * t);
+    return (normal_parts){density, POLYNOMIAL(s, mills)};
 }
 
 /* max(x, 0) + log1p(e), e = exp(-|x|): both terms are positive, so nothing cancels. With

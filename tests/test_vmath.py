@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import DTYPES, assert_same_bits, assert_ulp
 from kernel_cases import MATH
+from scipy import special
 
 from fastnn.native import kernels
 
@@ -144,3 +145,17 @@ def test_every_float32(name):
         with np.errstate(all="ignore"):
             exact = MATH[name](x.astype(np.float64))
         assert_ulp(x, native(name, x), exact, LIMIT)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gelu_keeps_its_digits_far_below_zero(dtype):
+    """x * (1 + erf) / 2 loses them all to cancellation there; the limits are 0 and 1."""
+    x = np.linspace(-12, 12, 100_001).astype(dtype)[None]
+    wide = x.astype(np.float64)
+    exact = wide * special.ndtr(wide)
+    slack = 1 + wide**2  # the rounding of x * x / 2 is an error of the density
+    error = np.abs(kernels.activation(x, "gelu") - exact) / (np.abs(exact) + 1e-300)
+    assert (error <= 4 * slack * np.finfo(dtype).eps).all()
+    ends = np.array([[-np.inf, -1e30, 1e30, np.inf]], dtype)
+    assert kernels.activation(ends, "gelu").tolist() == [[0, 0, float(ends[0, 2]), np.inf]]
+    assert kernels.activation_gradient(ends, np.ones_like(ends), "gelu").tolist() == [[0, 0, 1, 1]]

@@ -37,11 +37,19 @@ LOG_LOW, LOG_HIGH = mp.mpf("-0.25"), mp.mpf("0.5")
 # vmath.h holds the same numbers.
 ERF_SPLIT = mp.mpf(1)
 ERF_ONE = {"float32": mp.mpf(4), "float64": mp.mpf(6)}
+# Mills' ratio is a polynomial in (t - center) / (t + center), up to where the density ends.
+MILLS_CENTER = {"float32": mp.mpf(3), "float64": mp.mpf(5)}
+MILLS_LAST = {"float32": mp.mpf("14.4"), "float64": mp.mpf("38.6")}
 
 DEGREES = {
-    "float32": {"expm1": 4, "log": 7, "log1p_unit": 3, "tanh": 4, "erf_near": 6, "erf_tail": 6},
-    "float64": {"expm1": 9, "log": 6, "log1p_unit": 9, "tanh": 9, "erf_near": 11, "erf_tail": 18},
-}
+    "float32": {
+        "expm1": 4, "log": 7, "log1p_unit": 3, "tanh": 4, "erf_near": 6, "erf_tail": 6, "mills": 9,
+    },
+    "float64": {
+        "expm1": 9, "log": 6, "log1p_unit": 9, "tanh": 9, "erf_near": 11, "erf_tail": 18,
+        "mills": 22,
+    },
+}  # fmt: skip
 
 
 class Fit(NamedTuple):
@@ -69,6 +77,17 @@ def of_square(high, function, weight):
                lambda z: function(mp.sqrt(z)), lambda z: weight(mp.sqrt(z)))  # fmt: skip
 
 
+def mills(center, last):
+    """(1 - Phi(t)) / phi(t) of the normal distribution for t from 0 to `last`."""
+
+    def function(s):
+        t = center * (1 + s) / (1 - s)
+        return mp.sqrt(mp.pi / 2) * mp.exp(t * t / 2) * mp.erfc(t / mp.sqrt(2))
+
+    end = (last - center) / (last + center)
+    return Fit(mp.mpf(-1), end, function, lambda s: 1 / function(s))
+
+
 def fits(dtype):
     """Every polynomial of one dtype, by name; the header says what each is for."""
     edge = LN2 / 2 * mp.mpf("1.001")  # the rounding of x / ln 2 may miss the middle a little
@@ -86,6 +105,7 @@ def fits(dtype):
         "erf_tail": Fit(mp.mpf(0), ERF_ONE[dtype] - ERF_SPLIT,
                         lambda t: mp.log(mp.erfc(ERF_SPLIT + t)),
                         lambda t: mp.erfc(ERF_SPLIT + t) / mp.erf(ERF_SPLIT + t)),
+        "mills": mills(MILLS_CENTER[dtype], MILLS_LAST[dtype]),
     }  # fmt: skip
 
 

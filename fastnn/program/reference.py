@@ -40,6 +40,17 @@ def softplus(x: Array) -> Array:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
+def gelu(x: Array) -> Array:
+    """The normal distribution at x, times x; 0 at minus infinity."""
+    return 0.5 * np.maximum(x, -40) * (1 + erf(x / math.sqrt(2)))
+
+
+def gelu_derivative(x: Array) -> Array:
+    """The normal distribution at x, and x times its density."""
+    x = np.clip(x, -40, 40)  # beyond, 0 or 1 in any dtype
+    return 0.5 * (1 + erf(x / math.sqrt(2))) + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+
+
 def softmax(x: Array) -> Array:
     """exp(x - max) / sum of it, for each row."""
     e = np.exp(x - x.max(axis=1, keepdims=True))
@@ -61,12 +72,7 @@ ACTIVATION_FORMULAS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]
     ),
     "sigmoid": (lambda x, a: sigmoid(x), lambda y, a: y * (1 - y)),
     "tanh": (lambda x, a: np.tanh(x), lambda y, a: 1 - y * y),
-    "gelu": (
-        lambda x, a: 0.5 * x * (1 + erf(x / math.sqrt(2))),
-        lambda x, a: (
-            0.5 * (1 + erf(x / math.sqrt(2))) + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
-        ),
-    ),
+    "gelu": (lambda x, a: gelu(x), lambda x, a: gelu_derivative(x)),
     "silu": (
         lambda x, a: x * sigmoid(x),
         lambda x, a: sigmoid(x) * (1 + x * (1 - sigmoid(x))),
