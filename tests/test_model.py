@@ -622,13 +622,13 @@ def test_threads_may_share_a_model(rng):
 
 
 @pytest.mark.parametrize("has_huge_pages", [True, False])
-@pytest.mark.parametrize("count", [1, 1000, runtime.HUGE_FROM // 8, 3 * runtime.HUGE_PAGE // 8])
+@pytest.mark.parametrize("count", [1, 1000, runtime.HUGE_PAGE // 8, 400_000, runtime.NUMPY_FROM // 8])
 def test_arenas_are_zeros_on_boundaries(has_huge_pages, count, monkeypatch):
     if not has_huge_pages:
         monkeypatch.delattr(runtime.mmap, "MADV_HUGEPAGE", raising=False)
     array = runtime.aligned((1, count), "float64")
     assert array.shape == (1, count)
     assert not array.any()
-    is_large = array.nbytes >= runtime.HUGE_FROM
+    is_large = has_huge_pages and runtime.HUGE_PAGE <= array.nbytes < runtime.NUMPY_FROM
     assert array.ctypes.data % (runtime.HUGE_PAGE if is_large else 64) == 0
     array[...] = 1
