@@ -622,7 +622,9 @@ def test_threads_may_share_a_model(rng):
 
 
 @pytest.mark.parametrize("has_huge_pages", [True, False])
-@pytest.mark.parametrize("count", [1, 1000, runtime.HUGE_PAGE // 8, 400_000, runtime.NUMPY_FROM // 8])
+@pytest.mark.parametrize(
+    "count", [1, 1000, runtime.HUGE_PAGE // 8, 400_000, runtime.NUMPY_FROM // 8]
+)
 def test_arenas_are_zeros_on_boundaries(has_huge_pages, count, monkeypatch):
     if not has_huge_pages:
         monkeypatch.delattr(runtime.mmap, "MADV_HUGEPAGE", raising=False)
