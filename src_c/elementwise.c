@@ -88,15 +88,21 @@ static int kernel_activation_gradient(const fastnn_call *call, int worker, int w
     return FASTNN_OK;
 }
 
+/* out = a + b, a worker's share of `count` elements; out may be a or b. */
+static void add_share(const real *a, const real *b, real *out, ptrdiff_t count, int worker,
+                      int workers)
+{
+    ptrdiff_t i, end;
+    share(count, GRAIN, worker, workers, &i, &end);
+    for (; i + LANES <= end; i += LANES) vstore(out + i, vload(a + i) + vload(b + i));
+    for (; i < end; i++) out[i] = a[i] + b[i];
+}
+
 /* operand: 0 a, 1 b, 2 a + b, all (rows, width); size: width. */
 static int kernel_add(const fastnn_call *call, int worker, int workers)
 {
-    const real *a = call->operand[0], *b = call->operand[1];
-    real *out = call->operand[2];
-    ptrdiff_t i, end;
-    share(call->rows * call->size[0], GRAIN, worker, workers, &i, &end);
-    for (; i + LANES <= end; i += LANES) vstore(out + i, vload(a + i) + vload(b + i));
-    for (; i < end; i++) out[i] = a[i] + b[i];
+    add_share(call->operand[0], call->operand[1], call->operand[2], call->rows * call->size[0], worker,
+              workers);
     return FASTNN_OK;
 }
 

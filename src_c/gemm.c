@@ -407,6 +407,15 @@ static int kernel_affine(const fastnn_call *call, int worker, int workers)
     return FASTNN_OK;
 }
 
+/* Whether a worker takes a half; sets its place among those that do. A half belongs to every other
+ * worker, or to all if their number is odd. */
+static int takes_half(int half, int worker, int workers, int *place, int *places)
+{
+    int is_even = workers % 2 == 0;
+    *place = is_even ? worker / 2 : worker, *places = is_even ? workers / 2 : workers;
+    return !is_even || worker % 2 == half;
+}
+
 /* Sums over two halves of the inputs, side by side: a worker then reads only the half of the kernel
  * that it has updated in the step before (kernel_gradient, update), and not a line from another
  * core's cache. The halves are the same for any number of workers, and so are the bits.
@@ -415,9 +424,8 @@ static int kernel_affine(const fastnn_call *call, int worker, int workers)
 static int kernel_affine_halves(const fastnn_call *call, int worker, int workers)
 {
     ptrdiff_t inputs = call->size[0], units = call->size[1], begin, end;
-    int is_even = workers % 2 == 0;
-    for (int half = 0; half < 2; half++) {
-        if (is_even && worker % 2 != half) continue;
+    for (int half = 0, place, places; half < 2; half++) {
+        if (!takes_half(half, worker, workers, &place, &places)) continue;
         share(inputs, ROW_GRAIN, half, 2, &begin, &end);
         product p = {
             .m = call->rows, .n = units, .k = end - begin,
@@ -425,7 +433,7 @@ static int kernel_affine_halves(const fastnn_call *call, int worker, int workers
             .b = (const real *)call->operand[1] + begin * units, .b_row = units, .b_column = 1,
             .c = (real *)call->operand[2] + half * units, .c_row = 2 * units,
         };
-        product_of(&p, call->scratch, is_even ? worker / 2 : worker, is_even ? workers / 2 : workers);
+        product_of(&p, call->scratch, place, places);
     }
     return FASTNN_OK;
 }
@@ -545,9 +553,8 @@ static int kernel_kernel_gradient_halves(const fastnn_call *call, int worker, in
 {
     ptrdiff_t inputs = call->size[0], units = call->size[1], begin, end;
     if (call->rows < FASTNN_HALVES_FROM_ROWS) return kernel_kernel_gradient(call, worker, workers);
-    int is_even = workers % 2 == 0;
-    for (int half = 0; half < 2; half++) {
-        if (is_even && worker % 2 != half) continue;
+    for (int half = 0, place, places; half < 2; half++) {
+        if (!takes_half(half, worker, workers, &place, &places)) continue;
         share(call->rows, ROW_GRAIN, half, 2, &begin, &end);
         fastnn_call part = *call;
         part.rows = end - begin;
@@ -557,18 +564,9 @@ static int kernel_kernel_gradient_halves(const fastnn_call *call, int worker, in
             real *apart = call->operand[4];
             part.operand[2] = apart, part.operand[3] = call->operand[3] ? apart + inputs * units : NULL;
         }
-        kernel_kernel_gradient(&part, is_even ? worker / 2 : worker, is_even ? workers / 2 : workers);
+        kernel_kernel_gradient(&part, place, places);
     }
     return FASTNN_OK;
-}
-
-/* sums[begin:end] += addends[begin:end], where the range is this worker's share of `count`. */
-static void add_share(real *sums, const real *addends, ptrdiff_t count, int worker, int workers)
-{
-    ptrdiff_t i, end;
-    share(count, 16 * LANES, worker, workers, &i, &end);
-    for (; i + LANES <= end; i += LANES) vstore(sums + i, vload(sums + i) + vload(addends + i));
-    for (; i < end; i++) sums[i] += addends[i];
 }
 
 /* Adds the second half's gradients, if kernel_gradient_halves has left any.
@@ -578,9 +576,9 @@ static int kernel_add_gradient_half(const fastnn_call *call, int worker, int wor
 {
     if (call->rows < FASTNN_HALVES_FROM_ROWS) return FASTNN_OK;
     ptrdiff_t units = call->size[1], count = call->size[0] * units;
-    const real *apart = call->operand[2];
-    add_share(call->operand[0], apart, count, worker, workers);
-    if (call->operand[1]) add_share(call->operand[1], apart + count, units, worker, workers);
+    real *dkernel = call->operand[0], *dbias = call->operand[1], *apart = call->operand[2];
+    add_share(dkernel, apart, dkernel, count, worker, workers);
+    if (dbias) add_share(dbias, apart + count, dbias, units, worker, workers);
     return FASTNN_OK;
 }
 
