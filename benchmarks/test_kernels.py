@@ -178,7 +178,7 @@ def kernel_gradient_halves(arrays, name, rows, inputs, units):
 
 @case(ELEMENTWISE)
 def add_gradient_half(arrays, name, rows, width):
-    kernel, bias, second = arrays.normal(rows, width), arrays.normal(width), None
+    kernel, bias = arrays.normal(rows, width), arrays.normal(width)
     second = 1e-3 * arrays.normal(rows * width + width)
     k, b = kernel.copy(), bias.copy()
 

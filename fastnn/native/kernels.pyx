@@ -220,6 +220,15 @@ cdef inline fastnn_call new_call(Py_ssize_t rows, Py_ssize_t size0=0, Py_ssize_t
     return call
 
 
+cdef int second_output(str name, array, int number, Py_ssize_t rows, Py_ssize_t columns,
+                       tuple others) except -1:
+    """Check an output that is given beside `out`, and that it lies apart from the others."""
+    output(name, array, number, rows, columns)
+    for label, other in others:
+        apart(name, array, label, other)
+    return 0
+
+
 # --- products ---------------------------------------------------------------------------------
 
 def affine(x, kernel, bias=None, *, activation="linear", parameter=None, out=None,
@@ -254,11 +263,8 @@ def affine(x, kernel, bias=None, *, activation="linear", parameter=None, out=Non
     apart("out", out, "kernel", kernel)
     apart("out", out, "bias", bias)
     if preactivation is not None:
-        output("preactivation", preactivation, number, rows, units)
-        apart("preactivation", preactivation, "x", x)
-        apart("preactivation", preactivation, "kernel", kernel)
-        apart("preactivation", preactivation, "bias", bias)
-        apart("preactivation", preactivation, "out", out)
+        second_output("preactivation", preactivation, number, rows, units,
+                      (("x", x), ("kernel", kernel), ("bias", bias), ("out", out)))
     row, default = _row("activation", activation)
     default = default if parameter is None else parameter
     cdef int members = team(workers, rows * <double>kernel.size)
@@ -341,10 +347,8 @@ def add_halves(halves, bias=None, *, activation="linear", parameter=None, out=No
     apart("out", out, "halves", halves)
     apart("out", out, "bias", bias)
     if preactivation is not None:
-        output("preactivation", preactivation, number, rows, units)
-        apart("preactivation", preactivation, "halves", halves)
-        apart("preactivation", preactivation, "bias", bias)
-        apart("preactivation", preactivation, "out", out)
+        second_output("preactivation", preactivation, number, rows, units,
+                      (("halves", halves), ("bias", bias), ("out", out)))
     row, default = _row("activation", activation)
     cdef fastnn_call call = new_call(rows, units, 0, 0, row,
                                      default if parameter is None else parameter)
@@ -432,9 +436,8 @@ def kernel_gradient(x, grad_output, *, out=None, bias_out=None, workers=None):
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(grad_output)
     call.operand[2] = cnp.PyArray_DATA(out)
     if bias_out is not None:
-        output("bias_out", bias_out, number, units, VECTOR)
-        for label, array in (("x", x), ("grad_output", grad_output), ("out", out)):
-            apart("bias_out", bias_out, label, array)
+        second_output("bias_out", bias_out, number, units, VECTOR,
+                      (("x", x), ("grad_output", grad_output), ("out", out)))
         call.operand[3] = cnp.PyArray_DATA(bias_out)
     launch(FASTNN_KERNEL_kernel_gradient, &call, number == cnp.NPY_DOUBLE,
            team(workers, units * <double>cnp.PyArray_SIZE(x)))

@@ -257,6 +257,11 @@ def _affine(op: Op, context: Context, x: Array, kernel: Array, bias: Array | Non
     return _activation(op, context, z), z
 
 
+def middle(count: int) -> int:
+    """Return where affine_halves and kernel_gradient_halves cut: half, up to a multiple of 16."""
+    return -(-count // 32) * 16
+
+
 def affine_halves(x: Array, kernel: Array) -> Array:
     """Return x @ kernel over the first half of the inputs, and beside it over the second.
 
@@ -269,10 +274,8 @@ def affine_halves(x: Array, kernel: Array) -> Array:
     -------
     ndarray, shape (rows, 2 * units)
     """
-    middle = -(-x.shape[1] // 32) * 16  # rounded up to a multiple of 16
-    return np.concatenate(
-        [x[:, :middle] @ kernel[:middle], x[:, middle:] @ kernel[middle:]], axis=1
-    )
+    cut = middle(x.shape[1])
+    return np.concatenate([x[:, :cut] @ kernel[:cut], x[:, cut:] @ kernel[cut:]], axis=1)
 
 
 def kernel_gradient_halves(x: Array, grad_output: Array) -> tuple[Array, Array, Array]:
@@ -291,9 +294,9 @@ def kernel_gradient_halves(x: Array, grad_output: Array) -> tuple[Array, Array, 
         Both over the second half; zeros if there are few rows.
     """
     rows = len(x)
-    middle = rows if rows < HALVES_FROM_ROWS else -(-rows // 32) * 16
-    second = (x[middle:].T @ grad_output[middle:]).ravel(), grad_output[middle:].sum(axis=0)
-    first = x[:middle].T @ grad_output[:middle], grad_output[:middle].sum(axis=0)
+    cut = rows if rows < HALVES_FROM_ROWS else middle(rows)
+    second = (x[cut:].T @ grad_output[cut:]).ravel(), grad_output[cut:].sum(axis=0)
+    first = x[:cut].T @ grad_output[:cut], grad_output[:cut].sum(axis=0)
     return *first, np.concatenate(second)
 
 
