@@ -43,9 +43,8 @@ ALWAYS_INLINE vec linear_gradient(vec y, vec grad, vec parameter)
 /* max(x, 0) */
 ALWAYS_INLINE vec relu_forward(vec x, vec parameter)
 {
-    vec zero = vbroadcast(0);
     (void)parameter;
-    return vselect(vless_equal(x, zero), zero, x);
+    return vmax_of_zero(x);
 }
 ALWAYS_INLINE vec relu_gradient(vec y, vec grad, vec parameter)
 {

@@ -42,6 +42,7 @@
 #endif
 enum {
     PANEL = PANEL_VECTORS * LANES,         /* columns of a full tile */
+    STEPS = PANEL_VECTORS == 4 || VECTOR_BYTES == 32 ? 2 : 1, /* of k a turn; SSE2 lacks registers */
     BLOCK_K = 256,                         /* of an operand that is read in place */
     BLOCK_M = 384,                         /* a packed block of A: BLOCK_M x BLOCK_K */
     SLAB = 24,                             /* rows of A that lie together in it */
@@ -87,39 +88,58 @@ typedef void (*tile_kernel)(ptrdiff_t k, const real *a, ptrdiff_t a_row, ptrdiff
                             const real *b, ptrdiff_t b_row, real *c, ptrdiff_t c_row,
                             ptrdiff_t last, int resume, const epilogue *end);
 
-/* ROWS and VECTORS are constants at every call, and every loop over them unrolls, or the
- * accumulators live in memory. */
-ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, ptrdiff_t k, const real *a,
-                        ptrdiff_t a_row, ptrdiff_t a_column, const real *b, ptrdiff_t b_row,
-                        real *c, ptrdiff_t c_row, ptrdiff_t last, int resume, const epilogue *end)
+/* sum[0:ROWS, 0:columns] += a[row[0:ROWS]] (x) b[0:columns]: one step of k. */
+ALWAYS_INLINE void tile_step(const int ROWS, const int VECTORS, const int IS_RAGGED, const real *a,
+                             const ptrdiff_t row[8], const real *b, ptrdiff_t last, vec sum[8][4])
+{
+    vec vector[4];
+    UNROLL for (int j = 0; j < VECTORS - 1; j++) vector[j] = vload(b + j * LANES);
+    vector[VECTORS - 1] = IS_RAGGED && MASKED_LOADS ? vload_first(b + (VECTORS - 1) * LANES, last)
+                                                    : vload(b + (VECTORS - 1) * LANES);
+    UNROLL for (int i = 0; i < ROWS; i++) {
+        vec broadcast = vbroadcast(a[row[i]]);
+        UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] = vfma(broadcast, vector[j], sum[i][j]);
+    }
+}
+
+/* ROWS, VECTORS and IS_RAGGED are constants at every call, and every loop over them unrolls, or the
+ * accumulators live in memory. A tile whose last vector is full has loads without a mask: with one
+ * they need a port of the multiply-adds too.
+ *
+ * While another thread shares the core, a tile waits for instructions as much as for its multiply-adds,
+ * so it has few of them: several steps a turn; rows of A at offsets that addresses can hold (one, two
+ * and four times a register); rows of C reached one after another. FORGET keeps the compiler from
+ * having all addresses ready at once, or from computing the offsets at every step. */
+ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, const int IS_RAGGED, ptrdiff_t k,
+                        const real *a, ptrdiff_t a_row, ptrdiff_t a_column, const real *b,
+                        ptrdiff_t b_row, real *c, ptrdiff_t c_row, ptrdiff_t last, int resume,
+                        const epilogue *end)
 {
     vec sum[8][4];
+    UNROLL for (int i = 0; i < ROWS; i++)
+        UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] = vbroadcast(0);
     if (resume) {
-        UNROLL for (int i = 0; i < ROWS; i++) {
-            UNROLL for (int j = 0; j < VECTORS - 1; j++)
-                sum[i][j] = vload(c + i * c_row + j * LANES);
-            sum[i][VECTORS - 1] = vload_first(c + i * c_row + (VECTORS - 1) * LANES, last);
+        const real *from = c;
+        UNROLL for (int i = 0; i < ROWS; i++, from += c_row) {
+            FORGET(from);
+            UNROLL for (int j = 0; j < VECTORS - 1; j++) sum[i][j] = vload(from + j * LANES);
+            sum[i][VECTORS - 1] = vload_first(from + (VECTORS - 1) * LANES, last);
         }
-    } else { /* C is on its way into the cache while the products are summed */
-        UNROLL for (int i = 0; i < ROWS; i++)
-            UNROLL for (int j = 0; j < VECTORS; j++) {
-                sum[i][j] = vbroadcast(0);
-                __builtin_prefetch(c + i * c_row + j * LANES, 1);
-            }
     }
-    for (; k > 0; k--) { /* down to 0: one register less than an index and its end */
-        vec row[4];
-        UNROLL for (int j = 0; j < VECTORS - 1; j++) row[j] = vload(b + j * LANES);
-        row[VECTORS - 1] = MASKED_LOADS ? vload_first(b + (VECTORS - 1) * LANES, last)
-                                        : vload(b + (VECTORS - 1) * LANES);
-        UNROLL for (int i = 0; i < ROWS; i++) {
-            vec broadcast = vbroadcast(a[i * a_row]);
-            UNROLL for (int j = 0; j < VECTORS; j++)
-                sum[i][j] = vfma(broadcast, row[j], sum[i][j]);
+    ptrdiff_t row[8];
+    UNROLL for (int i = 0; i < ROWS; i++) {
+        row[i] = i == 2 || i == 6 ? 2 * row[i / 2] : i * a_row;
+        if (i > 2 && i != 6) FORGET(row[i]);
+    }
+    for (; k >= STEPS; k -= STEPS) {
+        UNROLL for (int step = 0; step < STEPS; step++) {
+            tile_step(ROWS, VECTORS, IS_RAGGED, a, row, b, last, sum);
+            a += a_column, b += b_row;
+            FORGET(a);
+            AFTER(b, sum[ROWS - 1][VECTORS - 1]); /* or parts of two steps need registers at once */
         }
-        a += a_column;
-        b += b_row;
     }
+    if (STEPS > 1 && k > 0) tile_step(ROWS, VECTORS, IS_RAGGED, a, row, b, last, sum);
     if (end && end->bias) {
         UNROLL for (int j = 0; j < VECTORS; j++) {
             vec add = j < VECTORS - 1 ? vload(end->bias + j * LANES)
@@ -133,30 +153,34 @@ ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, ptrdiff_t k, const re
                 sum[i][j] = relu_forward(sum[i][j], vbroadcast(0));
     }
     if (end && end->gate) {
-        UNROLL for (int i = 0; i < ROWS; i++)
+        const real *gate = end->gate;
+        UNROLL for (int i = 0; i < ROWS; i++, gate += c_row) {
+            FORGET(gate);
             UNROLL for (int j = 0; j < VECTORS; j++) {
-                const real *gate = end->gate + i * c_row + j * LANES;
-                sum[i][j] = relu_gradient(j < VECTORS - 1 ? vload(gate) : vload_first(gate, last),
-                                          sum[i][j], vbroadcast(0));
+                vec saved = j < VECTORS - 1 ? vload(gate + j * LANES)
+                                            : vload_first(gate + j * LANES, last);
+                sum[i][j] = relu_gradient(saved, sum[i][j], vbroadcast(0));
             }
+        }
     }
-    UNROLL for (int i = 0; i < ROWS; i++) {
-        UNROLL for (int j = 0; j < VECTORS - 1; j++)
-            vstore(c + i * c_row + j * LANES, sum[i][j]);
-        if (last == LANES)
-            vstore(c + i * c_row + (VECTORS - 1) * LANES, sum[i][VECTORS - 1]);
-        else
-            vstore_first(c + i * c_row + (VECTORS - 1) * LANES, sum[i][VECTORS - 1], last);
+    UNROLL for (int i = 0; i < ROWS; i++, c += c_row) {
+        FORGET(c);
+        UNROLL for (int j = 0; j < VECTORS - 1; j++) vstore(c + j * LANES, sum[i][j]);
+        if (IS_RAGGED) vstore_first(c + (VECTORS - 1) * LANES, sum[i][VECTORS - 1], last);
+        else vstore(c + (VECTORS - 1) * LANES, sum[i][VECTORS - 1]);
     }
 }
 
-#define TILE(ROWS, VECTORS)                                                              \
-    static void tile_##ROWS##x##VECTORS(                                                 \
-        ptrdiff_t k, const real *a, ptrdiff_t a_row, ptrdiff_t a_column, const real *b,  \
-        ptrdiff_t b_row, real *c, ptrdiff_t c_row, ptrdiff_t last, int resume,           \
-        const epilogue *end)                                                             \
-    {                                                                                    \
-        tile(ROWS, VECTORS, k, a, a_row, a_column, b, b_row, c, c_row, last, resume, end); \
+#define TILE(ROWS, VECTORS)                                                                        \
+    static void tile_##ROWS##x##VECTORS(                                                           \
+        ptrdiff_t k, const real *a, ptrdiff_t a_row, ptrdiff_t a_column, const real *b,            \
+        ptrdiff_t b_row, real *c, ptrdiff_t c_row, ptrdiff_t last, int resume,                     \
+        const epilogue *end)                                                                       \
+    {                                                                                              \
+        if (last == LANES)                                                                         \
+            tile(ROWS, VECTORS, 0, k, a, a_row, a_column, b, b_row, c, c_row, LANES, resume, end); \
+        else                                                                                       \
+            tile(ROWS, VECTORS, 1, k, a, a_row, a_column, b, b_row, c, c_row, last, resume, end);  \
     }
 #define TILES(VECTORS) TILE(1, VECTORS) TILE(2, VECTORS) TILE(4, VECTORS)
 TILES(1) TILES(2)

@@ -67,6 +67,22 @@ typedef uint32_t usint;
 #define UNROLL PRAGMA(GCC unroll 16)
 #endif
 
+/* The compiler may not use what it knows of this pointer or number, such as how to compute it again
+ * from others. */
+#if defined(__GNUC__)
+#define FORGET(value) __asm__("" : "+r"(value))
+#else
+#define FORGET(value) (void)0
+#endif
+/* The compiler may not use the pointer before it has computed the vector. */
+#if defined(__GNUC__) && defined(__x86_64__)
+#define AFTER(pointer, vector) __asm__("" : "+r"(pointer), "+v"(vector))
+#elif defined(__GNUC__) && defined(__aarch64__)
+#define AFTER(pointer, vector) __asm__("" : "+r"(pointer), "+w"(vector))
+#else
+#define AFTER(pointer, vector) (void)0
+#endif
+
 #if LANES == 1
 typedef real vec;
 typedef sint ivec;
@@ -287,6 +303,20 @@ ALWAYS_INLINE vec vclamp(vec a, vec limit)
 ALWAYS_INLINE vec vmax(vec a, vec b)
 {
     return vselect(vless_equal(a, b), b, vselect(vequal(b, b), a, b));
+}
+
+/* max(a, 0) in one instruction where the ISA has it; NaN comes out, and so may -0. */
+ALWAYS_INLINE vec vmax_of_zero(vec a)
+{
+#if LANES > 1 && VECTOR_BYTES == 64 /* the second operand where one is NaN */
+    return (vec)V512(max)(vbroadcast(0), a);
+#elif LANES > 1 && VECTOR_BYTES == 32 && REAL_BITS == 32
+    return (vec)_mm256_max_ps(vbroadcast(0), a);
+#elif LANES > 1 && VECTOR_BYTES == 32
+    return (vec)_mm256_max_pd(vbroadcast(0), a);
+#else
+    return vselect(vless(a, vbroadcast(0)), vbroadcast(0), a);
+#endif
 }
 
 /* Whether any lane is true. */
