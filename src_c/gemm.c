@@ -44,8 +44,10 @@ enum {
     PANEL = PANEL_VECTORS * LANES,         /* columns of a full tile */
     STEPS = PANEL_VECTORS == 4 || VECTOR_BYTES == 32 ? 2 : 1, /* of k a turn; SSE2 lacks registers */
     BLOCK_K = 256,                         /* of an operand that is read in place */
-    BLOCK_M = 384,                         /* a packed block of A: BLOCK_M x BLOCK_K */
-    SLAB = 24,                             /* rows of A that lie together in it */
+    BLOCK_M = REAL_BITS == 32 ? 384 : 192, /* a packed block of A: BLOCK_M x BLOCK_K */
+    SLAB = 12,                             /* rows of A that lie together in it */
+    BLOCK_N = REAL_BITS == 32 ? 512 : 256, /* columns of B that are packed at once beside it ... */
+    L1_K = 128,                            /* ... where a panel is longer than this, and leaves L1 */
     UPDATE_ELEMENTS = 1 << 15,             /* of a gradient that is applied while in the cache */
     STRIP = 48,                            /* columns of C that are turned at once */
     PANEL_K = FASTNN_SCRATCH_BYTES / (int)sizeof(real) / PANEL - STRIP, /* longest packed panel */
@@ -55,7 +57,7 @@ enum {
     PACK_A_BYTES = 256 << 10,              /* A spread over more than this */
 };
 
-_Static_assert((BLOCK_M * BLOCK_K + BLOCK_K * PANEL) * sizeof(real) <= FASTNN_SCRATCH_BYTES,
+_Static_assert((BLOCK_M + BLOCK_N) * BLOCK_K * sizeof(real) <= FASTNN_SCRATCH_BYTES,
                "the packed panels must fit the scratch");
 
 typedef struct product {
@@ -298,61 +300,83 @@ static int is_worth_packing(const product *p, ptrdiff_t rows)
     return (double)rows >= PACK_B_ROWS && (double)rows * pages * pages >= PACK_B_ROWS;
 }
 
+/* What is computed between two packings: c[m:m_end, n:n_end] (+)= a[m:m_end, k:k + depth] @ b[...]. */
+typedef struct block {
+    ptrdiff_t m, m_end, n, n_end, k, depth;
+    ptrdiff_t sweep;                       /* rows of C that pass all panels of B before the next do */
+    const real *packed_a;                  /* its rows as slabs, or NULL */
+    real *packed_b;                        /* its panels one behind the other, each as wide as it is */
+    int pack_b;
+} block;
+
+static void multiply_block(const product *p, const block *at)
+{
+    int is_relu = p->activation == ACTIVATION_relu;
+    int is_in_tile = is_relu ? !p->y || p->y == p->c : p->activation == ACTIVATION_linear && !p->y;
+    int is_last = at->k + at->depth >= p->k;
+    for (ptrdiff_t m = at->m; m < at->m_end; m += at->sweep) {
+        ptrdiff_t m_end = m + at->sweep < at->m_end ? m + at->sweep : at->m_end;
+        for (ptrdiff_t n = at->n; n < at->n_end; n += PANEL) {
+            ptrdiff_t columns = at->n_end - n < PANEL ? at->n_end - n : PANEL;
+            ptrdiff_t vectors = (columns + LANES - 1) / LANES;
+            ptrdiff_t last = columns - (vectors - 1) * LANES;
+            const real *b = p->b + at->k * p->b_row + n * p->b_column;
+            ptrdiff_t b_row = p->b_row;
+            if (at->pack_b || (!MASKED_LOADS && last < LANES)) {
+                real *panel = at->packed_b + (n - at->n) * at->depth;
+                if (m == at->m)
+                    pack_panel(b, p->b_row, p->b_column, at->depth, columns, panel, vectors * LANES);
+                b = panel, b_row = vectors * LANES;
+            }
+            epilogue end = {.bias = p->bias ? p->bias + n : NULL, .is_relu = is_relu && p->y == p->c};
+            const tile_row *choice = tiles[vectors - 1];
+            for (ptrdiff_t i = m; i < m_end; i += choice->rows) {
+                const real *a = p->a + i * p->a_row + at->k * p->a_column;
+                ptrdiff_t height = m_end - i, a_column = p->a_column;
+                if (at->packed_a) {
+                    ptrdiff_t slab = (i - at->m) / SLAB, row = (i - at->m) % SLAB;
+                    a = at->packed_a + slab * SLAB * at->depth + row, a_column = SLAB;
+                    if (height > SLAB - row) height = SLAB - row;
+                }
+                while (choice->rows > height) choice++;
+                end.gate = is_relu && p->saved ? p->saved + i * p->n + n : NULL;
+                choice->kernel(at->depth, a, p->a_row, a_column, b, b_row, p->c + i * p->c_row + n,
+                               p->c_row, last, at->k > 0, is_last ? &end : NULL);
+                if (is_last && !is_in_tile) finish_tile(p, i, n, choice->rows, columns);
+            }
+        }
+    }
+}
+
 static void multiply(const product *p, void *scratch, int worker, int workers)
 {
     ptrdiff_t first_row, row_end, first_column, column_end;
     place_worker(p, worker, workers, &first_row, &row_end, &first_column, &column_end);
 
-    int is_relu = p->activation == ACTIVATION_relu;
-    int is_in_tile = is_relu ? !p->y || p->y == p->c : p->activation == ACTIVATION_linear && !p->y;
     int pack_b = p->b_column != 1 || is_worth_packing(p, row_end - first_row);
     int pack_a = p->a_column != 1 && p->k * p->a_column * (ptrdiff_t)sizeof(real) > PACK_A_BYTES;
-    ptrdiff_t block_m = pack_a ? BLOCK_M : row_end - first_row;
-    if (p->updater && !pack_a && !pack_b) block_m = UPDATE_ELEMENTS / (p->n * 6) * 6 + 24;
     ptrdiff_t block_k = pack_b && !pack_a ? PANEL_K : BLOCK_K;
+    ptrdiff_t block_m = pack_a ? BLOCK_M : row_end - first_row, block_n = PANEL, sweep = block_m;
+    if (p->updater && !pack_a && !pack_b) sweep = block_m = UPDATE_ELEMENTS / (p->n * 6) * 6 + 24;
+    if (pack_a && pack_b && p->k > L1_K) block_n = BLOCK_N, sweep = SLAB;
     real *packed_a = scratch, *packed_b = packed_a + (pack_a ? BLOCK_M * BLOCK_K : 0);
 
     for (ptrdiff_t m = first_row; m < row_end; m += block_m) {
-        ptrdiff_t m_end = m + block_m < row_end ? m + block_m : row_end;
-        ptrdiff_t k = 0;
+        ptrdiff_t m_end = m + block_m < row_end ? m + block_m : row_end, k = 0;
         do { /* once even when the sum is empty: C is then zero */
             ptrdiff_t depth = p->k - k < block_k ? p->k - k : block_k;
-            int is_last = k + depth >= p->k;
-            const real *a = p->a + m * p->a_row + k * p->a_column;
-            if (pack_a) pack_slabs(a, p->a_column, m_end - m, depth, packed_a);
-            for (ptrdiff_t n = first_column; n < column_end; n += PANEL) {
-                ptrdiff_t columns = column_end - n < PANEL ? column_end - n : PANEL;
-                ptrdiff_t vectors = (columns + LANES - 1) / LANES;
-                ptrdiff_t last = columns - (vectors - 1) * LANES;
-                const real *b = p->b + k * p->b_row + n * p->b_column;
-                ptrdiff_t b_row = p->b_row;
-                if (pack_b || (!MASKED_LOADS && last < LANES)) {
-                    pack_panel(b, p->b_row, p->b_column, depth, columns, packed_b, vectors * LANES);
-                    b = packed_b, b_row = vectors * LANES;
-                }
-                epilogue end = {.bias = p->bias ? p->bias + n : NULL,
-                                .is_relu = is_relu && p->y == p->c};
-                const tile_row *choice = tiles[vectors - 1];
-                for (ptrdiff_t i = m; i < m_end; i += choice->rows) {
-                    const real *first = a + (i - m) * p->a_row;
-                    ptrdiff_t height = m_end - i, a_column = p->a_column;
-                    if (pack_a) {
-                        ptrdiff_t slab = (i - m) / SLAB, at = (i - m) % SLAB;
-                        first = packed_a + slab * SLAB * depth + at, a_column = SLAB;
-                        if (height > SLAB - at) height = SLAB - at;
-                    }
-                    while (choice->rows > height) choice++;
-                    end.gate = is_relu && p->saved ? p->saved + i * p->n + n : NULL;
-                    choice->kernel(depth, first, p->a_row, a_column, b, b_row,
-                                   p->c + i * p->c_row + n, p->c_row, last, k > 0,
-                                   is_last ? &end : NULL);
-                    if (is_last && !is_in_tile) finish_tile(p, i, n, choice->rows, columns);
-                }
-            }
-            if (is_last && p->updater)
-                update_block(p, m, first_column, m_end - m, column_end - first_column);
+            if (pack_a)
+                pack_slabs(p->a + m * p->a_row + k * p->a_column, p->a_column, m_end - m, depth, packed_a);
+            for (ptrdiff_t n = first_column; n < column_end; n += block_n)
+                multiply_block(p, &(block){
+                    .m = m, .m_end = m_end, .n = n,
+                    .n_end = n + block_n < column_end ? n + block_n : column_end,
+                    .k = k, .depth = depth, .sweep = sweep, .packed_a = pack_a ? packed_a : NULL,
+                    .packed_b = packed_b, .pack_b = pack_b,
+                });
             k += depth;
         } while (k < p->k);
+        if (p->updater) update_block(p, m, first_column, m_end - m, column_end - first_column);
     }
 }
 
