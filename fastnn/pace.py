@@ -2,11 +2,14 @@
 
 Whether a second worker is worth its barriers depends on the machine, on what else runs there, and
 on the slice, so it is measured: the first slices of a program are run by teams of different
-sizes, and the fastest stays. The results are the same bits whatever the team.
+sizes, and the fastest stays, as long as it keeps its promise. The results are the same bits
+whatever the team.
 """
 
 from __future__ import annotations
 
+import math
+import statistics
 from dataclasses import dataclass, field
 
 from fastnn import config
@@ -21,6 +24,9 @@ STEP_SECONDS = 2e-6  # of the smallest network
 TRIALS = 4  # of each size; the first, with cold caches, does not count
 ADVANTAGE = 0.95  # of the time of a smaller team, which a larger one must not exceed
 TRY_AGAIN_SECONDS = 5.0  # the machine may be less busy then
+DISAPPOINTMENTS = (
+    3  # slices in turn that one worker would have done faster; then sizes are tried again
+)
 
 
 @dataclass
@@ -44,6 +50,8 @@ class Pace:
     _trials: list[int] = field(default_factory=list)
     _seconds: dict[int, list[float]] = field(default_factory=dict)
     _since_trials: float = 0.0
+    _alone: float = 0.0
+    _disappointments: int = 0
 
     def next(self, left: int) -> tuple[int, int]:
         """Return how many of the `left` steps to run next, and with how many workers."""
@@ -69,13 +77,17 @@ class Pace:
                 self._choose()
         else:
             self._since_trials += seconds
+            is_slow = workers > 1 and each > self._alone > 0
+            self._disappointments = self._disappointments + 1 if is_slow else 0
+            if self._disappointments == DISAPPOINTMENTS:
+                self._since_trials = math.inf
             if steps >= self._steps:
                 self._steps = max(1, min(4 * self._steps, int(SLICE_SECONDS / each)))
 
     def _begin(self, limit: int) -> None:
         sizes = config.team_sizes(self.work, limit)
         self.limit, self._since_trials, self._seconds = limit, 0.0, {}
-        self.workers = sizes[0]
+        self.workers, self._alone, self._disappointments = sizes[0], 0.0, 0
         self._trials = sizes * TRIALS if len(sizes) > 1 else []
 
     def steps_in(self, seconds: float) -> int:
@@ -83,10 +95,14 @@ class Pace:
         return max(1, int(seconds / max(self.work / WORK_PER_SECOND, STEP_SECONDS)))
 
     def _choose(self) -> None:
-        fastest = {size: min(times[1:] or times) for size, times in self._seconds.copy().items()}
-        chosen = min(fastest)
-        for size in sorted(fastest):
-            if fastest[size] < ADVANTAGE * fastest[chosen]:
+        # Not the shortest times: a team pays twice for whatever else the machine does.
+        usual = {
+            size: statistics.median(times[1:] or times)
+            for size, times in self._seconds.copy().items()
+        }
+        chosen = min(usual)
+        for size in sorted(usual):
+            if usual[size] < ADVANTAGE * usual[chosen]:
                 chosen = size
-        self.workers = chosen
-        self._steps = max(1, int(SLICE_SECONDS / fastest[chosen]))
+        self.workers, self._alone = chosen, usual[min(usual)]
+        self._steps = max(1, int(SLICE_SECONDS / usual[chosen]))

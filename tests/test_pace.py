@@ -7,7 +7,14 @@ import pytest
 
 import fastnn as fnn
 from fastnn import config
-from fastnn.pace import ADVANTAGE, SLICE_SECONDS, TRIALS, TRY_AGAIN_SECONDS, Pace
+from fastnn.pace import (
+    ADVANTAGE,
+    DISAPPOINTMENTS,
+    SLICE_SECONDS,
+    TRIALS,
+    TRY_AGAIN_SECONDS,
+    Pace,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +51,27 @@ def test_the_first_trial_of_a_size_does_not_count():
         steps, workers = pace.next(10**9)
         pace.record(steps, workers, steps * (1e-9 if workers == 1 and i == 0 else 1e-4 / workers))
     assert pace.workers == 4
+
+
+def test_one_quick_trial_does_not_make_a_team_the_fastest():
+    pace = Pace(5e6)
+    for i in range(3 * TRIALS):
+        steps, workers = pace.next(10**9)
+        is_lucky = workers == 4 and i < 6
+        pace.record(steps, workers, steps * (1e-5 if is_lucky else 1e-4 * workers))
+    assert pace.workers == 1
+
+
+def test_a_team_that_one_worker_would_beat_is_put_to_the_test_again():
+    pace, _ = paced({1: 3e-4, 2: 1e-4, 4: 2e-4})
+    for slowly in (True, False, *[True] * DISAPPOINTMENTS):
+        assert pace.next(10**9)[1] == 2
+        pace.record(10, 2, 10 * (3.1e-4 if slowly else 1e-4))
+    asked = [pace.next(10**9)[1]]
+    for _ in range(3 * TRIALS):
+        pace.record(10, asked[-1], 10 * 3e-4 * asked[-1])
+        asked.append(pace.next(10**9)[1])
+    assert asked == [*[1, 2, 4] * TRIALS, 1]
 
 
 @pytest.mark.parametrize(
