@@ -47,6 +47,7 @@ enum {
     BLOCK_M = REAL_BITS == 32 ? 384 : 192, /* a packed block of A: BLOCK_M x BLOCK_K */
     SLAB = 12,                             /* rows of A that lie together in it */
     BLOCK_N = REAL_BITS == 32 ? 512 : 256, /* columns of B that are packed at once beside it ... */
+    PACK_STEPS = 8,                        /* of k that all slabs or panels get before the next: pages */
     L1_K = 128,                            /* ... where a panel is longer than this, and leaves L1 */
     UPDATE_ELEMENTS = 1 << 15,             /* of a gradient that is applied while in the cache */
     STRIP = 48,                            /* columns of C that are turned at once */
@@ -237,14 +238,19 @@ static void pack_panel(const real *b, ptrdiff_t b_row, ptrdiff_t b_column, ptrdi
 static void pack_slabs(const real *a, ptrdiff_t a_column, ptrdiff_t rows, ptrdiff_t depth,
                        real *packed)
 {
-    for (ptrdiff_t first = 0; first < rows; first += SLAB, a += SLAB, packed += SLAB * depth) {
-        size_t bytes = (size_t)(rows - first < SLAB ? rows - first : SLAB) * sizeof(real);
-        if (bytes == SLAB * sizeof(real))
-            for (ptrdiff_t step = 0; step < depth; step++) /* of constant size: no call */
-                memcpy(packed + step * SLAB, a + step * a_column, SLAB * sizeof(real));
-        else
-            for (ptrdiff_t step = 0; step < depth; step++)
-                memcpy(packed + step * SLAB, a + step * a_column, bytes);
+    for (ptrdiff_t step = 0; step < depth; step += PACK_STEPS) {
+        ptrdiff_t end = step + PACK_STEPS < depth ? step + PACK_STEPS : depth;
+        for (ptrdiff_t first = 0; first < rows; first += SLAB) {
+            const real *from = a + first;
+            real *to = packed + first * depth;
+            size_t bytes = (size_t)(rows - first < SLAB ? rows - first : SLAB) * sizeof(real);
+            if (bytes == SLAB * sizeof(real))
+                for (ptrdiff_t k = step; k < end; k++) /* of constant size: no call */
+                    memcpy(to + k * SLAB, from + k * a_column, SLAB * sizeof(real));
+            else
+                for (ptrdiff_t k = step; k < end; k++)
+                    memcpy(to + k * SLAB, from + k * a_column, bytes);
+        }
     }
 }
 
@@ -309,8 +315,30 @@ typedef struct block {
     int pack_b;
 } block;
 
+/* Whether a panel of so many columns is copied, and not read in place. */
+static int is_packed(const block *at, ptrdiff_t columns)
+{
+    return at->pack_b || (!MASKED_LOADS && columns % LANES != 0);
+}
+
+static void pack_panels(const product *p, const block *at)
+{
+    ptrdiff_t steps = p->b_column == 1 ? PACK_STEPS : at->depth;
+    for (ptrdiff_t step = 0; step < at->depth; step += steps) {
+        ptrdiff_t depth = at->depth - step < steps ? at->depth - step : steps;
+        for (ptrdiff_t n = at->n; n < at->n_end; n += PANEL) {
+            ptrdiff_t columns = at->n_end - n < PANEL ? at->n_end - n : PANEL;
+            ptrdiff_t width = (columns + LANES - 1) / LANES * LANES;
+            if (is_packed(at, columns))
+                pack_panel(p->b + (at->k + step) * p->b_row + n * p->b_column, p->b_row, p->b_column,
+                           depth, columns, at->packed_b + (n - at->n) * at->depth + step * width, width);
+        }
+    }
+}
+
 static void multiply_block(const product *p, const block *at)
 {
+    pack_panels(p, at);
     int is_relu = p->activation == ACTIVATION_relu;
     int is_in_tile = is_relu ? !p->y || p->y == p->c : p->activation == ACTIVATION_linear && !p->y;
     int is_last = at->k + at->depth >= p->k;
@@ -322,12 +350,8 @@ static void multiply_block(const product *p, const block *at)
             ptrdiff_t last = columns - (vectors - 1) * LANES;
             const real *b = p->b + at->k * p->b_row + n * p->b_column;
             ptrdiff_t b_row = p->b_row;
-            if (at->pack_b || (!MASKED_LOADS && last < LANES)) {
-                real *panel = at->packed_b + (n - at->n) * at->depth;
-                if (m == at->m)
-                    pack_panel(b, p->b_row, p->b_column, at->depth, columns, panel, vectors * LANES);
-                b = panel, b_row = vectors * LANES;
-            }
+            if (is_packed(at, columns))
+                b = at->packed_b + (n - at->n) * at->depth, b_row = vectors * LANES;
             epilogue end = {.bias = p->bias ? p->bias + n : NULL, .is_relu = is_relu && p->y == p->c};
             const tile_row *choice = tiles[vectors - 1];
             for (ptrdiff_t i = m; i < m_end; i += choice->rows) {
