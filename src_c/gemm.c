@@ -9,7 +9,7 @@
  * The first three are one algorithm, C(m, n) = sum over k of A(m, k) B(k, n), with A and B
  * read through strides. A tile of C stays in registers while k runs; one element of A is
  * broadcast against vectors of B. Where C has few columns or B must be transposed, the
- * transpose of C may be computed instead (is_turned).
+ * transpose of C may be computed instead (is_turned), or dot products (is_narrow).
  *
  * Packing. At the sizes this library is for, operands fit the caches and packing costs
  * more than it saves, so a panel is copied only where it must be or where it pays:
@@ -23,7 +23,8 @@
  *
  * Bits. Each element of C is one chain of vfma over k in ascending order, from zero;
  * between blocks of k it waits in C, which rounds nothing. So tile shape, packing, and the
- * number of workers do not change it. The bias is added at the end of the chain.
+ * number of workers do not change it. The bias is added at the end of the chain. Only dot products
+ * have a chain for each lane, and are then summed as vsum does.
  *
  * Epilogue. The bias, relu and relu's derivative are applied in the registers; any other
  * activation or derivative to a tile just stored, while it is in L1. Considered and dropped:
@@ -51,6 +52,7 @@ enum {
     L1_K = 128,                            /* ... where a panel is longer than this, and leaves L1 */
     UPDATE_ELEMENTS = 1 << 15,             /* of a gradient that is applied while in the cache */
     STRIP = 48,                            /* columns of C that are turned at once */
+    NARROW_K = 1 << 14,                    /* longest row of a dot product */
     PANEL_K = FASTNN_SCRATCH_BYTES / (int)sizeof(real) / PANEL - STRIP, /* longest packed panel */
     MASKED_LOADS = LANES > 1 && VECTOR_BYTES == 64,
     PACK_B_ROWS = 48,                      /* of A, that make packing rows of B worth its while ... */
@@ -410,7 +412,7 @@ static int is_turned(const product *p)
 {
     if (LANES == 1 || p->m < LANES || p->k > PANEL_K) return 0;
     if (p->a_row == 1) return p->n < LANES;
-    if (p->b_column == 1) return 4 * p->n <= LANES;
+    if (p->b_column == 1) return 4 * p->n <= LANES; /* where it is not narrow */
     return p->n >= LANES && p->m * (p->k + p->n) < p->n * p->k;
 }
 
@@ -450,11 +452,65 @@ static void multiply_turned(const product *p, void *scratch, int worker, int wor
     }
 }
 
+/* Whether C has so few columns that vectors of them would be mostly empty, and dot products of the
+ * rows of A with the columns of B are quicker. Not a matter of m: a row has the same bits in any batch. */
+static int is_narrow(const product *p)
+{
+    return 4 * p->n <= LANES && p->a_column == 1 && p->b_column == 1 && p->k >= LANES
+        && p->k <= NARROW_K;
+}
+
+/* c[0:ROWS, 0:COLUMNS] = a[0:ROWS, 0:k] @ b[0:COLUMNS, 0:k].T + bias, where the rows of b are `width`
+ * apart and filled up with zeros to whole vectors. */
+ALWAYS_INLINE void dot_products(const int ROWS, const int COLUMNS, ptrdiff_t k, const real *a,
+                                ptrdiff_t a_row, const real *b, ptrdiff_t width, const real *bias,
+                                real *c, ptrdiff_t c_row)
+{
+    vec sum[8][4];
+    UNROLL for (int i = 0; i < ROWS; i++)
+        UNROLL for (int j = 0; j < COLUMNS; j++) sum[i][j] = vbroadcast(0);
+    for (ptrdiff_t at = 0; at < k; at += LANES) {
+        vec column[4];
+        UNROLL for (int j = 0; j < COLUMNS; j++) column[j] = vload(b + j * width + at);
+        UNROLL for (int i = 0; i < ROWS; i++) {
+            const real *from = a + i * a_row + at;
+            vec row = k - at < LANES ? vload_first(from, k - at) : vload(from);
+            UNROLL for (int j = 0; j < COLUMNS; j++) sum[i][j] = vfma(row, column[j], sum[i][j]);
+        }
+    }
+    UNROLL for (int i = 0; i < ROWS; i++)
+        UNROLL for (int j = 0; j < COLUMNS; j++)
+            c[i * c_row + j] = vsum(sum[i][j]) + (bias ? bias[j] : 0);
+}
+
+static void multiply_narrow(const product *p, void *scratch, int worker, int workers)
+{
+    real *columns = scratch;
+    ptrdiff_t width = (p->k + LANES - 1) / LANES * LANES, i, end;
+    for (ptrdiff_t j = 0; j < p->n; j++)
+        for (ptrdiff_t k = 0; k < width; k++)
+            columns[j * width + k] = k < p->k ? p->b[k * p->b_row + j] : 0;
+    share(p->m, ROW_GRAIN, worker, workers, &i, &end);
+    ptrdiff_t begin = i;
+#define DOT_PRODUCTS(ROWS, COLUMNS)                                                            \
+    for (; i + ROWS <= end; i += ROWS)                                                         \
+        dot_products(ROWS, COLUMNS, p->k, p->a + i * p->a_row, p->a_row, columns, width, p->bias, \
+                     p->c + i * p->c_row, p->c_row)
+    switch (p->n) {
+    case 1: DOT_PRODUCTS(8, 1); DOT_PRODUCTS(1, 1); break;
+    case 2: DOT_PRODUCTS(4, 2); DOT_PRODUCTS(1, 2); break;
+    case 3: DOT_PRODUCTS(4, 3); DOT_PRODUCTS(1, 3); break;
+    case 4: DOT_PRODUCTS(4, 4); DOT_PRODUCTS(1, 4); break;
+    }
+    if (begin < end && (p->y || p->saved)) finish_tile(p, begin, 0, end - begin, p->n);
+}
+
 /* C = A B, by the way that suits the sizes. */
 static void product_of(const product *p, void *scratch, int worker, int workers)
 {
     if (p->m == 0 || p->n == 0) return;
-    if (is_turned(p)) multiply_turned(p, scratch, worker, workers);
+    if (is_narrow(p)) multiply_narrow(p, scratch, worker, workers);
+    else if (is_turned(p)) multiply_turned(p, scratch, worker, workers);
     else multiply(p, scratch, worker, workers);
 }
 
