@@ -49,6 +49,7 @@ enum {
     SLAB = 12,                             /* rows of A that lie together in it */
     BLOCK_N = REAL_BITS == 32 ? 512 : 256, /* columns of B that are packed at once beside it ... */
     PACK_STEPS = 8,                        /* of k that all slabs or panels get before the next: pages */
+    PACK_AHEAD = 32,                       /* rows of B that are asked for before they are copied */
     L1_K = 128,                            /* ... where a panel is longer than this, and leaves L1 */
     UPDATE_ELEMENTS = 1 << 15,             /* of a gradient that is applied while in the cache */
     STRIP = 48,                            /* columns of C that are turned at once */
@@ -222,8 +223,11 @@ static void pack_panel(const real *b, ptrdiff_t b_row, ptrdiff_t b_column, ptrdi
 {
     if (b_column == 1 && columns == PANEL) { /* a call of memcpy a row would cost as much again */
         for (ptrdiff_t step = 0; step < k; step++, b += b_row, packed += PANEL)
-            UNROLL for (int v = 0; v < PANEL_VECTORS; v++)
+            UNROLL for (int v = 0; v < PANEL_VECTORS; v++) {
+                /* Its rows are pages apart, so the hardware does not ask for them. */
+                __builtin_prefetch(b + PACK_AHEAD * b_row + v * LANES, 0, 2);
                 vstore(packed + v * LANES, vload(b + v * LANES));
+            }
     } else if (b_column == 1) {
         for (ptrdiff_t step = 0; step < k; step++)
             memcpy(packed + step * width, b + step * b_row, (size_t)columns * sizeof(real));
