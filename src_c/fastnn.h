@@ -52,15 +52,15 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
 
 /* Every kernel, once. Names are looked up as strings when a program is bound. */
 #define FASTNN_KERNELS(X)                                                           \
-    X(affine)            /* gemm.c: y = f(x @ kernel + bias) */                     \
-    X(affine_halves)     /* gemm.c: x @ kernel as sums over two halves of k */      \
-    X(add_halves)        /* gemm.c: y = f(both + bias) */                           \
-    X(input_gradient)    /* gemm.c: dx = (dy @ kernel.T) * f'(saved) */             \
-    X(kernel_gradient)   /* gemm.c: dkernel = x.T @ dy, dbias = dy.sum(axis=0) */   \
-    X(kernel_gradient_halves) /* gemm.c: over two halves of a large batch */       \
-    X(add_gradient_half) /* gemm.c: one and the other */                            \
-    X(bias_gradient)     /* gemm.c: dbias alone */                                  \
-    X(kernel_gradient_update) /* gemm.c: both, and the update of what they belong to */ \
+    X(affine)            /* dense.c: y = f(x @ kernel + bias) */                    \
+    X(affine_halves)     /* dense.c: x @ kernel as sums over two halves of k */     \
+    X(add_halves)        /* dense.c: y = f(both + bias) */                          \
+    X(input_gradient)    /* dense.c: dx = (dy @ kernel.T) * f'(saved) */            \
+    X(kernel_gradient)   /* dense.c: dkernel = x.T @ dy, dbias = dy.sum(axis=0) */  \
+    X(kernel_gradient_halves) /* dense.c: over two halves of a large batch */       \
+    X(add_gradient_half) /* dense.c: one and the other */                           \
+    X(bias_gradient)     /* dense.c: dbias alone */                                 \
+    X(kernel_gradient_update) /* dense.c: both, and the update of what they belong to */ \
     X(activation)        /* elementwise.c */                                        \
     X(activation_gradient)                                                          \
     X(add)                                                                          \

@@ -1,15 +1,8 @@
-/* gemm.c: the product of a dense layer and its three backward products.
+/* gemm.c: C(m, n) = sum over k of A(m, k) B(k, n), with A and B read through strides.
  *
- *   affine           y       = f(x @ kernel + bias)            (rows, units)
- *   affine_halves, add_halves: the same in two passes, for wide layers in training
- *   input_gradient   dx      = (dy @ kernel.T) * f'(saved)     (rows, inputs)
- *   kernel_gradient  dkernel = x.T @ dy, and dbias beside it   (inputs, units)
- *   bias_gradient    dbias   = dy.sum(axis=0)                  (units)
- *
- * The first three are one algorithm, C(m, n) = sum over k of A(m, k) B(k, n), with A and B
- * read through strides. A tile of C stays in registers while k runs; one element of A is
- * broadcast against vectors of B. Where C has few columns or B must be transposed, the
- * transpose of C may be computed instead (is_turned), or dot products (is_narrow).
+ * Tiles (tile.h) are put together to whole products, by panels of B: as many columns as a tile is
+ * wide. Where C has few columns or B must be transposed, the transpose of C may be computed instead
+ * (is_turned), or dot products (is_narrow). dense.c has the layers' products that are made of it.
  *
  * Packing. At the sizes this library is for, operands fit the caches and packing costs
  * more than it saves, so a panel is copied only where it must be or where it pays:
@@ -21,41 +14,25 @@
  *   A  when its columns are contiguous instead (kernel_gradient) and it exceeds the cache:
  *      every step of k would touch another page.
  *
- * Bits. Each element of C is one chain of vfma over k in ascending order, from zero;
- * between blocks of k it waits in C, which rounds nothing. So tile shape, packing, and the
- * number of workers do not change it. The bias is added at the end of the chain. Only dot products
- * have a chain for each lane, and are then summed as vsum does.
- *
- * Epilogue. The bias, relu and relu's derivative are applied in the registers; any other
- * activation or derivative to a tile just stored, while it is in L1. Considered and dropped:
- * all of them in the registers, which would compile every activation into every tile shape.
+ * Bits. Between blocks of k an element's chain waits in C, which rounds nothing. So tile shape,
+ * packing, and the number of workers do not change it. The bias is added at the end of the chain. Only
+ * dot products have a chain for each lane, and are then summed as vsum does.
  */
-#include "activations.h"
-#include "fastnn.h"
+#include "tile.h"
 #include "transpose.h"
 
-/* Registers: 6 x 4 accumulators, 4 vectors of B and one of A fill the 32 of AVX-512 and
- * NEON; half as many columns fit the 16 of AVX2 and SSE. */
-#if LANES > 1 && (VECTOR_BYTES == 64 || defined(__aarch64__))
-#define PANEL_VECTORS 4
-#else
-#define PANEL_VECTORS 2
-#endif
 enum {
-    PANEL = PANEL_VECTORS * LANES,         /* columns of a full tile */
-    STEPS = PANEL_VECTORS == 4 || VECTOR_BYTES == 32 ? 2 : 1, /* of k a turn; SSE2 lacks registers */
     BLOCK_K = 256,                         /* of an operand that is read in place */
     BLOCK_M = REAL_BITS == 32 ? 384 : 192, /* a packed block of A: BLOCK_M x BLOCK_K */
     SLAB = 12,                             /* rows of A that lie together in it */
     BLOCK_N = REAL_BITS == 32 ? 512 : 256, /* columns of B that are packed at once beside it ... */
+    L1_K = 128,                            /* ... where a panel is longer than this, and leaves L1 */
     PACK_STEPS = 8,                        /* of k that all slabs or panels get before the next: pages */
     PACK_AHEAD = 32,                       /* rows of B that are asked for before they are copied */
-    L1_K = 128,                            /* ... where a panel is longer than this, and leaves L1 */
     UPDATE_ELEMENTS = 1 << 15,             /* of a gradient that is applied while in the cache */
     STRIP = 48,                            /* columns of C that are turned at once */
     NARROW_K = 1 << 14,                    /* longest row of a dot product */
     PANEL_K = FASTNN_SCRATCH_BYTES / (int)sizeof(real) / PANEL - STRIP, /* longest packed panel */
-    MASKED_LOADS = LANES > 1 && VECTOR_BYTES == 64,
     PACK_B_ROWS = 48,                      /* of A, that make packing rows of B worth its while ... */
     PACK_B_STRIDE_BYTES = 4096,            /* ... which lie so far apart; with half, four times as many */
     PACK_A_BYTES = 256 << 10,              /* A spread over more than this */
@@ -81,139 +58,6 @@ typedef struct product {
     real *parameters, *state;              /* (m, n), laid out like c */
 } product;
 
-/* What a tile does before it is stored. */
-typedef struct epilogue {
-    const real *bias;                      /* of its first column, or NULL */
-    const real *gate;                      /* relu's output, laid out like c; or NULL */
-    int is_relu;
-} epilogue;
-
-/* One tile: c[0:ROWS, 0:columns] (+)= a[0:ROWS, 0:k] @ b[0:k, 0:columns], where columns is
- * (VECTORS - 1) * LANES + last. `resume` continues the sum that c holds. */
-typedef void (*tile_kernel)(ptrdiff_t k, const real *a, ptrdiff_t a_row, ptrdiff_t a_column,
-                            const real *b, ptrdiff_t b_row, real *c, ptrdiff_t c_row,
-                            ptrdiff_t last, int resume, const epilogue *end);
-
-/* sum[0:ROWS, 0:columns] += a[row[0:ROWS]] (x) b[0:columns]: one step of k. */
-ALWAYS_INLINE void tile_step(const int ROWS, const int VECTORS, const int IS_RAGGED, const real *a,
-                             const ptrdiff_t row[8], const real *b, ptrdiff_t last, vec sum[8][4])
-{
-    vec vector[4];
-    UNROLL for (int j = 0; j < VECTORS - 1; j++) vector[j] = vload(b + j * LANES);
-    vector[VECTORS - 1] = IS_RAGGED && MASKED_LOADS ? vload_first(b + (VECTORS - 1) * LANES, last)
-                                                    : vload(b + (VECTORS - 1) * LANES);
-    UNROLL for (int i = 0; i < ROWS; i++) {
-        vec broadcast = vbroadcast(a[row[i]]);
-        UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] = vfma(broadcast, vector[j], sum[i][j]);
-    }
-}
-
-/* ROWS, VECTORS and IS_RAGGED are constants at every call, and every loop over them unrolls, or the
- * accumulators live in memory. A tile whose last vector is full has loads without a mask: with one
- * they need a port of the multiply-adds too.
- *
- * While another thread shares the core, a tile waits for instructions as much as for its multiply-adds,
- * so it has few of them: several steps a turn; rows of A at offsets that addresses can hold (one, two
- * and four times a register); rows of C reached one after another. FORGET keeps the compiler from
- * having all addresses ready at once, or from computing the offsets at every step. */
-ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, const int IS_RAGGED, ptrdiff_t k,
-                        const real *a, ptrdiff_t a_row, ptrdiff_t a_column, const real *b,
-                        ptrdiff_t b_row, real *c, ptrdiff_t c_row, ptrdiff_t last, int resume,
-                        const epilogue *end)
-{
-    vec sum[8][4];
-    UNROLL for (int i = 0; i < ROWS; i++)
-        UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] = vbroadcast(0);
-    if (resume) {
-        const real *from = c;
-        UNROLL for (int i = 0; i < ROWS; i++, from += c_row) {
-            FORGET(from);
-            UNROLL for (int j = 0; j < VECTORS - 1; j++) sum[i][j] = vload(from + j * LANES);
-            sum[i][VECTORS - 1] = vload_first(from + (VECTORS - 1) * LANES, last);
-        }
-    }
-    ptrdiff_t row[8];
-    UNROLL for (int i = 0; i < ROWS; i++) {
-        row[i] = i == 2 || i == 6 ? 2 * row[i / 2] : i * a_row;
-        if (i > 2 && i != 6) FORGET(row[i]);
-    }
-    for (; k >= STEPS; k -= STEPS) {
-        UNROLL for (int step = 0; step < STEPS; step++) {
-            tile_step(ROWS, VECTORS, IS_RAGGED, a, row, b, last, sum);
-            a += a_column, b += b_row;
-            FORGET(a);
-            AFTER(b, sum[ROWS - 1][VECTORS - 1]); /* or parts of two steps need registers at once */
-        }
-    }
-    if (STEPS > 1 && k > 0) tile_step(ROWS, VECTORS, IS_RAGGED, a, row, b, last, sum);
-    if (end && end->bias) {
-        UNROLL for (int j = 0; j < VECTORS; j++) {
-            vec add = j < VECTORS - 1 ? vload(end->bias + j * LANES)
-                                      : vload_first(end->bias + j * LANES, last);
-            UNROLL for (int i = 0; i < ROWS; i++) sum[i][j] = sum[i][j] + add;
-        }
-    }
-    if (end && end->is_relu) {
-        UNROLL for (int i = 0; i < ROWS; i++)
-            UNROLL for (int j = 0; j < VECTORS; j++)
-                sum[i][j] = relu_forward(sum[i][j], vbroadcast(0));
-    }
-    if (end && end->gate) {
-        const real *gate = end->gate;
-        UNROLL for (int i = 0; i < ROWS; i++, gate += c_row) {
-            FORGET(gate);
-            UNROLL for (int j = 0; j < VECTORS; j++) {
-                vec saved = j < VECTORS - 1 ? vload(gate + j * LANES)
-                                            : vload_first(gate + j * LANES, last);
-                sum[i][j] = relu_gradient(saved, sum[i][j], vbroadcast(0));
-            }
-        }
-    }
-    UNROLL for (int i = 0; i < ROWS; i++, c += c_row) {
-        FORGET(c);
-        UNROLL for (int j = 0; j < VECTORS - 1; j++) vstore(c + j * LANES, sum[i][j]);
-        if (IS_RAGGED) vstore_first(c + (VECTORS - 1) * LANES, sum[i][VECTORS - 1], last);
-        else vstore(c + (VECTORS - 1) * LANES, sum[i][VECTORS - 1]);
-    }
-}
-
-#define TILE(ROWS, VECTORS)                                                                        \
-    static void tile_##ROWS##x##VECTORS(                                                           \
-        ptrdiff_t k, const real *a, ptrdiff_t a_row, ptrdiff_t a_column, const real *b,            \
-        ptrdiff_t b_row, real *c, ptrdiff_t c_row, ptrdiff_t last, int resume,                     \
-        const epilogue *end)                                                                       \
-    {                                                                                              \
-        if (last == LANES)                                                                         \
-            tile(ROWS, VECTORS, 0, k, a, a_row, a_column, b, b_row, c, c_row, LANES, resume, end); \
-        else                                                                                       \
-            tile(ROWS, VECTORS, 1, k, a, a_row, a_column, b, b_row, c, c_row, last, resume, end);  \
-    }
-#define TILES(VECTORS) TILE(1, VECTORS) TILE(2, VECTORS) TILE(4, VECTORS)
-TILES(1) TILES(2)
-TILE(8, 1)
-#if PANEL_VECTORS == 4
-TILES(3) TILES(4)
-TILE(8, 2) TILE(8, 3) TILE(6, 4)
-#else
-TILE(6, 2)
-#endif
-
-/* Tile heights by the number of vectors, tallest first; a remainder of rows is made up of
- * the smaller ones. */
-typedef struct tile_row {
-    int rows;
-    tile_kernel kernel;
-} tile_row;
-static const tile_row tiles[PANEL_VECTORS][4] = {
-    {{8, tile_8x1}, {4, tile_4x1}, {2, tile_2x1}, {1, tile_1x1}},
-#if PANEL_VECTORS == 4
-    {{8, tile_8x2}, {4, tile_4x2}, {2, tile_2x2}, {1, tile_1x2}},
-    {{8, tile_8x3}, {4, tile_4x3}, {2, tile_2x3}, {1, tile_1x3}},
-    {{6, tile_6x4}, {4, tile_4x4}, {2, tile_2x4}, {1, tile_1x4}},
-#else
-    {{6, tile_6x2}, {4, tile_4x2}, {2, tile_2x2}, {1, tile_1x2}},
-#endif
-};
 /* Shares of rows are cut here, so that few workers get a ragged tile. */
 enum { ROW_GRAIN = 16 };
 
@@ -516,243 +360,4 @@ static void product_of(const product *p, void *scratch, int worker, int workers)
     if (is_narrow(p)) multiply_narrow(p, scratch, worker, workers);
     else if (is_turned(p)) multiply_turned(p, scratch, worker, workers);
     else multiply(p, scratch, worker, workers);
-}
-
-/* operand: 0 x (rows, inputs), 1 kernel (inputs, units), 2 bias (units) or NULL,
- * 3 y (rows, units), 4 pre-activation (rows, units) or NULL; size: 0 inputs, 1 units;
- * scalar: 0 parameter; variant: row of activations.h. */
-static int kernel_affine(const fastnn_call *call, int worker, int workers)
-{
-    if (call->variant < 0 || call->variant >= ACTIVATION_COUNT) return FASTNN_BAD_VARIANT;
-    ptrdiff_t inputs = call->size[0], units = call->size[1];
-    real *y = call->operand[3], *preactivation = call->operand[4];
-    product p = {
-        .m = call->rows, .n = units, .k = inputs,
-        .a = call->operand[0], .a_row = inputs, .a_column = 1,
-        .b = call->operand[1], .b_row = units, .b_column = 1,
-        .c = preactivation ? preactivation : y, .c_row = units, .bias = call->operand[2],
-        .activation = call->variant,
-        .y = call->variant == ACTIVATION_linear && !preactivation ? NULL : y,
-        .parameter = (real)call->scalar[0],
-    };
-    product_of(&p, call->scratch, worker, workers);
-    return FASTNN_OK;
-}
-
-/* Whether a worker takes a half; sets its place among those that do. A half belongs to every other
- * worker, or to all if their number is odd. */
-static int takes_half(int half, int worker, int workers, int *place, int *places)
-{
-    int is_even = workers % 2 == 0;
-    *place = is_even ? worker / 2 : worker, *places = is_even ? workers / 2 : workers;
-    return !is_even || worker % 2 == half;
-}
-
-/* Sums over two halves of the inputs, side by side: a worker then reads only the half of the kernel
- * that it has updated in the step before (kernel_gradient, update), and not a line from another
- * core's cache. The halves are the same for any number of workers, and so are the bits.
- * operand: 0 x (rows, inputs), 1 kernel (inputs, units), 2 halves (rows, 2 * units); size: 0 inputs,
- * 1 units. */
-static int kernel_affine_halves(const fastnn_call *call, int worker, int workers)
-{
-    ptrdiff_t inputs = call->size[0], units = call->size[1], begin, end;
-    for (int half = 0, place, places; half < 2; half++) {
-        if (!takes_half(half, worker, workers, &place, &places)) continue;
-        share(inputs, ROW_GRAIN, half, 2, &begin, &end);
-        product p = {
-            .m = call->rows, .n = units, .k = end - begin,
-            .a = (const real *)call->operand[0] + begin, .a_row = inputs, .a_column = 1,
-            .b = (const real *)call->operand[1] + begin * units, .b_row = units, .b_column = 1,
-            .c = (real *)call->operand[2] + half * units, .c_row = 2 * units,
-        };
-        product_of(&p, call->scratch, place, places);
-    }
-    return FASTNN_OK;
-}
-
-/* y = f(halves[:, :units] + halves[:, units:] + bias).
- * operand: 0 halves (rows, 2 * units), 1 bias (units) or NULL, 2 y (rows, units), 3 pre-activation
- * (rows, units) or NULL; size: 0 units; scalar: 0 parameter; variant: row of activations.h. */
-static int kernel_add_halves(const fastnn_call *call, int worker, int workers)
-{
-    if (call->variant < 0 || call->variant >= ACTIVATION_COUNT) return FASTNN_BAD_VARIANT;
-    const real *halves = call->operand[0], *bias = call->operand[1];
-    real *y = call->operand[2], *preactivation = call->operand[3];
-    ptrdiff_t units = call->size[0], begin, end;
-    share(units, 4 * LANES, worker, workers, &begin, &end);
-    for (ptrdiff_t row = 0; row < call->rows; row++) {
-        const real *first = halves + 2 * row * units, *second = first + units;
-        real *sum = (preactivation ? preactivation : y) + row * units;
-        ptrdiff_t j = begin;
-        for (; j + LANES <= end; j += LANES) {
-            vec both = vload(first + j) + vload(second + j);
-            vstore(sum + j, bias ? both + vload(bias + j) : both);
-        }
-        for (; j < end; j++) sum[j] = bias ? first[j] + second[j] + bias[j] : first[j] + second[j];
-        if (call->variant != ACTIVATION_linear || preactivation)
-            activation_table[call->variant].forward(sum + begin, y + row * units + begin, end - begin,
-                                                    (real)call->scalar[0]);
-    }
-    return FASTNN_OK;
-}
-
-/* operand: 0 dy (rows, units), 1 kernel (inputs, units), 2 saved (rows, inputs) or NULL,
- * 3 dx (rows, inputs); size: 0 inputs, 1 units; scalar: 0 parameter; variant: row of
- * activations.h whose derivative at `saved` multiplies the product. */
-static int kernel_input_gradient(const fastnn_call *call, int worker, int workers)
-{
-    if (call->variant < 0 || call->variant >= ACTIVATION_COUNT) return FASTNN_BAD_VARIANT;
-    ptrdiff_t inputs = call->size[0], units = call->size[1];
-    product p = {
-        .m = call->rows, .n = inputs, .k = units,
-        .a = call->operand[0], .a_row = units, .a_column = 1,
-        .b = call->operand[1], .b_row = 1, .b_column = units,
-        .c = call->operand[3], .c_row = inputs,
-        .activation = call->variant,
-        .saved = call->variant == ACTIVATION_linear ? NULL : call->operand[2],
-        .parameter = (real)call->scalar[0],
-    };
-    product_of(&p, call->scratch, worker, workers);
-    return FASTNN_OK;
-}
-
-static product kernel_gradient_product(const fastnn_call *call)
-{
-    ptrdiff_t inputs = call->size[0], units = call->size[1];
-    return (product){
-        .m = inputs, .n = units, .k = call->rows,
-        .a = call->operand[0], .a_row = 1, .a_column = inputs,
-        .b = call->operand[1], .b_row = units, .b_column = 1,
-        .c = call->operand[2], .c_row = units,
-    };
-}
-
-/* sums[0:columns] += x[0:rows, 0:columns].sum(axis=0), columns at most VECTORS * LANES. */
-ALWAYS_INLINE void sum_strip(const int VECTORS, const real *x, ptrdiff_t rows, ptrdiff_t width,
-                             ptrdiff_t columns, real *sums)
-{
-    vec sum[8];
-    ptrdiff_t last = columns - (VECTORS - 1) * LANES;
-    UNROLL for (int v = 0; v < VECTORS; v++)
-        sum[v] = v < VECTORS - 1 ? vload(sums + v * LANES) : vload_first(sums + v * LANES, last);
-    for (ptrdiff_t row = 0; row < rows; row++, x += width)
-        UNROLL for (int v = 0; v < VECTORS; v++)
-            sum[v] = sum[v]
-                + (v < VECTORS - 1 ? vload(x + v * LANES) : vload_first(x + v * LANES, last));
-    UNROLL for (int v = 0; v < VECTORS - 1; v++) vstore(sums + v * LANES, sum[v]);
-    vstore_first(sums + (VECTORS - 1) * LANES, sum[VECTORS - 1], last);
-}
-
-/* sums[begin:end] = x[0:rows, begin:end].sum(axis=0). Each column is one chain of additions over
- * the rows. Some rows at a time, so that their pages stay known to the processor. */
-static void sum_columns(const real *x, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t begin,
-                        ptrdiff_t end, real *sums)
-{
-    enum { ROWS_AT_ONCE = 64 };
-    for (ptrdiff_t j = begin; j < end; j++) sums[j] = 0;
-    for (ptrdiff_t row = 0; row < rows; row += ROWS_AT_ONCE) {
-        ptrdiff_t depth = rows - row < ROWS_AT_ONCE ? rows - row : ROWS_AT_ONCE, j = begin;
-        const real *first = x + row * width;
-        for (; j + 8 * LANES <= end; j += 8 * LANES)
-            sum_strip(8, first + j, depth, width, 8 * LANES, sums + j);
-        for (; j + 4 * LANES <= end; j += 4 * LANES)
-            sum_strip(4, first + j, depth, width, 4 * LANES, sums + j);
-        for (; j < end; j += LANES)
-            sum_strip(1, first + j, depth, width, end - j < LANES ? end - j : LANES, sums + j);
-    }
-}
-
-/* operand: 0 x (rows, inputs), 1 dy (rows, units), 2 dkernel (inputs, units), 3 dbias (units) or
- * NULL; size: 0 inputs, 1 units. */
-static int kernel_kernel_gradient(const fastnn_call *call, int worker, int workers)
-{
-    ptrdiff_t units = call->size[1], begin, end;
-    product p = kernel_gradient_product(call);
-    product_of(&p, call->scratch, worker, workers);
-    if (call->operand[3]) {
-        share(units, 4 * LANES, worker, workers, &begin, &end);
-        sum_columns(call->operand[1], call->rows, units, begin, end, call->operand[3]);
-    }
-    return FASTNN_OK;
-}
-
-/* Sums over two halves of a large batch, the first where the gradients belong, the second apart:
- * each of two workers then reads rows of x and dy that it has itself just written (affine,
- * input_gradient), and only the smaller gradients travel. A small batch stays whole.
- * operand: 0 x (rows, inputs), 1 dy (rows, units), 2 dkernel (inputs, units), 3 dbias (units) or
- * NULL, 4 the second half's, dkernel before dbias; size: 0 inputs, 1 units. */
-static int kernel_kernel_gradient_halves(const fastnn_call *call, int worker, int workers)
-{
-    ptrdiff_t inputs = call->size[0], units = call->size[1], begin, end;
-    if (call->rows < FASTNN_HALVES_FROM_ROWS) return kernel_kernel_gradient(call, worker, workers);
-    for (int half = 0, place, places; half < 2; half++) {
-        if (!takes_half(half, worker, workers, &place, &places)) continue;
-        share(call->rows, ROW_GRAIN, half, 2, &begin, &end);
-        fastnn_call part = *call;
-        part.rows = end - begin;
-        part.operand[0] = (real *)call->operand[0] + begin * inputs;
-        part.operand[1] = (real *)call->operand[1] + begin * units;
-        if (half == 1) {
-            real *apart = call->operand[4];
-            part.operand[2] = apart, part.operand[3] = call->operand[3] ? apart + inputs * units : NULL;
-        }
-        kernel_kernel_gradient(&part, place, places);
-    }
-    return FASTNN_OK;
-}
-
-/* Adds the second half's gradients, if kernel_gradient_halves has left any.
- * operand: 0 dkernel (inputs, units), 1 dbias (units) or NULL, 2 the second half's, as there;
- * size: 0 inputs, 1 units. */
-static int kernel_add_gradient_half(const fastnn_call *call, int worker, int workers)
-{
-    if (call->rows < FASTNN_HALVES_FROM_ROWS) return FASTNN_OK;
-    ptrdiff_t units = call->size[1], count = call->size[0] * units;
-    real *dkernel = call->operand[0], *dbias = call->operand[1], *apart = call->operand[2];
-    add_share(dkernel, apart, dkernel, count, worker, workers);
-    if (dbias) add_share(dbias, apart + count, dbias, units, worker, workers);
-    return FASTNN_OK;
-}
-
-/* operand: 0 dy (rows, units), 1 dbias (units); size: 0 units, 1 rows a chunk, or 0.
- * With chunks, operand 1 is (chunks, units), a sum of its own for each chunk of rows: workers then
- * read whole pages one after another, which from memory is up to twice as fast as columns. */
-static int kernel_bias_gradient(const fastnn_call *call, int worker, int workers)
-{
-    ptrdiff_t units = call->size[0], depth = call->size[1], begin, end;
-    const real *dy = call->operand[0];
-    real *sums = call->operand[1];
-    if (depth == 0) {
-        share(units, 4 * LANES, worker, workers, &begin, &end);
-        sum_columns(dy, call->rows, units, begin, end, sums);
-        return FASTNN_OK;
-    }
-    share(call->rows, depth, worker, workers, &begin, &end);
-    for (ptrdiff_t row = begin; row < end; row += depth)
-        sum_columns(dy + row * units, end - row < depth ? end - row : depth, units, 0, units,
-                    sums + row / depth * units);
-    return FASTNN_OK;
-}
-
-/* The gradients of a layer's kernel and bias, each applied at once to what it belongs to.
- * operand: 0 x (rows, inputs), 1 dy (rows, units), 2 dkernel (inputs, units), 3 dbias (units) or
- * NULL, 4 kernel and 5 the first slot of its state or NULL, 6 bias and 7 the first slot of its
- * state; size: 0 inputs, 1 units, 2 distance between slots; scalar and variant: as in update. */
-static int kernel_kernel_gradient_update(const fastnn_call *call, int worker, int workers)
-{
-    ptrdiff_t units = call->size[1], begin, end;
-    updater u;
-    int status = make_updater(call, call->size[2], &u);
-    if (status != FASTNN_OK) return status;
-    product p = kernel_gradient_product(call);
-    p.updater = &u, p.parameters = call->operand[4], p.state = call->operand[5];
-    product_of(&p, call->scratch, worker, workers);
-    real *dbias = call->operand[3], *state = call->operand[7];
-    if (dbias) {
-        share(units, 4 * LANES, worker, workers, &begin, &end);
-        sum_columns(call->operand[1], call->rows, units, begin, end, dbias);
-        u.run(&u, (real *)call->operand[6] + begin, dbias + begin, state ? state + begin : NULL, 1,
-              end - begin, 0);
-    }
-    return FASTNN_OK;
 }

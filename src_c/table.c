@@ -13,6 +13,7 @@
 #include "elementwise.c"
 #include "update.c"
 #include "gemm.c"
+#include "dense.c"
 #include "normalize.c"
 #include "loss.c"
 #include "gather.c"

@@ -1,6 +1,6 @@
 /* update.c: the optimizer's step, one fused pass over the flat arena: clip by value or by
  * global norm, add the L2 term, update. Reads and writes each stream once. Where no norm is
- * needed first, gemm.c applies it to a gradient just computed.
+ * needed first, dense.c applies it to a gradient just computed.
  */
 #include "fastnn.h"
 #include "optimizers.h"

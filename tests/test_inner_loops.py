@@ -45,6 +45,7 @@ GEMM = """
 #include "elementwise.c"
 #include "update.c"
 #include "gemm.c"
+#include "dense.c"
 extern const fastnn_kernel kept;
 const fastnn_kernel kept = kernel_affine;
 """

@@ -1,6 +1,6 @@
 """Check in the built kernels that the inner loops of products keep their sums in registers.
 
-A compiler that leaves one loop of ``tile`` (``src_c/gemm.c``) rolled, or that runs out of
+A compiler that leaves one loop of ``tile`` (``src_c/tile.h``) rolled, or that runs out of
 registers, keeps accumulators on the stack: the results are right and come three times slower.
 So every tile of every ISA and dtype is disassembled, and each loop in it that multiplies and
 adds must

@@ -1,0 +1,162 @@
+/* tile.h: the part of a product that stays in registers.
+ *
+ * A tile of C stays in registers while k runs; one element of A is broadcast against vectors of B.
+ * Each element of C is one chain of vfma over k in ascending order, from zero, whatever the tile.
+ *
+ * The bias, relu and relu's derivative are applied in the registers; any other activation or
+ * derivative to a tile just stored, while it is in L1 (gemm.c). Considered and dropped: all of them
+ * in the registers, which would compile every activation into every tile shape.
+ */
+#ifndef FASTNN_TILE_H
+#define FASTNN_TILE_H
+
+#include "activations.h"
+
+/* Registers: 6 x 4 accumulators, 4 vectors of B and one of A fill the 32 of AVX-512 and
+ * NEON; half as many columns fit the 16 of AVX2 and SSE. */
+#if LANES > 1 && (VECTOR_BYTES == 64 || defined(__aarch64__))
+#define PANEL_VECTORS 4
+#else
+#define PANEL_VECTORS 2
+#endif
+enum {
+    PANEL = PANEL_VECTORS * LANES,         /* columns of a full tile */
+    STEPS = PANEL_VECTORS == 4 || VECTOR_BYTES == 32 ? 2 : 1, /* of k a turn; SSE2 lacks registers */
+    MASKED_LOADS = LANES > 1 && VECTOR_BYTES == 64,
+};
+
+/* What a tile does before it is stored. */
+typedef struct epilogue {
+    const real *bias;                      /* of its first column, or NULL */
+    const real *gate;                      /* relu's output, laid out like c; or NULL */
+    int is_relu;
+} epilogue;
+
+/* One tile: c[0:ROWS, 0:columns] (+)= a[0:ROWS, 0:k] @ b[0:k, 0:columns], where columns is
+ * (VECTORS - 1) * LANES + last. `resume` continues the sum that c holds. */
+typedef void (*tile_kernel)(ptrdiff_t k, const real *a, ptrdiff_t a_row, ptrdiff_t a_column,
+                            const real *b, ptrdiff_t b_row, real *c, ptrdiff_t c_row,
+                            ptrdiff_t last, int resume, const epilogue *end);
+
+/* sum[0:ROWS, 0:columns] += a[row[0:ROWS]] (x) b[0:columns]: one step of k. */
+ALWAYS_INLINE void tile_step(const int ROWS, const int VECTORS, const int IS_RAGGED, const real *a,
+                             const ptrdiff_t row[8], const real *b, ptrdiff_t last, vec sum[8][4])
+{
+    vec vector[4];
+    UNROLL for (int j = 0; j < VECTORS - 1; j++) vector[j] = vload(b + j * LANES);
+    vector[VECTORS - 1] = IS_RAGGED && MASKED_LOADS ? vload_first(b + (VECTORS - 1) * LANES, last)
+                                                    : vload(b + (VECTORS - 1) * LANES);
+    UNROLL for (int i = 0; i < ROWS; i++) {
+        vec broadcast = vbroadcast(a[row[i]]);
+        UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] = vfma(broadcast, vector[j], sum[i][j]);
+    }
+}
+
+/* ROWS, VECTORS and IS_RAGGED are constants at every call, and every loop over them unrolls, or the
+ * accumulators live in memory. A tile whose last vector is full has loads without a mask: with one
+ * they need a port of the multiply-adds too.
+ *
+ * While another thread shares the core, a tile waits for instructions as much as for its multiply-adds,
+ * so it has few of them: several steps a turn; rows of A at offsets that addresses can hold (one, two
+ * and four times a register); rows of C reached one after another. FORGET keeps the compiler from
+ * having all addresses ready at once, or from computing the offsets at every step. */
+ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, const int IS_RAGGED, ptrdiff_t k,
+                        const real *a, ptrdiff_t a_row, ptrdiff_t a_column, const real *b,
+                        ptrdiff_t b_row, real *c, ptrdiff_t c_row, ptrdiff_t last, int resume,
+                        const epilogue *end)
+{
+    vec sum[8][4];
+    UNROLL for (int i = 0; i < ROWS; i++)
+        UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] = vbroadcast(0);
+    if (resume) {
+        const real *from = c;
+        UNROLL for (int i = 0; i < ROWS; i++, from += c_row) {
+            FORGET(from);
+            UNROLL for (int j = 0; j < VECTORS - 1; j++) sum[i][j] = vload(from + j * LANES);
+            sum[i][VECTORS - 1] = vload_first(from + (VECTORS - 1) * LANES, last);
+        }
+    }
+    ptrdiff_t row[8];
+    UNROLL for (int i = 0; i < ROWS; i++) {
+        row[i] = i == 2 || i == 6 ? 2 * row[i / 2] : i * a_row;
+        if (i > 2 && i != 6) FORGET(row[i]);
+    }
+    for (; k >= STEPS; k -= STEPS) {
+        UNROLL for (int step = 0; step < STEPS; step++) {
+            tile_step(ROWS, VECTORS, IS_RAGGED, a, row, b, last, sum);
+            a += a_column, b += b_row;
+            FORGET(a);
+            AFTER(b, sum[ROWS - 1][VECTORS - 1]); /* or parts of two steps need registers at once */
+        }
+    }
+    if (STEPS > 1 && k > 0) tile_step(ROWS, VECTORS, IS_RAGGED, a, row, b, last, sum);
+    if (end && end->bias) {
+        UNROLL for (int j = 0; j < VECTORS; j++) {
+            vec add = j < VECTORS - 1 ? vload(end->bias + j * LANES)
+                                      : vload_first(end->bias + j * LANES, last);
+            UNROLL for (int i = 0; i < ROWS; i++) sum[i][j] = sum[i][j] + add;
+        }
+    }
+    if (end && end->is_relu) {
+        UNROLL for (int i = 0; i < ROWS; i++)
+            UNROLL for (int j = 0; j < VECTORS; j++)
+                sum[i][j] = relu_forward(sum[i][j], vbroadcast(0));
+    }
+    if (end && end->gate) {
+        const real *gate = end->gate;
+        UNROLL for (int i = 0; i < ROWS; i++, gate += c_row) {
+            FORGET(gate);
+            UNROLL for (int j = 0; j < VECTORS; j++) {
+                vec saved = j < VECTORS - 1 ? vload(gate + j * LANES)
+                                            : vload_first(gate + j * LANES, last);
+                sum[i][j] = relu_gradient(saved, sum[i][j], vbroadcast(0));
+            }
+        }
+    }
+    UNROLL for (int i = 0; i < ROWS; i++, c += c_row) {
+        FORGET(c);
+        UNROLL for (int j = 0; j < VECTORS - 1; j++) vstore(c + j * LANES, sum[i][j]);
+        if (IS_RAGGED) vstore_first(c + (VECTORS - 1) * LANES, sum[i][VECTORS - 1], last);
+        else vstore(c + (VECTORS - 1) * LANES, sum[i][VECTORS - 1]);
+    }
+}
+
+#define TILE(ROWS, VECTORS)                                                                        \
+    static void tile_##ROWS##x##VECTORS(                                                           \
+        ptrdiff_t k, const real *a, ptrdiff_t a_row, ptrdiff_t a_column, const real *b,            \
+        ptrdiff_t b_row, real *c, ptrdiff_t c_row, ptrdiff_t last, int resume,                     \
+        const epilogue *end)                                                                       \
+    {                                                                                              \
+        if (last == LANES)                                                                         \
+            tile(ROWS, VECTORS, 0, k, a, a_row, a_column, b, b_row, c, c_row, LANES, resume, end); \
+        else                                                                                       \
+            tile(ROWS, VECTORS, 1, k, a, a_row, a_column, b, b_row, c, c_row, last, resume, end);  \
+    }
+#define TILES(VECTORS) TILE(1, VECTORS) TILE(2, VECTORS) TILE(4, VECTORS)
+TILES(1) TILES(2)
+TILE(8, 1)
+#if PANEL_VECTORS == 4
+TILES(3) TILES(4)
+TILE(8, 2) TILE(8, 3) TILE(6, 4)
+#else
+TILE(6, 2)
+#endif
+
+/* Tile heights by the number of vectors, tallest first; a remainder of rows is made up of
+ * the smaller ones. */
+typedef struct tile_row {
+    int rows;
+    tile_kernel kernel;
+} tile_row;
+static const tile_row tiles[PANEL_VECTORS][4] = {
+    {{8, tile_8x1}, {4, tile_4x1}, {2, tile_2x1}, {1, tile_1x1}},
+#if PANEL_VECTORS == 4
+    {{8, tile_8x2}, {4, tile_4x2}, {2, tile_2x2}, {1, tile_1x2}},
+    {{8, tile_8x3}, {4, tile_4x3}, {2, tile_2x3}, {1, tile_1x3}},
+    {{6, tile_6x4}, {4, tile_4x4}, {2, tile_2x4}, {1, tile_1x4}},
+#else
+    {{6, tile_6x2}, {4, tile_4x2}, {2, tile_2x2}, {1, tile_1x2}},
+#endif
+};
+
+#endif
