@@ -46,7 +46,8 @@ class Model:
     ----------
     layers : list of Layer
     parameters, gradients : dict of str to ndarray
-        Views, by "layer/parameter": "dense/kernel" of shape (inputs, units).
+        Views, by "layer/parameter": "dense/kernel" of shape (inputs, units). Gradients are those of
+        `backward`; training applies them as they are made and may not keep them.
     history : History or None
         Of the last `fit`.
     stop_training : bool

@@ -226,9 +226,10 @@ static int kernel_bias_gradient(const fastnn_call *call, int worker, int workers
     return FASTNN_OK;
 }
 
-/* The gradients of a layer's kernel and bias, each applied at once to what it belongs to.
- * operand: 0 x (rows, inputs), 1 dy (rows, units), 2 dkernel (inputs, units), 3 dbias (units) or
- * NULL, 4 kernel and 5 the first slot of its state or NULL, 6 bias and 7 the first slot of its
+/* The gradients of a layer's kernel and bias, each applied at once to what it belongs to; they
+ * themselves are not kept.
+ * operand: 0 x (rows, inputs), 1 dy (rows, units), 2 room for dkernel (inputs, units), 3 for dbias
+ * (units) or NULL, 4 kernel and 5 the first slot of its state or NULL, 6 bias and 7 the first slot of its
  * state; size: 0 inputs, 1 units, 2 distance between slots; scalar and variant: as in update. */
 static int kernel_kernel_gradient_update(const fastnn_call *call, int worker, int workers)
 {
@@ -244,7 +245,7 @@ static int kernel_kernel_gradient_update(const fastnn_call *call, int worker, in
         share(units, 4 * LANES, worker, workers, &begin, &end);
         sum_columns(call->operand[1], call->rows, units, begin, end, dbias);
         u.run(&u, (real *)call->operand[6] + begin, dbias + begin, state ? state + begin : NULL, 1,
-              end - begin, 0);
+              end - begin, 0, 0);
     }
     return FASTNN_OK;
 }

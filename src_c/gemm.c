@@ -29,7 +29,8 @@ enum {
     L1_K = 128,                            /* ... where a panel is longer than this, and leaves L1 */
     PACK_STEPS = 8,                        /* of k that all slabs or panels get before the next: pages */
     PACK_AHEAD = 32,                       /* rows of B that are asked for before they are copied */
-    UPDATE_ELEMENTS = 1 << 15,             /* of a gradient that is applied while in the cache */
+    UPDATE_ELEMENTS = 1 << 15,             /* of a gradient that is applied while in the cache ... */
+    UPDATE_ROWS = 24,                      /* ... or so many rows of BLOCK_N, where B is packed */
     STRIP = 48,                            /* columns of C that are turned at once */
     NARROW_K = 1 << 14,                    /* longest row of a dot product */
     PANEL_K = FASTNN_SCRATCH_BYTES / (int)sizeof(real) / PANEL - STRIP, /* longest packed panel */
@@ -38,8 +39,9 @@ enum {
     PACK_A_BYTES = 256 << 10,              /* A spread over more than this */
 };
 
-_Static_assert((BLOCK_M + BLOCK_N) * BLOCK_K * sizeof(real) <= FASTNN_SCRATCH_BYTES,
-               "the packed panels must fit the scratch");
+_Static_assert(((BLOCK_M + BLOCK_N) * BLOCK_K + UPDATE_ROWS * BLOCK_N) * sizeof(real)
+                   <= FASTNN_SCRATCH_BYTES,
+               "the packed panels, and gradients, must fit the scratch");
 
 typedef struct product {
     ptrdiff_t m, n, k;
@@ -118,13 +120,14 @@ static void finish_tile(const product *p, ptrdiff_t i, ptrdiff_t j, ptrdiff_t ro
     }
 }
 
-/* The gradient just computed updates its parameters. */
-static void update_block(const product *p, ptrdiff_t i, ptrdiff_t j, ptrdiff_t rows, ptrdiff_t columns)
+/* Gradients just computed, `g_row` apart, update their parameters. */
+static void update_block(const product *p, const real *g, ptrdiff_t g_row, ptrdiff_t i, ptrdiff_t j,
+                         ptrdiff_t rows, ptrdiff_t columns)
 {
     ptrdiff_t at = i * p->n + j;
-    if (columns == p->n) columns *= rows, rows = 1;
-    p->updater->run(p->updater, p->parameters + at, p->c + at, p->state ? p->state + at : NULL, rows,
-                    columns, p->n);
+    if (columns == p->n && g_row == p->n) columns *= rows, rows = 1;
+    p->updater->run(p->updater, p->parameters + at, g, p->state ? p->state + at : NULL, rows, columns,
+                    p->n, g_row);
 }
 
 /* Workers stand in a grid over (rows, columns) of C. The grid with the smallest largest share
@@ -163,12 +166,20 @@ typedef struct block {
     const real *packed_a;                  /* its rows as slabs, or NULL */
     real *packed_b;                        /* its panels one behind the other, each as wide as it is */
     int pack_b;
+    real *gradients;                       /* room for those of a sweep, which are applied at once; or NULL */
+    ptrdiff_t gradients_row;
 } block;
 
 /* Whether a panel of so many columns is copied, and not read in place. */
 static int is_packed(const block *at, ptrdiff_t columns)
 {
     return at->pack_b || (!MASKED_LOADS && columns % LANES != 0);
+}
+
+/* Where it then is: behind the others, if they are packed too. */
+static real *packed_panel(const block *at, ptrdiff_t n)
+{
+    return at->packed_b + (at->pack_b ? (n - at->n) * at->depth : 0);
 }
 
 static void pack_panels(const product *p, const block *at)
@@ -181,7 +192,7 @@ static void pack_panels(const product *p, const block *at)
             ptrdiff_t width = (columns + LANES - 1) / LANES * LANES;
             if (is_packed(at, columns))
                 pack_panel(p->b + (at->k + step) * p->b_row + n * p->b_column, p->b_row, p->b_column,
-                           depth, columns, at->packed_b + (n - at->n) * at->depth + step * width, width);
+                           depth, columns, packed_panel(at, n) + step * width, width);
         }
     }
 }
@@ -194,14 +205,15 @@ static void multiply_block(const product *p, const block *at)
     int is_last = at->k + at->depth >= p->k;
     for (ptrdiff_t m = at->m; m < at->m_end; m += at->sweep) {
         ptrdiff_t m_end = m + at->sweep < at->m_end ? m + at->sweep : at->m_end;
+        real *c = at->gradients ? at->gradients : p->c + m * p->c_row + at->n;
+        ptrdiff_t c_row = at->gradients ? at->gradients_row : p->c_row;
         for (ptrdiff_t n = at->n; n < at->n_end; n += PANEL) {
             ptrdiff_t columns = at->n_end - n < PANEL ? at->n_end - n : PANEL;
             ptrdiff_t vectors = (columns + LANES - 1) / LANES;
             ptrdiff_t last = columns - (vectors - 1) * LANES;
             const real *b = p->b + at->k * p->b_row + n * p->b_column;
             ptrdiff_t b_row = p->b_row;
-            if (is_packed(at, columns))
-                b = at->packed_b + (n - at->n) * at->depth, b_row = vectors * LANES;
+            if (is_packed(at, columns)) b = packed_panel(at, n), b_row = vectors * LANES;
             epilogue end = {.bias = p->bias ? p->bias + n : NULL, .is_relu = is_relu && p->y == p->c};
             const tile_row *choice = tiles[vectors - 1];
             for (ptrdiff_t i = m; i < m_end; i += choice->rows) {
@@ -214,11 +226,13 @@ static void multiply_block(const product *p, const block *at)
                 }
                 while (choice->rows > height) choice++;
                 end.gate = is_relu && p->saved ? p->saved + i * p->n + n : NULL;
-                choice->kernel(at->depth, a, p->a_row, a_column, b, b_row, p->c + i * p->c_row + n,
-                               p->c_row, last, at->k > 0, is_last ? &end : NULL);
+                choice->kernel(at->depth, a, p->a_row, a_column, b, b_row,
+                               c + (i - m) * c_row + (n - at->n), c_row, last, at->k > 0, is_last ? &end : NULL);
                 if (is_last && !is_in_tile) finish_tile(p, i, n, choice->rows, columns);
             }
         }
+        if (at->gradients)
+            update_block(p, c, c_row, m, at->n, m_end - m, at->n_end - at->n);
     }
 }
 
@@ -231,9 +245,17 @@ static void multiply(const product *p, void *scratch, int worker, int workers)
     int pack_a = p->a_column != 1 && p->k * p->a_column * (ptrdiff_t)sizeof(real) > PACK_A_BYTES;
     ptrdiff_t block_k = pack_b && !pack_a ? PANEL_K : BLOCK_K;
     ptrdiff_t block_m = pack_a ? BLOCK_M : row_end - first_row, block_n = PANEL, sweep = block_m;
-    if (p->updater && !pack_a && !pack_b) sweep = block_m = UPDATE_ELEMENTS / (p->n * 6) * 6 + 24;
+    real *packed_a = scratch, *packed_b = packed_a + (pack_a ? BLOCK_M * BLOCK_K : 0), *gradients = NULL;
     if (pack_a && pack_b && p->k > L1_K) block_n = BLOCK_N, sweep = SLAB;
-    real *packed_a = scratch, *packed_b = packed_a + (pack_a ? BLOCK_M * BLOCK_K : 0);
+    if (p->updater && !pack_a && !pack_b)
+        sweep = block_m = UPDATE_ELEMENTS / (p->n * 6) * 6 + UPDATE_ROWS;
+    if (p->updater && p->k <= BLOCK_K) {
+        if (pack_a || pack_b) block_k = BLOCK_K, block_n = BLOCK_N, sweep = UPDATE_ROWS;
+        else block_n = column_end - first_column;
+        gradients = packed_b + (pack_b ? BLOCK_N : PANEL) * BLOCK_K;
+        if (gradients + sweep * block_n > (real *)scratch + FASTNN_SCRATCH_BYTES / sizeof(real))
+            gradients = NULL; /* very wide: they go where a batch of several blocks has its sums */
+    }
 
     for (ptrdiff_t m = first_row; m < row_end; m += block_m) {
         ptrdiff_t m_end = m + block_m < row_end ? m + block_m : row_end, k = 0;
@@ -246,11 +268,13 @@ static void multiply(const product *p, void *scratch, int worker, int workers)
                     .m = m, .m_end = m_end, .n = n,
                     .n_end = n + block_n < column_end ? n + block_n : column_end,
                     .k = k, .depth = depth, .sweep = sweep, .packed_a = pack_a ? packed_a : NULL,
-                    .packed_b = packed_b, .pack_b = pack_b,
+                    .packed_b = packed_b, .pack_b = pack_b, .gradients = gradients, .gradients_row = block_n,
                 });
             k += depth;
         } while (k < p->k);
-        if (p->updater) update_block(p, m, first_column, m_end - m, column_end - first_column);
+        if (p->updater && !gradients)
+            update_block(p, p->c + m * p->c_row + first_column, p->c_row, m, first_column, m_end - m,
+                         column_end - first_column);
     }
 }
 
@@ -295,7 +319,8 @@ static void multiply_turned(const product *p, void *scratch, int worker, int wor
                            vload(strip + j * PANEL + v) + vbroadcast(p->bias[column + j]));
             transpose(strip, PANEL, rows, columns, p->c + row * p->c_row + column, p->c_row);
             if (p->y || p->saved) finish_tile(p, row, column, rows, columns);
-            if (p->updater) update_block(p, row, column, rows, columns);
+            if (p->updater)
+                update_block(p, p->c + row * p->c_row + column, p->c_row, row, column, rows, columns);
         }
     }
 }

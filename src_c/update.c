@@ -53,7 +53,7 @@ enum update_scalar {
 /* What an update needs besides its streams. Clipping that is off is infinity. */
 typedef struct updater {
     void (*run)(const struct updater *, real *p, const real *g, real *state, ptrdiff_t rows,
-                ptrdiff_t columns, ptrdiff_t row);
+                ptrdiff_t columns, ptrdiff_t row, ptrdiff_t g_row);
     ptrdiff_t slot;                        /* distance between the slots of the state */
     real clip, scale, decay;
     double prepared[MAX_PREPARED];
@@ -73,16 +73,17 @@ typedef struct updater {
 #define STORE_LAST(p, v) vstore_first(p, v, columns - i)
 
 /* Elements between what is asked for and what is updated: the processor's own prefetcher stops
- * at the end of each page of each stream. */
+ * at the end of each page of each stream. Of short rows the next one is asked for. */
 enum { AHEAD = 2048 / (int)sizeof(real) };
 
-/* Rows of `columns` elements, `row` apart in every stream. `is_plain`, a constant at every
- * call: nothing is clipped, and there is no L2 term. */
+/* Rows of `columns` elements, `row` apart in every stream but the gradients, which are `g_row` apart.
+ * `is_plain`, a constant at every call: nothing is clipped, and there is no L2 term. */
 #define X(name, SLOTS, slot_names, hyper_parameters)                                      \
     ALWAYS_INLINE void name##_rows(const int is_plain, const updater *u, real *parameters, \
                                    const real *gradients, real *state, ptrdiff_t rows,    \
-                                   ptrdiff_t columns, ptrdiff_t row)                      \
+                                   ptrdiff_t columns, ptrdiff_t row, ptrdiff_t g_row)     \
     {                                                                                     \
+        ptrdiff_t ahead = rows > 1 && columns <= AHEAD ? row : AHEAD;                     \
         vec h[MAX_PREPARED], scale = vbroadcast(u->scale), clip = vbroadcast(u->clip),    \
                              decay = vbroadcast(u->decay);                                \
         for (int k = 0; k < MAX_PREPARED; k++) h[k] = vbroadcast((real)u->prepared[k]);   \
@@ -91,24 +92,24 @@ enum { AHEAD = 2048 / (int)sizeof(real) };
         for (; rows > 0; rows--) {                                                        \
             ptrdiff_t i = 0;                                                              \
             for (; i + LANES <= columns; i += LANES) {                                    \
-                __builtin_prefetch(parameters + i + AHEAD, 1);                            \
-                __builtin_prefetch(gradients + i + AHEAD, 0);                             \
+                __builtin_prefetch(parameters + i + ahead, 1);                            \
+                __builtin_prefetch(gradients + i + ahead, 0);                             \
                 UNROLL for (int slot = 0; slot < SLOTS; slot++)                           \
-                    __builtin_prefetch(slots[slot] + i + AHEAD, 1);                       \
+                    __builtin_prefetch(slots[slot] + i + ahead, 1);                       \
                 UPDATE_AT(name, SLOTS, vload, vstore);                                    \
             }                                                                             \
             if (i < columns) UPDATE_AT(name, SLOTS, LOAD_LAST, STORE_LAST);               \
-            parameters += row, gradients += row;                                          \
+            parameters += row, gradients += g_row;                                        \
             UNROLL for (int slot = 0; slot < SLOTS; slot++) slots[slot] += row;           \
         }                                                                                 \
     }                                                                                     \
     static void name##_run(const updater *u, real *p, const real *g, real *state,         \
-                           ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t row)              \
+                           ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t row, ptrdiff_t g_row) \
     {                                                                                     \
         if (u->scale == 1 && u->clip == (real)INFINITY && u->decay == 0)                  \
-            name##_rows(1, u, p, g, state, rows, columns, row);                           \
+            name##_rows(1, u, p, g, state, rows, columns, row, g_row);                        \
         else                                                                              \
-            name##_rows(0, u, p, g, state, rows, columns, row);                           \
+            name##_rows(0, u, p, g, state, rows, columns, row, g_row);                        \
     }
 FASTNN_OPTIMIZERS(X)
 #undef X
@@ -118,7 +119,8 @@ FASTNN_OPTIMIZERS(X)
 static int make_updater(const fastnn_call *call, ptrdiff_t slot, updater *made)
 {
     static const struct {
-        void (*run)(const updater *, real *, const real *, real *, ptrdiff_t, ptrdiff_t, ptrdiff_t);
+        void (*run)(const updater *, real *, const real *, real *, ptrdiff_t, ptrdiff_t, ptrdiff_t,
+                    ptrdiff_t);
         void (*prepare)(const double *, double *);
     } rows[] = {
 #define X(name, SLOTS, slot_names, hyper_parameters) {name##_run, name##_prepare},
@@ -160,6 +162,6 @@ static int kernel_update(const fastnn_call *call, int worker, int workers)
     }
     share(count, 1024, worker, workers, &begin, &end);
     u.run(&u, (real *)call->operand[0] + begin, (const real *)call->operand[1] + begin,
-          state ? state + begin : NULL, 1, end - begin, 0);
+          state ? state + begin : NULL, 1, end - begin, 0, 0);
     return FASTNN_OK;
 }

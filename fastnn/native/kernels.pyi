@@ -168,7 +168,7 @@ def kernel_gradient_update(
     clipvalue: float | None = None,
     weight_decay: float = 0.0,
     workers: int | None = None,
-) -> tuple[Array, Array | None]: ...
+) -> None: ...
 def multiply_add(
     x: Array,
     *,

@@ -1013,7 +1013,7 @@ cdef int _update(fastnn_call *call, real[::1] parameters, const real[::1] gradie
 
 def kernel_gradient_update(name, x, grad_output, kernel, bias, state, *, learning_rate, step,
                            hyper_parameters=(), clipvalue=None, weight_decay=0.0, workers=None):
-    """The gradients of a dense layer's kernel and bias, and the update of both, in place.
+    """Update a dense layer's kernel and bias in place, by gradients that are not kept.
 
     Parameters
     ----------
@@ -1029,10 +1029,6 @@ def kernel_gradient_update(name, x, grad_output, kernel, bias, state, *, learnin
         As in `update`.
     workers : int, optional
 
-    Returns
-    -------
-    kernel_gradient : ndarray, shape (inputs, units)
-    bias_gradient : ndarray, shape (units,), or None
     """
     row, slots = _row("optimizer", name)
     cdef int number = type_of("x", x)
@@ -1067,7 +1063,6 @@ def kernel_gradient_update(name, x, grad_output, kernel, bias, state, *, learnin
         call.operand[7] = cnp.PyArray_BYTES(state) + inputs * units * cnp.PyArray_ITEMSIZE(state)
     launch(FASTNN_KERNEL_kernel_gradient_update, &call, number == cnp.NPY_DOUBLE,
            team(workers, units * <double>cnp.PyArray_SIZE(x)))
-    return by_kernel, by_bias
 
 
 # --- limits -----------------------------------------------------------------------------------
