@@ -227,7 +227,8 @@ static void multiply_block(const product *p, const block *at)
                 while (choice->rows > height) choice++;
                 end.gate = is_relu && p->saved ? p->saved + i * p->n + n : NULL;
                 choice->kernel(at->depth, a, p->a_row, a_column, b, b_row,
-                               c + (i - m) * c_row + (n - at->n), c_row, last, at->k > 0, is_last ? &end : NULL);
+                               c + (i - m) * c_row + (n - at->n), c_row, last, at->k > 0,
+                               is_last ? &end : NULL);
                 if (is_last && !is_in_tile) finish_tile(p, i, n, choice->rows, columns);
             }
         }
@@ -268,7 +269,8 @@ static void multiply(const product *p, void *scratch, int worker, int workers)
                     .m = m, .m_end = m_end, .n = n,
                     .n_end = n + block_n < column_end ? n + block_n : column_end,
                     .k = k, .depth = depth, .sweep = sweep, .packed_a = pack_a ? packed_a : NULL,
-                    .packed_b = packed_b, .pack_b = pack_b, .gradients = gradients, .gradients_row = block_n,
+                    .packed_b = packed_b, .pack_b = pack_b, .gradients = gradients,
+                    .gradients_row = block_n,
                 });
             k += depth;
         } while (k < p->k);
