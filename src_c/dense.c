@@ -242,6 +242,7 @@ static int kernel_kernel_gradient_update(const fastnn_call *call, int worker, in
     product_of(&p, call->scratch, worker, workers);
     real *dbias = call->operand[3], *state = call->operand[7];
     if (dbias) {
+        if (units * (ptrdiff_t)sizeof(real) <= FASTNN_SCRATCH_BYTES) dbias = call->scratch;
         share(units, 4 * LANES, worker, workers, &begin, &end);
         sum_columns(call->operand[1], call->rows, units, begin, end, dbias);
         u.run(&u, (real *)call->operand[6] + begin, dbias + begin, state ? state + begin : NULL, 1,
