@@ -242,6 +242,7 @@ static int kernel_kernel_gradient_update(const fastnn_call *call, int worker, in
     product_of(&p, call->scratch, worker, workers);
     real *dbias = call->operand[3], *state = call->operand[7];
     if (dbias) {
+        /* As for the kernel: its page of the arena then stays untouched. */
         if (units * (ptrdiff_t)sizeof(real) <= FASTNN_SCRATCH_BYTES) dbias = call->scratch;
         share(units, 4 * LANES, worker, workers, &begin, &end);
         sum_columns(call->operand[1], call->rows, units, begin, end, dbias);

@@ -215,7 +215,7 @@ static void multiply_block(const product *p, const block *at)
             ptrdiff_t b_row = p->b_row;
             if (is_packed(at, columns)) b = packed_panel(at, n), b_row = vectors * LANES;
             epilogue end = {.bias = p->bias ? p->bias + n : NULL, .is_relu = is_relu && p->y == p->c};
-            const tile_row *choice = tiles[vectors - 1];
+            const tile_row *choice;
             for (ptrdiff_t i = m; i < m_end; i += choice->rows) {
                 const real *a = p->a + i * p->a_row + at->k * p->a_column;
                 ptrdiff_t height = m_end - i, a_column = p->a_column;
@@ -224,6 +224,7 @@ static void multiply_block(const product *p, const block *at)
                     a = at->packed_a + slab * SLAB * at->depth + row, a_column = SLAB;
                     if (height > SLAB - row) height = SLAB - row;
                 }
+                choice = tiles[vectors - 1]; /* again: the end of a slab takes a lower one */
                 while (choice->rows > height) choice++;
                 end.gate = is_relu && p->saved ? p->saved + i * p->n + n : NULL;
                 choice->kernel(at->depth, a, p->a_row, a_column, b, b_row,
