@@ -327,7 +327,9 @@ def _accesses(made: Plan, op: Op, todo: Steps, in_place: set[Value]) -> list[_Ac
         share = min(1.0, todo.batch / len(source.array))
         return _Access((f"data {id(source)}", 0, 1), share * nbytes, nbytes)
 
-    found = [access(value) for value in op.reads() + op.writes()]
+    # A gradient that is applied at once stays in the worker's scratch.
+    applied = [v for v in op.writes() if op.row.updates and v.kind == "gradient"]
+    found = [access(value) for value in op.reads() + op.writes() if value not in applied]
     if op.kind == "gather":
         found.append(of_data(todo.sources[made.program.inputs.index(op.output)]))
     if op.row.updates:  # it writes the state, too
