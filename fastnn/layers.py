@@ -8,8 +8,9 @@ here and add it to `registry`.
 from __future__ import annotations
 
 import math
+import weakref
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from fastnn.native.engine import MAX_INPUTS_OF_CONCATENATE
 from fastnn.program.lower import Builder
 from fastnn.program.ops import Value
 from fastnn.registry import Registry, fixed
+
+if TYPE_CHECKING:
+    from fastnn.runtime import Runtime
 
 Shape = tuple[int, ...]
 
@@ -78,22 +82,46 @@ class Layer:
     ----------
     name : str, optional
         Unique in its model, without "/"; default: the class's, numbered.
+    trainable : bool, default True
+        Whether training changes its parameters.
+
+    Attributes
+    ----------
+    trainable : bool
+        May be set at any time: False freezes the layer.
+    learning_rate_factor : float
+        What the learning rate is multiplied with for its parameters; 1 at first, may be set at
+        any time.
     """
 
     kind: ClassVar[str] = ""
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(self, name: str | None = None, trainable: bool = True) -> None:
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
             raise ValueError(f"name must be a non-empty string without '/', got {name!r}")
         self.given_name = name
         self.name = name or self.kind
         self.parameters: dict[str, np.ndarray] = {}
-        self.is_owned = False  # a layer belongs to one model
+        self.owner: weakref.ref[Runtime] | None = None  # a layer belongs to one model
+        self.trainable = trainable
+        self.learning_rate_factor = 1.0
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name in vars(self) and name in self.config():
+        if name == "trainable":
+            value = checks.boolean(name, value)
+        elif name == "learning_rate_factor":
+            value = checks.number(name, value, least=0)
+        elif name in vars(self) and name in self.config():
             raise fixed(self, name, value)
         super().__setattr__(name, value)
+        owner = vars(self).get("owner")
+        runtime = None if owner is None else owner()
+        if runtime is not None and name in ("trainable", "learning_rate_factor"):
+            runtime.forget_training_programs()
+
+    def rate_factor(self, parameter: str) -> float:
+        """Return what the learning rate of a parameter is multiplied with; 0 if it is frozen."""
+        return self.learning_rate_factor if self.trainable else 0.0
 
     def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
         """Return shape and initializer of each parameter, for inputs of these shapes."""
@@ -164,6 +192,7 @@ class Dense(Layer):
         Default: He uniform for the relu family, else Glorot uniform.
     bias_initializer : str or Initializer, default "zeros"
     name : str, optional
+    trainable : bool, default True
 
     Attributes
     ----------
@@ -190,8 +219,9 @@ class Dense(Layer):
         kernel_initializer: object = None,
         bias_initializer: object = "zeros",
         name: str | None = None,
+        trainable: bool = True,
     ) -> None:
-        super().__init__(name)
+        super().__init__(name, trainable)
         self.units = checks.integer("units", units)
         self.activation = activations.get(activation)
         self.use_bias = checks.boolean("use_bias", use_bias)
