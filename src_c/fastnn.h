@@ -69,6 +69,8 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(math)              /* one function of vmath.h, for tests and benchmarks */    \
     X(softmax)           /* normalize.c */                                          \
     X(softmax_gradient)                                                             \
+    X(log_softmax)                                                                  \
+    X(log_softmax_gradient)                                                         \
     X(elementwise_loss)  /* loss.c */                                               \
     X(softmax_crossentropy)                                                         \
     X(categorical_accuracy)                                                         \
