@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from fastnn import activations, checks, initializers
+from fastnn import activations, checks, initializers, regularizers
 from fastnn.initializers import Initializer
 from fastnn.native.engine import MAX_INPUTS_OF_CONCATENATE
 from fastnn.program.lower import Builder
 from fastnn.program.ops import Value
 from fastnn.registry import Registry, fixed
+from fastnn.regularizers import Regularizer
 
 if TYPE_CHECKING:
     from fastnn.runtime import Runtime
@@ -123,6 +124,10 @@ class Layer:
         """Return what the learning rate of a parameter is multiplied with; 0 if it is frozen."""
         return self.learning_rate_factor if self.trainable else 0.0
 
+    def regularizer(self, parameter: str) -> Regularizer | None:
+        """Return what is added to the loss for a parameter."""
+        return None
+
     def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
         """Return shape and initializer of each parameter, for inputs of these shapes."""
         return {}
@@ -191,6 +196,8 @@ class Dense(Layer):
     kernel_initializer : str or Initializer, optional
         Default: He uniform for the relu family, else Glorot uniform.
     bias_initializer : str or Initializer, default "zeros"
+    kernel_regularizer, bias_regularizer : str or Regularizer, optional
+        A penalty that is added to the loss.
     name : str, optional
     trainable : bool, default True
 
@@ -218,6 +225,8 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: object = None,
         bias_initializer: object = "zeros",
+        kernel_regularizer: object = None,
+        bias_regularizer: object = None,
         name: str | None = None,
         trainable: bool = True,
     ) -> None:
@@ -231,6 +240,12 @@ class Dense(Layer):
             else initializers.get(kernel_initializer)
         )
         self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+
+    def regularizer(self, parameter: str) -> Regularizer | None:
+        """Return what is added to the loss for the kernel or the bias."""
+        return self.kernel_regularizer if parameter == "kernel" else self.bias_regularizer
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """Return (units,)."""
@@ -278,6 +293,14 @@ class Dense(Layer):
             "use_bias": self.use_bias,
             "kernel_initializer": self.kernel_initializer.config(),
             "bias_initializer": self.bias_initializer.config(),
+            **{
+                name: value.config()
+                for name, value in (
+                    ("kernel_regularizer", self.kernel_regularizer),
+                    ("bias_regularizer", self.bias_regularizer),
+                )
+                if value is not None
+            },
         }
 
 

@@ -64,6 +64,7 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(activation)        /* elementwise.c */                                        \
     X(activation_gradient)                                                          \
     X(add)                                                                          \
+    X(scale_rows)                                                                   \
     X(concatenate)                                                                  \
     X(slice_columns)                                                                \
     X(math)              /* one function of vmath.h, for tests and benchmarks */    \
@@ -76,8 +77,10 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(categorical_accuracy)                                                         \
     X(binary_accuracy)                                                              \
     X(mean)                                                                         \
+    X(accumulate)                                                                   \
     X(squared_norm)      /* update.c: what global clipping needs first */           \
     X(update)                                                                       \
+    X(penalty)           /* L1, L2, and their gradient */                           \
     X(moving_average)    /* average = momentum average + (1 - momentum) value */   \
     X(gather)            /* gather.c */                                             \
     X(dropout)           /* random.c */                                             \

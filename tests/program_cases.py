@@ -214,6 +214,19 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
     "activation": lambda: _activations("activation", "x"),
     "activation_gradient": lambda: _activations("activation_gradient", "saved", "grad"),
     "add": lambda: [_simple("add", 6, 6)],
+    "scale_rows": lambda: [
+        Op("scale_rows", (_input("x", 2, 3), weights), (Value("y", (2, 3)),), {"factor": 0.5})
+        for weights in (_input("w"), None)
+    ],
+    "accumulate": lambda: [
+        Op("accumulate", (_parameter("value", 4),),
+           (Value("loss", (), batched=False, kind="result", dtype="double"),), {"weight": 0.5}),
+    ],
+    "penalty": lambda: [
+        Op("penalty", (_parameter("value", 4500), gradient),
+           (Value("sums", (2,), batched=False, dtype="double"), gradient), {"l1": 0.1, "l2": 0.2})
+        for gradient in (_gradient("other", 4500), None)
+    ],
     "concatenate": lambda: [
         _simple("concatenate", *range(1, n + 1), out=n * (n + 1) // 2) for n in range(1, 7)
     ],
@@ -319,7 +332,14 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
         wide = [x for x in pool if x.shape == (width,)]
         kind = int(rng.integers(8))
         if kind == 0:
-            pool.append(fnn.Dense(int(rng.integers(1, 40)), activation=activation())(pick()))
+            penalty = rng.choice([None, "l1", "l2", "l1_l2"])
+            layer = fnn.Dense(
+                int(rng.integers(1, 40)),
+                activation=activation(),
+                kernel_regularizer=penalty,
+                bias_regularizer=penalty,
+            )
+            pool.append(layer(pick()))
         elif kind == 1:
             pool.append(shared(wide[int(rng.integers(len(wide)))]))
         elif kind == 2:

@@ -24,7 +24,7 @@ from fastnn.model import Model
 from fastnn.native import engine
 from fastnn.sequential import Sequential
 
-FORMAT = 1
+FORMAT = 2  # 1 had one output
 
 
 def save(
@@ -92,8 +92,9 @@ def to_bytes(
         if training is None
         else {
             "optimizer": training.optimizer.config(),
-            "loss": training.loss.config(),
-            "metrics": [metric.config() for metric in training.metrics],
+            "loss": [aim.loss.config() for aim in training.aims],
+            "metrics": [[metric.config() for metric in aim.metrics] for aim in training.aims],
+            "loss_weights": [aim.weight for aim in training.aims],
         },
         "attachments": attachments or {},
     }
@@ -220,6 +221,8 @@ def restore(
 
 def _graph(about: dict[str, Any]) -> Model:
     architecture = about["architecture"]
+    if "output" in architecture:  # format 1
+        architecture = {**architecture, "outputs": [architecture["output"]]}
     made: dict[str, Layer] = {}
     for entry in architecture["layers"]:
         kind = layers.registry[entry["kind"]]
@@ -236,4 +239,5 @@ def _graph(about: dict[str, Any]) -> Model:
     tensors = list(inputs)
     for step in architecture["steps"]:
         tensors.append(made[step["layer"]](*(tensors[i] for i in step["inputs"])))
-    return Model(inputs, tensors[architecture["output"]], **options)
+    ends = [tensors[i] for i in architecture["outputs"]]
+    return Model(inputs, ends[0] if len(ends) == 1 else ends, **options)
