@@ -419,7 +419,7 @@ class Model:
         results = np.empty((1, len(bound.plan.program.results)))
         before = runtime.snapshot()
         assert runtime.training is not None
-        rate = np.array([runtime.training.optimizer.learning_rate], np.float64)
+        rate = runtime.training.optimizer.rates(runtime.step)
         self.forget_forward()
         done = runtime.run(bound, Steps(sources, rows, rows), results=results, learning_rates=rate)
         loss = float(results[0, 0])
@@ -574,7 +574,7 @@ class Model:
         if not self._has_gradients and not self.runtime.arenas["gradients"].any():
             raise RuntimeError("there are no gradients yet: call backward(grad_output) first")
         bound = self.runtime.bound("update", 1)
-        rate = np.array([chosen.optimizer.learning_rate], np.float64)
+        rate = chosen.optimizer.rates(self.runtime.step)
         self.forget_forward()
         self._has_gradients = True  # written by hand, they may be zeros from now on
         self.runtime.run(bound, Steps([], 1, 1), learning_rates=rate)

@@ -92,7 +92,7 @@ class _Epochs:
         snapshot = self.snapshot
         np.copyto(snapshot, runtime.arenas["parameters"])
         results = np.full((count, len(self.names)), np.nan)
-        rates = np.empty(count)
+        rates, chosen = np.empty(count), None
         done = 0
         while done < count and not self.model.stop_training:
             if self.by_batch:
@@ -101,7 +101,10 @@ class _Epochs:
                 if self.model.stop_training:
                     break
                 self.bound = runtime.bound("train", self.steps.batch, self.kind)
-            rates[done:] = runtime.training.optimizer.learning_rate
+            optimizer = runtime.training.optimizer
+            if optimizer.learning_rate is not chosen:  # set by a callback, or at the start
+                chosen = optimizer.learning_rate
+                rates[done:] = optimizer.rates(runtime.step, count - done)
             first = done * self.steps.batch
             self.model.forget_forward()
             if self.by_batch:
