@@ -10,8 +10,31 @@ except ModuleNotFoundError as error:
         "start Python elsewhere, or `pip install --no-build-isolation -e .` to work on it."
     ) from None
 
-from fastnn import activations, datasets, initializers, losses, metrics, optimizers, schedules
-from fastnn.callbacks import Callback, EarlyStopping
+from fastnn import (
+    activations,
+    callbacks,
+    datasets,
+    initializers,
+    losses,
+    metrics,
+    optimizers,
+    schedules,
+)
+from fastnn.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    LambdaCallback,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    Monitor,
+    ReduceLROnPlateau,
+    TensorBoard,
+    TerminateOnNaN,
+    TerminateOnSmallGradient,
+    TerminateOnSmallImprovement,
+    TerminateOnValue,
+)
 from fastnn.config import get_num_threads, set_num_threads, show_config
 from fastnn.gradients import GradientError, gradcheck
 from fastnn.layers import Activation, Add, Concatenate, Dense, Dropout, Flatten, Input, Layer
@@ -37,6 +60,7 @@ __all__ = [
     "AdamW",
     "Add",
     "BinaryCrossentropy",
+    "CSVLogger",
     "Callback",
     "Concatenate",
     "Crossentropy",
@@ -48,15 +72,26 @@ __all__ = [
     "History",
     "Huber",
     "Input",
+    "LambdaCallback",
     "Layer",
+    "LearningRateScheduler",
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Model",
+    "ModelCheckpoint",
+    "Monitor",
     "NonFiniteLossError",
     "RMSprop",
+    "ReduceLROnPlateau",
     "Sequential",
+    "TensorBoard",
+    "TerminateOnNaN",
+    "TerminateOnSmallGradient",
+    "TerminateOnSmallImprovement",
+    "TerminateOnValue",
     "__version__",
     "activations",
+    "callbacks",
     "datasets",
     "get_num_threads",
     "gradcheck",

@@ -272,6 +272,7 @@ class Model:
         validation_split: float = 0.0,
         validation_data: tuple[object, object] | None = None,
         shuffle: bool = True,
+        time_budget: float | None = None,
     ) -> History:
         """Train for a number of epochs.
 
@@ -293,10 +294,15 @@ class Model:
         validation_data : tuple (x, y), optional
         shuffle : bool, default True
             Whether each epoch takes the rows in an order of its own.
+        time_budget : float, optional
+            Seconds after which training ends, within an epoch if need be, at most one batch too
+            late. Validation and callbacks at the end of the last epoch are counted as long as
+            they took in the epoch before; in the first epoch they come on top.
 
         Returns
         -------
         History
+            Its `stop_reason` says why training ended.
 
         Raises
         ------
@@ -330,6 +336,7 @@ class Model:
             validation_split=validation_split,
             validation_data=validation_data,
             shuffle=shuffle,
+            time_budget=time_budget,
         )
 
     def _compiled(self) -> Training:
@@ -694,18 +701,19 @@ class Model:
 
         Parameters
         ----------
-        program : {"train", "gradients", "evaluate", "predict", "manual", "update"}, optional
+        program : {"train", "gradients", "evaluate", "predict", "manual", "update",
+                "activations"}, optional
             Default: "train" for a compiled model, else "predict".
         batch_size : int, default 32
             Rows to plan for.
         """
-        names = ("train", "gradients", "evaluate", "predict", "manual", "update")
+        names = ("train", "gradients", "evaluate", "predict", "manual", "update", "activations")
         if program is None:
             program = "predict" if self._training is None else "train"
         if program not in names:
             raise ValueError(f"program must be one of {', '.join(names)}, got {program!r}")
         target = "real"
-        if program not in ("predict", "manual"):
+        if program not in ("predict", "manual", "activations"):
             target = "label" if self._compiled().loss.takes_labels else "real"
         bound = self.runtime.bound(program, checks.integer("batch_size", batch_size), target)
         count, padded = self.count_parameters(), self.runtime.count
