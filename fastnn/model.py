@@ -23,6 +23,7 @@ from fastnn.training import History
 
 if TYPE_CHECKING:
     from fastnn.profiling import Profile
+    from fastnn.range_test import RangeTest
 
 DTYPES = ("float32", "float64")
 
@@ -472,6 +473,76 @@ class Model:
         loss = single.learn(self, x, y)
         self.forget_forward()
         return loss
+
+    def find_learning_rate(
+        self,
+        x: object,
+        y: object,
+        *,
+        batch_size: int = 32,
+        min_rate: float = 1e-6,
+        max_rate: float = 10.0,
+        steps: int = 300,
+    ) -> RangeTest:
+        """Train a copy at rising learning rates, and say at which the loss falls most steeply.
+
+        Smith's range test (2017): each step of the copy, from where the model stands, with its
+        optimizer, has a larger rate than the one before. The model, its optimizer and its random
+        generator are not changed.
+
+        Parameters
+        ----------
+        x, y
+            As in `fit`.
+        batch_size : int, default 32
+            Take the one to train with.
+        min_rate, max_rate : float, default 1e-6 and 10
+            The first and the last rate; they rise by the same factor from step to step.
+        steps : int, default 300
+            At least 10. It ends before if the smoothed loss exceeds four times its least, or the
+            loss is not finite.
+
+        Returns
+        -------
+        fastnn.range_test.RangeTest
+            `rates`, `losses`, `smoothed`, `suggestion`; its `plot` draws them.
+
+        Raises
+        ------
+        ValueError, TypeError
+            An argument does not fit.
+
+        Notes
+        -----
+        The suggestion is the rate in the middle of the window, a tenth of the steps wide, in
+        which a line fitted to the smoothed losses over the logarithm of the rate falls most
+        steeply, up to the least smoothed loss. It is a rate to start from: a training with a
+        schedule that decays may start from some times it, one that is to go on for long at one
+        rate from less.
+
+        Examples
+        --------
+        >>> import fastnn as fnn
+        >>> x, y = fnn.datasets.load_digits()
+        >>> model = fnn.Sequential([fnn.Dense(32, "relu"), fnn.Dense(10)], input_shape=(64,),
+        ...                        seed=0)
+        >>> model.compile("adam", "crossentropy")
+        >>> found = model.find_learning_rate(x / 16, y)
+        >>> 1e-3 < found.suggestion < 0.1
+        True
+        >>> model.optimizer.learning_rate = found.suggestion
+        """
+        from fastnn import range_test
+
+        return range_test.find_learning_rate(
+            self,
+            x,
+            y,
+            batch_size=batch_size,
+            min_rate=min_rate,
+            max_rate=max_rate,
+            steps=steps,
+        )
 
     # --- your own loop ------------------------------------------------------------------------
 
