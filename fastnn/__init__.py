@@ -10,8 +10,32 @@ except ModuleNotFoundError as error:
         "start Python elsewhere, or `pip install --no-build-isolation -e .` to work on it."
     ) from None
 
-from fastnn import activations, datasets, initializers, losses, metrics, optimizers, regularizers
-from fastnn.callbacks import Callback, EarlyStopping
+from fastnn import (
+    activations,
+    callbacks,
+    datasets,
+    initializers,
+    losses,
+    metrics,
+    optimizers,
+    regularizers,
+    schedules,
+)
+from fastnn.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    LambdaCallback,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    Monitor,
+    ReduceLROnPlateau,
+    TensorBoard,
+    TerminateOnNaN,
+    TerminateOnSmallGradient,
+    TerminateOnSmallImprovement,
+    TerminateOnValue,
+)
 from fastnn.config import get_num_threads, set_num_threads, show_config
 from fastnn.gradients import GradientError, gradcheck
 from fastnn.layers import Activation, Add, Concatenate, Dense, Dropout, Flatten, Input, Layer
@@ -42,6 +66,7 @@ __all__ = [
     "AdamW",
     "Add",
     "BinaryCrossentropy",
+    "CSVLogger",
     "Callback",
     "Concatenate",
     "Crossentropy",
@@ -55,20 +80,31 @@ __all__ = [
     "Huber",
     "Input",
     "KLDivergence",
+    "LambdaCallback",
     "Layer",
+    "LearningRateScheduler",
     "Lion",
     "LogCosh",
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Model",
+    "ModelCheckpoint",
+    "Monitor",
     "NAdam",
     "NonFiniteLossError",
     "Poisson",
     "Quantile",
     "RMSprop",
+    "ReduceLROnPlateau",
     "Sequential",
+    "TensorBoard",
+    "TerminateOnNaN",
+    "TerminateOnSmallGradient",
+    "TerminateOnSmallImprovement",
+    "TerminateOnValue",
     "__version__",
     "activations",
+    "callbacks",
     "datasets",
     "get_num_threads",
     "gradcheck",
@@ -78,6 +114,7 @@ __all__ = [
     "metrics",
     "optimizers",
     "regularizers",
+    "schedules",
     "set_num_threads",
     "show_config",
 ]

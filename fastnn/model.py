@@ -22,6 +22,7 @@ from fastnn.training import History
 
 if TYPE_CHECKING:
     from fastnn.profiling import Profile
+    from fastnn.range_test import RangeTest
 
 DTYPES = ("float32", "float64")
 
@@ -287,6 +288,7 @@ class Model:
         shuffle: bool = True,
         sample_weight: object = None,
         class_weight: dict[int, float] | None = None,
+        time_budget: float | None = None,
     ) -> History:
         """Train for a number of epochs.
 
@@ -313,10 +315,15 @@ class Model:
             batch is still the sum over its rows divided by their number. Metrics count all alike.
         class_weight : dict of int to float, optional
             The same by class; classes that are left out count 1. Both together multiply.
+        time_budget : float, optional
+            Seconds after which training ends, within an epoch if need be, at most one batch too
+            late. Validation and callbacks at the end of the last epoch are counted as long as
+            they took in the epoch before; in the first epoch they come on top.
 
         Returns
         -------
         History
+            Its `stop_reason` says why training ended.
 
         Raises
         ------
@@ -352,6 +359,7 @@ class Model:
             shuffle=shuffle,
             sample_weight=sample_weight,
             class_weight=class_weight,
+            time_budget=time_budget,
         )
 
     def _compiled(self) -> Training:
@@ -459,7 +467,7 @@ class Model:
         results = np.empty((1, len(bound.plan.program.results)))
         before = runtime.snapshot()
         assert runtime.training is not None
-        rate = np.array([runtime.training.optimizer.learning_rate], np.float64)
+        rate = runtime.training.optimizer.rates(runtime.step)
         self.forget_forward()
         done = runtime.run(bound, Steps(sources, rows, rows), results=results, learning_rates=rate)
         loss = float(results[0, 0])
@@ -505,6 +513,76 @@ class Model:
         loss = single.learn(self, x, y)
         self.forget_forward()
         return loss
+
+    def find_learning_rate(
+        self,
+        x: object,
+        y: object,
+        *,
+        batch_size: int = 32,
+        min_rate: float = 1e-6,
+        max_rate: float = 10.0,
+        steps: int = 300,
+    ) -> RangeTest:
+        """Train a copy at rising learning rates, and say at which the loss falls most steeply.
+
+        Smith's range test (2017): each step of the copy, from where the model stands, with its
+        optimizer, has a larger rate than the one before. The model, its optimizer and its random
+        generator are not changed.
+
+        Parameters
+        ----------
+        x, y
+            As in `fit`.
+        batch_size : int, default 32
+            Take the one to train with.
+        min_rate, max_rate : float, default 1e-6 and 10
+            The first and the last rate; they rise by the same factor from step to step.
+        steps : int, default 300
+            At least 10. It ends before if the smoothed loss exceeds four times its least, or the
+            loss is not finite.
+
+        Returns
+        -------
+        fastnn.range_test.RangeTest
+            `rates`, `losses`, `smoothed`, `suggestion`; its `plot` draws them.
+
+        Raises
+        ------
+        ValueError, TypeError
+            An argument does not fit.
+
+        Notes
+        -----
+        The suggestion is the rate in the middle of the window, a tenth of the steps wide, in
+        which a line fitted to the smoothed losses over the logarithm of the rate falls most
+        steeply, up to the least smoothed loss. It is a rate to start from: a training with a
+        schedule that decays may start from some times it, one that is to go on for long at one
+        rate from less.
+
+        Examples
+        --------
+        >>> import fastnn as fnn
+        >>> x, y = fnn.datasets.load_digits()
+        >>> model = fnn.Sequential([fnn.Dense(32, "relu"), fnn.Dense(10)], input_shape=(64,),
+        ...                        seed=0)
+        >>> model.compile("adam", "crossentropy")
+        >>> found = model.find_learning_rate(x / 16, y)
+        >>> 1e-3 < found.suggestion < 0.1
+        True
+        >>> model.optimizer.learning_rate = found.suggestion
+        """
+        from fastnn import range_test
+
+        return range_test.find_learning_rate(
+            self,
+            x,
+            y,
+            batch_size=batch_size,
+            min_rate=min_rate,
+            max_rate=max_rate,
+            steps=steps,
+        )
 
     # --- your own loop ------------------------------------------------------------------------
 
@@ -614,7 +692,7 @@ class Model:
         if not self._has_gradients and not self.runtime.arenas["gradients"].any():
             raise RuntimeError("there are no gradients yet: call backward(grad_output) first")
         bound = self.runtime.bound("update", 1)
-        rate = np.array([chosen.optimizer.learning_rate], np.float64)
+        rate = chosen.optimizer.rates(self.runtime.step)
         self.forget_forward()
         self._has_gradients = True  # written by hand, they may be zeros from now on
         self.runtime.run(bound, Steps([], 1, 1), learning_rates=rate)
@@ -742,18 +820,19 @@ class Model:
 
         Parameters
         ----------
-        program : {"train", "gradients", "evaluate", "predict", "manual", "update"}, optional
+        program : {"train", "gradients", "evaluate", "predict", "manual", "update",
+                "activations"}, optional
             Default: "train" for a compiled model, else "predict".
         batch_size : int, default 32
             Rows to plan for.
         """
-        names = ("train", "gradients", "evaluate", "predict", "manual", "update")
+        names = ("train", "gradients", "evaluate", "predict", "manual", "update", "activations")
         if program is None:
             program = "predict" if self._training is None else "train"
         if program not in names:
             raise ValueError(f"program must be one of {', '.join(names)}, got {program!r}")
         kinds: tuple[str, ...] = ("real",)
-        if program not in ("predict", "manual"):
+        if program not in ("predict", "manual", "activations"):
             losses_of = [aim.loss for aim in self._compiled().aims]
             kinds = tuple("label" if loss.takes_labels else "real" for loss in losses_of)
         bound = self.runtime.bound(program, checks.integer("batch_size", batch_size), kinds)

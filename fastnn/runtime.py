@@ -248,7 +248,7 @@ class Runtime:
 
         Parameters
         ----------
-        name : {"predict", "evaluate", "train", "gradients", "manual", "update"}
+        name : {"predict", "evaluate", "train", "gradients", "manual", "update", "activations"}
         rows : int
         kinds : str or tuple of {"real", "label", "weight"}
             For evaluate and train: the dtype of the target of each output, and "weight" last
@@ -302,6 +302,8 @@ class Runtime:
             return lower.predict_program(self.graph)
         if name == "manual":
             return lower.manual_program(self.graph)
+        if name == "activations":
+            return lower.activations_program(self.graph)
         assert self.training is not None
         optimizer, aims = self.training.optimizer, self.training.aims
         if name == "update":
@@ -344,9 +346,11 @@ class Runtime:
             first += self.run_slice(bound, steps, first, outputs=outputs, results=results)[0]
 
     def run_slice(
-        self, bound: Bound, steps: Steps, first: int, **rest: Any
+        self, bound: Bound, steps: Steps, first: int, *, most: int | None = None, **rest: Any
     ) -> tuple[int, int, float]:
         """Run some of the steps from `first` on, as many as the pace of the program says.
+
+        At most `most`, if that is given.
 
         Returns
         -------
@@ -356,10 +360,12 @@ class Runtime:
         """
         pace = bound.pace(min(steps.batch, steps.rows))
         asked, workers = pace.next(steps.count - first)
+        is_cut = most is not None and most < asked
+        asked = asked if most is None else min(asked, most)
         began = time.perf_counter()
         done = self.run(bound, steps, first=first, count=asked, workers=workers, **rest)
         seconds = time.perf_counter() - began
-        if done == asked:  # a slice cut short says nothing of the time of a step
+        if done == asked and not is_cut:  # a slice cut short says nothing of the time of a step
             pace.record(asked, workers, seconds)
         return asked, done, seconds
 

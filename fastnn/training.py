@@ -7,6 +7,7 @@ Ctrl-C between them: the model is then whole, at the end of a step.
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from fastnn import checks, data
-from fastnn.callbacks import Callback, EarlyStopping, asks_for_batches
+from fastnn.budget import Budget
+from fastnn.callbacks import Callback, EarlyStopping, TerminateOnNaN
+from fastnn.callbacks.base import asks_for_batches, results_behind
 from fastnn.data import Source
 from fastnn.runtime import Bound, Runtime, Steps
 
@@ -64,10 +67,14 @@ class History:
         return f"<History of {len(self.epoch)} epochs: {last}; {self.stop_reason}>"
 
     def add(self, epoch: int, logs: dict[str, float]) -> None:
-        """Append the results of an epoch."""
-        self.epoch.append(epoch)
+        """Append the results of an epoch, or those that callbacks have added or changed."""
+        if self.epoch[-1:] != [epoch]:
+            self.epoch.append(epoch)
+        place = len(self.epoch) - 1
         for name, value in logs.items():
-            self.history.setdefault(name, []).append(value)
+            values = self.history.setdefault(name, [])
+            values += [math.nan] * (place - len(values))  # some epochs may lack a result
+            values[place:] = [value]
 
 
 @dataclass
@@ -82,6 +89,7 @@ class _Epochs:
     snapshot: np.ndarray
     kind: tuple[str, ...]
     by_batch: bool
+    budget: Budget
     seconds: float = 0.0
     rows_done: int = 0
 
@@ -92,7 +100,7 @@ class _Epochs:
         snapshot = self.snapshot
         np.copyto(snapshot, runtime.arenas["parameters"])
         results = np.full((count, len(self.names)), np.nan)
-        rates = np.empty(count)
+        rates, chosen = np.empty(count), None
         done = 0
         while done < count and not self.model.stop_training:
             if self.by_batch:
@@ -101,7 +109,10 @@ class _Epochs:
                 if self.model.stop_training:
                     break
                 self.bound = runtime.bound("train", self.steps.batch, self.kind)
-            rates[done:] = runtime.training.optimizer.learning_rate
+            optimizer = runtime.training.optimizer
+            if optimizer.learning_rate is not chosen:  # set by a callback, or at the start
+                chosen = optimizer.learning_rate
+                rates[done:] = optimizer.rates(runtime.step, count - done)
             first = done * self.steps.batch
             self.model.forget_forward()
             if self.by_batch:
@@ -112,8 +123,14 @@ class _Epochs:
                 asked, elapsed = 1, time.perf_counter() - began
             else:
                 asked, ran, elapsed = runtime.run_slice(
-                    self.bound, self.steps, done, results=results, learning_rates=rates
+                    self.bound,
+                    self.steps,
+                    done,
+                    most=self.budget.steps(),
+                    results=results,
+                    learning_rates=rates,
                 )
+            self.budget.record(ran, elapsed)
             self.seconds += elapsed
             done += ran
             self.rows_done += min(done * self.steps.batch, self.steps.rows) - first
@@ -122,6 +139,10 @@ class _Epochs:
             for callback in self.callbacks if self.by_batch else ():
                 callback.on_train_batch_end(done - 1, self._logs(results[done - 1 : done]))
             progress.advance(ran)
+            if self.budget.is_over and not self.model.stop_training:
+                self.model.stop_training = True
+                self.model.stop_reason = f"{self.budget} in epoch {epoch + 1}, step {done}"
+        self.budget.epoch_end()
         if not_finite(runtime):
             self._refuse(epoch, done, np.nan, snapshot)
         return self._logs(results[:done])
@@ -296,8 +317,10 @@ def fit(
     shuffle: bool,
     sample_weight: object = None,
     class_weight: dict[int, float] | None = None,
+    time_budget: float | None = None,
 ) -> History:
     """Train; see `Model.fit`."""
+    budget = Budget(time_budget)
     batch_size = checks.integer("batch_size", batch_size)
     epochs = checks.integer("epochs", epochs)
     shuffle = checks.boolean("shuffle", shuffle)
@@ -320,20 +343,24 @@ def fit(
     by_batch = any(asks_for_batches(callback) for callback in followers)
     names = bound.plan.program.results
     snapshot = np.empty_like(runtime.arenas["parameters"])
-    run = _Epochs(model, bound, steps, names, followers, snapshot, kind, by_batch)
+    run = _Epochs(model, bound, steps, names, followers, snapshot, kind, by_batch, budget)
     expected = names + [f"val_{name}" for name in names if validation_data is not None]
     model.stop_training, model.stop_reason = False, ""
     for callback in followers:
         callback.model, callback.results = model, tuple(expected)
+        callback.sources, callback.target = sources, kind
         callback.on_train_begin()
-        if type(callback).on_epoch_end is not Callback.on_epoch_end:
-            expected = []  # it may add results for those behind it
+        expected = list(results_behind(callback, expected))
     history = model.history = History()
     progress = _Progress(verbose, epochs, steps.count)
     logs: dict[str, float] = {}
     model.is_fitting = True
     try:
         for epoch in range(epochs):
+            budget.epoch_begin()
+            if epoch and budget.is_over:
+                model.stop_training, model.stop_reason = True, f"{budget} after epoch {epoch}"
+                break
             for callback in followers:
                 callback.on_epoch_begin(epoch)
             if model.stop_training:
@@ -348,6 +375,7 @@ def fit(
             progress.epoch_end(epoch, logs)
             for callback in followers:
                 callback.on_epoch_end(epoch, logs)
+            history.add(epoch, logs)
             if model.stop_training:
                 break
         runtime.take_average()
@@ -360,7 +388,9 @@ def fit(
         raise
     except NonFiniteLossError as error:
         history.stop_reason = str(error)
-        raise
+        if not any(isinstance(callback, TerminateOnNaN) for callback in followers):
+            raise
+        history.stop_reason = f"TerminateOnNaN: {error}"
     except Exception as error:
         history.stop_reason = f"{type(error).__name__}: {error}"
         raise

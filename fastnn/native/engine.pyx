@@ -805,7 +805,8 @@ cdef class OneRow:
             if not (self.has_settings(settings) and self._take(x) and self.target.take_target(y)):
                 return None
             counter = <int64_t *>cnp.PyArray_DATA(self.counter)
-            self.rate = settings["learning_rate"]
+            rate = settings["learning_rate"]
+            self.rate = rate if isinstance(rate, float) else rate(counter[0])  # a schedule
             self.run.first_number = <uint64_t>(counter[0] + 1)
             memcpy(cnp.PyArray_DATA(self.snapshot), cnp.PyArray_DATA(self.parameters),
                    cnp.PyArray_NBYTES(self.parameters))

@@ -1,6 +1,6 @@
 """From layers, loss, metrics and optimizer to a `Program`: the list of ops of one purpose.
 
-A model has six programs, made when first needed:
+A model has seven programs, made when first needed:
 
     predict    forward, dropout left out
     evaluate   forward as in predict, loss and metrics
@@ -8,6 +8,7 @@ A model has six programs, made when first needed:
     gradients  the same without the update
     manual     forward in training, then backward from a gradient that the user gives
     update     the optimizer alone
+    activations  forward as in predict; what every layer gives is kept
 """
 
 from __future__ import annotations
@@ -193,12 +194,17 @@ class Builder:
 
     def lower(self, graph: Graph, inputs: list[Value]) -> list[Value]:
         """Append the forward ops of all layers; return the model's outputs."""
+        values = self.lower_all(graph, inputs)
+        return [values[position] for position in graph.outputs]
+
+    def lower_all(self, graph: Graph, inputs: list[Value]) -> list[Value]:
+        """Append the forward ops of all layers; return the inputs and what each layer gives."""
         values = list(inputs)
         for layer, positions in graph.steps:
             self._layer = layer.name
             values.append(layer.emit(self, *(values[position] for position in positions)))
         self._layer = ""
-        return [values[position] for position in graph.outputs]
+        return values
 
 
 def _input_values(graph: Graph) -> list[Value]:
@@ -240,6 +246,15 @@ def predict_program(graph: Graph) -> Program:
         targets.append(target)
         written.setdefault(output, target)
     return Program("predict", ops, inputs, targets, merges=merges)
+
+
+def activations_program(graph: Graph) -> Program:
+    """Forward, without dropout; its outputs are what the layers give, in the graph's order."""
+    inputs = _input_values(graph)
+    builder = Builder(graph.parameters, training=False)
+    outputs = builder.lower_all(graph, inputs)[len(inputs) :]
+    ops, merges = fuse(_gathers(inputs) + builder.ops, set(outputs))
+    return Program("activations", ops, inputs, outputs, merges=merges)
 
 
 def _write_to(ops: list[Op], value: Value, target: Value) -> tuple[list[Op], bool]:
