@@ -75,11 +75,11 @@ def gradcheck(
     raise_exception = checks.boolean("raise_exception", raise_exception)
     twin = float64_copy(model)
     sources, kind = twin.training_data(x, y)
-    rows = len(sources[0].array)
+    rows = sources[0].rows
     data.not_empty(rows)
     runtime = twin.runtime
-    bound = runtime.bound("gradients", rows, kind)
     steps = Steps(sources, rows, rows)
+    bound = runtime.bound("gradients", rows, kind, steps.sparse)
     results = np.empty((1, len(bound.plan.program.results)))
 
     def loss() -> float:

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnn import checks, data, graph, losses, optimizers, single, training
 from fastnn.callbacks import Callback
-from fastnn.data import Source
+from fastnn.data import AnySource, Sparse
 from fastnn.layers import Layer, Shape, Tensor
 from fastnn.metrics import Metric
 from fastnn.metrics import registry as metric_registry
@@ -99,7 +99,7 @@ class Model:
         self._key = int(dropout_seed.generate_state(1, np.uint64)[0])
         self._runtime: Runtime | None = None
         self._training: Training | None = None
-        self._manual: tuple[Bound, list[Source], int] | None = None
+        self._manual: tuple[Bound, list[AnySource], int] | None = None
         self._forwards = (-1, 0)  # after which update, and how many since
         self._has_gradients = False  # zeros, after `backward`, are gradients too
         self.history: History | None = None
@@ -277,8 +277,9 @@ class Model:
 
         Parameters
         ----------
-        x : array_like, shape (rows, *input_shape)
-            Of any real dtype; a list of arrays for a model of several inputs.
+        x : array_like or sparse matrix, shape (rows, *input_shape)
+            Of any real dtype; a list of arrays for a model of several inputs. A matrix or array
+            of `scipy.sparse` is never made dense for layers that are `Dense`.
         y : array_like
             Shape (rows, *output_shape), or (rows,) for one output; class labels of shape
             (rows,) for ``"crossentropy"``.
@@ -337,12 +338,12 @@ class Model:
             raise RuntimeError("call compile(optimizer, loss) first")
         return self._training
 
-    def training_data(self, x: object, y: object) -> tuple[list[Source], str]:
+    def training_data(self, x: object, y: object) -> tuple[list[AnySource], str]:
         """Check data for training or evaluation; build the model if it was waiting for it.
 
         Returns
         -------
-        sources : list of Source
+        sources : list of Source or Sparse
         kind : {"real", "label"}
             Dtype of the target.
         """
@@ -350,7 +351,7 @@ class Model:
         with self._built_for(x):
             return self._checked_data(chosen, x, y)
 
-    def _checked_data(self, chosen: Training, x: object, y: object) -> tuple[list[Source], str]:
+    def _checked_data(self, chosen: Training, x: object, y: object) -> tuple[list[AnySource], str]:
         if chosen.loss.takes_labels and math.prod(self.output_shape) == 1:
             raise ValueError(
                 f"loss {chosen.loss.name!r} needs two or more outputs, the model has one, of which "
@@ -360,7 +361,7 @@ class Model:
         sources = data.inputs(x, self.input_shapes, self.dtype)
         target, kind = data.target(
             y,
-            len(sources[0].array),
+            sources[0].rows,
             self.output_shape,
             self.dtype,
             takes_labels=chosen.loss.takes_labels,
@@ -372,11 +373,11 @@ class Model:
         """Raise if validation data do not fit, before anything has changed."""
         try:
             sources, _ = self.training_data(*pair)
-            data.not_empty(len(sources[0].array))
+            data.not_empty(sources[0].rows)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from None
 
-    def _checked_inputs(self, x: object) -> list[Source]:
+    def _checked_inputs(self, x: object) -> list[AnySource]:
         """Check x alone."""
         with self._built_for(x):
             return data.inputs(x, self.input_shapes, self.dtype)
@@ -412,16 +413,17 @@ class Model:
         1.0
         """
         sources, kind = self.training_data(x, y)
-        rows = len(sources[0].array)
+        rows = sources[0].rows
         data.not_empty(rows)
         runtime = self.runtime
-        bound = runtime.bound("train", rows, kind)
+        steps = Steps(sources, rows, rows)
+        bound = runtime.bound("train", rows, kind, steps.sparse)
         results = np.empty((1, len(bound.plan.program.results)))
         before = runtime.snapshot()
         assert runtime.training is not None
         rate = np.array([runtime.training.optimizer.learning_rate], np.float64)
         self.forget_forward()
-        done = runtime.run(bound, Steps(sources, rows, rows), results=results, learning_rates=rate)
+        done = runtime.run(bound, steps, results=results, learning_rates=rate)
         loss = float(results[0, 0])
         if not done or training.not_finite(runtime):
             raise training.refused_step(self, bound, sources, bool(done), loss, before)
@@ -484,22 +486,23 @@ class Model:
         if not training:
             return self.predict(x)
         sources = self._checked_inputs(x)
-        rows = len(sources[0].array)
+        rows = sources[0].rows
         data.not_empty(rows)
-        bound = self.runtime.bound("manual", rows)
         # The rows are copied, because the caller may reuse x before backward. Dropout gets the
         # number of the coming update, or, if that has been used, one far from all others.
         step, count = self._forwards
         count = count + 1 if step == self.runtime.step else 0
         self._forwards = self.runtime.step, count
         number = self.runtime.step + 1 + (count << 40)
+        sources = [s.copy() if isinstance(s, Sparse) else s for s in sources]
         steps = Steps(sources, rows, rows, in_place=False)
+        bound = self.runtime.bound("manual", rows, sparse=steps.sparse)
         self.runtime.run(bound, steps, section="forward", number=number)
         self._manual = bound, sources, number
         output = bound.plan.program.outputs[0]
         root = bound.plan.roots.get(output, output)
         if root.kind == "input":  # no op has computed it
-            array = sources[bound.plan.program.inputs.index(root)].array
+            array = sources[bound.plan.program.inputs.index(root)].take()
             return array.astype(self.dtype).reshape(rows, *output.shape)
         return (
             bound.view(bound.plan.roots.get(output, output), rows)
@@ -537,11 +540,11 @@ class Model:
                 "are changed"
             )
         bound, sources, number = self._manual
-        rows = len(sources[0].array)
+        rows = sources[0].rows
         shapes = [("grad_output", self.output_shape)]
         seed = data.inputs(grad_output, shapes, self.dtype, "grad_output")
-        if len(seed[0].array) != rows:
-            raise ValueError(f"grad_output must have {rows} rows, got {len(seed[0].array)}")
+        if seed[0].rows != rows:
+            raise ValueError(f"grad_output must have {rows} rows, got {seed[0].rows}")
         steps = Steps([*sources, *seed], rows, rows, in_place=False)
         self.runtime.run(bound, steps, section="backward", number=number)
         self._has_gradients = True
@@ -586,7 +589,7 @@ class Model:
 
         Parameters
         ----------
-        x : array_like, shape (rows, *input_shape)
+        x : array_like or sparse matrix, shape (rows, *input_shape)
         batch_size : int, default 512
             Rows computed at a time; does not change the result.
 
@@ -608,12 +611,12 @@ class Model:
             if output is not None:
                 return output[np.newaxis]
         sources = self._checked_inputs(x)
-        rows = len(sources[0].array)
+        rows = sources[0].rows
         out = np.empty((rows, *self.output_shape), self.dtype)
         if rows:
             batch_size = min(batch_size, max(rows, ROWS))
-            bound = self.runtime.bound("predict", batch_size)
             steps = Steps(sources, rows, batch_size)
+            bound = self.runtime.bound("predict", batch_size, sparse=steps.sparse)
             self.runtime.run_all(bound, steps, outputs={"prediction": out})
         if rows == 1 and "predict" not in self.runtime.one_row:
             single.prepare(self.runtime, "predict")
@@ -671,11 +674,11 @@ class Model:
         """
         batch_size = checks.integer("batch_size", batch_size)
         sources, kind = self.training_data(x, y)
-        rows = len(sources[0].array)
+        rows = sources[0].rows
         data.not_empty(rows)
         batch_size = min(batch_size, max(rows, ROWS))
-        bound = self.runtime.bound("evaluate", batch_size, kind)
         steps = Steps(sources, rows, batch_size)
+        bound = self.runtime.bound("evaluate", batch_size, kind, steps.sparse)
         names = bound.plan.program.results
         results = np.empty((steps.count, len(names)))
         self.runtime.run_all(bound, steps, results=results)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import config
-from fastnn.data import Source
+from fastnn.data import AnySource, Sparse
 from fastnn.losses import Loss
 from fastnn.metrics import Metric
 from fastnn.native.engine import Executor, OneRow
@@ -99,7 +99,7 @@ class Steps:
 
     Attributes
     ----------
-    sources : list of Source
+    sources : list of Source or Sparse
         One for each input of the program.
     rows : int
         In all.
@@ -110,7 +110,7 @@ class Steps:
         Whether rows that need no conversion may be read where they are.
     """
 
-    sources: Sequence[Source]
+    sources: Sequence[AnySource]
     rows: int
     batch: int
     order: np.ndarray | None = None
@@ -120,6 +120,11 @@ class Steps:
     def count(self) -> int:
         """Steps that it takes to see every row."""
         return -(-self.rows // self.batch)
+
+    @property
+    def sparse(self) -> tuple[int, ...]:
+        """Which sources are sparse."""
+        return tuple(i for i, s in enumerate(self.sources) if isinstance(s, Sparse))
 
 
 # Held while a program is looked up or made, so that threads may share a model; and over a fork,
@@ -225,7 +230,9 @@ class Runtime:
 
     # --- programs -----------------------------------------------------------------------------
 
-    def bound(self, name: str, rows: int, target: str = "real") -> Bound:
+    def bound(
+        self, name: str, rows: int, target: str = "real", sparse: tuple[int, ...] = ()
+    ) -> Bound:
         """Return a program planned for at least `rows` rows.
 
         Parameters
@@ -234,18 +241,20 @@ class Runtime:
         rows : int
         target : {"real", "label"}
             Dtype of the target, for evaluate and train.
+        sparse : tuple of int
+            Which inputs are sparse.
         """
         with _programs_lock:
-            return self._bound(name, rows, target)
+            return self._bound(name, rows, target, sparse)
 
-    def _bound(self, name: str, rows: int, target: str) -> Bound:
-        key = (name, target, self._settings() if name in ("train", "update") else None)
+    def _bound(self, name: str, rows: int, target: str, sparse: tuple[int, ...]) -> Bound:
+        key = (name, target, sparse, self._settings() if name in ("train", "update") else None)
         found = self.programs.get(key)
         if found is None or found.plan.capacity < rows:
-            for old in [old for old in self.programs if old[:2] == key[:2]]:
+            for old in [old for old in self.programs if old[:3] == key[:3]]:
                 del self.programs[old]
             self.one_row.pop(name, None)
-            program = self._program(name, target)
+            program = self._program(name, target, sparse)
             made = plan(program, self.dtype, rows, self.offsets)
             workspace = aligned(made.workspace_bytes, "uint8")
             arenas = {**self.arenas, "workspace": workspace}
@@ -264,11 +273,11 @@ class Runtime:
         settings = optimizer.config()
         return tuple(value for name, value in settings.items() if name != "learning_rate")
 
-    def _program(self, name: str, target: str) -> Program:
+    def _program(self, name: str, target: str, sparse: tuple[int, ...] = ()) -> Program:
         if name == "predict":
-            return lower.predict_program(self.graph)
+            return lower.predict_program(self.graph, sparse)
         if name == "manual":
-            return lower.manual_program(self.graph)
+            return lower.manual_program(self.graph, sparse)
         assert self.training is not None
         optimizer, loss = self.training.optimizer, self.training.loss
         if name == "update":
@@ -277,9 +286,9 @@ class Runtime:
         y = Value("target", shape, kind="input", dtype=target)
         metrics = self.training.metrics
         if name == "evaluate":
-            return lower.evaluate_program(self.graph, loss, metrics, y)
+            return lower.evaluate_program(self.graph, loss, metrics, y, sparse)
         updater = None if name == "gradients" else optimizer
-        return lower.train_program(self.graph, loss, metrics, y, updater, self.count)
+        return lower.train_program(self.graph, loss, metrics, y, updater, self.count, sparse)
 
     @cached_property
     def output_shape(self) -> tuple[int, ...]:
@@ -372,6 +381,11 @@ class Runtime:
         if order is not None:
             places["order"] = order.ctypes.data, order.itemsize, 0
         for i, (source, value) in enumerate(zip(steps.sources, made.program.inputs, strict=False)):
+            if isinstance(source, Sparse):
+                row = 0 if order is not None else source.indptr.itemsize
+                places[f"source {i}"] = source.indptr.ctypes.data, row, 0
+                places[f"entries {i}"] = source.entries.ctypes.data, 0, 0
+                continue
             address = source.array.ctypes.data
             is_native = source.is_native(made.dtype, value.dtype)
             in_place = steps.in_place and order is None and is_native

@@ -17,7 +17,7 @@ import numpy as np
 
 from fastnn import checks, data
 from fastnn.callbacks import Callback, EarlyStopping, asks_for_batches
-from fastnn.data import Source
+from fastnn.data import AnySource
 from fastnn.runtime import Bound, Runtime, Steps
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class _Epochs:
                     callback.on_train_batch_begin(done)
                 if self.model.stop_training:
                     break
-                self.bound = runtime.bound("train", self.steps.batch, self.kind)
+                self.bound = runtime.bound("train", self.steps.batch, self.kind, self.steps.sparse)
             rates[done:] = runtime.training.optimizer.learning_rate
             first = done * self.steps.batch
             self.model.forget_forward()
@@ -148,7 +148,7 @@ class _Epochs:
         raise refusal(
             self.model,
             self.bound,
-            [source.array[rows] for source in steps.sources],
+            [source.take(rows) for source in steps.sources],
             f"epoch {epoch + 1}, step {step + 1} of {steps.count}",
             loss,
             snapshot,
@@ -215,7 +215,7 @@ def refusal(
 def refused_step(
     model: Model,
     bound: Bound,
-    sources: Sequence[Source],
+    sources: Sequence[AnySource],
     is_done: bool,
     loss: float,
     snapshot: np.ndarray,
@@ -227,7 +227,7 @@ def refused_step(
     model : Model
     bound : Bound
         The training program.
-    sources : sequence of Source
+    sources : sequence of Source or Sparse
         Its inputs.
     is_done : bool
         Whether the update was made; it has then lost the parameters.
@@ -236,7 +236,7 @@ def refused_step(
         The parameters before the step.
     """
     where = f"step {model.runtime.step + (not is_done)}"
-    batch = [source.array for source in sources]
+    batch = [source.take() for source in sources]
     loss = np.nan if is_done else loss
     return refusal(model, bound, batch, where, loss, snapshot, "this step")
 
@@ -306,13 +306,13 @@ def fit(
     sources, kind = model.training_data(x, y)
     if validation_data is not None:
         model.check_validation(validation_data)
-    rows = len(sources[0].array)
+    rows = sources[0].rows
     data.not_empty(rows)
 
     runtime = model.runtime
     assert runtime.training is not None
     steps = Steps(sources, rows, min(batch_size, rows))
-    bound = runtime.bound("train", steps.batch, kind)
+    bound = runtime.bound("train", steps.batch, kind, steps.sparse)
     by_batch = any(asks_for_batches(callback) for callback in followers)
     names = bound.plan.program.results
     snapshot = np.empty_like(runtime.arenas["parameters"])
@@ -335,7 +335,7 @@ def fit(
             if model.stop_training:
                 break
             steps.order = model.generator.permutation(rows) if shuffle else None
-            run.bound = runtime.bound("train", steps.batch, kind)
+            run.bound = runtime.bound("train", steps.batch, kind, steps.sparse)
             logs = run.run(epoch, progress)
             if validation_data is not None:
                 results = model.evaluate(*validation_data)
@@ -389,19 +389,19 @@ def _split(
         return x, y, None
     is_several = model.built and len(model.input_shapes) > 1 and isinstance(x, (list, tuple))
     given: Sequence[object] = cast(Sequence[object], x) if is_several else [x]
-    parts = [data.checked_array("x", part) for part in given]
+    parts = [data.checked_rows("x", part) for part in given]
     target = data.checked_array("y", y)
     for name, array in [("y", target), *(("x", part) for part in parts)]:
         if array.ndim == 0:
             raise ValueError(f"{name} must have one entry for each row, got a single number")
-    if len({len(part) for part in (*parts, target)}) > 1:
-        rows = len(parts[0])
+    rows = parts[0].shape[0]
+    if len({part.shape[0] for part in (*parts, target)}) > 1:
         raise ValueError(f"y must have as many rows as x, {rows}, got {len(target)}")
-    cut = len(parts[0]) - int(len(parts[0]) * share)
-    if not 0 < cut < len(parts[0]):
+    cut = rows - int(rows * share)
+    if not 0 < cut < rows:
         raise ValueError(
-            f"validation_split={share} leaves {cut} of {len(parts[0])} rows to train on and "
-            f"{len(parts[0]) - cut} to validate with; both must have at least one"
+            f"validation_split={share} leaves {cut} of {rows} rows to train on and "
+            f"{rows - cut} to validate with; both must have at least one"
         )
     first: object = [part[:cut] for part in parts]
     last: object = [part[cut:] for part in parts]

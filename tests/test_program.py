@@ -49,7 +49,7 @@ def test_op_agrees_with_reference(kind, workers, rng):
         if kind == "update":
             got = [case.arenas["parameters"], case.arenas["state"]]
             wanted.append(context.state)
-        if kind == "kernel_gradient_update":
+        if kind.endswith("gradient_update"):
             written = [value for value in op.writes() if value.kind == "parameter"]
             got = [
                 case.arenas["parameters"][case.offsets[value.name] :][: value.width]

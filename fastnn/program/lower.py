@@ -140,12 +140,21 @@ class Builder:
         return values[graph.output]
 
 
-def _input_values(graph: Graph) -> list[Value]:
-    return [Value(name, shape, kind="input") for name, shape in graph.inputs]
+def _input_values(graph: Graph, sparse: Sequence[int]) -> list[Value]:
+    return [
+        Value(name, shape, kind="sparse" if i in sparse else "input")
+        for i, (name, shape) in enumerate(graph.inputs)
+    ]
 
 
 def _gathers(inputs: list[Value]) -> list[Op]:
-    return [Op("gather", (), (value,)) for value in inputs]
+    """Return the ops that make a batch of each input: first outputs what layers read."""
+    return [
+        Op("csr_gather", (value,), (replace(value, kind="work"),))
+        if value.kind == "sparse"
+        else Op("gather", (), (value,))
+        for value in inputs
+    ]
 
 
 def _parameter_gradients(graph: Graph) -> dict[Value, Value]:
@@ -154,12 +163,13 @@ def _parameter_gradients(graph: Graph) -> dict[Value, Value]:
     }
 
 
-def predict_program(graph: Graph) -> Program:
-    """Forward, without dropout."""
-    inputs = _input_values(graph)
+def predict_program(graph: Graph, sparse: Sequence[int] = ()) -> Program:
+    """Forward, without dropout; of the inputs, some may be sparse."""
+    inputs = _input_values(graph, sparse)
+    gathers = _gathers(inputs)
     builder = Builder(graph.parameters, training=False)
-    output = builder.lower(graph, inputs)
-    ops, merges = fuse(_gathers(inputs) + builder.ops, {output})
+    output = builder.lower(graph, [op.output for op in gathers])
+    ops, merges = fuse(gathers + builder.ops, {output})
     target = Value("prediction", output.shape, kind="output")
     ops, is_written = _write_to(ops, output, target)
     if not is_written:  # the output is an input, or another name of one
@@ -177,13 +187,20 @@ def _write_to(ops: list[Op], value: Value, target: Value) -> tuple[list[Op], boo
     return [replace(op, outputs=outputs) if op is writer else op for op in ops], True
 
 
-def evaluate_program(graph: Graph, loss: Loss, metrics: Sequence[Metric], target: Value) -> Program:
+def evaluate_program(
+    graph: Graph,
+    loss: Loss,
+    metrics: Sequence[Metric],
+    target: Value,
+    sparse: Sequence[int] = (),
+) -> Program:
     """Forward as in predict, loss and metrics."""
-    inputs = _input_values(graph)
+    inputs = _input_values(graph, sparse)
+    gathers = _gathers([*inputs, target])
     builder = Builder(graph.parameters, training=False)
-    output = builder.lower(graph, inputs)
+    output = builder.lower(graph, [op.output for op in gathers[:-1]])
     results, ops, _ = _measure(builder.ops, output, target, loss, metrics, training=False)
-    ops, merges = fuse(_gathers([*inputs, target]) + ops, set())
+    ops, merges = fuse(gathers + ops, set())
     return Program("evaluate", ops, [*inputs, target], results=results, merges=merges)
 
 
@@ -194,30 +211,33 @@ def train_program(
     target: Value,
     optimizer: Optimizer | None,
     count: int,
+    sparse: Sequence[int] = (),
 ) -> Program:
     """One step: forward, loss, metrics, backward, update of an arena of `count` elements.
 
     Without an optimizer the gradients are left as they are.
     """
-    inputs = _input_values(graph)
+    inputs = _input_values(graph, sparse)
+    gathers = _gathers([*inputs, target])
     builder = Builder(graph.parameters, training=True)
-    output = builder.lower(graph, inputs)
+    output = builder.lower(graph, [op.output for op in gathers[:-1]])
     results, forward, seeds = _measure(builder.ops, output, target, loss, metrics, training=True)
     backward = differentiate(forward, seeds, _parameter_gradients(graph))
     update = [] if optimizer is None else _update_ops(optimizer, count)
-    ops, merges = fuse(_gathers([*inputs, target]) + forward + backward + update, set())
+    ops, merges = fuse(gathers + forward + backward + update, set())
     name = "gradients" if optimizer is None else "train"
     return Program(name, ops, [*inputs, target], results=results, merges=merges)
 
 
-def manual_program(graph: Graph) -> Program:
+def manual_program(graph: Graph, sparse: Sequence[int] = ()) -> Program:
     """Forward in training; then backward from the gradient by the output."""
-    inputs = _input_values(graph)
+    inputs = _input_values(graph, sparse)
+    gathers = _gathers(inputs)
     builder = Builder(graph.parameters, training=True)
-    output = builder.lower(graph, inputs)
+    output = builder.lower(graph, [op.output for op in gathers])
     seed = Value("grad_output", output.shape, kind="input")
     backward = differentiate(builder.ops, {output: seed}, _parameter_gradients(graph))
-    ops, merges = fuse(_gathers(inputs) + builder.ops + _gathers([seed]) + backward, {output, seed})
+    ops, merges = fuse(gathers + builder.ops + _gathers([seed]) + backward, {output, seed})
     split = next(i for i, op in enumerate(ops) if seed in op.writes())
     return Program(
         "manual",
