@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn import checks, data, graph, losses, optimizers, single, training
+from fastnn import checks, data, feeds, graph, losses, optimizers, single, training
 from fastnn.callbacks import Callback
 from fastnn.data import AnySource, Sparse
 from fastnn.layers import Layer, Shape, Tensor
@@ -263,7 +263,7 @@ class Model:
     def fit(
         self,
         x: object,
-        y: object,
+        y: object = None,
         *,
         batch_size: int = 32,
         epochs: int = 1,
@@ -272,6 +272,7 @@ class Model:
         validation_split: float = 0.0,
         validation_data: tuple[object, object] | None = None,
         shuffle: bool = True,
+        steps_per_epoch: int | None = None,
     ) -> History:
         """Train for a number of epochs.
 
@@ -279,10 +280,12 @@ class Model:
         ----------
         x : array_like or sparse matrix, shape (rows, *input_shape)
             Of any real dtype; a list of arrays for a model of several inputs. A matrix or array
-            of `scipy.sparse` is never made dense for layers that are `Dense`.
-        y : array_like
+            of `scipy.sparse` is never made dense for layers that are `Dense`. Or an iterable of
+            batches (x, y): a generator, a list, an object with ``__iter__``. A thread reads them
+            a few ahead and copies them; each is checked before its step.
+        y : array_like, optional
             Shape (rows, *output_shape), or (rows,) for one output; class labels of shape
-            (rows,) for ``"crossentropy"``.
+            (rows,) for ``"crossentropy"``. None where x yields batches.
         batch_size : int, default 32
             The last batch of an epoch takes what is left.
         epochs : int, default 1
@@ -291,9 +294,13 @@ class Model:
         callbacks : iterable of Callback, optional
         validation_split : float, default 0
             Share of the rows, taken from the end, to validate with instead of training.
-        validation_data : tuple (x, y), optional
+        validation_data : tuple (x, y) or iterable of batches (x, y), optional
         shuffle : bool, default True
-            Whether each epoch takes the rows in an order of its own.
+            Whether each epoch takes the rows in an order of its own; batches come as they come.
+        steps_per_epoch : int, optional
+            How many batches of an iterable make an epoch; None: all. What can be iterated over
+            again (a list, not a generator) is started again for each epoch. If it ends early,
+            training ends with that epoch, and `History.stop_reason` says so.
 
         Returns
         -------
@@ -331,6 +338,7 @@ class Model:
             validation_split=validation_split,
             validation_data=validation_data,
             shuffle=shuffle,
+            steps_per_epoch=steps_per_epoch,
         )
 
     def _compiled(self) -> Training:
@@ -372,8 +380,8 @@ class Model:
     def check_validation(self, pair: tuple[object, object]) -> None:
         """Raise if validation data do not fit, before anything has changed."""
         try:
-            sources, _ = self.training_data(*pair)
-            data.not_empty(sources[0].rows)
+            first = next(feeds.parts_for_evaluation(self, *pair), None)
+            data.not_empty(0 if first is None else first.rows)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from None
 
@@ -590,6 +598,8 @@ class Model:
         Parameters
         ----------
         x : array_like or sparse matrix, shape (rows, *input_shape)
+            Or an iterable of them that is not a list or tuple; of tuples (x, ...) it yields, the
+            first entries are taken.
         batch_size : int, default 512
             Rows computed at a time; does not change the result.
 
@@ -610,17 +620,21 @@ class Model:
             output = single.quick_prediction(self, x[0])
             if output is not None:
                 return output[np.newaxis]
-        sources = self._checked_inputs(x)
-        rows = sources[0].rows
-        out = np.empty((rows, *self.output_shape), self.dtype)
-        if rows:
-            batch_size = min(batch_size, max(rows, ROWS))
-            steps = Steps(sources, rows, batch_size)
-            bound = self.runtime.bound("predict", batch_size, sparse=steps.sparse)
-            self.runtime.run_all(bound, steps, outputs={"prediction": out})
-        if rows == 1 and "predict" not in self.runtime.one_row:
+        made = []
+        for steps in feeds.parts_for_prediction(self, x):
+            out = np.empty((steps.rows, *self.output_shape), self.dtype)
+            if steps.rows:
+                steps.batch = min(batch_size, max(steps.rows, ROWS))
+                bound = self.runtime.bound("predict", steps.batch, sparse=steps.sparse)
+                self.runtime.run_all(bound, steps, outputs={"prediction": out})
+            made.append(out)
+        if not made:
+            raise ValueError("x must yield at least one batch, got none")
+        if len(made) > 1:
+            return np.concatenate(made)
+        if len(made[0]) == 1 and "predict" not in self.runtime.one_row:
             single.prepare(self.runtime, "predict")
-        return out
+        return made[0]
 
     def predict_one(self, x: object) -> np.ndarray:
         """Return the output for one sample, in microseconds.
@@ -657,7 +671,7 @@ class Model:
         """Return the same as `predict`."""
         return self.predict(x)
 
-    def evaluate(self, x: object, y: object, *, batch_size: int = ROWS) -> dict[str, float]:
+    def evaluate(self, x: object, y: object = None, *, batch_size: int = ROWS) -> dict[str, float]:
         """Return loss and metrics: means over all samples.
 
         Parameters
@@ -673,18 +687,21 @@ class Model:
             "loss", then the metrics.
         """
         batch_size = checks.integer("batch_size", batch_size)
-        sources, kind = self.training_data(x, y)
-        rows = sources[0].rows
-        data.not_empty(rows)
-        batch_size = min(batch_size, max(rows, ROWS))
-        steps = Steps(sources, rows, batch_size)
-        bound = self.runtime.bound("evaluate", batch_size, kind, steps.sparse)
-        names = bound.plan.program.results
-        results = np.empty((steps.count, len(names)))
-        self.runtime.run_all(bound, steps, results=results)
-        weights = np.full(steps.count, float(batch_size))
-        weights[-1] = rows - (steps.count - 1) * batch_size
-        return dict(zip(names, map(float, weights @ results / rows), strict=True))
+        made, weights, names = [], [], []
+        for steps in feeds.parts_for_evaluation(self, x, y):
+            data.not_empty(steps.rows)
+            steps.batch = min(batch_size, max(steps.rows, ROWS))
+            bound = self.runtime.bound("evaluate", steps.batch, steps.kind, steps.sparse)
+            names = bound.plan.program.results
+            results = np.empty((steps.count, len(names)))
+            self.runtime.run_all(bound, steps, results=results)
+            made.append(results)
+            weights.append(steps.rows_of(steps.count))
+        if not made:
+            raise ValueError("x must yield at least one batch, got none")
+        rows = np.concatenate(weights)
+        means = rows @ np.concatenate(made) / rows.sum()
+        return dict(zip(names, map(float, means), strict=True))
 
     # --- looking at it ------------------------------------------------------------------------
 

@@ -108,6 +108,8 @@ class Steps:
         The order in which rows are taken.
     in_place : bool
         Whether rows that need no conversion may be read where they are.
+    kind : {"real", "label"}
+        Dtype of the target.
     """
 
     sources: Sequence[AnySource]
@@ -115,6 +117,14 @@ class Steps:
     batch: int
     order: np.ndarray | None = None
     in_place: bool = True
+    kind: str = "real"
+
+    def rows_of(self, count: int) -> np.ndarray:
+        """Return the rows of each of the first `count` steps."""
+        rows = np.full(count, float(self.batch))
+        if count == self.count:
+            rows[-1:] = self.rows - (count - 1) * self.batch
+        return rows
 
     @property
     def count(self) -> int:

@@ -42,6 +42,10 @@ class Source:
         """Return some rows, by default all."""
         return self.array if rows is None else self.array[rows]
 
+    def copy(self) -> Source:
+        """Return a copy that does not change when the user's array does."""
+        return Source(np.array(self.array, order="C"))
+
     @property
     def number(self) -> int:
         """The dtype's number in the kernels' interface."""
