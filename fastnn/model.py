@@ -279,7 +279,8 @@ class Model:
         Parameters
         ----------
         x : array_like or sparse matrix, shape (rows, *input_shape)
-            Of any real dtype; a list of arrays for a model of several inputs. A matrix or array
+            Of any real dtype; a list of arrays for a model of several inputs. A frame of pandas
+            or Polars with numeric columns, for x and y. A matrix or array
             of `scipy.sparse` is never made dense for layers that are `Dense`. Or an iterable of
             batches (x, y): a generator, a list, an object with ``__iter__``. A thread reads them
             a few ahead and copies them; each is checked before its step.

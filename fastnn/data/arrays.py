@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.data import sparse
+from fastnn.data import frames, sparse
 from fastnn.native.kernels import source_number
 
 
@@ -86,18 +86,21 @@ def checked_array(name: str, value: object) -> np.ndarray:
     name : str
         Of the argument, for the message.
     value : array_like
+        A frame or series of pandas or Polars, too.
 
     Raises
     ------
     TypeError
         It does not hold real numbers.
     ValueError
-        It is ragged.
+        It is ragged, or a frame with missing values.
     """
     if value is None:
         raise TypeError(f"{name} must be an array of numbers, got None")
     if sparse.is_sparse(value):
         raise TypeError(f"{name} must be a dense array, got a sparse one; use {name}.toarray()")
+    if frames.is_frame(value):
+        value = frames.as_array(name, value)
     try:
         array = np.asarray(value)
     except ValueError:
