@@ -74,12 +74,12 @@ def gradcheck(
     samples = checks.integer("samples", samples)
     raise_exception = checks.boolean("raise_exception", raise_exception)
     other = twin(model, "float64")
-    sources, kind = other.training_data(x, y)
-    rows = len(sources[0].array)
+    sources, kinds = other.training_data(x, y)
+    rows = sources[0].rows
     data.not_empty(rows)
     runtime = other.runtime
-    bound = runtime.bound("gradients", rows, kind)
     steps = Steps(sources, rows, rows)
+    bound = runtime.bound("gradients", rows, kinds, steps.sparse)
     results = np.empty((1, len(bound.plan.program.results)))
 
     def loss() -> float:

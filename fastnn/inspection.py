@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.data import Source
+from fastnn.data import AnySource, Source
 from fastnn.runtime import ROWS, Steps
 
 if TYPE_CHECKING:
     from fastnn.model import Model
 
 
-def sample(sources: Sequence[Source], rows: int) -> list[Source]:
-    """Return some rows, evenly spread, or all if there are fewer."""
-    count = len(sources[0].array)
+def sample(sources: Sequence[AnySource], rows: int) -> list[Source]:
+    """Return some rows, evenly spread, or all if there are fewer; sparse ones with their zeros."""
+    count = sources[0].rows
     chosen = np.linspace(0, count - 1, min(rows, count)).astype(np.int64)
-    return [Source(np.ascontiguousarray(source.array[chosen])) for source in sources]
+    return [Source(np.ascontiguousarray(source.take(chosen))) for source in sources]
 
 
 def layer_names(model: Model) -> list[str]:
@@ -65,7 +65,11 @@ def activations(model: Model, sources: Sequence[Source]) -> dict[str, np.ndarray
 
 
 def gradients(
-    model: Model, sources: Sequence[Source], target: str, *, batch_size: int = ROWS
+    model: Model,
+    sources: Sequence[AnySource],
+    target: tuple[str, ...],
+    *,
+    batch_size: int = ROWS,
 ) -> dict[str, np.ndarray]:
     """Return the gradient of the mean loss of all rows by each parameter.
 
@@ -74,9 +78,9 @@ def gradients(
     model : Model
         Compiled.
     sources : sequence of Source
-        Inputs and target.
-    target : {"real", "label"}
-        Dtype of the target.
+        Inputs, targets, and weights of the samples if any.
+    target : tuple of {"real", "label", "weight"}
+        What follows the inputs; see `Runtime.bound`.
     batch_size : int, default 512
         Rows computed at a time.
 
@@ -86,9 +90,9 @@ def gradients(
         By "layer/parameter"; NaN where the loss of some rows is not finite.
     """
     runtime = model.runtime
-    rows = len(sources[0].array)
+    rows = sources[0].rows
     steps = Steps(sources, rows, min(batch_size, rows))
-    bound = runtime.bound("gradients", steps.batch, target)
+    bound = runtime.bound("gradients", steps.batch, target, steps.sparse)
     arena = runtime.arenas["gradients"]
     kept, total = arena.copy(), np.zeros(arena.shape)
     results = np.empty((steps.count, len(bound.plan.program.results)))

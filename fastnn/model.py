@@ -12,9 +12,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn import checks, compiling, data, graph, losses, optimizers, single, training, weights
+from fastnn import (
+    checks,
+    compiling,
+    data,
+    feeds,
+    graph,
+    losses,
+    optimizers,
+    single,
+    training,
+    weights,
+)
 from fastnn.callbacks import Callback
-from fastnn.data import Source
+from fastnn.data import AnySource, Sparse
 from fastnn.layers import Layer, Shape, Tensor
 from fastnn.program.plan import describe
 from fastnn.runtime import ROWS, Bound, Runtime, Steps, Training
@@ -104,7 +115,7 @@ class Model:
         self._key = int(dropout_seed.generate_state(1, np.uint64)[0])
         self._runtime: Runtime | None = None
         self._training: Training | None = None
-        self._manual: tuple[Bound, list[Source], int] | None = None
+        self._manual: tuple[Bound, list[AnySource], int] | None = None
         self._forwards = (-1, 0)  # after which update, and how many since
         self._has_gradients = False  # zeros, after `backward`, are gradients too
         self.history: History | None = None
@@ -277,7 +288,7 @@ class Model:
     def fit(
         self,
         x: object,
-        y: object,
+        y: object = None,
         *,
         batch_size: int = 32,
         epochs: int = 1,
@@ -289,16 +300,22 @@ class Model:
         sample_weight: object = None,
         class_weight: dict[int, float] | None = None,
         time_budget: float | None = None,
+        steps_per_epoch: int | None = None,
     ) -> History:
         """Train for a number of epochs.
 
         Parameters
         ----------
-        x : array_like, shape (rows, *input_shape)
-            Of any real dtype; a list of arrays for a model of several inputs.
-        y : array_like
+        x : array_like or sparse matrix, shape (rows, *input_shape)
+            Of any real dtype; a list of arrays for a model of several inputs. A frame of pandas
+            or Polars with numeric columns, for x and y. A matrix or array
+            of `scipy.sparse` is never made dense for layers that are `Dense`. Or an iterable of
+            batches (x, y): a generator, a list, an object with ``__iter__``. A thread reads them
+            a few ahead and copies them; each is checked before its step.
+        y : array_like, optional
             Shape (rows, *output_shape), or (rows,) for one output; class labels of shape
-            (rows,) for ``"crossentropy"``. Of several outputs: a list, or a dict by name.
+            (rows,) for ``"crossentropy"``. Of several outputs: a list, or a dict by name. None
+            where x yields batches.
         batch_size : int, default 32
             The last batch of an epoch takes what is left.
         epochs : int, default 1
@@ -307,18 +324,23 @@ class Model:
         callbacks : iterable of Callback, optional
         validation_split : float, default 0
             Share of the rows, taken from the end, to validate with instead of training.
-        validation_data : tuple (x, y) or (x, y, sample_weight), optional
+        validation_data : tuple (x, y) or (x, y, sample_weight), or iterable of batches, optional
         shuffle : bool, default True
-            Whether each epoch takes the rows in an order of its own.
+            Whether each epoch takes the rows in an order of its own; batches come as they come.
         sample_weight : array_like, shape (rows,), optional
             What the loss of each row is multiplied with, at least 0. As in Keras, the loss of a
             batch is still the sum over its rows divided by their number. Metrics count all alike.
+            Batches bring their own: (x, y, sample_weight).
         class_weight : dict of int to float, optional
             The same by class; classes that are left out count 1. Both together multiply.
         time_budget : float, optional
             Seconds after which training ends, within an epoch if need be, at most one batch too
             late. Validation and callbacks at the end of the last epoch are counted as long as
             they took in the epoch before; in the first epoch they come on top.
+        steps_per_epoch : int, optional
+            How many batches of an iterable make an epoch; None: all. What can be iterated over
+            again (a list, not a generator) is started again for each epoch. If it ends early,
+            training ends with that epoch, and `History.stop_reason` says so.
 
         Returns
         -------
@@ -360,6 +382,7 @@ class Model:
             sample_weight=sample_weight,
             class_weight=class_weight,
             time_budget=time_budget,
+            steps_per_epoch=steps_per_epoch,
         )
 
     def _compiled(self) -> Training:
@@ -369,12 +392,12 @@ class Model:
 
     def training_data(
         self, x: object, y: object, sample_weight: object = None, class_weight: object = None
-    ) -> tuple[list[Source], tuple[str, ...]]:
+    ) -> tuple[list[AnySource], tuple[str, ...]]:
         """Check data for training or evaluation; build the model if it was waiting for it.
 
         Returns
         -------
-        sources : list of Source
+        sources : list of Source or Sparse
             The inputs, the target of each output, the weights of samples if any.
         kinds : tuple of {"real", "label", "weight"}
             What follows the inputs; see `Runtime.bound`.
@@ -388,7 +411,7 @@ class Model:
 
     def _checked_data(
         self, chosen: Training, x: object, y: object
-    ) -> tuple[list[Source], tuple[str, ...]]:
+    ) -> tuple[list[AnySource], tuple[str, ...]]:
         shapes = self.runtime.output_shapes
         for aim, shape in zip(chosen.aims, shapes, strict=True):
             if aim.loss.is_distribution and math.prod(shape) == 1:
@@ -398,7 +421,7 @@ class Model:
                     "there are classes"
                 )
         sources = data.inputs(x, self.input_shapes, self.dtype)
-        rows = len(sources[0].array)
+        rows = sources[0].rows
         parts = [("y", y)]
         if len(shapes) > 1:
             named = data.by_name("y", y, self.output_names)
@@ -413,12 +436,12 @@ class Model:
     def check_validation(self, given: tuple[object, ...]) -> None:
         """Raise if validation data do not fit, before anything has changed."""
         try:
-            sources, _ = self.training_data(*given)
-            data.not_empty(len(sources[0].array))
+            first = next(feeds.parts_for_evaluation(self, *given), None)
+            data.not_empty(0 if first is None else first.rows)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from None
 
-    def _checked_inputs(self, x: object) -> list[Source]:
+    def _checked_inputs(self, x: object) -> list[AnySource]:
         """Check x alone."""
         with self._built_for(x):
             return data.inputs(x, self.input_shapes, self.dtype)
@@ -460,16 +483,17 @@ class Model:
         1.0
         """
         sources, kinds = self.training_data(x, y, sample_weight, class_weight)
-        rows = len(sources[0].array)
+        rows = sources[0].rows
         data.not_empty(rows)
         runtime = self.runtime
-        bound = runtime.bound("train", rows, kinds)
+        steps = Steps(sources, rows, rows)
+        bound = runtime.bound("train", rows, kinds, steps.sparse)
         results = np.empty((1, len(bound.plan.program.results)))
         before = runtime.snapshot()
         assert runtime.training is not None
         rate = runtime.training.optimizer.rates(runtime.step)
         self.forget_forward()
-        done = runtime.run(bound, Steps(sources, rows, rows), results=results, learning_rates=rate)
+        done = runtime.run(bound, steps, results=results, learning_rates=rate)
         loss = float(results[0, 0])
         if not done or training.not_finite(runtime):
             raise training.refused_step(self, bound, sources, bool(done), loss, before)
@@ -602,23 +626,24 @@ class Model:
         if not training:
             return self.predict(x)
         sources = self._checked_inputs(x)
-        rows = len(sources[0].array)
+        rows = sources[0].rows
         data.not_empty(rows)
-        bound = self.runtime.bound("manual", rows)
         # The rows are copied, because the caller may reuse x before backward. Dropout gets the
         # number of the coming update, or, if that has been used, one far from all others.
         step, count = self._forwards
         count = count + 1 if step == self.runtime.step else 0
         self._forwards = self.runtime.step, count
         number = self.runtime.step + 1 + (count << 40)
+        sources = [s.copy() if isinstance(s, Sparse) else s for s in sources]
         steps = Steps(sources, rows, rows, in_place=False)
+        bound = self.runtime.bound("manual", rows, sparse=steps.sparse)
         self.runtime.run(bound, steps, section="forward", number=number)
         self._manual = bound, sources, number
         outputs = []
         for output in bound.plan.program.outputs:
             root = bound.plan.roots.get(output, output)
             if root.kind == "input":  # no op has computed it
-                array = sources[bound.plan.program.inputs.index(root)].array.astype(self.dtype)
+                array = sources[bound.plan.program.inputs.index(root)].take().astype(self.dtype)
             else:
                 array = bound.view(root, rows).copy()
             outputs.append(array.reshape(rows, *output.shape))
@@ -655,11 +680,11 @@ class Model:
                 "are changed"
             )
         bound, sources, number = self._manual
-        rows = len(sources[0].array)
+        rows = sources[0].rows
         shapes = list(zip(self.output_names, self.runtime.output_shapes, strict=True))
         seed = data.inputs(grad_output, shapes, self.dtype, "grad_output")
-        if len(seed[0].array) != rows:
-            raise ValueError(f"grad_output must have {rows} rows, got {len(seed[0].array)}")
+        if seed[0].rows != rows:
+            raise ValueError(f"grad_output must have {rows} rows, got {seed[0].rows}")
         steps = Steps([*sources, *seed], rows, rows, in_place=False)
         self.runtime.run(bound, steps, section="backward", number=number)
         self._has_gradients = True
@@ -704,7 +729,9 @@ class Model:
 
         Parameters
         ----------
-        x : array_like, shape (rows, *input_shape)
+        x : array_like or sparse matrix, shape (rows, *input_shape)
+            Or an iterable of them that is not a list or tuple; of tuples (x, ...) it yields, the
+            first entries are taken.
         batch_size : int, default 512
             Rows computed at a time; does not change the result.
 
@@ -725,17 +752,25 @@ class Model:
             output = single.quick_prediction(self, x[0])
             if output is not None:
                 return output[np.newaxis]
-        sources = self._checked_inputs(x)
-        rows = len(sources[0].array)
-        outs = [np.empty((rows, *shape), self.dtype) for shape in self.runtime.output_shapes]
-        if rows:
-            batch_size = min(batch_size, max(rows, ROWS))
-            bound = self.runtime.bound("predict", batch_size)
-            steps = Steps(sources, rows, batch_size)
-            names = [value.name for value in bound.plan.program.outputs]
-            self.runtime.run_all(bound, steps, outputs=dict(zip(names, outs, strict=True)))
-        if rows == 1 and "predict" not in self.runtime.one_row:
+        made = []
+        for steps in feeds.parts_for_prediction(self, x):
+            outs = [
+                np.empty((steps.rows, *shape), self.dtype) for shape in self.runtime.output_shapes
+            ]
+            if steps.rows:
+                steps.batch = min(batch_size, max(steps.rows, ROWS))
+                bound = self.runtime.bound("predict", steps.batch, sparse=steps.sparse)
+                names = [value.name for value in bound.plan.program.outputs]
+                self.runtime.run_all(bound, steps, outputs=dict(zip(names, outs, strict=True)))
+            made.append(outs)
+        if not made:
+            raise ValueError("x must yield at least one batch, got none")
+        if len(made) == len(made[0][0]) == 1 and "predict" not in self.runtime.one_row:
             single.prepare(self.runtime, "predict")
+        outs = [
+            parts[0] if len(parts) == 1 else np.concatenate(parts)
+            for parts in zip(*made, strict=True)
+        ]
         return outs if len(outs) > 1 else outs[0]
 
     def predict_one(self, x: object) -> np.ndarray | list[np.ndarray]:
@@ -776,7 +811,7 @@ class Model:
     def evaluate(
         self,
         x: object,
-        y: object,
+        y: object = None,
         sample_weight: object = None,
         *,
         batch_size: int = ROWS,
@@ -796,18 +831,21 @@ class Model:
             "loss", of several outputs those of each ("dense_loss"), then the metrics.
         """
         batch_size = checks.integer("batch_size", batch_size)
-        sources, kind = self.training_data(x, y, sample_weight)
-        rows = len(sources[0].array)
-        data.not_empty(rows)
-        batch_size = min(batch_size, max(rows, ROWS))
-        bound = self.runtime.bound("evaluate", batch_size, kind)
-        steps = Steps(sources, rows, batch_size)
-        names = bound.plan.program.results
-        results = np.empty((steps.count, len(names)))
-        self.runtime.run_all(bound, steps, results=results)
-        weights = np.full(steps.count, float(batch_size))
-        weights[-1] = rows - (steps.count - 1) * batch_size
-        return dict(zip(names, map(float, weights @ results / rows), strict=True))
+        made, rows_of, names = [], [], []
+        for steps in feeds.parts_for_evaluation(self, x, y, sample_weight):
+            data.not_empty(steps.rows)
+            steps.batch = min(batch_size, max(steps.rows, ROWS))
+            bound = self.runtime.bound("evaluate", steps.batch, steps.kinds, steps.sparse)
+            names = bound.plan.program.results
+            results = np.empty((steps.count, len(names)))
+            self.runtime.run_all(bound, steps, results=results)
+            made.append(results)
+            rows_of.append(steps.rows_of(steps.count))
+        if not made:
+            raise ValueError("x must yield at least one batch, got none")
+        rows = np.concatenate(rows_of)
+        means = rows @ np.concatenate(made) / rows.sum()
+        return dict(zip(names, map(float, means), strict=True))
 
     # --- looking at it ------------------------------------------------------------------------
 

@@ -103,7 +103,7 @@ def find_learning_rate(
     if min_rate >= max_rate:
         raise ValueError(f"min_rate must be below max_rate, got {min_rate:g} and {max_rate:g}")
     sources, kind = model.training_data(x, y)
-    rows = len(sources[0].array)
+    rows = sources[0].rows
     data.not_empty(rows)
     batch = min(batch_size, rows)
     twin = gradients.twin(model, model.dtype)
@@ -126,7 +126,7 @@ def _run(
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Make the steps until the loss explodes; return losses, smoothed losses, and why it ended."""
     runtime = twin.runtime
-    bound = runtime.bound("train", todo.batch, kind)
+    bound = runtime.bound("train", todo.batch, kind, todo.sparse)
     results = np.empty((len(rates), len(bound.plan.program.results)))
     smoothed: list[float] = []
     mean = 0.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from fastnn.registry import did_you_mean
 
 if TYPE_CHECKING:
-    from fastnn.data import Source
+    from fastnn.data import AnySource
     from fastnn.model import Model
 
 Logs = dict[str, float]
@@ -28,16 +28,16 @@ class Callback:
         because a callback before this one may add some.
     sources : sequence of Source
         The training data as the programs take them, set with `model`.
-    target : {"real", "label"}
-        Dtype of their target.
+    target : tuple of {"real", "label", "weight"}
+        What follows the inputs among them; see `Runtime.bound`.
     added_results : tuple of str or None
         What `on_epoch_end` of the same class adds to the results; None: not known.
     """
 
     model: Model
     results: tuple[str, ...] = ()
-    sources: Sequence[Source] = ()
-    target: str = "real"
+    sources: Sequence[AnySource] = ()
+    target: tuple[str, ...] = ("real",)
     added_results: ClassVar[tuple[str, ...] | None] = None
 
     def on_train_begin(self) -> None:

@@ -207,12 +207,21 @@ class Builder:
         return values
 
 
-def _input_values(graph: Graph) -> list[Value]:
-    return [Value(name, shape, kind="input") for name, shape in graph.inputs]
+def _input_values(graph: Graph, sparse: Sequence[int]) -> list[Value]:
+    return [
+        Value(name, shape, kind="sparse" if i in sparse else "input")
+        for i, (name, shape) in enumerate(graph.inputs)
+    ]
 
 
 def _gathers(inputs: Sequence[Value]) -> list[Op]:
-    return [Op("gather", (), (value,)) for value in inputs]
+    """Return the ops that make a batch of each input: first outputs what layers read."""
+    return [
+        Op("csr_gather", (value,), (replace(value, kind="work"),))
+        if value.kind == "sparse"
+        else Op("gather", (), (value,))
+        for value in inputs
+    ]
 
 
 def _numbered(name: str, count: int) -> list[str]:
@@ -229,12 +238,13 @@ def _parameter_gradients(graph: Graph) -> dict[Value, Value]:
     }
 
 
-def predict_program(graph: Graph) -> Program:
-    """Forward, without dropout."""
-    inputs = _input_values(graph)
+def predict_program(graph: Graph, sparse: Sequence[int] = ()) -> Program:
+    """Forward, without dropout; of the inputs, some may be sparse."""
+    inputs = _input_values(graph, sparse)
+    gathers = _gathers(inputs)
     builder = Builder(graph.parameters, training=False)
-    outputs = builder.lower(graph, inputs)
-    ops, merges = fuse(_gathers(inputs) + builder.ops, set(outputs))
+    outputs = builder.lower(graph, [op.output for op in gathers])
+    ops, merges = fuse(gathers + builder.ops, set(outputs))
     targets: list[Value] = []
     written: dict[Value, Value] = {}  # one tensor may be several outputs
     for name, output in zip(_numbered("prediction", len(outputs)), outputs, strict=True):
@@ -248,12 +258,13 @@ def predict_program(graph: Graph) -> Program:
     return Program("predict", ops, inputs, targets, merges=merges)
 
 
-def activations_program(graph: Graph) -> Program:
+def activations_program(graph: Graph, sparse: Sequence[int] = ()) -> Program:
     """Forward, without dropout; its outputs are what the layers give, in the graph's order."""
-    inputs = _input_values(graph)
+    inputs = _input_values(graph, sparse)
+    gathers = _gathers(inputs)
     builder = Builder(graph.parameters, training=False)
-    outputs = builder.lower_all(graph, inputs)[len(inputs) :]
-    ops, merges = fuse(_gathers(inputs) + builder.ops, set(outputs))
+    outputs = builder.lower_all(graph, [op.output for op in gathers])[len(inputs) :]
+    ops, merges = fuse(gathers + builder.ops, set(outputs))
     return Program("activations", ops, inputs, outputs, merges=merges)
 
 
@@ -267,28 +278,38 @@ def _write_to(ops: list[Op], value: Value, target: Value) -> tuple[list[Op], boo
     return [replace(op, outputs=outputs) if op is writer else op for op in ops], True
 
 
-def evaluate_program(graph: Graph, aims: Sequence[Aim], given: Given) -> Program:
+def evaluate_program(
+    graph: Graph, aims: Sequence[Aim], given: Given, sparse: Sequence[int] = ()
+) -> Program:
     """Forward as in predict, loss and metrics."""
-    inputs = _input_values(graph)
+    inputs = _input_values(graph, sparse)
+    data = [*inputs, *given.values]
+    gathers = _gathers(data)
     builder = Builder(graph.parameters, training=False)
-    outputs = builder.lower(graph, inputs)
+    outputs = builder.lower(graph, [op.output for op in gathers[: len(inputs)]])
     results, ops, _, loss = _measure(graph, builder.ops, outputs, aims, given, training=False)
     ops += _penalties(graph, {}, loss)
-    data = [*inputs, *given.values]
-    ops, merges = fuse(_gathers(data) + ops, set())
+    ops, merges = fuse(gathers + ops, set())
     return Program("evaluate", ops, data, results=results, merges=merges)
 
 
 def train_program(
-    graph: Graph, aims: Sequence[Aim], given: Given, optimizer: Optimizer | None, count: int
+    graph: Graph,
+    aims: Sequence[Aim],
+    given: Given,
+    optimizer: Optimizer | None,
+    count: int,
+    sparse: Sequence[int] = (),
 ) -> Program:
     """One step: forward, loss, metrics, backward, update of an arena of `count` elements.
 
     Without an optimizer the gradients are left as they are.
     """
-    inputs = _input_values(graph)
+    inputs = _input_values(graph, sparse)
+    data = [*inputs, *given.values]
+    gathers = _gathers(data)
     builder = Builder(graph.parameters, training=True)
-    outputs = builder.lower(graph, inputs)
+    outputs = builder.lower(graph, [op.output for op in gathers[: len(inputs)]])
     results, forward, seeds, loss = _measure(
         graph, builder.ops, outputs, aims, given, training=True
     )
@@ -296,17 +317,17 @@ def train_program(
     backward = differentiate(forward, seeds, gradients)
     backward += _penalties(graph, gradients, loss)
     update = [] if optimizer is None else _update_ops(graph, optimizer, count)
-    data = [*inputs, *given.values]
-    ops, merges = fuse(_gathers(data) + forward + backward + update, set())
+    ops, merges = fuse(gathers + forward + backward + update, set())
     name = "gradients" if optimizer is None else "train"
     return Program(name, ops, data, results=results, merges=merges)
 
 
-def manual_program(graph: Graph) -> Program:
+def manual_program(graph: Graph, sparse: Sequence[int] = ()) -> Program:
     """Forward in training; then backward from the gradients by the outputs."""
-    inputs = _input_values(graph)
+    inputs = _input_values(graph, sparse)
+    gathers = _gathers(inputs)
     builder = Builder(graph.parameters, training=True)
-    outputs = builder.lower(graph, inputs)
+    outputs = builder.lower(graph, [op.output for op in gathers])
     names = _numbered("grad_output", len(outputs))
     seeds = [
         Value(name, output.shape, kind="input") for name, output in zip(names, outputs, strict=True)
@@ -318,9 +339,7 @@ def manual_program(graph: Graph) -> Program:
     gradients = _parameter_gradients(graph)
     backward += differentiate(builder.ops, sums, gradients)
     backward += _penalties(graph, gradients, None)
-    ops, merges = fuse(
-        _gathers(inputs) + builder.ops + _gathers(seeds) + backward, {*outputs, *seeds}
-    )
+    ops, merges = fuse(gathers + builder.ops + _gathers(seeds) + backward, {*outputs, *seeds})
     split = next(i for i, op in enumerate(ops) if seeds[0] in op.writes())
     return Program(
         "manual",

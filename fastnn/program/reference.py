@@ -553,6 +553,9 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "kernel_gradient": lambda op, c, x, grad: (x.T @ grad, grad.sum(axis=0)),
     "kernel_gradient_halves": _kernel_gradient_halves,
     "add_gradient_half": _add_gradient_half,
+    "sparse_affine": _affine,
+    "sparse_kernel_gradient": lambda op, c, x, grad: (x.T @ grad, grad.sum(axis=0)),
+    "csr_gather": lambda op, c, x: x,
     "bias_gradient": lambda op, c, grad: grad.sum(axis=0),
     "activation": _activation,
     "activation_gradient": lambda op, c, saved, grad: grad * _derivative(op, saved),
@@ -588,6 +591,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "update": _update,
     "moving_average": _moving_average,
     "kernel_gradient_update": _kernel_gradient_update,
+    "sparse_kernel_gradient_update": _kernel_gradient_update,
 }
 
 
@@ -627,6 +631,8 @@ def run(
             return None
         if value in made:
             return made[value]
+        if value.kind == "sparse":  # here a batch of it, with its zeros
+            return given[value].astype(context.dtype).reshape(-1, *value.shape)
         if value.kind == "state":
             return context.state_of(value)
         if value.kind == "gradient" and gradients is not None:
