@@ -23,6 +23,7 @@ from fastnn import (
 from fastnn.callbacks import (
     Callback,
     CSVLogger,
+    Diagnose,
     EarlyStopping,
     LambdaCallback,
     LearningRateScheduler,
@@ -65,6 +66,7 @@ __all__ = [
     "Concatenate",
     "Crossentropy",
     "Dense",
+    "Diagnose",
     "Dropout",
     "EarlyStopping",
     "Flatten",

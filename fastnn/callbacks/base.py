@@ -26,18 +26,16 @@ class Callback:
     results : tuple of str
         Names of the results of an epoch, set with `model`; empty where they are not known,
         because a callback before this one may add some.
-    sources : sequence of Source
-        The training data as the programs take them, set with `model`.
-    target : {"real", "label"}
-        Dtype of their target.
+    training_data : tuple (sources, kind)
+        The training data as the programs take them, and the dtype of their target, "real" or
+        "label"; set with `model`.
     added_results : tuple of str or None
         What `on_epoch_end` of the same class adds to the results; None: not known.
     """
 
     model: Model
     results: tuple[str, ...] = ()
-    sources: Sequence[Source] = ()
-    target: str = "real"
+    training_data: tuple[Sequence[Source], str] = ((), "real")
     added_results: ClassVar[tuple[str, ...] | None] = None
 
     def on_train_begin(self) -> None:

@@ -807,7 +807,7 @@ cdef class OneRow:
                 return None
             counter = <int64_t *>cnp.PyArray_DATA(self.counter)
             rate = settings["learning_rate"]
-            self.rate = rate if isinstance(rate, float) else rate(counter[0])  # a schedule
+            self.rate = rate(counter[0]) if callable(rate) else rate  # a schedule
             self.run.first_number = <uint64_t>(counter[0] + 1)
             memcpy(cnp.PyArray_DATA(self.snapshot), cnp.PyArray_DATA(self.parameters),
                    cnp.PyArray_NBYTES(self.parameters))
