@@ -24,6 +24,7 @@ from fastnn import (
 from fastnn.callbacks import (
     Callback,
     CSVLogger,
+    Diagnose,
     EarlyStopping,
     LambdaCallback,
     LearningRateScheduler,
@@ -71,6 +72,7 @@ __all__ = [
     "Concatenate",
     "Crossentropy",
     "Dense",
+    "Diagnose",
     "Dropout",
     "EarlyStopping",
     "Flatten",

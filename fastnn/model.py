@@ -32,6 +32,7 @@ from fastnn.runtime import ROWS, Bound, Runtime, Steps, Training
 from fastnn.training import History
 
 if TYPE_CHECKING:
+    from fastnn.diagnosis import Diagnosis
     from fastnn.profiling import Profile
     from fastnn.range_test import RangeTest
 
@@ -607,6 +608,60 @@ class Model:
             max_rate=max_rate,
             steps=steps,
         )
+
+    def diagnose(self, x: object, y: object, *, batch_size: int = 32) -> Diagnosis:
+        """Say why the model does not learn, if it does not. The model is not changed.
+
+        Looks at the data, at what the layers give and at the gradients for up to 512 rows;
+        trains copies for 100 steps, at the optimizer's learning rate and, where the loss does not
+        fall, at others; and reads `history`.
+
+        Parameters
+        ----------
+        x, y
+            As in `fit`.
+        batch_size : int, default 32
+            Of the trials; take the one to train with.
+
+        Returns
+        -------
+        fastnn.diagnosis.Diagnosis
+            Its `findings`: each with the layer, the figure that shows it, and what to try.
+
+        Raises
+        ------
+        ValueError, TypeError
+            An argument does not fit.
+
+        Notes
+        -----
+        It names: inputs and targets that are not scaled; targets that are all the same, or that
+        the model's end cannot give; an activation between the logits and a loss of logits; relu
+        units that are 0 for all rows (half of a layer's); sigmoid and tanh at their limits (70 %
+        of what a layer gives); units with the same weights; kernels whose gradient vanishes (0.2 %
+        of the largest, norms by the root of the number of inputs) or explodes (100); a learning
+        rate at which the loss falls by less than 3 % while another brings a quarter of what
+        predicting a constant gives; and a plateau in the history, where one of these is found,
+        too. What has nothing to do with x cannot be learned, and is no fault.
+
+        Examples
+        --------
+        >>> import fastnn as fnn
+        >>> x, y = fnn.datasets.load_digits()
+        >>> model = fnn.Sequential([fnn.Dense(10)], input_shape=(64,), seed=0)
+        >>> model.compile(fnn.Adam(1e-7), "crossentropy")
+        >>> [finding.kind for finding in model.diagnose(x / 16, y).findings]
+        ['learning rate too low']
+        >>> model.optimizer.learning_rate = 1e-3
+        >>> model.diagnose(x / 16, y)
+        nothing found that would keep the model from learning (512 rows)
+        """
+        from fastnn import diagnosis
+
+        batch_size = checks.integer("batch_size", batch_size)
+        sources, kind = self.training_data(x, y)
+        data.not_empty(sources[0].rows)
+        return diagnosis.diagnose(self, sources, kind, batch_size=batch_size)
 
     # --- your own loop ------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ class History:
     ----------
     history : dict of str to list of float
         For each result, one number an epoch: "loss", the metrics, and both of the validation
-        data with "val_" in front.
+        data with "val_" in front; and what callbacks add.
     epoch : list of int
         Numbers of the epochs, from 0.
     stop_reason : str
@@ -402,7 +402,7 @@ def _fit(
     model.stop_training, model.stop_reason = False, ""
     for callback in followers:
         callback.model, callback.results = model, tuple(expected)
-        callback.sources, callback.target = steps.sources, steps.kinds
+        callback.training_data = steps.sources, steps.kinds
         callback.on_train_begin()
         expected = list(results_behind(callback, expected))
     history = model.history = History()

@@ -226,8 +226,12 @@ def test_time_budget_ends_within_an_epoch_at_the_end_of_a_step():
     seconds = time.perf_counter() - began
     assert 0.25 < seconds < 0.6  # a machine may be busy: what is exact is tested below
     found = history.stop_reason
-    assert found.startswith("the time_budget of 0.3 seconds is used up in epoch ")
-    steps = (len(history.epoch) - 1) * 50_000 + int(found.split()[-1])
+    assert found.startswith("the time_budget of 0.3 seconds is used up ")
+    if " in epoch " in found:
+        steps = (len(history.epoch) - 1) * 50_000 + int(found.split()[-1])
+    else:  # in between, by chance
+        assert found.endswith(f" after epoch {len(history.epoch)}")
+        steps = len(history.epoch) * 50_000
     assert model.runtime.step == steps
 
     class StopAt(fnn.Callback):

@@ -271,6 +271,24 @@ def test_the_quick_way_takes_a_schedule():
     assert model.runtime.step == 2
 
 
+def test_the_quick_way_takes_the_rate_of_any_step():
+    """It asks for a block of rates at once."""
+    model, twin, (x, y) = small(DECAY), small(0.0), data()
+    steep = ExponentialDecay(0.1, 100, 0.1)
+    for each in (model, twin):
+        each.train_on_batch(x[:1], y[:1])
+    twin.set_weights(model.get_weights())
+    twin.runtime.arenas["state"][...] = model.runtime.arenas["state"]
+    for step, schedule in [(1, DECAY), (3, steep), (4, DECAY), (255, steep), (600, steep),
+                           (599, steep), (2, steep)]:  # fmt: skip
+        model.optimizer.learning_rate = schedule
+        model.runtime.step = twin.runtime.step = step
+        for t in range(step, step + 4):
+            twin.optimizer.learning_rate = schedule(t)
+            assert model.learn_one(x[0], y[0]) == twin.train_on_batch(x[:1], y[:1])
+    assert weights_as_bytes(model) == weights_as_bytes(twin)
+
+
 def test_programs_stay_as_the_rate_changes():
     model, (x, y) = small(DECAY), data()
     by_fit(model, x, y)

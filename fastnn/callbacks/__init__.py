@@ -5,6 +5,7 @@ one that asks for epochs costs nothing inside them.
 """
 
 from fastnn.callbacks.base import Callback
+from fastnn.callbacks.diagnose import Diagnose
 from fastnn.callbacks.lambdas import LambdaCallback
 from fastnn.callbacks.monitor import Monitor
 from fastnn.callbacks.rates import LearningRateScheduler, ReduceLROnPlateau
@@ -21,6 +22,7 @@ from fastnn.callbacks.tensorboard import TensorBoard
 __all__ = [
     "CSVLogger",
     "Callback",
+    "Diagnose",
     "EarlyStopping",
     "LambdaCallback",
     "LearningRateScheduler",

@@ -26,18 +26,16 @@ class Callback:
     results : tuple of str
         Names of the results of an epoch, set with `model`; empty where they are not known,
         because a callback before this one may add some.
-    sources : sequence of Source
-        The training data as the programs take them, set with `model`.
-    target : tuple of {"real", "label", "weight"}
-        What follows the inputs among them; see `Runtime.bound`.
+    training_data : tuple (sources, kinds)
+        The training data as the programs take them, and what follows the inputs among them (see
+        `Runtime.bound`); of an iterable of batches, the first. Set with `model`.
     added_results : tuple of str or None
         What `on_epoch_end` of the same class adds to the results; None: not known.
     """
 
     model: Model
     results: tuple[str, ...] = ()
-    sources: Sequence[AnySource] = ()
-    target: tuple[str, ...] = ("real",)
+    training_data: tuple[Sequence[AnySource], tuple[str, ...]] = ((), ("real",))
     added_results: ClassVar[tuple[str, ...] | None] = None
 
     def on_train_begin(self) -> None:

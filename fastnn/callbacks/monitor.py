@@ -68,7 +68,7 @@ class Monitor(Callback):
         self._forget()
         self.layers = inspection.layer_names(self.model)
         self.parameters = list(self.model.parameters)
-        self._sample = inspection.sample(self.sources, self.rows)
+        self._sample = inspection.sample(self.training_data[0], self.rows)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Look into the layers."""
@@ -81,7 +81,7 @@ class Monitor(Callback):
                 for array in inspection.activations(self.model, self._sample).values()
             ]
         )
-        gradients = inspection.gradients(self.model, self._sample, self.target)
+        gradients = inspection.gradients(self.model, self._sample, self.training_data[1])
         self._norms.append([float(np.linalg.norm(array)) for array in gradients.values()])
 
     @property

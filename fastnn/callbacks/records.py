@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import os
-import string
 from pathlib import Path
 
 from fastnn import checks
@@ -71,6 +69,8 @@ class ModelCheckpoint(Monitored):
                 f"save_freq must be 'epoch', got {save_freq!r}; to save after some batches, call "
                 "model.save from a callback's on_train_batch_end"
             )
+        import string  # here, because `import fastnn` should be quick
+
         self.save_freq = save_freq
         self.initial_value_threshold = (
             None
@@ -157,6 +157,8 @@ class CSVLogger(Callback):
 
     def on_train_begin(self) -> None:
         """Make an empty file, or read the columns of the one to go on with."""
+        import csv  # here, because `import fastnn` should be quick
+
         self._columns = []
         if self.append and self.filename.exists():
             with self.filename.open(newline="", encoding="utf-8") as file:
@@ -176,6 +178,8 @@ class CSVLogger(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Add a line. The file is closed again, so that it is whole whatever happens."""
+        import csv
+
         with self.filename.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, delimiter=self.separator, lineterminator="\n")
             if not self._columns:

@@ -273,7 +273,7 @@ class TerminateOnSmallGradient(Callback):
         """Compute the norm and compare it with the tolerance."""
         if (epoch + 1) % self.every:
             return
-        gradients = inspection.gradients(self.model, self.sources, self.target)
+        gradients = inspection.gradients(self.model, *self.training_data)
         self.norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients.values()))
         if self.norm < self.tolerance:
             end_training(
