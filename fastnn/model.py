@@ -281,7 +281,9 @@ class Model:
         x : array_like or sparse matrix, shape (rows, *input_shape)
             Of any real dtype; a list of arrays for a model of several inputs. A frame of pandas
             or Polars with numeric columns, for x and y. A matrix or array
-            of `scipy.sparse` is never made dense for layers that are `Dense`. Or an iterable of
+            of `scipy.sparse` is never made dense for layers that are `Dense`. A `np.memmap` of
+            256 MB or more is read in windows of 64 MB, two of which are in memory at a time; its
+            numbers are checked as they are read, and an error names the row. Or an iterable of
             batches (x, y): a generator, a list, an object with ``__iter__``. A thread reads them
             a few ahead and copies them; each is checked before its step.
         y : array_like, optional
@@ -298,6 +300,8 @@ class Model:
         validation_data : tuple (x, y) or iterable of batches (x, y), optional
         shuffle : bool, default True
             Whether each epoch takes the rows in an order of its own; batches come as they come.
+            Of a large `np.memmap`, blocks of two megabytes are shuffled, and the rows among
+            those that fall into one window.
         steps_per_epoch : int, optional
             How many batches of an iterable make an epoch; None: all. What can be iterated over
             again (a list, not a generator) is started again for each epoch. If it ends early,
@@ -347,8 +351,16 @@ class Model:
             raise RuntimeError("call compile(optimizer, loss) first")
         return self._training
 
-    def training_data(self, x: object, y: object) -> tuple[list[AnySource], str]:
+    def training_data(
+        self, x: object, y: object, *, in_windows: bool = False
+    ) -> tuple[list[AnySource], str]:
         """Check data for training or evaluation; build the model if it was waiting for it.
+
+        Parameters
+        ----------
+        x, y : object
+        in_windows : bool, default False
+            Whether the numbers of large maps are checked later, a window at a time.
 
         Returns
         -------
@@ -358,38 +370,48 @@ class Model:
         """
         chosen = self._compiled()
         with self._built_for(x):
-            return self._checked_data(chosen, x, y)
+            return self._checked_data(chosen, x, y, in_windows)
 
-    def _checked_data(self, chosen: Training, x: object, y: object) -> tuple[list[AnySource], str]:
+    def _checked_data(
+        self, chosen: Training, x: object, y: object, in_windows: bool
+    ) -> tuple[list[AnySource], str]:
         if chosen.loss.takes_labels and math.prod(self.output_shape) == 1:
             raise ValueError(
                 f"loss {chosen.loss.name!r} needs two or more outputs, the model has one, of which "
                 "softmax is always 1: use 'binary_crossentropy', or as many outputs as there are "
                 "classes"
             )
-        sources = data.inputs(x, self.input_shapes, self.dtype)
-        target, kind = data.target(
+        sources = data.inputs(x, self.input_shapes, self.dtype, in_windows=in_windows)
+        target, kind = self.checked_target(y, sources[0].rows, in_windows)
+        return [*sources, target], kind
+
+    def checked_target(
+        self, y: object, rows: int, in_windows: bool = False
+    ) -> tuple[data.Source, str]:
+        """Check y alone; see `training_data`."""
+        chosen = self._compiled()
+        return data.target(
             y,
-            sources[0].rows,
+            rows,
             self.output_shape,
             self.dtype,
             takes_labels=chosen.loss.takes_labels,
             is_probability=chosen.loss.link is not None,
+            in_windows=in_windows,
         )
-        return [*sources, target], kind
 
     def check_validation(self, pair: tuple[object, object]) -> None:
         """Raise if validation data do not fit, before anything has changed."""
         try:
-            first = next(feeds.parts_for_evaluation(self, *pair), None)
+            first = next(feeds.parts_for_evaluation(self, *pair, ROWS), None)
             data.not_empty(0 if first is None else first.rows)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from None
 
-    def _checked_inputs(self, x: object) -> list[AnySource]:
+    def _checked_inputs(self, x: object, *, in_windows: bool = False) -> list[AnySource]:
         """Check x alone."""
         with self._built_for(x):
-            return data.inputs(x, self.input_shapes, self.dtype)
+            return data.inputs(x, self.input_shapes, self.dtype, in_windows=in_windows)
 
     @contextlib.contextmanager
     def _built_for(self, x: object) -> Iterator[None]:
@@ -622,13 +644,14 @@ class Model:
             if output is not None:
                 return output[np.newaxis]
         made = []
-        for steps in feeds.parts_for_prediction(self, x):
-            out = np.empty((steps.rows, *self.output_shape), self.dtype)
-            if steps.rows:
-                steps.batch = min(batch_size, max(steps.rows, ROWS))
-                bound = self.runtime.bound("predict", steps.batch, sparse=steps.sparse)
-                self.runtime.run_all(bound, steps, outputs={"prediction": out})
-            made.append(out)
+        with contextlib.closing(feeds.parts_for_prediction(self, x, batch_size)) as parts:
+            for steps in parts:
+                out = np.empty((steps.rows, *self.output_shape), self.dtype)
+                if steps.rows:
+                    steps.batch = min(batch_size, max(steps.rows, ROWS))
+                    bound = self.runtime.bound("predict", steps.batch, sparse=steps.sparse)
+                    self.runtime.run_all(bound, steps, outputs={"prediction": out})
+                made.append(out)
         if not made:
             raise ValueError("x must yield at least one batch, got none")
         if len(made) > 1:
@@ -689,15 +712,16 @@ class Model:
         """
         batch_size = checks.integer("batch_size", batch_size)
         made, weights, names = [], [], []
-        for steps in feeds.parts_for_evaluation(self, x, y):
-            data.not_empty(steps.rows)
-            steps.batch = min(batch_size, max(steps.rows, ROWS))
-            bound = self.runtime.bound("evaluate", steps.batch, steps.kind, steps.sparse)
-            names = bound.plan.program.results
-            results = np.empty((steps.count, len(names)))
-            self.runtime.run_all(bound, steps, results=results)
-            made.append(results)
-            weights.append(steps.rows_of(steps.count))
+        with contextlib.closing(feeds.parts_for_evaluation(self, x, y, batch_size)) as parts:
+            for steps in parts:
+                data.not_empty(steps.rows)
+                steps.batch = min(batch_size, max(steps.rows, ROWS))
+                bound = self.runtime.bound("evaluate", steps.batch, steps.kind, steps.sparse)
+                names = bound.plan.program.results
+                results = np.empty((steps.count, len(names)))
+                self.runtime.run_all(bound, steps, results=results)
+                made.append(results)
+                weights.append(steps.rows_of(steps.count))
         if not made:
             raise ValueError("x must yield at least one batch, got none")
         rows = np.concatenate(weights)
