@@ -1,8 +1,8 @@
 """A file larger than the memory given to it, against the same rows in memory: `fit` in turn.
 
-Run as `python benchmarks/memmap.py [GIGABYTES]`, default 2. 784 columns in float32, Dense(128) with
-relu, Dense(10), Adam, batch 128, shuffled. The file is in the page cache. A process of its own finds
-the peak of resident memory. Prints a line of a Markdown table.
+Run as `python benchmarks/memmap.py [GIGABYTES]`, default 2. 784 columns in float32, Dense(128)
+with relu, Dense(10), Adam, batch 128, shuffled. The file is in the page cache. A process of its own
+finds the peak of resident memory. Prints a line of a Markdown table.
 """
 
 from __future__ import annotations

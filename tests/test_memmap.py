@@ -1,4 +1,4 @@
-"""Large maps: the same numbers as from memory, checked as they are read, and little of them resident."""
+"""Large maps: the same numbers as from memory, checked as read, and little of them resident."""
 
 from __future__ import annotations
 
@@ -151,13 +151,13 @@ def test_too_large_for_float32_is_found(tmp_path, xy):
     with pytest.raises(ValueError, match=r"x must hold numbers that float32 can hold.*in row 400"):
         small().predict(saved(tmp_path / "x2.npy", x))
     x[400, 3] = 3e38  # its square is beyond float32, it is not
-    assert not blocks.is_surely_finite(np.array([3e38, 3e38]), "float32") or True
     assert small().predict(saved(tmp_path / "x3.npy", x)).shape == (ROWS, 3)
 
 
 def test_quick_look_is_never_wrong(rng):
     for dtype in (np.float32, np.float64):
         x = rng.standard_normal(10_000).astype(dtype)
+        x.flags.writeable = False
         assert blocks.is_surely_finite(x, "float32")
         for bad in (np.nan, np.inf, -np.inf):
             for place in (0, 5000, 9999):
