@@ -310,7 +310,9 @@ class Model:
         x : array_like or sparse matrix, shape (rows, *input_shape)
             Of any real dtype; a list of arrays for a model of several inputs. A frame of pandas
             or Polars with numeric columns, for x and y. A matrix or array
-            of `scipy.sparse` is never made dense for layers that are `Dense`. Or an iterable of
+            of `scipy.sparse` is never made dense for layers that are `Dense`. A `np.memmap` of
+            256 MB or more is read in windows of 64 MB, two of which are in memory at a time; its
+            numbers are checked as they are read, and an error names the row. Or an iterable of
             batches (x, y): a generator, a list, an object with ``__iter__``. A thread reads them
             a few ahead and copies them; each is checked before its step.
         y : array_like, optional
@@ -328,6 +330,8 @@ class Model:
         validation_data : tuple (x, y) or (x, y, sample_weight), or iterable of batches, optional
         shuffle : bool, default True
             Whether each epoch takes the rows in an order of its own; batches come as they come.
+            Of a large `np.memmap`, blocks of two megabytes are shuffled, and the rows among
+            those that fall into one window.
         sample_weight : array_like, shape (rows,), optional
             What the loss of each row is multiplied with, at least 0. As in Keras, the loss of a
             batch is still the sum over its rows divided by their number. Metrics count all alike.
@@ -392,9 +396,21 @@ class Model:
         return self._training
 
     def training_data(
-        self, x: object, y: object, sample_weight: object = None, class_weight: object = None
+        self,
+        x: object,
+        y: object,
+        sample_weight: object = None,
+        class_weight: object = None,
+        *,
+        in_windows: bool = False,
     ) -> tuple[list[AnySource], tuple[str, ...]]:
         """Check data for training or evaluation; build the model if it was waiting for it.
+
+        Parameters
+        ----------
+        x, y : object
+        in_windows : bool, default False
+            Whether the numbers of large maps are checked later, a window at a time.
 
         Returns
         -------
@@ -405,47 +421,64 @@ class Model:
         """
         chosen = self._compiled()
         with self._built_for(x):
-            sources, kinds = self._checked_data(chosen, x, y)
+            sources, kinds = self._checked_data(chosen, x, y, in_windows)
             targets = sources[len(self.input_shapes) :]
             weight = weights.source(sample_weight, class_weight, targets, kinds, self.dtype)
         return (sources, kinds) if weight is None else ([*sources, weight], (*kinds, "weight"))
 
     def _checked_data(
-        self, chosen: Training, x: object, y: object
+        self, chosen: Training, x: object, y: object, in_windows: bool
     ) -> tuple[list[AnySource], tuple[str, ...]]:
-        shapes = self.runtime.output_shapes
-        for aim, shape in zip(chosen.aims, shapes, strict=True):
+        for aim, shape in zip(chosen.aims, self.runtime.output_shapes, strict=True):
             if aim.loss.is_distribution and math.prod(shape) == 1:
                 raise ValueError(
                     f"loss {aim.loss.name!r} needs two or more outputs, the model has one, of "
                     "which softmax is always 1: use 'binary_crossentropy', or as many outputs as "
                     "there are classes"
                 )
-        sources = data.inputs(x, self.input_shapes, self.dtype)
+        sources = data.inputs(x, self.input_shapes, self.dtype, in_windows=in_windows)
         rows = sources[0].rows
-        parts = [("y", y)]
-        if len(shapes) > 1:
-            named = data.by_name("y", y, self.output_names)
-            parts = [(f"y[{name!r}]", part) for name, part in named.items()]
         kinds = []
-        for (name, part), aim, shape in zip(parts, chosen.aims, shapes, strict=True):
-            target, kind = data.target(part, rows, shape, self.dtype, loss=aim.loss, name=name)
+        for number, (name, part) in enumerate(self.targets_of(y)):
+            target, kind = self.checked_target(number, name, part, rows, in_windows)
             sources.append(target)
             kinds.append(kind)
         return sources, tuple(kinds)
 
+    def targets_of(self, y: object) -> list[tuple[str, object]]:
+        """Return the target of each output, with what error messages call it."""
+        if len(self.runtime.output_shapes) == 1:
+            return [("y", y)]
+        named = data.by_name("y", y, self.output_names)
+        return [(f"y[{name!r}]", part) for name, part in named.items()]
+
+    def checked_target(
+        self, number: int, name: str, target: object, rows: int, in_windows: bool = False
+    ) -> tuple[data.Source, str]:
+        """Check the target of one output; see `training_data`."""
+        return data.target(
+            target,
+            rows,
+            self.runtime.output_shapes[number],
+            self.dtype,
+            loss=self._compiled().aims[number].loss,
+            name=name,
+            in_windows=in_windows,
+        )
+
     def check_validation(self, given: tuple[object, ...]) -> None:
         """Raise if validation data do not fit, before anything has changed."""
         try:
-            first = next(feeds.parts_for_evaluation(self, *given), None)
+            x, y, sample_weight = (*given, None)[:3]
+            first = next(feeds.parts_for_evaluation(self, x, y, sample_weight, ROWS), None)
             data.not_empty(0 if first is None else first.rows)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from None
 
-    def _checked_inputs(self, x: object) -> list[AnySource]:
+    def _checked_inputs(self, x: object, *, in_windows: bool = False) -> list[AnySource]:
         """Check x alone."""
         with self._built_for(x):
-            return data.inputs(x, self.input_shapes, self.dtype)
+            return data.inputs(x, self.input_shapes, self.dtype, in_windows=in_windows)
 
     @contextlib.contextmanager
     def _built_for(self, x: object) -> Iterator[None]:
@@ -808,16 +841,18 @@ class Model:
             if output is not None:
                 return output[np.newaxis]
         made = []
-        for steps in feeds.parts_for_prediction(self, x):
-            outs = [
-                np.empty((steps.rows, *shape), self.dtype) for shape in self.runtime.output_shapes
-            ]
-            if steps.rows:
-                steps.batch = min(batch_size, max(steps.rows, ROWS))
-                bound = self.runtime.bound("predict", steps.batch, sparse=steps.sparse)
-                names = [value.name for value in bound.plan.program.outputs]
-                self.runtime.run_all(bound, steps, outputs=dict(zip(names, outs, strict=True)))
-            made.append(outs)
+        with contextlib.closing(feeds.parts_for_prediction(self, x, batch_size)) as all_parts:
+            for steps in all_parts:
+                outs = [
+                    np.empty((steps.rows, *shape), self.dtype)
+                    for shape in self.runtime.output_shapes
+                ]
+                if steps.rows:
+                    steps.batch = min(batch_size, max(steps.rows, ROWS))
+                    bound = self.runtime.bound("predict", steps.batch, sparse=steps.sparse)
+                    names = [value.name for value in bound.plan.program.outputs]
+                    self.runtime.run_all(bound, steps, outputs=dict(zip(names, outs, strict=True)))
+                made.append(outs)
         if not made:
             raise ValueError("x must yield at least one batch, got none")
         if len(made) == len(made[0][0]) == 1 and "predict" not in self.runtime.one_row:
@@ -887,15 +922,18 @@ class Model:
         """
         batch_size = checks.integer("batch_size", batch_size)
         made, rows_of, names = [], [], []
-        for steps in feeds.parts_for_evaluation(self, x, y, sample_weight):
-            data.not_empty(steps.rows)
-            steps.batch = min(batch_size, max(steps.rows, ROWS))
-            bound = self.runtime.bound("evaluate", steps.batch, steps.kinds, steps.sparse)
-            names = bound.plan.program.results
-            results = np.empty((steps.count, len(names)))
-            self.runtime.run_all(bound, steps, results=results)
-            made.append(results)
-            rows_of.append(steps.rows_of(steps.count))
+        with contextlib.closing(
+            feeds.parts_for_evaluation(self, x, y, sample_weight, batch_size)
+        ) as parts:
+            for steps in parts:
+                data.not_empty(steps.rows)
+                steps.batch = min(batch_size, max(steps.rows, ROWS))
+                bound = self.runtime.bound("evaluate", steps.batch, steps.kinds, steps.sparse)
+                names = bound.plan.program.results
+                results = np.empty((steps.count, len(names)))
+                self.runtime.run_all(bound, steps, results=results)
+                made.append(results)
+                rows_of.append(steps.rows_of(steps.count))
         if not made:
             raise ValueError("x must yield at least one batch, got none")
         rows = np.concatenate(rows_of)

@@ -103,17 +103,17 @@ class _Epochs:
         runtime = self.model.runtime
         np.copyto(self.snapshot, runtime.arenas["parameters"])
         results, rows, self.before = [], [], 0
-        parts = self.feed.epoch(epoch)
         began = time.perf_counter()
-        for self.steps in parts:
-            self.seconds += time.perf_counter() - began
-            self._bind()
-            results.append(self.run(epoch, progress))
-            rows.append(self.steps.rows_of(len(results[-1])))
-            self.before += len(results[-1])
-            if self.model.stop_training:
-                break
-            began = time.perf_counter()
+        with contextlib.closing(self.feed.epoch(epoch)) as parts:
+            for self.steps in parts:
+                self.seconds += time.perf_counter() - began
+                self._bind()
+                results.append(self.run(epoch, progress))
+                rows.append(self.steps.rows_of(len(results[-1])))
+                self.before += len(results[-1])
+                if self.model.stop_training:
+                    break
+                began = time.perf_counter()
         self.budget.epoch_end()
         if results and not_finite(runtime):
             self.before -= len(results[-1])

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.data import frames, sparse
+from fastnn.data import blocks, frames, sparse
 from fastnn.losses import Loss
 from fastnn.native.kernels import source_number
 
@@ -46,6 +46,10 @@ class Source:
     def copy(self) -> Source:
         """Return a copy that does not change when the user's array does."""
         return Source(np.array(self.array, order="C"))
+
+    def part(self, begin: int, end: int) -> Source:
+        """Return a range of rows."""
+        return Source(self.array[begin:end])
 
     @property
     def number(self) -> int:
@@ -167,7 +171,12 @@ def _rows(array: np.ndarray, width: int) -> np.ndarray:
 
 
 def inputs(
-    x: object, shapes: Sequence[tuple[str, tuple[int, ...]]], dtype: str, name: str = "x"
+    x: object,
+    shapes: Sequence[tuple[str, tuple[int, ...]]],
+    dtype: str,
+    name: str = "x",
+    *,
+    in_windows: bool = False,
 ) -> list[AnySource]:
     """Check x against the model's inputs.
 
@@ -179,6 +188,8 @@ def inputs(
     dtype : {"float32", "float64"}
     name : str, default "x"
         For the message.
+    in_windows : bool, default False
+        Whether the numbers of large maps are checked later (`blocks.py`).
 
     Returns
     -------
@@ -204,7 +215,7 @@ def inputs(
             sizes = "".join(f", {size}" for size in shape) or ","
             hint = "; one sample is x[np.newaxis]" if array.shape == shape else ""
             raise ValueError(f"{label} must have shape (rows{sizes}), got {array.shape}{hint}")
-        sources.append(_source(label, array, math.prod(shape), dtype))
+        sources.append(_source(label, array, math.prod(shape), dtype, in_windows=in_windows))
         if sources[-1].rows != sources[0].rows:
             raise ValueError(
                 f"{label} must have as many rows as {names[0]}, {sources[0].rows}, "
@@ -237,11 +248,13 @@ def by_name(argument: str, value: object, names: Sequence[str]) -> dict[str, obj
     return dict(zip(names, value, strict=True))
 
 
-def _source(name: str, array: Any, width: int, dtype: str) -> AnySource:
+def _source(name: str, array: Any, width: int, dtype: str, *, in_windows: bool) -> AnySource:
     """Check the numbers of what `checked_rows` returned, and make it readable."""
     if not sparse.is_sparse(array):
-        check_finite(name, array, dtype)
-        return Source(_rows(array, width))
+        rows = _rows(array, width)
+        if not (in_windows and blocks.map_of(rows)):
+            check_finite(name, array, dtype)
+        return Source(rows)
     if width > sparse.LARGEST_INT32:
         raise ValueError(f"{name} must have at most 2**31 - 1 columns, got {width}")
     values = array.data[: array.indptr[-1]]
@@ -257,6 +270,7 @@ def target(
     *,
     loss: Loss,
     name: str = "y",
+    in_windows: bool = False,
 ) -> tuple[Source, str]:
     """Check y against the model's output and loss.
 
@@ -271,6 +285,8 @@ def target(
     loss : Loss
         Says what y may hold.
     name : str, default "y"
+    in_windows : bool, default False
+        Whether the numbers of a large map are checked later.
 
     Returns
     -------
@@ -289,11 +305,13 @@ def target(
         raise ValueError(f"{name} must have as many rows as x, {rows}, got {len(array)}")
     is_column = array.shape[1:] in ((), (1,))
     if loss.takes_labels and is_column and array.shape[1:] != shape:
-        return _labels(array, y, math.prod(shape), name), "label"
+        return _labels(array, y, math.prod(shape), name, in_windows=in_windows), "label"
     if array.shape[1:] != shape and not (is_column and math.prod(shape) == 1):
         sizes = "".join(f", {size}" for size in shape)
         labels = " or class labels of shape (rows,)" if loss.takes_labels else ""
         raise ValueError(f"{name} must have shape (rows{sizes}){labels}, got {array.shape}")
+    if in_windows and blocks.map_of(_rows(array, math.prod(shape))):
+        return Source(_rows(array, math.prod(shape))), "real"
     check_finite(name, array, dtype)
     loss.check_target(name, _distinct(array))
     if loss.is_distribution and array.size:
@@ -307,14 +325,16 @@ def target(
     return Source(_rows(array, math.prod(shape))), "real"
 
 
-def _labels(array: np.ndarray, given: object, classes: int, name: str) -> Source:
+def _labels(
+    array: np.ndarray, given: object, classes: int, name: str, *, in_windows: bool
+) -> Source:
     """Check class labels; `given` is what the array was made of, for the message."""
     if array.dtype.kind == "f":
         raise TypeError(
             f"{name} must hold integer class labels, or probabilities of shape (rows, {classes}), "
             f"got {np.asarray(given).dtype} of shape {array.shape}; use {name}.astype(int)"
         )
-    if array.size:
+    if array.size and not (in_windows and blocks.map_of(_rows(array, 1))):
         low, high = _distinct(array).min(), _distinct(array).max()
         if low < 0 or high >= classes:
             raise ValueError(

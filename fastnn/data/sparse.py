@@ -63,6 +63,10 @@ class Sparse:
         """Return a copy that does not change when the user's arrays do."""
         return Sparse(self.values.copy(), self.columns.copy(), self.indptr.copy(), self.width)
 
+    def part(self, begin: int, end: int) -> Sparse:
+        """Return a range of rows."""
+        return Sparse(self.values, self.columns, self.indptr[begin : end + 1], self.width)
+
 
 def is_sparse(value: object) -> bool:
     """Whether this is a sparse matrix or array of SciPy."""

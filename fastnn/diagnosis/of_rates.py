@@ -119,7 +119,7 @@ def _loss(patient: Patient, model: object) -> float:
 def constant_loss(patient: Patient) -> float | None:
     """Return the least loss that predicting a constant gives; None for a loss not known here."""
     target, name = patient.target, patient.loss.name
-    if "weight" in patient.kinds or getattr(patient.loss, "label_smoothing", 0):
+    if "weight" in patient.kinds or getattr(patient.loss, "label_smoothing", 0.0) > 0:
         return None
     if name == "crossentropy":
         if patient.kind == "label":
