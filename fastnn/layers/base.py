@@ -1,0 +1,160 @@
+"""What all layers have in common, the inputs that they are called on, and the table of them.
+
+A layer knows no arithmetic and no backward: it emits rows of the op table, and the program is
+differentiated as a whole. To add one made of existing ops, write a class as short as those of this
+package and decorate it with `registry.add`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastnn import checks
+from fastnn.initializers import Initializer
+from fastnn.program.lower import Builder
+from fastnn.program.ops import Value
+from fastnn.registry import Registry, fixed
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Tensor:
+    """A place in the graph of a functional `Model`: what a layer gives for symbolic inputs.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of one sample.
+    layer : Layer or None
+        What computes it; None for an `Input`.
+    inputs : tuple of Tensor
+    name : str
+        Of an input.
+    """
+
+    shape: Shape
+    layer: Layer | None = None
+    inputs: tuple[Tensor, ...] = ()
+    name: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Tensor {self.shape} of {self.name or self.layer!r}>"
+
+
+def Input(shape: Shape, name: str = "input") -> Tensor:
+    """Return an input of a functional model.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of one sample, without the batch.
+    name : str, default "input"
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.Input((64,)).shape
+    (64,)
+    """
+    if not isinstance(name, str) or not name or "/" in name:
+        raise ValueError(f"name must be a non-empty string without '/', got {name!r}")
+    return Tensor(checks.shape("shape", shape), name=name)
+
+
+class Layer:
+    """Base of all layers. What is in `config` is set once, by the constructor.
+
+    Parameters
+    ----------
+    name : str, optional
+        Unique in its model, without "/"; default: the class's, numbered.
+    """
+
+    kind: ClassVar[str] = ""
+
+    def __init__(self, name: str | None = None) -> None:
+        if name is not None and (not isinstance(name, str) or not name or "/" in name):
+            raise ValueError(f"name must be a non-empty string without '/', got {name!r}")
+        self.given_name = name
+        self.name = name or self.kind
+        self.parameters: dict[str, np.ndarray] = {}
+        self.is_owned = False  # a layer belongs to one model
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in vars(self) and name in self.config():
+            raise fixed(self, name, value)
+        super().__setattr__(name, value)
+
+    def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
+        """Return shape and initializer of each parameter, for inputs of these shapes."""
+        return {}
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return the shape of one sample of the output; raise if the inputs do not fit."""
+        raise NotImplementedError
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append the layer's forward ops and return its output."""
+        raise NotImplementedError
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as JSON can hold them."""
+        return {}
+
+    def __call__(self, *inputs: Any) -> Tensor:
+        """Return the output of the layer for symbolic inputs.
+
+        Parameters
+        ----------
+        *inputs : Tensor, or one list of them
+
+        Returns
+        -------
+        Tensor
+        """
+        tensors: tuple[Any, ...] = inputs
+        if len(inputs) == 1 and isinstance(inputs[0], (list, tuple)):
+            tensors = tuple(inputs[0])
+        for tensor in tensors:
+            if not isinstance(tensor, Tensor):
+                raise TypeError(
+                    f"layer {self.name!r} must be called on Input(...) or the output of another "
+                    f"layer, got {type(tensor).__name__}; to compute with arrays, call the model"
+                )
+        shape = self._checked_output_shape(*(tensor.shape for tensor in tensors))
+        return Tensor(shape, self, tensors)
+
+    def _checked_output_shape(self, *shapes: Shape) -> Shape:
+        try:
+            return self.output_shape(*shapes)
+        except ValueError as error:
+            raise ValueError(f"layer {self.name!r}: {error}") from None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+
+def only(kind: str, shapes: tuple[Shape, ...]) -> Shape:
+    """Return the shape of the single input that a layer takes; raise if there are more."""
+    if len(shapes) != 1:
+        raise ValueError(f"{kind} takes one input, got {len(shapes)}")
+    return shapes[0]
+
+
+class _Kinds(Registry[Layer]):
+    """Layers by kind, for loading a saved architecture."""
+
+    def add(self, cls: type[Layer]) -> type[Layer]:
+        self._classes[cls.kind] = cls
+        return cls
+
+
+registry = _Kinds("layer", Layer)

@@ -1,0 +1,224 @@
+"""The layers that most networks are made of."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastnn import activations, checks, initializers
+from fastnn.initializers import Initializer
+from fastnn.layers.base import Layer, Shape, only, registry
+from fastnn.program.lower import Builder
+from fastnn.program.ops import Value
+
+
+@registry.add
+class Dense(Layer):
+    """Every output from every input: y = f(x @ kernel + bias).
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs.
+    activation : str or ActivationFunction, optional
+        f; default linear.
+    use_bias : bool, default True
+    kernel_initializer : str or Initializer, optional
+        Default: He uniform for the relu family, else Glorot uniform.
+    bias_initializer : str or Initializer, default "zeros"
+    name : str, optional
+
+    Attributes
+    ----------
+    kernel : ndarray, shape (inputs, units)
+        A view into the model's parameters, once the model is built.
+    bias : ndarray, shape (units,)
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> model = fnn.Sequential([fnn.Dense(3, activation="relu")], input_shape=(4,))
+    >>> model.layers[0].kernel.shape
+    (4, 3)
+    """
+
+    kind = "dense"
+
+    def __init__(
+        self,
+        units: int,
+        activation: object = None,
+        *,
+        use_bias: bool = True,
+        kernel_initializer: object = None,
+        bias_initializer: object = "zeros",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        self.units = checks.integer("units", units)
+        self.activation = activations.get(activation)
+        self.use_bias = checks.boolean("use_bias", use_bias)
+        self.kernel_initializer = (
+            initializers.default_for(self.activation.name)
+            if kernel_initializer is None
+            else initializers.get(kernel_initializer)
+        )
+        self.bias_initializer = initializers.get(bias_initializer)
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return (units,)."""
+        shape = only("Dense", inputs)
+        if len(shape) != 1:
+            raise ValueError(f"Dense takes samples of shape (inputs,), got {shape}; add Flatten()")
+        return (self.units,)
+
+    def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
+        """Return those of kernel and bias."""
+        shapes: dict[str, tuple[Shape, Initializer]] = {
+            "kernel": ((inputs[0][0], self.units), self.kernel_initializer)
+        }
+        if self.use_bias:
+            shapes["bias"] = ((self.units,), self.bias_initializer)
+        return shapes
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append affine and activation."""
+        bias = builder.parameter("bias") if self.use_bias else None
+        operands = (inputs[0], builder.parameter("kernel"), bias)
+        y = builder.emit("affine", operands, (self.units,), activation="linear")
+        return self.activation.emit(builder, y)
+
+    @property
+    def kernel(self) -> np.ndarray:
+        """View of the kernel, shape (inputs, units)."""
+        return self._parameter("kernel")
+
+    @property
+    def bias(self) -> np.ndarray:
+        """View of the bias, shape (units,)."""
+        return self._parameter("bias")
+
+    def _parameter(self, name: str) -> np.ndarray:
+        if name not in self.parameters:
+            raise AttributeError(f"layer {self.name!r} has no {name} (yet): build the model first")
+        return self.parameters[name]
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as JSON can hold them."""
+        return {
+            "units": self.units,
+            "activation": self.activation.config(),
+            "use_bias": self.use_bias,
+            "kernel_initializer": self.kernel_initializer.config(),
+            "bias_initializer": self.bias_initializer.config(),
+        }
+
+
+@registry.add
+class Activation(Layer):
+    """An activation by itself.
+
+    Parameters
+    ----------
+    activation : str or ActivationFunction
+    name : str, optional
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> model = fnn.Sequential([fnn.Activation("relu")], input_shape=(3,))
+    >>> model.predict([[-1.0, 0.0, 2.0]])
+    array([[0., 0., 2.]], dtype=float32)
+    """
+
+    kind = "activation"
+
+    def __init__(self, activation: object, *, name: str | None = None) -> None:
+        super().__init__(name)
+        self.activation = activations.get(activation)
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return that of the input."""
+        shape = only("Activation", inputs)
+        if self.activation.name == "softmax" and len(shape) != 1:
+            raise ValueError(f"softmax takes samples of shape (classes,), got {shape}")
+        return shape
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append the activation."""
+        return self.activation.emit(builder, inputs[0])
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as JSON can hold them."""
+        return {"activation": self.activation.config()}
+
+
+@registry.add
+class Dropout(Layer):
+    """In training, sets each input to 0 with probability `rate` and scales the others up.
+
+    y = x * mask / (1 - rate), so that the mean stays (Srivastava et al. 2014). The mask comes
+    from a counter-based generator keyed by the model's seed and the step; it is the same for
+    any number of threads. Outside training nothing happens.
+
+    Parameters
+    ----------
+    rate : float
+        In [0, 1).
+    name : str, optional
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.Dropout(0.1).rate
+    0.1
+    """
+
+    kind = "dropout"
+
+    def __init__(self, rate: float, *, name: str | None = None) -> None:
+        super().__init__(name)
+        self.rate = checks.number("rate", rate, least=0, below=1)
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return that of the input."""
+        return only("Dropout", inputs)
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append dropout, in training."""
+        if not builder.training or self.rate == 0:
+            return inputs[0]
+        stream = builder.new_stream()
+        return builder.emit("dropout", inputs, inputs[0].shape, rate=self.rate, stream=stream)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as JSON can hold them."""
+        return {"rate": self.rate}
+
+
+@registry.add
+class Flatten(Layer):
+    """Gives each sample one dimension. Costs nothing: the numbers stay where they are.
+
+    Parameters
+    ----------
+    name : str, optional
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.Flatten()(fnn.Input((8, 8))).shape
+    (64,)
+    """
+
+    kind = "flatten"
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return the product of the input's sizes."""
+        return (math.prod(only("Flatten", inputs)),)
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append the reshape."""
+        return builder.emit("reshape", inputs, (inputs[0].width,))

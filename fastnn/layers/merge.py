@@ -1,0 +1,79 @@
+"""Layers that make one output of several inputs."""
+
+from __future__ import annotations
+
+from fastnn.layers.base import Layer, Shape, registry
+from fastnn.native.engine import MAX_INPUTS_OF_CONCATENATE
+from fastnn.program.lower import Builder
+from fastnn.program.ops import Value
+
+
+@registry.add
+class Add(Layer):
+    """The sum of two or more inputs of one shape.
+
+    Parameters
+    ----------
+    name : str, optional
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> x = fnn.Input((4,))
+    >>> fnn.Add()([x, x]).shape
+    (4,)
+    """
+
+    kind = "add"
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return that of the inputs."""
+        if len(inputs) < 2:
+            raise ValueError(f"Add takes two or more inputs, got {len(inputs)}")
+        if len(set(inputs)) > 1:
+            raise ValueError(f"Add takes inputs of one shape, got {', '.join(map(str, inputs))}")
+        return inputs[0]
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append a chain of sums."""
+        total = inputs[0]
+        for value in inputs[1:]:
+            total = builder.emit("add", (total, value), total.shape)
+        return total
+
+
+@registry.add
+class Concatenate(Layer):
+    """Two or more inputs of shape (any,) side by side.
+
+    Parameters
+    ----------
+    name : str, optional
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.Concatenate()([fnn.Input((4,)), fnn.Input((3,))]).shape
+    (7,)
+    """
+
+    kind = "concatenate"
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return the sum of the inputs' sizes."""
+        if len(inputs) < 2:
+            raise ValueError(f"Concatenate takes two or more inputs, got {len(inputs)}")
+        if any(len(shape) != 1 for shape in inputs):
+            shown = ", ".join(map(str, inputs))
+            raise ValueError(f"Concatenate takes inputs of shape (any,), got {shown}")
+        return (sum(shape[0] for shape in inputs),)
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append as many concatenations as the kernel's number of operands asks for."""
+        parts = list(inputs)
+        while len(parts) > 1:
+            most = MAX_INPUTS_OF_CONCATENATE
+            first, parts = parts[:most], parts[most:]
+            width = sum(value.width for value in first)
+            parts.insert(0, builder.emit("concatenate", first, (width,)))
+        return parts[0]
