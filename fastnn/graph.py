@@ -44,6 +44,7 @@ def build(
     name_layers(layers)
     values: dict[str, Value] = {}
     initializers: dict[str, Initializer] = {}
+    owners: dict[str, tuple[Layer, str]] = {}
     position = {id(tensor): i for i, tensor in enumerate(inputs)}
     steps: list[tuple[Layer, tuple[int, ...]]] = []
     for tensor in order:
@@ -60,11 +61,12 @@ def build(
                     f"{name} would be {values[full].shape} and {shape}"
                 )
             initializers[full] = initializer
+            owners[full] = layer, name
         steps.append((layer, tuple(position[id(source)] for source in tensor.inputs)))
         position[id(tensor)] = len(inputs) + len(steps) - 1
     names = _unique([tensor.name for tensor in inputs])
     shapes = [(name, tensor.shape) for name, tensor in zip(names, inputs, strict=True)]
-    return layers, Graph(shapes, steps, position[id(output)], values), initializers
+    return layers, Graph(shapes, steps, position[id(output)], values, owners), initializers
 
 
 def _topological(inputs: Sequence[Tensor], output: Tensor) -> list[Tensor]:
@@ -100,7 +102,7 @@ def _unique(names: Sequence[str]) -> list[str]:
 def name_layers(layers: Sequence[Layer]) -> None:
     """Give each layer a name of its own in this model: what the user said, or its kind."""
     for layer in layers:
-        if layer.is_owned:
+        if layer.owner is not None:
             raise ValueError(
                 f"layer {layer.name!r} already belongs to another model; make a new layer"
             )
@@ -144,13 +146,21 @@ def describe(graph: Graph, layers: Sequence[Layer]) -> dict[str, Any]:
     return {
         "inputs": [{"name": name, "shape": list(shape)} for name, shape in graph.inputs],
         "layers": [
-            {"kind": layer.kind, "name": layer.name, "config": layer.config()} for layer in layers
+            {"kind": layer.kind, "name": layer.name, "config": layer.config(), **_learning(layer)}
+            for layer in layers
         ],
         "steps": [
             {"layer": layer.name, "inputs": list(positions)} for layer, positions in graph.steps
         ],
         "output": graph.output,
     }
+
+
+def _learning(layer: Layer) -> dict[str, Any]:
+    """What of a layer may be changed at any time, where it has been."""
+    defaults = {"trainable": True, "learning_rate_factor": 1.0}
+    now = {name: getattr(layer, name) for name in defaults}
+    return {name: value for name, value in now.items() if value != defaults[name]}
 
 
 def summary(graph: Graph, dtype: str) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import copyreg
 import math
 import os
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -133,7 +134,7 @@ class Model:
                 runtime.configure(self._training)
         self._runtime = runtime
         for layer in self.layers:
-            layer.is_owned = True
+            layer.owner = weakref.ref(runtime)
             prefix = layer.name + "/"
             layer.parameters = {
                 name.removeprefix(prefix): view

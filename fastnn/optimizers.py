@@ -21,7 +21,7 @@ def _names(optimizer: Optimizer) -> tuple[str, ...]:
 
 @dataclass(eq=False, repr=False, match_args=False)
 class Optimizer(Declaration):
-    """What an update needs to know.
+    r"""What an update needs to know.
 
     Parameters
     ----------
@@ -34,6 +34,14 @@ class Optimizer(Declaration):
     global_clipnorm : float, optional
         All gradients together are scaled so that their norm is at most this. Comes before
         clipvalue, and both before weight decay.
+    clipnorm : float, optional
+        The gradient of each parameter (a kernel, a bias) is scaled so that its norm is at most
+        this. Not together with global_clipnorm.
+    use_ema : bool, default False
+        Keep an exponential moving average of the parameters, which take its values when `fit`
+        ends: :math:`a \leftarrow m a + (1 - m) p` after each step; the first copies.
+    ema_momentum : float, default 0.99
+        m, in [0, 1).
     """
 
     learning_rate: float = 0.01
@@ -41,14 +49,20 @@ class Optimizer(Declaration):
     weight_decay: float = 0.0
     clipvalue: float | None = None
     global_clipnorm: float | None = None
+    clipnorm: float | None = None
+    use_ema: bool = False
+    ema_momentum: float = 0.99
 
     def __setattr__(self, name: str, value: object) -> None:
         """Check a hyper-parameter whenever it is set, before anything is done with it."""
-        if name in ("nesterov", "centered"):
+        if name in ("nesterov", "centered", "use_ema"):
             value = checks.boolean(name, value)
-        elif name in ("clipvalue", "global_clipnorm"):
+        elif name in ("clipvalue", "global_clipnorm", "clipnorm"):
             value = None if value is None else checks.number(name, value, is_positive=True)
-        elif name in ("beta_1", "beta_2", "rho", "momentum"):
+            other = {"clipnorm": "global_clipnorm", "global_clipnorm": "clipnorm"}.get(name, "")
+            if value is not None and getattr(self, other or name, None) is not None and other:
+                raise ValueError(f"give {name} or {other}, not both")
+        elif name in ("beta_1", "beta_2", "rho", "momentum", "ema_momentum"):
             value = checks.number(name, value, least=0, below=1)
         elif name in _names(self):
             value = checks.number(name, value, least=0)
@@ -56,15 +70,30 @@ class Optimizer(Declaration):
             raise AttributeError(f"{type(self).__name__} has no hyper-parameter {name!r}")
         object.__setattr__(self, name, value)
 
+    def __repr__(self) -> str:
+        """Show the learning rate, and what else is not its default."""
+        fields = self.__dataclass_fields__.values()
+        shown = {field.name: getattr(self, field.name) for field in fields}
+        changed = {field.name for field in fields if shown[field.name] != field.default} | {
+            "learning_rate"
+        }
+        inside = ", ".join(f"{name}={v!r}" for name, v in shown.items() if name in changed)
+        return f"{type(self).__name__}({inside})"
+
     @property
     def kernel(self) -> str:
         """The row of `src_c/optimizers.h`."""
         return self.name
 
     @property
-    def slots(self) -> list[str]:
-        """Names of the state kept for each parameter."""
+    def kernel_slots(self) -> list[str]:
+        """Names of the state that the row keeps for each parameter."""
         return [slot for slot in OPTIMIZERS[self.kernel][0].split(",") if slot]
+
+    @property
+    def slots(self) -> list[str]:
+        """Names of all state kept for each parameter."""
+        return self.kernel_slots + ["average"] * self.use_ema
 
     @property
     def coupled_weight_decay(self) -> float:
@@ -72,9 +101,9 @@ class Optimizer(Declaration):
         return self.weight_decay
 
     @property
-    def initial_state(self) -> float:
-        """What the state slots start from."""
-        return 0.0
+    def initial_states(self) -> list[float]:
+        """What each of the slots starts from."""
+        return [0.0] * len(self.slots)
 
     def kernel_parameters(self) -> tuple[float, ...]:
         """Return the row's hyper-parameters in the row's order."""
@@ -150,9 +179,9 @@ class Adagrad(Optimizer):
     name: ClassVar[str] = "adagrad"
 
     @property
-    def initial_state(self) -> float:
-        """What the state slots start from."""
-        return self.initial_accumulator_value
+    def initial_states(self) -> list[float]:
+        """What each of the slots starts from."""
+        return [self.initial_accumulator_value] + [0.0] * self.use_ema
 
 
 @dataclass(eq=False, repr=False, match_args=False)

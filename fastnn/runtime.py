@@ -210,8 +210,17 @@ class Runtime:
     def reset_optimizer(self) -> None:
         """Let the optimizer forget what it has seen."""
         assert self.training is not None
-        self.arenas["state"][...] = self.training.optimizer.initial_state
+        self.arenas["state"][...] = np.reshape(self.training.optimizer.initial_states, (-1, 1))
         self.step = 0
+
+    def take_average(self) -> None:
+        """Give the parameters that learn the values of their moving average, if one is kept."""
+        if "average" not in self.slots or self.step == 0:
+            return
+        average = self._views(self.arenas["state"][self.slots.index("average")])
+        for name, factor in self.graph.rate_factors().items():
+            if factor:
+                self.parameters[name][...] = average[name]
 
     def state_views(self) -> dict[str, np.ndarray]:
         """Return views of the optimizer's state, by "slot/parameter"."""
@@ -246,12 +255,26 @@ class Runtime:
                 del self.programs[old]
             self.one_row.pop(name, None)
             program = self._program(name, target)
-            made = plan(program, self.dtype, rows, self.offsets)
+            made = plan(program, self.dtype, rows, self._places())
             workspace = aligned(made.workspace_bytes, "uint8")
             arenas = {**self.arenas, "workspace": workspace}
             executor = Executor(made.calls(), self.dtype, arenas, made.externals())
             found = self.programs[key] = Bound(made, executor, workspace)
         return found
+
+    def _places(self) -> dict[str, int]:
+        """Return the offsets of what has a place of its own in an arena, in elements."""
+        return {**self.offsets, "average": max(len(self.slots) - 1, 0) * self.count}
+
+    def forget_training_programs(self) -> None:
+        """Drop the programs that depend on which parameters learn, and how fast."""
+        with _programs_lock:
+            kept = ("predict", "evaluate")
+            self.programs = {key: bound for key, bound in self.programs.items() if key[0] in kept}
+            self.one_row.pop("train", None)
+            for name, factor in self.graph.rate_factors().items():
+                if not factor:
+                    self.gradients[name][...] = 0  # they count for the norm of all
 
     def _settings(self) -> tuple:
         """What of the optimizer is built into a program; a change makes a new one."""
@@ -272,7 +295,7 @@ class Runtime:
         assert self.training is not None
         optimizer, loss = self.training.optimizer, self.training.loss
         if name == "update":
-            return lower.update_program(optimizer, self.count)
+            return lower.update_program(self.graph, optimizer, self.count)
         shape = () if target == "label" else self.output_shape
         y = Value("target", shape, kind="input", dtype=target)
         metrics = self.training.metrics

@@ -79,5 +79,5 @@ class Sequential(Model):
             if not was_built:
                 self._runtime = None
                 for layer in self.layers:
-                    layer.is_owned, layer.parameters = False, {}
+                    layer.owner, layer.parameters = None, {}
             raise

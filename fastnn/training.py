@@ -346,6 +346,7 @@ def fit(
                 callback.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
+        runtime.take_average()
         if model.stop_training:
             history.stop_reason = model.stop_reason or "a callback set stop_training"
         else:

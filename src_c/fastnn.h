@@ -76,6 +76,7 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(mean)                                                                         \
     X(squared_norm)      /* update.c: what global clipping needs first */           \
     X(update)                                                                       \
+    X(moving_average)    /* average = momentum average + (1 - momentum) value */   \
     X(gather)            /* gather.c */                                             \
     X(dropout)           /* random.c */                                             \
     X(multiply_add)      /* limits.c: what the machine can do at most */            \

@@ -47,7 +47,7 @@ static int kernel_squared_norm(const fastnn_call *call, int worker, int workers)
 
 /* What comes before the row's own hyper-parameters in call->scalar. */
 enum update_scalar {
-    LEARNING_RATE, STEP, CLIP_VALUE, CLIP_NORM, WEIGHT_DECAY, FIRST_HYPER_PARAMETER
+    LEARNING_RATE, STEP, CLIP_VALUE, CLIP_NORM, WEIGHT_DECAY, RATE_FACTOR, FIRST_HYPER_PARAMETER
 };
 
 /* What an update needs besides its streams. Clipping that is off is infinity. */
@@ -130,7 +130,8 @@ static int make_updater(const fastnn_call *call, ptrdiff_t slot, updater *made)
     double values[2 + FASTNN_MAX_SCALARS];
     if (call->variant < 0 || call->variant >= (int)(sizeof rows / sizeof rows[0]))
         return FASTNN_BAD_VARIANT;
-    values[0] = call->scalar[LEARNING_RATE], values[1] = call->scalar[STEP];
+    values[0] = call->scalar[LEARNING_RATE] * call->scalar[RATE_FACTOR];
+    values[1] = call->scalar[STEP];
     for (int k = FIRST_HYPER_PARAMETER; k < FASTNN_MAX_SCALARS; k++)
         values[2 + k - FIRST_HYPER_PARAMETER] = call->scalar[k];
     memset(made->prepared, 0, sizeof made->prepared);
@@ -142,20 +143,21 @@ static int make_updater(const fastnn_call *call, ptrdiff_t slot, updater *made)
     return FASTNN_OK;
 }
 
-/* operand: 0 parameters (count), 1 gradients (count), 2 state (slots, count), 3 partial
- * sums of squared_norm, or NULL when there is no global clipping; size: count; scalar: as
- * in enum update_scalar, then the row's; variant: row of optimizers.h. */
+/* operand: 0 parameters (count), 1 gradients (count), 2 state: its first slot (count), the others
+ * size[1] elements apart, 3 partial sums of squared_norm over size[2] elements, or NULL when no norm
+ * is limited; size: 0 count, 1, 2; scalar: as in enum update_scalar, then the row's; variant: row
+ * of optimizers.h. */
 static int kernel_update(const fastnn_call *call, int worker, int workers)
 {
-    ptrdiff_t count = call->size[0], begin, end;
+    ptrdiff_t count = call->size[0], normed = call->size[2], begin, end;
     const double *partial = call->operand[3];
     real *state = call->operand[2];
     updater u;
-    int status = make_updater(call, count, &u);
+    int status = make_updater(call, call->size[1], &u);
     if (status != FASTNN_OK) return status;
     if (partial) {
         double norm = 0;
-        for (ptrdiff_t chunk = 0; chunk * FASTNN_NORM_CHUNK < count; chunk++) norm += partial[chunk];
+        for (ptrdiff_t chunk = 0; chunk * FASTNN_NORM_CHUNK < normed; chunk++) norm += partial[chunk];
         /* torch.nn.utils.clip_grad_norm_; written so that a NaN norm gives NaN */
         double scale = call->scalar[CLIP_NORM] / (sqrt(norm) + 1e-6);
         u.scale = (real)(scale > 1 ? 1 : scale);
@@ -163,5 +165,24 @@ static int kernel_update(const fastnn_call *call, int worker, int workers)
     share(count, 1024, worker, workers, &begin, &end);
     u.run(&u, (real *)call->operand[0] + begin, (const real *)call->operand[1] + begin,
           state ? state + begin : NULL, 1, end - begin, 0, 0);
+    return FASTNN_OK;
+}
+
+/* operand: 0 average (count), in place, 1 value (count); size: count; scalar: 1 number of the step, 2
+ * momentum, 3 nonzero where the first step copies. average = momentum average + (1 - momentum) value. */
+static int kernel_moving_average(const fastnn_call *call, int worker, int workers)
+{
+    int copies = call->scalar[3] != 0 && call->scalar[STEP] == 1;
+    vec old = vbroadcast(copies ? 0 : (real)call->scalar[2]);
+    vec new = vbroadcast(copies ? 1 : (real)(1 - call->scalar[2]));
+    ptrdiff_t i, end;
+    share(call->size[0], 1024, worker, workers, &i, &end);
+    real *average = call->operand[0];
+    const real *value = call->operand[1];
+    for (; i + LANES <= end; i += LANES)
+        vstore(average + i, vfma(old, vload(average + i), new * vload(value + i)));
+    if (i < end)
+        vstore_first(average + i, vfma(old, vload_first(average + i, end - i),
+                                       new * vload_first(value + i, end - i)), end - i);
     return FASTNN_OK;
 }

@@ -250,6 +250,12 @@ def _mean(x: np.ndarray) -> float:
     return x.sum() / np.float64(len(x))
 
 
+def _call_moving_average(average: Any, value: Any, **options: Any) -> Any:
+    average = average.copy() if _is_plain(average) else average
+    kernels.moving_average(average, value, momentum=0.9, **options)
+    return average
+
+
 def _call_stream(x: Any, y: Any, **options: Any) -> Any:
     y = y.copy() if _is_plain(y) else y
     kernels.stream(x, y, times=3, factor=0.8, **options)
@@ -337,6 +343,12 @@ CASES: dict[str, Case] = {
     "squared_norm": Case(
         "squared_norm", _normal(("gradients", lambda r, w: (3 * r * w,))), kernels.squared_norm,
         _squared_norm, has_out=False,
+    ),
+    "moving_average": Case(
+        "moving_average",
+        _normal(("average", lambda r, w: (r * w,)), ("value", lambda r, w: (r * w,))),
+        _call_moving_average,
+        lambda average, value: 0.9 * average + (1 - 0.9) * value, has_out=False,
     ),
     "gather": Case(
         "gather", _gather_arrays,

@@ -67,6 +67,8 @@ def op_case(rng: np.random.Generator, op: Op) -> OpCase:
         offsets, count = {}, op.input(0).width
     if op.kind == "kernel_gradient_update":
         slots, count = int(OPTIMIZERS[op.attributes["optimizer"]][2]), op.attributes["count"]
+    if op.kind == "moving_average":
+        slots, count = 1, op.output.width
     arenas = {
         "parameters": rng.standard_normal(count),
         "gradients": rng.standard_normal(count),
@@ -158,7 +160,7 @@ def _update(name: str, **settings: Any) -> Op:
     parameters = Value("parameters", (count,), batched=False, kind="parameter")
     gradients = Value("gradients", (count,), batched=False, kind="gradient")
     attributes = {"optimizer": name, "hyper_parameters": numbers, "clipvalue": None,
-                  "global_clipnorm": None, "weight_decay": 0.0, **settings}  # fmt: skip
+                  "clipnorm": None, "weight_decay": 0.0, "count": count, **settings}  # fmt: skip
     return Op("update", (parameters, gradients, state, None), (parameters,), attributes)
 
 
@@ -252,6 +254,12 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
         for name in OPTIMIZERS
         for op in (_update(name), _update(name, clipvalue=0.1, weight_decay=0.5))
     ],
+    "moving_average": lambda: [
+        Op("moving_average", (average, _parameter("value", 1057)), (average,),
+           {"momentum": 0.9, "copies_first": copies})
+        for copies in (False, True)
+        for average in (Value("average", (1057,), batched=False, kind="state"),)
+    ],
     "kernel_gradient_update": lambda: [
         op
         for name in OPTIMIZERS
@@ -275,6 +283,7 @@ OPTIMIZER_CHOICES = [
     lambda: fnn.Adagrad(0.1),
     lambda: fnn.RMSprop(0.01, centered=True, momentum=0.5, clipvalue=0.1),
     lambda: fnn.Adam(0.01, global_clipnorm=0.5),
+    lambda: fnn.Adam(0.01, clipnorm=0.05, use_ema=True, ema_momentum=0.7),
     lambda: fnn.AdamW(0.01),
 ]
 
@@ -321,6 +330,10 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
     metrics = ["accuracy"] if "crossentropy" in loss else ["mse"]
     optimizer = OPTIMIZER_CHOICES[int(rng.integers(len(OPTIMIZER_CHOICES)))]()
     model.compile(optimizer, loss, metrics)
+    if seed % 3 == 0:  # parameters that are not treated alike
+        for layer in model.layers:
+            layer.learning_rate_factor = float(rng.choice([0.5, 1.0, 1.0]))
+            layer.trainable = bool(rng.random() < 0.8)
     rows = int(rng.choice([1, 2, 7, 16, 33]))
     x = [rng.standard_normal((rows, *tensor.shape)) for tensor in inputs]
     if loss == "crossentropy":
@@ -358,21 +371,24 @@ def train_by_reference(model: fnn.Model, x: Any, y: np.ndarray) -> dict[str, np.
     arenas = {name: array.copy() for name, array in runtime.arenas.items()}
     context = reference.Context(
         model.dtype, runtime.key, runtime.step + 1, model.optimizer.learning_rate, len(y),
-        arenas["state"],
+        arenas["state"], runtime.offsets,
     )  # fmt: skip
     made = reference.run(program, [s.array for s in sources], parameters, context)
     gradients = {v.name: array for v, array in made.items() if v.kind == "gradient"}
     flat = np.zeros(runtime.count, model.dtype)
     for name, gradient in gradients.items():
         flat[runtime.offsets[name] :][: gradient.size] = gradient.ravel()
-    values = {"parameters": arenas["parameters"], "gradients": flat}
+    new = arenas["parameters"]
+    values = {**runtime._views(new), "parameters": new}
     update = runtime.bound("update", 1).plan.program
-    updated = reference.run(update, [], values, context)
-    new = next(array for v, array in updated.items() if v.kind == "parameter")
+    reference.run(update, [], values, context, gradients={**gradients, "gradients": flat})
     named = {v.name: array for v, array in made.items() if v.kind == "result"}
     return {
         "results": np.array([named[name] for name in program.results], np.float64),
-        **{f"gradient of {name}": gradients[name] for name in model.gradients},
+        **{
+            f"gradient of {name}": gradients.get(name, np.zeros_like(view))
+            for name, view in model.gradients.items()
+        },
         "parameters": new,
         "state": context.state,
     }

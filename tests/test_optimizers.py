@@ -183,13 +183,14 @@ def test_other_hyper_parameters_may_be_set_too(change, expected):
 
 def test_compile_starts_the_state_afresh(rng):
     model = fnn.Sequential([fnn.Dense(2)], input_shape=(3,), seed=0)
-    for optimizer in (fnn.Adam(), fnn.Adagrad(initial_accumulator_value=0.25)):
+    for optimizer in (fnn.Adam(), fnn.Adagrad(initial_accumulator_value=0.25, use_ema=True)):
         model.compile(optimizer, "mse")
         assert model.runtime.step == 0
-        assert np.all(model.runtime.arenas["state"] == optimizer.initial_state)
+        begun = np.reshape(optimizer.initial_states, (-1, 1))
+        assert np.all(model.runtime.arenas["state"] == begun)
         model.train_on_batch(rng.normal(size=(4, 3)), rng.normal(size=(4, 2)))
         assert model.runtime.step == 1
-        assert np.any(model.runtime.arenas["state"] != optimizer.initial_state)
+        assert np.any(model.runtime.arenas["state"] != begun)
 
 
 @pytest.mark.parametrize(
@@ -205,3 +206,135 @@ def test_compile_starts_the_state_afresh(rng):
 def test_defaults_are_keras(name, defaults):
     config = optimizers.get(name).config()
     assert {key: config[key] for key in defaults} == defaults
+
+
+def two_layers(**settings):
+    model = fnn.Sequential(
+        [fnn.Dense(5, "tanh", name="first"), fnn.Dense(2, name="second")],
+        input_shape=(3,), dtype="float64", seed=1,
+    )  # fmt: skip
+    model.compile(fnn.SGD(0.1, **settings), "mse")
+    return model
+
+
+def step_of(model, rng):
+    """What one step on the same batch changes, by parameter."""
+    x, y = np.random.default_rng(5).normal(size=(2, 8, 3))
+    before = {name: view.copy() for name, view in model.parameters.items()}
+    model.train_on_batch(x, y[:, :2])
+    return {name: view - before[name] for name, view in model.parameters.items()}
+
+
+def test_frozen_layer_stands_still_whatever_the_optimizer_wants(rng):
+    for settings in ({}, {"weight_decay": 0.5}, {"momentum": 0.9}, {"global_clipnorm": 0.1}):
+        model = two_layers(**settings)
+        plain = step_of(two_layers(), rng)
+        step_of(model, rng)
+        model.layers[0].trainable = False
+        change = step_of(model, rng)
+        assert not change["first/kernel"].any(), settings
+        assert not change["first/bias"].any(), settings
+        assert change["second/kernel"].any()
+        assert plain["first/kernel"].any(), "the check cannot fail"
+        ops = model.runtime.bound("train", 8).plan.program.ops
+        assert not any(op.layer == "first" and "gradient" in op.kind for op in ops)
+        model.layers[0].trainable = True
+        assert step_of(model, rng)["first/kernel"].any()
+
+
+def test_norm_of_all_leaves_out_what_is_frozen(rng):
+    model = two_layers(global_clipnorm=1e-3)
+    step_of(model, rng)
+    model.layers[0].trainable = False
+    change = step_of(model, rng)
+    norm = np.sqrt(sum((c**2).sum() for c in change.values()))
+    assert norm == pytest.approx(1e-4, rel=1e-2)
+
+
+def test_frozen_model_still_counts_its_steps(rng):
+    model = two_layers()
+    for layer in model.layers:
+        layer.trainable = False
+    assert not any(change.any() for change in step_of(model, rng).values())
+    assert model.runtime.step == 1
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw", "rmsprop"])
+def test_learning_rate_factor_of_a_layer(kind, rng):
+    def changes(factor):
+        model = two_layers()
+        optimizer = fnn.optimizers.get({"name": kind, "learning_rate": 1e-3, "weight_decay": 0.0})
+        model.compile(optimizer, "mse")
+        model.layers[1].learning_rate_factor = factor
+        return step_of(model, rng)
+
+    whole, half = changes(1.0), changes(0.5)
+    np.testing.assert_allclose(half["first/kernel"], whole["first/kernel"], rtol=1e-12)
+    np.testing.assert_allclose(half["second/kernel"], 0.5 * whole["second/kernel"], rtol=1e-9)
+    assert not changes(0.0)["second/bias"].any()
+
+
+def test_clipnorm_limits_each_parameter(rng):
+    free, limited = step_of(two_layers(), rng), step_of(two_layers(clipnorm=0.02), rng)
+    for name, change in free.items():
+        norm = np.linalg.norm(change) / 0.1
+        scale = min(1.0, 0.02 / (norm + 1e-6))
+        np.testing.assert_allclose(limited[name], scale * change, rtol=1e-9, err_msg=name)
+    assert min(np.linalg.norm(c) for c in free.values()) < 0.002 or len(free) == 4
+
+
+def test_average_of_the_parameters_is_what_fit_ends_with(rng):
+    x, y = rng.normal(size=(20, 3)), rng.normal(size=(20, 2))
+    model, plain = two_layers(use_ema=True, ema_momentum=0.8), two_layers()
+    average = None
+    for _ in range(3):
+        for i in range(0, 20, 5):
+            plain.train_on_batch(x[i : i + 5], y[i : i + 5])
+            now = plain.get_weights()
+            average = now if average is None else [
+                0.8 * a + 0.2 * p for a, p in zip(average, now, strict=True)
+            ]  # fmt: skip
+    model.fit(x, y, batch_size=5, epochs=3, shuffle=False, verbose=0)
+    for got, want in zip(model.get_weights(), average, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12)
+    assert any((p != a).any() for p, a in zip(plain.get_weights(), average, strict=True))
+
+
+def test_what_a_layer_learns_is_saved(tmp_path, rng):
+    model = two_layers(use_ema=True)
+    model.layers[0].trainable, model.layers[1].learning_rate_factor = False, 0.25
+    step_of(model, rng)
+    model.save(tmp_path / "m.safetensors")
+    again = fnn.load(tmp_path / "m.safetensors")
+    assert (again.layers[0].trainable, again.layers[1].learning_rate_factor) == (False, 0.25)
+    for mine, others in zip(
+        step_of(model, rng).values(), step_of(again, rng).values(), strict=True
+    ):
+        np.testing.assert_array_equal(mine, others)
+
+
+def test_learn_one_notices_a_frozen_layer(rng):
+    model = two_layers()
+    x, y = rng.normal(size=3), rng.normal(size=2)
+    for _ in range(3):
+        model.learn_one(x, y)
+    model.layers[1].trainable = False
+    before = model.parameters["second/kernel"].copy()
+    for _ in range(3):
+        model.learn_one(x, y)
+    np.testing.assert_array_equal(model.parameters["second/kernel"], before)
+
+
+def test_settings_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="give clipnorm or global_clipnorm, not both"):
+        fnn.SGD(clipnorm=1.0, global_clipnorm=1.0)
+    with pytest.raises(TypeError, match="use_ema must be True or False, got 1"):
+        fnn.Adam(use_ema=1)
+    with pytest.raises(ValueError, match="ema_momentum must be a number in"):
+        fnn.Adam(ema_momentum=1.0)
+    with pytest.raises(TypeError, match="trainable must be True or False, got 'no'"):
+        fnn.Dense(3, trainable="no")
+    layer = fnn.Dense(3)
+    with pytest.raises(ValueError, match="learning_rate_factor must be a finite number of at"):
+        layer.learning_rate_factor = -1
+    assert layer.learning_rate_factor == 1

@@ -223,7 +223,9 @@ def _graph(about: dict[str, Any]) -> Model:
     made: dict[str, Layer] = {}
     for entry in architecture["layers"]:
         kind = layers.registry[entry["kind"]]
-        made[entry["name"]] = kind(name=entry["name"], **entry["config"])
+        layer = made[entry["name"]] = kind(name=entry["name"], **entry["config"])
+        layer.trainable = entry.get("trainable", True)
+        layer.learning_rate_factor = entry.get("learning_rate_factor", 1.0)
     options = {"dtype": about["dtype"], "seed": about["seed"]}
     inputs = [Tensor(tuple(i["shape"]), name=i["name"]) for i in architecture["inputs"]]
     if about["kind"] not in ("Sequential", "Model"):

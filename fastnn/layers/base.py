@@ -7,8 +7,9 @@ package and decorate it with `registry.add`.
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from fastnn.initializers import Initializer
 from fastnn.program.lower import Builder
 from fastnn.program.ops import Value
 from fastnn.registry import Registry, fixed
+
+if TYPE_CHECKING:
+    from fastnn.runtime import Runtime
 
 Shape = tuple[int, ...]
 
@@ -76,22 +80,46 @@ class Layer:
     ----------
     name : str, optional
         Unique in its model, without "/"; default: the class's, numbered.
+    trainable : bool, default True
+        Whether training changes its parameters.
+
+    Attributes
+    ----------
+    trainable : bool
+        May be set at any time: False freezes the layer.
+    learning_rate_factor : float
+        What the learning rate is multiplied with for its parameters; 1 at first, may be set at
+        any time.
     """
 
     kind: ClassVar[str] = ""
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(self, name: str | None = None, trainable: bool = True) -> None:
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
             raise ValueError(f"name must be a non-empty string without '/', got {name!r}")
         self.given_name = name
         self.name = name or self.kind
         self.parameters: dict[str, np.ndarray] = {}
-        self.is_owned = False  # a layer belongs to one model
+        self.owner: weakref.ref[Runtime] | None = None  # a layer belongs to one model
+        self.trainable = trainable
+        self.learning_rate_factor = 1.0
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name in vars(self) and name in self.config():
+        if name == "trainable":
+            value = checks.boolean(name, value)
+        elif name == "learning_rate_factor":
+            value = checks.number(name, value, least=0)
+        elif name in vars(self) and name in self.config():
             raise fixed(self, name, value)
         super().__setattr__(name, value)
+        owner = vars(self).get("owner")
+        runtime = None if owner is None else owner()
+        if runtime is not None and name in ("trainable", "learning_rate_factor"):
+            runtime.forget_training_programs()
+
+    def rate_factor(self, parameter: str) -> float:
+        """Return what the learning rate of a parameter is multiplied with; 0 if it is frozen."""
+        return self.learning_rate_factor if self.trainable else 0.0
 
     def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
         """Return shape and initializer of each parameter, for inputs of these shapes."""

@@ -29,6 +29,7 @@ class Dense(Layer):
         Default: He uniform for the relu family, else Glorot uniform.
     bias_initializer : str or Initializer, default "zeros"
     name : str, optional
+    trainable : bool, default True
 
     Attributes
     ----------
@@ -55,8 +56,9 @@ class Dense(Layer):
         kernel_initializer: object = None,
         bias_initializer: object = "zeros",
         name: str | None = None,
+        trainable: bool = True,
     ) -> None:
-        super().__init__(name)
+        super().__init__(name, trainable)
         self.units = checks.integer("units", units)
         self.activation = activations.get(activation)
         self.use_bias = checks.boolean("use_bias", use_bias)

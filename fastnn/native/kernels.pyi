@@ -154,6 +154,9 @@ def update(
     weight_decay: float = 0.0,
     workers: int | None = None,
 ) -> None: ...
+def moving_average(
+    average: Array, value: Array, *, momentum: float, workers: int | None = None
+) -> None: ...
 def kernel_gradient_update(
     name: str,
     x: Array,

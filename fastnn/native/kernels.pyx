@@ -51,6 +51,7 @@ cdef extern from "fastnn.h":
         FASTNN_KERNEL_mean
         FASTNN_KERNEL_squared_norm
         FASTNN_KERNEL_update
+        FASTNN_KERNEL_moving_average
         FASTNN_KERNEL_gather
         FASTNN_KERNEL_dropout
         FASTNN_KERNEL_multiply_add
@@ -973,7 +974,7 @@ def update(name, parameters, gradients, state, *, learning_rate, step, hyper_par
     apart("parameters", parameters, "gradients", gradients)
     apart("state", state, "parameters", parameters)
     apart("state", state, "gradients", gradients)
-    cdef fastnn_call call = new_call(0, count, 0, 0, 0, 0)
+    cdef fastnn_call call = new_call(0, count, count, count)
     set_optimizer(&call, row, name, learning_rate, step, hyper_parameters, clipvalue,
                   global_clipnorm, weight_decay)
     partial = None if global_clipnorm is None else squared_norm(gradients, workers=workers)
@@ -998,8 +999,9 @@ cdef int set_optimizer(fastnn_call *call, int row, name, double learning_rate, d
     call.scalar[2] = INFINITY if clipvalue is None else clipvalue
     call.scalar[3] = INFINITY if global_clipnorm is None else global_clipnorm
     call.scalar[4] = weight_decay
+    call.scalar[5] = 1
     for i in range(len(hyper_parameters)):
-        call.scalar[5 + i] = hyper_parameters[i]
+        call.scalar[6 + i] = hyper_parameters[i]
     return 0
 
 
@@ -1009,6 +1011,21 @@ cdef int _update(fastnn_call *call, real[::1] parameters, const real[::1] gradie
     call.operand[2] = matrix[real](state)
     call.operand[3] = vector(partial)
     return launch(FASTNN_KERNEL_update, call, real is double, workers)
+
+
+def moving_average(average, value, *, momentum, workers=None):
+    """average = momentum * average + (1 - momentum) * value, in place; both of shape (count,)."""
+    cdef int number = type_of("average", average)
+    require("average", average, number, ANY, VECTOR)
+    cdef Py_ssize_t count = cnp.PyArray_DIM(average, 0)
+    require("value", value, number, count, VECTOR)
+    writeable("average", average)
+    apart("average", average, "value", value)
+    cdef fastnn_call call = new_call(0, count)
+    call.operand[0], call.operand[1] = cnp.PyArray_DATA(average), cnp.PyArray_DATA(value)
+    call.scalar[2] = momentum
+    launch(FASTNN_KERNEL_moving_average, &call, number == cnp.NPY_DOUBLE,
+           team(workers, ELEMENT_WORK * count))
 
 
 def kernel_gradient_update(name, x, grad_output, kernel, bias, state, *, learning_rate, step,

@@ -203,10 +203,13 @@ def update_in_gradient(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list
     A worker then updates the parameters whose gradient it has just computed, while that is in
     its cache. All parameters must allow it, and no norm of all gradients be needed first.
     """
-    update = next((op for op in ops if op.kind == "update"), None)
-    if update is None or update.inputs[3] is not None:
+    updates = [op for op in ops if op.kind == "update"]
+    if len(updates) != 1 or updates[0].inputs[3] is not None:
         return ops, []
-    count = update.output.width
+    (update,) = updates
+    count = update.attributes["count"]
+    if update.output.width != count:
+        return ops, []
     writers = {op for op in ops for value in op.writes() if value.kind == "gradient"}
     if count < UPDATE_IN_GRADIENT_FROM or {op.kind for op in writers} != {"kernel_gradient"}:
         return ops, []
@@ -225,8 +228,7 @@ def update_in_gradient(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list
             kernel, bias = parts(by_kernel), parts(by_bias)
             inputs = (*op.inputs, *kernel, *bias)
             outputs = (by_kernel, by_bias, kernel[0], bias[0])
-            attributes = {**update.attributes, "count": count}
-            fused.append(Op("kernel_gradient_update", inputs, outputs, attributes, op.layer))
+            fused.append(Op("kernel_gradient_update", inputs, outputs, update.attributes, op.layer))
             lines.append(f"{op.layer}: gradients + update")
         elif op is not update:
             fused.append(op)

@@ -70,12 +70,19 @@ class Graph:
         Position of the model's output.
     parameters : dict of str to Value
         Values in the parameter arena, by name ("dense/kernel").
+    owners : dict of str to (layer, name)
+        Of each parameter: whose it is, and what that calls it.
     """
 
     inputs: list[tuple[str, tuple[int, ...]]]
     steps: list[tuple[Layer, tuple[int, ...]]]
     output: int
     parameters: dict[str, Value]
+    owners: dict[str, tuple[Layer, str]]
+
+    def rate_factors(self) -> dict[str, float]:
+        """Return what each parameter's learning rate is multiplied with; 0 where it is frozen."""
+        return {name: layer.rate_factor(own) for name, (layer, own) in self.owners.items()}
 
 
 class Builder:
@@ -149,8 +156,11 @@ def _gathers(inputs: list[Value]) -> list[Op]:
 
 
 def _parameter_gradients(graph: Graph) -> dict[Value, Value]:
+    factors = graph.rate_factors()
     return {
-        parameter: replace(parameter, kind="gradient") for parameter in graph.parameters.values()
+        parameter: replace(parameter, kind="gradient")
+        for name, parameter in graph.parameters.items()
+        if factors[name]
     }
 
 
@@ -204,7 +214,7 @@ def train_program(
     output = builder.lower(graph, inputs)
     results, forward, seeds = _measure(builder.ops, output, target, loss, metrics, training=True)
     backward = differentiate(forward, seeds, _parameter_gradients(graph))
-    update = [] if optimizer is None else _update_ops(optimizer, count)
+    update = [] if optimizer is None else _update_ops(graph, optimizer, count)
     ops, merges = fuse(_gathers([*inputs, target]) + forward + backward + update, set())
     name = "gradients" if optimizer is None else "train"
     return Program(name, ops, [*inputs, target], results=results, merges=merges)
@@ -229,30 +239,56 @@ def manual_program(graph: Graph) -> Program:
     )
 
 
-def update_program(optimizer: Optimizer, count: int) -> Program:
+def update_program(graph: Graph, optimizer: Optimizer, count: int) -> Program:
     """The optimizer alone, over an arena of `count` elements."""
-    return Program("update", _update_ops(optimizer, count), [])
+    return Program("update", _update_ops(graph, optimizer, count), [])
 
 
-def _update_ops(optimizer: Optimizer, count: int) -> list[Op]:
+def _update_ops(graph: Graph, optimizer: Optimizer, count: int) -> list[Op]:
+    """One update of the whole arena, or, where parameters are not treated alike, one for each."""
     parameters = Value("parameters", (count,), batched=False, kind="parameter")
     gradients = Value("gradients", (count,), batched=False, kind="gradient")
-    slots = len(optimizer.slots)
-    state = Value("state", (slots, count), batched=False, kind="state") if slots else None
-    if optimizer.global_clipnorm is None:
-        partial, ops = None, []
-    else:
-        chunks = -(-count // NORM_CHUNK)
-        partial = Value("squared norms", (chunks,), batched=False, dtype="double")
-        ops = [Op("squared_norm", (gradients,), (partial,))]
     attributes = {
         "optimizer": optimizer.kernel,
         "hyper_parameters": optimizer.kernel_parameters(),
         "clipvalue": optimizer.clipvalue,
-        "global_clipnorm": optimizer.global_clipnorm,
+        "clipnorm": optimizer.global_clipnorm,
         "weight_decay": optimizer.coupled_weight_decay,
+        "count": count,
     }
-    return [*ops, Op("update", (parameters, gradients, state, partial), (parameters,), attributes)]
+    ops: list[Op] = []
+
+    def norm_of(value: Value) -> Value:
+        chunks = -(-value.width // NORM_CHUNK)
+        partial = Value(f"squares of {value.name}", (chunks,), batched=False, dtype="double")
+        ops.append(Op("squared_norm", (value,), (partial,)))
+        return partial
+
+    partial = None if optimizer.global_clipnorm is None else norm_of(gradients)
+    factors = graph.rate_factors()
+    if optimizer.clipnorm is None and all(factor == 1 for factor in factors.values()):
+        slots = len(optimizer.kernel_slots)
+        state = Value("state", (slots, count), batched=False, kind="state") if slots else None
+        inputs = (parameters, gradients, state, partial)
+        ops.append(Op("update", inputs, (parameters,), attributes))
+    else:
+        for name, value in graph.parameters.items():
+            if not factors[name]:
+                continue
+            gradient = replace(value, kind="gradient")
+            state = replace(value, kind="state") if optimizer.kernel_slots else None
+            own = {"rate_factor": factors[name], "normed": count}
+            norm = partial
+            if optimizer.clipnorm is not None:
+                norm = norm_of(gradient)
+                own |= {"clipnorm": optimizer.clipnorm, "normed": value.width}
+            inputs = (value, gradient, state, norm)
+            ops.append(Op("update", inputs, (value,), {**attributes, **own}, name.split("/")[0]))
+    if optimizer.use_ema:
+        average = Value("average", (count,), batched=False, kind="state")
+        settings = {"momentum": optimizer.ema_momentum, "copies_first": True}
+        ops.append(Op("moving_average", (average, parameters), (average,), settings))
+    return ops
 
 
 def _measure(

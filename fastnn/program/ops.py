@@ -133,8 +133,8 @@ class OpRow:
     operands : callable
         Its values in the kernel's order; inputs, then outputs, unless said otherwise.
     updates : bool
-        Takes the learning rate and the number of the step; what it reads of the optimizer's
-        state it writes too.
+        Takes the learning rate and the number of the step, and changes parameters or the
+        optimizer's state; what it reads of that state it writes too.
     """
 
     kernel: str
@@ -232,10 +232,17 @@ def _update_scalars(op: Op) -> tuple[float, ...]:
         0.0,  # learning rate and number of the step: the engine fills them in
         0.0,
         infinity if a["clipvalue"] is None else a["clipvalue"],
-        infinity if a["global_clipnorm"] is None else a["global_clipnorm"],
+        infinity if a["clipnorm"] is None else a["clipnorm"],
         a["weight_decay"],
+        a.get("rate_factor", 1.0),
         *a["hyper_parameters"],
     )
+
+
+def _update_sizes(op: Op) -> tuple[int, ...]:
+    partial = op.inputs[3]
+    normed = 0 if partial is None else op.attributes.get("normed", op.output.width)
+    return op.output.width, op.attributes["count"], normed
 
 
 def _kernel_gradient_update_operands(op: Op) -> tuple[Value | None, ...]:
@@ -354,11 +361,19 @@ OPS: dict[str, OpRow] = {
     ),
     "update": OpRow(
         "update",
-        sizes=lambda op: (op.output.width,),
+        sizes=_update_sizes,
         scalars=_update_scalars,
         variant=lambda op: OPTIMIZER_NUMBER[op.attributes["optimizer"]],
         work=lambda op: 16.0 * op.output.width,
         operands=lambda op: op.inputs,  # parameters and state are updated in place
+        updates=True,
+    ),
+    "moving_average": OpRow(
+        "moving_average",
+        sizes=lambda op: (op.output.width,),
+        # As for an update, the first two are filled in by the engine.
+        scalars=lambda op: (0.0, 0.0, op.attributes["momentum"], op.attributes["copies_first"]),
+        operands=lambda op: op.inputs,  # the average is updated in place
         updates=True,
     ),
     # The gradients of a layer's kernel and bias, applied at once.

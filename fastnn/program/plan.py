@@ -143,8 +143,8 @@ class Plan:
 
     @property
     def updates(self) -> bool:
-        """Whether a step changes the parameters."""
-        return any(op.row.updates for op in self.program.ops)
+        """Whether a step counts as an update, even of a model that is frozen."""
+        return self.program.name in ("train", "update")
 
     def _is_checked(self, op: Op) -> bool:
         """Whether training must stop if this op's result is not finite."""

@@ -160,6 +160,7 @@ def update(
     hyper_parameters: Sequence[float],
     clipvalue: float | None = None,
     global_clipnorm: float | None = None,
+    norm: float | None = None,
     weight_decay: float = 0.0,
 ) -> Array:
     """Return the new parameters of one optimizer step; the state changes in place.
@@ -176,10 +177,13 @@ def update(
     hyper_parameters : sequence of float
         In the row's order.
     clipvalue, global_clipnorm : float, optional
+    norm : float, optional
+        What is to be at most global_clipnorm; default: the norm of g.
     weight_decay : float, default 0
     """
     if global_clipnorm is not None:
-        norm = math.sqrt(float((g.astype(np.float64) ** 2).sum()))
+        if norm is None:
+            norm = math.sqrt(float((g.astype(np.float64) ** 2).sum()))
         g = g * np.minimum(1.0, global_clipnorm / (norm + 1e-6))  # NaN stays NaN
     if clipvalue is not None:
         g = np.clip(g, -clipvalue, clipvalue)
@@ -238,6 +242,8 @@ class Context:
 
     def state_of(self, value: Value) -> Array:
         """Return the state of one parameter, or of all, shape (slots, count); a view."""
+        if value.name == "average":
+            return self.state[-1]
         first = self.offsets.get(value.name)
         return self.state if first is None else self.state[:, first : first + value.width]
 
@@ -360,7 +366,17 @@ def _binary_accuracy(op: Op, context: Context, scores: Array, target: Array) -> 
 def _update(
     op: Op, context: Context, p: Array, g: Array, state: Array | None, partial: Array | None
 ) -> Array:
-    return _updated(op, context, p, g, context.state)
+    flat = context.state if op.output.name == "parameters" else context.state_of(op.output)
+    norm = None if partial is None else math.sqrt(float(partial.sum()))
+    slots = flat[: int(OPTIMIZERS[op.attributes["optimizer"]][2])]
+    return _updated(op, context, p.ravel(), g.ravel(), slots, norm).reshape(p.shape)
+
+
+def _moving_average(op: Op, context: Context, average: Array, value: Array) -> Array:
+    copies = op.attributes["copies_first"] and context.step == 1
+    momentum = 0.0 if copies else op.attributes["momentum"]
+    average[...] = momentum * average + (1 - momentum) * value
+    return average
 
 
 def _kernel_gradient_update(
@@ -385,18 +401,21 @@ def _kernel_gradient_update(
     return by_kernel, by_bias, new_kernel, new(bias, by_bias, bias_state)
 
 
-def _updated(op: Op, context: Context, p: Array, g: Array, state: Array) -> Array:
+def _updated(
+    op: Op, context: Context, p: Array, g: Array, state: Array, norm: float | None = None
+) -> Array:
     a = op.attributes
     return update(
         a["optimizer"],
         p,
         g,
         state,
-        rate=context.learning_rate,
+        rate=context.learning_rate * a.get("rate_factor", 1.0),
         step=context.step,
         hyper_parameters=a["hyper_parameters"],
         clipvalue=a["clipvalue"],
-        global_clipnorm=a["global_clipnorm"],
+        global_clipnorm=a["clipnorm"],
+        norm=norm,
         weight_decay=a["weight_decay"],
     )
 
@@ -436,6 +455,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         ]
     ),
     "update": _update,
+    "moving_average": _moving_average,
     "kernel_gradient_update": _kernel_gradient_update,
 }
 
@@ -446,6 +466,7 @@ def run(
     values: dict[str, Array],
     context: Context,
     watch: Callable[[Op, Value, Array], None] | None = None,
+    gradients: dict[str, Array] | None = None,
 ) -> dict[Value, Array]:
     """Run a program on one batch.
 
@@ -455,10 +476,13 @@ def run(
     batch : sequence of ndarray, each shape (rows, width)
         For the program's inputs, in any dtype that the engine takes.
     values : dict of str to ndarray
-        Parameters by name, and "parameters" and "gradients" as flat arrays for an update.
+        Parameters by name, and "parameters" as a flat array for an update of all; updated in
+        place.
     context : Context
     watch : callable, optional
         Called with each op, value and number written.
+    gradients : dict of str to ndarray, optional
+        By the same names, for a program that applies what it has not computed.
 
     Returns
     -------
@@ -472,7 +496,11 @@ def run(
             return None
         if value in made:
             return made[value]
-        return context.state_of(value) if value.kind == "state" else values[value.name]
+        if value.kind == "state":
+            return context.state_of(value)
+        if value.kind == "gradient" and gradients is not None:
+            return gradients[value.name]
+        return values[value.name]
 
     with np.errstate(all="ignore"):
         for op in program.ops:
@@ -488,6 +516,8 @@ def run(
                 if value.dtype == "real":
                     result = np.asarray(result).astype(context.dtype)
                 made[value] = result
+                if value.kind == "parameter":
+                    values[value.name][...] = result
                 if watch is not None:
                     watch(op, value, result)
     return made
