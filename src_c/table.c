@@ -15,6 +15,8 @@
 #include "gemm.c"
 #include "dense.c"
 #include "normalize.c"
+#include "normalization.c"
+#include "embedding.c"
 #include "loss.c"
 #include "gather.c"
 #include "random.c"

@@ -12,7 +12,8 @@ A model has six programs, made when first needed:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -92,12 +93,15 @@ class Builder:
     ----------
     training : bool
         Whether dropout drops.
+    updates : list of Op
+        What changes parameters beside the optimizer: only in a step whose loss is finite.
     """
 
     def __init__(self, parameters: dict[str, Value], training: bool) -> None:
         self.ops: list[Op] = []
         self.training = training
         self._parameters = parameters
+        self.updates: list[Op] = []
         self._layer = ""
         self._streams = 0
 
@@ -106,6 +110,7 @@ class Builder:
         kind: str,
         inputs: Sequence[Value | None],
         shape: tuple[int, ...],
+        also: Sequence[Value | None] = (),
         **attributes: object,
     ) -> Value:
         """Append an op and return its new output.
@@ -117,6 +122,8 @@ class Builder:
         inputs : sequence of Value or None
         shape : tuple of int
             Of one sample of the output.
+        also : sequence of Value or None, optional
+            More outputs.
         **attributes
             Numbers and names of the op.
 
@@ -125,8 +132,22 @@ class Builder:
         Value
         """
         value = Value(f"{self._layer}/{kind}", shape)
-        self.ops.append(Op(kind, tuple(inputs), (value,), attributes, self._layer))
+        self.ops.append(Op(kind, tuple(inputs), (value, *also), attributes, self._layer))
         return value
+
+    def update(self, parameter: Value, value: Value, momentum: float) -> None:
+        """Let training move a parameter's values toward `value`, as a moving average."""
+        settings = {"momentum": momentum, "copies_first": False}
+        inputs = (parameter, value)
+        self.updates.append(Op("moving_average", inputs, (parameter,), settings, self._layer))
+
+    @contextlib.contextmanager
+    def inside(self, layer: Layer) -> Iterator[None]:
+        """Let what is emitted belong to a layer of the current one."""
+        outer = self._layer
+        self._layer = f"{outer}/{layer.name}"
+        yield
+        self._layer = outer
 
     def parameter(self, name: str) -> Value:
         """Return the current layer's parameter `name`."""
@@ -214,7 +235,7 @@ def train_program(
     output = builder.lower(graph, inputs)
     results, forward, seeds = _measure(builder.ops, output, target, loss, metrics, training=True)
     backward = differentiate(forward, seeds, _parameter_gradients(graph))
-    update = [] if optimizer is None else _update_ops(graph, optimizer, count)
+    update = [] if optimizer is None else builder.updates + _update_ops(graph, optimizer, count)
     ops, merges = fuse(_gathers([*inputs, target]) + forward + backward + update, set())
     name = "gradients" if optimizer is None else "train"
     return Program(name, ops, [*inputs, target], results=results, merges=merges)
@@ -227,7 +248,8 @@ def manual_program(graph: Graph) -> Program:
     output = builder.lower(graph, inputs)
     seed = Value("grad_output", output.shape, kind="input")
     backward = differentiate(builder.ops, {output: seed}, _parameter_gradients(graph))
-    ops, merges = fuse(_gathers(inputs) + builder.ops + _gathers([seed]) + backward, {output, seed})
+    forward = _gathers(inputs) + builder.ops + builder.updates
+    ops, merges = fuse(forward + _gathers([seed]) + backward, {output, seed})
     split = next(i for i, op in enumerate(ops) if seed in op.writes())
     return Program(
         "manual",
@@ -283,7 +305,7 @@ def _update_ops(graph: Graph, optimizer: Optimizer, count: int) -> list[Op]:
                 norm = norm_of(gradient)
                 own |= {"clipnorm": optimizer.clipnorm, "normed": value.width}
             inputs = (value, gradient, state, norm)
-            ops.append(Op("update", inputs, (value,), {**attributes, **own}, name.split("/")[0]))
+            ops.append(Op("update", inputs, (value,), {**attributes, **own}, name.rsplit("/", 1)[0]))
     if optimizer.use_ema:
         average = Value("average", (count,), batched=False, kind="state")
         settings = {"momentum": optimizer.ema_momentum, "copies_first": True}

@@ -17,6 +17,7 @@ import numpy as np
 
 from fastnn.program.lower import Program
 from fastnn.program.ops import HALVES_FROM_ROWS, NORM_CHUNK, OPTIMIZERS, Op, Value
+from fastnn.program.reference_layers import LAYER_FORMULAS
 
 Array = np.ndarray
 
@@ -433,6 +434,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "activation": _activation,
     "activation_gradient": lambda op, c, saved, grad: grad * _derivative(op, saved),
     "add": lambda op, c, a, b: a + b,
+    "multiply": lambda op, c, a, b: a * b,
     "concatenate": lambda op, c, *parts: np.concatenate(parts, axis=1),
     "slice_columns": lambda op, c, x: x[
         :, op.attributes["first"] : op.attributes["first"] + op.output.width
@@ -457,6 +459,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "update": _update,
     "moving_average": _moving_average,
     "kernel_gradient_update": _kernel_gradient_update,
+    **LAYER_FORMULAS,
 }
 
 
