@@ -18,12 +18,17 @@ from fastnn.layers import Activation, Add, Concatenate, Dense, Dropout, Flatten,
 from fastnn.losses import (
     BinaryCrossentropy,
     Crossentropy,
+    Hinge,
     Huber,
+    KLDivergence,
+    LogCosh,
     MeanAbsoluteError,
     MeanSquaredError,
+    Poisson,
+    Quantile,
 )
 from fastnn.model import Model, load
-from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 from fastnn.sequential import Sequential
 from fastnn.training import History, NonFiniteLossError
 
@@ -45,14 +50,21 @@ __all__ = [
     "EarlyStopping",
     "Flatten",
     "GradientError",
+    "Hinge",
     "History",
     "Huber",
     "Input",
+    "KLDivergence",
     "Layer",
+    "Lion",
+    "LogCosh",
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Model",
+    "NAdam",
     "NonFiniteLossError",
+    "Poisson",
+    "Quantile",
     "RMSprop",
     "Sequential",
     "__version__",

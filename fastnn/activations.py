@@ -1,7 +1,7 @@
 """Activations by name. The functions and their derivatives are rows of `src_c/activations.h`.
 
-This table is read from the compiled kernels, so a row added there is known here. `softmax` looks
-at a whole row of numbers and is an op of its own.
+This table is read from the compiled kernels, so a row added there is known here. `softmax` and
+`log_softmax` look at a whole row of numbers and are ops of their own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from fastnn.program.lower import Builder
 from fastnn.program.ops import ACTIVATIONS, Value
 from fastnn.registry import unknown_name
 
-NAMES: tuple[str, ...] = (*ACTIVATIONS, "softmax")
+OF_ROWS = ("softmax", "log_softmax")
+NAMES: tuple[str, ...] = (*ACTIVATIONS, *OF_ROWS)
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class ActivationFunction:
         """Append the op; linear appends none."""
         if self.name == "linear":
             return x
-        if self.name == "softmax":
-            return builder.emit("softmax", (x,), x.shape)
+        if self.name in OF_ROWS:
+            return builder.emit(self.name, (x,), x.shape)
         return builder.emit(
             "activation", (x,), x.shape, activation=self.name, parameter=self.parameter
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastnn.losses import Loss
 from fastnn.native.kernels import source_number
 
 
@@ -177,8 +178,7 @@ def target(
     shape: tuple[int, ...],
     dtype: str,
     *,
-    takes_labels: bool,
-    is_probability: bool,
+    loss: Loss,
     name: str = "y",
 ) -> tuple[Source, str]:
     """Check y against the model's output and loss.
@@ -191,10 +191,8 @@ def target(
     shape : tuple of int
         Of one sample of the model's output.
     dtype : {"float32", "float64"}
-    takes_labels : bool
-        Whether the loss takes class labels.
-    is_probability : bool
-        Whether the loss takes numbers in [0, 1] only.
+    loss : Loss
+        Says what y may hold.
     name : str, default "y"
 
     Returns
@@ -213,18 +211,15 @@ def target(
     if len(array) != rows:
         raise ValueError(f"{name} must have as many rows as x, {rows}, got {len(array)}")
     is_column = array.shape[1:] in ((), (1,))
-    if takes_labels and is_column and array.shape[1:] != shape:
+    if loss.takes_labels and is_column and array.shape[1:] != shape:
         return _labels(array, y, math.prod(shape), name), "label"
     if array.shape[1:] != shape and not (is_column and math.prod(shape) == 1):
         sizes = "".join(f", {size}" for size in shape)
-        labels = " or class labels of shape (rows,)" if takes_labels else ""
+        labels = " or class labels of shape (rows,)" if loss.takes_labels else ""
         raise ValueError(f"{name} must have shape (rows{sizes}){labels}, got {array.shape}")
     check_finite(name, array, dtype)
-    if is_probability and array.size:
-        low, high = _distinct(array).min(), _distinct(array).max()
-        if low < 0 or high > 1:
-            raise ValueError(f"{name} must lie in [0, 1] for this loss, got {low} to {high}")
-    if takes_labels and array.size:
+    loss.check_target(name, _distinct(array))
+    if loss.is_distribution and array.size:
         sums = array.reshape(rows, -1).sum(axis=1, dtype=np.float64)
         worst = int(np.abs(sums - 1).argmax())
         if abs(sums[worst] - 1) > 1e-3:

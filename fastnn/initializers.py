@@ -1,4 +1,4 @@
-"""How parameters start: Glorot, He, LeCun, zeros, constant, normal, uniform.
+"""How parameters start: Glorot, He, LeCun, orthogonal, zeros, ones, constant, normal, uniform.
 
 With n the number of inputs of a kernel and m that of its outputs (fan-in and fan-out).
 """
@@ -59,6 +59,23 @@ class Zeros(Initializer):
         return np.zeros(shape)
 
 
+class Ones(Initializer):
+    """All ones.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.initializers.get("ones").sample((2,), None)
+    array([1., 1.])
+    """
+
+    name: ClassVar[str] = "ones"
+
+    def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+        """Return ones."""
+        return np.ones(shape)
+
+
 class Constant(Initializer):
     """All the same.
 
@@ -107,6 +124,66 @@ class Normal(Initializer):
     def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         """Return normal numbers."""
         return generator.normal(self.mean, self.stddev, shape)
+
+
+class TruncatedNormal(Normal):
+    """Normally distributed, but never further than two `stddev` from the mean, as in Keras.
+
+    Numbers beyond are drawn again.
+
+    Parameters
+    ----------
+    mean : float, default 0.0
+    stddev : float, default 0.05
+        Of the normal distribution before it is cut; that of what comes out is 0.88 times this.
+
+    Examples
+    --------
+    >>> import fastnn as fnn, numpy as np
+    >>> w = fnn.initializers.get("truncated_normal").sample((50, 50), np.random.default_rng(0))
+    >>> bool(abs(w).max() <= 0.1)
+    True
+    """
+
+    name: ClassVar[str] = "truncated_normal"
+
+    def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+        """Return normal numbers within two standard deviations."""
+        numbers = generator.standard_normal(shape)
+        flat = numbers.reshape(-1)
+        while len(outside := np.flatnonzero(np.abs(flat) > 2)):
+            flat[outside] = generator.standard_normal(len(outside))
+        return self.mean + self.stddev * numbers
+
+
+class Orthogonal(Initializer):
+    """Columns, or rows where they are fewer, of length `gain` at right angles (Saxe et al. 2014).
+
+    Parameters
+    ----------
+    gain : float, default 1.0
+
+    Examples
+    --------
+    >>> import fastnn as fnn, numpy as np
+    >>> w = fnn.initializers.get("orthogonal").sample((5, 3), np.random.default_rng(0))
+    >>> bool(np.allclose(w.T @ w, np.eye(3)))
+    True
+    """
+
+    name: ClassVar[str] = "orthogonal"
+
+    def __init__(self, gain: float = 1.0) -> None:
+        self.gain = checks.number("gain", gain)
+
+    def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+        """Return an orthogonal matrix, by QR of a normal one."""
+        if len(shape) != 2:
+            raise ValueError(f"orthogonal is for kernels of shape (inputs, units), got {shape}")
+        size = max(shape), min(shape)
+        q, r = np.linalg.qr(generator.standard_normal(size))
+        q = q * np.where(np.diag(r) < 0, -1, 1)  # else the signs of QR are not random
+        return self.gain * (q if shape == size else q.T)
 
 
 class Uniform(Initializer):
@@ -208,8 +285,11 @@ class LecunNormal(_Scaled):
 registry = Registry("initializer", Initializer)
 for _initializer in (
     Zeros,
+    Ones,
     Constant,
     Normal,
+    TruncatedNormal,
+    Orthogonal,
     Uniform,
     GlorotUniform,
     GlorotNormal,
@@ -221,14 +301,17 @@ for _initializer in (
     registry.add(_initializer)
 get = registry.get
 
-# What a kernel starts from where the user says nothing; other activations take Glorot's.
+# What a kernel starts from where the user says nothing; other activations take Glorot's. selu keeps
+# its promise of mean 0 and variance 1 with LeCun's (Klambauer et al. 2017).
 _FOLLOWS_ACTIVATION = dict.fromkeys(
-    ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus"), "he_uniform"
-)
+    ("relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "mish", "softplus"), "he_uniform"
+) | {"selu": "lecun_normal"}
 
 
 def default_for(activation: str) -> Initializer:
-    """Return the initializer that suits an activation: He for the relu family, else Glorot.
+    """Return the initializer that suits an activation.
+
+    He for the relu family, LeCun for selu, else Glorot.
 
     Parameters
     ----------

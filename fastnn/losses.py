@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
+
+import numpy as np
 
 from fastnn import checks
 from fastnn.program.ops import LOSSES, EmitOp, Op, Value
@@ -18,13 +21,31 @@ class Loss(Declaration):
         What `compile(loss=name)` is told.
     takes_labels : bool
         Whether y may hold class labels, besides an array of the prediction's shape.
+    is_distribution : bool
+        Whether a row of y that holds no label must hold probabilities that sum to 1.
     link : str or None
         The activation whose input (logits) it is defined on. Where a model ends with it the
         two are fused; where it does not, its output is taken as logits.
+    target_range : tuple of float
+        What the numbers of y may be, least and most.
     """
 
     link: ClassVar[str | None] = None
     takes_labels: ClassVar[bool] = False
+    is_distribution: ClassVar[bool] = False
+    target_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+
+    def check_target(self, name: str, target: np.ndarray) -> None:
+        """Raise ValueError where a target is not in `target_range`; labels are not looked at."""
+        least, most = self.target_range
+        if target.size == 0 or (least, most) == (-math.inf, math.inf):
+            return
+        low, high = target.min(), target.max()
+        if low < least or high > most:
+            allowed = (
+                f"lie in [{least:g}, {most:g}]" if most < math.inf else f"be at least {least:g}"
+            )
+            raise ValueError(f"{name} must {allowed} for this loss, got {low} to {high}")
 
     def emit(self, emit: EmitOp, scores: Value, target: Value, *, gradient: bool) -> Op:
         """Append the op: outputs are the loss of each row, then the gradient if asked for."""
@@ -100,6 +121,11 @@ class BinaryCrossentropy(Loss):
     ends with ``sigmoid`` is trained on what goes into it, which is the same number computed
     without overflow; otherwise the model's output is taken as logits.
 
+    Parameters
+    ----------
+    label_smoothing : float, default 0.0
+        In [0, 1): t is taken so far towards 1/2, as in Keras.
+
     Examples
     --------
     >>> import fastnn as fnn
@@ -109,6 +135,91 @@ class BinaryCrossentropy(Loss):
 
     name: ClassVar[str] = "binary_crossentropy"
     link: ClassVar[str | None] = "sigmoid"
+    target_range: ClassVar[tuple[float, float]] = (0, 1)
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = checks.number("label_smoothing", label_smoothing, least=0, below=1)
+
+
+class LogCosh(Loss):
+    r"""Mean over samples and outputs of :math:`\log \cosh(p - t)`; name ``"log_cosh"``.
+
+    Like half the square for small errors, like the magnitude for large ones, and smooth.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.losses.get("log_cosh")
+    LogCosh()
+    """
+
+    name: ClassVar[str] = "log_cosh"
+
+
+class Quantile(Loss):
+    r"""Mean over samples and outputs of the pinball loss; name ``"quantile"``.
+
+    :math:`\max(q (t - p), (q - 1) (t - p))`, which is least where a share q of the targets lies
+    below the prediction (Koenker & Bassett 1978). With q = 1/2 it is half of ``"mae"``.
+
+    Parameters
+    ----------
+    quantile : float, default 0.5
+        q, in (0, 1).
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.Quantile(0.9)
+    Quantile(quantile=0.9)
+    """
+
+    name: ClassVar[str] = "quantile"
+
+    def __init__(self, quantile: float = 0.5) -> None:
+        self.quantile = checks.number("quantile", quantile, is_positive=True, below=1)
+
+
+class Poisson(Loss):
+    r"""Mean over samples and outputs of Poisson's loss, for counts; name ``"poisson"``.
+
+    On the logarithm z of the rate: :math:`e^z - t z` with t at least 0, which is the negative
+    logarithm of the likelihood but for what depends on t alone (PyTorch's form). A model that
+    ends with ``exponential`` gives the rate and is trained on what goes into it; otherwise the
+    model's output is taken as the logarithm of the rate.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.losses.get("poisson").link
+    'exponential'
+    """
+
+    name: ClassVar[str] = "poisson"
+    link: ClassVar[str | None] = "exponential"
+    target_range: ClassVar[tuple[float, float]] = (0, math.inf)
+
+
+class Hinge(Loss):
+    r"""Mean over samples and outputs of :math:`\max(1 - t p, 0)`; name ``"hinge"``.
+
+    For two classes, with t either -1 or 1. (Keras takes 0 for -1; here that is an error.)
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.losses.get("hinge")
+    Hinge()
+    """
+
+    name: ClassVar[str] = "hinge"
+    target_range: ClassVar[tuple[float, float]] = (-1, 1)
+
+    def check_target(self, name: str, target: np.ndarray) -> None:
+        """Raise ValueError where a target is 0 or beyond 1."""
+        super().check_target(name, target)
+        if target.size and not target.all():
+            raise ValueError(f"{name} must be -1 or 1 for this loss, got 0; use 2 * {name} - 1")
 
 
 class Crossentropy(Loss):
@@ -118,6 +229,12 @@ class Crossentropy(Loss):
     :math:`-\sum_j t_j \log \mathrm{softmax}(z)_j` for probabilities; which of the two is told
     by dtype and shape of y. A model that ends with ``softmax`` is trained on what goes into it;
     otherwise its output is taken as logits.
+
+    Parameters
+    ----------
+    label_smoothing : float, default 0.0
+        In [0, 1): that share of each target is spread evenly over all classes (Szegedy et al.
+        2016), as in Keras and PyTorch.
 
     Examples
     --------
@@ -129,14 +246,61 @@ class Crossentropy(Loss):
     name: ClassVar[str] = "crossentropy"
     link: ClassVar[str | None] = "softmax"
     takes_labels: ClassVar[bool] = True
+    is_distribution: ClassVar[bool] = True
+    target_range: ClassVar[tuple[float, float]] = (0, 1)
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = checks.number("label_smoothing", label_smoothing, least=0, below=1)
 
     def emit(self, emit: EmitOp, scores: Value, target: Value, *, gradient: bool) -> Op:
         """Append the op: outputs are the loss of each row, then the gradient if asked for."""
-        shapes = ((), scores.shape, None) if gradient else ((), None, scores.shape)
-        return emit("softmax_crossentropy", (scores, target), shapes)
+        return _on_logits(emit, scores, target, gradient, label_smoothing=self.label_smoothing)
+
+
+class KLDivergence(Loss):
+    r"""Mean over samples of Kullback and Leibler's divergence; name ``"kl_divergence"``.
+
+    On logits z, with probabilities t: :math:`\sum_j t_j (\log t_j - \log \mathrm{softmax}(z)_j)`,
+    the cross-entropy without the entropy of t: 0 where the model gives t itself. A model that
+    ends with ``softmax`` is trained on what goes into it; otherwise its output is taken as
+    logits.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.losses.get("kl_divergence").link
+    'softmax'
+    """
+
+    name: ClassVar[str] = "kl_divergence"
+    link: ClassVar[str | None] = "softmax"
+    is_distribution: ClassVar[bool] = True
+    target_range: ClassVar[tuple[float, float]] = (0, 1)
+
+    def emit(self, emit: EmitOp, scores: Value, target: Value, *, gradient: bool) -> Op:
+        """Append the op: outputs are the loss of each row, then the gradient if asked for."""
+        return _on_logits(emit, scores, target, gradient, is_divergence=True)
+
+
+def _on_logits(
+    emit: EmitOp, scores: Value, target: Value, gradient: bool, **attributes: object
+) -> Op:
+    shapes = ((), scores.shape, None) if gradient else ((), None, scores.shape)
+    return emit("softmax_crossentropy", (scores, target), shapes, **attributes)
 
 
 registry = Registry("loss", Loss)
-for _loss in (MeanSquaredError, MeanAbsoluteError, Huber, BinaryCrossentropy, Crossentropy):
+for _loss in (
+    MeanSquaredError,
+    MeanAbsoluteError,
+    Huber,
+    LogCosh,
+    Quantile,
+    Poisson,
+    Hinge,
+    BinaryCrossentropy,
+    Crossentropy,
+    KLDivergence,
+):
     registry.add(_loss)
 get = registry.get

@@ -352,7 +352,7 @@ class Model:
             return self._checked_data(chosen, x, y)
 
     def _checked_data(self, chosen: Training, x: object, y: object) -> tuple[list[Source], str]:
-        if chosen.loss.takes_labels and math.prod(self.output_shape) == 1:
+        if chosen.loss.is_distribution and math.prod(self.output_shape) == 1:
             raise ValueError(
                 f"loss {chosen.loss.name!r} needs two or more outputs, the model has one, of which "
                 "softmax is always 1: use 'binary_crossentropy', or as many outputs as there are "
@@ -364,8 +364,7 @@ class Model:
             len(sources[0].array),
             self.output_shape,
             self.dtype,
-            takes_labels=chosen.loss.takes_labels,
-            is_probability=chosen.loss.link is not None,
+            loss=chosen.loss,
         )
         return [*sources, target], kind
 

@@ -55,7 +55,7 @@ class Optimizer(Declaration):
 
     def __setattr__(self, name: str, value: object) -> None:
         """Check a hyper-parameter whenever it is set, before anything is done with it."""
-        if name in ("nesterov", "centered", "use_ema"):
+        if name in ("nesterov", "centered", "use_ema", "amsgrad"):
             value = checks.boolean(name, value)
         elif name in ("clipvalue", "global_clipnorm", "clipnorm"):
             value = None if value is None else checks.number(name, value, is_positive=True)
@@ -240,6 +240,8 @@ class Adam(Optimizer):
     beta_1, beta_2 : float, default 0.9 and 0.999
         In [0, 1).
     epsilon : float, default 1e-7
+    amsgrad : bool, default False
+        Let the largest v so far stand in place of v (Reddi et al. 2018).
     weight_decay, clipvalue, global_clipnorm
         As in `Optimizer`.
 
@@ -254,7 +256,13 @@ class Adam(Optimizer):
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-7
+    amsgrad: bool = False
     name: ClassVar[str] = "adam"
+
+    @property
+    def kernel(self) -> str:
+        """The row of `src_c/optimizers.h`."""
+        return self.name + "_amsgrad" * self.amsgrad
 
 
 @dataclass(eq=False, repr=False, match_args=False)
@@ -269,6 +277,8 @@ class AdamW(Adam):
     beta_1, beta_2 : float, default 0.9 and 0.999
         In [0, 1).
     epsilon : float, default 1e-7
+    amsgrad : bool, default False
+        As in `Adam`.
     weight_decay : float, default 0.004
         Lambda; decoupled.
     clipvalue, global_clipnorm
@@ -295,7 +305,88 @@ class AdamW(Adam):
         return self.weight_decay
 
 
+@dataclass(eq=False, repr=False, match_args=False)
+class NAdam(Optimizer):
+    r"""Adam with Nesterov's momentum (Dozat 2016), in PyTorch's form.
+
+    With :math:`\mu_t = \beta_1 (1 - 0.96^{t \psi} / 2)` and :math:`P_t` the product of all
+    :math:`\mu` up to t, m and v as in `Adam`:
+    :math:`p \leftarrow p - \eta \left(\frac{1 - \mu_t}{1 - P_t} g +
+    \frac{\mu_{t+1}}{1 - P_{t+1}} m\right) / (\sqrt{v / (1 - \beta_2^t)} + \epsilon)`.
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.001
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        In [0, 1).
+    epsilon : float, default 1e-7
+    momentum_decay : float, default 0.004
+        Psi, PyTorch's default. (Keras has no such argument; its number is 1.)
+    weight_decay, clipvalue, global_clipnorm
+        As in `Optimizer`.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.NAdam().slots
+    ['mean', 'variance', 'momentum_product']
+    """
+
+    learning_rate: float = 0.001
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+    momentum_decay: float = 0.004
+    name: ClassVar[str] = "nadam"
+
+    @property
+    def initial_states(self) -> list[float]:
+        """What each of the slots starts from."""
+        return [0.0, 0.0, 1.0] + [0.0] * self.use_ema
+
+
+@dataclass(eq=False, repr=False, match_args=False)
+class Lion(Optimizer):
+    r"""Lion: steps of one size, in the direction of a sign (Chen et al. 2023).
+
+    :math:`p \leftarrow p - \eta (\mathrm{sign}(\beta_1 m + (1 - \beta_1) g) + \lambda p)`, then
+    :math:`m \leftarrow \beta_2 m + (1 - \beta_2) g`. It wants a learning rate 3 to 10 times
+    smaller than Adam's, and a weight decay as much larger.
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.001
+    beta_1, beta_2 : float, default 0.9 and 0.99
+        In [0, 1).
+    weight_decay : float, default 0.0
+        Lambda; decoupled.
+    clipvalue, global_clipnorm
+        As in `Optimizer`.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.Lion(1e-4).slots
+    ['mean']
+    """
+
+    learning_rate: float = 0.001
+    beta_1: float = 0.9
+    beta_2: float = 0.99
+    name: ClassVar[str] = "lion"
+
+    @property
+    def coupled_weight_decay(self) -> float:
+        """What is added to the gradient, times the parameter."""
+        return 0.0
+
+    @property
+    def decoupled_weight_decay(self) -> float:
+        """What the parameter loses, times the learning rate."""
+        return self.weight_decay
+
+
 registry = Registry("optimizer", Optimizer)
-for _optimizer in (SGD, Adagrad, RMSprop, Adam, AdamW):
+for _optimizer in (SGD, Adagrad, RMSprop, Adam, AdamW, NAdam, Lion):
     registry.add(_optimizer)
 get = registry.get

@@ -66,7 +66,7 @@ def prepare(runtime: Runtime, name: str) -> None:
         training_only = {
             "target": aligned((), "int32") if takes_labels else aligned(shape, dtype),
             "classes": math.prod(shape) if takes_labels else 0,
-            "is_probability": chosen.loss.link is not None,
+            "target_range": chosen.loss.target_range,
             "counter": runtime.counter,
             "parameters": runtime.arenas["parameters"],
             "snapshot": runtime.snapshot(),

@@ -30,7 +30,13 @@
     X(tanh, "output", "", 0)                           \
     X(gelu, "input", "", 0)                            \
     X(silu, "input", "", 0)                            \
-    X(softplus, "input", "", 0)
+    X(softplus, "input", "", 0)                        \
+    X(selu, "input", "", 0)                            \
+    X(gelu_tanh, "input", "", 0)                       \
+    X(mish, "input", "", 0)                            \
+    X(hard_sigmoid, "input", "", 0)                    \
+    X(softsign, "input", "", 0)                        \
+    X(exponential, "output", "", 0)
 
 /* x */
 ALWAYS_INLINE vec linear_forward(vec x, vec parameter) { (void)parameter; return x; }
@@ -123,6 +129,90 @@ ALWAYS_INLINE vec softplus_gradient(vec x, vec grad, vec parameter)
 {
     (void)parameter;
     return grad * vsigmoid(x);
+}
+
+/* scale times elu of this alpha, which keeps mean 0 and variance 1 (Klambauer et al. 2017) */
+#define SELU_SCALE vbroadcast((real)1.0507009873554804934193349852946)
+#define SELU_ALPHA vbroadcast((real)1.6732632423543772848170429916717)
+ALWAYS_INLINE vec selu_forward(vec x, vec parameter)
+{
+    (void)parameter;
+    return SELU_SCALE * elu_forward(x, SELU_ALPHA);
+}
+ALWAYS_INLINE vec selu_gradient(vec x, vec grad, vec parameter)
+{
+    (void)parameter;
+    return SELU_SCALE * elu_gradient(x, grad, SELU_ALPHA);
+}
+
+/* x / 2 (1 + tanh(u)) = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3) (Hendrycks & Gimpel 2016,
+ * approximate form). Beyond 40 it is x or 0, and the powers of x must not overflow. */
+#define GELU_TANH_OF(x, power) \
+    (vbroadcast((real)(2 * 0.79788456080286535587989)) * vfma(vbroadcast((real)power), (x) * (x), vbroadcast(1)))
+ALWAYS_INLINE vec gelu_tanh_forward(vec x, vec parameter)
+{
+    vec t = vclamp(x, vbroadcast(40));
+    (void)parameter;
+    return vat_least(x, -40) * vsigmoid(t * GELU_TANH_OF(t, 0.044715));
+}
+ALWAYS_INLINE vec gelu_tanh_gradient(vec x, vec grad, vec parameter)
+{
+    vec t = vclamp(x, vbroadcast(40)), s = vsigmoid(t * GELU_TANH_OF(t, 0.044715));
+    (void)parameter;
+    return grad * (s * vfma(t * (vbroadcast(1) - s), GELU_TANH_OF(t, (3 * 0.044715)), vbroadcast(1)));
+}
+
+/* x tanh(softplus(x)) (Misra 2019). With e = exp(x), tanh(log(1 + e)) = n / (n + 2), n = e (e + 2);
+ * from 20 on that is 1. */
+ALWAYS_INLINE vec mish_forward(vec x, vec parameter)
+{
+    vec e = vexp(vat_most(x, 20)), n = e * (e + vbroadcast(2));
+    (void)parameter;
+    return x * (n / (n + vbroadcast(2)));
+}
+/* n / (n + 2) + x 4 e (1 + e) / (n + 2)^2 */
+ALWAYS_INLINE vec mish_gradient(vec x, vec grad, vec parameter)
+{
+    vec t = vat_most(x, 20), e = vexp(t), n = e * (e + vbroadcast(2));
+    vec over = vbroadcast(1) / (n + vbroadcast(2));
+    vec slope = vbroadcast(4) * e * (e + vbroadcast(1)) * over;
+    (void)parameter;
+    return grad * (vfma(t, slope, n) * over);
+}
+
+/* x / 6 + 1/2 in [0, 1], as in Keras and PyTorch */
+ALWAYS_INLINE vec hard_sigmoid_forward(vec x, vec parameter)
+{
+    (void)parameter;
+    return vfma(vclamp(x, vbroadcast(3)), vbroadcast((real)(1.0 / 6)), vbroadcast((real)0.5));
+}
+ALWAYS_INLINE vec hard_sigmoid_gradient(vec x, vec grad, vec parameter)
+{
+    vec zero = vbroadcast(0);
+    (void)parameter;
+    return vselect(vless_equal(vbroadcast(3), vabs(x)), zero * grad, grad * vbroadcast((real)(1.0 / 6)));
+}
+
+/* x / (1 + |x|); an infinity, which would be NaN, is taken for a large number */
+ALWAYS_INLINE vec softsign_forward(vec x, vec parameter)
+{
+    vec t = vclamp(x, vbroadcast((real)1e30));
+    (void)parameter;
+    return t / (vbroadcast(1) + vabs(t));
+}
+ALWAYS_INLINE vec softsign_gradient(vec x, vec grad, vec parameter)
+{
+    vec below = vbroadcast(1) / (vbroadcast(1) + vabs(x));
+    (void)parameter;
+    return grad * (below * below);
+}
+
+/* exp(x) */
+ALWAYS_INLINE vec exponential_forward(vec x, vec parameter) { (void)parameter; return vexp(x); }
+ALWAYS_INLINE vec exponential_gradient(vec y, vec grad, vec parameter)
+{
+    (void)parameter;
+    return grad * y;
 }
 
 #endif

@@ -79,6 +79,8 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(batch_normalization_gradient)                                                 \
     X(embedding)         /* embedding.c */                                          \
     X(embedding_gradient)                                                           \
+    X(log_softmax)                                                                  \
+    X(log_softmax_gradient)                                                         \
     X(elementwise_loss)  /* loss.c */                                               \
     X(softmax_crossentropy)                                                         \
     X(categorical_accuracy)                                                         \

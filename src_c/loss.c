@@ -79,6 +79,30 @@ static int kernel_elementwise_loss(const fastnn_call *call, int worker, int work
 /* Rows whose logarithms are taken together. */
 enum { LOG_ROWS = 16 };
 
+/* The sum of t log(t), of which 0 log(0) is 0: what cross-entropy has beyond the divergence. */
+static real row_entropy(const real *t, ptrdiff_t n)
+{
+    vec sum = vbroadcast(0), zero = vbroadcast(0);
+    for (ptrdiff_t j = 0; j < n; j += LANES) {
+        vec p = n - j < LANES ? vload_first(t + j, n - j) : vload(t + j);
+        sum = sum + vselect(vequal(p, zero), zero, p * vlog(p));
+    }
+    return vsum(sum);
+}
+
+/* The sum of x[0:n] - shift. */
+static real row_sum_from(const real *x, ptrdiff_t n, real shift)
+{
+    vec sum = vbroadcast(0), s = vbroadcast(shift);
+    ptrdiff_t j = 0;
+    for (; j + LANES <= n; j += LANES) sum = sum + (vload(x + j) - s);
+    real total = vsum(sum);
+    for (; j < n; j++) total += x[j] - shift;
+    return total;
+}
+
+enum crossentropy_variant { FROM_LABELS, FROM_PROBABILITIES, DIVERGENCE, CROSSENTROPY_VARIANTS };
+
 /* One row of softmax cross-entropy: the exponentials of z - max(z) to `out`, then the gradient
  * if it is asked for. `sum` and `rest` get what the loss is made of, log(sum) * weight - rest. */
 static int crossentropy_row(const fastnn_call *call, ptrdiff_t row, real *out, real scale, real *sum,
@@ -88,48 +112,60 @@ static int crossentropy_row(const fastnn_call *call, ptrdiff_t row, real *out, r
     const real *z = (const real *)call->operand[0] + row * width;
     int has_gradient = call->operand[3] != NULL;
     real largest = row_largest(z, width);
+    real kept = (real)(1 - call->scalar[0]), spread = (real)(call->scalar[0] / (double)width);
     *sum = row_exponentials(z, width, largest, out);
-    if (call->variant == 0) {
+    if (call->variant == FROM_LABELS) {
         int32_t label = ((const int32_t *)call->operand[1])[row];
         if (label < 0 || label >= width) return FASTNN_BAD_LABEL;
         *weight = 1, *rest = z[label] - largest;
+        if (spread != 0) *rest = kept * *rest + spread * row_sum_from(z, width, largest);
         if (!has_gradient) return FASTNN_OK;
-        real each = scale / *sum, at_label = out[label] * each - scale;
-        vec factor = vbroadcast(each);
-        for (; j + LANES <= width; j += LANES) vstore(out + j, vload(out + j) * factor);
-        if (j < width) vstore_first(out + j, vload_first(out + j, width - j) * factor, width - j);
+        real each = scale / *sum, at_label = out[label] * each - scale * (kept + spread);
+        vec factor = vbroadcast(each), less = vbroadcast(-scale * spread);
+        for (; j + LANES <= width; j += LANES) vstore(out + j, vfma(vload(out + j), factor, less));
+        if (j < width)
+            vstore_first(out + j, vfma(vload_first(out + j, width - j), factor, less), width - j);
         out[label] = at_label;
     } else {
         const real *t = (const real *)call->operand[1] + row * width;
         vec total = vbroadcast(0), dot = vbroadcast(0), shift = vbroadcast(largest);
+        vec share_kept = vbroadcast(kept), even = vbroadcast(spread);
         for (; j + LANES <= width; j += LANES) {
-            total = total + vload(t + j);
-            dot = vfma(vload(t + j), vload(z + j) - shift, dot);
+            vec p = vfma(vload(t + j), share_kept, even);
+            total = total + p;
+            dot = vfma(p, vload(z + j) - shift, dot);
         }
         *weight = vsum(total), *rest = vsum(dot);
-        for (; j < width; j++) *weight += t[j], *rest += t[j] * (z[j] - largest);
+        for (; j < width; j++) {
+            real p = t[j] * kept + spread;
+            *weight += p, *rest += p * (z[j] - largest);
+        }
+        if (call->variant == DIVERGENCE) *rest -= row_entropy(t, width);
         if (!has_gradient) return FASTNN_OK;
         vec each = vbroadcast(*weight / *sum), s = vbroadcast(scale);
         for (j = 0; j + LANES <= width; j += LANES)
-            vstore(out + j, (vload(out + j) * each - vload(t + j)) * s);
+            vstore(out + j, (vload(out + j) * each - vfma(vload(t + j), share_kept, even)) * s);
         if (j < width)
             vstore_first(out + j, (vload_first(out + j, width - j) * each
-                                   - vload_first(t + j, width - j)) * s, width - j);
+                                   - vfma(vload_first(t + j, width - j), share_kept, even)) * s,
+                         width - j);
     }
     return FASTNN_OK;
 }
 
-/* operand: 0 logits (rows, width), 1 labels: int32 (rows) if variant is 0, probabilities
- * (rows, width) if 1, 2 loss (rows), 3 gradient (rows, width), 4 exponentials
- * (rows, width), used where 3 is NULL; size: width.
- * loss = log(sum(exp(z))) * sum(t) - sum(t z);  gradient = softmax(z) * sum(t) - t. */
+/* operand: 0 logits (rows, width), 1 labels: int32 (rows) if variant is FROM_LABELS, else
+ * probabilities (rows, width), 2 loss (rows), 3 gradient (rows, width), 4 exponentials
+ * (rows, width), used where 3 is NULL; size: width; scalar: 0 the share s of label smoothing, which
+ * makes (1 - s) t + s / width of the target t.
+ * loss = log(sum(exp(z))) * sum(t) - sum(t z), and sum(t log(t)) more for DIVERGENCE;
+ * gradient = softmax(z) * sum(t) - t. */
 static int kernel_softmax_crossentropy(const fastnn_call *call, int worker, int workers)
 {
     real *losses = call->operand[2];
     real *out = call->operand[3] ? call->operand[3] : call->operand[4];
     ptrdiff_t width = call->size[0], row, end;
     real scale = (real)(1.0 / (double)call->rows);
-    if (call->variant < 0 || call->variant > 1) return FASTNN_BAD_VARIANT;
+    if (call->variant < 0 || call->variant >= CROSSENTROPY_VARIANTS) return FASTNN_BAD_VARIANT;
     share(call->rows, LOG_ROWS, worker, workers, &row, &end);
     for (; row < end; row += LOG_ROWS) {
         real sums[LOG_ROWS], weights[LOG_ROWS], rests[LOG_ROWS];

@@ -97,3 +97,48 @@ static int kernel_softmax_gradient(const fastnn_call *call, int worker, int work
     }
     return FASTNN_OK;
 }
+
+/* operand: 0 x (rows, width), 1 y (rows, width); size: width.
+ * y = x - max - log(sum(exp(x - max))), row by row. */
+static int kernel_log_softmax(const fastnn_call *call, int worker, int workers)
+{
+    ptrdiff_t width = call->size[0], row, end;
+    share(call->rows, ROWS_GRAIN, worker, workers, &row, &end);
+    for (; row < end; row++) {
+        const real *x = (const real *)call->operand[0] + row * width;
+        real *y = (real *)call->operand[1] + row * width;
+        vec shift = vbroadcast(row_largest(x, width)), sum = vbroadcast(0);
+        ptrdiff_t j = 0;
+        for (; j + LANES <= width; j += LANES) sum = sum + vexp(vload(x + j) - shift);
+        if (j < width) sum = sum + vexp(vload_or_least(x + j, width - j) - shift);
+        vec log_sum = vlog(vbroadcast(vsum(sum)));
+        for (j = 0; j + LANES <= width; j += LANES) vstore(y + j, vload(x + j) - shift - log_sum);
+        if (j < width)
+            vstore_first(y + j, vload_first(x + j, width - j) - shift - log_sum, width - j);
+    }
+    return FASTNN_OK;
+}
+
+/* operand: 0 y (rows, width), 1 grad_y, 2 grad_x; size: width.
+ * grad_x = grad_y - exp(y) * sum(grad_y), row by row. */
+static int kernel_log_softmax_gradient(const fastnn_call *call, int worker, int workers)
+{
+    ptrdiff_t width = call->size[0], row, end;
+    share(call->rows, ROWS_GRAIN, worker, workers, &row, &end);
+    for (; row < end; row++) {
+        const real *y = (const real *)call->operand[0] + row * width;
+        const real *grad = (const real *)call->operand[1] + row * width;
+        real *out = (real *)call->operand[2] + row * width;
+        vec sum = vbroadcast(0);
+        ptrdiff_t j = 0;
+        for (; j + LANES <= width; j += LANES) sum = sum + vload(grad + j);
+        if (j < width) sum = sum + vload_first(grad + j, width - j);
+        vec total = vbroadcast(-vsum(sum));
+        for (j = 0; j + LANES <= width; j += LANES)
+            vstore(out + j, vfma(vexp(vload(y + j)), total, vload(grad + j)));
+        if (j < width)
+            vstore_first(out + j, vfma(vexp(vload_first(y + j, width - j)), total,
+                                       vload_first(grad + j, width - j)), width - j);
+    }
+    return FASTNN_OK;
+}

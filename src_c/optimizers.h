@@ -18,7 +18,7 @@
 
 #include <math.h>
 
-enum { MAX_SLOTS = 3, MAX_PREPARED = 8 };
+enum { MAX_SLOTS = 3, MAX_PREPARED = 9 };
 
 /* X(name, number of state slots, their names, hyper-parameters) */
 #define FASTNN_OPTIMIZERS(X)                                                              \
@@ -30,7 +30,11 @@ enum { MAX_SLOTS = 3, MAX_PREPARED = 8 };
     X(rmsprop_centered, 2, "mean_square,mean", "rho,epsilon")                                \
     X(rmsprop_centered_momentum, 3, "mean_square,mean,velocity", "rho,epsilon,momentum")     \
     X(adam, 2, "mean,variance", "beta_1,beta_2,epsilon")                                     \
-    X(adamw, 2, "mean,variance", "beta_1,beta_2,epsilon,decoupled_weight_decay")
+    X(adamw, 2, "mean,variance", "beta_1,beta_2,epsilon,decoupled_weight_decay")             \
+    X(adam_amsgrad, 3, "mean,variance,largest", "beta_1,beta_2,epsilon")                     \
+    X(adamw_amsgrad, 3, "mean,variance,largest", "beta_1,beta_2,epsilon,decoupled_weight_decay") \
+    X(nadam, 3, "mean,variance,momentum_product", "beta_1,beta_2,epsilon,momentum_decay")    \
+    X(lion, 1, "mean", "beta_1,beta_2,decoupled_weight_decay")
 
 /* p - rate g */
 ALWAYS_INLINE void sgd_prepare(const double *h, double *out) { out[0] = h[0]; }
@@ -137,6 +141,61 @@ ALWAYS_INLINE void adamw_prepare(const double *h, double *out)
 ALWAYS_INLINE vec adamw_update(vec p, vec g, vec *state, const vec *h)
 {
     return adam_update(p * h[7], g, state, h);
+}
+
+/* Adam with the largest v so far in place of v (Reddi et al. 2018), without its bias, as in PyTorch */
+#define adam_amsgrad_prepare adam_prepare
+#define adamw_amsgrad_prepare adamw_prepare
+ALWAYS_INLINE vec adam_amsgrad_update(vec p, vec g, vec *state, const vec *h)
+{
+    state[0] = vfma(h[1], state[0], h[2] * g);
+    state[1] = vfma(h[3], state[1], h[4] * (g * g));
+    state[2] = vmax(state[2], state[1]);
+    return p - h[0] * state[0] / vfma(vroot(state[2]), h[5], h[6]);
+}
+ALWAYS_INLINE vec adamw_amsgrad_update(vec p, vec g, vec *state, const vec *h)
+{
+    return adam_amsgrad_update(p * h[7], g, state, h);
+}
+
+/* Adam with Nesterov's momentum (Dozat 2016), in PyTorch's form: mu_t = beta_1 (1 - 0.96^(t psi) / 2),
+ * psi the momentum_decay, P the product of all mu so far, which is one more slot;
+ * p - rate ((1 - mu_t) / (1 - P) g + mu_t+1 / (1 - P mu_t+1) m) / (sqrt(v / (1 - beta_2^t)) + epsilon) */
+ALWAYS_INLINE void nadam_prepare(const double *h, double *out)
+{
+    out[0] = h[0];
+    out[1] = h[2], out[2] = 1 - h[2];
+    out[3] = h[3], out[4] = 1 - h[3];
+    out[5] = 1 / sqrt(1 - pow(h[3], h[1]));
+    out[6] = h[4];
+    out[7] = h[2] * (1 - 0.5 * pow(0.96, h[1] * h[5]));
+    out[8] = h[2] * (1 - 0.5 * pow(0.96, (h[1] + 1) * h[5]));
+}
+ALWAYS_INLINE vec nadam_update(vec p, vec g, vec *state, const vec *h)
+{
+    vec one = vbroadcast(1);
+    state[0] = vfma(h[1], state[0], h[2] * g);
+    state[1] = vfma(h[3], state[1], h[4] * (g * g));
+    state[2] = state[2] * h[7];
+    vec now = (one - h[7]) / (one - state[2]), next = h[8] / (one - state[2] * h[8]);
+    return p - h[0] * vfma(now, g, next * state[0]) / vfma(vroot(state[1]), h[5], h[6]);
+}
+
+/* p - rate (sign(beta_1 m + (1 - beta_1) g) + decay p), then m = beta_2 m + (1 - beta_2) g
+ * (Chen et al. 2023) */
+ALWAYS_INLINE void lion_prepare(const double *h, double *out)
+{
+    out[0] = h[0];
+    out[1] = h[2], out[2] = 1 - h[2];
+    out[3] = h[3], out[4] = 1 - h[3];
+    out[5] = 1 - h[0] * h[4];
+}
+ALWAYS_INLINE vec lion_update(vec p, vec g, vec *state, const vec *h)
+{
+    vec zero = vbroadcast(0), direction = vfma(h[1], state[0], h[2] * g);
+    vec sign = vselect(vequal(direction, zero), zero, vcopysign(vbroadcast(1), direction));
+    state[0] = vfma(h[3], state[0], h[4] * g);
+    return p * h[5] - h[0] * vselect(vequal(direction, direction), sign, direction);
 }
 
 #endif

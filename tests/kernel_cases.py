@@ -124,18 +124,24 @@ def _loss(name: str, prediction: np.ndarray, target: np.ndarray) -> tuple:
     return losses, gradient(prediction, target, number) / max(prediction.size, 1)
 
 
-def _crossentropy(logits: np.ndarray, target: np.ndarray) -> tuple:
+def _crossentropy(logits: np.ndarray, target: np.ndarray, smoothing: float = 0.0) -> tuple:
     shifted = logits - logits.max(axis=1, keepdims=True)
     softmax = np.exp(shifted)
     log_sum = np.log(softmax.sum(axis=1))
     softmax /= softmax.sum(axis=1, keepdims=True)
     rows = np.arange(len(logits))
     if target.dtype == np.int32:
-        softmax[rows, target] -= 1
-        return log_sum - shifted[rows, target], softmax / max(len(rows), 1)
+        target = np.eye(logits.shape[1])[target]
+    if smoothing:
+        target = (1 - smoothing) * target + smoothing / logits.shape[1]
     total = target.sum(axis=1)
-    losses = log_sum * total - (target * shifted).sum(axis=1)
+    losses = log_sum * total - np.where(target == 0, 0, target * shifted).sum(axis=1)
     return losses, (softmax * total[:, None] - target) / max(len(rows), 1)
+
+
+def _divergence(logits: np.ndarray, target: np.ndarray) -> tuple:
+    losses, gradient = _crossentropy(logits, target)
+    return losses + special.xlogy(target, target).sum(axis=1), gradient
 
 
 def _categorical_accuracy(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -318,6 +324,15 @@ CASES: dict[str, Case] = {
         "softmax", _normal(("x", _whole)), kernels.softmax,
         lambda x: reference.softmax(x), least_width=1,
     ),
+    "log_softmax": Case(
+        "log_softmax", _normal(("x", _whole)), kernels.log_softmax, reference.log_softmax,
+        least_width=1,
+    ),
+    "log_softmax_gradient": Case(
+        "log_softmax_gradient", _normal(("y", _whole), ("grad_output", _whole)),
+        kernels.log_softmax_gradient,
+        lambda y, grad_output: grad_output - np.exp(y) * grad_output.sum(axis=1, keepdims=True),
+    ),
     "softmax_gradient": Case(
         "softmax_gradient",
         lambda rng, dtype, r, w: {
@@ -381,6 +396,16 @@ for _kind in ("labels", "probabilities"):
         "categorical_accuracy", _with_target("scores", _kind), kernels.categorical_accuracy,
         _categorical_accuracy, has_out=False, least_width=1,
     )  # fmt: skip
+    CASES[f"softmax_crossentropy-{_kind}-smoothed"] = Case(
+        "softmax_crossentropy", _with_target("logits", _kind),
+        partial(kernels.softmax_crossentropy, label_smoothing=0.2),
+        partial(_crossentropy, smoothing=0.2), has_out=False, least_width=1,
+    )  # fmt: skip
+CASES["softmax_crossentropy-divergence"] = Case(
+    "softmax_crossentropy", _with_target("logits", "probabilities"),
+    partial(kernels.softmax_crossentropy, is_divergence=True), _divergence, has_out=False,
+    least_width=1,
+)  # fmt: skip
 
 for _name in kernels.ACTIVATIONS:
     CASES[f"affine-{_name}"] = Case(

@@ -143,14 +143,14 @@ def _loss(name: str, shape: tuple[int, ...], gradient: bool) -> Op:
     return Op("elementwise_loss", (_input("p", *shape), _input("t", *shape)), outputs, attributes)
 
 
-def _crossentropy(dtype: str, gradient: bool) -> Op:
+def _crossentropy(dtype: str, gradient: bool, **attributes: Any) -> Op:
     target = _input("t", dtype="label") if dtype == "label" else _input("t", 3)
     outputs = (
         Value("losses", ()),
         Value("grad", (3,)) if gradient else None,
         None if gradient else Value("room", (3,)),
     )
-    return Op("softmax_crossentropy", (_input("z", 3), target), outputs)
+    return Op("softmax_crossentropy", (_input("z", 3), target), outputs, attributes)
 
 
 def _update(name: str, **settings: Any) -> Op:
@@ -223,14 +223,17 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
     "reshape": list,  # runs no kernel; see the random models
     "dropout": lambda: [_simple("dropout", 6, rate=0.4, stream=stream) for stream in (0, 5)],
     "softmax": lambda: [_simple("softmax", 6)],
+    "log_softmax": lambda: [_simple("log_softmax", 6)],
+    "log_softmax_gradient": lambda: [_simple("log_softmax_gradient", 6, 6)],
     "softmax_gradient": lambda: [_simple("softmax_gradient", 6, 6)],
     "elementwise_loss": lambda: [
         _loss(name, shape, gradient)
         for name in LOSSES for shape in [(6,), (2, 3), ()] for gradient in (True, False)
     ],
     "softmax_crossentropy": lambda: [
-        _crossentropy(dtype, gradient) for dtype in ("label", "real") for gradient in (True, False)
-    ],
+        _crossentropy(dtype, gradient, label_smoothing=smoothing)
+        for dtype in ("label", "real") for gradient in (True, False) for smoothing in (0.0, 0.1)
+    ] + [_crossentropy("real", True, is_divergence=True)],
     "categorical_accuracy": lambda: [
         Op("categorical_accuracy", (_input("z", 3), _input("t", dtype="label")),
            (Value("hits", ()),)),
@@ -276,6 +279,11 @@ PROBLEMS = {
     "mse": [None, "tanh"],
     "mae": [None],
     "huber": [fnn.activations.get("leaky_relu", negative_slope=0.1)],
+    "log_cosh": ["softsign"],
+    "quantile": [None],
+    "poisson": ["exponential", None],
+    "hinge": [None],
+    "kl_divergence": ["softmax", "log_softmax"],
 }
 OPTIMIZER_CHOICES = [
     lambda: fnn.SGD(0.1),
@@ -284,7 +292,9 @@ OPTIMIZER_CHOICES = [
     lambda: fnn.RMSprop(0.01, centered=True, momentum=0.5, clipvalue=0.1),
     lambda: fnn.Adam(0.01, global_clipnorm=0.5),
     lambda: fnn.Adam(0.01, clipnorm=0.05, use_ema=True, ema_momentum=0.7),
-    lambda: fnn.AdamW(0.01),
+    lambda: fnn.AdamW(0.01, amsgrad=True),
+    lambda: fnn.NAdam(0.01),
+    lambda: fnn.Lion(0.001, weight_decay=0.1),
 ]
 
 
@@ -327,7 +337,7 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
     units = int(rng.integers(2, 6))
     end = fnn.Dense(units)(fnn.Concatenate()([*pool[-3:], *pool[: len(inputs)]]))
     model = fnn.Model(inputs, fnn.Activation(last)(end) if last else end, dtype=dtype, seed=seed)
-    metrics = ["accuracy"] if "crossentropy" in loss else ["mse"]
+    metrics = ["accuracy"] if "crossentropy" in loss or loss == "kl_divergence" else ["mse"]
     optimizer = OPTIMIZER_CHOICES[int(rng.integers(len(OPTIMIZER_CHOICES)))]()
     model.compile(optimizer, loss, metrics)
     if seed % 3 == 0:  # parameters that are not treated alike
@@ -340,6 +350,12 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
         y: np.ndarray = rng.integers(0, units, rows)
     elif loss == "binary_crossentropy":
         y = rng.integers(0, 2, (rows, units)).astype(np.float64)
+    elif loss == "poisson":
+        y = rng.integers(0, 4, (rows, units)).astype(np.float64)
+    elif loss == "hinge":
+        y = 2.0 * rng.integers(0, 2, (rows, units)) - 1
+    elif loss == "kl_divergence":
+        y = rng.dirichlet(np.ones(units), rows)
     else:
         y = rng.standard_normal((rows, units))
     return model, x if len(x) > 1 else x[0], y

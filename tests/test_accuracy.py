@@ -23,6 +23,10 @@ OPTIMIZERS = {
     "rmsprop_centered_momentum": fnn.RMSprop(0.002, centered=True, momentum=0.5),
     "adam": fnn.Adam(0.002, epsilon=1e-8),
     "adamw": fnn.AdamW(0.002, weight_decay=0.01),
+    "amsgrad": fnn.Adam(0.002, epsilon=1e-8, amsgrad=True),
+    "adamw_amsgrad": fnn.AdamW(0.002, weight_decay=0.01, amsgrad=True),
+    "nadam": fnn.NAdam(0.002),
+    "lion": fnn.Lion(0.0002, weight_decay=0.1),
     "sgd_decay": fnn.SGD(0.05, weight_decay=0.01),
     "nesterov_decay": fnn.SGD(0.02, momentum=0.9, nesterov=True, weight_decay=0.01),
     "adagrad_decay": fnn.Adagrad(0.02, weight_decay=0.01),
@@ -45,7 +49,8 @@ def make(activations=("relu", "tanh"), *, optimizer="adam", loss="crossentropy",
 def batches(rng, count, rows=20, loss="crossentropy"):
     def target():
         labels = rng.integers(0, 5, rows)
-        return labels if loss == "crossentropy" else np.eye(5)[labels]
+        y = labels if loss == "crossentropy" else np.eye(5)[labels]
+        return 2 * y - 1 if loss == "hinge" else y
 
     return [(rng.normal(size=(rows, 13)), target()) for _ in range(count)]
 
@@ -180,10 +185,16 @@ def torch_optimizer(torch, optimizer, parameters):
             centered=config["centered"], **common
         ),
         "adam": lambda: torch.optim.Adam(
-            parameters, betas=(config["beta_1"], config["beta_2"]), **common
+            parameters, betas=(config["beta_1"], config["beta_2"]),
+            amsgrad=config["amsgrad"], **common
         ),
         "adamw": lambda: torch.optim.AdamW(
-            parameters, betas=(config["beta_1"], config["beta_2"]), **common
+            parameters, betas=(config["beta_1"], config["beta_2"]),
+            amsgrad=config["amsgrad"], **common
+        ),
+        "nadam": lambda: torch.optim.NAdam(
+            parameters, betas=(config["beta_1"], config["beta_2"]),
+            momentum_decay=config["momentum_decay"], **common
         ),
     }  # fmt: skip
     return make_one[optimizer.name]()
@@ -193,6 +204,7 @@ def torch_training(model, steps, optimizer, activations, loss):
     """Weights after the same steps in PyTorch, and the losses."""
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)  # of the product that NAdam keeps
     functional = torch.nn.functional
     weights = [torch.tensor(weight, requires_grad=True) for weight in model.get_weights()]
     trained = torch_optimizer(torch, optimizer, weights)
@@ -201,11 +213,22 @@ def torch_training(model, steps, optimizer, activations, loss):
         "gelu": functional.gelu, "silu": functional.silu, "softplus": functional.softplus,
         "elu": functional.elu, "leaky_relu": lambda x: functional.leaky_relu(x, 0.2),
         "softmax": lambda x: torch.softmax(x, 1),
+        "log_softmax": lambda x: torch.log_softmax(x, 1),
+        "selu": functional.selu, "mish": functional.mish, "hard_sigmoid": functional.hardsigmoid,
+        "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+        "softsign": functional.softsign, "exponential": torch.exp,
     }  # fmt: skip
     measure = {
         "mse": functional.mse_loss, "mae": functional.l1_loss, "huber": functional.huber_loss,
         "binary_crossentropy": functional.binary_cross_entropy_with_logits,
         "crossentropy": functional.cross_entropy,
+        "poisson": lambda z, t: functional.poisson_nll_loss(z, t, log_input=True),
+        "kl_divergence": lambda z, t: functional.kl_div(
+            torch.log_softmax(z, 1), t, reduction="batchmean"
+        ),
+        "hinge": lambda p, t: torch.clamp(1 - t * p, min=0).mean(),
+        "log_cosh": lambda p, t: torch.log(torch.cosh(p - t)).mean(),
+        "quantile": lambda p, t: torch.maximum(0.5 * (t - p), -0.5 * (t - p)).mean(),
     }  # fmt: skip
     losses = []
     for x, y in steps:
@@ -234,7 +257,7 @@ def test_pytorch_agrees_over_200_adam_steps(activation, loss, rng):
     assert native == pytest.approx(losses, rel=1e-9)
 
 
-@pytest.mark.parametrize("case", OPTIMIZERS)
+@pytest.mark.parametrize("case", [case for case in OPTIMIZERS if case != "lion"])
 def test_pytorch_agrees_with_every_optimizer_over_100_steps(case, rng):
     optimizer, activations = OPTIMIZERS[case], ("relu", "tanh")
     model = make(activations, optimizer=optimizer)

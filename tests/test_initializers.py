@@ -21,6 +21,9 @@ EXPECTED = {
     "he_normal": (0, 2 / INPUTS, np.inf),
     "lecun_uniform": (0, 1 / INPUTS, np.sqrt(3 / INPUTS)),
     "lecun_normal": (0, 1 / INPUTS, np.inf),
+    "ones": (1, 0, 1),
+    "truncated_normal": (0, 0.05**2 * 0.7737413, 0.1),
+    "orthogonal": (0, 1 / INPUTS, np.inf),
 }
 
 
@@ -59,6 +62,15 @@ def test_seed_gives_the_numbers(name):
     assert np.array_equal(kernel(name), kernel(name))
     if EXPECTED[name][1]:
         assert not np.array_equal(kernel(name), kernel(name, seed=1))
+
+
+@pytest.mark.parametrize("shape", [(7, 4), (4, 7), (5, 5)])
+def test_orthogonal_keeps_lengths(shape, rng):
+    w = fnn.initializers.Orthogonal(gain=2.0).sample(shape, rng)
+    short = w if shape[0] < shape[1] else w.T
+    np.testing.assert_allclose(short @ short.T, 4 * np.eye(min(shape)), atol=1e-13)
+    with pytest.raises(ValueError, match=r"kernels of shape \(inputs, units\), got \(3,\)"):
+        fnn.initializers.get("orthogonal").sample((3,), rng)
 
 
 def test_layers_of_one_model_start_differently():

@@ -144,8 +144,9 @@ class Activation(Layer):
     def output_shape(self, *inputs: Shape) -> Shape:
         """Return that of the input."""
         shape = only("Activation", inputs)
-        if self.activation.name == "softmax" and len(shape) != 1:
-            raise ValueError(f"softmax takes samples of shape (classes,), got {shape}")
+        name = self.activation.name
+        if name in activations.OF_ROWS and len(shape) != 1:
+            raise ValueError(f"{name} takes samples of shape (classes,), got {shape}")
         return shape
 
     def emit(self, builder: Builder, *inputs: Value) -> Value:

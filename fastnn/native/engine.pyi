@@ -61,7 +61,7 @@ class OneRow:
         work: float,
         target: np.ndarray | None = None,
         classes: int = 0,
-        is_probability: bool = False,
+        target_range: tuple[float, float] = ...,
         counter: np.ndarray | None = None,
         parameters: np.ndarray | None = None,
         snapshot: np.ndarray | None = None,

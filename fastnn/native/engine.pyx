@@ -13,7 +13,7 @@ cimport numpy as cnp
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cython.parallel cimport parallel, threadid
 from libc.float cimport FLT_MAX, DBL_MAX
-from libc.math cimport NAN, isfinite
+from libc.math cimport INFINITY, NAN, isfinite
 from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
@@ -562,6 +562,7 @@ ctypedef fused target_type:
     float
     double
 
+cdef tuple EVERYTHING = (-INFINITY, INFINITY)
 cdef object float32_scalar = np.float32
 cdef object timedelta_scalar = np.timedelta64  # which NumPy counts among the integers
 
@@ -588,13 +589,11 @@ cdef class _Row:
     cdef Py_ssize_t classes     # of a label; 0 for real numbers
     cdef double least, most
 
-    def __cinit__(self, cnp.ndarray row, Py_ssize_t classes, bint is_probability):
+    def __cinit__(self, cnp.ndarray row, Py_ssize_t classes, tuple limits):
         self.row, self.classes = row, classes
         self.is_double = cnp.PyArray_TYPE(row) == cnp.NPY_DOUBLE
-        self.most = DBL_MAX if self.is_double else FLT_MAX
-        self.least = -self.most
-        if is_probability:
-            self.least, self.most = 0, 1
+        largest = DBL_MAX if self.is_double else FLT_MAX
+        self.least, self.most = max(limits[0], -largest), min(limits[1], largest)
 
     cdef bint take(self, x) except -1:
         """Copy an array of the sample's shape; False declines."""
@@ -664,8 +663,8 @@ cdef class OneRow:
         int32 of no dimension for a label.
     classes : int, default 0
         Number of labels, if the target is one.
-    is_probability : bool, default False
-        Whether the target must lie in [0, 1].
+    target_range : tuple of float, optional
+        Least and most of what the target may be.
     counter : ndarray of int64, shape (1,), optional
         Counts the updates.
     parameters, snapshot : ndarray, shape (count,), optional
@@ -703,7 +702,7 @@ cdef class OneRow:
 
     def __cinit__(self, Executor executor, list inputs, tuple output_shape, results, *,
                   uint64_t key, double work, cnp.ndarray target=None, Py_ssize_t classes=0,
-                  bint is_probability=False, cnp.ndarray counter=None,
+                  tuple target_range=EVERYTHING, cnp.ndarray counter=None,
                   cnp.ndarray parameters=None, cnp.ndarray snapshot=None, training=None,
                   dict settings=None):
         cdef Py_ssize_t i, count = executor.count, externals = len(executor.externals)
@@ -718,7 +717,7 @@ cdef class OneRow:
         memset(self.places, 0, externals * sizeof(External))
         for i in range(externals):
             self.skipped[i] = 1
-        self.rows = [_Row(row, 0, False) for row in inputs]
+        self.rows = [_Row(row, 0, EVERYTHING) for row in inputs]
         for i, row in enumerate(inputs if target is None else [*inputs, target]):
             self._place(f"input {i}", row)
         self.results = np.zeros(max(len(results), 1))
@@ -737,7 +736,7 @@ cdef class OneRow:
         fastnn_barrier_init(&self.run.barrier)
         if target is None:
             return
-        self.target = _Row(target, classes, is_probability)
+        self.target = _Row(target, classes, target_range)
         self.counter, self.parameters, self.snapshot = counter, parameters, snapshot
         self.squares = np.zeros(parameters.size // FASTNN_NORM_CHUNK + 1)
         self.squared_norm = kernel_named(b"squared_norm", dtype == np.float64)

@@ -85,7 +85,11 @@ def math(
     x: Array, name: str, *, out: Array | None = None, workers: int | None = None
 ) -> Array: ...
 def softmax(x: Array, *, out: Array | None = None, workers: int | None = None) -> Array: ...
+def log_softmax(x: Array, *, out: Array | None = None, workers: int | None = None) -> Array: ...
 def softmax_gradient(
+    y: Array, grad_output: Array, *, out: Array | None = None, workers: int | None = None
+) -> Array: ...
+def log_softmax_gradient(
     y: Array, grad_output: Array, *, out: Array | None = None, workers: int | None = None
 ) -> Array: ...
 def dropout(
@@ -210,7 +214,13 @@ def elementwise_loss(
     workers: int | None = None,
 ) -> tuple[Array, Array | None]: ...
 def softmax_crossentropy(
-    logits: Array, target: Array, *, gradient: bool = True, workers: int | None = None
+    logits: Array,
+    target: Array,
+    *,
+    label_smoothing: float = 0.0,
+    is_divergence: bool = False,
+    gradient: bool = True,
+    workers: int | None = None,
 ) -> tuple[Array, Array | None]: ...
 def categorical_accuracy(
     scores: Array, target: Array, *, out: Array | None = None, workers: int | None = None

@@ -54,6 +54,8 @@ cdef extern from "fastnn.h":
         FASTNN_KERNEL_batch_normalization_gradient
         FASTNN_KERNEL_embedding
         FASTNN_KERNEL_embedding_gradient
+        FASTNN_KERNEL_log_softmax
+        FASTNN_KERNEL_log_softmax_gradient
         FASTNN_KERNEL_elementwise_loss
         FASTNN_KERNEL_softmax_crossentropy
         FASTNN_KERNEL_categorical_accuracy
@@ -637,6 +639,19 @@ def softmax_gradient(y, grad_output, *, out=None, workers=None):
                    workers)
 
 
+def log_softmax(x, *, out=None, workers=None):
+    """x - max - log(sum(exp(x - max))), for each row of x of shape (rows, width >= 1)."""
+    if type_of("x", x) and x.ndim == 2 and x.shape[1] == 0:
+        raise ValueError(f"x must have at least one column, got shape {x.shape}")
+    return map_one(FASTNN_KERNEL_log_softmax, x, out, 0, 0, workers)
+
+
+def log_softmax_gradient(y, grad_output, *, out=None, workers=None):
+    """grad_output - exp(y) * sum(grad_output), for each row; y is the log_softmax."""
+    return map_two(FASTNN_KERNEL_log_softmax_gradient, "y", "grad_output", y, grad_output, out, 0,
+                   0, workers)
+
+
 def dropout(x, rate, *, seed=0, step=1, stream=0, out=None, workers=None):
     """x * mask / (1 - rate), the mask from Philox keyed by seed, step, stream and element.
 
@@ -1157,9 +1172,9 @@ cdef int _loss(int kernel, const real[:, ::1] prediction, const real[:, ::1] tar
 
 cdef int _label_loss(int kernel, const real[:, ::1] scores, const int32_t[::1] labels,
                      real[::1] losses, real[:, ::1] grad, real[:, ::1] exponentials,
-                     int workers) except -1:
+                     double parameter, int workers) except -1:
     """The same, from class labels."""
-    cdef fastnn_call call = new_call(scores.shape[0], scores.shape[1])
+    cdef fastnn_call call = new_call(scores.shape[0], scores.shape[1], 0, 0, 0, parameter)
     call.operand[0] = matrix(scores)
     call.operand[1] = <void *>&labels[0] if labels.shape[0] else NULL
     call.operand[2], call.operand[3] = vector[real](losses), matrix[real](grad)
@@ -1184,8 +1199,10 @@ cdef int from_rows(int kernel, scores, target, losses, grad, exponentials, int r
             if not 0 <= labels[i] < columns:
                 raise ValueError(f"target must lie in [0, {columns}), got {labels[i]} at {i}")
         if number == cnp.NPY_FLOAT:
-            return _label_loss[float](kernel, scores, target, losses, grad, exponentials, members)
-        return _label_loss[double](kernel, scores, target, losses, grad, exponentials, members)
+            return _label_loss[float](kernel, scores, target, losses, grad, exponentials,
+                                      parameter, members)
+        return _label_loss[double](kernel, scores, target, losses, grad, exponentials, parameter,
+                                   members)
     require("target", target, number, rows, columns)
     apart("out", losses, "target", target)
     if number == cnp.NPY_FLOAT:
@@ -1224,13 +1241,18 @@ def elementwise_loss(prediction, target, name, *, parameter=None, gradient=True,
     return losses, grad
 
 
-def softmax_crossentropy(logits, target, *, gradient=True, workers=None):
+def softmax_crossentropy(logits, target, *, label_smoothing=0.0, is_divergence=False,
+                         gradient=True, workers=None):
     """Cross-entropy of softmax(logits) for each row, and its gradient by the logits.
 
     Parameters
     ----------
     logits : ndarray, shape (rows, classes >= 1)
     target : ndarray of int32, shape (rows,), or of probabilities, shape (rows, classes)
+    label_smoothing : float, default 0
+        How far the target is taken towards all classes being alike.
+    is_divergence : bool, default False
+        Take the entropy of the probabilities away, which leaves Kullback and Leibler's.
     gradient : bool, default True
 
     Returns
@@ -1247,7 +1269,7 @@ def softmax_crossentropy(logits, target, *, gradient=True, workers=None):
     grad = np.empty_like(logits) if gradient else None
     exponentials = None if gradient else np.empty_like(logits)
     from_rows(FASTNN_KERNEL_softmax_crossentropy, logits, target, losses, grad,
-              exponentials, 1, 0, workers)
+              exponentials, 2 if is_divergence else 1, label_smoothing, workers)
     return losses, grad
 
 

@@ -236,6 +236,10 @@ def _embedding_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
     return [None, emit("embedding_gradient", (x, grad), (gradient_of(table),), **op.attributes)]
 
 
+def _log_softmax_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    return [emit("log_softmax_gradient", (op.output, grad), (grad.shape,))]
+
+
 # --- layouts of calls -------------------------------------------------------------------------
 
 
@@ -273,6 +277,10 @@ def _embedding_sizes(op: Op) -> tuple[int, ...]:
 def _takes_labels(op: Op) -> int:
     """Variant 0 of a kernel takes labels, variant 1 probabilities."""
     return 0 if op.input(1).dtype == "label" else 1
+
+
+def _crossentropy_variant(op: Op) -> int:
+    return 2 if op.attributes.get("is_divergence") else _takes_labels(op)
 
 
 def _update_scalars(op: Op) -> tuple[float, ...]:
@@ -430,6 +438,10 @@ OPS: dict[str, OpRow] = {
     "embedding_gradient": OpRow(
         "embedding_gradient", sizes=_embedding_sizes, work=lambda op: 4.0 * op.input(1).width
     ),
+    "log_softmax": OpRow(
+        "log_softmax", _log_softmax_gradient, work=lambda op: 20.0 * op.output.width
+    ),
+    "log_softmax_gradient": OpRow("log_softmax_gradient", work=lambda op: 16.0 * op.output.width),
     # A loss writes the loss of each row and, if asked for, the gradient of their mean.
     "elementwise_loss": OpRow(
         "elementwise_loss",
@@ -441,7 +453,8 @@ OPS: dict[str, OpRow] = {
     "softmax_crossentropy": OpRow(
         "softmax_crossentropy",
         sizes=lambda op: (op.input(0).width,),
-        variant=_takes_labels,
+        scalars=lambda op: (op.attributes.get("label_smoothing", 0.0),),
+        variant=_crossentropy_variant,
         work=lambda op: 20.0 * op.input(0).width,
     ),
     "categorical_accuracy": OpRow(

@@ -52,6 +52,33 @@ def gelu_derivative(x: Array) -> Array:
     return 0.5 * (1 + erf(x / math.sqrt(2))) + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
 
 
+SELU = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717  # scale, alpha
+
+
+def gelu_argument(x: Array) -> Array:
+    """What the approximate gelu takes tanh of."""
+    x = np.clip(x, -40, 40)
+    return math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+
+
+def gelu_tanh_derivative(x: Array) -> Array:
+    """The derivative of x sigmoid(2 u(x))."""
+    s, x = sigmoid(2 * gelu_argument(x)), np.clip(x, -40, 40)
+    return s + x * s * (1 - s) * 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x**2)
+
+
+def mish_derivative(x: Array) -> Array:
+    """The derivative of x tanh(softplus(x))."""
+    t = np.tanh(softplus(x))
+    return t + np.minimum(x, 40) * (1 - t * t) * sigmoid(x)
+
+
+def log_softmax(x: Array) -> Array:
+    """X - max - log of the sum of exp(x - max), for each row."""
+    shifted = x - x.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
 def softmax(x: Array) -> Array:
     """exp(x - max) / sum of it, for each row."""
     e = np.exp(x - x.max(axis=1, keepdims=True))
@@ -79,6 +106,24 @@ ACTIVATION_FORMULAS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]
         lambda x, a: sigmoid(x) * (1 + x * (1 - sigmoid(x))),
     ),
     "softplus": (lambda x, a: softplus(x), lambda x, a: sigmoid(x)),
+    "selu": (
+        lambda x, a: SELU[0] * np.where(x <= 0, SELU[1] * np.expm1(x), x),
+        lambda x, a: SELU[0] * np.where(x <= 0, SELU[1] * np.exp(x), 1),
+    ),
+    "gelu_tanh": (
+        lambda x, a: np.maximum(x, -40) * sigmoid(2 * gelu_argument(x)),
+        lambda x, a: gelu_tanh_derivative(x),
+    ),
+    "mish": (lambda x, a: x * np.tanh(softplus(x)), lambda x, a: mish_derivative(x)),
+    "hard_sigmoid": (
+        lambda x, a: np.clip(x, -3, 3) / 6 + 0.5,
+        lambda x, a: np.where(np.abs(x) >= 3, 0, 1 / 6),
+    ),
+    "softsign": (
+        lambda x, a: np.clip(x, -1e30, 1e30) / (1 + np.abs(np.clip(x, -1e30, 1e30))),
+        lambda x, a: (1 / (1 + np.abs(x))) ** 2,
+    ),
+    "exponential": (lambda x, a: np.exp(x), lambda y, a: y),
 }
 
 # name: (value(p, t, parameter), derivative by p)
@@ -92,10 +137,37 @@ LOSS_FORMULAS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
         lambda p, t, a: np.clip(p - t, -a, a),
     ),
     "binary_crossentropy": (
-        lambda z, t, a: np.maximum(z, 0) - z * t + np.log1p(np.exp(-np.abs(z))),
-        lambda z, t, a: sigmoid(z) - t,
+        lambda z, t, a: np.maximum(z, 0) - z * smoothed(t, a, 2) + np.log1p(np.exp(-np.abs(z))),
+        lambda z, t, a: sigmoid(z) - smoothed(t, a, 2),
+    ),
+    "log_cosh": (lambda p, t, a: log_cosh(p - t), lambda p, t, a: np.tanh(p - t)),
+    "quantile": (
+        lambda p, t, a: np.where(t <= p, (a - 1) * (t - p), a * (t - p)),
+        lambda p, t, a: nan_of(t - p, np.where(t < p, 1 - a, np.where(t == p, 0, -a))),
+    ),
+    "poisson": (lambda z, t, a: np.exp(z) - t * z, lambda z, t, a: np.exp(z) - t),
+    "hinge": (
+        lambda p, t, a: np.maximum(1 - t * p, 0),
+        lambda p, t, a: nan_of(t * p, np.where(1 - t * p <= 0, 0, -t)),
     ),
 }
+
+
+def nan_of(x: Array, y: Array) -> Array:
+    """y, but NaN where x is."""
+    return np.where(np.isnan(x), np.nan, y)
+
+
+def smoothed(t: Array, share: float, classes: int) -> Array:
+    """Probabilities, `share` of the way to all classes being alike (Szegedy et al. 2016)."""
+    return t + share * (1 / classes - t)
+
+
+def log_cosh(d: Array) -> Array:
+    """log(cosh(d)) = log(1 + 2 sinh(d / 2)^2), without overflow."""
+    d = np.abs(d)
+    near = np.log1p(2 * np.sinh(np.minimum(d, 1) / 2) ** 2)
+    return np.where(d <= 1, near, d + np.log1p(np.exp(-2 * d)) - math.log(2))
 
 
 def _momentum(p: Array, g: Array, state: Array, rate: float, t: int, h: dict) -> Array:
@@ -135,6 +207,37 @@ def _adamw(p: Array, g: Array, state: Array, rate: float, t: int, h: dict) -> Ar
     return _adam(p - rate * h["decoupled_weight_decay"] * p, g, state, rate, t, h)
 
 
+def _amsgrad(p: Array, g: Array, state: Array, rate: float, t: int, h: dict) -> Array:
+    state[0] = h["beta_1"] * state[0] + (1 - h["beta_1"]) * g
+    state[1] = h["beta_2"] * state[1] + (1 - h["beta_2"]) * g * g
+    state[2] = np.maximum(state[2], state[1])
+    mean = state[0] / (1 - h["beta_1"] ** t)
+    return p - rate * mean / (np.sqrt(state[2] / (1 - h["beta_2"] ** t)) + h["epsilon"])
+
+
+def _amsgradw(p: Array, g: Array, state: Array, rate: float, t: int, h: dict) -> Array:
+    return _amsgrad(p - rate * h["decoupled_weight_decay"] * p, g, state, rate, t, h)
+
+
+def _nadam(p: Array, g: Array, state: Array, rate: float, t: int, h: dict) -> Array:
+    def momentum(step: int) -> float:
+        return float(h["beta_1"] * (1 - 0.5 * 0.96 ** (step * h["momentum_decay"])))
+
+    state[0] = h["beta_1"] * state[0] + (1 - h["beta_1"]) * g
+    state[1] = h["beta_2"] * state[1] + (1 - h["beta_2"]) * g * g
+    state[2] = state[2] * momentum(t)
+    now = (1 - momentum(t)) / (1 - state[2]) * g
+    following = momentum(t + 1) / (1 - state[2] * momentum(t + 1)) * state[0]
+    root = np.sqrt(state[1] / (1 - h["beta_2"] ** t)) + h["epsilon"]
+    return p - rate * (now + following) / root
+
+
+def _lion(p: Array, g: Array, state: Array, rate: float, t: int, h: dict) -> Array:
+    direction = np.sign(h["beta_1"] * state[0] + (1 - h["beta_1"]) * g)
+    state[0] = h["beta_2"] * state[0] + (1 - h["beta_2"]) * g
+    return (1 - rate * h["decoupled_weight_decay"]) * p - rate * direction
+
+
 # name: update(p, g, state, rate, t, hyper-parameters by name), which returns the new p and
 # changes the state, shape (slots, count), in place
 OPTIMIZER_FORMULAS: dict[str, Callable[..., Array]] = {
@@ -147,6 +250,10 @@ OPTIMIZER_FORMULAS: dict[str, Callable[..., Array]] = {
     "rmsprop_centered_momentum": _rmsprop(True, True),
     "adam": _adam,
     "adamw": _adamw,
+    "adam_amsgrad": _amsgrad,
+    "adamw_amsgrad": _amsgradw,
+    "nadam": _nadam,
+    "lion": _lion,
 }
 
 
@@ -343,13 +450,14 @@ def _elementwise_loss(op: Op, context: Context, p: Array, t: Array) -> tuple:
 def _softmax_crossentropy(op: Op, context: Context, z: Array, target: Array) -> tuple:
     shifted = z - z.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(shifted).sum(axis=1))
-    if op.input(1).dtype == "label":
-        t = one_hot(target, z.shape[1], z.dtype)
-        losses = log_sum - shifted[np.arange(len(z)), target]
-        return losses, (softmax(z) - t) / max(len(z), 1), None
-    t = target
+    t = one_hot(target, z.shape[1], z.dtype) if op.input(1).dtype == "label" else target
+    entropy = np.where(t == 0, 0, t * np.log(np.where(t == 0, 1, t))).sum(axis=1)
+    t = smoothed(t, op.attributes.get("label_smoothing", 0.0), z.shape[1])
     total = t.sum(axis=1, keepdims=True)
-    losses = log_sum * total[:, 0] - (t * shifted).sum(axis=1)
+    terms = np.where(t == 0, 0, t * shifted)  # a class that cannot be may have a logit of -inf
+    losses = log_sum * total[:, 0] - terms.sum(axis=1)
+    if op.attributes.get("is_divergence"):
+        losses = losses + entropy
     return losses, (softmax(z) * total - t) / max(len(z), 1), None
 
 
@@ -444,6 +552,10 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         x, op.attributes["rate"], op.attributes["stream"], c.step, c.key
     ),
     "softmax": lambda op, c, x: softmax(x),
+    "log_softmax": lambda op, c, x: log_softmax(x),
+    "log_softmax_gradient": lambda op, c, y, grad: (
+        grad - np.exp(y) * grad.sum(axis=1, keepdims=True)
+    ),
     "softmax_gradient": lambda op, c, y, grad: y * (grad - (grad * y).sum(axis=1, keepdims=True)),
     "elementwise_loss": _elementwise_loss,
     "softmax_crossentropy": _softmax_crossentropy,
