@@ -16,6 +16,7 @@ from fastnn import checks, data, graph, losses, optimizers, single, training
 from fastnn.callbacks import Callback
 from fastnn.data import Source
 from fastnn.layers import Layer, Shape, Tensor
+from fastnn.layers.embedding import check_categories
 from fastnn.metrics import Metric
 from fastnn.metrics import registry as metric_registry
 from fastnn.program.plan import describe
@@ -134,13 +135,13 @@ class Model:
                 runtime.configure(self._training)
         self._runtime = runtime
         for layer in self.layers:
-            layer.owner = weakref.ref(runtime)
             prefix = layer.name + "/"
-            layer.parameters = {
+            views = {
                 name.removeprefix(prefix): view
                 for name, view in runtime.parameters.items()
                 if name.startswith(prefix)
             }
+            layer.take(weakref.ref(runtime), views)
 
     @property
     def built(self) -> bool:
@@ -359,6 +360,7 @@ class Model:
                 "classes"
             )
         sources = data.inputs(x, self.input_shapes, self.dtype)
+        check_categories(self.runtime.graph, sources)
         target, kind = data.target(
             y,
             len(sources[0].array),
@@ -379,7 +381,9 @@ class Model:
     def _checked_inputs(self, x: object) -> list[Source]:
         """Check x alone."""
         with self._built_for(x):
-            return data.inputs(x, self.input_shapes, self.dtype)
+            sources = data.inputs(x, self.input_shapes, self.dtype)
+            check_categories(self.runtime.graph, sources)
+            return sources
 
     @contextlib.contextmanager
     def _built_for(self, x: object) -> Iterator[None]:
@@ -494,7 +498,9 @@ class Model:
         self._forwards = self.runtime.step, count
         number = self.runtime.step + 1 + (count << 40)
         steps = Steps(sources, rows, rows, in_place=False)
-        self.runtime.run(bound, steps, section="forward", number=number)
+        # No update of the optimizer's, but moving statistics ask for a rate like any.
+        rate = np.zeros(1)
+        self.runtime.run(bound, steps, section="forward", number=number, learning_rates=rate)
         self._manual = bound, sources, number
         output = bound.plan.program.outputs[0]
         root = bound.plan.roots.get(output, output)

@@ -33,7 +33,10 @@ def quick_prediction(model: Model, x: object) -> np.ndarray | None:
     """Return the output for one sample, or None where the plain way must be taken."""
     runtime = model._runtime  # the property would take a tenth of the time
     prepared = None if runtime is None else runtime.one_row.get("predict")
-    return None if prepared is None else prepared.predict(x)
+    try:
+        return None if prepared is None else prepared.predict(x)
+    except ValueError:  # no category of an Embedding; the plain way says which
+        return None
 
 
 def learn(model: Model, x: object, y: object) -> float:
@@ -41,7 +44,10 @@ def learn(model: Model, x: object, y: object) -> float:
     runtime, chosen = model._runtime, model._compiled()
     prepared = None if runtime is None else runtime.one_row.get("train")
     if prepared is not None and prepared.training is chosen:
-        loss = prepared.learn(x, y, chosen.optimizer.__dict__)
+        try:
+            loss = prepared.learn(x, y, chosen.optimizer.__dict__)
+        except ValueError:  # as above; the step was not made
+            loss = None
         if loss is not None:
             return loss if loss == loss else _checked_loss(model, prepared, x, y)
     batch = _inputs(model, x)

@@ -20,6 +20,7 @@ import numpy as np
 
 from fastnn import checks, graph, layers
 from fastnn.layers import Layer, Tensor
+from fastnn.layers.base import Kinds, make
 from fastnn.model import Model
 from fastnn.native import engine
 from fastnn.sequential import Sequential
@@ -189,11 +190,25 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
 
 
 def restore(
-    about: dict[str, Any], tensors: dict[str, np.ndarray], path: str | os.PathLike
+    about: dict[str, Any],
+    tensors: dict[str, np.ndarray],
+    path: str | os.PathLike,
+    kinds: Kinds | None = None,
 ) -> Model:
-    """Build the model that `read` returned; `path` is for the messages."""
+    """Build the model that `read` returned.
+
+    Parameters
+    ----------
+    about, tensors
+        From `read`.
+    path : path-like
+        For the messages.
+    kinds : dict of str to type, optional
+        Classes of layers, by kind, that the registry does not hold.
+    """
+    kinds = {} if kinds is None else kinds
     try:
-        model = _graph(about)
+        model = _graph(about, kinds)
         if about["compile"] is not None:
             model.compile(**about["compile"])
         model.runtime.step = int(about["step"])
@@ -218,14 +233,11 @@ def restore(
     return model
 
 
-def _graph(about: dict[str, Any]) -> Model:
+def _graph(about: dict[str, Any], kinds: Kinds) -> Model:
     architecture = about["architecture"]
     made: dict[str, Layer] = {}
     for entry in architecture["layers"]:
-        kind = layers.registry[entry["kind"]]
-        layer = made[entry["name"]] = kind(name=entry["name"], **entry["config"])
-        layer.trainable = entry.get("trainable", True)
-        layer.learning_rate_factor = entry.get("learning_rate_factor", 1.0)
+        made[entry["name"]] = make(entry, kinds)
     options = {"dtype": about["dtype"], "seed": about["seed"]}
     inputs = [Tensor(tuple(i["shape"]), name=i["name"]) for i in architecture["inputs"]]
     if about["kind"] not in ("Sequential", "Model"):

@@ -8,6 +8,7 @@ package and decorate it with `registry.add`.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fastnn.runtime import Runtime
 
 Shape = tuple[int, ...]
+Kinds = dict[str, "type[Layer]"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,6 +119,10 @@ class Layer:
         if runtime is not None and name in ("trainable", "learning_rate_factor"):
             runtime.forget_training_programs()
 
+    def take(self, owner: weakref.ref[Runtime] | None, parameters: dict[str, np.ndarray]) -> None:
+        """Belong to a model, with views of its parameters by name, or to none."""
+        self.owner, self.parameters = owner, parameters
+
     def rate_factor(self, parameter: str) -> float:
         """Return what the learning rate of a parameter is multiplied with; 0 if it is frozen."""
         return self.learning_rate_factor if self.trainable else 0.0
@@ -136,6 +142,23 @@ class Layer:
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, as JSON can hold them."""
         return {}
+
+    def describe(self) -> dict[str, Any]:
+        """Return what `make` builds an equal layer from, as JSON can hold it."""
+        defaults = {"trainable": True, "learning_rate_factor": 1.0}
+        now = {name: getattr(self, name) for name in defaults}
+        changed = {name: value for name, value in now.items() if value != defaults[name]}
+        return {"kind": self.kind, "name": self.name, "config": self.config(), **changed}
+
+    @classmethod
+    def from_config(cls, name: str, config: dict[str, Any], kinds: Kinds) -> Layer:
+        """Return a layer from what `config` returned; `kinds` are those of layers inside it."""
+        return cls(name=name, **config)
+
+    def _parameter(self, name: str) -> np.ndarray:
+        if name not in self.parameters:
+            raise AttributeError(f"layer {self.name!r} has no {name} (yet): build the model first")
+        return self.parameters[name]
 
     def __call__(self, *inputs: Any) -> Tensor:
         """Return the output of the layer for symbolic inputs.
@@ -175,6 +198,57 @@ def only(kind: str, shapes: tuple[Shape, ...]) -> Shape:
     if len(shapes) != 1:
         raise ValueError(f"{kind} takes one input, got {len(shapes)}")
     return shapes[0]
+
+
+def view_of(name: str) -> Any:
+    """Return a property: the view of a layer's parameter."""
+    return property(lambda self: self._parameter(name), doc=f"View of {name}, once there is one.")
+
+
+def make(described: dict[str, Any], kinds: Kinds) -> Layer:
+    """Return a layer from what `Layer.describe` returned.
+
+    Parameters
+    ----------
+    described : dict
+    kinds : dict of str to type
+        Classes by kind.
+
+    Raises
+    ------
+    KeyError
+        The kind is in neither `kinds` nor the registry.
+    """
+    kind = described["kind"]
+    cls = kinds[kind] if kind in kinds else registry[kind]
+    layer = cls.from_config(described["name"], described["config"], kinds)
+    for name in ("trainable", "learning_rate_factor"):
+        if name in described:
+            setattr(layer, name, described[name])
+    return layer
+
+
+def name_layers(layers: Sequence[Layer]) -> None:
+    """Give each layer a name of its own among these: what the user said, or its kind."""
+    for layer in layers:
+        if layer.owner is not None:
+            raise ValueError(
+                f"layer {layer.name!r} already belongs to another model; make a new layer"
+            )
+    given = [layer.given_name for layer in layers if layer.given_name]
+    for name in given:
+        if given.count(name) > 1:
+            raise ValueError(f"layer names must be unique, got {name!r} {given.count(name)} times")
+    taken = set(given)
+    for layer in layers:
+        if layer.given_name:
+            continue
+        number, name = 0, layer.kind
+        while name in taken:
+            number += 1
+            name = f"{layer.kind}_{number}"
+        taken.add(name)
+        layer.name = name
 
 
 class _Kinds(Registry[Layer]):

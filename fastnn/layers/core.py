@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from fastnn import activations, checks, initializers
 from fastnn.initializers import Initializer
-from fastnn.layers.base import Layer, Shape, only, registry
+from fastnn.layers.base import Layer, Shape, only, registry, view_of
 from fastnn.program.lower import Builder
 from fastnn.program.ops import Value
 
@@ -101,11 +102,6 @@ class Dense(Layer):
     def bias(self) -> np.ndarray:
         """View of the bias, shape (units,)."""
         return self._parameter("bias")
-
-    def _parameter(self, name: str) -> np.ndarray:
-        if name not in self.parameters:
-            raise AttributeError(f"layer {self.name!r} has no {name} (yet): build the model first")
-        return self.parameters[name]
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, as JSON can hold them."""
@@ -225,3 +221,118 @@ class Flatten(Layer):
     def emit(self, builder: Builder, *inputs: Value) -> Value:
         """Append the reshape."""
         return builder.emit("reshape", inputs, (inputs[0].width,))
+
+
+@registry.add
+class Reshape(Layer):
+    """Gives each sample another shape of as many numbers. Costs nothing.
+
+    Parameters
+    ----------
+    target_shape : tuple of int
+        Of one sample; one size may be -1, which stands for what is left.
+    name : str, optional
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.Reshape((2, -1))(fnn.Input((6,))).shape
+    (2, 3)
+    """
+
+    kind = "reshape"
+
+    def __init__(self, target_shape: Shape, *, name: str | None = None) -> None:
+        super().__init__(name)
+        sizes: Any = (target_shape,) if isinstance(target_shape, Integral) else target_shape
+        try:
+            known = checks.shape("target_shape", [size for size in sizes if size != -1])
+            is_right = len(sizes) - len(known) <= 1
+        except (TypeError, ValueError):
+            is_right = False
+        if not is_right:
+            raise ValueError(
+                "target_shape must be a tuple of positive integers, one of which may be -1, "
+                f"got {target_shape!r}"
+            )
+        self.target_shape = tuple(int(size) for size in sizes)
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return the target shape, with what -1 stands for."""
+        shape = only("Reshape", inputs)
+        width, known = math.prod(shape), math.prod(s for s in self.target_shape if s != -1)
+        rest = width // known if -1 in self.target_shape else 1
+        if rest * known != width:
+            raise ValueError(
+                f"Reshape cannot make {self.target_shape} of samples of shape {shape}, "
+                f"which have {width} numbers"
+            )
+        return tuple(rest if size == -1 else size for size in self.target_shape)
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append the reshape."""
+        return builder.emit("reshape", inputs, self.output_shape(inputs[0].shape))
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as JSON can hold them."""
+        return {"target_shape": list(self.target_shape)}
+
+
+@registry.add
+class PReLU(Layer):
+    """x where it is positive, else alpha * x with an alpha that is learned (He et al. 2015).
+
+    Parameters
+    ----------
+    alpha_initializer : str or Initializer, default "zeros"
+        As in Keras; PyTorch starts from 0.25.
+    shared : bool, default False
+        Whether all elements have one alpha (PyTorch's ``num_parameters=1``) instead of one each
+        (Keras).
+    name : str, optional
+    trainable : bool, default True
+
+    Attributes
+    ----------
+    alpha : ndarray, of the input's shape, or (1,)
+        A view into the model's parameters, once the model is built.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> model = fnn.Sequential([fnn.PReLU(fnn.initializers.Constant(0.25))], input_shape=(2,))
+    >>> model.predict([[-4.0, 4.0]])
+    array([[-1.,  4.]], dtype=float32)
+    """
+
+    kind = "prelu"
+
+    def __init__(
+        self,
+        alpha_initializer: object = "zeros",
+        *,
+        shared: bool = False,
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__(name, trainable)
+        self.alpha_initializer = initializers.get(alpha_initializer)
+        self.shared = checks.boolean("shared", shared)
+
+    alpha = view_of("alpha")
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return that of the input."""
+        return only("PReLU", inputs)
+
+    def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
+        """Return that of alpha."""
+        return {"alpha": ((1,) if self.shared else inputs[0], self.alpha_initializer)}
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append the op."""
+        return builder.emit("prelu", (inputs[0], builder.parameter("alpha")), inputs[0].shape)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as JSON can hold them."""
+        return {"alpha_initializer": self.alpha_initializer.config(), "shared": self.shared}

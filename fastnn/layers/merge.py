@@ -8,6 +8,21 @@ from fastnn.program.lower import Builder
 from fastnn.program.ops import Value
 
 
+def _of_one_shape(kind: str, shapes: tuple[Shape, ...]) -> Shape:
+    if len(shapes) < 2:
+        raise ValueError(f"{kind} takes two or more inputs, got {len(shapes)}")
+    if len(set(shapes)) > 1:
+        raise ValueError(f"{kind} takes inputs of one shape, got {', '.join(map(str, shapes))}")
+    return shapes[0]
+
+
+def _chain(builder: Builder, op: str, values: tuple[Value, ...]) -> Value:
+    result = values[0]
+    for value in values[1:]:
+        result = builder.emit(op, (result, value), result.shape)
+    return result
+
+
 @registry.add
 class Add(Layer):
     """The sum of two or more inputs of one shape.
@@ -28,18 +43,38 @@ class Add(Layer):
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """Return that of the inputs."""
-        if len(inputs) < 2:
-            raise ValueError(f"Add takes two or more inputs, got {len(inputs)}")
-        if len(set(inputs)) > 1:
-            raise ValueError(f"Add takes inputs of one shape, got {', '.join(map(str, inputs))}")
-        return inputs[0]
+        return _of_one_shape("Add", inputs)
 
     def emit(self, builder: Builder, *inputs: Value) -> Value:
         """Append a chain of sums."""
-        total = inputs[0]
-        for value in inputs[1:]:
-            total = builder.emit("add", (total, value), total.shape)
-        return total
+        return _chain(builder, "add", inputs)
+
+
+@registry.add
+class Multiply(Layer):
+    """The product, element by element, of two or more inputs of one shape.
+
+    Parameters
+    ----------
+    name : str, optional
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> x = fnn.Input((4,))
+    >>> fnn.Multiply()([x, fnn.Dense(4, activation="sigmoid")(x)]).shape
+    (4,)
+    """
+
+    kind = "multiply"
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return that of the inputs."""
+        return _of_one_shape("Multiply", inputs)
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append a chain of products."""
+        return _chain(builder, "multiply", inputs)
 
 
 @registry.add

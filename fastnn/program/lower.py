@@ -305,7 +305,9 @@ def _update_ops(graph: Graph, optimizer: Optimizer, count: int) -> list[Op]:
                 norm = norm_of(gradient)
                 own |= {"clipnorm": optimizer.clipnorm, "normed": value.width}
             inputs = (value, gradient, state, norm)
-            ops.append(Op("update", inputs, (value,), {**attributes, **own}, name.rsplit("/", 1)[0]))
+            ops.append(
+                Op("update", inputs, (value,), {**attributes, **own}, name.rsplit("/", 1)[0])
+            )
     if optimizer.use_ema:
         average = Value("average", (count,), batched=False, kind="state")
         settings = {"momentum": optimizer.ema_momentum, "copies_first": True}

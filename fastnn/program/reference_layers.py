@@ -20,9 +20,9 @@ def prelu(x: Array, slope: Array, value: Array) -> Array:
     return np.where(x > 0, value, slope * value)
 
 
-def prelu_slope_gradient(x: Array, grad: Array, shared: bool) -> Array:
+def prelu_slope_gradient(x: Array, grad_output: Array, shared: bool) -> Array:
     """min(x, 0) times the gradient, over the rows, or over everything."""
-    product = np.where(x > 0, 0, x) * grad
+    product = np.where(x > 0, 0, x) * grad_output
     return product.sum().reshape(1) if shared else product.sum(axis=0)
 
 
@@ -45,18 +45,18 @@ def layer_normalization(
 
 
 def layer_normalization_gradient(
-    x: Array, statistics: Array, grad: Array, gamma: Array | None
+    x: Array, statistics: Array, grad_output: Array, gamma: Array | None
 ) -> Array:
     """The gradient by x."""
-    g, normal = grad * (1 if gamma is None else gamma), _normal(x, statistics)
+    g, normal = grad_output * (1 if gamma is None else gamma), _normal(x, statistics)
     by_mean = g.mean(axis=1, keepdims=True)
     by_scale = (g * normal).mean(axis=1, keepdims=True)
     return (g - by_mean - normal * by_scale) * statistics[:, 1:]
 
 
-def layer_normalization_scale_gradient(x: Array, statistics: Array, grad: Array) -> Array:
+def layer_normalization_scale_gradient(x: Array, statistics: Array, grad_output: Array) -> Array:
     """The gradient by gamma."""
-    return (grad * _normal(x, statistics)).sum(axis=0)
+    return (grad_output * _normal(x, statistics)).sum(axis=0)
 
 
 def batch_statistics(x: Array) -> tuple[Array, Array]:
@@ -144,7 +144,7 @@ LAYER_FORMULAS: dict[str, Callable[..., Any]] = {
     ),
     "batch_normalization": _batch_normalization,
     "fixed_normalization": lambda op, c, *values: batch_normalization(
-        *values, op.attributes["epsilon"]
+        *values, epsilon=op.attributes["epsilon"]
     ),
     "batch_normalization_gradient": lambda op, c, *values: batch_normalization_gradient(
         *values, of_batch=op.attributes["of_batch"], epsilon=op.attributes["epsilon"]
