@@ -118,7 +118,7 @@ class LayerNormalization(_Normalization):
     def emit(self, builder: Builder, *inputs: Value) -> Value:
         """Append the op; in training it keeps what backward needs."""
         operands = self._operands(builder, inputs[0])
-        statistics = Value(f"{self.name}/statistics", (2,)) if builder.training else None
+        statistics = builder.value("statistics", (2,)) if builder.training else None
         return builder.emit(
             self.kind, operands, inputs[0].shape, (statistics,), epsilon=self.epsilon
         )
@@ -212,9 +212,7 @@ class BatchNormalization(_Normalization):
             return builder.emit(
                 "fixed_normalization", (*operands, *moving), x.shape, epsilon=self.epsilon
             )
-        batch = [
-            Value(f"{self.name}/{what}", x.shape, batched=False) for what in ("mean", "variance")
-        ]
+        batch = [builder.value(what, x.shape, batched=False) for what in ("mean", "variance")]
         y = builder.emit(self.kind, operands, x.shape, batch, epsilon=self.epsilon)
         for parameter, value in zip(moving, batch, strict=True):
             builder.update(parameter, value, self.momentum)

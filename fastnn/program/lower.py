@@ -135,6 +135,10 @@ class Builder:
         self.ops.append(Op(kind, tuple(inputs), (value, *also), attributes, self._layer))
         return value
 
+    def value(self, name: str, shape: tuple[int, ...], *, batched: bool = True) -> Value:
+        """Return a new value of the current layer, to be an op's output."""
+        return Value(f"{self._layer}/{name}", shape, batched)
+
     def update(self, parameter: Value, value: Value, momentum: float) -> None:
         """Let training move a parameter's values toward `value`, as a moving average."""
         settings = {"momentum": momentum, "copies_first": False}

@@ -143,8 +143,8 @@ LAYER_FORMULAS: dict[str, Callable[..., Any]] = {
         layer_normalization_scale_gradient(x, statistics, grad)
     ),
     "batch_normalization": _batch_normalization,
-    "fixed_normalization": lambda op, c, *values: batch_normalization(
-        *values, epsilon=op.attributes["epsilon"]
+    "fixed_normalization": lambda op, c, x, gamma, beta, mean, variance: batch_normalization(
+        x, gamma, beta, mean, variance, op.attributes["epsilon"]
     ),
     "batch_normalization_gradient": lambda op, c, *values: batch_normalization_gradient(
         *values, of_batch=op.attributes["of_batch"], epsilon=op.attributes["epsilon"]
