@@ -10,7 +10,7 @@ except ModuleNotFoundError as error:
         "start Python elsewhere, or `pip install --no-build-isolation -e .` to work on it."
     ) from None
 
-from fastnn import activations, datasets, initializers, losses, metrics, optimizers
+from fastnn import activations, datasets, initializers, losses, metrics, optimizers, regularizers
 from fastnn.callbacks import Callback, EarlyStopping
 from fastnn.config import get_num_threads, set_num_threads, show_config
 from fastnn.gradients import GradientError, gradcheck
@@ -100,6 +100,7 @@ __all__ = [
     "losses",
     "metrics",
     "optimizers",
+    "regularizers",
     "set_num_threads",
     "show_config",
 ]

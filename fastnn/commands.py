@@ -154,7 +154,7 @@ def _test(
     if prepared.task == "classification":
         results = model.evaluate(x, y)
         return {"accuracy": results["accuracy"], "loss": results["loss"]}
-    error = prepared.decode(model.predict(x)) - truth.astype(np.float64)
+    error = prepared.decode(np.asarray(model.predict(x))) - truth.astype(np.float64)
     mse = float(np.mean(error**2))
     variance = float(truth.astype(np.float64).var())
     r2 = {"R²": 1 - mse / variance} if variance else {}  # not defined for one value
@@ -329,7 +329,7 @@ def predict(args: argparse.Namespace) -> int:
     cells = (
         table.digits() if is_digits else table.read(args.data, prepared.target, prepared.categories)
     )
-    outputs = model.predict(prepared.encode(cells))
+    outputs = np.asarray(model.predict(prepared.encode(cells)))
     if not np.isfinite(outputs).all():
         row = int(np.argmin(np.isfinite(outputs).all(axis=1))) + 1
         raise ValueError(f"{cells.source}: row {row} is too far from the training data to predict")

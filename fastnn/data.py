@@ -172,6 +172,30 @@ def inputs(
     return sources
 
 
+def by_name(argument: str, value: object, names: Sequence[str]) -> dict[str, object]:
+    """Return one entry for each of several outputs, from a list or from a dict by name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `value` is something else, or its entries are not those of the outputs.
+    """
+    if isinstance(value, dict):
+        if set(value) != set(names):
+            raise ValueError(
+                f"{argument} must have the entries {', '.join(names)}, "
+                f"got {', '.join(map(str, value)) or 'none'}"
+            )
+        return {name: value[name] for name in names}
+    if not isinstance(value, (list, tuple)) or len(value) != len(names):
+        got = f"{len(value)}" if isinstance(value, (list, tuple)) else type(value).__name__
+        raise ValueError(
+            f"{argument} must be a list of {len(names)}, one for each output "
+            f"({', '.join(names)}), or a dict by their names, got {got}"
+        )
+    return dict(zip(names, value, strict=True))
+
+
 def target(
     y: object,
     rows: int,

@@ -17,14 +17,14 @@ from fastnn.program.ops import Value
 
 
 def build(
-    inputs: Sequence[Tensor], output: Tensor
+    inputs: Sequence[Tensor], outputs: Sequence[Tensor]
 ) -> tuple[list[Layer], Graph, dict[str, Initializer]]:
-    """Sort the layers between inputs and output and collect their parameters.
+    """Sort the layers between inputs and outputs and collect their parameters.
 
     Parameters
     ----------
     inputs : sequence of Tensor
-    output : Tensor
+    outputs : sequence of Tensor
 
     Returns
     -------
@@ -37,10 +37,10 @@ def build(
     Raises
     ------
     ValueError
-        A layer belongs to another model, is used for inputs of different sizes, or the output
+        A layer belongs to another model, is used for inputs of different sizes, or an output
         depends on an input that is not given.
     """
-    order = _topological(inputs, output)
+    order = _topological(inputs, outputs)
     layers = list(dict.fromkeys(tensor.layer for tensor in order if tensor.layer is not None))
     name_layers(layers)
     values: dict[str, Value] = {}
@@ -67,13 +67,14 @@ def build(
         position[id(tensor)] = len(inputs) + len(steps) - 1
     names = _unique([tensor.name for tensor in inputs])
     shapes = [(name, tensor.shape) for name, tensor in zip(names, inputs, strict=True)]
-    return layers, Graph(shapes, steps, position[id(output)], values, owners), initializers
+    ends = tuple(position[id(output)] for output in outputs)
+    return layers, Graph(shapes, steps, ends, values, owners), initializers
 
 
-def _topological(inputs: Sequence[Tensor], output: Tensor) -> list[Tensor]:
-    """Tensors from inputs to output, each after what it is made of."""
+def _topological(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors from inputs to outputs, each after what it is made of."""
     order: dict[int, Tensor] = {id(tensor): tensor for tensor in inputs}
-    stack: list[tuple[Tensor, bool]] = [(output, False)]
+    stack = [(output, False) for output in reversed(outputs)]
     while stack:
         tensor, is_ready = stack.pop()
         if id(tensor) in order:
@@ -127,7 +128,7 @@ def describe(graph: Graph, layers: Sequence[Layer]) -> dict[str, Any]:
         "steps": [
             {"layer": layer.name, "inputs": list(positions)} for layer, positions in graph.steps
         ],
-        "output": graph.output,
+        "outputs": list(graph.outputs),
     }
 
 

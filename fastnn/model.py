@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn import checks, data, graph, losses, optimizers, single, training
+from fastnn import checks, compiling, data, graph, losses, optimizers, single, training, weights
 from fastnn.callbacks import Callback
 from fastnn.data import Source
 from fastnn.layers import Layer, Shape, Tensor
 from fastnn.layers.embedding import check_categories
-from fastnn.metrics import Metric
-from fastnn.metrics import registry as metric_registry
 from fastnn.program.plan import describe
 from fastnn.runtime import ROWS, Bound, Runtime, Steps, Training
 from fastnn.training import History
@@ -30,14 +28,15 @@ DTYPES = ("float32", "float64")
 
 
 class Model:
-    """A network of layers as a graph from inputs to one output.
+    """A network of layers as a graph from inputs to outputs.
 
     Parameters
     ----------
     inputs : Tensor or list of Tensor
         From `Input`.
-    outputs : Tensor
-        What a layer gave for them.
+    outputs : Tensor or list of Tensor
+        What layers gave for them. Of several, each has the name of its layer; `predict` returns
+        a list, targets and losses are lists or dicts by these names.
     dtype : {"float32", "float64"}, default "float32"
         Of parameters and arithmetic; data may have any.
     seed : int, optional
@@ -68,7 +67,7 @@ class Model:
     def __init__(
         self,
         inputs: Tensor | Sequence[Tensor],
-        outputs: Tensor,
+        outputs: Tensor | Sequence[Tensor],
         *,
         dtype: str = "float32",
         seed: int | None = None,
@@ -78,9 +77,13 @@ class Model:
         for tensor in tensors:
             if not isinstance(tensor, Tensor) or tensor.layer is not None:
                 raise TypeError(f"inputs must come from Input(...), got {tensor!r}")
-        if not isinstance(outputs, Tensor):
-            raise TypeError(f"outputs must be what a layer returned, got {outputs!r}")
-        self._build(tensors, outputs)
+        ends = [outputs] if isinstance(outputs, Tensor) else outputs
+        if not isinstance(ends, (list, tuple)) or not ends:
+            raise TypeError(f"outputs must be what a layer returned, or a list, got {outputs!r}")
+        for tensor in ends:
+            if not isinstance(tensor, Tensor):
+                raise TypeError(f"outputs must be what a layer returned, got {tensor!r}")
+        self._build(tensors, ends)
 
     def _start(self, dtype: str, seed: int | None) -> None:
         try:
@@ -120,9 +123,9 @@ class Model:
 
     # --- building -----------------------------------------------------------------------------
 
-    def _build(self, inputs: list[Tensor], output: Tensor) -> None:
+    def _build(self, inputs: list[Tensor], outputs: Sequence[Tensor]) -> None:
         """Name the layers, make and fill the parameters."""
-        self.layers, made, initializers = graph.build(inputs, output)
+        self.layers, made, initializers = graph.build(inputs, outputs)
         shapes = {name: value.shape for name, value in made.parameters.items()}
         with graph.memory_for_parameters(made, self.dtype):
             runtime = Runtime(made, self.dtype, shapes, self._key)
@@ -173,9 +176,15 @@ class Model:
         return self.runtime.graph.inputs
 
     @property
-    def output_shape(self) -> Shape:
-        """Shape of one sample of the output."""
-        return self.runtime.output_shape
+    def output_shape(self) -> Shape | list[Shape]:
+        """Shape of one sample of the output; a list where there are several."""
+        shapes = self.runtime.output_shapes
+        return shapes[0] if len(shapes) == 1 else list(shapes)
+
+    @property
+    def output_names(self) -> list[str]:
+        """Name of each output: that of the layer it comes from."""
+        return list(self.runtime.graph.output_names)
 
     def count_parameters(self) -> int:
         """Return the number of parameters."""
@@ -221,6 +230,8 @@ class Model:
         optimizer: object = "rmsprop",
         loss: object = None,
         metrics: Iterable[object] | None = None,
+        *,
+        loss_weights: object = None,
     ) -> None:
         """Say how to train. The optimizer's state starts afresh.
 
@@ -228,7 +239,11 @@ class Model:
         ----------
         optimizer : str or Optimizer, default "rmsprop"
         loss : str or Loss
+            Of a model with several outputs: for all, or a list or dict of one for each.
         metrics : iterable of str or Metric, optional
+            Of several outputs: for all, or a list or dict of such lists.
+        loss_weights : list or dict of float, optional
+            For each output, what its loss counts in the sum that is trained; default 1.
 
         Raises
         ------
@@ -241,16 +256,13 @@ class Model:
         >>> model = fnn.Sequential([fnn.Dense(1)], input_shape=(3,))
         >>> model.compile(optimizer=fnn.Adam(1e-3), loss="mse", metrics=["mae"])
         """
-        if isinstance(metrics, (str, Metric)):
-            raise TypeError(f"metrics must be a list of names, got {metrics!r}")
         if self.is_fitting:
             raise RuntimeError("compile cannot be called while fit runs (from a callback)")
         if loss is None:
             raise ValueError(f"loss must be given, one of {', '.join(losses.registry)}")
+        names = self.output_names if self.built else ["output"]
         chosen = Training(
-            optimizers.get(optimizer),
-            losses.get(loss),
-            tuple(map(metric_registry.get, metrics or ())),
+            optimizers.get(optimizer), compiling.aims(loss, metrics, loss_weights, names)
         )
         if self._runtime is not None:
             with graph.memory_for_parameters(self._runtime.graph, self.dtype):
@@ -272,8 +284,10 @@ class Model:
         verbose: int = 1,
         callbacks: Iterable[Callback] | None = None,
         validation_split: float = 0.0,
-        validation_data: tuple[object, object] | None = None,
+        validation_data: tuple[object, ...] | None = None,
         shuffle: bool = True,
+        sample_weight: object = None,
+        class_weight: dict[int, float] | None = None,
     ) -> History:
         """Train for a number of epochs.
 
@@ -283,7 +297,7 @@ class Model:
             Of any real dtype; a list of arrays for a model of several inputs.
         y : array_like
             Shape (rows, *output_shape), or (rows,) for one output; class labels of shape
-            (rows,) for ``"crossentropy"``.
+            (rows,) for ``"crossentropy"``. Of several outputs: a list, or a dict by name.
         batch_size : int, default 32
             The last batch of an epoch takes what is left.
         epochs : int, default 1
@@ -292,9 +306,14 @@ class Model:
         callbacks : iterable of Callback, optional
         validation_split : float, default 0
             Share of the rows, taken from the end, to validate with instead of training.
-        validation_data : tuple (x, y), optional
+        validation_data : tuple (x, y) or (x, y, sample_weight), optional
         shuffle : bool, default True
             Whether each epoch takes the rows in an order of its own.
+        sample_weight : array_like, shape (rows,), optional
+            What the loss of each row is multiplied with, at least 0. As in Keras, the loss of a
+            batch is still the sum over its rows divided by their number. Metrics count all alike.
+        class_weight : dict of int to float, optional
+            The same by class; classes that are left out count 1. Both together multiply.
 
         Returns
         -------
@@ -332,6 +351,8 @@ class Model:
             validation_split=validation_split,
             validation_data=validation_data,
             shuffle=shuffle,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
         )
 
     def _compiled(self) -> Training:
@@ -339,41 +360,54 @@ class Model:
             raise RuntimeError("call compile(optimizer, loss) first")
         return self._training
 
-    def training_data(self, x: object, y: object) -> tuple[list[Source], str]:
+    def training_data(
+        self, x: object, y: object, sample_weight: object = None, class_weight: object = None
+    ) -> tuple[list[Source], tuple[str, ...]]:
         """Check data for training or evaluation; build the model if it was waiting for it.
 
         Returns
         -------
         sources : list of Source
-        kind : {"real", "label"}
-            Dtype of the target.
+            The inputs, the target of each output, the weights of samples if any.
+        kinds : tuple of {"real", "label", "weight"}
+            What follows the inputs; see `Runtime.bound`.
         """
         chosen = self._compiled()
         with self._built_for(x):
-            return self._checked_data(chosen, x, y)
+            sources, kinds = self._checked_data(chosen, x, y)
+            targets = sources[len(self.input_shapes) :]
+            weight = weights.source(sample_weight, class_weight, targets, kinds, self.dtype)
+        return (sources, kinds) if weight is None else ([*sources, weight], (*kinds, "weight"))
 
-    def _checked_data(self, chosen: Training, x: object, y: object) -> tuple[list[Source], str]:
-        if chosen.loss.is_distribution and math.prod(self.output_shape) == 1:
-            raise ValueError(
-                f"loss {chosen.loss.name!r} needs two or more outputs, the model has one, of which "
-                "softmax is always 1: use 'binary_crossentropy', or as many outputs as there are "
-                "classes"
-            )
+    def _checked_data(
+        self, chosen: Training, x: object, y: object
+    ) -> tuple[list[Source], tuple[str, ...]]:
+        shapes = self.runtime.output_shapes
+        for aim, shape in zip(chosen.aims, shapes, strict=True):
+            if aim.loss.is_distribution and math.prod(shape) == 1:
+                raise ValueError(
+                    f"loss {aim.loss.name!r} needs two or more outputs, the model has one, of "
+                    "which softmax is always 1: use 'binary_crossentropy', or as many outputs as "
+                    "there are classes"
+                )
         sources = data.inputs(x, self.input_shapes, self.dtype)
         check_categories(self.runtime.graph, sources)
-        target, kind = data.target(
-            y,
-            len(sources[0].array),
-            self.output_shape,
-            self.dtype,
-            loss=chosen.loss,
-        )
-        return [*sources, target], kind
+        rows = len(sources[0].array)
+        parts = [("y", y)]
+        if len(shapes) > 1:
+            named = data.by_name("y", y, self.output_names)
+            parts = [(f"y[{name!r}]", part) for name, part in named.items()]
+        kinds = []
+        for (name, part), aim, shape in zip(parts, chosen.aims, shapes, strict=True):
+            target, kind = data.target(part, rows, shape, self.dtype, loss=aim.loss, name=name)
+            sources.append(target)
+            kinds.append(kind)
+        return sources, tuple(kinds)
 
-    def check_validation(self, pair: tuple[object, object]) -> None:
+    def check_validation(self, given: tuple[object, ...]) -> None:
         """Raise if validation data do not fit, before anything has changed."""
         try:
-            sources, _ = self.training_data(*pair)
+            sources, _ = self.training_data(*given)
             data.not_empty(len(sources[0].array))
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from None
@@ -390,12 +424,18 @@ class Model:
         """Build a model that was waiting for the shape of x; undone if x then does not fit."""
         yield
 
-    def train_on_batch(self, x: object, y: object) -> float:
+    def train_on_batch(
+        self,
+        x: object,
+        y: object,
+        sample_weight: object = None,
+        class_weight: dict[int, float] | None = None,
+    ) -> float:
         """Make one step on one batch and return its loss before the step.
 
         Parameters
         ----------
-        x, y
+        x, y, sample_weight, class_weight
             As in `fit`.
 
         Returns
@@ -415,11 +455,11 @@ class Model:
         >>> model.train_on_batch(np.ones((4, 2)), np.ones(4))
         1.0
         """
-        sources, kind = self.training_data(x, y)
+        sources, kinds = self.training_data(x, y, sample_weight, class_weight)
         rows = len(sources[0].array)
         data.not_empty(rows)
         runtime = self.runtime
-        bound = runtime.bound("train", rows, kind)
+        bound = runtime.bound("train", rows, kinds)
         results = np.empty((1, len(bound.plan.program.results)))
         before = runtime.snapshot()
         assert runtime.training is not None
@@ -472,7 +512,7 @@ class Model:
 
     # --- your own loop ------------------------------------------------------------------------
 
-    def forward(self, x: object, *, training: bool = False) -> np.ndarray:
+    def forward(self, x: object, *, training: bool = False) -> np.ndarray | list[np.ndarray]:
         """Return the outputs for x; with `training`, keep what `backward` needs.
 
         Parameters
@@ -483,7 +523,7 @@ class Model:
 
         Returns
         -------
-        ndarray, shape (rows, *output_shape)
+        ndarray, shape (rows, *output_shape), or a list of them for several outputs
         """
         if not training:
             return self.predict(x)
@@ -502,16 +542,15 @@ class Model:
         rate = np.zeros(1)
         self.runtime.run(bound, steps, section="forward", number=number, learning_rates=rate)
         self._manual = bound, sources, number
-        output = bound.plan.program.outputs[0]
-        root = bound.plan.roots.get(output, output)
-        if root.kind == "input":  # no op has computed it
-            array = sources[bound.plan.program.inputs.index(root)].array
-            return array.astype(self.dtype).reshape(rows, *output.shape)
-        return (
-            bound.view(bound.plan.roots.get(output, output), rows)
-            .reshape(rows, *output.shape)
-            .copy()
-        )
+        outputs = []
+        for output in bound.plan.program.outputs:
+            root = bound.plan.roots.get(output, output)
+            if root.kind == "input":  # no op has computed it
+                array = sources[bound.plan.program.inputs.index(root)].array.astype(self.dtype)
+            else:
+                array = bound.view(root, rows).copy()
+            outputs.append(array.reshape(rows, *output.shape))
+        return outputs if len(outputs) > 1 else outputs[0]
 
     def backward(self, grad_output: object) -> dict[str, np.ndarray]:
         """Compute the gradients of all parameters from that of the output.
@@ -519,7 +558,8 @@ class Model:
         Parameters
         ----------
         grad_output : array_like, shape (rows, *output_shape)
-            Derivative of your loss by what ``forward(x, training=True)`` returned.
+            Derivative of your loss by what ``forward(x, training=True)`` returned; a list where
+            that is one. The gradients of the penalties of regularizers are added.
 
         Returns
         -------
@@ -544,7 +584,7 @@ class Model:
             )
         bound, sources, number = self._manual
         rows = len(sources[0].array)
-        shapes = [("grad_output", self.output_shape)]
+        shapes = list(zip(self.output_names, self.runtime.output_shapes, strict=True))
         seed = data.inputs(grad_output, shapes, self.dtype, "grad_output")
         if len(seed[0].array) != rows:
             raise ValueError(f"grad_output must have {rows} rows, got {len(seed[0].array)}")
@@ -587,7 +627,7 @@ class Model:
 
     # --- using it -----------------------------------------------------------------------------
 
-    def predict(self, x: object, *, batch_size: int = ROWS) -> np.ndarray:
+    def predict(self, x: object, *, batch_size: int = ROWS) -> np.ndarray | list[np.ndarray]:
         """Return the outputs for x.
 
         Parameters
@@ -599,7 +639,7 @@ class Model:
         Returns
         -------
         ndarray, shape (rows, *output_shape)
-            Of the model's dtype.
+            Of the model's dtype; a list of them for several outputs.
 
         Examples
         --------
@@ -615,17 +655,18 @@ class Model:
                 return output[np.newaxis]
         sources = self._checked_inputs(x)
         rows = len(sources[0].array)
-        out = np.empty((rows, *self.output_shape), self.dtype)
+        outs = [np.empty((rows, *shape), self.dtype) for shape in self.runtime.output_shapes]
         if rows:
             batch_size = min(batch_size, max(rows, ROWS))
             bound = self.runtime.bound("predict", batch_size)
             steps = Steps(sources, rows, batch_size)
-            self.runtime.run_all(bound, steps, outputs={"prediction": out})
+            names = [value.name for value in bound.plan.program.outputs]
+            self.runtime.run_all(bound, steps, outputs=dict(zip(names, outs, strict=True)))
         if rows == 1 and "predict" not in self.runtime.one_row:
             single.prepare(self.runtime, "predict")
-        return out
+        return outs if len(outs) > 1 else outs[0]
 
-    def predict_one(self, x: object) -> np.ndarray:
+    def predict_one(self, x: object) -> np.ndarray | list[np.ndarray]:
         """Return the output for one sample, in microseconds.
 
         The same as `predict` for a batch of one, bit for bit, and many times quicker for a
@@ -640,7 +681,7 @@ class Model:
         Returns
         -------
         ndarray, shape (*output_shape)
-            Of the model's dtype; a new one each time.
+            Of the model's dtype; a new one each time. A list of them for several outputs.
 
         Raises
         ------
@@ -656,16 +697,23 @@ class Model:
         """
         return single.predict(self, x)
 
-    def __call__(self, x: object) -> np.ndarray:
+    def __call__(self, x: object) -> np.ndarray | list[np.ndarray]:
         """Return the same as `predict`."""
         return self.predict(x)
 
-    def evaluate(self, x: object, y: object, *, batch_size: int = ROWS) -> dict[str, float]:
+    def evaluate(
+        self,
+        x: object,
+        y: object,
+        sample_weight: object = None,
+        *,
+        batch_size: int = ROWS,
+    ) -> dict[str, float]:
         """Return loss and metrics: means over all samples.
 
         Parameters
         ----------
-        x, y
+        x, y, sample_weight
             As in `fit`.
         batch_size : int, default 512
             Rows computed at a time.
@@ -673,10 +721,10 @@ class Model:
         Returns
         -------
         dict of str to float
-            "loss", then the metrics.
+            "loss", of several outputs those of each ("dense_loss"), then the metrics.
         """
         batch_size = checks.integer("batch_size", batch_size)
-        sources, kind = self.training_data(x, y)
+        sources, kind = self.training_data(x, y, sample_weight)
         rows = len(sources[0].array)
         data.not_empty(rows)
         batch_size = min(batch_size, max(rows, ROWS))
@@ -710,10 +758,11 @@ class Model:
             program = "predict" if self._training is None else "train"
         if program not in names:
             raise ValueError(f"program must be one of {', '.join(names)}, got {program!r}")
-        target = "real"
+        kinds: tuple[str, ...] = ("real",)
         if program not in ("predict", "manual"):
-            target = "label" if self._compiled().loss.takes_labels else "real"
-        bound = self.runtime.bound(program, checks.integer("batch_size", batch_size), target)
+            losses_of = [aim.loss for aim in self._compiled().aims]
+            kinds = tuple("label" if loss.takes_labels else "real" for loss in losses_of)
+        bound = self.runtime.bound(program, checks.integer("batch_size", batch_size), kinds)
         count, padded = self.count_parameters(), self.runtime.count
         hint = f", {padded:,} with padding: each array starts on a cache line of its own"
         print(f"{count:,} parameters{hint if padded > count else ''}")

@@ -179,17 +179,17 @@ def profile(model: Model, x: object, y: object, *, steps: int, batch_size: int |
     if batch_size is None:
         batch_size = ROWS if y is None else 32
     batch_size = checks.integer("batch_size", batch_size)
-    kind = "real"
+    kinds: tuple[str, ...] = ("real",)
     if y is None:
         sources = model._checked_inputs(x)
     else:
-        sources, kind = model.training_data(x, y)
+        sources, kinds = model.training_data(x, y)
     rows = len(sources[0].array)
     data.not_empty(rows)
     batch = min(batch_size, rows)
     found = limits.current()
     runtime = model.runtime
-    bound = runtime.bound(name, batch, kind)
+    bound = runtime.bound(name, batch, kinds)
     if y is None:
         todo = Steps(sources, rows // batch * batch, batch)
     else:  # rows from all over, as fit takes them

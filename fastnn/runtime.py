@@ -25,7 +25,7 @@ from fastnn.native.engine import Executor, OneRow
 from fastnn.optimizers import Optimizer
 from fastnn.pace import Pace
 from fastnn.program import lower
-from fastnn.program.lower import Graph, Program
+from fastnn.program.lower import Aim, Given, Graph, Program
 from fastnn.program.ops import Value
 from fastnn.program.plan import ALIGNMENT, ARENAS, Plan, plan
 
@@ -89,8 +89,17 @@ class Training:
     """What `compile` has said."""
 
     optimizer: Optimizer
-    loss: Loss
-    metrics: tuple[Metric, ...]
+    aims: tuple[Aim, ...]
+
+    @property
+    def loss(self) -> Loss:
+        """The loss of the first output, mostly the only one."""
+        return self.aims[0].loss
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics of the first output, mostly the only one."""
+        return self.aims[0].metrics
 
 
 @dataclass
@@ -234,27 +243,28 @@ class Runtime:
 
     # --- programs -----------------------------------------------------------------------------
 
-    def bound(self, name: str, rows: int, target: str = "real") -> Bound:
+    def bound(self, name: str, rows: int, kinds: str | tuple[str, ...] = "real") -> Bound:
         """Return a program planned for at least `rows` rows.
 
         Parameters
         ----------
         name : {"predict", "evaluate", "train", "gradients", "manual", "update"}
         rows : int
-        target : {"real", "label"}
-            Dtype of the target, for evaluate and train.
+        kinds : str or tuple of {"real", "label", "weight"}
+            For evaluate and train: the dtype of the target of each output, and "weight" last
+            where samples have weights.
         """
         with _programs_lock:
-            return self._bound(name, rows, target)
+            return self._bound(name, rows, (kinds,) if isinstance(kinds, str) else kinds)
 
-    def _bound(self, name: str, rows: int, target: str) -> Bound:
-        key = (name, target, self._settings() if name in ("train", "update") else None)
+    def _bound(self, name: str, rows: int, kinds: tuple[str, ...]) -> Bound:
+        key = (name, kinds, self._settings() if name in ("train", "update") else None)
         found = self.programs.get(key)
         if found is None or found.plan.capacity < rows:
             for old in [old for old in self.programs if old[:2] == key[:2]]:
                 del self.programs[old]
             self.one_row.pop(name, None)
-            program = self._program(name, target)
+            program = self._program(name, kinds)
             made = plan(program, self.dtype, rows, self._places())
             workspace = aligned(made.workspace_bytes, "uint8")
             arenas = {**self.arenas, "workspace": workspace}
@@ -287,30 +297,36 @@ class Runtime:
         settings = optimizer.config()
         return tuple(value for name, value in settings.items() if name != "learning_rate")
 
-    def _program(self, name: str, target: str) -> Program:
+    def _program(self, name: str, kinds: tuple[str, ...]) -> Program:
         if name == "predict":
             return lower.predict_program(self.graph)
         if name == "manual":
             return lower.manual_program(self.graph)
         assert self.training is not None
-        optimizer, loss = self.training.optimizer, self.training.loss
+        optimizer, aims = self.training.optimizer, self.training.aims
         if name == "update":
             return lower.update_program(self.graph, optimizer, self.count)
-        shape = () if target == "label" else self.output_shape
-        y = Value("target", shape, kind="input", dtype=target)
-        metrics = self.training.metrics
+        is_weighted = kinds[-1] == "weight"
+        dtypes = kinds[:-1] if is_weighted else kinds
+        targets = tuple(
+            Value(f"target of {output}", () if dtype == "label" else shape, True, "input", dtype)
+            for output, dtype, shape in zip(
+                self.graph.output_names, dtypes, self.output_shapes, strict=True
+            )
+        )
+        given = Given(targets, Value("sample weight", (), kind="input") if is_weighted else None)
         if name == "evaluate":
-            return lower.evaluate_program(self.graph, loss, metrics, y)
+            return lower.evaluate_program(self.graph, aims, given)
         updater = None if name == "gradients" else optimizer
-        return lower.train_program(self.graph, loss, metrics, y, updater, self.count)
+        return lower.train_program(self.graph, aims, given, updater, self.count)
 
     @cached_property
-    def output_shape(self) -> tuple[int, ...]:
-        """Shape of one sample of the model's output."""
+    def output_shapes(self) -> list[tuple[int, ...]]:
+        """Shape of one sample of each output."""
         shapes = [shape for _, shape in self.graph.inputs]
         for layer, positions in self.graph.steps:
             shapes.append(layer.output_shape(*(shapes[position] for position in positions)))
-        return shapes[self.graph.output]
+        return [shapes[position] for position in self.graph.outputs]
 
     # --- runs ---------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ class Sequential(Model):
         graph.name_layers(list(dict.fromkeys(self.layers)))
         for layer in self.layers:
             tensor = layer(tensor)
-        self._build([first], tensor)
+        self._build([first], [tensor])
 
     @contextlib.contextmanager
     def _built_for(self, x: object) -> Iterator[None]:

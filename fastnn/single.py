@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from fastnn.model import Model
 
 
-def predict(model: Model, x: object) -> np.ndarray:
+def predict(model: Model, x: object) -> np.ndarray | list[np.ndarray]:
     """Return the output for one sample; see `Model.predict_one`."""
     output = quick_prediction(model, x)
-    return model.predict(_inputs(model, x))[0] if output is None else output
+    if output is not None:
+        return output
+    outputs = model.predict(_inputs(model, x))
+    return [array[0] for array in outputs] if isinstance(outputs, list) else outputs[0]
 
 
 def quick_prediction(model: Model, x: object) -> np.ndarray | None:
@@ -63,9 +66,11 @@ def learn(model: Model, x: object, y: object) -> float:
 def prepare(runtime: Runtime, name: str) -> None:
     """Prepare a program for one row."""
     chosen = runtime.training
+    if len(runtime.output_shapes) > 1:
+        return  # several arrays a sample: the plain way
     takes_labels = chosen is not None and chosen.loss.takes_labels
     bound = runtime.bound(name, 1, "label" if name == "train" and takes_labels else "real")
-    dtype, shape = runtime.dtype, runtime.output_shape
+    dtype, (shape,) = runtime.dtype, runtime.output_shapes
     training_only: dict = {}
     if name == "train":
         assert chosen is not None
@@ -128,10 +133,16 @@ def _batch(name: str, value: object, shape: Shape | None, dtype: str) -> np.ndar
     return array[np.newaxis]
 
 
-def _target(model: Model, chosen: Training, y: object) -> np.ndarray:
+def _target(model: Model, chosen: Training, y: object) -> object:
+    if model.built and len(model.runtime.output_shapes) > 1:
+        names = model.runtime.graph.output_names
+        parts = data.by_name("y", y, names)
+        return [
+            data.checked_array(f"y[{name!r}]", part)[np.newaxis] for name, part in parts.items()
+        ]
     array = data.checked_array("y", y)
     if model.built:
-        shape, takes_labels = model.output_shape, chosen.loss.takes_labels
+        (shape,), takes_labels = model.runtime.output_shapes, chosen.loss.takes_labels
         is_number = array.shape in ((), (1,)) and (takes_labels or math.prod(shape) == 1)
         if array.shape != shape and not is_number:
             label = " or be a class label" if takes_labels else ""

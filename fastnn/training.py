@@ -80,7 +80,7 @@ class _Epochs:
     names: list[str]
     callbacks: Sequence[Callback]
     snapshot: np.ndarray
-    kind: str
+    kind: tuple[str, ...]
     by_batch: bool
     seconds: float = 0.0
     rows_done: int = 0
@@ -292,8 +292,10 @@ def fit(
     verbose: int,
     callbacks: Iterable[Callback] | None,
     validation_split: float,
-    validation_data: tuple[object, object] | None,
+    validation_data: tuple[object, ...] | None,
     shuffle: bool,
+    sample_weight: object = None,
+    class_weight: dict[int, float] | None = None,
 ) -> History:
     """Train; see `Model.fit`."""
     batch_size = checks.integer("batch_size", batch_size)
@@ -302,8 +304,10 @@ def fit(
     if verbose not in (0, 1, 2):
         raise ValueError(f"verbose must be 0, 1 or 2, got {verbose!r}")
     followers = checks.items("callbacks", callbacks, Callback)
-    x, y, validation_data = _split(model, x, y, validation_split, validation_data)
-    sources, kind = model.training_data(x, y)
+    x, y, sample_weight, validation_data = _split(
+        model, x, y, sample_weight, validation_split, validation_data
+    )
+    sources, kind = model.training_data(x, y, sample_weight, class_weight)
     if validation_data is not None:
         model.check_validation(validation_data)
     rows = len(sources[0].array)
@@ -372,40 +376,66 @@ def fit(
 
 
 def _split(
-    model: Model, x: object, y: object, share: float, validation_data: tuple[object, object] | None
-) -> tuple[object, object, tuple[object, object] | None]:
+    model: Model,
+    x: object,
+    y: object,
+    sample_weight: object,
+    share: float,
+    validation_data: tuple[object, ...] | None,
+) -> tuple[object, object, object, tuple[object, ...] | None]:
     """Take the last `share` of the rows for validation, as Keras does."""
     share = checks.number("validation_split", share, least=0, below=1)
     if validation_data is not None:
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-            is_sequence = isinstance(validation_data, (tuple, list))
+        is_sequence = isinstance(validation_data, (tuple, list))
+        if not is_sequence or len(validation_data) not in (2, 3):
             got = (
                 f"{len(validation_data)} entries" if is_sequence else type(validation_data).__name__
             )
             raise TypeError(f"validation_data must be a tuple (x, y), got {got}")
         if share:
             raise ValueError("give validation_split or validation_data, not both")
-        return x, y, (validation_data[0], validation_data[1])
+        return x, y, sample_weight, tuple(validation_data)
     if not share:
-        return x, y, None
-    is_several = model.built and len(model.input_shapes) > 1 and isinstance(x, (list, tuple))
-    given: Sequence[object] = cast(Sequence[object], x) if is_several else [x]
-    parts = [data.checked_array("x", part) for part in given]
-    target = data.checked_array("y", y)
-    for name, array in [("y", target), *(("x", part) for part in parts)]:
-        if array.ndim == 0:
-            raise ValueError(f"{name} must have one entry for each row, got a single number")
-    if len({len(part) for part in (*parts, target)}) > 1:
-        rows = len(parts[0])
-        raise ValueError(f"y must have as many rows as x, {rows}, got {len(target)}")
-    cut = len(parts[0]) - int(len(parts[0]) * share)
-    if not 0 < cut < len(parts[0]):
+        return x, y, sample_weight, None
+    parts = _Parts("x", x, model.built and len(model.input_shapes) > 1)
+    targets = _Parts("y", y, model.built and len(model.runtime.output_shapes) > 1)
+    weights = [] if sample_weight is None else [_Parts("sample_weight", sample_weight, False)]
+    total = len(parts.arrays[0])
+    for one in (parts, targets, *weights):
+        for array in one.arrays:
+            if len(array) != total:
+                raise ValueError(
+                    f"{one.name} must have as many rows as x, {total}, got {len(array)}"
+                )
+    cut = total - int(total * share)
+    if not 0 < cut < total:
         raise ValueError(
-            f"validation_split={share} leaves {cut} of {len(parts[0])} rows to train on and "
-            f"{len(parts[0]) - cut} to validate with; both must have at least one"
+            f"validation_split={share} leaves {cut} of {total} rows to train on and "
+            f"{total - cut} to validate with; both must have at least one"
         )
-    first: object = [part[:cut] for part in parts]
-    last: object = [part[cut:] for part in parts]
-    if not is_several:
-        first, last = parts[0][:cut], parts[0][cut:]
-    return first, target[:cut], (last, target[cut:])
+    first, last = slice(None, cut), slice(cut, None)
+    given = (parts, targets, *weights)
+    before = [one.of(first) for one in given] + [None] * (not weights)
+    return before[0], before[1], before[2], tuple(one.of(last) for one in given)
+
+
+class _Parts:
+    """What was given for an argument as arrays: one, or one for each input or output."""
+
+    def __init__(self, name: str, given: object, is_several: bool) -> None:
+        self.name = name
+        self._keys: list[str] | None = None
+        if is_several and isinstance(given, dict):
+            self._keys, given = list(given), list(given.values())
+        self._is_several = is_several and isinstance(given, (list, tuple))
+        listed: Sequence[object] = cast(Sequence[object], given) if self._is_several else [given]
+        self.arrays = [data.checked_array(name, part) for part in listed]
+        if any(array.ndim == 0 for array in self.arrays):
+            raise ValueError(f"{name} must have one entry for each row, got a single number")
+
+    def of(self, rows: slice) -> object:
+        """Return some of the rows, in the form in which all were given."""
+        parts = [array[rows] for array in self.arrays]
+        if self._keys is not None:
+            return dict(zip(self._keys, parts, strict=True))
+        return parts if self._is_several else parts[0]

@@ -191,6 +191,22 @@ static int kernel_prelu_slope_gradient(const fastnn_call *call, int worker, int 
     return FASTNN_OK;
 }
 
+/* operand: 0 x (rows, width), 1 weights (rows) or NULL, 2 y (rows, width); size: width;
+ * scalar: 0 factor. y = factor * weight of the row * x. */
+static int kernel_scale_rows(const fastnn_call *call, int worker, int workers)
+{
+    const real *weights = call->operand[1];
+    ptrdiff_t width = call->size[0], row, end;
+    share(call->rows, width ? 1 + GRAIN / width : 1, worker, workers, &row, &end);
+    for (; row < end; row++) {
+        const real *x = (const real *)call->operand[0] + row * width;
+        real *y = (real *)call->operand[2] + row * width;
+        real factor = (real)call->scalar[0] * (weights ? weights[row] : 1);
+        for (ptrdiff_t j = 0; j < width; j++) y[j] = factor * x[j];
+    }
+    return FASTNN_OK;
+}
+
 /* operand: 0 to 5 inputs (rows, size[i]), of size 0 where absent, 6 output (rows, sum of
  * sizes). */
 static int kernel_concatenate(const fastnn_call *call, int worker, int workers)

@@ -67,6 +67,7 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(multiply)                                                                     \
     X(prelu)             /* forward, and the gradient by its input */               \
     X(prelu_slope_gradient)                                                         \
+    X(scale_rows)                                                                   \
     X(concatenate)                                                                  \
     X(slice_columns)                                                                \
     X(math)              /* one function of vmath.h, for tests and benchmarks */    \
@@ -86,8 +87,10 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(categorical_accuracy)                                                         \
     X(binary_accuracy)                                                              \
     X(mean)                                                                         \
+    X(accumulate)                                                                   \
     X(squared_norm)      /* update.c: what global clipping needs first */           \
     X(update)                                                                       \
+    X(penalty)           /* L1, L2, and their gradient */                           \
     X(moving_average)    /* average = momentum average + (1 - momentum) value */   \
     X(gather)            /* gather.c */                                             \
     X(dropout)           /* random.c */                                             \

@@ -254,3 +254,16 @@ static int kernel_mean(const fastnn_call *call, int worker, int workers)
     *(double *)call->operand[1] = sum / (double)call->rows;
     return FASTNN_OK;
 }
+
+/* operand: 0 values, doubles (count), 1 total, a double; size: count; scalar: 0 weight; variant: 1 if
+ * the total counts already, 0 if it starts here. total = total + weight * sum(values). */
+static int kernel_accumulate(const fastnn_call *call, int worker, int workers)
+{
+    const double *values = call->operand[0];
+    double *total = call->operand[1], sum = 0;
+    (void)workers;
+    if (worker != 0) return FASTNN_OK;
+    for (ptrdiff_t i = 0; i < call->size[0]; i++) sum += values[i];
+    *total = (call->variant ? *total : 0) + call->scalar[0] * sum;
+    return FASTNN_OK;
+}

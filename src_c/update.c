@@ -186,3 +186,34 @@ static int kernel_moving_average(const fastnn_call *call, int worker, int worker
                                        new * vload_first(value + i, end - i)), end - i);
     return FASTNN_OK;
 }
+
+/* operand: 0 parameter p (count), 1 its gradient (count), in place, or NULL, 2 partial sums of the
+ * penalty, doubles (count / FASTNN_NORM_CHUNK, rounded up); size: count; scalar: 0 l1, 1 l2.
+ * penalty = l1 |p| + l2 p^2; gradient += l1 sign(p) + 2 l2 p, with 0 as the sign of 0. */
+static int kernel_penalty(const fastnn_call *call, int worker, int workers)
+{
+    const real *p = call->operand[0];
+    real *g = call->operand[1];
+    double *partial = call->operand[2];
+    vec l1 = vbroadcast((real)call->scalar[0]), l2 = vbroadcast((real)call->scalar[1]);
+    vec zero = vbroadcast(0), slope = vbroadcast((real)(2 * call->scalar[1]));
+    ptrdiff_t chunk, end;
+    share(call->size[0], FASTNN_NORM_CHUNK, worker, workers, &chunk, &end);
+    for (; chunk < end; chunk += FASTNN_NORM_CHUNK) {
+        ptrdiff_t last = end - chunk < FASTNN_NORM_CHUNK ? end : chunk + FASTNN_NORM_CHUNK;
+        vec sum = zero;
+        for (ptrdiff_t i = chunk; i < last; i += LANES) {
+            ptrdiff_t left = last - i;
+            vec x = left < LANES ? vload_first(p + i, left) : vload(p + i);
+            sum = sum + vfma(l2 * x, x, l1 * vabs(x));
+            if (!g) continue;
+            vec sign = vselect(vequal(x, zero), zero, vcopysign(l1, x));
+            if (left < LANES)
+                vstore_first(g + i, vfma(slope, x, vload_first(g + i, left) + sign), left);
+            else
+                vstore(g + i, vfma(slope, x, vload(g + i) + sign));
+        }
+        partial[chunk / FASTNN_NORM_CHUNK] = (double)vsum(sum);
+    }
+    return FASTNN_OK;
+}

@@ -263,6 +263,21 @@ def _call_moving_average(average: Any, value: Any, **options: Any) -> Any:
     return average
 
 
+def _call_penalty(parameter: Any, gradient: Any, **options: Any) -> tuple:
+    gradient = gradient.copy() if _is_plain(gradient) else gradient
+    sums = kernels.penalty(parameter, gradient, l1=0.1, l2=0.2, **options)
+    return sums if gradient is None else (sums, gradient)
+
+
+def _expected_penalty(parameter: np.ndarray, gradient: np.ndarray | None) -> tuple:
+    each = 0.1 * np.abs(parameter) + 0.2 * parameter**2
+    starts = range(0, len(each), kernels.NORM_CHUNK)
+    sums = np.array([each[i : i + kernels.NORM_CHUNK].sum() for i in starts])
+    if gradient is None:
+        return sums, None
+    return sums, gradient + 0.1 * np.sign(parameter) + 0.4 * parameter
+
+
 def _call_stream(x: Any, y: Any, **options: Any) -> Any:
     y = y.copy() if _is_plain(y) else y
     kernels.stream(x, y, times=3, factor=0.8, **options)
@@ -492,6 +507,22 @@ CASES: dict[str, Case] = {
     "squared_norm": Case(
         "squared_norm", _normal(("gradients", lambda r, w: (3 * r * w,))), kernels.squared_norm,
         _squared_norm, has_out=False,
+    ),
+    "scale_rows": Case(
+        "scale_rows", _normal(("x", _whole), ("weights", lambda r, w: (r,))),
+        partial(kernels.scale_rows, factor=0.7),
+        lambda x, weights: 0.7 * weights[:, None] * x, optional=("weights",),
+    ),
+    "accumulate": Case(
+        "accumulate",
+        lambda rng, dtype, r, w: {"values": rng.standard_normal(r * w)},
+        partial(kernels.accumulate, weight=0.5, total=2.0),
+        lambda values: 2 + 0.5 * values.sum(), has_out=False,
+    ),
+    "penalty": Case(
+        "penalty",
+        _normal(("parameter", lambda r, w: (3 * r * w,)), ("gradient", lambda r, w: (3 * r * w,))),
+        _call_penalty, _expected_penalty, has_out=False, optional=("gradient",),
     ),
     "moving_average": Case(
         "moving_average",

@@ -301,6 +301,19 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
     "embedding_gradient": lambda: [
         _embeddings(*part, gradient=True) for part in ((0, 4), (1, 2), (3, 1))
     ],
+    "scale_rows": lambda: [
+        Op("scale_rows", (_input("x", 2, 3), weights), (Value("y", (2, 3)),), {"factor": 0.5})
+        for weights in (_input("w"), None)
+    ],
+    "accumulate": lambda: [
+        Op("accumulate", (_parameter("value", 4),),
+           (Value("loss", (), batched=False, kind="result", dtype="double"),), {"weight": 0.5}),
+    ],
+    "penalty": lambda: [
+        Op("penalty", (_parameter("value", 4500), gradient),
+           (Value("sums", (2,), batched=False, dtype="double"), gradient), {"l1": 0.1, "l2": 0.2})
+        for gradient in (_gradient("other", 4500), None)
+    ],
     "concatenate": lambda: [
         _simple("concatenate", *range(1, n + 1), out=n * (n + 1) // 2) for n in range(1, 7)
     ],
@@ -438,7 +451,14 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
         if kind >= 8:
             pool.append(more[kind - 8]())
         elif kind == 0:
-            pool.append(fnn.Dense(int(rng.integers(1, 40)), activation=activation())(pick()))
+            penalty = rng.choice([None, "l1", "l2", "l1_l2"])
+            layer = fnn.Dense(
+                int(rng.integers(1, 40)),
+                activation=activation(),
+                kernel_regularizer=penalty,
+                bias_regularizer=penalty,
+            )
+            pool.append(layer(pick()))
         elif kind in (-1, 1):
             pool.append(shared(wide[int(rng.integers(len(wide)))]))
         elif kind == 2:

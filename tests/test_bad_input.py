@@ -846,7 +846,7 @@ BAD_CONSTRUCTORS = {
     ),
     "outputs": (
         lambda: fnn.Model(fnn.Input((2,)), fnn.Dense(2)),
-        "outputs must be what a layer returned, got <Dense 'dense'>",
+        "outputs must be what a layer returned, or a list, got <Dense 'dense'>",
     ),
     "path": (lambda: fnn.load(None), "path must be"),
 }

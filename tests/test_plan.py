@@ -22,7 +22,7 @@ def programs_of(seed):
     """All programs of a random model, with its parameters' offsets."""
     model, _, y = random_model(seed)
     runtime = model.runtime
-    kind = "label" if y.ndim == 1 else "real"
+    kind = ("label" if y.ndim == 1 else "real",)
     for name in PROGRAMS:
         yield runtime._program(name, kind), runtime.offsets
 

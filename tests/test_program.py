@@ -60,7 +60,7 @@ def test_op_agrees_with_reference(kind, workers, rng):
             got.append(case.arenas["state"])
             wanted = [made[value].ravel() for value in written]
             wanted.append(context.state)
-        if kind in ("kernel_gradient_halves", "add_gradient_half"):
+        if kind in ("kernel_gradient_halves", "add_gradient_half", "penalty"):
             arena, work = case.arenas["gradients"], iter(got)
             got = [
                 next(work) if value.kind == "work"

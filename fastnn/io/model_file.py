@@ -25,7 +25,7 @@ from fastnn.model import Model
 from fastnn.native import engine
 from fastnn.sequential import Sequential
 
-FORMAT = 1
+FORMAT = 2  # 1 had one output
 
 
 def save(
@@ -93,8 +93,9 @@ def to_bytes(
         if training is None
         else {
             "optimizer": training.optimizer.config(),
-            "loss": training.loss.config(),
-            "metrics": [metric.config() for metric in training.metrics],
+            "loss": [aim.loss.config() for aim in training.aims],
+            "metrics": [[metric.config() for metric in aim.metrics] for aim in training.aims],
+            "loss_weights": [aim.weight for aim in training.aims],
         },
         "attachments": attachments or {},
     }
@@ -235,6 +236,8 @@ def restore(
 
 def _graph(about: dict[str, Any], kinds: Kinds) -> Model:
     architecture = about["architecture"]
+    if "output" in architecture:  # format 1
+        architecture = {**architecture, "outputs": [architecture["output"]]}
     made: dict[str, Layer] = {}
     for entry in architecture["layers"]:
         made[entry["name"]] = make(entry, kinds)
@@ -248,4 +251,5 @@ def _graph(about: dict[str, Any], kinds: Kinds) -> Model:
     tensors = list(inputs)
     for step in architecture["steps"]:
         tensors.append(made[step["layer"]](*(tensors[i] for i in step["inputs"])))
-    return Model(inputs, tensors[architecture["output"]], **options)
+    ends = [tensors[i] for i in architecture["outputs"]]
+    return Model(inputs, ends[0] if len(ends) == 1 else ends, **options)

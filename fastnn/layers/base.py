@@ -19,6 +19,7 @@ from fastnn.initializers import Initializer
 from fastnn.program.lower import Builder
 from fastnn.program.ops import Value
 from fastnn.registry import Registry, fixed
+from fastnn.regularizers import Regularizer
 
 if TYPE_CHECKING:
     from fastnn.runtime import Runtime
@@ -126,6 +127,10 @@ class Layer:
     def rate_factor(self, parameter: str) -> float:
         """Return what the learning rate of a parameter is multiplied with; 0 if it is frozen."""
         return self.learning_rate_factor if self.trainable else 0.0
+
+    def regularizer(self, parameter: str) -> Regularizer | None:
+        """Return what is added to the loss for a parameter."""
+        return None
 
     def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
         """Return shape and initializer of each parameter, for inputs of these shapes."""

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import activations, checks, initializers
+from fastnn import activations, checks, initializers, regularizers
 from fastnn.initializers import Initializer
 from fastnn.layers.base import Layer, Shape, only, registry, view_of
 from fastnn.program.lower import Builder
 from fastnn.program.ops import Value
+from fastnn.regularizers import Regularizer
 
 
 @registry.add
@@ -29,6 +30,8 @@ class Dense(Layer):
     kernel_initializer : str or Initializer, optional
         Default: He uniform for the relu family, else Glorot uniform.
     bias_initializer : str or Initializer, default "zeros"
+    kernel_regularizer, bias_regularizer : str or Regularizer, optional
+        A penalty that is added to the loss.
     name : str, optional
     trainable : bool, default True
 
@@ -56,6 +59,8 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: object = None,
         bias_initializer: object = "zeros",
+        kernel_regularizer: object = None,
+        bias_regularizer: object = None,
         name: str | None = None,
         trainable: bool = True,
     ) -> None:
@@ -69,6 +74,12 @@ class Dense(Layer):
             else initializers.get(kernel_initializer)
         )
         self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+
+    def regularizer(self, parameter: str) -> Regularizer | None:
+        """Return what is added to the loss for the kernel or the bias."""
+        return self.kernel_regularizer if parameter == "kernel" else self.bias_regularizer
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """Return (units,)."""
@@ -111,6 +122,14 @@ class Dense(Layer):
             "use_bias": self.use_bias,
             "kernel_initializer": self.kernel_initializer.config(),
             "bias_initializer": self.bias_initializer.config(),
+            **{
+                name: value.config()
+                for name, value in (
+                    ("kernel_regularizer", self.kernel_regularizer),
+                    ("bias_regularizer", self.bias_regularizer),
+                )
+                if value is not None
+            },
         }
 
 

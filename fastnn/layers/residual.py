@@ -13,6 +13,7 @@ from fastnn.initializers import Initializer
 from fastnn.layers.base import Kinds, Layer, Shape, make, name_layers, only, registry
 from fastnn.program.lower import Builder
 from fastnn.program.ops import Value
+from fastnn.regularizers import Regularizer
 
 if TYPE_CHECKING:
     from fastnn.runtime import Runtime
@@ -78,9 +79,17 @@ class Residual(Layer):
 
     def rate_factor(self, parameter: str) -> float:
         """Return the product of this layer's factor and that of the one whose parameter it is."""
-        name, own = parameter.split("/", 1)
-        layer = next(layer for layer in self.block if layer.name == name)
+        layer, own = self._owner_of(parameter)
         return self.learning_rate_factor * layer.rate_factor(own)
+
+    def regularizer(self, parameter: str) -> Regularizer | None:
+        """Return that of the layer whose parameter it is."""
+        layer, own = self._owner_of(parameter)
+        return layer.regularizer(own)
+
+    def _owner_of(self, parameter: str) -> tuple[Layer, str]:
+        name, own = parameter.split("/", 1)
+        return next(layer for layer in self.block if layer.name == name), own
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """Return that of the input."""

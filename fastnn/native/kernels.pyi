@@ -251,6 +251,29 @@ def update(
     weight_decay: float = 0.0,
     workers: int | None = None,
 ) -> None: ...
+def penalty(
+    parameter: Array,
+    gradient: Array | None = None,
+    *,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    workers: int | None = None,
+) -> Array: ...
+def accumulate(
+    values: Array,
+    *,
+    weight: float = 1.0,
+    total: float | None = None,
+    workers: int | None = None,
+) -> float: ...
+def scale_rows(
+    x: Array,
+    weights: Array | None = None,
+    *,
+    factor: float = 1.0,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
 def moving_average(
     average: Array, value: Array, *, momentum: float, workers: int | None = None
 ) -> None: ...

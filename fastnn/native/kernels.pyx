@@ -42,6 +42,7 @@ cdef extern from "fastnn.h":
         FASTNN_KERNEL_multiply
         FASTNN_KERNEL_prelu
         FASTNN_KERNEL_prelu_slope_gradient
+        FASTNN_KERNEL_scale_rows
         FASTNN_KERNEL_concatenate
         FASTNN_KERNEL_slice_columns
         FASTNN_KERNEL_math
@@ -61,8 +62,10 @@ cdef extern from "fastnn.h":
         FASTNN_KERNEL_categorical_accuracy
         FASTNN_KERNEL_binary_accuracy
         FASTNN_KERNEL_mean
+        FASTNN_KERNEL_accumulate
         FASTNN_KERNEL_squared_norm
         FASTNN_KERNEL_update
+        FASTNN_KERNEL_penalty
         FASTNN_KERNEL_moving_average
         FASTNN_KERNEL_gather
         FASTNN_KERNEL_dropout
@@ -1037,6 +1040,24 @@ def embedding_gradient(x, grad_output, Py_ssize_t categories, *, out=None, worke
     return out
 
 
+def scale_rows(x, weights=None, *, factor=1.0, out=None, workers=None):
+    """factor * weights[:, None] * x; x of shape (rows, width), weights of shape (rows,) or None."""
+    cdef int number = type_of("x", x)
+    require("x", x, number, ANY, ANY)
+    cdef Py_ssize_t rows = cnp.PyArray_DIM(x, 0), columns = cnp.PyArray_DIM(x, 1)
+    cdef fastnn_call call = new_call(rows, columns, 0, 0, 0, factor)
+    out = output("out", out, number, rows, columns)
+    apart("out", out, "x", x)
+    if weights is not None:
+        require("weights", weights, number, rows, VECTOR)
+        apart("out", out, "weights", weights)
+        call.operand[1] = cnp.PyArray_DATA(weights)
+    call.operand[0], call.operand[2] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(out)
+    launch(FASTNN_KERNEL_scale_rows, &call, number == cnp.NPY_DOUBLE,
+           team(workers, ELEMENT_WORK * rows * columns))
+    return out
+
+
 # --- columns and rows -------------------------------------------------------------------------
 
 _PARTS = ["arrays[" + str(i) + "]" for i in range(engine.MAX_INPUTS_OF_CONCATENATE)]
@@ -1310,6 +1331,16 @@ def mean(x, *, workers=None):
     return result
 
 
+def accumulate(values, *, weight=1.0, total=None, workers=None):
+    """total + weight * sum(values), of float64 values of shape (count,); total 0 if None."""
+    require("values", values, cnp.NPY_DOUBLE, ANY, VECTOR)
+    cdef double result = 0 if total is None else total
+    cdef fastnn_call call = new_call(0, cnp.PyArray_DIM(values, 0), 0, 0, total is not None, weight)
+    call.operand[0], call.operand[1] = cnp.PyArray_DATA(values), &result
+    launch(FASTNN_KERNEL_accumulate, &call, True, team(workers, 0))
+    return result
+
+
 # --- updates ----------------------------------------------------------------------------------
 
 def squared_norm(gradients, *, out=None, workers=None):
@@ -1394,6 +1425,38 @@ cdef int _update(fastnn_call *call, real[::1] parameters, const real[::1] gradie
     call.operand[2] = matrix[real](state)
     call.operand[3] = vector(partial)
     return launch(FASTNN_KERNEL_update, call, real is double, workers)
+
+
+def penalty(parameter, gradient=None, *, l1=0.0, l2=0.0, workers=None):
+    """l1 |p| + l2 p^2 in sums of `NORM_CHUNK` elements; their derivative is added to `gradient`.
+
+    Parameters
+    ----------
+    parameter : ndarray, shape (count,)
+    gradient : ndarray, shape (count,), optional
+        Changed in place.
+    l1, l2 : float, default 0
+    workers : int, optional
+
+    Returns
+    -------
+    ndarray of float64
+    """
+    cdef int number = type_of("parameter", parameter)
+    require("parameter", parameter, number, ANY, VECTOR)
+    cdef Py_ssize_t count = cnp.PyArray_DIM(parameter, 0)
+    cdef fastnn_call call = new_call(0, count, 0, 0, 0, l1)
+    call.scalar[1] = l2
+    if gradient is not None:
+        require("gradient", gradient, number, count, VECTOR)
+        writeable("gradient", gradient)
+        apart("gradient", gradient, "parameter", parameter)
+        call.operand[1] = cnp.PyArray_DATA(gradient)
+    partial = np.empty((count + CHUNK - 1) // CHUNK)
+    call.operand[0], call.operand[2] = cnp.PyArray_DATA(parameter), cnp.PyArray_DATA(partial)
+    launch(FASTNN_KERNEL_penalty, &call, number == cnp.NPY_DOUBLE,
+           team(workers, ELEMENT_WORK * count))
+    return partial
 
 
 def moving_average(average, value, *, momentum, workers=None):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fastnn.program.autodiff import differentiate
@@ -38,7 +39,8 @@ class Program:
         Its purpose.
     ops : list of Op
     inputs : list of Value
-        Batches of the user's data, in the order: inputs, then the target or the gradient.
+        Batches of the user's data, in the order: inputs, then targets and weights of the samples,
+        or the gradients.
     outputs : list of Value
         Written to arrays that a run is given.
     results : list of str
@@ -67,8 +69,8 @@ class Graph:
     inputs : list of (name, shape)
     steps : list of (layer, positions of its inputs)
         In topological order. Positions count the inputs first, then the steps.
-    output : int
-        Position of the model's output.
+    outputs : tuple of int
+        Positions of the model's outputs.
     parameters : dict of str to Value
         Values in the parameter arena, by name ("dense/kernel").
     owners : dict of str to (layer, name)
@@ -77,13 +79,65 @@ class Graph:
 
     inputs: list[tuple[str, tuple[int, ...]]]
     steps: list[tuple[Layer, tuple[int, ...]]]
-    output: int
+    outputs: tuple[int, ...]
     parameters: dict[str, Value]
     owners: dict[str, tuple[Layer, str]]
+
+    @cached_property
+    def output_names(self) -> list[str]:
+        """The layer that each output comes from, numbered where it gives several."""
+        names: list[str] = []
+        for position in self.outputs:
+            first = position - len(self.inputs)
+            name = base = self.inputs[position][0] if first < 0 else self.steps[first][0].name
+            number = 0
+            while name in names:
+                number += 1
+                name = f"{base}_{number}"
+            names.append(name)
+        return names
 
     def rate_factors(self) -> dict[str, float]:
         """Return what each parameter's learning rate is multiplied with; 0 where it is frozen."""
         return {name: layer.rate_factor(own) for name, (layer, own) in self.owners.items()}
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What one output of a model is trained for.
+
+    Attributes
+    ----------
+    loss : Loss
+    metrics : tuple of Metric
+    weight : float
+        Of this loss among those of all outputs.
+    """
+
+    loss: Loss
+    metrics: tuple[Metric, ...] = ()
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a program is given besides the model's inputs.
+
+    Attributes
+    ----------
+    targets : tuple of Value
+        One for each output.
+    weight : Value or None
+        Of each sample.
+    """
+
+    targets: tuple[Value, ...]
+    weight: Value | None = None
+
+    @property
+    def values(self) -> list[Value]:
+        """All of it, in the order in which the data are given."""
+        return [*self.targets, *([] if self.weight is None else [self.weight])]
 
 
 class Builder:
@@ -162,22 +216,27 @@ class Builder:
         self._streams += 1
         return self._streams - 1
 
-    def lower(self, graph: Graph, inputs: list[Value]) -> Value:
-        """Append the forward ops of all layers; return the model's output."""
+    def lower(self, graph: Graph, inputs: list[Value]) -> list[Value]:
+        """Append the forward ops of all layers; return the model's outputs."""
         values = list(inputs)
         for layer, positions in graph.steps:
             self._layer = layer.name
             values.append(layer.emit(self, *(values[position] for position in positions)))
         self._layer = ""
-        return values[graph.output]
+        return [values[position] for position in graph.outputs]
 
 
 def _input_values(graph: Graph) -> list[Value]:
     return [Value(name, shape, kind="input") for name, shape in graph.inputs]
 
 
-def _gathers(inputs: list[Value]) -> list[Op]:
+def _gathers(inputs: Sequence[Value]) -> list[Op]:
     return [Op("gather", (), (value,)) for value in inputs]
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    """Return `name`, or, of several, names with numbers."""
+    return [name] if count == 1 else [f"{name} {i}" for i in range(count)]
 
 
 def _parameter_gradients(graph: Graph) -> dict[Value, Value]:
@@ -193,13 +252,19 @@ def predict_program(graph: Graph) -> Program:
     """Forward, without dropout."""
     inputs = _input_values(graph)
     builder = Builder(graph.parameters, training=False)
-    output = builder.lower(graph, inputs)
-    ops, merges = fuse(_gathers(inputs) + builder.ops, {output})
-    target = Value("prediction", output.shape, kind="output")
-    ops, is_written = _write_to(ops, output, target)
-    if not is_written:  # the output is an input, or another name of one
-        ops.append(Op("activation", (output,), (target,), {"activation": "linear"}))
-    return Program("predict", ops, inputs, [target], merges=merges)
+    outputs = builder.lower(graph, inputs)
+    ops, merges = fuse(_gathers(inputs) + builder.ops, set(outputs))
+    targets: list[Value] = []
+    written: dict[Value, Value] = {}  # one tensor may be several outputs
+    for name, output in zip(_numbered("prediction", len(outputs)), outputs, strict=True):
+        target = Value(name, output.shape, kind="output")
+        ops, is_written = _write_to(ops, output, target)
+        if not is_written:  # something else reads it, or it is an input or another name of one
+            source = written.get(output, output)
+            ops.append(Op("activation", (source,), (target,), {"activation": "linear"}))
+        targets.append(target)
+        written.setdefault(output, target)
+    return Program("predict", ops, inputs, targets, merges=merges)
 
 
 def _write_to(ops: list[Op], value: Value, target: Value) -> tuple[list[Op], bool]:
@@ -212,23 +277,20 @@ def _write_to(ops: list[Op], value: Value, target: Value) -> tuple[list[Op], boo
     return [replace(op, outputs=outputs) if op is writer else op for op in ops], True
 
 
-def evaluate_program(graph: Graph, loss: Loss, metrics: Sequence[Metric], target: Value) -> Program:
+def evaluate_program(graph: Graph, aims: Sequence[Aim], given: Given) -> Program:
     """Forward as in predict, loss and metrics."""
     inputs = _input_values(graph)
     builder = Builder(graph.parameters, training=False)
-    output = builder.lower(graph, inputs)
-    results, ops, _ = _measure(builder.ops, output, target, loss, metrics, training=False)
-    ops, merges = fuse(_gathers([*inputs, target]) + ops, set())
-    return Program("evaluate", ops, [*inputs, target], results=results, merges=merges)
+    outputs = builder.lower(graph, inputs)
+    results, ops, _, loss = _measure(graph, builder.ops, outputs, aims, given, training=False)
+    ops += _penalties(graph, {}, loss)
+    data = [*inputs, *given.values]
+    ops, merges = fuse(_gathers(data) + ops, set())
+    return Program("evaluate", ops, data, results=results, merges=merges)
 
 
 def train_program(
-    graph: Graph,
-    loss: Loss,
-    metrics: Sequence[Metric],
-    target: Value,
-    optimizer: Optimizer | None,
-    count: int,
+    graph: Graph, aims: Sequence[Aim], given: Given, optimizer: Optimizer | None, count: int
 ) -> Program:
     """One step: forward, loss, metrics, backward, update of an arena of `count` elements.
 
@@ -236,33 +298,56 @@ def train_program(
     """
     inputs = _input_values(graph)
     builder = Builder(graph.parameters, training=True)
-    output = builder.lower(graph, inputs)
-    results, forward, seeds = _measure(builder.ops, output, target, loss, metrics, training=True)
-    backward = differentiate(forward, seeds, _parameter_gradients(graph))
+    outputs = builder.lower(graph, inputs)
+    results, forward, seeds, loss = _measure(
+        graph, builder.ops, outputs, aims, given, training=True
+    )
+    gradients = _parameter_gradients(graph)
+    backward = differentiate(forward, seeds, gradients)
+    backward += _penalties(graph, gradients, loss)
     update = [] if optimizer is None else builder.updates + _update_ops(graph, optimizer, count)
-    ops, merges = fuse(_gathers([*inputs, target]) + forward + backward + update, set())
+    data = [*inputs, *given.values]
+    ops, merges = fuse(_gathers(data) + forward + backward + update, set())
     name = "gradients" if optimizer is None else "train"
-    return Program(name, ops, [*inputs, target], results=results, merges=merges)
+    return Program(name, ops, data, results=results, merges=merges)
 
 
 def manual_program(graph: Graph) -> Program:
-    """Forward in training; then backward from the gradient by the output."""
+    """Forward in training; then backward from the gradients by the outputs."""
     inputs = _input_values(graph)
     builder = Builder(graph.parameters, training=True)
-    output = builder.lower(graph, inputs)
-    seed = Value("grad_output", output.shape, kind="input")
-    backward = differentiate(builder.ops, {output: seed}, _parameter_gradients(graph))
+    outputs = builder.lower(graph, inputs)
+    names = _numbered("grad_output", len(outputs))
+    seeds = [
+        Value(name, output.shape, kind="input") for name, output in zip(names, outputs, strict=True)
+    ]
+    backward: list[Op] = []
+    sums: dict[Value, Value] = {}
+    for output, seed in zip(outputs, seeds, strict=True):
+        _add_seed(backward, sums, output, seed)
+    gradients = _parameter_gradients(graph)
+    backward += differentiate(builder.ops, sums, gradients)
+    backward += _penalties(graph, gradients, None)
     forward = _gathers(inputs) + builder.ops + builder.updates
-    ops, merges = fuse(forward + _gathers([seed]) + backward, {output, seed})
-    split = next(i for i, op in enumerate(ops) if seed in op.writes())
+    ops, merges = fuse(forward + _gathers(seeds) + backward, {*outputs, *seeds})
+    split = next(i for i, op in enumerate(ops) if seeds[0] in op.writes())
     return Program(
         "manual",
         ops,
-        [*inputs, seed],
-        [output],
+        [*inputs, *seeds],
+        outputs,
         merges=merges,
         sections={"forward": (0, split), "backward": (split, len(ops))},
     )
+
+
+def _add_seed(ops: list[Op], seeds: dict[Value, Value], output: Value, gradient: Value) -> None:
+    """Take in the gradient by an output; two of one tensor add up."""
+    if output in seeds:
+        total = Value(f"sum for {output.name}", output.shape)
+        ops.append(Op("add", (seeds[output], gradient), (total,)))
+        gradient = total
+    seeds[output] = gradient
 
 
 def update_program(graph: Graph, optimizer: Optimizer, count: int) -> Program:
@@ -320,42 +405,86 @@ def _update_ops(graph: Graph, optimizer: Optimizer, count: int) -> list[Op]:
 
 
 def _measure(
+    graph: Graph,
     forward: list[Op],
-    output: Value,
-    target: Value,
-    loss: Loss,
-    metrics: Sequence[Metric],
+    outputs: Sequence[Value],
+    aims: Sequence[Aim],
+    given: Given,
     *,
     training: bool,
-) -> tuple[list[str], list[Op], dict[Value, Value]]:
-    """Append loss and metrics; return their names, all ops, and the gradient by the scores.
+) -> tuple[list[str], list[Op], dict[Value, Value], Value]:
+    """Append losses and metrics.
+
+    Returns the names of results, all ops, the gradients by the scores, and the loss.
 
     A loss that is defined on logits looks at the model's end: where that is its own link
     (softmax, sigmoid), it takes the link's input, which is the stable form; the link is then
-    dropped unless a metric reads it.
+    dropped unless a metric reads it. Results are the loss, of several outputs those of each
+    too, then the metrics.
     """
     ops = list(forward)
-    scores = _before_link(forward, output, loss.link)
 
     def emit(kind: str, inputs: tuple, shapes: tuple, **attributes: object) -> Op:
         names = (kind, f"{kind} gradient", f"{kind} exponentials")
-        outputs = tuple(
+        values = tuple(
             None if shape is None else Value(name, shape)
             for name, shape in zip(names, shapes, strict=False)
         )
-        ops.append(Op(kind, inputs, outputs, attributes, "loss"))
+        ops.append(Op(kind, inputs, values, attributes, "loss"))
         return ops[-1]
 
-    rows = loss.emit(emit, scores, target, gradient=training)
-    results = ["loss"]
-    _mean(ops, rows.output, "loss")
-    for metric in metrics:
-        results.append(metric.name)
-        value = scores if metric.takes_scores else output
-        hits = metric.emit(emit, value, target, _threshold(loss, output, target))
-        _mean(ops, hits.output, metric.name)
-    seeds = {scores: rows.writes()[1]} if training else {}
-    return results, ops, seeds
+    def weighted(value: Value, factor: float) -> Value:
+        if given.weight is None and factor == 1:
+            return value
+        inputs = (value, given.weight)
+        return emit("scale_rows", inputs, (value.shape,), factor=factor).output
+
+    is_several = len(outputs) > 1
+    total = Value("loss", (), batched=False, kind="result", dtype="double")
+    parts: list[Value] = []
+    metrics: list[str] = []
+    seeds: dict[Value, Value] = {}
+    for name, output, aim, target in zip(
+        graph.output_names, outputs, aims, given.targets, strict=True
+    ):
+        scores = _before_link(forward, output, aim.loss.link)
+        rows = aim.loss.emit(emit, scores, target, gradient=training)
+        if training:
+            _add_seed(ops, seeds, scores, weighted(rows.writes()[1], aim.weight))
+        if is_several:
+            parts.append(_mean(ops, weighted(rows.output, 1.0), f"{name}_loss"))
+        else:
+            inputs = (weighted(rows.output, aim.weight),)
+            ops.append(Op("mean", inputs, (total,), {"checked": training}, "loss"))
+        for metric in aim.metrics:
+            value = scores if metric.takes_scores else output
+            hits = metric.emit(emit, value, target, _threshold(aim.loss, output, target))
+            metrics.append(f"{name}_{metric.name}" if is_several else metric.name)
+            _mean(ops, hits.output, metrics[-1])
+    for i, (part, aim) in enumerate(zip(parts, aims, strict=bool(parts))):
+        attributes = {"weight": aim.weight, "checked": training and i == len(parts) - 1}
+        ops.append(Op("accumulate", (part, total) if i else (part,), (total,), attributes, "loss"))
+    return ["loss", *(part.name for part in parts), *metrics], ops, seeds, total
+
+
+def _penalties(graph: Graph, gradients: dict[Value, Value], loss: Value | None) -> list[Op]:
+    """Return the ops that add what regularizers ask for: to the gradients, and to the loss."""
+    ops = []
+    for name, factor in graph.rate_factors().items():
+        layer, own = graph.owners[name]
+        regularizer = layer.regularizer(own)
+        if regularizer is None or not factor:
+            continue
+        parameter = graph.parameters[name]
+        gradient = gradients.get(parameter)
+        chunks = -(-parameter.width // NORM_CHUNK)
+        sums = Value(f"penalty of {name}", (chunks,), batched=False, dtype="double")
+        l1, l2 = regularizer.weights
+        attributes = {"l1": l1, "l2": l2}
+        ops.append(Op("penalty", (parameter, gradient), (sums, gradient), attributes, layer.name))
+        if loss is not None:
+            ops.append(Op("accumulate", (sums, loss), (loss,), {"weight": 1.0}, layer.name))
+    return ops
 
 
 def _threshold(loss: Loss, output: Value, target: Value) -> float | None:
@@ -386,6 +515,7 @@ def _before_link(ops: list[Op], output: Value, link: str | None) -> Value:
     return output
 
 
-def _mean(ops: list[Op], rows: Value, name: str) -> None:
+def _mean(ops: list[Op], rows: Value, name: str) -> Value:
     result = Value(name, (), batched=False, kind="result", dtype="double")
     ops.append(Op("mean", (rows,), (result,), layer="loss"))
+    return result

@@ -240,6 +240,11 @@ def _log_softmax_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]
     return [emit("log_softmax_gradient", (op.output, grad), (grad.shape,))]
 
 
+def _scale_rows_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    scaled = emit("scale_rows", (grad, op.inputs[1]), (grad.shape,), **op.attributes)
+    return [scaled, None]  # a weight is given, not learned
+
+
 # --- layouts of calls -------------------------------------------------------------------------
 
 
@@ -378,6 +383,12 @@ OPS: dict[str, OpRow] = {
         sizes=lambda op: (op.input(0).width, op.output.width),
         work=lambda op: 2.0 * op.input(0).width,
     ),
+    "scale_rows": OpRow(
+        "scale_rows",
+        _scale_rows_gradient,
+        scalars=lambda op: (op.attributes["factor"],),
+        operands=lambda op: (*op.inputs, op.outputs[0]),
+    ),
     "concatenate": OpRow(
         "concatenate",
         _concatenate_gradient,
@@ -469,6 +480,23 @@ OPS: dict[str, OpRow] = {
     ),
     # Of the rows of a batch, to one double a step.
     "mean": OpRow("mean"),
+    # Doubles, added to a result: means of several losses, penalties.
+    "accumulate": OpRow(
+        "accumulate",
+        sizes=lambda op: (op.input(0).width,),
+        scalars=lambda op: (op.attributes["weight"],),
+        variant=lambda op: int(len(op.inputs) > 1),
+        work=lambda op: 1.0 * op.input(0).width,
+        operands=lambda op: (op.inputs[0], op.outputs[0]),
+    ),
+    # Of a regularizer; the gradient is changed in place.
+    "penalty": OpRow(
+        "penalty",
+        sizes=lambda op: (op.input(0).width,),
+        scalars=lambda op: (op.attributes["l1"], op.attributes["l2"]),
+        work=lambda op: 4.0 * op.input(0).width,
+        operands=lambda op: (*op.inputs, op.outputs[0]),
+    ),
     # Over whole arenas.
     "squared_norm": OpRow(
         "squared_norm",

@@ -130,7 +130,7 @@ class Plan:
             batched=op.batched,
             barrier=barrier,
             updates=op.row.updates,
-            checked=op.kind == "mean" and self._is_checked(op),
+            checked=self._is_checked(op),
             gathers=gathers,
         )
 
@@ -148,7 +148,7 @@ class Plan:
 
     def _is_checked(self, op: Op) -> bool:
         """Whether training must stop if this op's result is not finite."""
-        return self.program.name == "train" and op.output.name == "loss"
+        return self.program.name == "train" and bool(op.attributes.get("checked"))
 
     def section(self, name: str) -> tuple[int, int]:
         """Return a section of the program as a range of `calls()`."""
@@ -277,7 +277,7 @@ def _barriers(made: Plan) -> list[bool]:
             barriers[previous] = True
             read, written = [], []
         # The engine looks at the loss behind this op, so all must have arrived.
-        if op.kind == "mean" and made._is_checked(op):
+        if made._is_checked(op):
             barriers[position] = True
             read, written = [], []
         else:

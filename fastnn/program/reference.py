@@ -472,6 +472,22 @@ def _binary_accuracy(op: Op, context: Context, scores: Array, target: Array) -> 
     return hits.reshape(len(scores), -1).mean(axis=1)
 
 
+def _scale_rows(op: Op, context: Context, x: Array, weights: Array | None) -> Array:
+    each = 1.0 if weights is None else weights.reshape(-1, *[1] * (x.ndim - 1))
+    return op.attributes["factor"] * each * x
+
+
+def _accumulate(op: Op, context: Context, values: Array, total: Any = 0.0) -> Any:
+    return total + op.attributes["weight"] * np.sum(values)
+
+
+def _penalty(op: Op, context: Context, p: Array, gradient: Array | None) -> tuple:
+    l1, l2 = op.attributes["l1"], op.attributes["l2"]
+    each = (l1 * np.abs(p) + l2 * p * p).ravel().astype(np.float64)
+    sums = np.array([each[i : i + NORM_CHUNK].sum() for i in range(0, p.size, NORM_CHUNK)])
+    return sums, None if gradient is None else gradient + l1 * np.sign(p) + 2 * l2 * p
+
+
 def _update(
     op: Op, context: Context, p: Array, g: Array, state: Array | None, partial: Array | None
 ) -> Array:
@@ -543,6 +559,9 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "activation_gradient": lambda op, c, saved, grad: grad * _derivative(op, saved),
     "add": lambda op, c, a, b: a + b,
     "multiply": lambda op, c, a, b: a * b,
+    "scale_rows": _scale_rows,
+    "accumulate": _accumulate,
+    "penalty": _penalty,
     "concatenate": lambda op, c, *parts: np.concatenate(parts, axis=1),
     "slice_columns": lambda op, c, x: x[
         :, op.attributes["first"] : op.attributes["first"] + op.output.width
@@ -673,7 +692,7 @@ def first_non_finite(
         if not np.isfinite(result).all():
             layer = op.layer or "loss"
             raise _Found
-        if op.kind == "mean":
+        if op.kind in ("mean", "accumulate"):
             raise _Found
 
     with contextlib.suppress(_Found):

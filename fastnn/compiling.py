@@ -1,0 +1,74 @@
+"""What `compile` is told, sorted by output: the loss, its weight, and the metrics of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from fastnn import checks, data, losses
+from fastnn.metrics import Metric
+from fastnn.metrics import registry as metrics_by_name
+from fastnn.program.lower import Aim
+
+
+def aims(
+    loss: object, metrics: object, loss_weights: object, outputs: Sequence[str]
+) -> tuple[Aim, ...]:
+    """Return what each output is trained for.
+
+    Parameters
+    ----------
+    loss, metrics, loss_weights
+        As in `Model.compile`.
+    outputs : sequence of str
+        Their names.
+
+    Returns
+    -------
+    tuple of Aim
+
+    Raises
+    ------
+    ValueError, TypeError
+        A name is unknown, or there are not as many as outputs.
+    """
+    is_config = isinstance(loss, dict) and "name" in loss
+    if isinstance(loss, (list, tuple, dict)) and not is_config:
+        losses_of = list(data.by_name("loss", loss, outputs).values())
+    else:
+        losses_of = [loss] * len(outputs)
+    weights: list[object] = [1.0] * len(outputs)
+    if loss_weights is not None:
+        weights = list(data.by_name("loss_weights", loss_weights, outputs).values())
+    return tuple(
+        Aim(losses.get(one), tuple(map(metrics_by_name.get, own)), _weight(weight))
+        for one, own, weight in zip(losses_of, _metrics(metrics, outputs), weights, strict=True)
+    )
+
+
+def _weight(weight: object) -> float:
+    return checks.number("loss_weights", weight, least=0)
+
+
+def _metrics(metrics: object, outputs: Sequence[str]) -> list[list[object]]:
+    """Return the metrics of each output; a list of names counts for all."""
+    if metrics is None:
+        return [[] for _ in outputs]
+    if isinstance(metrics, dict):
+        unknown = [str(name) for name in metrics if name not in outputs]
+        if unknown:
+            raise ValueError(
+                f"metrics must be for the outputs {', '.join(outputs)}, got {', '.join(unknown)}"
+            )
+        return [_listed(metrics.get(name)) for name in outputs]
+    given = _listed(metrics)
+    if given and all(one is None or isinstance(one, (list, tuple)) for one in given):
+        return [_listed(one) for one in data.by_name("metrics", given, outputs).values()]
+    return [given for _ in outputs]
+
+
+def _listed(metrics: object) -> list[object]:
+    if metrics is None:
+        return []
+    if isinstance(metrics, (str, Metric)) or not isinstance(metrics, Iterable):
+        raise TypeError(f"metrics must be a list of names, got {metrics!r}")
+    return list(metrics)

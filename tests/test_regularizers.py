@@ -1,0 +1,103 @@
+"""Regularizers: what they add to the loss and to the gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import assert_close
+from model_helpers import weights_as_bytes
+
+import fastnn as fnn
+from fastnn import regularizers
+
+PENALTIES = {
+    "l1": (fnn.regularizers.L1(0.3), lambda p: 0.3 * np.abs(p).sum(), lambda p: 0.3 * np.sign(p)),
+    "l2": (fnn.regularizers.L2(0.2), lambda p: 0.2 * (p**2).sum(), lambda p: 0.4 * p),
+    "l1_l2": (
+        fnn.regularizers.L1L2(0.1, 0.2),
+        lambda p: 0.1 * np.abs(p).sum() + 0.2 * (p**2).sum(),
+        lambda p: 0.1 * np.sign(p) + 0.4 * p,
+    ),
+}
+
+
+def network(kernel=None, bias=None, **options):
+    layers = [
+        fnn.Dense(70, "tanh", kernel_regularizer=kernel, bias_regularizer=bias,
+                  bias_initializer="normal"),
+        fnn.Dense(2),
+    ]  # fmt: skip
+    model = fnn.Sequential(layers, input_shape=(65,), dtype="float64", seed=2)
+    model.compile(fnn.SGD(0.1), "mse", **options)
+    return model
+
+
+@pytest.fixture
+def batch(rng):
+    return rng.normal(size=(9, 65)), rng.normal(size=(9, 2))
+
+
+def test_every_regularizer_is_expected():
+    assert set(PENALTIES) == set(regularizers.registry)
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+@pytest.mark.parametrize("part", ["kernel", "bias"])
+def test_penalty_counts_in_the_loss_and_in_the_gradient(name, part, batch):
+    regularizer, value, gradient = PENALTIES[name]
+    plain, model = network(), network(**{part: regularizer})
+    p = plain.parameters[f"dense/{part}"].copy()
+    assert_close(model.evaluate(*batch)["loss"], plain.evaluate(*batch)["loss"] + value(p), 1e-12)
+    assert_close(model.train_on_batch(*batch), plain.train_on_batch(*batch) + value(p), 1e-12)
+    for other, view in model.parameters.items():
+        more = 0.1 * gradient(p) if other == f"dense/{part}" else 0
+        assert_close(view, plain.parameters[other] - more, 1e-12, other)
+    with pytest.raises(AssertionError):
+        assert_close(model.parameters[f"dense/{part}"], plain.parameters[f"dense/{part}"], 1e-12)
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_gradcheck(name, batch):
+    assert fnn.gradcheck(network(PENALTIES[name][0], PENALTIES[name][0]), *batch, samples=40)
+
+
+def test_frozen_layer_has_no_penalty(batch):
+    model = network("l2", "l1")
+    model.layers[0].trainable = False
+    plain = network()
+    plain.layers[0].trainable = False
+    assert model.train_on_batch(*batch) == plain.train_on_batch(*batch)
+    assert weights_as_bytes(model) == weights_as_bytes(plain)
+
+
+def test_shared_layer_is_penalised_once(rng):
+    x = fnn.Input((4,))
+    shared = fnn.Dense(4, kernel_regularizer=fnn.regularizers.L2(0.5))
+    model = fnn.Model(x, shared(shared(x)), dtype="float64", seed=0)
+    model.compile("sgd", "mse")
+    x, y = rng.normal(size=(3, 4)), rng.normal(size=(3, 4))
+    want = ((model.predict(x) - y) ** 2).mean() + 0.5 * (shared.kernel**2).sum()
+    assert_close(model.evaluate(x, y)["loss"], want, 1e-12)
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_saved_and_named(name, tmp_path):
+    model = network(PENALTIES[name][0], name)
+    model.save(tmp_path / "m")
+    layer = fnn.load(tmp_path / "m").layers[0]
+    assert layer.kernel_regularizer == PENALTIES[name][0]
+    assert layer.bias_regularizer == regularizers.get(name)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: fnn.regularizers.L1(-1), ValueError, "l1 must be a finite number of at least 0"),
+        (lambda: fnn.regularizers.L2("x"), ValueError, "l2 must be a finite number of at least 0"),
+        (lambda: fnn.Dense(2, kernel_regularizer="L3"), ValueError, "unknown regularizer 'L3'"),
+        (lambda: fnn.Dense(2, bias_regularizer=0.1), TypeError, "regularizer must be a name or"),
+    ],
+)
+def test_what_does_not_fit_is_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
