@@ -141,7 +141,10 @@ def summary(graph: Graph, dtype: str) -> str:
         shapes.append(layer.output_shape(*(shapes[i] for i in positions)))
         count = 0 if layer in counted else sum(view.size for view in layer.parameters.values())
         counted.add(layer)
-        rows.append((layer.name, type(layer).__name__, shapes[-1], f"{count:,}"))
+        kind = type(layer).__name__ + " (Python)" * any(
+            part.runs_in_python for part in layer.parts()
+        )
+        rows.append((layer.name, kind, shapes[-1], f"{count:,}"))
     table = [("layer", "kind", "output shape", "parameters")]
     for row in rows:
         sizes = "".join(f", {size}" for size in row[2])

@@ -842,12 +842,15 @@ class Model:
         model_file.save(self, path)
 
 
-def load(path: str | os.PathLike) -> Model:
+def load(path: str | os.PathLike, *, custom_objects: dict[str, type[Layer]] | None = None) -> Model:
     """Load a model that `Model.save` wrote, ready to predict or to go on training.
 
     Parameters
     ----------
     path : path-like
+    custom_objects : dict of str to type, optional
+        Classes of your own layers, by kind or by their own name, where they are not registered
+        (see `Layer`).
 
     Returns
     -------
@@ -857,8 +860,10 @@ def load(path: str | os.PathLike) -> Model:
     ------
     FileNotFoundError
         There is no such file.
+    TypeError
+        `custom_objects` holds something else.
     ValueError
-        It is not a model that fastnn wrote, or damaged.
+        It is not a model that fastnn wrote, or damaged, or holds a layer that is not known.
 
     Examples
     --------
@@ -870,7 +875,12 @@ def load(path: str | os.PathLike) -> Model:
     """
     from fastnn.io import model_file
 
-    return model_file.restore(*model_file.read(path), path)
+    kinds: dict[str, type[Layer]] = {}
+    for name, cls in (custom_objects or {}).items():
+        if not isinstance(cls, type) or not issubclass(cls, Layer):
+            raise TypeError(f"custom_objects[{name!r}] must be a class of layers, got {cls!r}")
+        kinds |= {name: cls, cls.kind: cls}
+    return model_file.restore(*model_file.read(path), path, kinds)
 
 
 __all__ = ["Model", "load"]

@@ -70,6 +70,8 @@ def prepare(runtime: Runtime, name: str) -> None:
         return  # several arrays a sample: the plain way
     takes_labels = chosen is not None and chosen.loss.takes_labels
     bound = runtime.bound(name, 1, "label" if name == "train" and takes_labels else "real")
+    if bound.plan.has_python:
+        return  # Python runs in between: the plain way
     dtype, (shape,) = runtime.dtype, runtime.output_shapes
     training_only: dict = {}
     if name == "train":

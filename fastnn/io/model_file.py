@@ -20,7 +20,7 @@ import numpy as np
 
 from fastnn import checks, graph, layers
 from fastnn.layers import Layer, Tensor
-from fastnn.layers.base import Kinds, make
+from fastnn.layers.base import Kinds, UnknownKind, make
 from fastnn.model import Model
 from fastnn.native import engine
 from fastnn.sequential import Sequential
@@ -68,12 +68,18 @@ def to_bytes(
     """Return what `save` writes."""
     from safetensors.numpy import save as serialize
 
-    for layer in model.layers:
-        if layer.kind not in layers.registry:
+    for layer in (part for whole in model.layers for part in whole.parts()):
+        if layer.kind not in layers.registry or layers.registry[layer.kind] is not type(layer):
             raise ValueError(
-                f"layer {layer.name!r} is a {type(layer).__name__}, which load would not know; "
-                "only fastnn's own layers can be saved"
+                f"layer {layer.name!r} is a {type(layer).__name__}, which load would not know: "
+                "decorate the class with fastnn.layers.registry.add"
             )
+        try:
+            json.dumps(layer.config())
+        except TypeError as error:
+            raise ValueError(
+                f"layer {layer.name!r} cannot be saved: its config must be JSON ({error})"
+            ) from None
     runtime = model.runtime
     arrays = {f"parameters/{name}": view for name, view in runtime.parameters.items()}
     arrays |= {f"optimizer/{name}": view for name, view in runtime.state_views().items()}
@@ -215,6 +221,12 @@ def restore(
         model.runtime.step = int(about["step"])
         model.runtime.key = int(about["key"])
         model.generator.bit_generator.state = about["generator"]
+    except UnknownKind as error:
+        kind = error.args[0]
+        raise ValueError(
+            f"path: {str(path)!r} has a layer of kind {kind!r}, which is not known here: decorate "
+            f"its class with fastnn.layers.registry.add, or give custom_objects={{{kind!r}: ...}}"
+        ) from None
     except Exception as error:  # whatever a damaged description leads to
         raise ValueError(
             f"path: the description in {str(path)!r} is damaged ({type(error).__name__}: {error})"

@@ -7,17 +7,19 @@ package and decorate it with `registry.add`.
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
-from fastnn import checks
+from fastnn import checks, initializers
 from fastnn.initializers import Initializer
 from fastnn.program.lower import Builder
 from fastnn.program.ops import Value
+from fastnn.program.python_ops import LayerCode
 from fastnn.registry import Registry, fixed
 from fastnn.regularizers import Regularizer
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 Kinds = dict[str, "type[Layer]"]
+T = TypeVar("T", bound="Layer")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -77,7 +80,9 @@ def Input(shape: Shape, name: str = "input") -> Tensor:
 
 
 class Layer:
-    """Base of all layers. What is in `config` is set once, by the constructor.
+    """Base of all layers, and of those that you write with NumPy.
+
+    What is in `config` is set once, by the constructor.
 
     Parameters
     ----------
@@ -93,6 +98,52 @@ class Layer:
     learning_rate_factor : float
         What the learning rate is multiplied with for its parameters; 1 at first, may be set at
         any time.
+    parameters : dict of str to ndarray
+        By name; read-only while `forward` and `backward` run.
+    gradients : dict of str to ndarray
+        By name: zeros that `backward` fills.
+
+    Notes
+    -----
+    A layer of your own defines
+
+    ``forward(self, x, *, training)``
+        x of shape (rows, *input_shape) in the model's dtype, read-only; of several inputs a
+        tuple. It returns the output, and may keep on the layer what `backward` needs.
+    ``backward(self, grad_output)``
+        It returns the gradient by x (of several inputs a tuple), and writes those of the
+        parameters to ``self.gradients[name][...]``.
+    ``build(self, input_shape)``, optional
+        Calls `add_weight` for each parameter; of several inputs it gets a tuple of shapes.
+    ``output_shape(self, *input_shapes)``, optional
+        Of one sample; default: the input's.
+    ``config(self)``, if its constructor takes arguments
+        They, as JSON can hold them.
+
+    It runs in Python, between native parts of a step, and may raise: the parameters are then as
+    before the step. To save a model with it, decorate the class with
+    ``fastnn.layers.registry.add``.
+
+    Examples
+    --------
+    >>> import fastnn as fnn, numpy as np
+    >>> class Scale(fnn.Layer):
+    ...     def build(self, input_shape):
+    ...         self.add_weight("factor", input_shape, "ones")
+    ...
+    ...     def forward(self, x, *, training):
+    ...         self.x = x
+    ...         return self.parameters["factor"] * x
+    ...
+    ...     def backward(self, grad_output):
+    ...         self.gradients["factor"][...] = (grad_output * self.x).sum(axis=0)
+    ...         return grad_output * self.parameters["factor"]
+    >>> model = fnn.Sequential([fnn.Dense(4), Scale(), fnn.Dense(1)], input_shape=(3,), seed=0)
+    >>> model.compile("adam", "mse")
+    >>> x = np.random.default_rng(0).normal(size=(64, 3))
+    >>> history = model.fit(x, x[:, :1] ** 2, epochs=5, verbose=0)
+    >>> fnn.gradcheck(model, x, x[:, :1])
+    True
     """
 
     kind: ClassVar[str] = ""
@@ -106,6 +157,13 @@ class Layer:
         self.owner: weakref.ref[Runtime] | None = None  # a layer belongs to one model
         self.trainable = trainable
         self.learning_rate_factor = 1.0
+        self.gradients: dict[str, np.ndarray] = {}  # for layers written with NumPy
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Name the kind after the class, unless it says so itself."""
+        super().__init_subclass__(**options)
+        if "kind" not in vars(cls):
+            cls.kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
     def __setattr__(self, name: str, value: object) -> None:
         if name == "trainable":
@@ -132,17 +190,68 @@ class Layer:
         """Return what is added to the loss for a parameter."""
         return None
 
+    # --- what the package's layers define, and others inherit -----------------------------------
+
     def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
         """Return shape and initializer of each parameter, for inputs of these shapes."""
-        return {}
+        build = getattr(self, "build", None)
+        self._weights: dict[str, tuple[Shape, Initializer]] = {}
+        if build is not None:
+            build(inputs[0] if len(inputs) == 1 else inputs)
+        return self._weights
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """Return the shape of one sample of the output; raise if the inputs do not fit."""
-        raise NotImplementedError
+        if len(set(inputs)) != 1:
+            raise ValueError(
+                f"{type(self).__name__} must define output_shape(self, *input_shapes) for inputs "
+                f"of different shapes, got {', '.join(map(str, inputs)) or 'none'}"
+            )
+        return inputs[0]
 
     def emit(self, builder: Builder, *inputs: Value) -> Value:
         """Append the layer's forward ops and return its output."""
-        raise NotImplementedError
+        for method in ("forward", "backward"):
+            if not hasattr(self, method):
+                raise TypeError(f"layer {self.name!r}: {type(self).__name__} must define {method}")
+        shapes = [value.shape for value in inputs]
+        weights = list(self.parameter_shapes(*shapes))
+        return builder.emit(
+            "python",
+            (*inputs, *map(builder.parameter, weights)),
+            checks.shape(f"layer {self.name!r}: output_shape", self.output_shape(*shapes)),
+            code=LayerCode(self, len(inputs), weights),
+            training=builder.training,
+        )
+
+    # --- what others may call --------------------------------------------------------------------
+
+    def add_weight(self, name: str, shape: Shape, initializer: object = "glorot_uniform") -> None:
+        """Give the layer a parameter; to be called by its `build`.
+
+        Parameters
+        ----------
+        name : str
+            Key in `parameters` and `gradients`.
+        shape : tuple of int
+        initializer : str or Initializer, default "glorot_uniform"
+        """
+        if not isinstance(name, str) or not name or "/" in name:
+            raise ValueError(f"name must be a non-empty string without '/', got {name!r}")
+        if name in self._weights:
+            raise ValueError(f"layer {self.name!r} has a weight {name!r} already")
+        self._weights[name] = checks.shape("shape", shape), initializers.get(initializer)
+
+    # --- what the package asks -------------------------------------------------------------------
+
+    @property
+    def runs_in_python(self) -> bool:
+        """Whether a part of a step is done by the user's Python."""
+        return hasattr(self, "forward")
+
+    def parts(self) -> tuple[Layer, ...]:
+        """Return the layer, and the layers inside it."""
+        return (self,)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, as JSON can hold them."""
@@ -179,6 +288,10 @@ class Layer:
         tensors: tuple[Any, ...] = inputs
         if len(inputs) == 1 and isinstance(inputs[0], (list, tuple)):
             tensors = tuple(inputs[0])
+        if "owner" not in vars(self):
+            raise TypeError(
+                f"{type(self).__name__}.__init__ must begin with super().__init__(name)"
+            )
         for tensor in tensors:
             if not isinstance(tensor, Tensor):
                 raise TypeError(
@@ -205,6 +318,10 @@ def only(kind: str, shapes: tuple[Shape, ...]) -> Shape:
     return shapes[0]
 
 
+class UnknownKind(LookupError):
+    """There is no class for a kind of layer."""
+
+
 def view_of(name: str) -> Any:
     """Return a property: the view of a layer's parameter."""
     return property(lambda self: self._parameter(name), doc=f"View of {name}, once there is one.")
@@ -221,10 +338,12 @@ def make(described: dict[str, Any], kinds: Kinds) -> Layer:
 
     Raises
     ------
-    KeyError
-        The kind is in neither `kinds` nor the registry.
+    UnknownKind
+        It is in neither `kinds` nor the registry.
     """
     kind = described["kind"]
+    if kind not in kinds and kind not in registry:
+        raise UnknownKind(kind)
     cls = kinds[kind] if kind in kinds else registry[kind]
     layer = cls.from_config(described["name"], described["config"], kinds)
     for name in ("trainable", "learning_rate_factor"):
@@ -236,6 +355,9 @@ def make(described: dict[str, Any], kinds: Kinds) -> Layer:
 def name_layers(layers: Sequence[Layer]) -> None:
     """Give each layer a name of its own among these: what the user said, or its kind."""
     for layer in layers:
+        if "owner" not in vars(layer):
+            kind = type(layer).__name__
+            raise TypeError(f"{kind}.__init__ must begin with super().__init__(name)")
         if layer.owner is not None:
             raise ValueError(
                 f"layer {layer.name!r} already belongs to another model; make a new layer"
@@ -259,7 +381,17 @@ def name_layers(layers: Sequence[Layer]) -> None:
 class _Kinds(Registry[Layer]):
     """Layers by kind, for loading a saved architecture."""
 
-    def add(self, cls: type[Layer]) -> type[Layer]:
+    def add(self, cls: type[T]) -> type[T]:
+        """Add a class under its ``kind``; a decorator. A class of one's own may be given again.
+
+        Raises
+        ------
+        ValueError
+            The kind is one of fastnn's.
+        """
+        known = self._classes.get(cls.kind)
+        if known is not None and known.__module__.startswith("fastnn."):
+            raise ValueError(f"kind must be another one: {cls.kind!r} is fastnn's {known.__name__}")
         self._classes[cls.kind] = cls
         return cls
 

@@ -114,6 +114,11 @@ class Dense(Layer):
         """View of the bias, shape (units,)."""
         return self._parameter("bias")
 
+    @property
+    def runs_in_python(self) -> bool:
+        """Whether the activation is the user's."""
+        return isinstance(self.activation, activations.Custom)
+
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, as JSON can hold them."""
         return {
@@ -167,6 +172,11 @@ class Activation(Layer):
     def emit(self, builder: Builder, *inputs: Value) -> Value:
         """Append the activation."""
         return self.activation.emit(builder, inputs[0])
+
+    @property
+    def runs_in_python(self) -> bool:
+        """Whether the activation is the user's."""
+        return isinstance(self.activation, activations.Custom)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, as JSON can hold them."""

@@ -77,6 +77,10 @@ class Residual(Layer):
             }
             layer.take(owner, views)
 
+    def parts(self) -> tuple[Layer, ...]:
+        """Return the layer, and the layers inside it."""
+        return (self, *(part for layer in self.block for part in layer.parts()))
+
     def rate_factor(self, parameter: str) -> float:
         """Return the product of this layer's factor and that of the one whose parameter it is."""
         layer, own = self._owner_of(parameter)

@@ -211,6 +211,11 @@ class Builder:
         """Return the current layer's parameter `name`."""
         return self._parameters[f"{self._layer}/{name}"]
 
+    @property
+    def layer(self) -> str:
+        """Name of the current layer."""
+        return self._layer
+
     def new_stream(self) -> int:
         """Return the number of a random stream that no other op of the program has."""
         self._streams += 1
@@ -271,7 +276,7 @@ def _write_to(ops: list[Op], value: Value, target: Value) -> tuple[list[Op], boo
     """Let the op that computes `value` write `target` instead."""
     is_read = any(value in op.reads() for op in ops)
     writer = next((op for op in ops if value in op.writes()), None)
-    if writer is None or is_read or writer.kind in ("reshape", "gather"):
+    if writer is None or is_read or writer.kind in ("reshape", "gather", "python"):
         return ops, False
     outputs = tuple(target if out is value else out for out in writer.outputs)
     return [replace(op, outputs=outputs) if op is writer else op for op in ops], True

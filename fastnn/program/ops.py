@@ -135,6 +135,8 @@ class OpRow:
     updates : bool
         Takes the learning rate and the number of the step, and changes parameters or the
         optimizer's state; what it reads of that state it writes too.
+    is_python : bool
+        Has no kernel, and is run between two native ranges.
     """
 
     kernel: str
@@ -145,6 +147,7 @@ class OpRow:
     work: Callable[[Op], float] = lambda op: 2.0 * op.output.width
     operands: Callable[[Op], tuple[Value | None, ...]] = lambda op: op.inputs + op.outputs
     updates: bool = False
+    is_python: bool = False
 
 
 # --- gradients --------------------------------------------------------------------------------
@@ -243,6 +246,12 @@ def _log_softmax_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]
 def _scale_rows_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
     scaled = emit("scale_rows", (grad, op.inputs[1]), (grad.shape,), **op.attributes)
     return [scaled, None]  # a weight is given, not learned
+
+
+def _python_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    gradients = tuple(gradient_of(value) for value in op.reads())
+    emit("python_gradient", (grad, *op.inputs), gradients, code=op.attributes["code"])
+    return list(gradients)
 
 
 # --- layouts of calls -------------------------------------------------------------------------
@@ -497,6 +506,9 @@ OPS: dict[str, OpRow] = {
         work=lambda op: 4.0 * op.input(0).width,
         operands=lambda op: (*op.inputs, op.outputs[0]),
     ),
+    # What the user has written; see python_ops.py.
+    "python": OpRow("", _python_gradient, is_python=True),
+    "python_gradient": OpRow("", is_python=True),
     # Over whole arenas.
     "squared_norm": OpRow(
         "squared_norm",

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.program import python_ops
 from fastnn.program.lower import Program
 from fastnn.program.ops import HALVES_FROM_ROWS, NORM_CHUNK, OPTIMIZERS, Op, Value
 from fastnn.program.reference_layers import LAYER_FORMULAS
@@ -590,6 +591,8 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "update": _update,
     "moving_average": _moving_average,
     "kernel_gradient_update": _kernel_gradient_update,
+    "python": lambda op, c, *arrays: tuple(python_ops.results(op, arrays)),
+    "python_gradient": lambda op, c, *arrays: tuple(python_ops.results(op, arrays)),
     **LAYER_FORMULAS,
 }
 
