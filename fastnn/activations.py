@@ -6,11 +6,15 @@ This table is read from the compiled kernels, so a row added there is known here
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from fastnn import checks
 from fastnn.program.lower import Builder
 from fastnn.program.ops import ACTIVATIONS, Value
+from fastnn.program.python_ops import FunctionCode
 from fastnn.registry import unknown_name
 
 OF_ROWS = ("softmax", "log_softmax")
@@ -52,6 +56,51 @@ class ActivationFunction:
         """Return what makes an equal activation again."""
         parameter = ACTIVATIONS[self.name][1] if self.name in ACTIVATIONS else ""
         return {"name": self.name, **({parameter: self.parameter} if parameter else {})}
+
+
+@dataclass(frozen=True)
+class Custom(ActivationFunction):
+    """An activation function of your own, with its derivative; both run in Python.
+
+    Parameters
+    ----------
+    function : callable
+        Of an array of shape (rows, ...), to one of that shape.
+    derivative : callable
+        The derivative at each element, likewise.
+
+    Notes
+    -----
+    Functions cannot be saved: for a model that is, write a layer (see `fastnn.Layer`).
+
+    Examples
+    --------
+    >>> import fastnn as fnn, numpy as np
+    >>> square = fnn.activations.Custom(np.square, lambda x: 2 * x)
+    >>> model = fnn.Sequential([fnn.Activation(square)], input_shape=(2,))
+    >>> model.predict([[2.0, -3.0]])
+    array([[4., 9.]], dtype=float32)
+    """
+
+    name: str = field(default="custom", init=False)
+    parameter: float = field(default=0.0, init=False)
+    function: Callable[[np.ndarray], np.ndarray]
+    derivative: Callable[[np.ndarray], np.ndarray]
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        for name in ("function", "derivative"):
+            if not callable(getattr(self, name)):
+                raise TypeError(f"{name} must be callable, got {getattr(self, name)!r}")
+
+    def emit(self, builder: Builder, x: Value) -> Value:
+        """Append the op."""
+        code = FunctionCode(self.function, self.derivative, builder.layer)
+        return builder.emit("python", (x,), x.shape, code=code, training=builder.training)
+
+    def config(self) -> dict[str, object]:
+        """Return what it is made of; no file can hold that."""
+        return {"name": self.name, "function": self.function, "derivative": self.derivative}
 
 
 def get(what: object, **parameters: float) -> ActivationFunction:

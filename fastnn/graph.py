@@ -11,6 +11,7 @@ import numpy as np
 
 from fastnn.initializers import Initializer
 from fastnn.layers import Layer, Tensor
+from fastnn.layers.base import name_layers
 from fastnn.program.lower import Graph
 from fastnn.program.ops import Value
 
@@ -100,29 +101,6 @@ def _unique(names: Sequence[str]) -> list[str]:
     return result
 
 
-def name_layers(layers: Sequence[Layer]) -> None:
-    """Give each layer a name of its own in this model: what the user said, or its kind."""
-    for layer in layers:
-        if layer.owner is not None:
-            raise ValueError(
-                f"layer {layer.name!r} already belongs to another model; make a new layer"
-            )
-    given = [layer.given_name for layer in layers if layer.given_name]
-    for name in given:
-        if given.count(name) > 1:
-            raise ValueError(f"layer names must be unique, got {name!r} {given.count(name)} times")
-    taken = set(given)
-    for layer in layers:
-        if layer.given_name:
-            continue
-        number, name = 0, layer.kind
-        while name in taken:
-            number += 1
-            name = f"{layer.kind}_{number}"
-        taken.add(name)
-        layer.name = name
-
-
 @contextlib.contextmanager
 def memory_for_parameters(graph: Graph, dtype: str) -> Iterator[None]:
     """Name the largest layer where the memory does not suffice for what is made inside."""
@@ -146,22 +124,12 @@ def describe(graph: Graph, layers: Sequence[Layer]) -> dict[str, Any]:
     """Return a graph as JSON can hold it; `fastnn.io.model_file` builds an equal one from it."""
     return {
         "inputs": [{"name": name, "shape": list(shape)} for name, shape in graph.inputs],
-        "layers": [
-            {"kind": layer.kind, "name": layer.name, "config": layer.config(), **_learning(layer)}
-            for layer in layers
-        ],
+        "layers": [layer.describe() for layer in layers],
         "steps": [
             {"layer": layer.name, "inputs": list(positions)} for layer, positions in graph.steps
         ],
         "outputs": list(graph.outputs),
     }
-
-
-def _learning(layer: Layer) -> dict[str, Any]:
-    """What of a layer may be changed at any time, where it has been."""
-    defaults = {"trainable": True, "learning_rate_factor": 1.0}
-    now = {name: getattr(layer, name) for name in defaults}
-    return {name: value for name, value in now.items() if value != defaults[name]}
 
 
 def summary(graph: Graph, dtype: str) -> str:
@@ -173,7 +141,10 @@ def summary(graph: Graph, dtype: str) -> str:
         shapes.append(layer.output_shape(*(shapes[i] for i in positions)))
         count = 0 if layer in counted else sum(view.size for view in layer.parameters.values())
         counted.add(layer)
-        rows.append((layer.name, type(layer).__name__, shapes[-1], f"{count:,}"))
+        kind = type(layer).__name__ + " (Python)" * any(
+            part.runs_in_python for part in layer.parts()
+        )
+        rows.append((layer.name, kind, shapes[-1], f"{count:,}"))
     table = [("layer", "kind", "output shape", "parameters")]
     for row in rows:
         sizes = "".join(f", {size}" for size in row[2])

@@ -27,6 +27,7 @@ from fastnn import (
 from fastnn.callbacks import Callback
 from fastnn.data import AnySource, Sparse
 from fastnn.layers import Layer, Shape, Tensor
+from fastnn.layers.embedding import check_categories
 from fastnn.program.plan import describe
 from fastnn.runtime import ROWS, Bound, Runtime, Steps, Training
 from fastnn.training import History
@@ -150,13 +151,13 @@ class Model:
                 runtime.configure(self._training)
         self._runtime = runtime
         for layer in self.layers:
-            layer.owner = weakref.ref(runtime)
             prefix = layer.name + "/"
-            layer.parameters = {
+            views = {
                 name.removeprefix(prefix): view
                 for name, view in runtime.parameters.items()
                 if name.startswith(prefix)
             }
+            layer.take(weakref.ref(runtime), views)
 
     @property
     def built(self) -> bool:
@@ -437,6 +438,7 @@ class Model:
                     "there are classes"
                 )
         sources = data.inputs(x, self.input_shapes, self.dtype, in_windows=in_windows)
+        check_categories(self.runtime.graph, sources)
         rows = sources[0].rows
         kinds = []
         for number, (name, part) in enumerate(self.targets_of(y)):
@@ -478,7 +480,9 @@ class Model:
     def _checked_inputs(self, x: object, *, in_windows: bool = False) -> list[AnySource]:
         """Check x alone."""
         with self._built_for(x):
-            return data.inputs(x, self.input_shapes, self.dtype, in_windows=in_windows)
+            sources = data.inputs(x, self.input_shapes, self.dtype, in_windows=in_windows)
+            check_categories(self.runtime.graph, sources)
+            return sources
 
     @contextlib.contextmanager
     def _built_for(self, x: object) -> Iterator[None]:
@@ -725,7 +729,9 @@ class Model:
         sources = [s.copy() if isinstance(s, Sparse) else s for s in sources]
         steps = Steps(sources, rows, rows, in_place=False)
         bound = self.runtime.bound("manual", rows, sparse=steps.sparse)
-        self.runtime.run(bound, steps, section="forward", number=number)
+        # No update of the optimizer's, but moving statistics ask for a rate like any.
+        rate = np.zeros(1)
+        self.runtime.run(bound, steps, section="forward", number=number, learning_rates=rate)
         self._manual = bound, sources, number
         outputs = []
         for output in bound.plan.program.outputs:
@@ -1046,12 +1052,15 @@ class Model:
         model_file.save(self, path)
 
 
-def load(path: str | os.PathLike) -> Model:
+def load(path: str | os.PathLike, *, custom_objects: dict[str, type[Layer]] | None = None) -> Model:
     """Load a model that `Model.save` wrote, ready to predict or to go on training.
 
     Parameters
     ----------
     path : path-like
+    custom_objects : dict of str to type, optional
+        Classes of your own layers, by kind or by their own name, where they are not registered
+        (see `Layer`).
 
     Returns
     -------
@@ -1061,8 +1070,10 @@ def load(path: str | os.PathLike) -> Model:
     ------
     FileNotFoundError
         There is no such file.
+    TypeError
+        `custom_objects` holds something else.
     ValueError
-        It is not a model that fastnn wrote, or damaged.
+        It is not a model that fastnn wrote, or damaged, or holds a layer that is not known.
 
     Examples
     --------
@@ -1074,7 +1085,12 @@ def load(path: str | os.PathLike) -> Model:
     """
     from fastnn.io import model_file
 
-    return model_file.restore(*model_file.read(path), path)
+    kinds: dict[str, type[Layer]] = {}
+    for name, cls in (custom_objects or {}).items():
+        if not isinstance(cls, type) or not issubclass(cls, Layer):
+            raise TypeError(f"custom_objects[{name!r}] must be a class of layers, got {cls!r}")
+        kinds |= {name: cls, cls.kind: cls}
+    return model_file.restore(*model_file.read(path), path, kinds)
 
 
 __all__ = ["Model", "load"]

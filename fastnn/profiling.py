@@ -195,6 +195,10 @@ def profile(model: Model, x: object, y: object, *, steps: int, batch_size: int |
     else:  # rows from all over, as fit takes them
         order = np.random.default_rng(0).permutation(rows)
         todo = Steps(sources, steps * batch, batch, np.resize(order, steps * batch))
+    if bound.plan.has_python:
+        raise ValueError(
+            "profile times native ops, and a layer or activation of this model runs in Python"
+        )
     workers = config.workers_for(bound.plan.work(batch))
     seconds = _seconds(runtime, bound, todo, steps, workers)
     return Profile(

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,9 @@ from fastnn.metrics import Metric
 from fastnn.native.engine import Executor, OneRow
 from fastnn.optimizers import Optimizer
 from fastnn.pace import Pace
-from fastnn.program import lower
+from fastnn.program import lower, python_ops
 from fastnn.program.lower import Aim, Given, Graph, Program
-from fastnn.program.ops import Value
+from fastnn.program.ops import Op, Value
 from fastnn.program.plan import ALIGNMENT, ARENAS, Plan, plan
 
 # Rows of a step of predict and evaluate: enough that packing pays, few enough for the caches.
@@ -70,6 +70,8 @@ class Bound:
     executor: Executor
     workspace: np.ndarray
     paces: dict[int, Pace] = field(default_factory=dict)
+    # Held while Python runs between native ranges: they share one workspace.
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
     def pace(self, batch: int) -> Pace:
         """Return the pace of many steps of `batch` rows."""
@@ -449,7 +451,7 @@ class Runtime:
                 continue
             address = source.array.ctypes.data
             is_native = source.is_native(made.dtype, value.dtype)
-            in_place = steps.in_place and order is None and is_native
+            in_place = steps.in_place and order is None and is_native and not made.has_python
             sources[i] = in_place, source.number, source.stride
             places[f"source {i}"] = address, 0 if order is not None else source.stride, 0
             if in_place:
@@ -464,21 +466,45 @@ class Runtime:
             for k, name in enumerate(made.program.results):
                 row = results.strides[0]
                 places[f"result {name}"] = results.ctypes.data + 8 * k, 0, row
-        begin, end = (0, -1) if section is None else made.section(section)
+        parts = made.parts(section)
         rows = min(steps.batch, steps.rows)
-        return bound.executor.run(
+        run = partial(
+            bound.executor.run,
             places,
             batch=steps.batch,
             total_rows=steps.rows,
-            first_step=first,
-            steps=count,
             learning_rates=learning_rates,
-            counter=self.counter if section is None and made.updates else None,
-            first_number=self.step + 1 if number is None else number,
             key=self.key,
-            begin=begin,
-            end=end,
             workers=config.workers_for(made.work(rows)) if workers is None else workers,
             sources=sources,
             seconds=seconds,
         )
+        counter = self.counter if section is None and made.updates else None
+        number = self.step + 1 if number is None else number
+        if len(parts) == 1 and isinstance(parts[0], tuple):
+            begin, end = parts[0]
+            return run(
+                first_step=first, steps=count, first_number=number, counter=counter, begin=begin,
+                end=end,
+            )  # fmt: skip
+        with bound.lock:
+            for step in range(first, first + count):
+                rows = min(steps.batch, steps.rows - step * steps.batch)
+                for part in parts:
+                    if isinstance(part, Op):
+                        python_ops.run(part, partial(self._memory, bound, rows))
+                    elif not run(
+                        first_step=step, first_number=number + step - first, begin=part[0],
+                        end=part[1], counter=counter if part is parts[-1] else None,
+                    ):  # fmt: skip
+                        return step - first
+        return count
+
+    def _memory(self, bound: Bound, rows: int, value: Value) -> np.ndarray:
+        """Return the memory of a value in a run of so many rows."""
+        space, first, end = bound.plan.interval(value)
+        arena = bound.workspace if space == "workspace" else self.arenas[space].reshape(-1)
+        flat = arena.view("uint8")[first:end].view(self.dtype)
+        if not value.batched:
+            return flat.reshape(value.shape)
+        return flat[: rows * value.width].reshape(rows, *value.shape)

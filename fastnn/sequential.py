@@ -79,5 +79,5 @@ class Sequential(Model):
             if not was_built:
                 self._runtime = None
                 for layer in self.layers:
-                    layer.owner, layer.parameters = None, {}
+                    layer.take(None, {})
             raise

@@ -36,7 +36,10 @@ def quick_prediction(model: Model, x: object) -> np.ndarray | None:
     """Return the output for one sample, or None where the plain way must be taken."""
     runtime = model._runtime  # the property would take a tenth of the time
     prepared = None if runtime is None else runtime.one_row.get("predict")
-    return None if prepared is None else prepared.predict(x)
+    try:
+        return None if prepared is None else prepared.predict(x)
+    except ValueError:  # no category of an Embedding; the plain way says which
+        return None
 
 
 def learn(model: Model, x: object, y: object) -> float:
@@ -44,7 +47,10 @@ def learn(model: Model, x: object, y: object) -> float:
     runtime, chosen = model._runtime, model._compiled()
     prepared = None if runtime is None else runtime.one_row.get("train")
     if prepared is not None and prepared.training is chosen:
-        loss = prepared.learn(x, y, chosen.optimizer.__dict__)
+        try:
+            loss = prepared.learn(x, y, chosen.optimizer.__dict__)
+        except ValueError:  # as above; the step was not made
+            loss = None
         if loss is not None:
             return loss if loss == loss else _checked_loss(model, prepared, x, y)
     batch = _inputs(model, x)
@@ -64,6 +70,8 @@ def prepare(runtime: Runtime, name: str) -> None:
         return  # several arrays a sample: the plain way
     takes_labels = chosen is not None and chosen.loss.takes_labels
     bound = runtime.bound(name, 1, "label" if name == "train" and takes_labels else "real")
+    if bound.plan.has_python:
+        return  # Python runs in between: the plain way
     dtype, (shape,) = runtime.dtype, runtime.output_shapes
     training_only: dict = {}
     if name == "train":

@@ -242,7 +242,7 @@ def refusal(
     bad = not_finite(runtime)
     kept, afresh = "before this step", ""
     if bad:
-        layer = bad[0].split("/")[0]
+        layer = bad[0].rsplit("/", 1)[0]
         np.copyto(runtime.arenas["parameters"], snapshot)
         runtime.reset_optimizer()
         kept, afresh = f"from the start of {since}", ", the optimizer starts afresh"

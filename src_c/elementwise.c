@@ -1,4 +1,4 @@
-/* elementwise.c: activations, sums, column copies, and the functions of vmath.h. */
+/* elementwise.c: activations, sums, products, column copies, and the functions of vmath.h. */
 #include "activations.h"
 #include "fastnn.h"
 
@@ -103,6 +103,91 @@ static int kernel_add(const fastnn_call *call, int worker, int workers)
 {
     add_share(call->operand[0], call->operand[1], call->operand[2], call->rows * call->size[0], worker,
               workers);
+    return FASTNN_OK;
+}
+
+/* operand: 0 a, 1 b, 2 a * b, all (rows, width); size: width. */
+static int kernel_multiply(const fastnn_call *call, int worker, int workers)
+{
+    const real *a = call->operand[0], *b = call->operand[1];
+    real *out = call->operand[2];
+    ptrdiff_t i, end;
+    share(call->rows * call->size[0], GRAIN, worker, workers, &i, &end);
+    for (; i + LANES <= end; i += LANES) vstore(out + i, vload(a + i) * vload(b + i));
+    for (; i < end; i++) out[i] = a[i] * b[i];
+    return FASTNN_OK;
+}
+
+/* out[i] = value[i] where x[i] > 0, else slope * value[i]; one slope for all, or one each. */
+static void prelu_span(const real *x, const real *value, const real *slope, real *out, ptrdiff_t n,
+                       int is_shared)
+{
+    if (n == 0) return;
+    vec zero = vbroadcast(0), all = vbroadcast(slope[0]);
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vec v = vload(value + i), s = is_shared ? all : vload(slope + i);
+        vstore(out + i, vselect(vless(zero, vload(x + i)), v, s * v));
+    }
+    if (i < n) {
+        vec v = vload_first(value + i, n - i), s = is_shared ? all : vload_first(slope + i, n - i);
+        vstore_first(out + i, vselect(vless(zero, vload_first(x + i, n - i)), v, s * v), n - i);
+    }
+}
+
+/* operand: 0 x (rows, width), 1 slope (slopes), 2 value (rows, width), 3 out (rows, width);
+ * size: 0 width, 1 slopes: 1 for all columns, or as many.
+ * out = value where x > 0, else slope * value: forward if value is x, the gradient by x if it is
+ * that of the output. */
+static int kernel_prelu(const fastnn_call *call, int worker, int workers)
+{
+    const real *x = call->operand[0], *slope = call->operand[1], *value = call->operand[2];
+    real *out = call->operand[3];
+    ptrdiff_t width = call->size[0], begin, end;
+    if (call->size[1] == 1) {
+        share(call->rows * width, GRAIN, worker, workers, &begin, &end);
+        prelu_span(x + begin, value + begin, slope, out + begin, end - begin, 1);
+        return FASTNN_OK;
+    }
+    share(call->rows, 1 + GRAIN / (width + 1), worker, workers, &begin, &end);
+    for (ptrdiff_t row = begin; row < end; row++)
+        prelu_span(x + row * width, value + row * width, slope, out + row * width, width, 0);
+    return FASTNN_OK;
+}
+
+/* sums[0:count] = (min(x, 0) * grad).sum(axis=0), count at most LANES. */
+ALWAYS_INLINE void prelu_slopes(const real *x, const real *grad, ptrdiff_t rows, ptrdiff_t width,
+                         ptrdiff_t count, real *sums)
+{
+    vec zero = vbroadcast(0), sum = zero;
+    for (ptrdiff_t row = 0; row < rows; row++, x += width, grad += width) {
+        vec v = vload_part(x, count);
+        sum = vfma(vselect(vless(zero, v), zero, v), vload_part(grad, count), sum);
+    }
+    vstore_part(sums, sum, count);
+}
+
+/* operand: 0 x (rows, width), 1 grad_y (rows, width), 2 gradient by the slopes (slopes);
+ * size: 0 width, 1 slopes: 1 for all columns, or as many. A single slope's is one worker's. */
+static int kernel_prelu_slope_gradient(const fastnn_call *call, int worker, int workers)
+{
+    const real *x = call->operand[0], *grad = call->operand[1];
+    real *out = call->operand[2];
+    ptrdiff_t width = call->size[0], begin, end;
+    if (call->size[1] == 1) {
+        ptrdiff_t count = call->rows * width, whole = count / LANES * LANES;
+        if (worker != 0) return FASTNN_OK;
+        real lanes[LANES], rest[LANES] = {0};
+        prelu_slopes(x, grad, count / LANES, LANES, LANES, lanes);
+        prelu_slopes(x + whole, grad + whole, 1, 0, count - whole, rest);
+        out[0] = vsum(vload(lanes) + vload(rest));
+        return FASTNN_OK;
+    }
+    share(width, 4 * LANES, worker, workers, &begin, &end);
+    for (; begin + LANES <= end; begin += LANES)
+        prelu_slopes(x + begin, grad + begin, call->rows, width, LANES, out + begin);
+    if (begin < end)
+        prelu_slopes(x + begin, grad + begin, call->rows, width, end - begin, out + begin);
     return FASTNN_OK;
 }
 

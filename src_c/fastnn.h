@@ -33,7 +33,7 @@ enum { FASTNN_MAX_OPERANDS = 8, FASTNN_MAX_SIZES = 6, FASTNN_MAX_SCALARS = 12 };
 enum fastnn_status {
     FASTNN_OK = 0,
     FASTNN_BAD_VARIANT = 1, /* `variant` is no row of the kernel's table */
-    FASTNN_BAD_LABEL = 2,   /* a class label outside [0, classes) */
+    FASTNN_BAD_LABEL = 2,   /* a class label, or a category, outside [0, how many there are) */
 };
 
 /* What an op of the program hands to its kernel. */
@@ -68,12 +68,22 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(activation)        /* elementwise.c */                                        \
     X(activation_gradient)                                                          \
     X(add)                                                                          \
+    X(multiply)                                                                     \
+    X(prelu)             /* forward, and the gradient by its input */               \
+    X(prelu_slope_gradient)                                                         \
     X(scale_rows)                                                                   \
     X(concatenate)                                                                  \
     X(slice_columns)                                                                \
     X(math)              /* one function of vmath.h, for tests and benchmarks */    \
     X(softmax)           /* normalize.c */                                          \
     X(softmax_gradient)                                                             \
+    X(layer_normalization) /* normalization.c */                                    \
+    X(layer_normalization_gradient)                                                 \
+    X(layer_normalization_scale_gradient)                                           \
+    X(batch_normalization)                                                          \
+    X(batch_normalization_gradient)                                                 \
+    X(embedding)         /* embedding.c */                                          \
+    X(embedding_gradient)                                                           \
     X(log_softmax)                                                                  \
     X(log_softmax_gradient)                                                         \
     X(elementwise_loss)  /* loss.c */                                               \

@@ -192,6 +192,17 @@ ALWAYS_INLINE void vstore_first(real *p, vec v, ptrdiff_t count)
 }
 #endif
 
+/* The same where `count` is mostly LANES, and known to the compiler. */
+ALWAYS_INLINE vec vload_part(const real *p, ptrdiff_t count)
+{
+    return count == LANES ? vload(p) : vload_first(p, count);
+}
+ALWAYS_INLINE void vstore_part(real *p, vec v, ptrdiff_t count)
+{
+    if (count == LANES) vstore(p, v);
+    else vstore_first(p, v, count);
+}
+
 /* a * b + c, rounded once where the ISA can (v3, v4, NEON), twice elsewhere. */
 ALWAYS_INLINE vec vfma(vec a, vec b, vec c)
 {

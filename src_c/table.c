@@ -16,6 +16,8 @@
 #include "dense.c"
 #include "sparse.c"
 #include "normalize.c"
+#include "normalization.c"
+#include "embedding.c"
 #include "loss.c"
 #include "gather.c"
 #include "random.c"

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import special
 
 from fastnn.native import kernels
-from fastnn.program import reference
+from fastnn.program import reference, reference_layers
 
 Arrays = dict[str, Any]
 
@@ -62,6 +62,7 @@ class Case:
     expected: Callable[..., Any]
     has_out: bool = True
     optional: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()  # arguments that hold whole numbers, and no NaN
     least_width: int = 0
 
 
@@ -393,6 +394,66 @@ def _repeated(v: np.ndarray, factor: float, addend: Any) -> np.ndarray:
     return v
 
 
+def _column_vectors(*names: str) -> list[tuple[str, Callable[[int, int], tuple[int, ...]]]]:
+    return [(name, lambda rows, width: (width,)) for name in names]
+
+
+def _with_row_statistics(*names: str) -> Callable[..., Arrays]:
+    def make(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
+        vectors = _column_vectors(*(name for name in names if name == "gamma"))
+        arrays = _normal(("x", _whole), ("grad_output", _whole), *vectors)(rng, dtype, rows, width)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            statistics = np.stack(
+                [arrays["x"].sum(axis=1) / max(width, 1), 1 + rng.random(rows)], axis=1
+            )
+        return {**arrays, "statistics": statistics.astype(dtype)}
+
+    return make
+
+
+def _with_column_statistics(*names: str, grad: bool = False) -> Callable[..., Arrays]:
+    shapes = [("x", _whole), *([("grad_output", _whole)] * grad), *_column_vectors(*names)]
+
+    def make(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
+        arrays = _normal(*shapes)(rng, dtype, rows, width)
+        mean, variance = rng.standard_normal(width), 0.2 + rng.random(width)
+        return {**arrays, "mean": mean.astype(dtype), "variance": variance.astype(dtype)}
+
+    return make
+
+
+CATEGORIES, DEPTH = 7, 5
+
+
+def _categories(other: str) -> Callable[..., Arrays]:
+    def make(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
+        shape = (CATEGORIES, width + 2) if other == "table" else (rows, DEPTH * width)
+        return {
+            "x": rng.integers(0, CATEGORIES, (rows, width)).astype(dtype),
+            other: rng.standard_normal(shape).astype(dtype),
+        }
+
+    return make
+
+
+def _embedding(x: np.ndarray, table: np.ndarray) -> np.ndarray:
+    return reference_layers.embedding(x, table).reshape(len(x), x.shape[1] * table.shape[1])
+
+
+def _embedding_gradient(x: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
+    depth = grad_output.shape[1] // max(x.shape[1], 1)
+    total = np.zeros((CATEGORIES, depth))
+    for row, column in np.ndindex(x.shape):
+        total[int(x[row, column])] += grad_output[row, column * depth :][:depth]
+    return total
+
+
+def _columns_normalized(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> tuple:
+    mean, variance = reference_layers.batch_statistics(x)
+    y = reference_layers.batch_normalization(x, gamma, beta, mean, variance, 1e-3)
+    return y, mean, variance
+
+
 CASES: dict[str, Case] = {
     "kernel_gradient": Case(
         "kernel_gradient",
@@ -451,6 +512,79 @@ CASES: dict[str, Case] = {
         lambda grad_output: grad_output.sum(axis=0),
     ),
     "add": Case("add", _normal(("a", _whole), ("b", _whole)), kernels.add, lambda a, b: a + b),
+    "multiply": Case(
+        "multiply", _normal(("a", _whole), ("b", _whole)), kernels.multiply, lambda a, b: a * b,
+    ),
+    "prelu-gradient": Case(
+        "prelu", _normal(("x", _whole), ("grad_output", _whole), *_column_vectors("slope")),
+        kernels.prelu, lambda x, slope, grad_output: reference_layers.prelu(x, slope, grad_output),
+        optional=("grad_output",),
+    ),
+    "prelu-shared": Case(
+        "prelu", _normal(("x", _whole), ("slope", lambda r, w: (1,))), kernels.prelu,
+        lambda x, slope: reference_layers.prelu(x, slope, x),
+    ),
+    "prelu": Case(
+        "prelu", _normal(("x", _whole), *_column_vectors("slope")), kernels.prelu,
+        lambda x, slope: reference_layers.prelu(x, slope, x),
+    ),
+    "prelu_slope_gradient-shared": Case(
+        "prelu_slope_gradient", _normal(("x", _whole), ("grad_output", _whole)),
+        partial(kernels.prelu_slope_gradient, shared=True),
+        partial(reference_layers.prelu_slope_gradient, shared=True),
+    ),
+    "prelu_slope_gradient": Case(
+        "prelu_slope_gradient", _normal(("x", _whole), ("grad_output", _whole)),
+        kernels.prelu_slope_gradient,
+        partial(reference_layers.prelu_slope_gradient, shared=False),
+    ),
+    "layer_normalization": Case(
+        "layer_normalization", _normal(("x", _whole), *_column_vectors("gamma", "beta")),
+        kernels.layer_normalization,
+        lambda x, gamma, beta: reference_layers.layer_normalization(x, gamma, beta, 1e-3)[0],
+        optional=("gamma", "beta"), least_width=1,
+    ),
+    "layer_normalization_gradient": Case(
+        "layer_normalization_gradient", _with_row_statistics("gamma"),
+        kernels.layer_normalization_gradient, reference_layers.layer_normalization_gradient,
+        optional=("gamma",), least_width=1,
+    ),
+    "layer_normalization_scale_gradient": Case(
+        "layer_normalization_scale_gradient", _with_row_statistics(),
+        kernels.layer_normalization_scale_gradient,
+        reference_layers.layer_normalization_scale_gradient,
+    ),
+    "batch_normalization-batch": Case(
+        "batch_normalization", _normal(("x", _whole), *_column_vectors("gamma", "beta")),
+        kernels.batch_normalization, _columns_normalized, has_out=False,
+    ),
+    "batch_normalization": Case(
+        "batch_normalization", _with_column_statistics("gamma", "beta"),
+        kernels.batch_normalization,
+        partial(reference_layers.batch_normalization, epsilon=1e-3), optional=("gamma", "beta"),
+    ),
+    "batch_normalization_gradient-gamma": Case(
+        "batch_normalization_gradient", _with_column_statistics("gamma", grad=True),
+        kernels.batch_normalization_gradient,
+        lambda grad_output, **arrays: reference_layers.batch_normalization_gradient(
+            grad=grad_output, **arrays, of_batch=True, epsilon=1e-3),
+        has_out=False,
+    ),
+    "batch_normalization_gradient": Case(
+        "batch_normalization_gradient", _with_column_statistics(grad=True),
+        partial(kernels.batch_normalization_gradient, of_batch=False),
+        lambda grad_output, **arrays: reference_layers.batch_normalization_gradient(
+            grad=grad_output, gamma=None, **arrays, of_batch=False, epsilon=1e-3),
+        has_out=False,
+    ),
+    "embedding": Case(
+        "embedding", _categories("table"), kernels.embedding, _embedding, whole=("x",),
+    ),
+    "embedding_gradient": Case(
+        "embedding_gradient", _categories("grad_output"),
+        partial(kernels.embedding_gradient, categories=CATEGORIES), _embedding_gradient,
+        whole=("x",), least_width=1,
+    ),
     "concatenate": Case(
         "concatenate", _parts,
         lambda a, b, c, **options: kernels.concatenate([a, b, c], **options),

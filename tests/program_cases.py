@@ -15,6 +15,7 @@ from fastnn.program.ops import ACTIVATIONS, LOSSES, OPTIMIZERS, Op, Value
 from fastnn.runtime import Steps
 
 ROWS = 13
+CATEGORIES = 3
 ROWS_OF = {"kernel_gradient_halves": 131, "add_gradient_half": 131}  # else ROWS
 
 
@@ -33,8 +34,8 @@ class OpCase:
 
 
 def _data(rng: np.random.Generator, value: Value, rows: int) -> np.ndarray:
-    if value.dtype == "label":
-        return rng.integers(0, 3, (rows, value.width))
+    if value.dtype == "label" or value.name == "categories":
+        return rng.integers(0, CATEGORIES, (rows, value.width))
     numbers = rng.standard_normal((rows, value.width))
     return numbers * (rng.random(numbers.shape) < 0.3) if value.kind == "sparse" else numbers
 
@@ -63,6 +64,8 @@ def op_case(rng: np.random.Generator, op: Op) -> OpCase:
         if value.kind in ("parameter", "gradient") and value.name not in offsets:
             offsets[value.name] = count
             parameters[value.name] = rng.standard_normal(value.shape)
+            if value.name == "square":
+                parameters[value.name] **= 2
             count += -(-value.width // 8) * 8
     slots = next((value.shape[0] for value in op.reads() if value.kind == "state"), 0)
     if op.kind in ("update", "squared_norm"):
@@ -187,6 +190,50 @@ def _of_sparse_rows(op: Op) -> Op:
     return replace(op, kind=f"sparse_{op.kind}", inputs=(x, *op.inputs[1:]))
 
 
+def _of_rows(kind: str, *names: str, **attributes: Any) -> Op:
+    """An op of layer normalization, from values by name."""
+    known = {
+        "x": _input("x", 6), "grad": _input("grad", 6), "statistics": _input("statistics", 2),
+        "gamma": _parameter("gamma", 6), "beta": _parameter("beta", 6), "": None,
+    }  # fmt: skip
+    outputs: tuple[Value | None, ...] = (Value("y", (6,)),)
+    if kind == "layer_normalization":
+        outputs = (*outputs, Value("statistics", (2,)) if "gamma" in names else None)
+    if kind.endswith("scale_gradient"):
+        outputs = (Value("dgamma", (6,), batched=False),)
+    return Op(kind, tuple(known[name] for name in names), outputs, attributes)
+
+
+def _batch_normalization(*names: str) -> Op:
+    vectors = [_parameter(name, 6) if name else None for name in names]
+    batch = [Value(name, (6,), batched=False) for name in ("mean", "variance")]
+    attributes = {"epsilon": 0.1}
+    if len(names) == 2:
+        outputs = (Value("y", (6,)), *batch)
+        return Op("batch_normalization", (_input("x", 6), *vectors), outputs, attributes)
+    inputs = (_input("x", 6), *vectors)
+    return Op("fixed_normalization", inputs, (Value("y", (6,)),), attributes)
+
+
+def _batch_normalization_gradient(of_batch: bool, gamma: str, by_gamma: bool) -> Op:
+    vectors = [_parameter(name, 6) if name else None for name in (gamma, "mean", "square")]
+    vector = Value("dgamma", (6,), batched=False) if by_gamma else None
+    outputs = (Value("dx", (6,)), vector, Value("dbeta", (6,), batched=False))
+    attributes = {"of_batch": of_batch, "epsilon": 0.1}
+    inputs = (_input("x", 6), *vectors, _input("grad", 6))
+    return Op("batch_normalization_gradient", inputs, outputs, attributes)
+
+
+def _embeddings(first: int, columns: int, *, gradient: bool) -> Op:
+    attributes = {"first": first, "columns": columns}
+    x = _input("categories", 4)
+    if gradient:
+        table = Value("dtable", (3, 5), batched=False)
+        return Op("embedding_gradient", (x, _input("grad", columns * 5)), (table,), attributes)
+    y = Value("y", (columns, 5))
+    return Op("embedding", (x, _parameter("table", 3, 5)), (y,), attributes)
+
+
 # kind: makers of ops, so that every row of the op table runs with every layout it has
 OP_CASES: dict[str, Callable[[], list[Op]]] = {
     "gather": lambda: [
@@ -230,6 +277,46 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
     "activation": lambda: _activations("activation", "x"),
     "activation_gradient": lambda: _activations("activation_gradient", "saved", "grad"),
     "add": lambda: [_simple("add", 6, 6)],
+    "multiply": lambda: [_simple("multiply", 6, 6)],
+    "prelu": lambda: [
+        Op("prelu", (_input("x", 2, 3), _parameter("slope", *shape)), (Value("y", (2, 3)),))
+        for shape in ((2, 3), (1,))
+    ],
+    "prelu_gradient": lambda: [
+        Op("prelu_gradient", (_input("x", 2, 3), _parameter("slope", *shape), _input("g", 2, 3)),
+           (Value("y", (2, 3)),))
+        for shape in ((2, 3), (1,))
+    ],
+    "prelu_slope_gradient": lambda: [
+        Op("prelu_slope_gradient", (_input("x", 2, 3), _input("g", 2, 3)),
+           (Value("dslope", shape, batched=False),))
+        for shape in ((2, 3), (1,))
+    ],
+    "layer_normalization": lambda: [
+        _of_rows("layer_normalization", "x", gamma, beta, epsilon=0.1)
+        for gamma in ("gamma", "") for beta in ("beta", "")
+    ],
+    "layer_normalization_gradient": lambda: [
+        _of_rows("layer_normalization_gradient", "x", "statistics", gamma, "grad")
+        for gamma in ("gamma", "")
+    ],
+    "layer_normalization_scale_gradient": lambda: [
+        _of_rows("layer_normalization_scale_gradient", "x", "statistics", "grad")
+    ],
+    "batch_normalization": lambda: [
+        _batch_normalization(gamma, beta) for gamma in ("gamma", "") for beta in ("beta", "")
+    ],
+    "fixed_normalization": lambda: [
+        _batch_normalization(gamma, "beta", "mean", "square") for gamma in ("gamma", "")
+    ],
+    "batch_normalization_gradient": lambda: [
+        _batch_normalization_gradient(of_batch, gamma, by_gamma)
+        for of_batch in (True, False) for gamma in ("gamma", "") for by_gamma in (True, False)
+    ],
+    "embedding": lambda: [_embeddings(*part, gradient=False) for part in ((0, 4), (1, 2), (3, 1))],
+    "embedding_gradient": lambda: [
+        _embeddings(*part, gradient=True) for part in ((0, 4), (1, 2), (3, 1))
+    ],
     "scale_rows": lambda: [
         Op("scale_rows", (_input("x", 2, 3), weights), (Value("y", (2, 3)),), {"factor": 0.5})
         for weights in (_input("w"), None)
@@ -249,6 +336,8 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
     "slice_columns": lambda: [
         _simple("slice_columns", 9, out=4, first=first) for first in (0, 3, 5)
     ],
+    "python": list,  # nor do these; see test_custom_layers.py
+    "python_gradient": list,
     "reshape": list,  # runs no kernel; see the random models
     "dropout": lambda: [_simple("dropout", 6, rate=0.4, stream=stream) for stream in (0, 5)],
     "softmax": lambda: [_simple("softmax", 6)],
@@ -344,10 +433,42 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
     width = int(rng.integers(1, 24))
     shared = fnn.Dense(width, activation=activation(), use_bias=bool(rng.integers(2)))
     pool += [fnn.Dense(width, activation=activation())(x) for x in pool]
-    for _ in range(int(rng.integers(2, 9))):
+    if rng.integers(2):
+        inputs.append(fnn.Input((2,), name="categories"))
+        table = fnn.Embedding(CATEGORIES, int(rng.integers(1, 5)))
+        tables = fnn.Embedding([CATEGORIES, CATEGORIES + 1], [3, 1])
+        pool += [fnn.Flatten()(table(inputs[-1])), tables(inputs[-1])]
+    anything = fnn.initializers.Normal(1.0, 0.3)
+
+    def residual() -> Any:
+        x = pick()
+        inner = [
+            fnn.BatchNormalization(0.6, 0.1), fnn.Dense(7, activation()), fnn.Dropout(0.2),
+            fnn.Dense(x.shape[0]),
+        ]  # fmt: skip
+        return fnn.Residual(inner[int(rng.integers(3)) :])(x)
+
+    more = [
+        lambda: fnn.Reshape((-1,))(fnn.Reshape((1, -1, 1))(pick())),
+        lambda: fnn.Multiply()([wide[int(i)] for i in rng.integers(0, len(wide), 2)]),
+        lambda: fnn.PReLU(anything, shared=bool(rng.integers(2)))(pick()),
+        lambda: fnn.LayerNormalization(
+            0.1, center=bool(rng.integers(2)), scale=bool(rng.integers(2)),
+            gamma_initializer=anything,
+        )(pick()),
+        lambda: fnn.BatchNormalization(
+            0.8, 0.1, center=bool(rng.integers(2)), scale=bool(rng.integers(2)),
+            gamma_initializer=anything, moving_mean_initializer="normal",
+            moving_variance_initializer=anything,
+        )(pick()),
+        residual,
+    ]  # fmt: skip
+    for _ in range(int(rng.integers(2, 11))):
         wide = [x for x in pool if x.shape == (width,)]
-        kind = int(rng.integers(8))
-        if kind == 0:
+        kind = int(rng.integers(-1, 8 + len(more)))
+        if kind >= 8:
+            pool.append(more[kind - 8]())
+        elif kind == 0:
             penalty = rng.choice([None, "l1", "l2", "l1_l2"])
             layer = fnn.Dense(
                 int(rng.integers(1, 40)),
@@ -356,7 +477,7 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
                 bias_regularizer=penalty,
             )
             pool.append(layer(pick()))
-        elif kind == 1:
+        elif kind in (-1, 1):
             pool.append(shared(wide[int(rng.integers(len(wide)))]))
         elif kind == 2:
             pool.append(fnn.Activation(activation())(pick()))
@@ -381,7 +502,11 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
             layer.learning_rate_factor = float(rng.choice([0.5, 1.0, 1.0]))
             layer.trainable = bool(rng.random() < 0.8)
     rows = int(rng.choice([1, 2, 7, 16, 33]))
-    x = [rng.standard_normal((rows, *tensor.shape)) for tensor in inputs]
+    x = [
+        rng.integers(0, CATEGORIES, (rows, 2)) if tensor.name == "categories"
+        else rng.standard_normal((rows, *tensor.shape))
+        for tensor in inputs
+    ]  # fmt: skip
     if loss == "crossentropy":
         y: np.ndarray = rng.integers(0, units, rows)
     elif loss == "binary_crossentropy":
@@ -432,6 +557,11 @@ def train_by_reference(model: fnn.Model, x: Any, y: np.ndarray) -> dict[str, np.
         flat[runtime.offsets[name] :][: gradient.size] = gradient.ravel()
     new = arenas["parameters"]
     values = {**runtime._views(new), "parameters": new}
+    made_names = {value.name: array for value, array in made.items()}
+    for op in runtime.bound("train", len(y), kind).plan.program.ops:
+        if op.kind == "moving_average" and op.output.kind == "parameter":
+            moving, momentum = values[op.output.name], op.attributes["momentum"]
+            moving[...] = momentum * moving + (1 - momentum) * made_names[op.input(1).name]
     update = runtime.bound("update", 1).plan.program
     reference.run(update, [], values, context, gradients={**gradients, "gradients": flat})
     named = {v.name: array for v, array in made.items() if v.kind == "result"}

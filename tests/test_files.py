@@ -36,12 +36,19 @@ def small(optimizer="adam", loss="mse", *, seed=0, dtype="float32"):
 def every_layer(dtype="float64"):
     """A functional model with a layer of every kind, one of them shared."""
     vector, picture = fnn.Input((4,), name="vector"), fnn.Input((2, 3), name="picture")
+    categories = fnn.Input((2, 1), name="categories")
     shared = fnn.Dense(4, activation={"name": "leaky_relu", "negative_slope": 0.3}, name="shared")
     h = fnn.Add(name="sum")([shared(vector), shared(shared(vector))])
-    flat = fnn.Flatten()(fnn.Activation("tanh")(picture))
-    h = fnn.Dropout(0.25)(fnn.Concatenate()([h, flat]))
+    block = [fnn.LayerNormalization(), fnn.Dense(4), fnn.Residual([fnn.Dense(4, "tanh")])]
+    h = fnn.Residual(block)(fnn.Multiply()([h, fnn.BatchNormalization(0.5)(vector)]))
+    table = fnn.Embedding([3, 4], 2, name="table")(fnn.Reshape((-1,))(categories))
+    picture_like = fnn.PReLU("normal")(fnn.Activation("tanh")(picture))
+    flat = fnn.Concatenate(name="flat")([fnn.Flatten()(picture_like), table])
+    h = fnn.Dropout(0.25)(fnn.LayerNormalization()(fnn.Concatenate()([h, flat])))
     output = fnn.Dense(3, "softmax", use_bias=False, kernel_initializer="lecun_normal")(h)
-    model = fnn.Model([vector, picture], output, dtype=dtype, seed=4)
+    model = fnn.Model([vector, picture, categories], output, dtype=dtype, seed=4)
+    model.layers[-1].trainable = False
+    block[2].block[0].learning_rate_factor = 0.5
     assert {layer.kind for layer in model.layers} == set(fnn.layers.registry)
     return model
 
@@ -66,14 +73,13 @@ def rewrite(path, *, change_about=None, change_tensors=None, metadata=None):
 def test_a_model_of_every_layer_comes_back(dtype, tmp_path, rng, capsys):
     model = every_layer(dtype)
     model.compile(fnn.SGD(0.1, momentum=0.5), "crossentropy", ["accuracy"])
-    data = [rng.normal(size=(20, 4)), rng.normal(size=(20, 2, 3))]
+    data = [rng.normal(size=(20, 4)), rng.normal(size=(20, 2, 3)), rng.integers(0, 3, (20, 2, 1))]
     labels = rng.integers(0, 3, 20)
     model.fit(data, labels, epochs=2, verbose=0)
     model.save(tmp_path / "m.safetensors")
     loaded = fnn.load(tmp_path / "m.safetensors")
     assert type(loaded) is fnn.Model
-    configs = [[(layer.name, layer.kind, layer.config()) for layer in m.layers]
-               for m in (model, loaded)]  # fmt: skip
+    configs = [[layer.describe() for layer in m.layers] for m in (model, loaded)]
     assert configs[0] == configs[1]
     model.summary()
     summary = capsys.readouterr().out

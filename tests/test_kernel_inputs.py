@@ -105,8 +105,8 @@ def test_bad_out_is_refused(case, rng):
 
 # Each element is read before it is written, and by nobody else: out may be the input itself.
 IN_PLACE = {
-    "activation", "activation_gradient", "add", "dropout", "math", "softmax", "softmax_gradient",
-    "log_softmax", "log_softmax_gradient",
+    "activation", "activation_gradient", "add", "multiply", "dropout", "math", "softmax",
+    "softmax_gradient", "log_softmax", "log_softmax_gradient",
 }  # fmt: skip
 WITH_OUT = [c for c in ENTRIES if c.has_out or c.kernel.endswith("accuracy")]
 

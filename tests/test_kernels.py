@@ -88,7 +88,7 @@ def test_nan_and_infinities_at_every_position(name, dtype, special, rng):
     case = CASES[name]
     clean = case.make(rng, dtype, 3, 37)
     for argument, array in clean.items():
-        if array.dtype.kind != "f" or array.size == 0:
+        if array.dtype.kind != "f" or array.size == 0 or argument in case.whole:
             continue
         for position in (0, 5, 16, 33, array.size // 2, array.size - 1):
             changed = array.copy()

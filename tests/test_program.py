@@ -154,6 +154,9 @@ def test_random_models_hold_every_kind_of_layer():
         op.kind for model in models for op in model.runtime.bound("manual", 3).plan.program.ops
     }
     assert {"add", "concatenate", "slice_columns", "reshape", "dropout", "softmax"} <= kinds
+    forward = {"prelu", "layer_normalization", "batch_normalization", "embedding"}
+    assert forward | {f"{kind}_gradient" for kind in forward} <= kinds
+    assert {"fixed_normalization", "moving_average", "multiply"} <= kinds
 
 
 # --- derivatives ------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ import numpy as np
 
 from fastnn import checks, graph, layers
 from fastnn.layers import Layer, Tensor
+from fastnn.layers.base import Kinds, UnknownKind, make
 from fastnn.model import Model
 from fastnn.native import engine
 from fastnn.sequential import Sequential
@@ -67,12 +68,18 @@ def to_bytes(
     """Return what `save` writes."""
     from safetensors.numpy import save as serialize
 
-    for layer in model.layers:
-        if layer.kind not in layers.registry:
+    for layer in (part for whole in model.layers for part in whole.parts()):
+        if layer.kind not in layers.registry or layers.registry[layer.kind] is not type(layer):
             raise ValueError(
-                f"layer {layer.name!r} is a {type(layer).__name__}, which load would not know; "
-                "only fastnn's own layers can be saved"
+                f"layer {layer.name!r} is a {type(layer).__name__}, which load would not know: "
+                "decorate the class with fastnn.layers.registry.add"
             )
+        try:
+            json.dumps(layer.config())
+        except TypeError as error:
+            raise ValueError(
+                f"layer {layer.name!r} cannot be saved: its config must be JSON ({error})"
+            ) from None
     runtime = model.runtime
     arrays = {f"parameters/{name}": view for name, view in runtime.parameters.items()}
     arrays |= {f"optimizer/{name}": view for name, view in runtime.state_views().items()}
@@ -190,16 +197,36 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
 
 
 def restore(
-    about: dict[str, Any], tensors: dict[str, np.ndarray], path: str | os.PathLike
+    about: dict[str, Any],
+    tensors: dict[str, np.ndarray],
+    path: str | os.PathLike,
+    kinds: Kinds | None = None,
 ) -> Model:
-    """Build the model that `read` returned; `path` is for the messages."""
+    """Build the model that `read` returned.
+
+    Parameters
+    ----------
+    about, tensors
+        From `read`.
+    path : path-like
+        For the messages.
+    kinds : dict of str to type, optional
+        Classes of layers, by kind, that the registry does not hold.
+    """
+    kinds = {} if kinds is None else kinds
     try:
-        model = _graph(about)
+        model = _graph(about, kinds)
         if about["compile"] is not None:
             model.compile(**about["compile"])
         model.runtime.step = int(about["step"])
         model.runtime.key = int(about["key"])
         model.generator.bit_generator.state = about["generator"]
+    except UnknownKind as error:
+        kind = error.args[0]
+        raise ValueError(
+            f"path: {str(path)!r} has a layer of kind {kind!r}, which is not known here: decorate "
+            f"its class with fastnn.layers.registry.add, or give custom_objects={{{kind!r}: ...}}"
+        ) from None
     except Exception as error:  # whatever a damaged description leads to
         raise ValueError(
             f"path: the description in {str(path)!r} is damaged ({type(error).__name__}: {error})"
@@ -219,16 +246,13 @@ def restore(
     return model
 
 
-def _graph(about: dict[str, Any]) -> Model:
+def _graph(about: dict[str, Any], kinds: Kinds) -> Model:
     architecture = about["architecture"]
     if "output" in architecture:  # format 1
         architecture = {**architecture, "outputs": [architecture["output"]]}
     made: dict[str, Layer] = {}
     for entry in architecture["layers"]:
-        kind = layers.registry[entry["kind"]]
-        layer = made[entry["name"]] = kind(name=entry["name"], **entry["config"])
-        layer.trainable = entry.get("trainable", True)
-        layer.learning_rate_factor = entry.get("learning_rate_factor", 1.0)
+        made[entry["name"]] = make(entry, kinds)
     options = {"dtype": about["dtype"], "seed": about["seed"]}
     inputs = [Tensor(tuple(i["shape"]), name=i["name"]) for i in architecture["inputs"]]
     if about["kind"] not in ("Sequential", "Model"):

@@ -262,7 +262,8 @@ cdef void run_share(fastnn_kernel kernel, const fastnn_call *shared, char *block
 
 cdef int raise_status(int status) except -1:
     if status == FASTNN_BAD_LABEL:
-        raise ValueError("a class label lies outside [0, number of classes)")
+        raise ValueError("a class label lies outside [0, number of classes), or the input of an "
+                         "Embedding is no category")
     if status != FASTNN_OK:
         raise ValueError(f"a kernel refused its call (status {status})")
     return 0

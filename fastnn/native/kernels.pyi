@@ -102,6 +102,93 @@ def dropout(
     out: Array | None = None,
     workers: int | None = None,
 ) -> Array: ...
+def multiply(
+    a: Array,
+    b: Array,
+    *,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def prelu(
+    x: Array,
+    slope: Array,
+    grad_output: Array | None = None,
+    *,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def prelu_slope_gradient(
+    x: Array,
+    grad_output: Array,
+    *,
+    shared: bool = False,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def layer_normalization(
+    x: Array,
+    gamma: Array | None = None,
+    beta: Array | None = None,
+    *,
+    epsilon: float = 1e-3,
+    statistics: Array | None = None,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def layer_normalization_gradient(
+    x: Array,
+    statistics: Array,
+    grad_output: Array,
+    gamma: Array | None = None,
+    *,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def layer_normalization_scale_gradient(
+    x: Array,
+    statistics: Array,
+    grad_output: Array,
+    *,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def batch_normalization(
+    x: Array,
+    gamma: Array | None = None,
+    beta: Array | None = None,
+    mean: Array | None = None,
+    variance: Array | None = None,
+    *,
+    epsilon: float = 1e-3,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array | tuple[Array, Array, Array]: ...
+def batch_normalization_gradient(
+    x: Array,
+    mean: Array,
+    variance: Array,
+    grad_output: Array,
+    gamma: Array | None = None,
+    *,
+    of_batch: bool = True,
+    epsilon: float = 1e-3,
+    workers: int | None = None,
+) -> tuple[Array, Array, Array]: ...
+def embedding(
+    x: Array,
+    table: Array,
+    *,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def embedding_gradient(
+    x: Array,
+    grad_output: Array,
+    categories: int,
+    *,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
 def concatenate(
     arrays: Sequence[Array], *, out: Array | None = None, workers: int | None = None
 ) -> Array: ...

@@ -59,7 +59,7 @@ def differentiate(
                 contributions.setdefault(value, []).append(gradient)
             elif gradient is not grad:
                 unwanted.add(gradient)
-        backward[before:] = [op for op in backward[before:] if op.output not in unwanted]
+        backward[before:] = [op for op in backward[before:] if not unwanted.issuperset(op.writes())]
 
     for parameter, target in parameter_gradients.items():
         if parameter in contributions:

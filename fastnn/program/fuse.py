@@ -227,6 +227,8 @@ def update_in_gradient(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list
     count = update.attributes["count"]
     if update.output.width != count:
         return ops, []
+    if any(op.row.is_python for op in ops):  # an error there must find the parameters unchanged
+        return ops, []
     writers = {op for op in ops for value in op.writes() if value.kind == "gradient"}
     if count < UPDATE_IN_GRADIENT_FROM or not all(op.kind in UPDATED for op in writers):
         return ops, []

@@ -13,7 +13,8 @@ A model has seven programs, made when first needed:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -147,12 +148,15 @@ class Builder:
     ----------
     training : bool
         Whether dropout drops.
+    updates : list of Op
+        What changes parameters beside the optimizer: only in a step whose loss is finite.
     """
 
     def __init__(self, parameters: dict[str, Value], training: bool) -> None:
         self.ops: list[Op] = []
         self.training = training
         self._parameters = parameters
+        self.updates: list[Op] = []
         self._layer = ""
         self._streams = 0
 
@@ -161,6 +165,7 @@ class Builder:
         kind: str,
         inputs: Sequence[Value | None],
         shape: tuple[int, ...],
+        also: Sequence[Value | None] = (),
         **attributes: object,
     ) -> Value:
         """Append an op and return its new output.
@@ -172,6 +177,8 @@ class Builder:
         inputs : sequence of Value or None
         shape : tuple of int
             Of one sample of the output.
+        also : sequence of Value or None, optional
+            More outputs.
         **attributes
             Numbers and names of the op.
 
@@ -180,12 +187,35 @@ class Builder:
         Value
         """
         value = Value(f"{self._layer}/{kind}", shape)
-        self.ops.append(Op(kind, tuple(inputs), (value,), attributes, self._layer))
+        self.ops.append(Op(kind, tuple(inputs), (value, *also), attributes, self._layer))
         return value
+
+    def value(self, name: str, shape: tuple[int, ...], *, batched: bool = True) -> Value:
+        """Return a new value of the current layer, to be an op's output."""
+        return Value(f"{self._layer}/{name}", shape, batched)
+
+    def update(self, parameter: Value, value: Value, momentum: float) -> None:
+        """Let training move a parameter's values toward `value`, as a moving average."""
+        settings = {"momentum": momentum, "copies_first": False}
+        inputs = (parameter, value)
+        self.updates.append(Op("moving_average", inputs, (parameter,), settings, self._layer))
+
+    @contextlib.contextmanager
+    def inside(self, layer: Layer) -> Iterator[None]:
+        """Let what is emitted belong to a layer of the current one."""
+        outer = self._layer
+        self._layer = f"{outer}/{layer.name}"
+        yield
+        self._layer = outer
 
     def parameter(self, name: str) -> Value:
         """Return the current layer's parameter `name`."""
         return self._parameters[f"{self._layer}/{name}"]
+
+    @property
+    def layer(self) -> str:
+        """Name of the current layer."""
+        return self._layer
 
     def new_stream(self) -> int:
         """Return the number of a random stream that no other op of the program has."""
@@ -272,7 +302,7 @@ def _write_to(ops: list[Op], value: Value, target: Value) -> tuple[list[Op], boo
     """Let the op that computes `value` write `target` instead."""
     is_read = any(value in op.reads() for op in ops)
     writer = next((op for op in ops if value in op.writes()), None)
-    if writer is None or is_read or writer.kind in ("reshape", "gather"):
+    if writer is None or is_read or writer.kind in ("reshape", "gather", "python"):
         return ops, False
     outputs = tuple(target if out is value else out for out in writer.outputs)
     return [replace(op, outputs=outputs) if op is writer else op for op in ops], True
@@ -316,7 +346,7 @@ def train_program(
     gradients = _parameter_gradients(graph)
     backward = differentiate(forward, seeds, gradients)
     backward += _penalties(graph, gradients, loss)
-    update = [] if optimizer is None else _update_ops(graph, optimizer, count)
+    update = [] if optimizer is None else builder.updates + _update_ops(graph, optimizer, count)
     ops, merges = fuse(gathers + forward + backward + update, set())
     name = "gradients" if optimizer is None else "train"
     return Program(name, ops, data, results=results, merges=merges)
@@ -339,7 +369,8 @@ def manual_program(graph: Graph, sparse: Sequence[int] = ()) -> Program:
     gradients = _parameter_gradients(graph)
     backward += differentiate(builder.ops, sums, gradients)
     backward += _penalties(graph, gradients, None)
-    ops, merges = fuse(gathers + builder.ops + _gathers(seeds) + backward, {*outputs, *seeds})
+    forward = gathers + builder.ops + builder.updates
+    ops, merges = fuse(forward + _gathers(seeds) + backward, {*outputs, *seeds})
     split = next(i for i, op in enumerate(ops) if seeds[0] in op.writes())
     return Program(
         "manual",
@@ -404,7 +435,9 @@ def _update_ops(graph: Graph, optimizer: Optimizer, count: int) -> list[Op]:
                 norm = norm_of(gradient)
                 own |= {"clipnorm": optimizer.clipnorm, "normed": value.width}
             inputs = (value, gradient, state, norm)
-            ops.append(Op("update", inputs, (value,), {**attributes, **own}, name.split("/")[0]))
+            ops.append(
+                Op("update", inputs, (value,), {**attributes, **own}, name.rsplit("/", 1)[0])
+            )
     if optimizer.use_ema:
         average = Value("average", (count,), batched=False, kind="state")
         settings = {"momentum": optimizer.ema_momentum, "copies_first": True}

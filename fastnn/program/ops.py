@@ -136,6 +136,8 @@ class OpRow:
     updates : bool
         Takes the learning rate and the number of the step, and changes parameters or the
         optimizer's state; what it reads of that state it writes too.
+    is_python : bool
+        Has no kernel, and is run between two native ranges.
     """
 
     kernel: str
@@ -146,6 +148,7 @@ class OpRow:
     work: Callable[[Op], float] = lambda op: 2.0 * op.output.width
     operands: Callable[[Op], tuple[Value | None, ...]] = lambda op: op.inputs + op.outputs
     updates: bool = False
+    is_python: bool = False
 
 
 # --- gradients --------------------------------------------------------------------------------
@@ -196,6 +199,47 @@ def _softmax_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
     return [emit("softmax_gradient", (op.output, grad), (grad.shape,))]
 
 
+def _multiply_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    a, b = op.input(0), op.input(1)
+    return [emit("multiply", (grad, b), (grad.shape,)), emit("multiply", (grad, a), (grad.shape,))]
+
+
+def _prelu_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    x, slope = op.input(0), op.input(1)
+    return [
+        emit("prelu_gradient", (x, slope, grad), (grad.shape,)),
+        emit("prelu_slope_gradient", (x, grad), (gradient_of(slope),)),
+    ]
+
+
+def _layer_normalization_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    (x, gamma, beta), statistics = op.inputs, op.outputs[1]
+    return [
+        emit("layer_normalization_gradient", (x, statistics, gamma, grad), (grad.shape,)),
+        gamma and emit("layer_normalization_scale_gradient", (x, statistics, grad),
+                       (gradient_of(gamma),)),
+        beta and emit("bias_gradient", (grad,), (gradient_of(beta),)),
+    ]  # fmt: skip
+
+
+def _batch_normalization_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    of_batch = op.kind == "batch_normalization"
+    x, gamma, beta = op.inputs[:3]
+    mean, variance = op.outputs[1:] if of_batch else op.inputs[3:]
+    by_gamma = None if gamma is None else gradient_of(gamma)
+    by_beta = None if beta is None else gradient_of(beta)
+    by_x = emit(
+        "batch_normalization_gradient", (x, gamma, mean, variance, grad),
+        (grad.shape, by_gamma, by_beta), of_batch=of_batch, epsilon=op.attributes["epsilon"],
+    )  # fmt: skip
+    return [by_x, by_gamma, by_beta, *(None for _ in op.inputs[3:])]
+
+
+def _embedding_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    x, table = op.input(0), op.input(1)
+    return [None, emit("embedding_gradient", (x, grad), (gradient_of(table),), **op.attributes)]
+
+
 def _log_softmax_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
     return [emit("log_softmax_gradient", (op.output, grad), (grad.shape,))]
 
@@ -203,6 +247,12 @@ def _log_softmax_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]
 def _scale_rows_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
     scaled = emit("scale_rows", (grad, op.inputs[1]), (grad.shape,), **op.attributes)
     return [scaled, None]  # a weight is given, not learned
+
+
+def _python_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    gradients = tuple(gradient_of(value) for value in op.reads())
+    emit("python_gradient", (grad, *op.inputs), gradients, code=op.attributes["code"])
+    return list(gradients)
 
 
 # --- layouts of calls -------------------------------------------------------------------------
@@ -228,6 +278,15 @@ def _concatenate_operands(op: Op) -> tuple[Value | None, ...]:
 
 def _concatenate_sizes(op: Op) -> tuple[int, ...]:
     return tuple(value.width for value in op.reads())
+
+
+def _epsilon(op: Op) -> tuple[float, ...]:
+    return (op.attributes["epsilon"],)
+
+
+def _embedding_sizes(op: Op) -> tuple[int, ...]:
+    table = op.input(1) if op.kind == "embedding" else op.output
+    return (op.input(0).width, op.attributes["first"], op.attributes["columns"], *table.shape)
 
 
 def _takes_labels(op: Op) -> int:
@@ -335,6 +394,19 @@ OPS: dict[str, OpRow] = {
         work=lambda op: 16.0 * op.output.width,
     ),
     "add": OpRow("add", lambda op, grad, emit: [grad, grad]),
+    "multiply": OpRow("multiply", _multiply_gradient),
+    "prelu": OpRow(
+        "prelu",
+        _prelu_gradient,
+        sizes=lambda op: (op.output.width, op.input(1).width),
+        operands=lambda op: (*op.inputs, op.inputs[0], *op.outputs),
+    ),
+    "prelu_gradient": OpRow("prelu", sizes=lambda op: (op.output.width, op.input(1).width)),
+    "prelu_slope_gradient": OpRow(
+        "prelu_slope_gradient",
+        sizes=lambda op: (op.input(0).width, op.output.width),
+        work=lambda op: 2.0 * op.input(0).width,
+    ),
     "scale_rows": OpRow(
         "scale_rows",
         _scale_rows_gradient,
@@ -361,6 +433,46 @@ OPS: dict[str, OpRow] = {
     ),
     "softmax": OpRow("softmax", _softmax_gradient, work=lambda op: 20.0 * op.output.width),
     "softmax_gradient": OpRow("softmax_gradient", work=lambda op: 4.0 * op.output.width),
+    # Its second output holds mean and scale of each row, for backward.
+    "layer_normalization": OpRow(
+        "layer_normalization",
+        _layer_normalization_gradient,
+        scalars=_epsilon,
+        work=lambda op: 8.0 * op.output.width,
+    ),
+    "layer_normalization_gradient": OpRow(
+        "layer_normalization_gradient", work=lambda op: 8.0 * op.output.width
+    ),
+    "layer_normalization_scale_gradient": OpRow(
+        "layer_normalization_scale_gradient", work=lambda op: 4.0 * op.output.width
+    ),
+    # Writes mean and variance of the batch too.
+    "batch_normalization": OpRow(
+        "batch_normalization",
+        _batch_normalization_gradient,
+        scalars=_epsilon,
+        variant=lambda op: 1,
+        work=lambda op: 8.0 * op.output.width,
+        operands=lambda op: (*op.inputs, *op.outputs[1:], op.output),
+    ),
+    # By a mean and a variance that are given.
+    "fixed_normalization": OpRow(
+        "batch_normalization",
+        _batch_normalization_gradient,
+        scalars=_epsilon,
+        work=lambda op: 4.0 * op.output.width,
+    ),
+    "batch_normalization_gradient": OpRow(
+        "batch_normalization_gradient",
+        scalars=_epsilon,
+        variant=lambda op: int(op.attributes["of_batch"]),
+        work=lambda op: 8.0 * op.output.width,
+    ),
+    # Columns [first, first + columns) of categories to rows of a table.
+    "embedding": OpRow("embedding", _embedding_gradient, sizes=_embedding_sizes),
+    "embedding_gradient": OpRow(
+        "embedding_gradient", sizes=_embedding_sizes, work=lambda op: 4.0 * op.input(1).width
+    ),
     "log_softmax": OpRow(
         "log_softmax", _log_softmax_gradient, work=lambda op: 20.0 * op.output.width
     ),
@@ -409,6 +521,9 @@ OPS: dict[str, OpRow] = {
         work=lambda op: 4.0 * op.input(0).width,
         operands=lambda op: (*op.inputs, op.outputs[0]),
     ),
+    # What the user has written; see python_ops.py.
+    "python": OpRow("", _python_gradient, is_python=True),
+    "python_gradient": OpRow("", is_python=True),
     # Over whole arenas.
     "squared_norm": OpRow(
         "squared_norm",

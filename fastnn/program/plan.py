@@ -159,11 +159,29 @@ class Plan:
         """Whether training must stop if this op's result is not finite."""
         return self.program.name == "train" and bool(op.attributes.get("checked"))
 
-    def section(self, name: str) -> tuple[int, int]:
-        """Return a section of the program as a range of `calls()`."""
-        first, end = self.program.sections[name]
-        runs = [bool(op.row.kernel) for op in self.program.ops]
-        return sum(runs[:first]), sum(runs[:end])
+    def parts(self, name: str | None = None) -> list[tuple[int, int] | Op]:
+        """Return what runs in turn: ranges of `calls()`, and the ops of Python between them.
+
+        Parameters
+        ----------
+        name : str, optional
+            Only that section.
+        """
+        first, end = (0, len(self.program.ops)) if name is None else self.program.sections[name]
+        parts: list[tuple[int, int] | Op] = []
+        begin = call = sum(bool(op.row.kernel) for op in self.program.ops[:first])
+        for op in self.program.ops[first:end]:
+            call += bool(op.row.kernel)
+            if op.row.is_python:
+                parts += [(begin, call)] if call > begin else []
+                parts.append(op)
+                begin = call
+        return [*parts, (begin, call)] if call > begin or not parts else parts
+
+    @property
+    def has_python(self) -> bool:
+        """Whether an op of the program runs in Python."""
+        return any(op.row.is_python for op in self.program.ops)
 
     def work(self, rows: int) -> float:
         """Return the multiply-adds of a step of `rows` rows, roughly."""
@@ -273,6 +291,10 @@ def _barriers(made: Plan) -> list[bool]:
     written: list[Interval] = []
     previous = -1  # an op that runs; reshapes do not
     for position, op in enumerate(made.program.ops):
+        if op.row.is_python:  # the team has ended before it
+            if previous >= 0:
+                barriers[previous] = True
+            read, written = [], []
         if not op.row.kernel:
             continue
         reads = [made.interval(value) for value in op.reads()]
@@ -349,6 +371,8 @@ def describe(made: Plan) -> str:
     ]
     for position, op in enumerate(made.program.ops):
         shown = {key: v for key, v in op.attributes.items() if v not in (None, "linear", (), 0.0)}
+        if op.row.is_python:
+            shown["runs"] = "in Python"
         attributes = ", ".join(
             f"{key}={v:g}" if isinstance(v, float) else f"{key}={v}" for key, v in shown.items()
         )

@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.program import python_ops
 from fastnn.program.lower import Program
 from fastnn.program.ops import HALVES_FROM_ROWS, NORM_CHUNK, OPTIMIZERS, Op, Value
+from fastnn.program.reference_layers import LAYER_FORMULAS
 
 Array = np.ndarray
 
@@ -560,6 +562,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "activation": _activation,
     "activation_gradient": lambda op, c, saved, grad: grad * _derivative(op, saved),
     "add": lambda op, c, a, b: a + b,
+    "multiply": lambda op, c, a, b: a * b,
     "scale_rows": _scale_rows,
     "accumulate": _accumulate,
     "penalty": _penalty,
@@ -592,6 +595,9 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "moving_average": _moving_average,
     "kernel_gradient_update": _kernel_gradient_update,
     "sparse_kernel_gradient_update": _kernel_gradient_update,
+    "python": lambda op, c, *arrays: tuple(python_ops.results(op, arrays)),
+    "python_gradient": lambda op, c, *arrays: tuple(python_ops.results(op, arrays)),
+    **LAYER_FORMULAS,
 }
 
 

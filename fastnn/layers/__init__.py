@@ -1,0 +1,29 @@
+"""Layers: their parameters, the shape of their output, and the forward ops they emit."""
+
+from fastnn.layers.base import Input, Layer, Shape, Tensor, registry
+from fastnn.layers.core import Activation, Dense, Dropout, Flatten, PReLU, Reshape
+from fastnn.layers.embedding import Embedding
+from fastnn.layers.merge import Add, Concatenate, Multiply
+from fastnn.layers.normalization import BatchNormalization, LayerNormalization
+from fastnn.layers.residual import Residual
+
+__all__ = [
+    "Activation",
+    "Add",
+    "BatchNormalization",
+    "Concatenate",
+    "Dense",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "Input",
+    "Layer",
+    "LayerNormalization",
+    "Multiply",
+    "PReLU",
+    "Reshape",
+    "Residual",
+    "Shape",
+    "Tensor",
+    "registry",
+]

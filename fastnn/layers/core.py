@@ -1,0 +1,367 @@
+"""The layers that most networks are made of."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from fastnn import activations, checks, initializers, regularizers
+from fastnn.initializers import Initializer
+from fastnn.layers.base import Layer, Shape, only, registry, view_of
+from fastnn.program.lower import Builder
+from fastnn.program.ops import Value
+from fastnn.regularizers import Regularizer
+
+
+@registry.add
+class Dense(Layer):
+    """Every output from every input: y = f(x @ kernel + bias).
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs.
+    activation : str or ActivationFunction, optional
+        f; default linear.
+    use_bias : bool, default True
+    kernel_initializer : str or Initializer, optional
+        Default: He uniform for the relu family, else Glorot uniform.
+    bias_initializer : str or Initializer, default "zeros"
+    kernel_regularizer, bias_regularizer : str or Regularizer, optional
+        A penalty that is added to the loss.
+    name : str, optional
+    trainable : bool, default True
+
+    Attributes
+    ----------
+    kernel : ndarray, shape (inputs, units)
+        A view into the model's parameters, once the model is built.
+    bias : ndarray, shape (units,)
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> model = fnn.Sequential([fnn.Dense(3, activation="relu")], input_shape=(4,))
+    >>> model.layers[0].kernel.shape
+    (4, 3)
+    """
+
+    kind = "dense"
+
+    def __init__(
+        self,
+        units: int,
+        activation: object = None,
+        *,
+        use_bias: bool = True,
+        kernel_initializer: object = None,
+        bias_initializer: object = "zeros",
+        kernel_regularizer: object = None,
+        bias_regularizer: object = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__(name, trainable)
+        self.units = checks.integer("units", units)
+        self.activation = activations.get(activation)
+        self.use_bias = checks.boolean("use_bias", use_bias)
+        self.kernel_initializer = (
+            initializers.default_for(self.activation.name)
+            if kernel_initializer is None
+            else initializers.get(kernel_initializer)
+        )
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+
+    def regularizer(self, parameter: str) -> Regularizer | None:
+        """Return what is added to the loss for the kernel or the bias."""
+        return self.kernel_regularizer if parameter == "kernel" else self.bias_regularizer
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return (units,)."""
+        shape = only("Dense", inputs)
+        if len(shape) != 1:
+            raise ValueError(f"Dense takes samples of shape (inputs,), got {shape}; add Flatten()")
+        return (self.units,)
+
+    def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
+        """Return those of kernel and bias."""
+        shapes: dict[str, tuple[Shape, Initializer]] = {
+            "kernel": ((inputs[0][0], self.units), self.kernel_initializer)
+        }
+        if self.use_bias:
+            shapes["bias"] = ((self.units,), self.bias_initializer)
+        return shapes
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append affine and activation."""
+        bias = builder.parameter("bias") if self.use_bias else None
+        operands = (inputs[0], builder.parameter("kernel"), bias)
+        y = builder.emit("affine", operands, (self.units,), activation="linear")
+        return self.activation.emit(builder, y)
+
+    @property
+    def kernel(self) -> np.ndarray:
+        """View of the kernel, shape (inputs, units)."""
+        return self._parameter("kernel")
+
+    @property
+    def bias(self) -> np.ndarray:
+        """View of the bias, shape (units,)."""
+        return self._parameter("bias")
+
+    @property
+    def runs_in_python(self) -> bool:
+        """Whether the activation is the user's."""
+        return isinstance(self.activation, activations.Custom)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as JSON can hold them."""
+        return {
+            "units": self.units,
+            "activation": self.activation.config(),
+            "use_bias": self.use_bias,
+            "kernel_initializer": self.kernel_initializer.config(),
+            "bias_initializer": self.bias_initializer.config(),
+            **{
+                name: value.config()
+                for name, value in (
+                    ("kernel_regularizer", self.kernel_regularizer),
+                    ("bias_regularizer", self.bias_regularizer),
+                )
+                if value is not None
+            },
+        }
+
+
+@registry.add
+class Activation(Layer):
+    """An activation by itself.
+
+    Parameters
+    ----------
+    activation : str or ActivationFunction
+    name : str, optional
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> model = fnn.Sequential([fnn.Activation("relu")], input_shape=(3,))
+    >>> model.predict([[-1.0, 0.0, 2.0]])
+    array([[0., 0., 2.]], dtype=float32)
+    """
+
+    kind = "activation"
+
+    def __init__(self, activation: object, *, name: str | None = None) -> None:
+        super().__init__(name)
+        self.activation = activations.get(activation)
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return that of the input."""
+        shape = only("Activation", inputs)
+        name = self.activation.name
+        if name in activations.OF_ROWS and len(shape) != 1:
+            raise ValueError(f"{name} takes samples of shape (classes,), got {shape}")
+        return shape
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append the activation."""
+        return self.activation.emit(builder, inputs[0])
+
+    @property
+    def runs_in_python(self) -> bool:
+        """Whether the activation is the user's."""
+        return isinstance(self.activation, activations.Custom)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as JSON can hold them."""
+        return {"activation": self.activation.config()}
+
+
+@registry.add
+class Dropout(Layer):
+    """In training, sets each input to 0 with probability `rate` and scales the others up.
+
+    y = x * mask / (1 - rate), so that the mean stays (Srivastava et al. 2014). The mask comes
+    from a counter-based generator keyed by the model's seed and the step; it is the same for
+    any number of threads. Outside training nothing happens.
+
+    Parameters
+    ----------
+    rate : float
+        In [0, 1).
+    name : str, optional
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.Dropout(0.1).rate
+    0.1
+    """
+
+    kind = "dropout"
+
+    def __init__(self, rate: float, *, name: str | None = None) -> None:
+        super().__init__(name)
+        self.rate = checks.number("rate", rate, least=0, below=1)
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return that of the input."""
+        return only("Dropout", inputs)
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append dropout, in training."""
+        if not builder.training or self.rate == 0:
+            return inputs[0]
+        stream = builder.new_stream()
+        return builder.emit("dropout", inputs, inputs[0].shape, rate=self.rate, stream=stream)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as JSON can hold them."""
+        return {"rate": self.rate}
+
+
+@registry.add
+class Flatten(Layer):
+    """Gives each sample one dimension. Costs nothing: the numbers stay where they are.
+
+    Parameters
+    ----------
+    name : str, optional
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.Flatten()(fnn.Input((8, 8))).shape
+    (64,)
+    """
+
+    kind = "flatten"
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return the product of the input's sizes."""
+        return (math.prod(only("Flatten", inputs)),)
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append the reshape."""
+        return builder.emit("reshape", inputs, (inputs[0].width,))
+
+
+@registry.add
+class Reshape(Layer):
+    """Gives each sample another shape of as many numbers. Costs nothing.
+
+    Parameters
+    ----------
+    target_shape : tuple of int
+        Of one sample; one size may be -1, which stands for what is left.
+    name : str, optional
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.Reshape((2, -1))(fnn.Input((6,))).shape
+    (2, 3)
+    """
+
+    kind = "reshape"
+
+    def __init__(self, target_shape: Shape, *, name: str | None = None) -> None:
+        super().__init__(name)
+        sizes: Any = (target_shape,) if isinstance(target_shape, Integral) else target_shape
+        try:
+            known = checks.shape("target_shape", [size for size in sizes if size != -1])
+            is_right = len(sizes) - len(known) <= 1
+        except (TypeError, ValueError):
+            is_right = False
+        if not is_right:
+            raise ValueError(
+                "target_shape must be a tuple of positive integers, one of which may be -1, "
+                f"got {target_shape!r}"
+            )
+        self.target_shape = tuple(int(size) for size in sizes)
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return the target shape, with what -1 stands for."""
+        shape = only("Reshape", inputs)
+        width, known = math.prod(shape), math.prod(s for s in self.target_shape if s != -1)
+        rest = width // known if -1 in self.target_shape else 1
+        if rest * known != width:
+            raise ValueError(
+                f"Reshape cannot make {self.target_shape} of samples of shape {shape}, "
+                f"which have {width} numbers"
+            )
+        return tuple(rest if size == -1 else size for size in self.target_shape)
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append the reshape."""
+        return builder.emit("reshape", inputs, self.output_shape(inputs[0].shape))
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as JSON can hold them."""
+        return {"target_shape": list(self.target_shape)}
+
+
+@registry.add
+class PReLU(Layer):
+    """x where it is positive, else alpha * x with an alpha that is learned (He et al. 2015).
+
+    Parameters
+    ----------
+    alpha_initializer : str or Initializer, default "zeros"
+        As in Keras; PyTorch starts from 0.25.
+    shared : bool, default False
+        Whether all elements have one alpha (PyTorch's ``num_parameters=1``) instead of one each
+        (Keras).
+    name : str, optional
+    trainable : bool, default True
+
+    Attributes
+    ----------
+    alpha : ndarray, of the input's shape, or (1,)
+        A view into the model's parameters, once the model is built.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> model = fnn.Sequential([fnn.PReLU(fnn.initializers.Constant(0.25))], input_shape=(2,))
+    >>> model.predict([[-4.0, 4.0]])
+    array([[-1.,  4.]], dtype=float32)
+    """
+
+    kind = "prelu"
+
+    def __init__(
+        self,
+        alpha_initializer: object = "zeros",
+        *,
+        shared: bool = False,
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__(name, trainable)
+        self.alpha_initializer = initializers.get(alpha_initializer)
+        self.shared = checks.boolean("shared", shared)
+
+    alpha = view_of("alpha")
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return that of the input."""
+        return only("PReLU", inputs)
+
+    def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
+        """Return that of alpha."""
+        return {"alpha": ((1,) if self.shared else inputs[0], self.alpha_initializer)}
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append the op."""
+        return builder.emit("prelu", (inputs[0], builder.parameter("alpha")), inputs[0].shape)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as JSON can hold them."""
+        return {"alpha_initializer": self.alpha_initializer.config(), "shared": self.shared}

@@ -1,0 +1,200 @@
+"""Rows of a learned table in place of categories, and the check that they are categories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn import checks, initializers
+from fastnn.initializers import Initializer
+from fastnn.layers.base import Layer, Shape, only, registry
+from fastnn.layers.core import Flatten, Reshape
+from fastnn.layers.merge import Concatenate
+from fastnn.program.lower import Builder, Graph
+from fastnn.program.ops import Value
+
+# Categories travel in the model's dtype; float32 holds every whole number up to this one.
+MOST_CATEGORIES = 2**24
+
+
+@registry.add
+class Embedding(Layer):
+    """A learned vector for each category, in place of its number.
+
+    One table for all columns of the input, as in Keras; or, with a list for `input_dim`, a table
+    for each column of a table's categories, whose vectors stand side by side.
+
+    Parameters
+    ----------
+    input_dim : int or list of int
+        Number of categories, which count from 0; of each column, if a list. At most 2**24.
+    output_dim : int or list of int
+        Length of a vector; of each column, if both are lists.
+    embeddings_initializer : str or Initializer, default "uniform"
+        In [-0.05, 0.05), as in Keras; PyTorch takes a standard normal distribution.
+    name : str, optional
+    trainable : bool, default True
+
+    Attributes
+    ----------
+    tables : list of ndarray, shape (input_dim, output_dim)
+        Views into the model's parameters ("embeddings", or "embeddings_0" and so on), once the
+        model is built.
+
+    Notes
+    -----
+    The input holds whole numbers of any dtype, shape (columns,) a sample; the output has shape
+    (columns, output_dim), or, with lists, (sum of output_dim,). Where the input is one of the
+    model's, directly or through Reshape or Flatten, `fit` and the others check it first; else a
+    number that is no category is an error while they run, and no step is made with it.
+
+    Examples
+    --------
+    >>> import fastnn as fnn, numpy as np
+    >>> model = fnn.Sequential([fnn.Embedding([7, 12], [2, 3])], input_shape=(2,))
+    >>> model.predict(np.array([[6, 0], [1, 11]])).shape
+    (2, 5)
+    """
+
+    kind = "embedding"
+
+    def __init__(
+        self,
+        input_dim: int | Sequence[int],
+        output_dim: int | Sequence[int],
+        *,
+        embeddings_initializer: object = "uniform",
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__(name, trainable)
+        self.input_dim = _sizes("input_dim", input_dim)
+        self.output_dim = _sizes("output_dim", output_dim)
+        most = max(self.input_dim) if isinstance(self.input_dim, list) else self.input_dim
+        if most > MOST_CATEGORIES:
+            raise ValueError(
+                f"input_dim must be at most {MOST_CATEGORIES:,}, the whole numbers that float32 "
+                f"holds, got {most:,}"
+            )
+        if isinstance(self.output_dim, list):
+            wanted = len(self.input_dim) if isinstance(self.input_dim, list) else 0
+            if len(self.output_dim) != wanted:
+                raise ValueError(
+                    "output_dim must be an integer, or as many as input_dim has, "
+                    f"got {output_dim!r} for input_dim={input_dim!r}"
+                )
+        self.embeddings_initializer = initializers.get(embeddings_initializer)
+
+    @property
+    def tables(self) -> list[np.ndarray]:
+        """Views of the tables."""
+        return [self._parameter(name) for name in self._tables()]
+
+    def _tables(self) -> dict[str, tuple[int, int]]:
+        """Shapes of the tables, by the names of their parameters."""
+        if not isinstance(self.input_dim, list):
+            assert not isinstance(self.output_dim, list)
+            return {"embeddings": (self.input_dim, self.output_dim)}
+        depths = self.output_dim
+        if not isinstance(depths, list):
+            depths = [depths] * len(self.input_dim)
+        pairs = zip(self.input_dim, depths, strict=True)
+        return {f"embeddings_{i}": pair for i, pair in enumerate(pairs)}
+
+    def categories(self, shape: Shape) -> np.ndarray:
+        """Return the number of categories of each element of a sample, flat."""
+        counts = np.empty(int(np.prod(shape)), np.int64)
+        counts[...] = self.input_dim
+        return counts
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return (columns, output_dim), or the sum of the output_dim of all columns."""
+        shape = only("Embedding", inputs)
+        if not isinstance(self.input_dim, list):
+            assert not isinstance(self.output_dim, list)
+            return (*shape, self.output_dim)
+        if shape != (len(self.input_dim),):
+            raise ValueError(
+                f"Embedding with {len(self.input_dim)} tables takes samples of shape "
+                f"({len(self.input_dim)},), got {shape}"
+            )
+        return (sum(depth for _, depth in self._tables().values()),)
+
+    def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
+        """Return those of the tables."""
+        return {
+            name: (shape, self.embeddings_initializer) for name, shape in self._tables().items()
+        }
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append a look-up in each table, and what puts them side by side."""
+        x = inputs[0]
+        if not isinstance(self.input_dim, list):
+            operands = x, builder.parameter("embeddings")
+            shape = self.output_shape(x.shape)
+            return builder.emit("embedding", operands, shape, first=0, columns=x.width)
+        parts = []
+        for column, (name, (_, depth)) in enumerate(self._tables().items()):
+            operands = x, builder.parameter(name)
+            parts.append(builder.emit("embedding", operands, (depth,), first=column, columns=1))
+        return Concatenate().emit(builder, *parts)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as JSON can hold them."""
+        return {
+            "input_dim": self.input_dim,
+            "output_dim": self.output_dim,
+            "embeddings_initializer": self.embeddings_initializer.config(),
+        }
+
+
+def _sizes(name: str, value: object) -> int | list[int]:
+    if isinstance(value, (list, tuple, np.ndarray)):
+        if len(value) == 0:
+            raise ValueError(f"{name} must hold a number for each column, got none")
+        return [checks.integer(f"{name}[{i}]", size) for i, size in enumerate(value)]
+    return checks.integer(name, value)
+
+
+def check_categories(graph: Graph, sources: Sequence[AnySource], name: str = "x") -> None:
+    """Raise where the data of a model's inputs are not what its Embedding layers take.
+
+    Parameters
+    ----------
+    graph : Graph
+    sources : sequence of Source or Sparse
+        For the model's inputs, checked already.
+    name : str, default "x"
+        For the message.
+
+    Raises
+    ------
+    ValueError
+        Naming the column, the value and the layer.
+    """
+    origin = {i: i for i in range(len(graph.inputs))}  # of the values that are inputs still
+    for position, (layer, inputs) in enumerate(graph.steps, start=len(graph.inputs)):
+        first = origin.get(inputs[0])
+        if first is None:
+            continue
+        if isinstance(layer, (Flatten, Reshape)):
+            origin[position] = first
+        if isinstance(layer, Embedding):
+            label = f"{name}[{first}]" if len(graph.inputs) > 1 else name
+            _check_columns(label, sources[first].take(), layer)
+
+
+def _check_columns(label: str, array: np.ndarray, layer: Embedding) -> None:
+    counts = layer.categories(array.shape[1:])
+    bad = (array < 0) | (array >= counts)
+    if array.dtype.kind == "f":
+        bad |= array != np.floor(array)
+    if bad.any():
+        row, column = map(int, np.unravel_index(int(np.argmax(bad)), bad.shape))
+        raise ValueError(
+            f"{label} must hold whole numbers from 0 to {counts[column] - 1} in column {column}, "
+            f"the categories of layer {layer.name!r}, got {array[row, column].item()!r} "
+            f"in row {row}"
+        )

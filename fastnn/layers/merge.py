@@ -1,0 +1,114 @@
+"""Layers that make one output of several inputs."""
+
+from __future__ import annotations
+
+from fastnn.layers.base import Layer, Shape, registry
+from fastnn.native.engine import MAX_INPUTS_OF_CONCATENATE
+from fastnn.program.lower import Builder
+from fastnn.program.ops import Value
+
+
+def _of_one_shape(kind: str, shapes: tuple[Shape, ...]) -> Shape:
+    if len(shapes) < 2:
+        raise ValueError(f"{kind} takes two or more inputs, got {len(shapes)}")
+    if len(set(shapes)) > 1:
+        raise ValueError(f"{kind} takes inputs of one shape, got {', '.join(map(str, shapes))}")
+    return shapes[0]
+
+
+def _chain(builder: Builder, op: str, values: tuple[Value, ...]) -> Value:
+    result = values[0]
+    for value in values[1:]:
+        result = builder.emit(op, (result, value), result.shape)
+    return result
+
+
+@registry.add
+class Add(Layer):
+    """The sum of two or more inputs of one shape.
+
+    Parameters
+    ----------
+    name : str, optional
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> x = fnn.Input((4,))
+    >>> fnn.Add()([x, x]).shape
+    (4,)
+    """
+
+    kind = "add"
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return that of the inputs."""
+        return _of_one_shape("Add", inputs)
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append a chain of sums."""
+        return _chain(builder, "add", inputs)
+
+
+@registry.add
+class Multiply(Layer):
+    """The product, element by element, of two or more inputs of one shape.
+
+    Parameters
+    ----------
+    name : str, optional
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> x = fnn.Input((4,))
+    >>> fnn.Multiply()([x, fnn.Dense(4, activation="sigmoid")(x)]).shape
+    (4,)
+    """
+
+    kind = "multiply"
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return that of the inputs."""
+        return _of_one_shape("Multiply", inputs)
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append a chain of products."""
+        return _chain(builder, "multiply", inputs)
+
+
+@registry.add
+class Concatenate(Layer):
+    """Two or more inputs of shape (any,) side by side.
+
+    Parameters
+    ----------
+    name : str, optional
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.Concatenate()([fnn.Input((4,)), fnn.Input((3,))]).shape
+    (7,)
+    """
+
+    kind = "concatenate"
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return the sum of the inputs' sizes."""
+        if len(inputs) < 2:
+            raise ValueError(f"Concatenate takes two or more inputs, got {len(inputs)}")
+        if any(len(shape) != 1 for shape in inputs):
+            shown = ", ".join(map(str, inputs))
+            raise ValueError(f"Concatenate takes inputs of shape (any,), got {shown}")
+        return (sum(shape[0] for shape in inputs),)
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append as many concatenations as the kernel's number of operands asks for."""
+        parts = list(inputs)
+        while len(parts) > 1:
+            most = MAX_INPUTS_OF_CONCATENATE
+            first, parts = parts[:most], parts[most:]
+            width = sum(value.width for value in first)
+            parts.insert(0, builder.emit("concatenate", first, (width,)))
+        return parts[0]

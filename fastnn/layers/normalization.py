@@ -1,0 +1,228 @@
+"""Layers that give their inputs mean 0 and variance 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastnn import checks, initializers
+from fastnn.initializers import Initializer
+from fastnn.layers.base import Layer, Shape, only, registry, view_of
+from fastnn.program.lower import Builder
+from fastnn.program.ops import Value
+
+
+class _Normalization(Layer):
+    """What both have: epsilon, gamma and beta."""
+
+    def __init__(
+        self,
+        epsilon: float,
+        center: bool,
+        scale: bool,
+        beta_initializer: object,
+        gamma_initializer: object,
+        name: str | None,
+        trainable: bool,
+    ) -> None:
+        super().__init__(name, trainable)
+        self.epsilon = checks.number("epsilon", epsilon, is_positive=True)
+        self.center = checks.boolean("center", center)
+        self.scale = checks.boolean("scale", scale)
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+
+    gamma = view_of("gamma")
+    beta = view_of("beta")
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return that of the input."""
+        kind = type(self).__name__
+        shape = only(kind, inputs)
+        if len(shape) != 1:
+            raise ValueError(f"{kind} takes samples of shape (inputs,), got {shape}; add Flatten()")
+        return shape
+
+    def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
+        """Return those of gamma and beta."""
+        shapes = {}
+        if self.scale:
+            shapes["gamma"] = inputs[0], self.gamma_initializer
+        if self.center:
+            shapes["beta"] = inputs[0], self.beta_initializer
+        return shapes
+
+    def _operands(self, builder: Builder, x: Value) -> tuple[Value | None, ...]:
+        gamma = builder.parameter("gamma") if self.scale else None
+        beta = builder.parameter("beta") if self.center else None
+        return x, gamma, beta
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as JSON can hold them."""
+        return {
+            "epsilon": self.epsilon,
+            "center": self.center,
+            "scale": self.scale,
+            "beta_initializer": self.beta_initializer.config(),
+            "gamma_initializer": self.gamma_initializer.config(),
+        }
+
+
+@registry.add
+class LayerNormalization(_Normalization):
+    """Gives each sample mean 0 and variance 1, then scales and shifts (Ba et al. 2016).
+
+    y = (x - mean) / sqrt(variance + epsilon) * gamma + beta, with mean and biased variance over
+    the sample's elements. The same in training and outside.
+
+    Parameters
+    ----------
+    epsilon : float, default 1e-3
+        As in Keras; PyTorch has 1e-5.
+    center, scale : bool, default True
+        Whether there is a beta, and a gamma.
+    beta_initializer : str or Initializer, default "zeros"
+    gamma_initializer : str or Initializer, default "ones"
+    name : str, optional
+    trainable : bool, default True
+
+    Attributes
+    ----------
+    gamma, beta : ndarray, shape (inputs,)
+        Views into the model's parameters, once the model is built.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> model = fnn.Sequential([fnn.LayerNormalization()], input_shape=(2,))
+    >>> model.predict([[-3.0, 5.0]]).round(3)
+    array([[-1.,  1.]], dtype=float32)
+    """
+
+    kind = "layer_normalization"
+
+    def __init__(
+        self,
+        epsilon: float = 1e-3,
+        *,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: object = "zeros",
+        gamma_initializer: object = "ones",
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__(
+            epsilon, center, scale, beta_initializer, gamma_initializer, name, trainable
+        )
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append the op; in training it keeps what backward needs."""
+        operands = self._operands(builder, inputs[0])
+        statistics = builder.value("statistics", (2,)) if builder.training else None
+        return builder.emit(
+            self.kind, operands, inputs[0].shape, (statistics,), epsilon=self.epsilon
+        )
+
+
+@registry.add
+class BatchNormalization(_Normalization):
+    """Gives each input mean 0 and variance 1 over the batch, then scales and shifts.
+
+    y = (x - mean) / sqrt(variance + epsilon) * gamma + beta (Ioffe & Szegedy 2015). In training
+    mean and biased variance are those of the batch, and each step moves the moving ones:
+    moving = momentum * moving + (1 - momentum) * batch. Outside training, and in a layer that is
+    frozen (``trainable = False``), the moving ones are taken, as in Keras. A step whose loss is
+    not finite leaves them alone.
+
+    Parameters
+    ----------
+    momentum : float, default 0.99
+        In [0, 1). As in Keras; PyTorch's momentum is 1 minus this, and it keeps the unbiased
+        variance.
+    epsilon : float, default 1e-3
+    center, scale : bool, default True
+        Whether there is a beta, and a gamma.
+    beta_initializer : str or Initializer, default "zeros"
+    gamma_initializer : str or Initializer, default "ones"
+    moving_mean_initializer : str or Initializer, default "zeros"
+    moving_variance_initializer : str or Initializer, default "ones"
+    name : str, optional
+    trainable : bool, default True
+
+    Attributes
+    ----------
+    gamma, beta, moving_mean, moving_variance : ndarray, shape (inputs,)
+        Views into the model's parameters, once the model is built. The moving ones are saved and
+        set like all, and never touched by the optimizer.
+
+    Examples
+    --------
+    >>> import fastnn as fnn, numpy as np
+    >>> model = fnn.Sequential([fnn.BatchNormalization(0.5)], input_shape=(1,))
+    >>> model.forward(np.array([[2.0], [6.0]]), training=True).round(3)
+    array([[-1.],
+           [ 1.]], dtype=float32)
+    >>> model.layers[0].moving_mean
+    array([2.], dtype=float32)
+    """
+
+    kind = "batch_normalization"
+
+    def __init__(
+        self,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        *,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: object = "zeros",
+        gamma_initializer: object = "ones",
+        moving_mean_initializer: object = "zeros",
+        moving_variance_initializer: object = "ones",
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__(
+            epsilon, center, scale, beta_initializer, gamma_initializer, name, trainable
+        )
+        self.momentum = checks.number("momentum", momentum, least=0, below=1)
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+
+    moving_mean = view_of("moving_mean")
+    moving_variance = view_of("moving_variance")
+
+    def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
+        """Return those of gamma, beta and the moving statistics."""
+        return {
+            **super().parameter_shapes(*inputs),
+            "moving_mean": (inputs[0], self.moving_mean_initializer),
+            "moving_variance": (inputs[0], self.moving_variance_initializer),
+        }
+
+    def rate_factor(self, parameter: str) -> float:
+        """Return what a parameter's learning rate is multiplied with: 0 for the moving ones."""
+        return 0.0 if parameter.startswith("moving_") else super().rate_factor(parameter)
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append the op, and in training the updates of the moving statistics."""
+        x, operands = inputs[0], self._operands(builder, inputs[0])
+        moving = builder.parameter("moving_mean"), builder.parameter("moving_variance")
+        if not (builder.training and self.trainable):
+            return builder.emit(
+                "fixed_normalization", (*operands, *moving), x.shape, epsilon=self.epsilon
+            )
+        batch = [builder.value(what, x.shape, batched=False) for what in ("mean", "variance")]
+        y = builder.emit(self.kind, operands, x.shape, batch, epsilon=self.epsilon)
+        for parameter, value in zip(moving, batch, strict=True):
+            builder.update(parameter, value, self.momentum)
+        return y
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as JSON can hold them."""
+        return {
+            "momentum": self.momentum,
+            **super().config(),
+            "moving_mean_initializer": self.moving_mean_initializer.config(),
+            "moving_variance_initializer": self.moving_variance_initializer.config(),
+        }

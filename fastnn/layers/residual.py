@@ -1,0 +1,151 @@
+"""A block of layers beside a straight way."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn import checks
+from fastnn.initializers import Initializer
+from fastnn.layers.base import Kinds, Layer, Shape, make, name_layers, only, registry
+from fastnn.program.lower import Builder
+from fastnn.program.ops import Value
+from fastnn.regularizers import Regularizer
+
+if TYPE_CHECKING:
+    from fastnn.runtime import Runtime
+
+
+@registry.add
+class Residual(Layer):
+    """The input plus what a block of layers makes of it (He et al. 2016).
+
+    Parameters
+    ----------
+    block : Layer or list of Layer
+        One after the other; what comes out must have the input's shape.
+    name : str, optional
+    trainable : bool, default True
+        Setting it sets that of the block's layers.
+
+    Attributes
+    ----------
+    block : tuple of Layer
+        Their parameters are those of this layer: "residual/dense/kernel".
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> block = [fnn.LayerNormalization(), fnn.Dense(64, activation="relu"), fnn.Dense(8)]
+    >>> model = fnn.Sequential([fnn.Residual(block)], input_shape=(8,), seed=0)
+    >>> list(model.parameters)[2:4]
+    ['residual/dense/kernel', 'residual/dense/bias']
+    """
+
+    kind = "residual"
+
+    def __init__(
+        self, block: Layer | Sequence[Layer], *, name: str | None = None, trainable: bool = True
+    ) -> None:
+        super().__init__(name)
+        given = [block] if isinstance(block, Layer) else checks.items("block", block, Layer)
+        if not given:
+            raise ValueError("block must hold at least one layer, got none")
+        name_layers(list(dict.fromkeys(given)))
+        self.block = tuple(given)
+        if not trainable:
+            self.trainable = False
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "trainable":
+            for layer in vars(self).get("block", ()):
+                layer.trainable = value
+
+    def take(self, owner: weakref.ref[Runtime] | None, parameters: dict[str, np.ndarray]) -> None:
+        """Belong to a model, and so do the block's layers, with their parameters."""
+        super().take(owner, parameters)
+        for layer in dict.fromkeys(self.block):
+            prefix = layer.name + "/"
+            views = {
+                name.removeprefix(prefix): view
+                for name, view in parameters.items()
+                if name.startswith(prefix)
+            }
+            layer.take(owner, views)
+
+    def parts(self) -> tuple[Layer, ...]:
+        """Return the layer, and the layers inside it."""
+        return (self, *(part for layer in self.block for part in layer.parts()))
+
+    def rate_factor(self, parameter: str) -> float:
+        """Return the product of this layer's factor and that of the one whose parameter it is."""
+        layer, own = self._owner_of(parameter)
+        return self.learning_rate_factor * layer.rate_factor(own)
+
+    def regularizer(self, parameter: str) -> Regularizer | None:
+        """Return that of the layer whose parameter it is."""
+        layer, own = self._owner_of(parameter)
+        return layer.regularizer(own)
+
+    def _owner_of(self, parameter: str) -> tuple[Layer, str]:
+        name, own = parameter.split("/", 1)
+        return next(layer for layer in self.block if layer.name == name), own
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return that of the input."""
+        shape = only("Residual", inputs)
+        end = self._shapes(shape)[-1]
+        if end != shape:
+            raise ValueError(
+                f"the block of a Residual must keep the shape, so that both can be added: it makes "
+                f"{end} of {shape}"
+            )
+        return shape
+
+    def _shapes(self, shape: Shape) -> list[Shape]:
+        """Shapes of the block's input and of what each of its layers makes."""
+        shapes = [shape]
+        for layer in self.block:
+            try:
+                shapes.append(layer.output_shape(shapes[-1]))
+            except ValueError as error:
+                raise ValueError(f"{layer.name!r} in its block: {error}") from None
+        return shapes
+
+    def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
+        """Return those of the block's layers, with their names in front."""
+        wanted: dict[str, tuple[Shape, Initializer]] = {}
+        for layer, shape in zip(self.block, self._shapes(inputs[0]), strict=False):
+            for name, (size, initializer) in layer.parameter_shapes(shape).items():
+                full = f"{layer.name}/{name}"
+                if wanted.setdefault(full, (size, initializer))[0] != size:
+                    raise ValueError(
+                        f"layer {layer.name!r} is used for inputs of different sizes in the block "
+                        f"of {self.name!r}: {name} would be {wanted[full][0]} and {size}"
+                    )
+        return wanted
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append the ops of the block's layers, and the sum."""
+        y = inputs[0]
+        for layer in self.block:
+            with builder.inside(layer):
+                y = layer.emit(builder, y)
+        return builder.emit("add", (inputs[0], y), y.shape)
+
+    def config(self) -> dict[str, Any]:
+        """Return what the block's layers can be made of again, as JSON can hold it."""
+        return {
+            "block": [layer.describe() for layer in dict.fromkeys(self.block)],
+            "order": [layer.name for layer in self.block],
+        }
+
+    @classmethod
+    def from_config(cls, name: str, config: dict[str, Any], kinds: Kinds) -> Layer:
+        """Return a layer from what `config` returned."""
+        made = {described["name"]: make(described, kinds) for described in config["block"]}
+        return cls([made[name] for name in config["order"]], name=name)

@@ -1,0 +1,175 @@
+"""Ops that the user has written: what Python runs between two native ranges of a program.
+
+An op of kind "python" or "python_gradient" carries an object that does the work, in its attribute
+"code"; there is no kernel. The engine stops before it, `Runtime.run` calls it with views of what it
+reads, and copies what it returns to where the plan wants it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from fastnn.layers.base import Layer
+    from fastnn.program.ops import Op, Value
+
+Array = np.ndarray
+
+
+class Code(Protocol):
+    """What a "python" op carries."""
+
+    def forward(self, arrays: Sequence[Array], training: bool) -> object:
+        """Return the output for what the op reads."""
+
+    def backward(self, arrays: Sequence[Array], grad: Array) -> Sequence[object]:
+        """Return a gradient for each array that the op reads."""
+
+    def where(self, method: str) -> str:
+        """Return how an error names what the user has written."""
+
+
+class LayerCode:
+    """A layer's `forward` and `backward`.
+
+    What `forward` sets on the layer is put back before `backward`, so that the layer may be used
+    twice in a model, and predict in between.
+    """
+
+    def __init__(self, layer: Layer, inputs: int, weights: Sequence[str]) -> None:
+        self._layer, self._inputs, self._weights = layer, inputs, tuple(weights)
+        self._kept: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return repr(self._layer)
+
+    def where(self, method: str) -> str:
+        """Return how an error names the method."""
+        return f"layer {self._layer.name!r}: {method}"
+
+    def forward(self, arrays: Sequence[Array], training: bool) -> object:
+        """Call the layer's `forward`."""
+        attributes = vars(self._layer)
+        before = self._enter(arrays)
+        known = dict(attributes)
+        try:
+            result = self._layer.forward(self._given(arrays), training=training)  # type: ignore[attr-defined]
+        finally:
+            attributes["parameters"] = before
+        self._kept = {
+            name: value
+            for name, value in attributes.items()
+            if name != "parameters" and (name not in known or known[name] is not value)
+        }
+        return result
+
+    def backward(self, arrays: Sequence[Array], grad: Array) -> Sequence[object]:
+        """Call the layer's `backward`."""
+        layer, weights = self._layer, arrays[self._inputs :]
+        vars(layer).update(self._kept)
+        layer.gradients = {
+            name: np.zeros(array.shape, array.dtype)
+            for name, array in zip(self._weights, weights, strict=True)
+        }
+        before = self._enter(arrays)
+        try:
+            result = layer.backward(grad)  # type: ignore[attr-defined]
+        finally:
+            vars(layer)["parameters"] = before
+        parts = [result] if self._inputs == 1 else result
+        if not isinstance(parts, (list, tuple)) or len(parts) != self._inputs:
+            raise TypeError(
+                f"{self.where('backward')} must return a tuple of {self._inputs} arrays, one for "
+                f"each input, got {type(result).__name__}"
+            )
+        return [*parts, *(layer.gradients.get(name) for name in self._weights)]
+
+    def _enter(self, arrays: Sequence[Array]) -> dict[str, Array]:
+        """Let the layer's parameters be those of this run; return what they were."""
+        attributes = vars(self._layer)
+        before: dict[str, Array] = attributes["parameters"]
+        attributes["parameters"] = dict(zip(self._weights, arrays[self._inputs :], strict=True))
+        return before
+
+    def _given(self, arrays: Sequence[Array]) -> Any:
+        return arrays[0] if self._inputs == 1 else tuple(arrays[: self._inputs])
+
+
+class FunctionCode:
+    """An activation function and its derivative."""
+
+    def __init__(
+        self, function: Callable[[Array], Array], derivative: Callable[[Array], Array], layer: str
+    ) -> None:
+        self._function, self._derivative, self._layer = function, derivative, layer
+
+    def __repr__(self) -> str:
+        return getattr(self._function, "__name__", repr(self._function))
+
+    def where(self, method: str) -> str:
+        """Return how an error names the function."""
+        name = "function" if method == "forward" else "derivative"
+        return f"layer {self._layer!r}: the {name} of its activation"
+
+    def forward(self, arrays: Sequence[Array], training: bool) -> object:
+        """Return the function of the input."""
+        return self._function(arrays[0])
+
+    def backward(self, arrays: Sequence[Array], grad: Array) -> Sequence[object]:
+        """Return the gradient times the derivative at the input."""
+        slope = checked(self._derivative(arrays[0]), grad, self.where("backward"))
+        return [grad * slope]
+
+
+def checked(result: object, like: Array, where: str) -> Array:
+    """Return what the user's code has returned as an array of the shape of `like`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the layer and the method.
+    """
+    if result is None:
+        raise TypeError(f"{where} must return an array of shape {like.shape}, got None")
+    try:
+        array = np.asarray(result)
+    except ValueError:
+        raise ValueError(f"{where} must return an array, got rows of different lengths") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{where} must return real numbers, got dtype {array.dtype}")
+    if array.shape != like.shape:
+        raise ValueError(
+            f"{where} must return an array of shape {like.shape}, got shape {array.shape}"
+        )
+    return array
+
+
+def results(op: Op, arrays: Sequence[Array]) -> Sequence[object]:
+    """Return what an op computes from the arrays that it reads, one for each of its outputs."""
+    code: Code = op.attributes["code"]
+    if op.kind == "python":
+        return [code.forward(arrays, op.attributes["training"])]
+    return code.backward(arrays[1:], arrays[0])
+
+
+def run(op: Op, memory: Callable[[Value], Array]) -> None:
+    """Run an op; `memory` gives that of a value."""
+    arrays = []
+    for value in op.reads():
+        array = memory(value)
+        array.flags.writeable = False
+        arrays.append(array)
+    method = "forward" if op.kind == "python" else "backward"
+    code: Code = op.attributes["code"]
+    outs = [memory(value) for value in op.writes()]
+    with np.errstate(all="ignore"):  # a loss that is not finite is told by the engine
+        made = results(op, arrays)
+    for value, out, result in zip(op.writes(), outs, made, strict=True):
+        where = code.where(method)
+        if op.kind == "python_gradient" and not value.batched:
+            where += f": the gradient of {value.name.rsplit('/', 1)[-1].split(' ')[0]!r}"
+        with np.errstate(over="ignore"):
+            out[...] = checked(result, out, where)

@@ -1,0 +1,158 @@
+"""Formulas of the ops of layers that normalize, choose rows of a table, or have slopes.
+
+A part of `reference.py`, on the same terms: plain NumPy, one formula for each op.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastnn.program.ops import Op
+
+Array = np.ndarray
+
+
+def prelu(x: Array, slope: Array, value: Array) -> Array:
+    """`value` where x is above 0, else slope times it; value is x, or the gradient."""
+    return np.where(x > 0, value, slope * value)
+
+
+def prelu_slope_gradient(x: Array, grad_output: Array, shared: bool) -> Array:
+    """min(x, 0) times the gradient, over the rows, or over everything."""
+    product = np.where(x > 0, 0, x) * grad_output
+    return product.sum().reshape(1) if shared else product.sum(axis=0)
+
+
+def row_statistics(x: Array, epsilon: float) -> Array:
+    """Mean and 1 / sqrt(variance + epsilon) of each row, shape (rows, 2)."""
+    return np.stack([x.mean(axis=1), 1 / np.sqrt(x.var(axis=1) + epsilon)], axis=1)
+
+
+def _normal(x: Array, statistics: Array) -> Array:
+    return (x - statistics[:, :1]) * statistics[:, 1:]
+
+
+def layer_normalization(
+    x: Array, gamma: Array | None, beta: Array | None, epsilon: float
+) -> tuple[Array, Array]:
+    """Rows of mean 0 and variance 1, scaled and shifted (Ba et al. 2016); their statistics."""
+    statistics = row_statistics(x, epsilon)
+    normal = _normal(x, statistics)
+    return normal * (1 if gamma is None else gamma) + (0 if beta is None else beta), statistics
+
+
+def layer_normalization_gradient(
+    x: Array, statistics: Array, grad_output: Array, gamma: Array | None
+) -> Array:
+    """The gradient by x."""
+    g, normal = grad_output * (1 if gamma is None else gamma), _normal(x, statistics)
+    by_mean = g.mean(axis=1, keepdims=True)
+    by_scale = (g * normal).mean(axis=1, keepdims=True)
+    return (g - by_mean - normal * by_scale) * statistics[:, 1:]
+
+
+def layer_normalization_scale_gradient(x: Array, statistics: Array, grad_output: Array) -> Array:
+    """The gradient by gamma."""
+    return (grad_output * _normal(x, statistics)).sum(axis=0)
+
+
+def batch_statistics(x: Array) -> tuple[Array, Array]:
+    """Mean and biased variance of each column."""
+    rows = max(len(x), 1)
+    mean = x.sum(axis=0) / rows
+    return mean, ((x - mean) ** 2).sum(axis=0) / rows
+
+
+def batch_normalization(
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    mean: Array,
+    variance: Array,
+    epsilon: float,
+) -> Array:
+    """Columns of mean 0 and variance 1, scaled and shifted (Ioffe & Szegedy 2015)."""
+    scale = (1 if gamma is None else gamma) / np.sqrt(variance + epsilon)
+    return (x - mean) * scale + (0 if beta is None else beta)
+
+
+def batch_normalization_gradient(
+    x: Array,
+    gamma: Array | None,
+    mean: Array,
+    variance: Array,
+    grad: Array,
+    *,
+    of_batch: bool,
+    epsilon: float,
+) -> tuple[Array, Array, Array]:
+    """The gradients by x, gamma and beta."""
+    scale = 1 / np.sqrt(variance + epsilon)
+    normal = (x - mean) * scale
+    by_gamma, by_beta = (grad * normal).sum(axis=0), grad.sum(axis=0)
+    g = grad
+    if of_batch:
+        rows = max(len(x), 1)
+        g = g - by_beta / rows - normal * (by_gamma / rows)
+    return g * (scale * (1 if gamma is None else gamma)), by_gamma, by_beta
+
+
+def embedding(x: Array, table: Array) -> Array:
+    """The table's rows for the categories x, shape (rows, columns, depth)."""
+    return table[x.astype(np.int64)]
+
+
+def embedding_gradient(x: Array, grad: Array, categories: int) -> Array:
+    """For each category the sum of the gradients of its rows; grad (rows, columns * depth)."""
+    flat = x.astype(np.int64).ravel()
+    total = np.zeros((categories, grad.size // max(flat.size, 1)), grad.dtype)
+    np.add.at(total, flat, grad.reshape(flat.size, total.shape[1]))
+    return total
+
+
+def _columns(op: Op, x: Array) -> Array:
+    first = op.attributes["first"]
+    return x.reshape(len(x), -1)[:, first : first + op.attributes["columns"]]
+
+
+def _layer_normalization(op: Op, context: Any, x: Array, gamma: Any, beta: Any) -> tuple:
+    return layer_normalization(x, gamma, beta, op.attributes["epsilon"])
+
+
+def _batch_normalization(op: Op, context: Any, x: Array, gamma: Any, beta: Any) -> tuple:
+    mean, variance = batch_statistics(x)
+    y = batch_normalization(x, gamma, beta, mean, variance, op.attributes["epsilon"])
+    return y, mean, variance
+
+
+# kind: as in reference.FORMULAS
+LAYER_FORMULAS: dict[str, Callable[..., Any]] = {
+    "prelu": lambda op, c, x, slope: prelu(x, slope, x),
+    "prelu_gradient": lambda op, c, x, slope, grad: prelu(x, slope, grad),
+    "prelu_slope_gradient": lambda op, c, x, grad: prelu_slope_gradient(
+        x, grad, op.output.width == 1
+    ).reshape(op.output.shape),
+    "layer_normalization": _layer_normalization,
+    "layer_normalization_gradient": lambda op, c, x, statistics, gamma, grad: (
+        layer_normalization_gradient(x, statistics, grad, gamma)
+    ),
+    "layer_normalization_scale_gradient": lambda op, c, x, statistics, grad: (
+        layer_normalization_scale_gradient(x, statistics, grad)
+    ),
+    "batch_normalization": _batch_normalization,
+    "fixed_normalization": lambda op, c, x, gamma, beta, mean, variance: batch_normalization(
+        x, gamma, beta, mean, variance, op.attributes["epsilon"]
+    ),
+    "batch_normalization_gradient": lambda op, c, *values: batch_normalization_gradient(
+        *values, of_batch=op.attributes["of_batch"], epsilon=op.attributes["epsilon"]
+    ),
+    "embedding": lambda op, c, x, table: embedding(_columns(op, x), table).reshape(
+        -1, *op.output.shape
+    ),
+    "embedding_gradient": lambda op, c, x, grad: embedding_gradient(
+        _columns(op, x), grad, op.output.shape[0]
+    ),
+}

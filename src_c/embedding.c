@@ -1,0 +1,64 @@
+/* embedding.c: rows of a table, chosen by whole numbers. */
+#include "fastnn.h"
+#include "simd.h"
+
+/* The category that a number stands for, -1 if there is none. */
+ALWAYS_INLINE ptrdiff_t category_of(real value, ptrdiff_t categories)
+{
+    if (!(value >= 0 && value < (real)categories)) return -1;
+    ptrdiff_t category = (ptrdiff_t)value;
+    return (real)category == value ? category : -1;
+}
+
+/* operand: 0 x (rows, width): categories, 1 table (categories, depth), 2 y (rows, columns * depth);
+ * size: 0 width, 1 first column, 2 columns, 3 categories, 4 depth.
+ * y = table[x[:, first:first + columns]]; NaN where there is no such row, so that a loss made of it
+ * is refused. */
+static int kernel_embedding(const fastnn_call *call, int worker, int workers)
+{
+    const real *x = call->operand[0], *table = call->operand[1];
+    real *y = call->operand[2];
+    ptrdiff_t width = call->size[0], columns = call->size[2], categories = call->size[3];
+    ptrdiff_t depth = call->size[4], begin, end;
+    int status = FASTNN_OK;
+    share(call->rows, 1 + GRAIN / (columns * depth + 1), worker, workers, &begin, &end);
+    y += begin * columns * depth;
+    for (ptrdiff_t row = begin; row < end; row++) {
+        const real *chosen = x + row * width + call->size[1];
+        for (ptrdiff_t column = 0; column < columns; column++, y += depth) {
+            ptrdiff_t category = category_of(chosen[column], categories);
+            if (category >= 0) {
+                memcpy(y, table + category * depth, (size_t)depth * sizeof(real));
+                continue;
+            }
+            for (ptrdiff_t j = 0; j < depth; j++) y[j] = (real)NAN;
+            status = FASTNN_BAD_LABEL;
+        }
+    }
+    return status;
+}
+
+/* operand: 0 x (rows, width): categories, 1 dy (rows, columns * depth), 2 dtable (categories,
+ * depth); size: as above. dtable[c] is the sum of the dy of category c, in the order of the rows:
+ * each worker takes a range of categories and looks through all rows. */
+static int kernel_embedding_gradient(const fastnn_call *call, int worker, int workers)
+{
+    const real *x = call->operand[0], *grad = call->operand[1];
+    real *out = call->operand[2];
+    ptrdiff_t width = call->size[0], columns = call->size[2], categories = call->size[3];
+    ptrdiff_t depth = call->size[4], begin, end;
+    share(categories, 1 + GRAIN / (depth + 1), worker, workers, &begin, &end);
+    if (begin == end || depth == 0) return FASTNN_OK;
+    memset(out + begin * depth, 0, (size_t)((end - begin) * depth) * sizeof(real));
+    for (ptrdiff_t row = 0; row < call->rows; row++) {
+        const real *chosen = x + row * width + call->size[1];
+        for (ptrdiff_t column = 0; column < columns; column++, grad += depth) {
+            ptrdiff_t category = category_of(chosen[column], categories), j = 0;
+            if (category < begin || category >= end) continue;
+            real *sum = out + category * depth;
+            for (; j + LANES <= depth; j += LANES) vstore(sum + j, vload(sum + j) + vload(grad + j));
+            for (; j < depth; j++) sum[j] += grad[j];
+        }
+    }
+    return FASTNN_OK;
+}
