@@ -10,8 +10,33 @@ except ModuleNotFoundError as error:
         "start Python elsewhere, or `pip install --no-build-isolation -e .` to work on it."
     ) from None
 
-from fastnn import activations, datasets, initializers, losses, metrics, optimizers, regularizers
-from fastnn.callbacks import Callback, EarlyStopping
+from fastnn import (
+    activations,
+    callbacks,
+    datasets,
+    initializers,
+    losses,
+    metrics,
+    optimizers,
+    regularizers,
+    schedules,
+)
+from fastnn.callbacks import (
+    Callback,
+    CSVLogger,
+    Diagnose,
+    EarlyStopping,
+    LambdaCallback,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    Monitor,
+    ReduceLROnPlateau,
+    TensorBoard,
+    TerminateOnNaN,
+    TerminateOnSmallGradient,
+    TerminateOnSmallImprovement,
+    TerminateOnValue,
+)
 from fastnn.config import get_num_threads, set_num_threads, show_config
 from fastnn.gradients import GradientError, gradcheck
 from fastnn.layers import (
@@ -59,10 +84,12 @@ __all__ = [
     "Add",
     "BatchNormalization",
     "BinaryCrossentropy",
+    "CSVLogger",
     "Callback",
     "Concatenate",
     "Crossentropy",
     "Dense",
+    "Diagnose",
     "Dropout",
     "EarlyStopping",
     "Embedding",
@@ -73,13 +100,17 @@ __all__ = [
     "Huber",
     "Input",
     "KLDivergence",
+    "LambdaCallback",
     "Layer",
     "LayerNormalization",
+    "LearningRateScheduler",
     "Lion",
     "LogCosh",
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Model",
+    "ModelCheckpoint",
+    "Monitor",
     "Multiply",
     "NAdam",
     "NonFiniteLossError",
@@ -87,11 +118,18 @@ __all__ = [
     "Poisson",
     "Quantile",
     "RMSprop",
+    "ReduceLROnPlateau",
     "Reshape",
     "Residual",
     "Sequential",
+    "TensorBoard",
+    "TerminateOnNaN",
+    "TerminateOnSmallGradient",
+    "TerminateOnSmallImprovement",
+    "TerminateOnValue",
     "__version__",
     "activations",
+    "callbacks",
     "datasets",
     "get_num_threads",
     "gradcheck",
@@ -101,6 +139,7 @@ __all__ = [
     "metrics",
     "optimizers",
     "regularizers",
+    "schedules",
     "set_num_threads",
     "show_config",
 ]

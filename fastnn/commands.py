@@ -179,7 +179,7 @@ def _save(
         "held_out": held_out,
         "results": results,
         "optimizer": args.optimizer,
-        "learning_rate": model.optimizer.learning_rate,
+        "learning_rate": float(model.optimizer.rates(0)[0]),
         "batch_size": args.batch_size,
         "epochs": len(model.history.epoch),
         "seed": args.seed,
@@ -243,7 +243,7 @@ def _announce(
     assert model.optimizer is not None
     _say(
         "training",
-        f"{args.optimizer} {model.optimizer.learning_rate:g}, batch "
+        f"{args.optimizer} {model.optimizer.rates(0)[0]:g}, batch "
         f"{args.batch_size}, {_amount(args.epochs, 'epoch')}, seed {args.seed}",
     )
     sys.stdout.flush()

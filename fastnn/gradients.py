@@ -73,13 +73,13 @@ def gradcheck(
     rtol = checks.number("rtol", rtol, least=0)
     samples = checks.integer("samples", samples)
     raise_exception = checks.boolean("raise_exception", raise_exception)
-    twin = float64_copy(model)
-    sources, kind = twin.training_data(x, y)
-    rows = len(sources[0].array)
+    other = twin(model, "float64")
+    sources, kinds = other.training_data(x, y)
+    rows = sources[0].rows
     data.not_empty(rows)
-    runtime = twin.runtime
-    bound = runtime.bound("gradients", rows, kind)
+    runtime = other.runtime
     steps = Steps(sources, rows, rows)
+    bound = runtime.bound("gradients", rows, kinds, steps.sparse)
     results = np.empty((1, len(bound.plan.program.results)))
 
     def loss() -> float:
@@ -114,16 +114,20 @@ def gradcheck(
     return True
 
 
-def float64_copy(model: Model) -> Model:
-    """Return a copy of a compiled model in float64, with the same weights and dropout."""
+def twin(model: Model, dtype: str) -> Model:
+    """Return a copy of a compiled model to be trained or changed, with weights and dropout's key.
+
+    It has arenas and programs of its own, and an optimizer that starts afresh; layers, random
+    generator and declarations are the model's.
+    """
     from fastnn.model import Model as AnyModel
     from fastnn.runtime import Runtime
 
     runtime = model.runtime
-    twin = object.__new__(AnyModel)
-    twin.__dict__.update(model.__dict__)
-    twin.dtype = "float64"
-    twin._runtime = Runtime(runtime.graph, "float64", runtime.shapes, runtime.key)
-    twin._runtime.configure(model._compiled())
-    twin.set_weights(model.get_weights())
-    return twin
+    other = object.__new__(AnyModel)
+    other.__dict__.update(model.__dict__)
+    other.dtype = dtype
+    other._runtime = Runtime(runtime.graph, dtype, runtime.shapes, runtime.key)
+    other._runtime.configure(model._compiled())
+    other.set_weights(model.get_weights())
+    return other

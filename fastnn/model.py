@@ -12,9 +12,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn import checks, compiling, data, graph, losses, optimizers, single, training, weights
+from fastnn import (
+    checks,
+    compiling,
+    data,
+    feeds,
+    graph,
+    losses,
+    optimizers,
+    single,
+    training,
+    weights,
+)
 from fastnn.callbacks import Callback
-from fastnn.data import Source
+from fastnn.data import AnySource, Sparse
 from fastnn.layers import Layer, Shape, Tensor
 from fastnn.layers.embedding import check_categories
 from fastnn.program.plan import describe
@@ -22,7 +33,9 @@ from fastnn.runtime import ROWS, Bound, Runtime, Steps, Training
 from fastnn.training import History
 
 if TYPE_CHECKING:
+    from fastnn.diagnosis import Diagnosis
     from fastnn.profiling import Profile
+    from fastnn.range_test import RangeTest
 
 DTYPES = ("float32", "float64")
 
@@ -104,7 +117,7 @@ class Model:
         self._key = int(dropout_seed.generate_state(1, np.uint64)[0])
         self._runtime: Runtime | None = None
         self._training: Training | None = None
-        self._manual: tuple[Bound, list[Source], int] | None = None
+        self._manual: tuple[Bound, list[AnySource], int] | None = None
         self._forwards = (-1, 0)  # after which update, and how many since
         self._has_gradients = False  # zeros, after `backward`, are gradients too
         self.history: History | None = None
@@ -277,7 +290,7 @@ class Model:
     def fit(
         self,
         x: object,
-        y: object,
+        y: object = None,
         *,
         batch_size: int = 32,
         epochs: int = 1,
@@ -288,16 +301,25 @@ class Model:
         shuffle: bool = True,
         sample_weight: object = None,
         class_weight: dict[int, float] | None = None,
+        time_budget: float | None = None,
+        steps_per_epoch: int | None = None,
     ) -> History:
         """Train for a number of epochs.
 
         Parameters
         ----------
-        x : array_like, shape (rows, *input_shape)
-            Of any real dtype; a list of arrays for a model of several inputs.
-        y : array_like
+        x : array_like or sparse matrix, shape (rows, *input_shape)
+            Of any real dtype; a list of arrays for a model of several inputs. A frame of pandas
+            or Polars with numeric columns, for x and y. A matrix or array
+            of `scipy.sparse` is never made dense for layers that are `Dense`. A `np.memmap` of
+            256 MB or more is read in windows of 64 MB, two of which are in memory at a time; its
+            numbers are checked as they are read, and an error names the row. Or an iterable of
+            batches (x, y): a generator, a list, an object with ``__iter__``. A thread reads them
+            a few ahead and copies them; each is checked before its step.
+        y : array_like, optional
             Shape (rows, *output_shape), or (rows,) for one output; class labels of shape
-            (rows,) for ``"crossentropy"``. Of several outputs: a list, or a dict by name.
+            (rows,) for ``"crossentropy"``. Of several outputs: a list, or a dict by name. None
+            where x yields batches.
         batch_size : int, default 32
             The last batch of an epoch takes what is left.
         epochs : int, default 1
@@ -306,18 +328,30 @@ class Model:
         callbacks : iterable of Callback, optional
         validation_split : float, default 0
             Share of the rows, taken from the end, to validate with instead of training.
-        validation_data : tuple (x, y) or (x, y, sample_weight), optional
+        validation_data : tuple (x, y) or (x, y, sample_weight), or iterable of batches, optional
         shuffle : bool, default True
-            Whether each epoch takes the rows in an order of its own.
+            Whether each epoch takes the rows in an order of its own; batches come as they come.
+            Of a large `np.memmap`, blocks of two megabytes are shuffled, and the rows among
+            those that fall into one window.
         sample_weight : array_like, shape (rows,), optional
             What the loss of each row is multiplied with, at least 0. As in Keras, the loss of a
             batch is still the sum over its rows divided by their number. Metrics count all alike.
+            Batches bring their own: (x, y, sample_weight).
         class_weight : dict of int to float, optional
             The same by class; classes that are left out count 1. Both together multiply.
+        time_budget : float, optional
+            Seconds after which training ends, within an epoch if need be, at most one batch too
+            late. Validation and callbacks at the end of the last epoch are counted as long as
+            they took in the epoch before; in the first epoch they come on top.
+        steps_per_epoch : int, optional
+            How many batches of an iterable make an epoch; None: all. What can be iterated over
+            again (a list, not a generator) is started again for each epoch. If it ends early,
+            training ends with that epoch, and `History.stop_reason` says so.
 
         Returns
         -------
         History
+            Its `stop_reason` says why training ended.
 
         Raises
         ------
@@ -353,6 +387,8 @@ class Model:
             shuffle=shuffle,
             sample_weight=sample_weight,
             class_weight=class_weight,
+            time_budget=time_budget,
+            steps_per_epoch=steps_per_epoch,
         )
 
     def _compiled(self) -> Training:
@@ -361,62 +397,91 @@ class Model:
         return self._training
 
     def training_data(
-        self, x: object, y: object, sample_weight: object = None, class_weight: object = None
-    ) -> tuple[list[Source], tuple[str, ...]]:
+        self,
+        x: object,
+        y: object,
+        sample_weight: object = None,
+        class_weight: object = None,
+        *,
+        in_windows: bool = False,
+    ) -> tuple[list[AnySource], tuple[str, ...]]:
         """Check data for training or evaluation; build the model if it was waiting for it.
+
+        Parameters
+        ----------
+        x, y : object
+        in_windows : bool, default False
+            Whether the numbers of large maps are checked later, a window at a time.
 
         Returns
         -------
-        sources : list of Source
+        sources : list of Source or Sparse
             The inputs, the target of each output, the weights of samples if any.
         kinds : tuple of {"real", "label", "weight"}
             What follows the inputs; see `Runtime.bound`.
         """
         chosen = self._compiled()
         with self._built_for(x):
-            sources, kinds = self._checked_data(chosen, x, y)
+            sources, kinds = self._checked_data(chosen, x, y, in_windows)
             targets = sources[len(self.input_shapes) :]
             weight = weights.source(sample_weight, class_weight, targets, kinds, self.dtype)
         return (sources, kinds) if weight is None else ([*sources, weight], (*kinds, "weight"))
 
     def _checked_data(
-        self, chosen: Training, x: object, y: object
-    ) -> tuple[list[Source], tuple[str, ...]]:
-        shapes = self.runtime.output_shapes
-        for aim, shape in zip(chosen.aims, shapes, strict=True):
+        self, chosen: Training, x: object, y: object, in_windows: bool
+    ) -> tuple[list[AnySource], tuple[str, ...]]:
+        for aim, shape in zip(chosen.aims, self.runtime.output_shapes, strict=True):
             if aim.loss.is_distribution and math.prod(shape) == 1:
                 raise ValueError(
                     f"loss {aim.loss.name!r} needs two or more outputs, the model has one, of "
                     "which softmax is always 1: use 'binary_crossentropy', or as many outputs as "
                     "there are classes"
                 )
-        sources = data.inputs(x, self.input_shapes, self.dtype)
-        check_categories(self.runtime.graph, sources)
-        rows = len(sources[0].array)
-        parts = [("y", y)]
-        if len(shapes) > 1:
-            named = data.by_name("y", y, self.output_names)
-            parts = [(f"y[{name!r}]", part) for name, part in named.items()]
+        sources = data.inputs(x, self.input_shapes, self.dtype, in_windows=in_windows)
+        check_categories(self.runtime.graph, sources, in_windows)
+        rows = sources[0].rows
         kinds = []
-        for (name, part), aim, shape in zip(parts, chosen.aims, shapes, strict=True):
-            target, kind = data.target(part, rows, shape, self.dtype, loss=aim.loss, name=name)
+        for number, (name, part) in enumerate(self.targets_of(y)):
+            target, kind = self.checked_target(number, name, part, rows, in_windows)
             sources.append(target)
             kinds.append(kind)
         return sources, tuple(kinds)
 
+    def targets_of(self, y: object) -> list[tuple[str, object]]:
+        """Return the target of each output, with what error messages call it."""
+        if len(self.runtime.output_shapes) == 1:
+            return [("y", y)]
+        named = data.by_name("y", y, self.output_names)
+        return [(f"y[{name!r}]", part) for name, part in named.items()]
+
+    def checked_target(
+        self, number: int, name: str, target: object, rows: int, in_windows: bool = False
+    ) -> tuple[data.Source, str]:
+        """Check the target of one output; see `training_data`."""
+        return data.target(
+            target,
+            rows,
+            self.runtime.output_shapes[number],
+            self.dtype,
+            loss=self._compiled().aims[number].loss,
+            name=name,
+            in_windows=in_windows,
+        )
+
     def check_validation(self, given: tuple[object, ...]) -> None:
         """Raise if validation data do not fit, before anything has changed."""
         try:
-            sources, _ = self.training_data(*given)
-            data.not_empty(len(sources[0].array))
+            x, y, sample_weight = (*given, None)[:3]
+            first = next(feeds.parts_for_evaluation(self, x, y, sample_weight, ROWS), None)
+            data.not_empty(0 if first is None else first.rows)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from None
 
-    def _checked_inputs(self, x: object) -> list[Source]:
+    def _checked_inputs(self, x: object, *, in_windows: bool = False) -> list[AnySource]:
         """Check x alone."""
         with self._built_for(x):
-            sources = data.inputs(x, self.input_shapes, self.dtype)
-            check_categories(self.runtime.graph, sources)
+            sources = data.inputs(x, self.input_shapes, self.dtype, in_windows=in_windows)
+            check_categories(self.runtime.graph, sources, in_windows)
             return sources
 
     @contextlib.contextmanager
@@ -456,16 +521,17 @@ class Model:
         1.0
         """
         sources, kinds = self.training_data(x, y, sample_weight, class_weight)
-        rows = len(sources[0].array)
+        rows = sources[0].rows
         data.not_empty(rows)
         runtime = self.runtime
-        bound = runtime.bound("train", rows, kinds)
+        steps = Steps(sources, rows, rows)
+        bound = runtime.bound("train", rows, kinds, steps.sparse)
         results = np.empty((1, len(bound.plan.program.results)))
         before = runtime.snapshot()
         assert runtime.training is not None
-        rate = np.array([runtime.training.optimizer.learning_rate], np.float64)
+        rate = runtime.training.optimizer.rates(runtime.step)
         self.forget_forward()
-        done = runtime.run(bound, Steps(sources, rows, rows), results=results, learning_rates=rate)
+        done = runtime.run(bound, steps, results=results, learning_rates=rate)
         loss = float(results[0, 0])
         if not done or training.not_finite(runtime):
             raise training.refused_step(self, bound, sources, bool(done), loss, before)
@@ -510,6 +576,130 @@ class Model:
         self.forget_forward()
         return loss
 
+    def find_learning_rate(
+        self,
+        x: object,
+        y: object,
+        *,
+        batch_size: int = 32,
+        min_rate: float = 1e-6,
+        max_rate: float = 10.0,
+        steps: int = 300,
+    ) -> RangeTest:
+        """Train a copy at rising learning rates, and say at which the loss falls most steeply.
+
+        Smith's range test (2017): each step of the copy, from where the model stands, with its
+        optimizer, has a larger rate than the one before. The model, its optimizer and its random
+        generator are not changed.
+
+        Parameters
+        ----------
+        x, y
+            As in `fit`.
+        batch_size : int, default 32
+            Take the one to train with.
+        min_rate, max_rate : float, default 1e-6 and 10
+            The first and the last rate; they rise by the same factor from step to step.
+        steps : int, default 300
+            At least 10. It ends before if the smoothed loss exceeds four times its least, or the
+            loss is not finite.
+
+        Returns
+        -------
+        fastnn.range_test.RangeTest
+            `rates`, `losses`, `smoothed`, `suggestion`; its `plot` draws them.
+
+        Raises
+        ------
+        ValueError, TypeError
+            An argument does not fit.
+
+        Notes
+        -----
+        The suggestion is the rate in the middle of the window, a tenth of the steps wide, in
+        which a line fitted to the smoothed losses over the logarithm of the rate falls most
+        steeply, up to the least smoothed loss. It is a rate to start from: a training with a
+        schedule that decays may start from some times it, one that is to go on for long at one
+        rate from less.
+
+        Examples
+        --------
+        >>> import fastnn as fnn
+        >>> x, y = fnn.datasets.load_digits()
+        >>> model = fnn.Sequential([fnn.Dense(32, "relu"), fnn.Dense(10)], input_shape=(64,),
+        ...                        seed=0)
+        >>> model.compile("adam", "crossentropy")
+        >>> found = model.find_learning_rate(x / 16, y)
+        >>> 1e-3 < found.suggestion < 0.1
+        True
+        >>> model.optimizer.learning_rate = found.suggestion
+        """
+        from fastnn import range_test
+
+        return range_test.find_learning_rate(
+            self,
+            x,
+            y,
+            batch_size=batch_size,
+            min_rate=min_rate,
+            max_rate=max_rate,
+            steps=steps,
+        )
+
+    def diagnose(self, x: object, y: object, *, batch_size: int = 32) -> Diagnosis:
+        """Say why the model does not learn, if it does not. The model is not changed.
+
+        Looks at the data, at what the layers give and at the gradients for up to 512 rows;
+        trains copies for 100 steps, at the optimizer's learning rate and, where the loss does not
+        fall, at others; and reads `history`.
+
+        Parameters
+        ----------
+        x, y
+            As in `fit`.
+        batch_size : int, default 32
+            Of the trials; take the one to train with.
+
+        Returns
+        -------
+        fastnn.diagnosis.Diagnosis
+            Its `findings`: each with the layer, the figure that shows it, and what to try.
+
+        Raises
+        ------
+        ValueError, TypeError
+            An argument does not fit.
+
+        Notes
+        -----
+        It names: inputs and targets that are not scaled; targets that are all the same, or that
+        the model's end cannot give; an activation between the logits and a loss of logits; relu
+        units that are 0 for all rows (half of a layer's); sigmoid and tanh at their limits (70 %
+        of what a layer gives); units with the same weights; kernels whose gradient vanishes (0.2 %
+        of the largest, norms by the root of the number of inputs) or explodes (100); a learning
+        rate at which the loss falls by less than 3 % while another brings a quarter of what
+        predicting a constant gives; and a plateau in the history, where one of these is found,
+        too. What has nothing to do with x cannot be learned, and is no fault.
+
+        Examples
+        --------
+        >>> import fastnn as fnn
+        >>> x, y = fnn.datasets.load_digits()
+        >>> model = fnn.Sequential([fnn.Dense(10)], input_shape=(64,), seed=0)
+        >>> model.compile(fnn.Adam(1e-7), "crossentropy")
+        >>> [finding.kind for finding in model.diagnose(x / 16, y).findings]
+        ['learning rate too low']
+        >>> model.optimizer.learning_rate = 1e-3
+        >>> model.diagnose(x / 16, y)
+        nothing found that would keep the model from learning (512 rows)
+        """
+        from fastnn import diagnosis
+
+        batch_size = checks.integer("batch_size", batch_size)
+        sources, kind = self.training_data(x, y)
+        data.not_empty(sources[0].rows)
+        return diagnosis.diagnose(self, sources, kind, batch_size=batch_size)
+
     # --- your own loop ------------------------------------------------------------------------
 
     def forward(self, x: object, *, training: bool = False) -> np.ndarray | list[np.ndarray]:
@@ -528,25 +718,26 @@ class Model:
         if not training:
             return self.predict(x)
         sources = self._checked_inputs(x)
-        rows = len(sources[0].array)
+        rows = sources[0].rows
         data.not_empty(rows)
-        bound = self.runtime.bound("manual", rows)
         # The rows are copied, because the caller may reuse x before backward. Dropout gets the
         # number of the coming update, or, if that has been used, one far from all others.
         step, count = self._forwards
         count = count + 1 if step == self.runtime.step else 0
         self._forwards = self.runtime.step, count
         number = self.runtime.step + 1 + (count << 40)
+        sources = [s.copy() if isinstance(s, Sparse) else s for s in sources]
         steps = Steps(sources, rows, rows, in_place=False)
         # No update of the optimizer's, but moving statistics ask for a rate like any.
         rate = np.zeros(1)
+        bound = self.runtime.bound("manual", rows, sparse=steps.sparse)
         self.runtime.run(bound, steps, section="forward", number=number, learning_rates=rate)
         self._manual = bound, sources, number
         outputs = []
         for output in bound.plan.program.outputs:
             root = bound.plan.roots.get(output, output)
             if root.kind == "input":  # no op has computed it
-                array = sources[bound.plan.program.inputs.index(root)].array.astype(self.dtype)
+                array = sources[bound.plan.program.inputs.index(root)].take().astype(self.dtype)
             else:
                 array = bound.view(root, rows).copy()
             outputs.append(array.reshape(rows, *output.shape))
@@ -583,11 +774,11 @@ class Model:
                 "are changed"
             )
         bound, sources, number = self._manual
-        rows = len(sources[0].array)
+        rows = sources[0].rows
         shapes = list(zip(self.output_names, self.runtime.output_shapes, strict=True))
         seed = data.inputs(grad_output, shapes, self.dtype, "grad_output")
-        if len(seed[0].array) != rows:
-            raise ValueError(f"grad_output must have {rows} rows, got {len(seed[0].array)}")
+        if seed[0].rows != rows:
+            raise ValueError(f"grad_output must have {rows} rows, got {seed[0].rows}")
         steps = Steps([*sources, *seed], rows, rows, in_place=False)
         self.runtime.run(bound, steps, section="backward", number=number)
         self._has_gradients = True
@@ -620,7 +811,7 @@ class Model:
         if not self._has_gradients and not self.runtime.arenas["gradients"].any():
             raise RuntimeError("there are no gradients yet: call backward(grad_output) first")
         bound = self.runtime.bound("update", 1)
-        rate = np.array([chosen.optimizer.learning_rate], np.float64)
+        rate = chosen.optimizer.rates(self.runtime.step)
         self.forget_forward()
         self._has_gradients = True  # written by hand, they may be zeros from now on
         self.runtime.run(bound, Steps([], 1, 1), learning_rates=rate)
@@ -632,7 +823,9 @@ class Model:
 
         Parameters
         ----------
-        x : array_like, shape (rows, *input_shape)
+        x : array_like or sparse matrix, shape (rows, *input_shape)
+            Or an iterable of them that is not a list or tuple; of tuples (x, ...) it yields, the
+            first entries are taken.
         batch_size : int, default 512
             Rows computed at a time; does not change the result.
 
@@ -653,17 +846,27 @@ class Model:
             output = single.quick_prediction(self, x[0])
             if output is not None:
                 return output[np.newaxis]
-        sources = self._checked_inputs(x)
-        rows = len(sources[0].array)
-        outs = [np.empty((rows, *shape), self.dtype) for shape in self.runtime.output_shapes]
-        if rows:
-            batch_size = min(batch_size, max(rows, ROWS))
-            bound = self.runtime.bound("predict", batch_size)
-            steps = Steps(sources, rows, batch_size)
-            names = [value.name for value in bound.plan.program.outputs]
-            self.runtime.run_all(bound, steps, outputs=dict(zip(names, outs, strict=True)))
-        if rows == 1 and "predict" not in self.runtime.one_row:
+        made = []
+        with contextlib.closing(feeds.parts_for_prediction(self, x, batch_size)) as all_parts:
+            for steps in all_parts:
+                outs = [
+                    np.empty((steps.rows, *shape), self.dtype)
+                    for shape in self.runtime.output_shapes
+                ]
+                if steps.rows:
+                    steps.batch = min(batch_size, max(steps.rows, ROWS))
+                    bound = self.runtime.bound("predict", steps.batch, sparse=steps.sparse)
+                    names = [value.name for value in bound.plan.program.outputs]
+                    self.runtime.run_all(bound, steps, outputs=dict(zip(names, outs, strict=True)))
+                made.append(outs)
+        if not made:
+            raise ValueError("x must yield at least one batch, got none")
+        if len(made) == len(made[0][0]) == 1 and "predict" not in self.runtime.one_row:
             single.prepare(self.runtime, "predict")
+        outs = [
+            parts[0] if len(parts) == 1 else np.concatenate(parts)
+            for parts in zip(*made, strict=True)
+        ]
         return outs if len(outs) > 1 else outs[0]
 
     def predict_one(self, x: object) -> np.ndarray | list[np.ndarray]:
@@ -704,7 +907,7 @@ class Model:
     def evaluate(
         self,
         x: object,
-        y: object,
+        y: object = None,
         sample_weight: object = None,
         *,
         batch_size: int = ROWS,
@@ -724,18 +927,24 @@ class Model:
             "loss", of several outputs those of each ("dense_loss"), then the metrics.
         """
         batch_size = checks.integer("batch_size", batch_size)
-        sources, kind = self.training_data(x, y, sample_weight)
-        rows = len(sources[0].array)
-        data.not_empty(rows)
-        batch_size = min(batch_size, max(rows, ROWS))
-        bound = self.runtime.bound("evaluate", batch_size, kind)
-        steps = Steps(sources, rows, batch_size)
-        names = bound.plan.program.results
-        results = np.empty((steps.count, len(names)))
-        self.runtime.run_all(bound, steps, results=results)
-        weights = np.full(steps.count, float(batch_size))
-        weights[-1] = rows - (steps.count - 1) * batch_size
-        return dict(zip(names, map(float, weights @ results / rows), strict=True))
+        made, rows_of, names = [], [], []
+        with contextlib.closing(
+            feeds.parts_for_evaluation(self, x, y, sample_weight, batch_size)
+        ) as parts:
+            for steps in parts:
+                data.not_empty(steps.rows)
+                steps.batch = min(batch_size, max(steps.rows, ROWS))
+                bound = self.runtime.bound("evaluate", steps.batch, steps.kinds, steps.sparse)
+                names = bound.plan.program.results
+                results = np.empty((steps.count, len(names)))
+                self.runtime.run_all(bound, steps, results=results)
+                made.append(results)
+                rows_of.append(steps.rows_of(steps.count))
+        if not made:
+            raise ValueError("x must yield at least one batch, got none")
+        rows = np.concatenate(rows_of)
+        means = rows @ np.concatenate(made) / rows.sum()
+        return dict(zip(names, map(float, means), strict=True))
 
     # --- looking at it ------------------------------------------------------------------------
 
@@ -748,18 +957,19 @@ class Model:
 
         Parameters
         ----------
-        program : {"train", "gradients", "evaluate", "predict", "manual", "update"}, optional
+        program : {"train", "gradients", "evaluate", "predict", "manual", "update",
+                "activations"}, optional
             Default: "train" for a compiled model, else "predict".
         batch_size : int, default 32
             Rows to plan for.
         """
-        names = ("train", "gradients", "evaluate", "predict", "manual", "update")
+        names = ("train", "gradients", "evaluate", "predict", "manual", "update", "activations")
         if program is None:
             program = "predict" if self._training is None else "train"
         if program not in names:
             raise ValueError(f"program must be one of {', '.join(names)}, got {program!r}")
         kinds: tuple[str, ...] = ("real",)
-        if program not in ("predict", "manual"):
+        if program not in ("predict", "manual", "activations"):
             losses_of = [aim.loss for aim in self._compiled().aims]
             kinds = tuple("label" if loss.takes_labels else "real" for loss in losses_of)
         bound = self.runtime.bound(program, checks.integer("batch_size", batch_size), kinds)

@@ -10,9 +10,12 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
 
-from fastnn import checks
+import numpy as np
+
+from fastnn import checks, schedules
 from fastnn.program.ops import OPTIMIZERS
 from fastnn.registry import Declaration, Registry
+from fastnn.schedules import Schedule
 
 
 def _names(optimizer: Optimizer) -> tuple[str, ...]:
@@ -25,8 +28,9 @@ class Optimizer(Declaration):
 
     Parameters
     ----------
-    learning_rate : float
-        Positive, or 0 to stand still. May be set at any time; it counts from the next step.
+    learning_rate : float or Schedule
+        Positive, or 0 to stand still; or one of `fastnn.schedules`, or its ``config()``. May be
+        set at any time; it counts from the next step.
     weight_decay : float, default 0.0
         Coupled L2: weight_decay * parameter is added to the gradient.
     clipvalue : float, optional
@@ -44,7 +48,7 @@ class Optimizer(Declaration):
         m, in [0, 1).
     """
 
-    learning_rate: float = 0.01
+    learning_rate: float | Schedule = 0.01
     _: KW_ONLY
     weight_decay: float = 0.0
     clipvalue: float | None = None
@@ -55,7 +59,9 @@ class Optimizer(Declaration):
 
     def __setattr__(self, name: str, value: object) -> None:
         """Check a hyper-parameter whenever it is set, before anything is done with it."""
-        if name in ("nesterov", "centered", "use_ema", "amsgrad"):
+        if name == "learning_rate" and isinstance(value, (Schedule, dict, type)):
+            value = schedules.get(value)
+        elif name in ("nesterov", "centered", "use_ema", "amsgrad"):
             value = checks.boolean(name, value)
         elif name in ("clipvalue", "global_clipnorm", "clipnorm"):
             value = None if value is None else checks.number(name, value, is_positive=True)
@@ -105,6 +111,23 @@ class Optimizer(Declaration):
         """What each of the slots starts from."""
         return [0.0] * len(self.slots)
 
+    def rates(self, first: int, count: int = 1) -> np.ndarray:
+        """Return the learning rates of `count` steps, the first of which has number `first`.
+
+        Parameters
+        ----------
+        first : int
+            Counted from 0: the updates made before it.
+        count : int, default 1
+
+        Returns
+        -------
+        ndarray of float64, shape (count,)
+        """
+        if isinstance(self.learning_rate, Schedule):
+            return self.learning_rate.rates_from(first, count)
+        return np.full(count, self.learning_rate)
+
     def kernel_parameters(self) -> tuple[float, ...]:
         """Return the row's hyper-parameters in the row's order."""
         names = [name for name in OPTIMIZERS[self.kernel][1].split(",") if name]
@@ -121,7 +144,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, default 0.01
+    learning_rate : float or Schedule, default 0.01
     momentum : float, default 0.0
         In [0, 1).
     nesterov : bool, default False
@@ -135,7 +158,7 @@ class SGD(Optimizer):
     ['velocity']
     """
 
-    learning_rate: float = 0.01
+    learning_rate: float | Schedule = 0.01
     momentum: float = 0.0
     nesterov: bool = False
     name: ClassVar[str] = "sgd"
@@ -159,7 +182,7 @@ class Adagrad(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, default 0.001
+    learning_rate : float or Schedule, default 0.001
     initial_accumulator_value : float, default 0.1
         What s starts from.
     epsilon : float, default 1e-7
@@ -173,7 +196,7 @@ class Adagrad(Optimizer):
     ['accumulator']
     """
 
-    learning_rate: float = 0.001
+    learning_rate: float | Schedule = 0.001
     initial_accumulator_value: float = 0.1
     epsilon: float = 1e-7
     name: ClassVar[str] = "adagrad"
@@ -195,7 +218,7 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, default 0.001
+    learning_rate : float or Schedule, default 0.001
     rho : float, default 0.9
         In [0, 1).
     momentum : float, default 0.0
@@ -212,7 +235,7 @@ class RMSprop(Optimizer):
     ['mean_square', 'mean']
     """
 
-    learning_rate: float = 0.001
+    learning_rate: float | Schedule = 0.001
     rho: float = 0.9
     momentum: float = 0.0
     epsilon: float = 1e-7
@@ -236,7 +259,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, default 0.001
+    learning_rate : float or Schedule, default 0.001
     beta_1, beta_2 : float, default 0.9 and 0.999
         In [0, 1).
     epsilon : float, default 1e-7
@@ -252,7 +275,7 @@ class Adam(Optimizer):
     ['mean', 'variance']
     """
 
-    learning_rate: float = 0.001
+    learning_rate: float | Schedule = 0.001
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-7
@@ -273,7 +296,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    learning_rate : float, default 0.001
+    learning_rate : float or Schedule, default 0.001
     beta_1, beta_2 : float, default 0.9 and 0.999
         In [0, 1).
     epsilon : float, default 1e-7

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fastnn.profiling import Profile
+    from fastnn.range_test import RangeTest
     from fastnn.training import History
 
 # Okabe and Ito's blue and vermillion: told apart by the colour-blind; the line styles tell the
@@ -75,6 +78,71 @@ def learning_curve(history: History, *, ax: Axes | None = None) -> Axes:
     ax.xaxis.set_major_locator(pyplot.MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     ax.margins(x=0.02)
     ax.set(title="Learning curve", xlabel="epoch")
+    ax.grid(True, color="0.9", linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False)
+    return ax
+
+
+def range_test(found: RangeTest, *, ax: Axes | None = None) -> Axes:
+    """Draw the losses of a range test over the learning rates, with the suggestion marked.
+
+    Parameters
+    ----------
+    found : RangeTest
+        What `Model.find_learning_rate` returned.
+    ax : matplotlib Axes, optional
+        Where to draw; default: a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+        Save it with ``ax.figure.savefig("range.png")``.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is missing.
+    ValueError
+        There is no step to draw.
+
+    Notes
+    -----
+    The axis of the loss ends at twice the first smoothed loss: what explodes behind would press
+    all else to the bottom.
+
+    Examples
+    --------
+    >>> from fastnn import plots
+    >>> plots.range_test(model.find_learning_rate(x, y)).get_xscale()  # doctest: +SKIP
+    'log'
+    """
+    if not len(found.rates):
+        raise ValueError(f"the range test has no step to draw: {found.stop_reason}")
+    pyplot = _pyplot()
+    if ax is None:
+        ax = pyplot.subplots(figsize=(6.4, 4.0), layout="constrained")[1]
+    ax.plot(found.rates, found.losses, color="0.75", linewidth=0.8, label="loss of a batch")
+    ax.plot(found.rates, found.smoothed, label="smoothed", linewidth=1.8, **_TRAINING)
+    if found.suggestion is not None:
+        height = float(np.interp(found.suggestion, found.rates, found.smoothed))
+        ax.axvline(found.suggestion, color=_VALIDATION["color"], linestyle=":", linewidth=1.2)
+        ax.plot(
+            found.suggestion,
+            height,
+            "D",
+            color="white",
+            markeredgecolor=_VALIDATION["color"],
+            markersize=7,
+            label=f"falls most steeply: {found.suggestion:.2g}",
+            zorder=3,
+        )
+    ax.set_xscale("log")
+    least, most = float(found.smoothed.min()), float(found.smoothed[0])
+    if least < most:
+        ax.set_ylim(least - 0.1 * (most - least), most + (most - least))
+    ax.set(title="Learning rate range test", xlabel="learning rate (log scale)", ylabel="loss")
     ax.grid(True, color="0.9", linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)

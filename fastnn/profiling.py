@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn import checks, config, data, limits, pace
-from fastnn.data import Source
+from fastnn.data import AnySource, Source
 from fastnn.limits import Limits
 from fastnn.program.ops import Op, Value
 from fastnn.program.plan import Interval, Plan, intersect
@@ -184,12 +184,12 @@ def profile(model: Model, x: object, y: object, *, steps: int, batch_size: int |
         sources = model._checked_inputs(x)
     else:
         sources, kinds = model.training_data(x, y)
-    rows = len(sources[0].array)
+    rows = sources[0].rows
     data.not_empty(rows)
     batch = min(batch_size, rows)
     found = limits.current()
     runtime = model.runtime
-    bound = runtime.bound(name, batch, kinds)
+    bound = runtime.bound(name, batch, kinds, Steps(sources, rows, batch).sparse)
     if y is None:
         todo = Steps(sources, rows // batch * batch, batch)
     else:  # rows from all over, as fit takes them
@@ -278,7 +278,9 @@ def _rows(
     in_place = {
         value
         for source, value in zip(todo.sources, made.program.inputs, strict=True)
-        if todo.order is None and source.is_native(made.dtype, value.dtype)
+        if todo.order is None
+        and isinstance(source, Source)
+        and source.is_native(made.dtype, value.dtype)
     }
     running = [
         (op, time)
@@ -322,14 +324,13 @@ def _accesses(made: Plan, op: Op, todo: Steps, in_place: set[Value]) -> list[_Ac
 
     def access(value: Value) -> _Access:
         value = made.roots.get(value, value)
-        if value in in_place:
+        if value in in_place or value.kind == "sparse":
             return of_data(todo.sources[made.program.inputs.index(value)])
         return _Access(made.interval(value), made.bytes_of(value, todo.batch))
 
-    def of_data(source: Source) -> _Access:
-        nbytes = source.array.nbytes
-        share = min(1.0, todo.batch / len(source.array))
-        return _Access((f"data {id(source)}", 0, 1), share * nbytes, nbytes)
+    def of_data(source: AnySource) -> _Access:
+        share = min(1.0, todo.batch / source.rows)
+        return _Access((f"data {id(source)}", 0, 1), share * source.nbytes, source.nbytes)
 
     # A gradient that is applied at once stays in the worker's scratch.
     applied = [v for v in op.writes() if op.row.updates and v.kind == "gradient"]

@@ -108,7 +108,13 @@ class Declaration:
 
     def config(self) -> dict[str, Any]:
         """Return what makes an equal one again."""
-        return {"name": self.name, **vars(self)}
+        return {
+            "name": self.name,
+            **{
+                name: value.config() if isinstance(value, Declaration) else value
+                for name, value in vars(self).items()
+            },
+        }
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{key}={value!r}" for key, value in vars(self).items())

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import config
-from fastnn.data import Source
+from fastnn.data import AnySource, Sparse
 from fastnn.losses import Loss
 from fastnn.metrics import Metric
 from fastnn.native.engine import Executor, OneRow
@@ -110,7 +110,7 @@ class Steps:
 
     Attributes
     ----------
-    sources : list of Source
+    sources : list of Source or Sparse
         One for each input of the program.
     rows : int
         In all.
@@ -119,18 +119,33 @@ class Steps:
         The order in which rows are taken.
     in_place : bool
         Whether rows that need no conversion may be read where they are.
+    kinds : tuple of {"real", "label", "weight"}
+        What follows the inputs; see `Runtime.bound`.
     """
 
-    sources: Sequence[Source]
+    sources: Sequence[AnySource]
     rows: int
     batch: int
     order: np.ndarray | None = None
     in_place: bool = True
+    kinds: tuple[str, ...] = ("real",)
+
+    def rows_of(self, count: int) -> np.ndarray:
+        """Return the rows of each of the first `count` steps."""
+        rows = np.full(count, float(self.batch))
+        if count == self.count:
+            rows[-1:] = self.rows - (count - 1) * self.batch
+        return rows
 
     @property
     def count(self) -> int:
         """Steps that it takes to see every row."""
         return -(-self.rows // self.batch)
+
+    @property
+    def sparse(self) -> tuple[int, ...]:
+        """Which sources are sparse."""
+        return tuple(i for i, s in enumerate(self.sources) if isinstance(s, Sparse))
 
 
 # Held while a program is looked up or made, so that threads may share a model; and over a fork,
@@ -245,28 +260,38 @@ class Runtime:
 
     # --- programs -----------------------------------------------------------------------------
 
-    def bound(self, name: str, rows: int, kinds: str | tuple[str, ...] = "real") -> Bound:
+    def bound(
+        self,
+        name: str,
+        rows: int,
+        kinds: str | tuple[str, ...] = "real",
+        sparse: tuple[int, ...] = (),
+    ) -> Bound:
         """Return a program planned for at least `rows` rows.
 
         Parameters
         ----------
-        name : {"predict", "evaluate", "train", "gradients", "manual", "update"}
+        name : {"predict", "evaluate", "train", "gradients", "manual", "update", "activations"}
         rows : int
         kinds : str or tuple of {"real", "label", "weight"}
             For evaluate and train: the dtype of the target of each output, and "weight" last
             where samples have weights.
+        sparse : tuple of int
+            Which inputs are sparse.
         """
         with _programs_lock:
-            return self._bound(name, rows, (kinds,) if isinstance(kinds, str) else kinds)
+            return self._bound(name, rows, (kinds,) if isinstance(kinds, str) else kinds, sparse)
 
-    def _bound(self, name: str, rows: int, kinds: tuple[str, ...]) -> Bound:
-        key = (name, kinds, self._settings() if name in ("train", "update") else None)
+    def _bound(
+        self, name: str, rows: int, kinds: tuple[str, ...], sparse: tuple[int, ...]
+    ) -> Bound:
+        key = (name, kinds, sparse, self._settings() if name in ("train", "update") else None)
         found = self.programs.get(key)
         if found is None or found.plan.capacity < rows:
-            for old in [old for old in self.programs if old[:2] == key[:2]]:
+            for old in [old for old in self.programs if old[:3] == key[:3]]:
                 del self.programs[old]
             self.one_row.pop(name, None)
-            program = self._program(name, kinds)
+            program = self._program(name, kinds, sparse)
             made = plan(program, self.dtype, rows, self._places())
             workspace = aligned(made.workspace_bytes, "uint8")
             arenas = {**self.arenas, "workspace": workspace}
@@ -299,11 +324,13 @@ class Runtime:
         settings = optimizer.config()
         return tuple(value for name, value in settings.items() if name != "learning_rate")
 
-    def _program(self, name: str, kinds: tuple[str, ...]) -> Program:
+    def _program(self, name: str, kinds: tuple[str, ...], sparse: tuple[int, ...] = ()) -> Program:
         if name == "predict":
-            return lower.predict_program(self.graph)
+            return lower.predict_program(self.graph, sparse)
         if name == "manual":
-            return lower.manual_program(self.graph)
+            return lower.manual_program(self.graph, sparse)
+        if name == "activations":
+            return lower.activations_program(self.graph, sparse)
         assert self.training is not None
         optimizer, aims = self.training.optimizer, self.training.aims
         if name == "update":
@@ -318,9 +345,9 @@ class Runtime:
         )
         given = Given(targets, Value("sample weight", (), kind="input") if is_weighted else None)
         if name == "evaluate":
-            return lower.evaluate_program(self.graph, aims, given)
+            return lower.evaluate_program(self.graph, aims, given, sparse)
         updater = None if name == "gradients" else optimizer
-        return lower.train_program(self.graph, aims, given, updater, self.count)
+        return lower.train_program(self.graph, aims, given, updater, self.count, sparse)
 
     @cached_property
     def output_shapes(self) -> list[tuple[int, ...]]:
@@ -346,9 +373,11 @@ class Runtime:
             first += self.run_slice(bound, steps, first, outputs=outputs, results=results)[0]
 
     def run_slice(
-        self, bound: Bound, steps: Steps, first: int, **rest: Any
+        self, bound: Bound, steps: Steps, first: int, *, most: int | None = None, **rest: Any
     ) -> tuple[int, int, float]:
         """Run some of the steps from `first` on, as many as the pace of the program says.
+
+        At most `most`, if that is given.
 
         Returns
         -------
@@ -358,10 +387,12 @@ class Runtime:
         """
         pace = bound.pace(min(steps.batch, steps.rows))
         asked, workers = pace.next(steps.count - first)
+        is_cut = most is not None and most < asked
+        asked = asked if most is None else min(asked, most)
         began = time.perf_counter()
         done = self.run(bound, steps, first=first, count=asked, workers=workers, **rest)
         seconds = time.perf_counter() - began
-        if done == asked:  # a slice cut short says nothing of the time of a step
+        if done == asked and not is_cut:  # a slice cut short says nothing of the time of a step
             pace.record(asked, workers, seconds)
         return asked, done, seconds
 
@@ -413,6 +444,11 @@ class Runtime:
         if order is not None:
             places["order"] = order.ctypes.data, order.itemsize, 0
         for i, (source, value) in enumerate(zip(steps.sources, made.program.inputs, strict=False)):
+            if isinstance(source, Sparse):
+                row = 0 if order is not None else source.indptr.itemsize
+                places[f"source {i}"] = source.indptr.ctypes.data, row, 0
+                places[f"entries {i}"] = source.entries.ctypes.data, 0, 0
+                continue
             address = source.array.ctypes.data
             is_native = source.is_native(made.dtype, value.dtype)
             in_place = steps.in_place and order is None and is_native and not made.has_python

@@ -69,7 +69,7 @@ class Sequential(Model):
         """Build a model that was waiting for the shape of x; undone if x then does not fit."""
         was_built = self.built
         if not was_built:
-            shape = data.checked_array("x", x).shape
+            shape = data.checked_rows("x", x).shape
             if len(shape) < 2 or 0 in shape:
                 raise ValueError(f"x must have shape (rows, inputs), got {shape}")
             self._chain(shape[1:])

@@ -7,6 +7,7 @@ Ctrl-C between them: the model is then whole, at the end of a step.
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -15,9 +16,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from fastnn import checks, data
-from fastnn.callbacks import Callback, EarlyStopping, asks_for_batches
-from fastnn.data import Source
+from fastnn import checks, data, feeds
+from fastnn.budget import Budget
+from fastnn.callbacks import Callback, EarlyStopping, TerminateOnNaN
+from fastnn.callbacks.base import asks_for_batches, results_behind
+from fastnn.data import AnySource
+from fastnn.data.batches import is_batches, is_iterator
 from fastnn.runtime import Bound, Runtime, Steps
 
 if TYPE_CHECKING:
@@ -36,7 +40,7 @@ class History:
     ----------
     history : dict of str to list of float
         For each result, one number an epoch: "loss", the metrics, and both of the validation
-        data with "val_" in front.
+        data with "val_" in front; and what callbacks add.
     epoch : list of int
         Numbers of the epochs, from 0.
     stop_reason : str
@@ -64,10 +68,14 @@ class History:
         return f"<History of {len(self.epoch)} epochs: {last}; {self.stop_reason}>"
 
     def add(self, epoch: int, logs: dict[str, float]) -> None:
-        """Append the results of an epoch."""
-        self.epoch.append(epoch)
+        """Append the results of an epoch, or those that callbacks have added or changed."""
+        if self.epoch[-1:] != [epoch]:
+            self.epoch.append(epoch)
+        place = len(self.epoch) - 1
         for name, value in logs.items():
-            self.history.setdefault(name, []).append(value)
+            values = self.history.setdefault(name, [])
+            values += [math.nan] * (place - len(values))  # some epochs may lack a result
+            values[place:] = [value]
 
 
 @dataclass
@@ -77,31 +85,65 @@ class _Epochs:
     model: Model
     bound: Bound
     steps: Steps
+    feed: feeds.Feed
     names: list[str]
     callbacks: Sequence[Callback]
     snapshot: np.ndarray
-    kind: tuple[str, ...]
     by_batch: bool
+    budget: Budget
+    before: int = 0  # steps of the epoch in the parts before this one
     seconds: float = 0.0
     rows_done: int = 0
 
-    def run(self, epoch: int, progress: _Progress) -> dict[str, float]:
-        """Train one epoch and return its results: means over its samples."""
+    def train(self, epoch: int, progress: _Progress) -> dict[str, float]:
+        """Train one epoch, part by part, and return its results: means over its samples.
+
+        Empty if there was no step because there were no more data.
+        """
+        runtime = self.model.runtime
+        np.copyto(self.snapshot, runtime.arenas["parameters"])
+        results, rows, self.before = [], [], 0
+        began = time.perf_counter()
+        with contextlib.closing(self.feed.epoch(epoch)) as parts:
+            for self.steps in parts:
+                self.seconds += time.perf_counter() - began
+                self._bind()
+                results.append(self.run(epoch, progress))
+                rows.append(self.steps.rows_of(len(results[-1])))
+                self.before += len(results[-1])
+                if self.model.stop_training:
+                    break
+                began = time.perf_counter()
+        self.budget.epoch_end()
+        if results and not_finite(runtime):
+            self.before -= len(results[-1])
+            self._refuse(epoch, self.steps.count, np.nan, self.snapshot)
+        return self._logs(np.concatenate(results), np.concatenate(rows)) if results else {}
+
+    def _bind(self) -> None:
+        """Take the program that fits the data and the optimizer as they are now."""
+        steps = self.steps
+        self.bound = self.model.runtime.bound("train", steps.batch, steps.kinds, steps.sparse)
+
+    def run(self, epoch: int, progress: _Progress) -> np.ndarray:
+        """Train one part of an epoch and return the results of its steps."""
         runtime, count = self.model.runtime, self.steps.count
         assert runtime.training is not None
         snapshot = self.snapshot
-        np.copyto(snapshot, runtime.arenas["parameters"])
         results = np.full((count, len(self.names)), np.nan)
-        rates = np.empty(count)
+        rates, chosen = np.empty(count), None
         done = 0
         while done < count and not self.model.stop_training:
             if self.by_batch:
                 for callback in self.callbacks:
-                    callback.on_train_batch_begin(done)
+                    callback.on_train_batch_begin(self.before + done)
                 if self.model.stop_training:
                     break
-                self.bound = runtime.bound("train", self.steps.batch, self.kind)
-            rates[done:] = runtime.training.optimizer.learning_rate
+                self._bind()
+            optimizer = runtime.training.optimizer
+            if optimizer.learning_rate is not chosen:  # set by a callback, or at the start
+                chosen = optimizer.learning_rate
+                rates[done:] = optimizer.rates(runtime.step, count - done)
             first = done * self.steps.batch
             self.model.forget_forward()
             if self.by_batch:
@@ -112,25 +154,30 @@ class _Epochs:
                 asked, elapsed = 1, time.perf_counter() - began
             else:
                 asked, ran, elapsed = runtime.run_slice(
-                    self.bound, self.steps, done, results=results, learning_rates=rates
+                    self.bound,
+                    self.steps,
+                    done,
+                    most=self.budget.steps(),
+                    results=results,
+                    learning_rates=rates,
                 )
+            self.budget.record(ran, elapsed)
             self.seconds += elapsed
             done += ran
             self.rows_done += min(done * self.steps.batch, self.steps.rows) - first
             if ran < asked:
                 self._refuse(epoch, done, results[done, 0], snapshot)
             for callback in self.callbacks if self.by_batch else ():
-                callback.on_train_batch_end(done - 1, self._logs(results[done - 1 : done]))
+                logs = self._logs(results[done - 1 : done], np.ones(1))
+                callback.on_train_batch_end(self.before + done - 1, logs)
             progress.advance(ran)
-        if not_finite(runtime):
-            self._refuse(epoch, done, np.nan, snapshot)
-        return self._logs(results[:done])
+            if self.budget.is_over and not self.model.stop_training:
+                self.model.stop_training = True
+                number = self.before + done
+                self.model.stop_reason = f"{self.budget} in epoch {epoch + 1}, step {number}"
+        return results[:done]
 
-    def _logs(self, results: np.ndarray) -> dict[str, float]:
-        rows = np.full(len(results), float(self.steps.batch))
-        last = self.steps.rows - (self.steps.count - 1) * self.steps.batch
-        if len(results) == self.steps.count:
-            rows[-1] = last
+    def _logs(self, results: np.ndarray, rows: np.ndarray) -> dict[str, float]:
         means = rows @ results / rows.sum() if len(results) else results.sum(axis=0)
         return dict(zip(self.names, map(float, means), strict=True))
 
@@ -145,11 +192,12 @@ class _Epochs:
         last = next(
             (c for c in self.callbacks if isinstance(c, EarlyStopping) and c.is_going_back), None
         )
+        total = "" if self.feed.count is None else f" of {self.feed.count}"
         raise refusal(
             self.model,
             self.bound,
-            [source.array[rows] for source in steps.sources],
-            f"epoch {epoch + 1}, step {step + 1} of {steps.count}",
+            [source.take(rows) for source in steps.sources],
+            f"epoch {epoch + 1}, step {self.before + step + 1}{total}",
             loss,
             snapshot,
             best_epoch=None if last is None else last.best_epoch,
@@ -215,7 +263,7 @@ def refusal(
 def refused_step(
     model: Model,
     bound: Bound,
-    sources: Sequence[Source],
+    sources: Sequence[AnySource],
     is_done: bool,
     loss: float,
     snapshot: np.ndarray,
@@ -227,7 +275,7 @@ def refused_step(
     model : Model
     bound : Bound
         The training program.
-    sources : sequence of Source
+    sources : sequence of Source or Sparse
         Its inputs.
     is_done : bool
         Whether the update was made; it has then lost the parameters.
@@ -236,7 +284,7 @@ def refused_step(
         The parameters before the step.
     """
     where = f"step {model.runtime.step + (not is_done)}"
-    batch = [source.array for source in sources]
+    batch = [source.take() for source in sources]
     loss = np.nan if is_done else loss
     return refusal(model, bound, batch, where, loss, snapshot, "this step")
 
@@ -254,7 +302,7 @@ def not_finite(runtime: Runtime) -> list[str]:
 class _Progress:
     """One bar over all epochs, or one line an epoch, or silence."""
 
-    def __init__(self, verbose: int, epochs: int, steps: int) -> None:
+    def __init__(self, verbose: int, epochs: int, steps: int | None) -> None:
         self._epochs = epochs
         self._bar: Any = None
         self._lines = verbose == 2 or (verbose == 1 and not sys.stderr.isatty())
@@ -262,7 +310,10 @@ class _Progress:
             from tqdm import tqdm
 
             shape = "{desc} {percentage:3.0f}%|{bar:12}| {elapsed}{postfix}"
-            self._bar = tqdm(total=epochs * steps, bar_format=shape, dynamic_ncols=True)
+            if steps is None:
+                shape = "{desc} {n_fmt} steps {elapsed}{postfix}"
+            total = None if steps is None else epochs * steps
+            self._bar = tqdm(total=total, bar_format=shape, dynamic_ncols=True)
 
     def advance(self, steps: int) -> None:
         if self._bar is not None:
@@ -296,51 +347,84 @@ def fit(
     shuffle: bool,
     sample_weight: object = None,
     class_weight: dict[int, float] | None = None,
+    time_budget: float | None = None,
+    steps_per_epoch: int | None = None,
 ) -> History:
     """Train; see `Model.fit`."""
+    budget = Budget(time_budget)
     batch_size = checks.integer("batch_size", batch_size)
     epochs = checks.integer("epochs", epochs)
     shuffle = checks.boolean("shuffle", shuffle)
     if verbose not in (0, 1, 2):
         raise ValueError(f"verbose must be 0, 1 or 2, got {verbose!r}")
     followers = checks.items("callbacks", callbacks, Callback)
+    if steps_per_epoch is not None:
+        steps_per_epoch = checks.integer("steps_per_epoch", steps_per_epoch)
     x, y, sample_weight, validation_data = _split(
         model, x, y, sample_weight, validation_split, validation_data
     )
-    sources, kind = model.training_data(x, y, sample_weight, class_weight)
-    if validation_data is not None:
-        model.check_validation(validation_data)
-    rows = len(sources[0].array)
-    data.not_empty(rows)
+    feed = feeds.feed_of(
+        model,
+        x,
+        y,
+        sample_weight=sample_weight,
+        class_weight=class_weight,
+        batch=batch_size,
+        shuffle=shuffle,
+        steps_per_epoch=steps_per_epoch,
+        epochs=epochs,
+    )
+    with contextlib.closing(feed):
+        if validation_data is not None:
+            model.check_validation(validation_data)
+        return _fit(model, feed, epochs, verbose, followers, validation_data, budget)
 
+
+def _fit(
+    model: Model,
+    feed: feeds.Feed,
+    epochs: int,
+    verbose: int,
+    followers: list[Callback],
+    validation_data: tuple[object, ...] | None,
+    budget: Budget,
+) -> History:
+    """Train on data and arguments that have been checked."""
     runtime = model.runtime
     assert runtime.training is not None
-    steps = Steps(sources, rows, min(batch_size, rows))
-    bound = runtime.bound("train", steps.batch, kind)
+    steps = feed.first
+    bound = runtime.bound("train", steps.batch, steps.kinds, steps.sparse)
     by_batch = any(asks_for_batches(callback) for callback in followers)
     names = bound.plan.program.results
     snapshot = np.empty_like(runtime.arenas["parameters"])
-    run = _Epochs(model, bound, steps, names, followers, snapshot, kind, by_batch)
+    run = _Epochs(model, bound, steps, feed, names, followers, snapshot, by_batch, budget)
     expected = names + [f"val_{name}" for name in names if validation_data is not None]
     model.stop_training, model.stop_reason = False, ""
     for callback in followers:
         callback.model, callback.results = model, tuple(expected)
+        callback.training_data = steps.sources, steps.kinds
         callback.on_train_begin()
-        if type(callback).on_epoch_end is not Callback.on_epoch_end:
-            expected = []  # it may add results for those behind it
+        expected = list(results_behind(callback, expected))
     history = model.history = History()
-    progress = _Progress(verbose, epochs, steps.count)
+    progress = _Progress(verbose, epochs, feed.count)
     logs: dict[str, float] = {}
     model.is_fitting = True
     try:
         for epoch in range(epochs):
+            budget.epoch_begin()
+            if epoch and budget.is_over:
+                model.stop_training, model.stop_reason = True, f"{budget} after epoch {epoch}"
+                break
             for callback in followers:
                 callback.on_epoch_begin(epoch)
             if model.stop_training:
                 break
-            steps.order = model.generator.permutation(rows) if shuffle else None
-            run.bound = runtime.bound("train", steps.batch, kind)
-            logs = run.run(epoch, progress)
+            made = run.train(epoch, progress)
+            if feed.ended:
+                model.stop_training, model.stop_reason = True, feed.ended
+            if not made:
+                break
+            logs = made
             if validation_data is not None:
                 results = model.evaluate(*validation_data)
                 logs |= {f"val_{name}": value for name, value in results.items()}
@@ -348,6 +432,7 @@ def fit(
             progress.epoch_end(epoch, logs)
             for callback in followers:
                 callback.on_epoch_end(epoch, logs)
+            history.add(epoch, logs)
             if model.stop_training:
                 break
         runtime.take_average()
@@ -360,7 +445,9 @@ def fit(
         raise
     except NonFiniteLossError as error:
         history.stop_reason = str(error)
-        raise
+        if not any(isinstance(callback, TerminateOnNaN) for callback in followers):
+            raise
+        history.stop_reason = f"TerminateOnNaN: {error}"
     except Exception as error:
         history.stop_reason = f"{type(error).__name__}: {error}"
         raise
@@ -385,6 +472,15 @@ def _split(
 ) -> tuple[object, object, object, tuple[object, ...] | None]:
     """Take the last `share` of the rows for validation, as Keras does."""
     share = checks.number("validation_split", share, least=0, below=1)
+    if share and is_batches(x, takes_lists=y is None):
+        raise ValueError("validation_split needs arrays; give validation_data beside batches")
+    if validation_data is not None and is_batches(validation_data, takes_lists=False):
+        if is_iterator(validation_data):
+            raise TypeError(
+                "validation_data must be (x, y) or an iterable of batches that can be read once "
+                f"an epoch, got an iterator ({type(validation_data).__name__})"
+            )
+        return x, y, sample_weight, (validation_data, None)
     if validation_data is not None:
         is_sequence = isinstance(validation_data, (tuple, list))
         if not is_sequence or len(validation_data) not in (2, 3):
@@ -400,12 +496,12 @@ def _split(
     parts = _Parts("x", x, model.built and len(model.input_shapes) > 1)
     targets = _Parts("y", y, model.built and len(model.runtime.output_shapes) > 1)
     weights = [] if sample_weight is None else [_Parts("sample_weight", sample_weight, False)]
-    total = len(parts.arrays[0])
+    total = parts.arrays[0].shape[0]
     for one in (parts, targets, *weights):
         for array in one.arrays:
-            if len(array) != total:
+            if array.shape[0] != total:
                 raise ValueError(
-                    f"{one.name} must have as many rows as x, {total}, got {len(array)}"
+                    f"{one.name} must have as many rows as x, {total}, got {array.shape[0]}"
                 )
     cut = total - int(total * share)
     if not 0 < cut < total:
@@ -429,7 +525,7 @@ class _Parts:
             self._keys, given = list(given), list(given.values())
         self._is_several = is_several and isinstance(given, (list, tuple))
         listed: Sequence[object] = cast(Sequence[object], given) if self._is_several else [given]
-        self.arrays = [data.checked_array(name, part) for part in listed]
+        self.arrays = [data.checked_rows(name, part) for part in listed]
         if any(array.ndim == 0 for array in self.arrays):
             raise ValueError(f"{name} must have one entry for each row, got a single number")
 

@@ -8,13 +8,13 @@ from numbers import Integral
 import numpy as np
 
 from fastnn import checks, data
-from fastnn.data import Source
+from fastnn.data import AnySource, Source
 
 
 def source(
     sample_weight: object,
     class_weight: object,
-    targets: Sequence[Source],
+    targets: Sequence[AnySource],
     kinds: Sequence[str],
     dtype: str,
 ) -> Source | None:
@@ -35,7 +35,7 @@ def source(
     TypeError, ValueError
         Naming the argument, what came and what was expected.
     """
-    rows = len(targets[0].array)
+    rows = targets[0].rows
     weights = None
     if sample_weight is not None:
         weights = _checked("sample_weight", sample_weight, rows, dtype)
@@ -55,7 +55,7 @@ def _checked(name: str, value: object, rows: int, dtype: str) -> np.ndarray:
     return array.reshape(rows)
 
 
-def _by_class(value: object, targets: Sequence[Source], kinds: Sequence[str]) -> np.ndarray:
+def _by_class(value: object, targets: Sequence[AnySource], kinds: Sequence[str]) -> np.ndarray:
     if not isinstance(value, Mapping):
         raise TypeError(
             f"class_weight must be a dict of class to weight, got {value!r} "
@@ -64,7 +64,7 @@ def _by_class(value: object, targets: Sequence[Source], kinds: Sequence[str]) ->
     if len(targets) > 1:
         raise ValueError("class_weight is for models of one output; use sample_weight")
     (target,), (kind,) = targets, kinds
-    array = target.array
+    array = target.take()
     is_column = kind == "label" or array.shape[1] == 1
     classes = array[:, 0] if is_column else array.argmax(axis=1)
     if is_column and array.dtype.kind == "f" and not np.array_equal(classes, np.rint(classes)):

@@ -61,6 +61,10 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(add_gradient_half) /* dense.c: one and the other */                           \
     X(bias_gradient)     /* dense.c: dbias alone */                                 \
     X(kernel_gradient_update) /* dense.c: both, and the update of what they belong to */ \
+    X(sparse_affine)     /* sparse.c: the same three of a sparse x */               \
+    X(sparse_kernel_gradient)                                                       \
+    X(sparse_kernel_gradient_update)                                                \
+    X(csr_gather)        /* sparse.c: its rows with their zeros */                  \
     X(activation)        /* elementwise.c */                                        \
     X(activation_gradient)                                                          \
     X(add)                                                                          \
@@ -118,6 +122,14 @@ enum fastnn_variant_table {
     FASTNN_ACTIVATION_ROWS, FASTNN_LOSS_ROWS, FASTNN_OPTIMIZER_ROWS, FASTNN_MATH_ROWS,
     FASTNN_VARIANT_TABLES
 };
+
+/* A sparse matrix in compressed rows (CSR) is three operands: where its entries lie, of the kernel's
+ * dtype, with the column of each; then indptr: row i has the entries indptr[i] to indptr[i + 1], int64;
+ * then the order of the rows, int64, or NULL. The columns of a row ascend. */
+typedef struct fastnn_entries {
+    const void *values;
+    const int32_t *columns;
+} fastnn_entries;
 
 /* All kernels of one ISA and one dtype. */
 typedef struct fastnn_table {

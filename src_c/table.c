@@ -14,6 +14,7 @@
 #include "update.c"
 #include "gemm.c"
 #include "dense.c"
+#include "sparse.c"
 #include "normalize.c"
 #include "normalization.c"
 #include "embedding.c"

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from fastnn.data import Source
+from fastnn.data.sparse import made_native
 from fastnn.native.engine import Executor
 from fastnn.program.lower import Program
 from fastnn.program.plan import Plan, check, plan
@@ -110,9 +112,15 @@ def run_native(
     workspace[:] = 0xFF  # NaN, so that what is read before it is written shows
     executor = Executor(made.calls(), dtype, {**arenas, "workspace": workspace}, made.externals())
     results = np.full(max(len(program.results), 1), np.nan)
-    places, sources = {}, {}
+    places, sources, kept = {}, {}, []
     arrays = [np.ascontiguousarray(array).reshape(rows, -1) for array in batch]
     for i, (array, value) in enumerate(zip(arrays, program.inputs, strict=True)):
+        if value.kind == "sparse":
+            matrix = made_native(csr_array(array), dtype)
+            kept.append(matrix)
+            places[f"source {i}"] = matrix.indptr.ctypes.data, 8, 0
+            places[f"entries {i}"] = matrix.entries.ctypes.data, 0, 0
+            continue
         source = Source(array)
         sources[i] = False, source.number, source.stride
         places[f"source {i}"] = array.ctypes.data, source.stride, 0

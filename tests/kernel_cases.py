@@ -233,6 +233,110 @@ def _expected_kernel_gradient_update(
     return new[: kernel.size].reshape(kernel.shape), new[kernel.size :], state
 
 
+def _sparse(with_what: Callable[..., Arrays]) -> Callable[..., Arrays]:
+    """Make a sparse matrix (CSR) of `width` columns, an order of its rows, and other arrays."""
+
+    def make(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
+        is_there = rng.random((rows, width)) < 0.4
+        if width:
+            is_there[:, -1] = True  # so that the columns tell the width
+        values = rng.standard_normal(int(is_there.sum())).astype(dtype)
+        columns = np.nonzero(is_there)[1].astype(np.int32)
+        indptr = np.concatenate([[0], is_there.sum(axis=1).cumsum()])
+        order = rng.integers(0, max(rows, 1), rows)
+        others = with_what(rng, dtype, rows, width)
+        return {"values": values, "columns": columns, "indptr": indptr, "order": order, **others}
+
+    return make
+
+
+def _inputs(columns: Any) -> int:
+    is_filled = isinstance(columns, np.ndarray) and columns.size > 0
+    return int(np.real(columns).max()) + 1 if is_filled else 0
+
+
+def _call_sparse(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """A kernel that is told how many columns there are."""
+    return lambda columns, **rest: kernel(columns=columns, inputs=_inputs(columns), **rest)
+
+
+def _entries(values: np.ndarray, columns: np.ndarray, indptr: np.ndarray, order: Any) -> tuple:
+    """Row of the batch, column and value of each entry of a batch."""
+    order = np.arange(len(indptr) - 1) if order is None else order
+    taken = [np.arange(indptr[number], indptr[number + 1]) for number in order]
+    e = np.concatenate([np.zeros(0, int), *taken])
+    rows = np.repeat(np.arange(len(order)), [len(entries) for entries in taken])
+    return rows, columns[e], values[e]
+
+
+def _sparse_product(
+    values: np.ndarray, columns: np.ndarray, indptr: np.ndarray, order: Any, kernel: np.ndarray
+) -> np.ndarray:
+    """x @ kernel; what is not stored takes no part, not even in a NaN."""
+    row, column, value = _entries(values, columns, indptr, order)
+    y = np.zeros((len(indptr) - 1 if order is None else len(order), kernel.shape[1]))
+    np.add.at(y, row, value[:, None] * kernel[column])
+    return y
+
+
+def _sparse_gradient(
+    values: np.ndarray, columns: np.ndarray, indptr: np.ndarray, order: Any, grad: np.ndarray,
+    inputs: int,
+) -> np.ndarray:  # fmt: skip
+    row, column, value = _entries(values, columns, indptr, order)
+    by_kernel = np.zeros((inputs, grad.shape[1]))
+    np.add.at(by_kernel, column, value[:, None] * grad[row])
+    return by_kernel
+
+
+def _sparse_rows(
+    values: np.ndarray, columns: np.ndarray, indptr: np.ndarray, order: Any
+) -> np.ndarray:
+    row, column, value = _entries(values, columns, indptr, order)
+    y = np.zeros((len(indptr) - 1 if order is None else len(order), _inputs(columns)))
+    y[row, column] = value
+    return y
+
+
+def _call_sparse_gradient_with_bias(columns: Any, grad_output: Any, **rest: Any) -> tuple:
+    width = grad_output.shape[-1] if isinstance(grad_output, np.ndarray) and grad_output.ndim else 0
+    values = rest["values"]
+    bias = np.empty(width, values.dtype if isinstance(values, np.ndarray) else "float64")
+    call = _call_sparse(kernels.sparse_kernel_gradient)
+    return call(columns=columns, grad_output=grad_output, bias_out=bias, **rest), bias
+
+
+def _call_sparse_update(
+    name: str, kernel: Any, bias: Any, state: Any, **rest: Any
+) -> tuple:  # fmt: skip
+    k, b, s = (array.copy() if _is_plain(array) else array for array in (kernel, bias, state))
+    kernels.sparse_kernel_gradient_update(
+        name, kernel=k, bias=b, state=s, learning_rate=0.1, step=3, weight_decay=0.02,
+        hyper_parameters=hyper_parameters(name), **rest,
+    )  # fmt: skip
+    return k, b, s
+
+
+def _expected_sparse_update(
+    name: str, values: Any, columns: Any, indptr: Any, order: Any, grad_output: Any, kernel: Any,
+    bias: Any, state: Any,
+) -> tuple:  # fmt: skip
+    by_kernel = _sparse_gradient(values, columns, indptr, order, grad_output, len(kernel))
+    gradients = np.concatenate([by_kernel.ravel(), grad_output.sum(axis=0)])
+    parameters = np.concatenate([kernel.ravel(), bias])
+    new, state = _expected_update(name, parameters, gradients, state)
+    return new[: kernel.size].reshape(kernel.shape), new[kernel.size :], state
+
+
+def _sparse_update_arrays(name: str) -> Callable[..., Arrays]:
+    def others(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
+        made = _kernel_gradient_update_arrays(name)(rng, dtype, rows, width)
+        del made["x"]
+        return made
+
+    return _sparse(others)
+
+
 def _parts(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
     widths = {"a": width, "b": 1, "c": 2 * width + 1}
     return {name: rng.standard_normal((rows, w)).astype(dtype) for name, w in widths.items()}
@@ -380,6 +484,28 @@ CASES: dict[str, Case] = {
         lambda kernel, bias, second: (kernel + second[: kernel.size].reshape(kernel.shape),
                                       bias + second[kernel.size :]),
         has_out=False,
+    ),
+    "sparse_kernel_gradient": Case(
+        "sparse_kernel_gradient",
+        _sparse(_normal(("grad_output", lambda r, w: (r, _units(w))))),
+        _call_sparse(kernels.sparse_kernel_gradient),
+        lambda values, columns, indptr, order, grad_output: _sparse_gradient(
+            values, columns, indptr, order, grad_output, _inputs(columns)),
+        optional=("order",),
+    ),
+    "sparse_kernel_gradient-bias": Case(
+        "sparse_kernel_gradient",
+        _sparse(_normal(("grad_output", lambda r, w: (r, _units(w))))),
+        _call_sparse_gradient_with_bias,
+        lambda values, columns, indptr, order, grad_output: (
+            _sparse_gradient(values, columns, indptr, order, grad_output, _inputs(columns)),
+            grad_output.sum(axis=0)),
+        has_out=False, optional=("order",),
+    ),
+    "csr_gather": Case(
+        "csr_gather", _sparse(lambda *_: {}), _call_sparse(kernels.csr_gather),
+        _sparse_rows,
+        optional=("order",),
     ),
     "bias_gradient": Case(
         "bias_gradient", _normal(("grad_output", _whole)), kernels.bias_gradient,
@@ -581,6 +707,15 @@ for _name in kernels.ACTIVATIONS:
         lambda x, kernel, bias, name=_name: _activation(name, x @ kernel + bias),
         optional=("bias",),
     )  # fmt: skip
+    CASES[f"sparse_affine-{_name}"] = Case(
+        "sparse_affine",
+        _sparse(_normal(("kernel", lambda r, w: (w, _units(w))),
+                        ("bias", lambda r, w: (_units(w),)))),
+        partial(kernels.sparse_affine, activation=_name),
+        lambda values, columns, indptr, order, kernel, bias, name=_name: _activation(
+            name, _sparse_product(values, columns, indptr, order, kernel) + bias),
+        optional=("bias", "order"),
+    )  # fmt: skip
     CASES[f"add_halves-{_name}"] = Case(
         "add_halves",
         _normal(("halves", lambda r, w: (r, 2 * w)), ("bias", lambda r, w: (w,))),
@@ -629,6 +764,11 @@ for _name in kernels.OPTIMIZERS:
     CASES[f"update-{_name}"] = Case(
         "update", _update_arrays(_name), partial(_call_update, _name),
         partial(_expected_update, _name), has_out=False,
+    )  # fmt: skip
+    CASES[f"sparse_kernel_gradient_update-{_name}"] = Case(
+        "sparse_kernel_gradient_update", _sparse_update_arrays(_name),
+        partial(_call_sparse_update, _name), partial(_expected_sparse_update, _name),
+        has_out=False, optional=("order",),
     )  # fmt: skip
     CASES[f"kernel_gradient_update-{_name}"] = Case(
         "kernel_gradient_update", _kernel_gradient_update_arrays(_name),

@@ -36,7 +36,8 @@ class OpCase:
 def _data(rng: np.random.Generator, value: Value, rows: int) -> np.ndarray:
     if value.dtype == "label" or value.name == "categories":
         return rng.integers(0, CATEGORIES, (rows, value.width))
-    return rng.standard_normal((rows, value.width))
+    numbers = rng.standard_normal((rows, value.width))
+    return numbers * (rng.random(numbers.shape) < 0.3) if value.kind == "sparse" else numbers
 
 
 def _input(name: str, *shape: int, dtype: str = "real") -> Value:
@@ -49,9 +50,10 @@ def _parameter(name: str, *shape: int) -> Value:
 
 def op_case(rng: np.random.Generator, op: Op) -> OpCase:
     """The program that gathers an op's inputs, runs it and keeps what it writes."""
-    inputs = [v for v in dict.fromkeys(op.reads()) if v.kind == "input"]
+    inputs = [v for v in dict.fromkeys(op.reads()) if v.kind in ("input", "sparse")]
     inputs = inputs or [_input("unread", 1)]
-    ops = [] if op.kind == "gather" else [Op("gather", (), (value,)) for value in inputs]
+    ops = [Op("gather", (), (value,)) for value in inputs if value.kind == "input"]
+    ops = [] if op.kind == "gather" else ops
     results = [value.name for value in op.writes() if value.kind == "result"]
     outputs = [value for value in op.writes() if value.kind in ("work", "input")]
     if op.kind == "gather":
@@ -68,7 +70,7 @@ def op_case(rng: np.random.Generator, op: Op) -> OpCase:
     slots = next((value.shape[0] for value in op.reads() if value.kind == "state"), 0)
     if op.kind in ("update", "squared_norm"):
         offsets, count = {}, op.input(0).width
-    if op.kind == "kernel_gradient_update":
+    if op.kind.endswith("gradient_update"):
         slots, count = int(OPTIMIZERS[op.attributes["optimizer"]][2]), op.attributes["count"]
     if op.kind == "moving_average":
         slots, count = 1, op.output.width
@@ -226,6 +228,12 @@ def _embeddings(first: int, columns: int, *, gradient: bool) -> Op:
     return Op("embedding", (x, _parameter("table", 3, 5)), (y,), attributes)
 
 
+def _of_sparse_rows(op: Op) -> Op:
+    """The same op with a sparse x."""
+    x = replace(op.input(0), kind="sparse")
+    return replace(op, kind=f"sparse_{op.kind}", inputs=(x, *op.inputs[1:]))
+
+
 # kind: makers of ops, so that every row of the op table runs with every layout it has
 OP_CASES: dict[str, Callable[[], list[Op]]] = {
     "gather": lambda: [
@@ -255,6 +263,14 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
     ],
     "kernel_gradient_halves": lambda: [_kernel_gradient_halves(bias) for bias in (True, False)],
     "add_gradient_half": lambda: [_add_gradient_half(bias) for bias in (True, False)],
+    "sparse_affine": lambda: [*map(_of_sparse_rows, OP_CASES["affine"]())],
+    "sparse_kernel_gradient": lambda: [*map(_of_sparse_rows, OP_CASES["kernel_gradient"]())],
+    "sparse_kernel_gradient_update": lambda: [
+        *map(_of_sparse_rows, OP_CASES["kernel_gradient_update"]())
+    ],
+    "csr_gather": lambda: [
+        Op("csr_gather", (replace(_input("x", 5), kind="sparse"),), (Value("dense", (5,)),))
+    ],
     "bias_gradient": lambda: [
         Op("bias_gradient", (_input("grad", 7),), (Value("db", (7,), batched=False),)),
     ],

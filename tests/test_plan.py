@@ -15,7 +15,7 @@ from fastnn.program.ops import Op, Value
 from fastnn.program.plan import ALIGNMENT, check, describe, plan
 
 SEEDS = range(60)
-PROGRAMS = ("predict", "evaluate", "train", "gradients", "manual", "update")
+PROGRAMS = ("predict", "evaluate", "train", "gradients", "manual", "update", "activations")
 
 
 def programs_of(seed):

@@ -128,7 +128,7 @@ def test_without_matplotlib(monkeypatch):
 def test_import_is_lean():
     heavy = (
         "pandas matplotlib tqdm safetensors fastnn.cli fastnn.commands fastnn.plots "
-        "fastnn.profiling fastnn.limits"
+        "fastnn.profiling fastnn.limits fastnn.diagnosis fastnn.range_test tensorboardX"
     )
     code = f"import sys, fastnn; print([m for m in {heavy.split()} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/")

@@ -51,7 +51,7 @@ def test_op_agrees_with_reference(kind, workers, rng):
             wanted.append(context.state)
         if kind == "moving_average":
             got, wanted = [case.arenas["state"][-1]], [context.state[-1]]
-        if kind == "kernel_gradient_update":
+        if kind.endswith("gradient_update"):
             written = [value for value in op.writes() if value.kind == "parameter"]
             got = [
                 case.arenas["parameters"][case.offsets[value.name] :][: value.width]

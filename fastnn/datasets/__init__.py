@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
+
+from fastnn import checks
+from fastnn.data.frames import is_frame
+from fastnn.data.sparse import is_sparse
 
 DIGIT_NAMES = tuple("0123456789")
 
@@ -64,3 +69,104 @@ def split(y: np.ndarray, share: float = 0.2, seed: int = 0) -> tuple[np.ndarray,
         held.append(rows[: round(len(rows) * share)])
     held_out = np.sort(np.concatenate(held))
     return np.setdiff1d(np.arange(len(y)), held_out), held_out
+
+
+def hold_out(
+    x: Any,
+    y: Any,
+    share: float = 0.2,
+    *,
+    stratify: bool = False,
+    shuffle: bool = True,
+    seed: int | None = None,
+) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """Part data in rows to train on and rows to hold out.
+
+    Parameters
+    ----------
+    x : array_like, sparse matrix, or frame, shape (rows, ...)
+        Or a list of arrays for a model of several inputs.
+    y : array_like, series or frame, shape (rows, ...)
+    share : float, default 0.2
+        Of the rows, held out.
+    stratify : bool, default False
+        Whether each class of y is parted by itself, so that both have the same mix of classes.
+    shuffle : bool, default True
+        Whether the rows are drawn at random; if not, the last ones (of each class, if stratified)
+        are held out. In both parts rows stay in their order.
+    seed : int, optional
+        Gives the draw; None: another one each time.
+
+    Returns
+    -------
+    train, held_out : tuple (x, y)
+        For `fit`, and for its ``validation_data``. Of the type that x and y have; views where
+        neither stratified nor shuffled, else copies.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument does not fit, or a part would have no row.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> x, y = fnn.datasets.load_digits()
+    >>> train, held_out = fnn.datasets.hold_out(x, y, 0.2, stratify=True, seed=0)
+    >>> len(train[1]), held_out[0].shape
+    (1438, (359, 64))
+    """
+    share = checks.number("share", share, least=0, below=1)
+    stratify = checks.boolean("stratify", stratify)
+    shuffle = checks.boolean("shuffle", shuffle)
+    if seed is not None:
+        seed = checks.integer("seed", seed, least=0)
+    several = isinstance(x, (list, tuple)) and any(hasattr(part, "shape") for part in x)
+    parts = [_indexable(part) for part in (x if several else [x])]
+    target = _indexable(y)
+    rows = target.shape[0] if target.shape else 0
+    for part in parts:
+        found = part.shape[0] if part.shape else 0
+        if found != rows:
+            raise ValueError(f"y must have as many rows as x, {found}, got {rows}")
+    generator = np.random.default_rng(seed) if shuffle else None
+    held: list[np.ndarray] = []
+    for group in _classes(target) if stratify else [np.arange(rows)]:
+        drawn = group if generator is None else generator.permutation(group)
+        held.append(drawn[len(drawn) - round(len(drawn) * share) :])
+    held_out = np.sort(np.concatenate(held)) if held else np.zeros(0, int)
+    if not 0 < len(held_out) < rows:
+        raise ValueError(
+            f"share={share:g} leaves {rows - len(held_out)} of {rows} rows to train on and "
+            f"{len(held_out)} to hold out; both must have at least one"
+        )
+    train: Any = np.setdiff1d(np.arange(rows), held_out)
+    chosen: Any = held_out
+    if not stratify and not shuffle:
+        train, chosen = slice(None, len(train)), slice(len(train), None)
+
+    def take(some: Any) -> tuple[Any, Any]:
+        taken = [_rows(part, some) for part in parts]
+        return taken if several else taken[0], _rows(target, some)
+
+    return take(train), take(chosen)
+
+
+def _indexable(value: Any) -> Any:
+    """Return what can be indexed by rows."""
+    if is_sparse(value):
+        return value.tocsr()
+    return value if is_frame(value) else np.asarray(value)
+
+
+def _rows(value: Any, rows: Any) -> Any:
+    return value.iloc[rows] if hasattr(value, "iloc") else value[rows]
+
+
+def _classes(y: Any) -> list[np.ndarray]:
+    """Return the row numbers of each class."""
+    labels = y.to_numpy() if is_frame(y) else y
+    if is_sparse(y) or labels.size != labels.shape[0]:
+        raise ValueError(f"y must have shape (rows,) to be stratified, got {y.shape}")
+    _, numbers = np.unique(labels.reshape(-1), return_inverse=True)
+    return [np.flatnonzero(numbers == number) for number in range(numbers.max(initial=-1) + 1)]

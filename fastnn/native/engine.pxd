@@ -1,6 +1,6 @@
 # The C interface (src_c/fastnn.h, src_c/barrier.h) as Cython sees it, and what the typed
 # entries in kernels.pyx use of the engine.
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int32_t, uint64_t
 
 
 cdef extern from "fastnn.h" nogil:
@@ -29,6 +29,10 @@ cdef extern from "fastnn.h" nogil:
         uint64_t step
         int variant
         void *scratch
+
+    ctypedef struct fastnn_entries:
+        const void *values
+        const int32_t *columns
 
     ctypedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers) noexcept nogil
 

@@ -192,9 +192,26 @@ def kernel_gradient_in_halves(ops: list[Op], roots: set[Value]) -> tuple[list[Op
     return split, lines
 
 
+SPARSE = {"affine": "sparse_affine", "kernel_gradient": "sparse_kernel_gradient"}
+
+
+def products_of_sparse_rows(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
+    """Let dense layers read the sparse matrix instead of a batch of it with its zeros."""
+    sparse = {op.output: op.input(0) for op in ops if op.kind == "csr_gather"}
+    made: list[Op] = []
+    for op in ops:
+        matrix = sparse.get(op.input(0)) if op.kind in SPARSE else None
+        if matrix is not None:
+            op = replace(op, kind=SPARSE[op.kind], inputs=(matrix, *op.inputs[1:]))
+        made.append(op)
+    read = {value for op in made for value in op.reads()} | roots
+    return [op for op in made if op.kind != "csr_gather" or op.output in read], []
+
+
 # Below this many parameters a core's cache holds all streams of the update, and one long pass over
 # the arena is 1 to 4 % faster than one a layer; above, the gradient would travel once more.
 UPDATE_IN_GRADIENT_FROM = 262_144
+UPDATED = ("kernel_gradient", "sparse_kernel_gradient")
 
 
 def update_in_gradient(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
@@ -213,7 +230,7 @@ def update_in_gradient(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list
     if any(op.row.is_python for op in ops):  # an error there must find the parameters unchanged
         return ops, []
     writers = {op for op in ops for value in op.writes() if value.kind == "gradient"}
-    if count < UPDATE_IN_GRADIENT_FROM or {op.kind for op in writers} != {"kernel_gradient"}:
+    if count < UPDATE_IN_GRADIENT_FROM or not all(op.kind in UPDATED for op in writers):
         return ops, []
 
     def parts(gradient: Value | None) -> tuple[Value | None, Value | None]:
@@ -230,7 +247,7 @@ def update_in_gradient(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list
             kernel, bias = parts(by_kernel), parts(by_bias)
             inputs = (*op.inputs, *kernel, *bias)
             outputs = (by_kernel, by_bias, kernel[0], bias[0])
-            fused.append(Op("kernel_gradient_update", inputs, outputs, update.attributes, op.layer))
+            fused.append(Op(f"{op.kind}_update", inputs, outputs, update.attributes, op.layer))
             lines.append(f"{op.layer}: gradients + update")
         elif op is not update:
             fused.append(op)
@@ -242,6 +259,7 @@ PATTERNS: list[Pattern] = [
     affine_with_activation,
     gradient_through_activation,
     gradients_of_layer,
+    products_of_sparse_rows,
     update_in_gradient,
     affine_in_halves,
     kernel_gradient_in_halves,

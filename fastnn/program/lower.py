@@ -1,6 +1,6 @@
 """From layers, loss, metrics and optimizer to a `Program`: the list of ops of one purpose.
 
-A model has six programs, made when first needed:
+A model has seven programs, made when first needed:
 
     predict    forward, dropout left out
     evaluate   forward as in predict, loss and metrics
@@ -8,6 +8,7 @@ A model has six programs, made when first needed:
     gradients  the same without the update
     manual     forward in training, then backward from a gradient that the user gives
     update     the optimizer alone
+    activations  forward as in predict; what every layer gives is kept
 """
 
 from __future__ import annotations
@@ -223,20 +224,34 @@ class Builder:
 
     def lower(self, graph: Graph, inputs: list[Value]) -> list[Value]:
         """Append the forward ops of all layers; return the model's outputs."""
+        values = self.lower_all(graph, inputs)
+        return [values[position] for position in graph.outputs]
+
+    def lower_all(self, graph: Graph, inputs: list[Value]) -> list[Value]:
+        """Append the forward ops of all layers; return the inputs and what each layer gives."""
         values = list(inputs)
         for layer, positions in graph.steps:
             self._layer = layer.name
             values.append(layer.emit(self, *(values[position] for position in positions)))
         self._layer = ""
-        return [values[position] for position in graph.outputs]
+        return values
 
 
-def _input_values(graph: Graph) -> list[Value]:
-    return [Value(name, shape, kind="input") for name, shape in graph.inputs]
+def _input_values(graph: Graph, sparse: Sequence[int]) -> list[Value]:
+    return [
+        Value(name, shape, kind="sparse" if i in sparse else "input")
+        for i, (name, shape) in enumerate(graph.inputs)
+    ]
 
 
 def _gathers(inputs: Sequence[Value]) -> list[Op]:
-    return [Op("gather", (), (value,)) for value in inputs]
+    """Return the ops that make a batch of each input: first outputs what layers read."""
+    return [
+        Op("csr_gather", (value,), (replace(value, kind="work"),))
+        if value.kind == "sparse"
+        else Op("gather", (), (value,))
+        for value in inputs
+    ]
 
 
 def _numbered(name: str, count: int) -> list[str]:
@@ -253,12 +268,13 @@ def _parameter_gradients(graph: Graph) -> dict[Value, Value]:
     }
 
 
-def predict_program(graph: Graph) -> Program:
-    """Forward, without dropout."""
-    inputs = _input_values(graph)
+def predict_program(graph: Graph, sparse: Sequence[int] = ()) -> Program:
+    """Forward, without dropout; of the inputs, some may be sparse."""
+    inputs = _input_values(graph, sparse)
+    gathers = _gathers(inputs)
     builder = Builder(graph.parameters, training=False)
-    outputs = builder.lower(graph, inputs)
-    ops, merges = fuse(_gathers(inputs) + builder.ops, set(outputs))
+    outputs = builder.lower(graph, [op.output for op in gathers])
+    ops, merges = fuse(gathers + builder.ops, set(outputs))
     targets: list[Value] = []
     written: dict[Value, Value] = {}  # one tensor may be several outputs
     for name, output in zip(_numbered("prediction", len(outputs)), outputs, strict=True):
@@ -272,6 +288,16 @@ def predict_program(graph: Graph) -> Program:
     return Program("predict", ops, inputs, targets, merges=merges)
 
 
+def activations_program(graph: Graph, sparse: Sequence[int] = ()) -> Program:
+    """Forward, without dropout; its outputs are what the layers give, in the graph's order."""
+    inputs = _input_values(graph, sparse)
+    gathers = _gathers(inputs)
+    builder = Builder(graph.parameters, training=False)
+    outputs = builder.lower_all(graph, [op.output for op in gathers])[len(inputs) :]
+    ops, merges = fuse(gathers + builder.ops, set(outputs))
+    return Program("activations", ops, inputs, outputs, merges=merges)
+
+
 def _write_to(ops: list[Op], value: Value, target: Value) -> tuple[list[Op], bool]:
     """Let the op that computes `value` write `target` instead."""
     is_read = any(value in op.reads() for op in ops)
@@ -282,28 +308,38 @@ def _write_to(ops: list[Op], value: Value, target: Value) -> tuple[list[Op], boo
     return [replace(op, outputs=outputs) if op is writer else op for op in ops], True
 
 
-def evaluate_program(graph: Graph, aims: Sequence[Aim], given: Given) -> Program:
+def evaluate_program(
+    graph: Graph, aims: Sequence[Aim], given: Given, sparse: Sequence[int] = ()
+) -> Program:
     """Forward as in predict, loss and metrics."""
-    inputs = _input_values(graph)
+    inputs = _input_values(graph, sparse)
+    data = [*inputs, *given.values]
+    gathers = _gathers(data)
     builder = Builder(graph.parameters, training=False)
-    outputs = builder.lower(graph, inputs)
+    outputs = builder.lower(graph, [op.output for op in gathers[: len(inputs)]])
     results, ops, _, loss = _measure(graph, builder.ops, outputs, aims, given, training=False)
     ops += _penalties(graph, {}, loss)
-    data = [*inputs, *given.values]
-    ops, merges = fuse(_gathers(data) + ops, set())
+    ops, merges = fuse(gathers + ops, set())
     return Program("evaluate", ops, data, results=results, merges=merges)
 
 
 def train_program(
-    graph: Graph, aims: Sequence[Aim], given: Given, optimizer: Optimizer | None, count: int
+    graph: Graph,
+    aims: Sequence[Aim],
+    given: Given,
+    optimizer: Optimizer | None,
+    count: int,
+    sparse: Sequence[int] = (),
 ) -> Program:
     """One step: forward, loss, metrics, backward, update of an arena of `count` elements.
 
     Without an optimizer the gradients are left as they are.
     """
-    inputs = _input_values(graph)
+    inputs = _input_values(graph, sparse)
+    data = [*inputs, *given.values]
+    gathers = _gathers(data)
     builder = Builder(graph.parameters, training=True)
-    outputs = builder.lower(graph, inputs)
+    outputs = builder.lower(graph, [op.output for op in gathers[: len(inputs)]])
     results, forward, seeds, loss = _measure(
         graph, builder.ops, outputs, aims, given, training=True
     )
@@ -311,17 +347,17 @@ def train_program(
     backward = differentiate(forward, seeds, gradients)
     backward += _penalties(graph, gradients, loss)
     update = [] if optimizer is None else builder.updates + _update_ops(graph, optimizer, count)
-    data = [*inputs, *given.values]
-    ops, merges = fuse(_gathers(data) + forward + backward + update, set())
+    ops, merges = fuse(gathers + forward + backward + update, set())
     name = "gradients" if optimizer is None else "train"
     return Program(name, ops, data, results=results, merges=merges)
 
 
-def manual_program(graph: Graph) -> Program:
+def manual_program(graph: Graph, sparse: Sequence[int] = ()) -> Program:
     """Forward in training; then backward from the gradients by the outputs."""
-    inputs = _input_values(graph)
+    inputs = _input_values(graph, sparse)
+    gathers = _gathers(inputs)
     builder = Builder(graph.parameters, training=True)
-    outputs = builder.lower(graph, inputs)
+    outputs = builder.lower(graph, [op.output for op in gathers])
     names = _numbered("grad_output", len(outputs))
     seeds = [
         Value(name, output.shape, kind="input") for name, output in zip(names, outputs, strict=True)
@@ -333,7 +369,7 @@ def manual_program(graph: Graph) -> Program:
     gradients = _parameter_gradients(graph)
     backward += differentiate(builder.ops, sums, gradients)
     backward += _penalties(graph, gradients, None)
-    forward = _gathers(inputs) + builder.ops + builder.updates
+    forward = gathers + builder.ops + builder.updates
     ops, merges = fuse(forward + _gathers(seeds) + backward, {*outputs, *seeds})
     split = next(i for i, op in enumerate(ops) if seeds[0] in op.writes())
     return Program(

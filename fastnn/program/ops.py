@@ -41,8 +41,9 @@ class Value:
     batched : bool
         Has one such entry for each row of the batch.
     kind : str
-        Where it lives: "input" (data of the user), "parameter", "gradient", "state" (arenas),
-        "work" (planned workspace), "output" and "result" (arrays given to a run).
+        Where it lives: "input" (data of the user), "sparse" (the same in compressed rows),
+        "parameter", "gradient", "state" (arenas), "work" (planned workspace), "output" and
+        "result" (arrays given to a run).
     dtype : {"real", "label", "double"}
         The model's dtype, int32 class labels, or float64.
     """
@@ -366,6 +367,20 @@ OPS: dict[str, OpRow] = {
         work=lambda op: 0.0,  # does not grow with the rows
         operands=lambda op: op.inputs[:3],
     ),
+    # The same of a sparse x; fuse.py puts them there. How many entries a row has is not known
+    # here: one in a hundred is taken for the usual.
+    "sparse_affine": OpRow(
+        "sparse_affine",
+        sizes=_dense_sizes,
+        variant=_activation_number,
+        work=lambda op: _dense_work(op) / 100,
+    ),
+    "sparse_kernel_gradient": OpRow(
+        "sparse_kernel_gradient",
+        sizes=lambda op: op.output.shape,
+        work=lambda op: op.output.width / 100,
+    ),
+    "csr_gather": OpRow("csr_gather"),
     "bias_gradient": OpRow("bias_gradient"),
     "activation": OpRow(
         "activation",
@@ -540,6 +555,15 @@ OPS: dict[str, OpRow] = {
         variant=lambda op: OPTIMIZER_NUMBER[op.attributes["optimizer"]],
         work=lambda op: float(op.output.width),
         operands=_kernel_gradient_update_operands,
+        updates=True,
+    ),
+    "sparse_kernel_gradient_update": OpRow(
+        "sparse_kernel_gradient_update",
+        sizes=lambda op: (*op.input(2).shape, op.attributes["count"]),
+        scalars=_update_scalars,
+        variant=lambda op: OPTIMIZER_NUMBER[op.attributes["optimizer"]],
+        work=lambda op: op.output.width / 100,
+        operands=lambda op: op.inputs,
         updates=True,
     ),
 }

@@ -99,6 +99,7 @@ class Plan:
         return [
             "order",
             *(f"source {i}" for i in inputs),
+            *(f"entries {i}" for i in inputs if self.program.inputs[i].kind == "sparse"),
             *(f"input {i}" for i in inputs),
             *(f"output {v.name}" for v in self.program.outputs if v.kind == "output"),
             *(f"result {name}" for name in self.program.results),
@@ -114,7 +115,7 @@ class Plan:
 
     def _call(self, op: Op, barrier: bool) -> Call:
         operands = tuple(
-            None if value is None else self._operand(value) for value in op.row.operands(op)
+            operand for value in op.row.operands(op) for operand in self._operands(value)
         )
         gathers = -1
         if op.kind == "gather":
@@ -133,6 +134,14 @@ class Plan:
             checked=self._is_checked(op),
             gathers=gathers,
         )
+
+    def _operands(self, value: Value | None) -> tuple[Operand | None, ...]:
+        if value is None:
+            return (None,)
+        if value.kind == "sparse":  # as fastnn.h says
+            i = self.program.inputs.index(value)
+            return (f"entries {i}", 0, 0), (f"source {i}", 0, 0), ("order", 0, 0)
+        return (self._operand(value),)
 
     def _operand(self, value: Value) -> Operand:
         root = self.roots.get(value, value)

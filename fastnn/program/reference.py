@@ -555,6 +555,9 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "kernel_gradient": lambda op, c, x, grad: (x.T @ grad, grad.sum(axis=0)),
     "kernel_gradient_halves": _kernel_gradient_halves,
     "add_gradient_half": _add_gradient_half,
+    "sparse_affine": _affine,
+    "sparse_kernel_gradient": lambda op, c, x, grad: (x.T @ grad, grad.sum(axis=0)),
+    "csr_gather": lambda op, c, x: x,
     "bias_gradient": lambda op, c, grad: grad.sum(axis=0),
     "activation": _activation,
     "activation_gradient": lambda op, c, saved, grad: grad * _derivative(op, saved),
@@ -594,6 +597,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "python": lambda op, c, *arrays: tuple(python_ops.results(op, arrays)),
     "python_gradient": lambda op, c, *arrays: tuple(python_ops.results(op, arrays)),
     **LAYER_FORMULAS,
+    "sparse_kernel_gradient_update": _kernel_gradient_update,
 }
 
 
@@ -633,6 +637,8 @@ def run(
             return None
         if value in made:
             return made[value]
+        if value.kind == "sparse":  # here a batch of it, with its zeros
+            return given[value].astype(context.dtype).reshape(-1, *value.shape)
         if value.kind == "state":
             return context.state_of(value)
         if value.kind == "gradient" and gradients is not None:

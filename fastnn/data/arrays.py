@@ -1,17 +1,18 @@
-"""What `fit`, `evaluate` and `predict` accept, and what the kernels need: checked once, up front.
+"""Arrays for x and y: what they must be like, and what the kernels need of them.
 
-Data keeps its dtype: a batch is converted when it is gathered. An error names the argument, what
-came and what was expected, and comes before anything has changed.
+Data keeps its dtype: a batch is converted when it is gathered.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from fastnn.data import blocks, frames, sparse
 from fastnn.losses import Loss
 from fastnn.native.kernels import source_number
 
@@ -27,6 +28,28 @@ class Source:
     """
 
     array: np.ndarray
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.array)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows."""
+        return self.array.nbytes
+
+    def take(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return some rows, by default all."""
+        return self.array if rows is None else self.array[rows]
+
+    def copy(self) -> Source:
+        """Return a copy that does not change when the user's array does."""
+        return Source(np.array(self.array, order="C"))
+
+    def part(self, begin: int, end: int) -> Source:
+        """Return a range of rows."""
+        return Source(self.array[begin:end])
 
     @property
     def number(self) -> int:
@@ -50,6 +73,16 @@ class Source:
         )
 
 
+AnySource = Source | sparse.Sparse
+
+
+def checked_rows(name: str, value: object) -> Any:
+    """Return x as an array, or as a sparse matrix (CSR) of SciPy; see `checked_array`."""
+    if sparse.is_sparse(value):
+        return sparse.checked_matrix(name, value)
+    return checked_array(name, value)
+
+
 def checked_array(name: str, value: object) -> np.ndarray:
     """Return `value` as an array of numbers of a dtype that the kernels read.
 
@@ -58,16 +91,21 @@ def checked_array(name: str, value: object) -> np.ndarray:
     name : str
         Of the argument, for the message.
     value : array_like
+        A frame or series of pandas or Polars, too.
 
     Raises
     ------
     TypeError
         It does not hold real numbers.
     ValueError
-        It is ragged.
+        It is ragged, or a frame with missing values.
     """
     if value is None:
         raise TypeError(f"{name} must be an array of numbers, got None")
+    if sparse.is_sparse(value):
+        raise TypeError(f"{name} must be a dense array, got a sparse one; use {name}.toarray()")
+    if frames.is_frame(value):
+        value = frames.as_array(name, value)
     try:
         array = np.asarray(value)
     except ValueError:
@@ -94,8 +132,16 @@ def _distinct(array: np.ndarray) -> np.ndarray:
     return array[tuple(slice(1 if stride == 0 else None) for stride in array.strides)]
 
 
-def check_finite(name: str, array: np.ndarray, dtype: str) -> None:
-    """Raise where an element is NaN, infinite, or too large for the model's dtype."""
+def check_finite(
+    name: str,
+    array: np.ndarray,
+    dtype: str,
+    position: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None,
+) -> None:
+    """Raise where an element is NaN, infinite, or too large for the model's dtype.
+
+    `position` tells from its index in the array what the message shows.
+    """
     if array.dtype.kind != "f" or array.size == 0:
         return
     distinct = _distinct(array)
@@ -108,7 +154,7 @@ def check_finite(name: str, array: np.ndarray, dtype: str) -> None:
         bad = ~(np.abs(distinct) <= limit)
     where = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
     found = float(distinct[where])
-    index = ", ".join(map(str, where))
+    index = ", ".join(map(str, where if position is None else position(where)))
     count = int(bad.sum()) * (array.size // distinct.size)
     what = f"{found!r} at [{index}]" + (f" and {count - 1} more" if count > 1 else "")
     limits = "finite numbers" if not math.isfinite(found) else f"numbers that {dtype} can hold"
@@ -125,22 +171,29 @@ def _rows(array: np.ndarray, width: int) -> np.ndarray:
 
 
 def inputs(
-    x: object, shapes: Sequence[tuple[str, tuple[int, ...]]], dtype: str, name: str = "x"
-) -> list[Source]:
+    x: object,
+    shapes: Sequence[tuple[str, tuple[int, ...]]],
+    dtype: str,
+    name: str = "x",
+    *,
+    in_windows: bool = False,
+) -> list[AnySource]:
     """Check x against the model's inputs.
 
     Parameters
     ----------
-    x : array_like, shape (rows, *shape), or a list of them for a model of several inputs
+    x : array_like or sparse matrix, shape (rows, *shape), or a list for several inputs
     shapes : sequence of (name, shape)
         Of the model's inputs.
     dtype : {"float32", "float64"}
     name : str, default "x"
         For the message.
+    in_windows : bool, default False
+        Whether the numbers of large maps are checked later (`blocks.py`).
 
     Returns
     -------
-    list of Source
+    list of Source or Sparse
 
     Raises
     ------
@@ -155,19 +208,18 @@ def inputs(
             got = f"{len(x)}" if isinstance(x, (list, tuple)) else type(x).__name__
             raise ValueError(f"{name} must be a list of {len(shapes)} arrays, got {got}")
         arrays, names = x, [f"{name}[{i}]" for i in range(len(shapes))]
-    sources: list[Source] = []
+    sources: list[AnySource] = []
     for label, value, (_, shape) in zip(names, arrays, shapes, strict=True):
-        array = checked_array(label, value)
+        array = checked_rows(label, value)
         if array.ndim == 0 or array.shape[1:] != shape:
             sizes = "".join(f", {size}" for size in shape) or ","
             hint = "; one sample is x[np.newaxis]" if array.shape == shape else ""
             raise ValueError(f"{label} must have shape (rows{sizes}), got {array.shape}{hint}")
-        check_finite(label, array, dtype)
-        sources.append(Source(_rows(array, math.prod(shape))))
-        if len(array) != len(sources[0].array):
+        sources.append(_source(label, array, math.prod(shape), dtype, in_windows=in_windows))
+        if sources[-1].rows != sources[0].rows:
             raise ValueError(
-                f"{label} must have as many rows as {names[0]}, {len(sources[0].array)}, "
-                f"got {len(array)}"
+                f"{label} must have as many rows as {names[0]}, {sources[0].rows}, "
+                f"got {sources[-1].rows}"
             )
     return sources
 
@@ -196,6 +248,20 @@ def by_name(argument: str, value: object, names: Sequence[str]) -> dict[str, obj
     return dict(zip(names, value, strict=True))
 
 
+def _source(name: str, array: Any, width: int, dtype: str, *, in_windows: bool) -> AnySource:
+    """Check the numbers of what `checked_rows` returned, and make it readable."""
+    if not sparse.is_sparse(array):
+        rows = _rows(array, width)
+        if not (in_windows and blocks.map_of(rows)):
+            check_finite(name, array, dtype)
+        return Source(rows)
+    if width > sparse.LARGEST_INT32:
+        raise ValueError(f"{name} must have at most 2**31 - 1 columns, got {width}")
+    values = array.data[: array.indptr[-1]]
+    check_finite(name, values, dtype, lambda where: sparse.position(array, where[0]))
+    return sparse.made_native(array, dtype)
+
+
 def target(
     y: object,
     rows: int,
@@ -204,6 +270,7 @@ def target(
     *,
     loss: Loss,
     name: str = "y",
+    in_windows: bool = False,
 ) -> tuple[Source, str]:
     """Check y against the model's output and loss.
 
@@ -218,6 +285,8 @@ def target(
     loss : Loss
         Says what y may hold.
     name : str, default "y"
+    in_windows : bool, default False
+        Whether the numbers of a large map are checked later.
 
     Returns
     -------
@@ -236,11 +305,13 @@ def target(
         raise ValueError(f"{name} must have as many rows as x, {rows}, got {len(array)}")
     is_column = array.shape[1:] in ((), (1,))
     if loss.takes_labels and is_column and array.shape[1:] != shape:
-        return _labels(array, y, math.prod(shape), name), "label"
+        return _labels(array, y, math.prod(shape), name, in_windows=in_windows), "label"
     if array.shape[1:] != shape and not (is_column and math.prod(shape) == 1):
         sizes = "".join(f", {size}" for size in shape)
         labels = " or class labels of shape (rows,)" if loss.takes_labels else ""
         raise ValueError(f"{name} must have shape (rows{sizes}){labels}, got {array.shape}")
+    if in_windows and blocks.map_of(_rows(array, math.prod(shape))):
+        return Source(_rows(array, math.prod(shape))), "real"
     check_finite(name, array, dtype)
     loss.check_target(name, _distinct(array))
     if loss.is_distribution and array.size:
@@ -254,14 +325,16 @@ def target(
     return Source(_rows(array, math.prod(shape))), "real"
 
 
-def _labels(array: np.ndarray, given: object, classes: int, name: str) -> Source:
+def _labels(
+    array: np.ndarray, given: object, classes: int, name: str, *, in_windows: bool
+) -> Source:
     """Check class labels; `given` is what the array was made of, for the message."""
     if array.dtype.kind == "f":
         raise TypeError(
             f"{name} must hold integer class labels, or probabilities of shape (rows, {classes}), "
             f"got {np.asarray(given).dtype} of shape {array.shape}; use {name}.astype(int)"
         )
-    if array.size:
+    if array.size and not (in_windows and blocks.map_of(_rows(array, 1))):
         low, high = _distinct(array).min(), _distinct(array).max()
         if low < 0 or high >= classes:
             raise ValueError(

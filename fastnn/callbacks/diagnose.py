@@ -1,0 +1,65 @@
+"""A callback that asks why a model is not learning."""
+
+from __future__ import annotations
+
+import warnings
+
+from fastnn import checks
+from fastnn.callbacks.base import Callback, Logs
+
+
+class Diagnose(Callback):
+    """Run `Model.diagnose` every so many epochs, and warn of what it finds, once of each.
+
+    Inside epochs it costs nothing; at the end of one, as much as some hundred to a thousand
+    steps.
+
+    Parameters
+    ----------
+    every : int, default 10
+        Epochs from one look to the next.
+    batch_size : int, default 32
+        Of the trials of the learning rate; take that of `fit`.
+
+    Attributes
+    ----------
+    findings : list of fastnn.diagnosis.Finding
+        All so far, each once.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> x, y = fnn.datasets.load_digits()
+    >>> model = fnn.Sequential([fnn.Dense(10)], input_shape=(64,), seed=0)
+    >>> model.compile("adam", "crossentropy")
+    >>> look = fnn.Diagnose(every=2)
+    >>> history = model.fit(x / 16, y, epochs=4, verbose=0, callbacks=[look])
+    >>> look.findings
+    []
+    """
+
+    added_results = ()
+
+    def __init__(self, every: int = 10, *, batch_size: int = 32) -> None:
+        self.every = checks.integer("every", every)
+        self.batch_size = checks.integer("batch_size", batch_size)
+        self.findings: list = []
+
+    def on_train_begin(self) -> None:
+        """Forget earlier trainings."""
+        self.findings = []
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Look, and warn of what is new."""
+        if (epoch + 1) % self.every:
+            return
+        from fastnn import diagnosis
+
+        found = diagnosis.diagnose(self.model, *self.training_data, batch_size=self.batch_size)
+        known = {(finding.kind, finding.layer) for finding in self.findings}
+        for finding in found.findings:
+            if (finding.kind, finding.layer) not in known:
+                self.findings.append(finding)
+                warnings.warn(
+                    f"epoch {epoch + 1}: {finding}", diagnosis.DiagnosisWarning, stacklevel=2
+                )

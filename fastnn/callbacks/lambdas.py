@@ -1,0 +1,64 @@
+"""A callback made of functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastnn.callbacks.base import Callback
+
+
+class LambdaCallback(Callback):
+    """A callback made of functions, each called as Keras calls it.
+
+    Hooks that are not given cost nothing; a batch hook makes `fit` come back to Python after
+    every batch.
+
+    Parameters
+    ----------
+    on_epoch_begin, on_epoch_end : callable, optional
+        ``f(epoch, logs)``.
+    on_train_begin, on_train_end : callable, optional
+        ``f(logs)``.
+    on_train_batch_begin, on_train_batch_end : callable, optional
+        ``f(batch, logs)``. The logs of a beginning are empty.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> x, y = fnn.datasets.load_digits()
+    >>> model = fnn.Sequential([fnn.Dense(10)], input_shape=(64,), seed=0)
+    >>> model.compile("adam", "crossentropy")
+    >>> show = fnn.LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch, list(logs)))
+    >>> history = model.fit(x, y, epochs=2, verbose=0, callbacks=[show])
+    0 ['loss']
+    1 ['loss']
+    """
+
+    def __init__(
+        self,
+        on_epoch_begin: Callable | None = None,
+        on_epoch_end: Callable | None = None,
+        on_train_begin: Callable | None = None,
+        on_train_end: Callable | None = None,
+        on_train_batch_begin: Callable | None = None,
+        on_train_batch_end: Callable | None = None,
+    ) -> None:
+        given = {
+            "on_epoch_begin": on_epoch_begin,
+            "on_epoch_end": on_epoch_end,
+            "on_train_begin": on_train_begin,
+            "on_train_end": on_train_end,
+            "on_train_batch_begin": on_train_batch_begin,
+            "on_train_batch_end": on_train_batch_end,
+        }
+        for name, function in given.items():
+            if function is None:
+                continue
+            if not callable(function):
+                raise TypeError(f"{name} must be a function, got {function!r}")
+            setattr(self, name, _with_logs(function) if name.endswith("begin") else function)
+
+
+def _with_logs(function: Callable) -> Callable:
+    """Give a function the logs that the beginnings here have not."""
+    return lambda *number: function(*number, {})

@@ -1,0 +1,160 @@
+"""Callbacks that set the learning rate, an epoch at a time."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+from fastnn import checks
+from fastnn.callbacks.base import BestSoFar, Callback, Logs, Monitored
+from fastnn.schedules import Schedule
+
+
+def _rate(callback: Callback) -> float:
+    """Return the learning rate, which must be a number: a schedule has its own mind."""
+    optimizer = callback.model.optimizer
+    assert optimizer is not None  # fit has seen to it
+    if isinstance(optimizer.learning_rate, Schedule):
+        raise ValueError(
+            f"{type(callback).__name__} sets the learning rate, but the optimizer has a schedule, "
+            f"{optimizer.learning_rate!r}: give it a number, or leave the callback out"
+        )
+    return optimizer.learning_rate
+
+
+class ReduceLROnPlateau(Monitored):
+    """Reduce the learning rate when a result no longer improves.
+
+    Parameters
+    ----------
+    monitor : str, default "val_loss"
+        A key of the history.
+    factor : float, default 0.1
+        Below 1: what the rate is multiplied with.
+    patience : int, default 10
+        Epochs without an improvement after which it is.
+    mode : {"auto", "min", "max"}, default "auto"
+        Whether less or more is better; auto: more for accuracies, else less.
+    min_delta : float, default 1e-4
+        What counts as an improvement, at least.
+    cooldown : int, default 0
+        Epochs after a reduction that are not counted.
+    min_lr : float, default 0.0
+        The rate does not go below.
+
+    Notes
+    -----
+    Adds "learning_rate" to the results of an epoch: the rate that the epoch was trained with.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.ReduceLROnPlateau("loss", factor=0.5, patience=3).factor
+    0.5
+    """
+
+    added_results = ("learning_rate",)
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, mode)
+        self.factor = checks.number("factor", factor, least=0, below=1)
+        self.patience = checks.integer("patience", patience, least=0)
+        self.min_delta = checks.number("min_delta", min_delta, least=0)
+        self.cooldown = checks.integer("cooldown", cooldown, least=0)
+        self.min_lr = checks.number("min_lr", min_lr, least=0)
+
+    def on_train_begin(self) -> None:
+        """Check the result and the learning rate, and forget earlier trainings."""
+        super().on_train_begin()
+        _rate(self)
+
+    def _forget(self) -> None:
+        self._best = BestSoFar(self.min_delta)
+        self._waited = self._cooling = 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Compare with the best epoch so far; reduce the rate after enough worse ones."""
+        rate = logs["learning_rate"] = _rate(self)
+        height = self._height(logs)
+        if self._cooling:
+            self._cooling -= 1
+            self._waited = 0
+        if self._best.improves(height):
+            self._waited = 0
+        elif not self._cooling:
+            self._waited += 1
+            if self._waited >= self.patience:
+                if rate > self.min_lr:
+                    assert self.model.optimizer is not None
+                    self.model.optimizer.learning_rate = max(rate * self.factor, self.min_lr)
+                self._cooling, self._waited = self.cooldown, 0
+
+
+class LearningRateScheduler(Callback):
+    """Ask a function for the learning rate of each epoch.
+
+    For a rate of each step, give the optimizer one of `fastnn.schedules`.
+
+    Parameters
+    ----------
+    schedule : callable
+        ``schedule(epoch, learning_rate)``, with the epoch counted from 0 and the rate so far,
+        or ``schedule(epoch)``: returns the rate.
+
+    Notes
+    -----
+    Adds "learning_rate" to the results of an epoch.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> x, y = fnn.datasets.load_digits()
+    >>> model = fnn.Sequential([fnn.Dense(10)], input_shape=(64,), seed=0)
+    >>> model.compile(fnn.Adam(0.01), "crossentropy")
+    >>> halve = fnn.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    >>> model.fit(x, y, epochs=2, verbose=0, callbacks=[halve]).history["learning_rate"]
+    [0.005, 0.0025]
+    """
+
+    added_results = ("learning_rate",)
+
+    def __init__(self, schedule: Callable[..., float]) -> None:
+        if not callable(schedule):
+            raise TypeError(f"schedule must be a function (epoch, learning_rate), got {schedule!r}")
+        self.schedule = schedule
+        self._takes_rate = _takes_two(schedule)
+
+    def on_train_begin(self) -> None:
+        """Check that the learning rate is a number."""
+        _rate(self)
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Set the learning rate."""
+        rate = _rate(self)
+        assert self.model.optimizer is not None
+        wanted = self.schedule(epoch, rate) if self._takes_rate else self.schedule(epoch)
+        checks.number("what schedule returns", wanted, least=0)
+        self.model.optimizer.learning_rate = wanted
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Add the learning rate to the results."""
+        logs["learning_rate"] = _rate(self)
+
+
+def _takes_two(function: Callable) -> bool:
+    try:
+        inspect.signature(function).bind(0, 0.1)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin that does not say
+        pass
+    return True

@@ -1,0 +1,281 @@
+"""Callbacks that end `fit`."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import numpy as np
+
+from fastnn import checks, inspection
+from fastnn.callbacks.base import BestSoFar, Callback, Logs, Monitored, end_training
+
+
+class EarlyStopping(Monitored):
+    """Stop when a result no longer improves, and go back to the best weights.
+
+    Parameters
+    ----------
+    monitor : str, default "val_loss"
+        A key of the history.
+    min_delta : float, default 0.0
+        What counts as an improvement, at least.
+    patience : int, default 0
+        Epochs without one after which it stops.
+    mode : {"auto", "min", "max"}, default "auto"
+        Whether less or more is better; auto: more for accuracies, else less.
+    baseline : float, optional
+        An improvement counts as one only if it is better than this, too; so training ends
+        after `patience` epochs if it has not got there by then.
+    restore_best_weights : bool, default True
+        Whether the model gets the weights of its best epoch back, at the last epoch too.
+        (Keras' default is False.)
+    start_from_epoch : int, default 0
+        Epochs before this one, counted from 0, are not looked at.
+
+    Attributes
+    ----------
+    best_epoch : int
+        Counted from 0; -1 if there was none.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.EarlyStopping(patience=5).monitor
+    'val_loss'
+    """
+
+    added_results = ()
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        *,
+        min_delta: float = 0.0,
+        patience: int = 0,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = True,
+        start_from_epoch: int = 0,
+    ) -> None:
+        super().__init__(monitor, mode)
+        self.min_delta = checks.number("min_delta", min_delta, least=0)
+        self.patience = checks.integer("patience", patience, least=0)
+        self.baseline = None if baseline is None else checks.number("baseline", baseline)
+        self.restore_best_weights = checks.boolean("restore_best_weights", restore_best_weights)
+        self.start_from_epoch = checks.integer("start_from_epoch", start_from_epoch, least=0)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.best_epoch = -1
+        self._best = BestSoFar(self.min_delta)
+        self._waited = 0
+        self._weights: list[np.ndarray] | None = None
+
+    @property
+    def is_going_back(self) -> bool:
+        """Whether the model will get the weights of the best epoch back."""
+        return self._weights is not None
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Compare with the best epoch so far."""
+        height = self._height(logs)
+        if epoch < self.start_from_epoch:
+            return
+        self._waited += 1
+        if self._best.improves(height):
+            self.best_epoch = epoch
+            if self.restore_best_weights:
+                self._weights = self.model.get_weights()
+            if self.baseline is None or height < self._sign * self.baseline - self.min_delta:
+                self._waited = 0
+        if self._waited >= max(self.patience, 1):
+            beyond = "" if self.baseline is None else f" beyond its baseline {self.baseline:g}"
+            best = f", best in epoch {self.best_epoch + 1}" if self.best_epoch >= 0 else ""
+            end_training(
+                self, f"{self.monitor} has not improved{beyond} for {self._waited} epochs{best}"
+            )
+
+    def on_train_end(self, logs: Logs) -> None:
+        """Give the best weights back."""
+        if self._weights is not None:
+            self.model.set_weights(self._weights)
+            self._weights = None
+
+
+class TerminateOnNaN(Callback):
+    """End training without an exception when the loss is NaN or infinite.
+
+    Otherwise `fit` raises `NonFiniteLossError`. ``history.stop_reason`` holds its message, which
+    names step and layer; the epoch that was not finished is not in the history; and, unlike
+    Keras', the model is left with parameters that are finite, as after the error.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> x, y = fnn.datasets.load_digits()
+    >>> model = fnn.Sequential([fnn.Dense(10)], input_shape=(64,), seed=0)
+    >>> model.compile(fnn.SGD(1e37), "mse")
+    >>> history = model.fit(x, x[:, :10], verbose=0, callbacks=[fnn.TerminateOnNaN()])
+    >>> history.stop_reason.split(":")[0]
+    'TerminateOnNaN'
+    """
+
+    added_results = ()
+
+
+class TerminateOnValue(Monitored):
+    """Stop when a result reaches a value.
+
+    Parameters
+    ----------
+    monitor : str
+        A key of the history.
+    value : float
+    mode : {"auto", "min", "max"}, default "auto"
+        Whether the value is reached from above ("min") or from below; auto: from below for
+        accuracies.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.TerminateOnValue("val_accuracy", 0.95).mode
+    'max'
+    """
+
+    added_results = ()
+
+    def __init__(self, monitor: str, value: float, *, mode: str = "auto") -> None:
+        super().__init__(monitor, mode)
+        self.value = checks.number("value", value)
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Compare with the value."""
+        if self._height(logs) <= self._sign * self.value:
+            end_training(self, f"{self.monitor} has reached {self.value:g}: {logs[self.monitor]:g}")
+
+
+class TerminateOnSmallImprovement(Monitored):
+    r"""Stop when a result has improved by less than a threshold over the last epochs.
+
+    With b the best result so far, now and n epochs ago, it stops when
+    :math:`b_{now} > b_{then} - \delta`, or, `relative`,
+    :math:`b_{now} > b_{then} - \delta |b_{then}|` (for a result of which less is better).
+    The best, not the last one: noise from epoch to epoch is not taken for progress.
+
+    Parameters
+    ----------
+    monitor : str, default "loss"
+        A key of the history.
+    min_delta : float, default 1e-4
+        :math:`\delta`; positive.
+    relative : bool, default True
+        Whether it is a part of the result, or in the result's unit.
+    epochs : int, default 5
+        n.
+    mode : {"auto", "min", "max"}, default "auto"
+        Whether less or more is better; auto: more for accuracies, else less.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> x, y = fnn.datasets.load_digits()
+    >>> model = fnn.Sequential([fnn.Dense(10)], input_shape=(64,), seed=0)
+    >>> model.compile("adam", "crossentropy")
+    >>> stop = fnn.TerminateOnSmallImprovement(min_delta=0.5, epochs=1)
+    >>> len(model.fit(x, y, epochs=100, verbose=0, callbacks=[stop]).epoch) < 100
+    True
+    """
+
+    added_results = ()
+
+    def __init__(
+        self,
+        monitor: str = "loss",
+        *,
+        min_delta: float = 1e-4,
+        relative: bool = True,
+        epochs: int = 5,
+        mode: str = "auto",
+    ) -> None:
+        super().__init__(monitor, mode)
+        self.min_delta = checks.number("min_delta", min_delta, is_positive=True)
+        self.relative = checks.boolean("relative", relative)
+        self.epochs = checks.integer("epochs", epochs)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._best: deque[float] = deque([math.inf], maxlen=self.epochs + 1)
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Compare with the best of some epochs ago."""
+        height = self._height(logs)
+        before, now = self._best[0], min(self._best[-1], height)
+        is_full = len(self._best) == self._best.maxlen and math.isfinite(before)
+        self._best.append(now)
+        if not is_full:
+            return
+        before = self._best[0]
+        unit = abs(before) if self.relative else 1.0
+        if now > before - self.min_delta * unit:
+            part = " of itself" if self.relative else ""
+            end_training(
+                self,
+                f"{self.monitor} has improved by {before - now:.3g} in {self.epochs} epochs, "
+                f"less than {self.min_delta:g}{part}",
+            )
+
+
+class TerminateOnSmallGradient(Callback):
+    """Stop when the norm of the gradient of the whole training loss falls below a tolerance.
+
+    The gradient of the mean over all training rows is computed at the end of an epoch, 512 rows
+    at a time, and costs about as much as an epoch of large batches; inside epochs it costs
+    nothing. Dropout drops in it, as in training, so that the norm of a model with dropout does
+    not come near 0.
+
+    Parameters
+    ----------
+    tolerance : float, default 1e-3
+        Of the Euclidean norm over all parameters; positive.
+    every : int, default 1
+        Epochs from one look to the next.
+
+    Attributes
+    ----------
+    norm : float
+        The last one; NaN before the first.
+
+    Examples
+    --------
+    >>> import fastnn as fnn, numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(64, 3))
+    >>> model = fnn.Sequential([fnn.Dense(1)], input_shape=(3,), seed=0)
+    >>> model.compile(fnn.SGD(0.1), "mse")
+    >>> stop = fnn.TerminateOnSmallGradient(1e-3)
+    >>> history = model.fit(x, x @ [1, 2, 3], epochs=1000, verbose=0, callbacks=[stop])
+    >>> len(history.epoch) < 1000
+    True
+    """
+
+    added_results = ()
+
+    def __init__(self, tolerance: float = 1e-3, *, every: int = 1) -> None:
+        self.tolerance = checks.number("tolerance", tolerance, is_positive=True)
+        self.every = checks.integer("every", every)
+        self.norm = math.nan
+
+    def on_train_begin(self) -> None:
+        """Forget earlier trainings."""
+        self.norm = math.nan
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Compute the norm and compare it with the tolerance."""
+        if (epoch + 1) % self.every:
+            return
+        gradients = inspection.gradients(self.model, *self.training_data)
+        self.norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients.values()))
+        if self.norm < self.tolerance:
+            end_training(
+                self, f"the norm of the gradient is {self.norm:.3g}, below {self.tolerance:g}"
+            )

@@ -1,0 +1,87 @@
+"""Frames and series of pandas and Polars, recognised by their methods; neither is imported.
+
+Columns may have any mix of numeric dtypes, bool among them, nullable ones if nothing is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+
+def is_frame(value: object) -> bool:
+    """Whether this is a frame or series of pandas or Polars."""
+    return hasattr(value, "to_numpy") and _library(value) != ""
+
+
+def _library(value: object) -> str:
+    modules = {kind.__module__.split(".")[0] for kind in type(value).__mro__}
+    return next(iter(modules & {"pandas", "polars"}), "")
+
+
+def as_array(name: str, value: Any) -> np.ndarray:
+    """Return a frame as an array of shape (rows, columns), a series as one of shape (rows,).
+
+    Its dtype is the narrowest that NumPy finds for all columns.
+
+    Raises
+    ------
+    TypeError
+        A column does not hold numbers; it is named.
+    ValueError
+        A column has missing values; it is named.
+    """
+    convert = _pandas_column if _library(value) == "pandas" else _polars_column
+    if not hasattr(value, "columns"):
+        return convert(name, value)
+    columns = [convert(f"column {label!r} of {name}", part) for label, part in _columns(value)]
+    dtype = np.result_type(*columns) if columns else np.dtype("float64")
+    array = np.empty((len(value), len(columns)), dtype)
+    for i, column in enumerate(columns):
+        array[:, i] = column
+    return array
+
+
+def _columns(frame: Any) -> Iterator[tuple[object, Any]]:
+    if _library(frame) == "polars":
+        yield from zip(frame.columns, frame.get_columns(), strict=True)
+    else:  # by position: names may be there twice
+        for i, label in enumerate(frame.columns):
+            yield label, frame.iloc[:, i]
+
+
+def _pandas_column(what: str, column: Any) -> np.ndarray:
+    dtype = column.dtype
+    if getattr(dtype, "kind", "O") not in "biuf":
+        raise _not_numeric(what, dtype, "its category codes, pandas.get_dummies")
+    missing = int(column.isna().sum())
+    if missing:
+        raise _missing(what, missing, "fillna(...) or dropna()")
+    plain = getattr(dtype, "numpy_dtype", None) or getattr(dtype, "subtype", None) or dtype
+    return column.to_numpy(dtype=plain)
+
+
+def _polars_column(what: str, column: Any) -> np.ndarray:
+    dtype = column.dtype
+    if not (dtype.is_integer() or dtype.is_float() or str(dtype) == "Boolean"):
+        raise _not_numeric(what, dtype, "to_physical() of a category, to_dummies()")
+    array = column.to_numpy() if column.null_count() == 0 else None
+    missing = column.null_count() if array is None else 0
+    if array is not None and array.dtype.kind == "f":
+        missing = int(np.isnan(array).sum())
+    if array is None or missing:
+        raise _missing(what, missing, "fill_null(...), fill_nan(...) or drop_nulls()")
+    return array
+
+
+def _not_numeric(what: str, dtype: object, ways: str) -> TypeError:
+    return TypeError(
+        f"{what} must hold numbers, got dtype {dtype}; turn it into numbers ({ways}), or leave it "
+        "out"
+    )
+
+
+def _missing(what: str, count: int, ways: str) -> ValueError:
+    return ValueError(f"{what} has {count} missing value{'s' * (count > 1)}; use {ways} first")

@@ -1,0 +1,106 @@
+"""What the layers of a model give for some rows, and the gradient of the loss of many.
+
+For callbacks and diagnosis: nothing of the model is changed, `Model.gradients` included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastnn.data import AnySource, Source
+from fastnn.runtime import ROWS, Steps
+
+if TYPE_CHECKING:
+    from fastnn.model import Model
+
+
+def sample(sources: Sequence[AnySource], rows: int) -> list[Source]:
+    """Return some rows, evenly spread, or all if there are fewer; sparse ones with their zeros."""
+    count = sources[0].rows
+    chosen = np.linspace(0, count - 1, min(rows, count)).astype(np.int64)
+    return [Source(np.ascontiguousarray(source.take(chosen))) for source in sources]
+
+
+def layer_names(model: Model) -> list[str]:
+    """Return the layers in the order in which they are computed; "name:2" for a second use."""
+    names: list[str] = []
+    for layer, _ in model.runtime.graph.steps:
+        uses = sum(name.split(":")[0] == layer.name for name in names)
+        names.append(f"{layer.name}:{uses + 1}" if uses else layer.name)
+    return names
+
+
+def activations(model: Model, sources: Sequence[Source]) -> dict[str, np.ndarray]:
+    """Return what each layer gives for some rows, dropout left out.
+
+    Parameters
+    ----------
+    model : Model
+    sources : sequence of Source
+        The inputs; a target behind them is not read.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (rows, *shape)
+        By the names of `layer_names`.
+    """
+    runtime = model.runtime
+    rows = len(sources[0].array)
+    bound = runtime.bound("activations", rows)
+    program, plan = bound.plan.program, bound.plan
+    inputs = list(sources[: len(program.inputs)])
+    runtime.run(bound, Steps(inputs, rows, rows, in_place=False))
+    found = []
+    for value in program.outputs:
+        root = plan.roots.get(value, value)
+        if root.kind == "input":  # no op has computed it
+            array = inputs[program.inputs.index(root)].array.astype(runtime.dtype)
+        else:
+            array = bound.view(root, rows).copy()
+        found.append(array.reshape(rows, *value.shape))
+    return dict(zip(layer_names(model), found, strict=True))
+
+
+def gradients(
+    model: Model,
+    sources: Sequence[AnySource],
+    target: tuple[str, ...],
+    *,
+    batch_size: int = ROWS,
+) -> dict[str, np.ndarray]:
+    """Return the gradient of the mean loss of all rows by each parameter.
+
+    Parameters
+    ----------
+    model : Model
+        Compiled.
+    sources : sequence of Source
+        Inputs, targets, and weights of the samples if any.
+    target : tuple of {"real", "label", "weight"}
+        What follows the inputs; see `Runtime.bound`.
+    batch_size : int, default 512
+        Rows computed at a time.
+
+    Returns
+    -------
+    dict of str to ndarray of float64
+        By "layer/parameter"; NaN where the loss of some rows is not finite.
+    """
+    runtime = model.runtime
+    rows = sources[0].rows
+    steps = Steps(sources, rows, min(batch_size, rows))
+    bound = runtime.bound("gradients", steps.batch, target, steps.sparse)
+    arena = runtime.arenas["gradients"]
+    kept, total = arena.copy(), np.zeros(arena.shape)
+    results = np.empty((steps.count, len(bound.plan.program.results)))
+    try:
+        for step in range(steps.count):
+            done = runtime.run(bound, steps, first=step, results=results)
+            share = min(steps.batch, rows - step * steps.batch) / rows
+            total += arena * share if done else np.nan
+    finally:
+        arena[...] = kept
+    return runtime._views(total)

@@ -1,0 +1,34 @@
+r"""Learning-rate schedules: what `learning_rate` of an optimizer may be instead of a number.
+
+A schedule is a pure formula over the number of the step, counted from 0 over the life of the
+model's optimizer (Keras' ``iterations``), and takes an array of them, so that `fit` knows the
+rates of many steps at once. Names, arguments and defaults are Keras' where Keras has the thing.
+Below, t is the number of the step, :math:`\eta_0` the initial rate, T `decay_steps`.
+"""
+
+from fastnn.schedules.base import Constant, Schedule, get, registry
+from fastnn.schedules.cycle import CosineDecayRestarts, OneCycle, WarmUp
+from fastnn.schedules.decay import (
+    CosineDecay,
+    ExponentialDecay,
+    InverseTimeDecay,
+    PiecewiseConstantDecay,
+    PolynomialDecay,
+    StepDecay,
+)
+
+__all__ = [
+    "Constant",
+    "CosineDecay",
+    "CosineDecayRestarts",
+    "ExponentialDecay",
+    "InverseTimeDecay",
+    "OneCycle",
+    "PiecewiseConstantDecay",
+    "PolynomialDecay",
+    "Schedule",
+    "StepDecay",
+    "WarmUp",
+    "get",
+    "registry",
+]

@@ -1,0 +1,119 @@
+"""What a schedule is, the constant one, the registry, and what the formulas share."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from fastnn import checks
+from fastnn.registry import Declaration, Registry
+
+
+class Schedule(Declaration):
+    """Base of all schedules: a learning rate for each step.
+
+    For one of your own, take the arguments in ``__init__``, keep them under their names, and
+    override `rates`. A model with it is saved and loaded if it has a ``name`` and was added to
+    ``fastnn.schedules.registry``.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> schedule = fnn.schedules.CosineDecay(0.1, decay_steps=100)
+    >>> schedule(50)
+    0.05
+    >>> schedule([0, 100, 200])
+    array([0.1, 0. , 0. ])
+    """
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Return the learning rates of steps.
+
+        Parameters
+        ----------
+        steps : ndarray of float64, shape (count,)
+            Their numbers, from 0.
+
+        Returns
+        -------
+        ndarray of float64, shape (count,)
+        """
+        raise NotImplementedError
+
+    def __call__(self, step: object) -> float | np.ndarray:
+        """Return the learning rate of a step, or of each in an array of them.
+
+        Parameters
+        ----------
+        step : array_like of int
+            Counted from 0.
+
+        Returns
+        -------
+        float, or ndarray of float64 of the shape of `step`
+        """
+        steps = np.asarray(step, np.float64)
+        rates = self._checked_rates(steps.reshape(-1))
+        return float(rates[0]) if steps.ndim == 0 else rates.reshape(steps.shape)
+
+    def rates_from(self, first: int, count: int) -> np.ndarray:
+        """Return the learning rates of `count` steps, the first of which has number `first`."""
+        return self._checked_rates(np.arange(first, first + count, dtype=np.float64))
+
+    def _checked_rates(self, steps: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):  # an infinite rate is found by what it leads to
+            rates = np.ascontiguousarray(self.rates(steps), np.float64)
+        if rates.shape != steps.shape:  # only one of the user's can
+            raise ValueError(
+                f"{type(self).__name__}.rates must return an array of shape {steps.shape}, "
+                f"got {rates.shape}"
+            )
+        return rates
+
+
+class Constant(Schedule):
+    """The same rate at all steps: a number, for `WarmUp` and for code that wants a schedule.
+
+    Parameters
+    ----------
+    learning_rate : float
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.schedules.Constant(0.1)(7)
+    0.1
+    """
+
+    name: ClassVar[str] = "constant"
+
+    def __init__(self, learning_rate: float) -> None:
+        self.learning_rate = checks.number("learning_rate", learning_rate, least=0)
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Return the rate for each step."""
+        return np.full(len(steps), self.learning_rate)
+
+
+registry = Registry("learning_rate schedule", Schedule)
+registry.add(Constant)
+get = registry.get
+
+
+def initial_rate(value: object) -> float:
+    """Check an argument `initial_learning_rate`."""
+    return checks.number("initial_learning_rate", value, least=0)
+
+
+def half_cosine(part: np.ndarray) -> np.ndarray:
+    """Return 0.5 + cos(pi * part) / 2: from 1 at 0 to 0 at 1."""
+    return (1 + np.cos(math.pi * part)) / 2
+
+
+def after_line(
+    steps: np.ndarray, first: float, goal: float, count: int, then: np.ndarray
+) -> np.ndarray:
+    """Return a line from `first` at step 0 to `goal` at `count`; from there on, `then`."""
+    return np.where(steps < count, first + (goal - first) * steps / max(count, 1), then)

@@ -1,0 +1,204 @@
+"""Schedules that go up, too."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from fastnn import checks
+from fastnn.schedules.base import (
+    Constant,
+    Schedule,
+    after_line,
+    get,
+    half_cosine,
+    initial_rate,
+    registry,
+)
+
+
+class CosineDecayRestarts(Schedule):
+    r"""`CosineDecay` that starts again at its end (Loshchilov & Hutter 2017, SGDR).
+
+    Period i, from 0, is :math:`T_0 b^i` steps long and goes from :math:`\eta_0 m^i` to
+    :math:`\alpha \eta_0`:
+    :math:`\eta_0 ((1 - \alpha) m^i (1 + \cos(\pi u)) / 2 + \alpha)` with u the part of the
+    period that has passed.
+
+    Parameters
+    ----------
+    initial_learning_rate : float
+    first_decay_steps : int
+        :math:`T_0`.
+    t_mul : float, default 2.0
+        b, at least 1.
+    m_mul : float, default 1.0
+        m.
+    alpha : float, default 0.0
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.schedules.CosineDecayRestarts(0.4, first_decay_steps=10)([0, 5, 10, 20])
+    array([0.4, 0.2, 0.4, 0.2])
+    """
+
+    name: ClassVar[str] = "cosine_decay_restarts"
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        first_decay_steps: int,
+        t_mul: float = 2.0,
+        m_mul: float = 1.0,
+        alpha: float = 0.0,
+    ) -> None:
+        self.initial_learning_rate = initial_rate(initial_learning_rate)
+        self.first_decay_steps = checks.integer("first_decay_steps", first_decay_steps)
+        self.t_mul = checks.number("t_mul", t_mul, least=1)
+        self.m_mul = checks.number("m_mul", m_mul, least=0)
+        self.alpha = checks.number("alpha", alpha, least=0)
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Return the rate of each step."""
+        first = self.first_decay_steps
+        if self.t_mul == 1:
+            period = steps // first
+            part = steps / first - period
+        else:
+            growth = self.t_mul - 1
+
+            def start(period: np.ndarray) -> np.ndarray:
+                return first * (self.t_mul**period - 1) / growth
+
+            period = np.floor(np.log1p(steps / first * growth) / math.log(self.t_mul))
+            period += start(period + 1) <= steps  # the logarithm may round to either side
+            period -= start(period) > steps
+            part = (steps - start(period)) / (first * self.t_mul**period)
+        height = (1 - self.alpha) * self.m_mul**period * half_cosine(part)
+        return self.initial_learning_rate * (height + self.alpha)
+
+
+class WarmUp(Schedule):
+    r"""A line up to the first rate of another schedule, which then begins at its step 0.
+
+    :math:`s + (\eta(0) - s) t / W` for t < W, then :math:`\eta(t - W)`.
+
+    Parameters
+    ----------
+    schedule : Schedule, dict or float
+        :math:`\eta`; a number is a `Constant`.
+    steps : int
+        W.
+    start : float, default 0.0
+        s, the rate of step 0.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> decay = fnn.schedules.StepDecay(0.4, decay_steps=10, decay_rate=0.5)
+    >>> fnn.schedules.WarmUp(decay, steps=4)([0, 1, 4, 13, 14])
+    array([0. , 0.1, 0.4, 0.4, 0.2])
+    """
+
+    name: ClassVar[str] = "warm_up"
+
+    def __init__(self, schedule: object, steps: int, start: float = 0.0) -> None:
+        if isinstance(schedule, (Schedule, dict, type)):
+            self.schedule = get(schedule)
+        else:
+            self.schedule = Constant(checks.number("schedule", schedule, least=0))
+        self.steps = checks.integer("steps", steps)
+        self.start = checks.number("start", start, least=0)
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Return the rate of each step."""
+        then = self.schedule.rates(np.maximum(steps - self.steps, 0))
+        peak = float(self.schedule.rates(np.zeros(1))[0])
+        return after_line(steps, self.start, peak, self.steps, then)
+
+
+class OneCycle(Schedule):
+    r"""Up to a large rate and down to a tiny one (Smith & Topin 2018): PyTorch's OneCycleLR.
+
+    In two phases, with p `pct_start` and N `total_steps`: from `max_learning_rate` /
+    `div_factor` to `max_learning_rate` at step pN - 1, and to the first rate / `final_div_factor`
+    at step N - 1, where it stays. In three, back to the first rate at step 2pN - 2 in between.
+
+    Parameters
+    ----------
+    max_learning_rate : float
+    total_steps : int
+        Of the whole training: epochs times steps of an epoch.
+    pct_start : float, default 0.3
+        The part of the steps in which the rate rises; in [0, 1], to 0.5 in three phases.
+    anneal_strategy : {"cos", "linear"}, default "cos"
+        The way from one rate to the next: half a cosine or a line.
+    div_factor : float, default 25.0
+    final_div_factor : float, default 1e4
+    three_phase : bool, default False
+
+    Notes
+    -----
+    PyTorch's also turns the momentum, from 0.85 to 0.95 by default; this one leaves it alone
+    (``cycle_momentum=False``).
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.schedules.OneCycle(0.5, total_steps=101)([0, 29.3]).round(4)
+    array([0.02, 0.5 ])
+    """
+
+    name: ClassVar[str] = "one_cycle"
+
+    def __init__(
+        self,
+        max_learning_rate: float,
+        total_steps: int,
+        pct_start: float = 0.3,
+        anneal_strategy: str = "cos",
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        three_phase: bool = False,
+    ) -> None:
+        self.max_learning_rate = checks.number("max_learning_rate", max_learning_rate, least=0)
+        self.total_steps = checks.integer("total_steps", total_steps)
+        self.pct_start = checks.number("pct_start", pct_start, least=0)
+        if anneal_strategy not in ("cos", "linear"):
+            raise ValueError(f"anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}")
+        self.anneal_strategy = anneal_strategy
+        self.div_factor = checks.number("div_factor", div_factor, is_positive=True)
+        self.final_div_factor = checks.number(
+            "final_div_factor", final_div_factor, is_positive=True
+        )
+        self.three_phase = checks.boolean("three_phase", three_phase)
+        most = 0.5 if self.three_phase else 1.0
+        if self.pct_start > most:
+            phases = " with three phases" if self.three_phase else ""
+            raise ValueError(f"pct_start must be at most {most:g}{phases}, got {pct_start!r}")
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Return the rate of each step."""
+        most = self.max_learning_rate
+        first = most / self.div_factor
+        rise = self.pct_start * self.total_steps
+        ends, goals = [rise - 1], [most]
+        if self.three_phase:
+            ends, goals = [*ends, 2 * rise - 2], [*goals, first]
+        ends, goals = [*ends, self.total_steps - 1], [*goals, first / self.final_div_factor]
+        phase = np.searchsorted(ends[:-1], steps)  # a phase has its last step
+        begin, end = np.array([0, *ends[:-1]])[phase], np.array(ends)[phase]
+        source, goal = np.array([first, *goals[:-1]])[phase], np.array(goals)[phase]
+        # A phase of no length, of a share of 0 or 1, is over as soon as it begins.
+        part = np.divide(steps - begin, end - begin, np.ones(len(steps)), where=end > begin)
+        part = np.minimum(part, 1)
+        if self.anneal_strategy == "linear":
+            return source + (goal - source) * part
+        return goal + (source - goal) * half_cosine(part)
+
+
+for _schedule in (CosineDecayRestarts, WarmUp, OneCycle):
+    registry.add(_schedule)

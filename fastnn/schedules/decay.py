@@ -1,0 +1,272 @@
+"""Schedules that go down, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from fastnn import checks
+from fastnn.schedules.base import Schedule, after_line, half_cosine, initial_rate, registry
+
+
+class StepDecay(Schedule):
+    r""":math:`\eta_0 \gamma^{\lfloor t / T \rfloor}`: PyTorch's StepLR.
+
+    Parameters
+    ----------
+    initial_learning_rate : float
+    decay_steps : int
+        Steps from one decay to the next.
+    decay_rate : float, default 0.1
+        Gamma.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.schedules.StepDecay(0.5, decay_steps=10, decay_rate=0.5)([0, 9, 10])
+    array([0.5 , 0.5 , 0.25])
+    """
+
+    name: ClassVar[str] = "step_decay"
+
+    def __init__(
+        self, initial_learning_rate: float, decay_steps: int, decay_rate: float = 0.1
+    ) -> None:
+        self.initial_learning_rate = initial_rate(initial_learning_rate)
+        self.decay_steps = checks.integer("decay_steps", decay_steps)
+        self.decay_rate = checks.number("decay_rate", decay_rate, least=0)
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Return the rate of each step."""
+        return self.initial_learning_rate * self.decay_rate ** (steps // self.decay_steps)
+
+
+class _Decay(Schedule):
+    """What `ExponentialDecay` and `InverseTimeDecay` share."""
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int,
+        decay_rate: float,
+        staircase: bool = False,
+    ) -> None:
+        self.initial_learning_rate = initial_rate(initial_learning_rate)
+        self.decay_steps = checks.integer("decay_steps", decay_steps)
+        self.decay_rate = checks.number("decay_rate", decay_rate, least=0)
+        self.staircase = checks.boolean("staircase", staircase)
+
+    def _decays(self, steps: np.ndarray) -> np.ndarray:
+        return steps // self.decay_steps if self.staircase else steps / self.decay_steps
+
+
+class ExponentialDecay(_Decay):
+    r""":math:`\eta_0 \gamma^{t / T}`.
+
+    Parameters
+    ----------
+    initial_learning_rate : float
+    decay_steps : int
+    decay_rate : float
+        Gamma.
+    staircase : bool, default False
+        Whether t / T is rounded down.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.schedules.ExponentialDecay(0.5, decay_steps=10, decay_rate=0.25)([0, 5, 10])
+    array([0.5  , 0.25 , 0.125])
+    """
+
+    name: ClassVar[str] = "exponential_decay"
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Return the rate of each step."""
+        return self.initial_learning_rate * self.decay_rate ** self._decays(steps)
+
+
+class InverseTimeDecay(_Decay):
+    r""":math:`\eta_0 / (1 + \gamma t / T)`.
+
+    Parameters
+    ----------
+    initial_learning_rate : float
+    decay_steps : int
+    decay_rate : float
+        Gamma.
+    staircase : bool, default False
+        Whether t / T is rounded down.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.schedules.InverseTimeDecay(0.5, decay_steps=10, decay_rate=1.0)([0, 10, 30])
+    array([0.5  , 0.25 , 0.125])
+    """
+
+    name: ClassVar[str] = "inverse_time_decay"
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Return the rate of each step."""
+        return self.initial_learning_rate / (1 + self.decay_rate * self._decays(steps))
+
+
+class PolynomialDecay(Schedule):
+    r""":math:`(\eta_0 - \eta_1) (1 - t / T)^p + \eta_1`, and :math:`\eta_1` from T on.
+
+    Parameters
+    ----------
+    initial_learning_rate : float
+    decay_steps : int
+    end_learning_rate : float, default 0.0001
+        :math:`\eta_1`.
+    power : float, default 1.0
+        p.
+    cycle : bool, default False
+        Whether to go on beyond T, with the next multiple of it that is not below t in its place.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.schedules.PolynomialDecay(0.5, decay_steps=10, end_learning_rate=0.1)([0, 5, 20])
+    array([0.5, 0.3, 0.1])
+    """
+
+    name: ClassVar[str] = "polynomial_decay"
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int,
+        end_learning_rate: float = 0.0001,
+        power: float = 1.0,
+        cycle: bool = False,
+    ) -> None:
+        self.initial_learning_rate = initial_rate(initial_learning_rate)
+        self.decay_steps = checks.integer("decay_steps", decay_steps)
+        self.end_learning_rate = checks.number("end_learning_rate", end_learning_rate, least=0)
+        self.power = checks.number("power", power, is_positive=True)
+        self.cycle = checks.boolean("cycle", cycle)
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Return the rate of each step."""
+        end: float | np.ndarray = float(self.decay_steps)
+        if self.cycle:
+            end = end * np.maximum(np.ceil(steps / end), 1)
+        else:
+            steps = np.minimum(steps, end)
+        height = self.initial_learning_rate - self.end_learning_rate
+        return height * (1 - steps / end) ** self.power + self.end_learning_rate
+
+
+class CosineDecay(Schedule):
+    r"""Half a cosine, from the initial rate to `alpha` times it (Loshchilov & Hutter 2017).
+
+    :math:`\eta_0 ((1 - \alpha) (1 + \cos(\pi t / T)) / 2 + \alpha)`, and
+    :math:`\alpha \eta_0` from T on.
+
+    Parameters
+    ----------
+    initial_learning_rate : float
+    decay_steps : int
+        Without those of the warm-up.
+    alpha : float, default 0.0
+    warmup_target : float, optional
+        With it the rate rises in a line from `initial_learning_rate` to `warmup_target` in
+        `warmup_steps`, and decays from there.
+    warmup_steps : int, default 0
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.schedules.CosineDecay(0.4, decay_steps=10, alpha=0.5)([0, 5, 10, 20])
+    array([0.4, 0.3, 0.2, 0.2])
+    """
+
+    name: ClassVar[str] = "cosine_decay"
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int,
+        alpha: float = 0.0,
+        warmup_target: float | None = None,
+        warmup_steps: int = 0,
+    ) -> None:
+        self.initial_learning_rate = initial_rate(initial_learning_rate)
+        self.decay_steps = checks.integer("decay_steps", decay_steps)
+        self.alpha = checks.number("alpha", alpha, least=0)
+        self.warmup_target = (
+            None
+            if warmup_target is None
+            else checks.number("warmup_target", warmup_target, least=0)
+        )
+        self.warmup_steps = checks.integer("warmup_steps", warmup_steps, least=0)
+        if warmup_steps and warmup_target is None:
+            raise ValueError(
+                f"warmup_steps={warmup_steps} needs a warmup_target, the rate to rise to"
+            )
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Return the rate of each step."""
+        peak, first = self.initial_learning_rate, 0
+        if self.warmup_target is not None:
+            peak, first = self.warmup_target, self.warmup_steps
+        part = np.clip((steps - first) / self.decay_steps, 0, 1)
+        decayed = peak * ((1 - self.alpha) * half_cosine(part) + self.alpha)
+        return after_line(steps, self.initial_learning_rate, peak, first, decayed)
+
+
+class PiecewiseConstantDecay(Schedule):
+    """One rate up to and with a boundary, another one from the step behind it.
+
+    Parameters
+    ----------
+    boundaries : sequence of int
+        Rising numbers of steps.
+    values : sequence of float
+        The rates; one more than there are boundaries.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.schedules.PiecewiseConstantDecay([10, 20], [0.4, 0.2, 0.1])([0, 10, 11, 20, 21])
+    array([0.4, 0.4, 0.2, 0.2, 0.1])
+    """
+
+    name: ClassVar[str] = "piecewise_constant_decay"
+
+    def __init__(self, boundaries: Sequence[int], values: Sequence[float]) -> None:
+        self.boundaries = _numbers(
+            "boundaries", boundaries, lambda each: checks.integer("boundaries", each, least=0)
+        )
+        self.values = _numbers(
+            "values", values, lambda each: checks.number("values", each, least=0)
+        )
+        if sorted(set(self.boundaries)) != list(self.boundaries):
+            raise ValueError(f"boundaries must rise, got {list(self.boundaries)}")
+        if len(self.values) != len(self.boundaries) + 1:
+            raise ValueError(
+                f"values must be one more than boundaries, {len(self.boundaries) + 1}, "
+                f"got {len(self.values)}"
+            )
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Return the rate of each step."""
+        return np.array(self.values)[np.searchsorted(self.boundaries, steps)]
+
+
+def _numbers(name: str, values: object, check: Callable[[object], float]) -> tuple:
+    if isinstance(values, str) or not hasattr(values, "__iter__"):
+        raise TypeError(f"{name} must be a list of numbers, got {values!r}")
+    return tuple(map(check, values))
+
+
+for _schedule in (
+    *(StepDecay, ExponentialDecay, InverseTimeDecay, PolynomialDecay, CosineDecay),
+    PiecewiseConstantDecay,
+):
+    registry.add(_schedule)
