@@ -7,6 +7,7 @@ import pytest
 from helpers import assert_close, assert_same_bits
 
 import fastnn as fnn
+from fastnn.data import blocks
 from fastnn.native import kernels
 
 
@@ -153,3 +154,28 @@ def test_the_kernel_refuses_what_is_no_category(value, dtype):
 def test_bad_arguments(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+def test_rows_of_a_file_are_checked_as_they_are_read(tmp_path, monkeypatch, rng):
+    monkeypatch.setattr(blocks, "MAPPED_FROM", 1)
+    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.int64, (500, 3))
+    x[...] = rng.integers(0, 4, x.shape)
+    model = model_of(fnn.Embedding(4, 2))
+    y = rng.normal(size=(500, 2))
+    model.fit(x, y, verbose=0)
+    want = model.predict(np.array(x))
+    assert_same_bits(model.predict(x), want)
+    x[321, 1] = 4
+    for call in (lambda: model.predict(x), lambda: model.fit(x, y, verbose=0)):
+        with pytest.raises(ValueError, match=r"in column 1, .*'embedding', got 4, in row 321"):
+            call()
+
+
+def test_sparse_rows_are_checked_too(rng):
+    sparse = pytest.importorskip("scipy.sparse")
+    x = rng.integers(0, 4, (50, 3))
+    model = model_of(fnn.Embedding(4, 2))
+    assert_same_bits(model.predict(sparse.csr_array(x)), model.predict(x))
+    x[7, 2] = -1
+    with pytest.raises(ValueError, match=r"in column 2, .*got -1.0 in row 7"):
+        model.predict(sparse.csr_array(x))
