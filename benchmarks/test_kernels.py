@@ -238,6 +238,171 @@ def add(arrays, name, rows, width):
     return lambda: kernels.add(a, b, out=out), lambda: np.add(a, b, out=y)
 
 
+@case(ELEMENTWISE)
+def multiply(arrays, name, rows, width):
+    a, b, out, y = (
+        arrays.normal(rows, width),
+        arrays.normal(rows, width),
+        *(arrays.empty(rows, width) for _ in range(2)),
+    )
+    return lambda: kernels.multiply(a, b, out=out), lambda: np.multiply(a, b, out=y)
+
+
+@case(ELEMENTWISE)
+def prelu(arrays, name, rows, width):
+    x, slope = arrays.normal(rows, width), arrays.normal(width)
+    out, y = arrays.empty(rows, width), arrays.empty(rows, width)
+
+    def numpy():
+        np.multiply(x, slope, out=y)
+        np.copyto(y, x, where=x > 0)
+        return y
+
+    return lambda: kernels.prelu(x, slope, out=out), numpy
+
+
+@case(ELEMENTWISE)
+def prelu_slope_gradient(arrays, name, rows, width):
+    x, g = arrays.normal(rows, width), arrays.normal(rows, width)
+    out, y, u = arrays.empty(width), arrays.empty(width), arrays.empty(rows, width)
+
+    def numpy():
+        np.minimum(x, 0, out=u)
+        return np.einsum("ij,ij->j", u, g, out=y)
+
+    return lambda: kernels.prelu_slope_gradient(x, g, out=out), numpy
+
+
+# --- normalization and tables -----------------------------------------------------------------
+
+
+def statistics_of(x):
+    return np.stack([x.mean(axis=1), 1 / np.sqrt(x.var(axis=1) + 1e-3)], axis=1)
+
+
+@case(ELEMENTWISE)
+def layer_normalization(arrays, name, rows, width):
+    x, gamma, beta = arrays.normal(rows, width), arrays.normal(width), arrays.normal(width)
+    out, y = arrays.empty(rows, width), arrays.empty(rows, width)
+
+    def numpy():
+        np.subtract(x, x.mean(axis=1, keepdims=True), out=y)
+        scale = np.einsum("ij,ij->i", y, y)[:, None] / width
+        np.divide(y, np.sqrt(scale + 1e-3), out=y)
+        np.multiply(y, gamma, out=y)
+        return np.add(y, beta, out=y)
+
+    return lambda: kernels.layer_normalization(x, gamma, beta, out=out), numpy
+
+
+@case(ELEMENTWISE)
+def layer_normalization_gradient(arrays, name, rows, width):
+    x, g, gamma = arrays.normal(rows, width), arrays.normal(rows, width), arrays.normal(width)
+    out, y, u = (arrays.empty(rows, width) for _ in range(3))
+    statistics = statistics_of(x)
+    mean, scale = statistics[:, :1].copy(), statistics[:, 1:].copy()
+
+    def numpy():
+        np.subtract(x, mean, out=u)
+        np.multiply(u, scale, out=u)
+        np.multiply(g, gamma, out=y)
+        product = np.einsum("ij,ij->i", y, u)[:, None] / width
+        np.subtract(y, y.mean(axis=1, keepdims=True), out=y)
+        np.multiply(u, product, out=u)
+        np.subtract(y, u, out=y)
+        return np.multiply(y, scale, out=y)
+
+    return lambda: kernels.layer_normalization_gradient(x, statistics, g, gamma, out=out), numpy
+
+
+@case(ELEMENTWISE)
+def layer_normalization_scale_gradient(arrays, name, rows, width):
+    x, g, u = arrays.normal(rows, width), arrays.normal(rows, width), arrays.empty(rows, width)
+    out, y, statistics = arrays.empty(width), arrays.empty(width), statistics_of(x)
+    mean, scale = statistics[:, :1].copy(), statistics[:, 1:].copy()
+
+    def numpy():
+        np.subtract(x, mean, out=u)
+        np.multiply(u, scale, out=u)
+        return np.einsum("ij,ij->j", u, g, out=y)
+
+    return lambda: kernels.layer_normalization_scale_gradient(x, statistics, g, out=out), numpy
+
+
+@case(ELEMENTWISE)
+def batch_normalization(arrays, name, rows, width):
+    x, gamma, beta = arrays.normal(rows, width), arrays.normal(width), arrays.normal(width)
+    out, y = arrays.empty(rows, width), arrays.empty(rows, width)
+
+    def numpy():
+        mean = x.mean(axis=0)
+        np.subtract(x, mean, out=y)
+        variance = np.einsum("ij,ij->j", y, y) / rows
+        np.multiply(y, gamma / np.sqrt(variance + 1e-3), out=y)
+        np.add(y, beta, out=y)
+        return y, mean, variance
+
+    return lambda: kernels.batch_normalization(x, gamma, beta, out=out), numpy
+
+
+@case(ELEMENTWISE)
+def batch_normalization_gradient(arrays, name, rows, width):
+    x, g, gamma = arrays.normal(rows, width), arrays.normal(rows, width), arrays.normal(width)
+    y, u = arrays.empty(rows, width), arrays.empty(rows, width)
+    mean, variance = x.mean(axis=0), x.var(axis=0)
+
+    def numpy():
+        scale = 1 / np.sqrt(variance + 1e-3)
+        np.subtract(x, mean, out=u)
+        np.multiply(u, scale, out=u)
+        by_gamma, by_beta = np.einsum("ij,ij->j", u, g), g.sum(axis=0)
+        np.multiply(u, by_gamma / rows, out=u)
+        np.subtract(g, by_beta / rows, out=y)
+        np.subtract(y, u, out=y)
+        np.multiply(y, scale * gamma, out=y)
+        return y, by_gamma, by_beta
+
+    return lambda: kernels.batch_normalization_gradient(x, mean, variance, g, gamma), numpy
+
+
+CATEGORIES, COLUMNS = 100, 8
+
+
+def categories(arrays, rows):
+    whole = arrays.rng.integers(0, CATEGORIES, (rows, COLUMNS))
+    return whole, whole.astype(arrays.dtype)
+
+
+@case(ELEMENTWISE)
+def embedding(arrays, name, rows, width):
+    depth = width // COLUMNS
+    table, (whole, x) = arrays.normal(CATEGORIES, depth), categories(arrays, rows)
+    out, y = arrays.empty(rows, COLUMNS * depth), arrays.empty(rows, COLUMNS, depth)
+
+    def numpy():
+        return np.take(table, whole, axis=0, out=y, mode="clip").reshape(rows, -1)
+
+    return lambda: kernels.embedding(x, table, out=out), numpy
+
+
+@case(ELEMENTWISE)
+def embedding_gradient(arrays, name, rows, width):
+    depth = width // COLUMNS
+    g, (whole, x) = arrays.normal(rows, COLUMNS * depth), categories(arrays, rows)
+    out, y = arrays.empty(CATEGORIES, depth), arrays.empty(CATEGORIES, depth)
+    flat, parts = whole.ravel(), g.reshape(-1, depth)
+
+    def numpy():
+        y.fill(0)
+        np.add.at(y, flat, parts)
+        return y
+
+    return lambda: kernels.embedding_gradient(x, g, CATEGORIES, out=out), numpy
+
+
+# --- functions --------------------------------------------------------------------------------
+
+
 @case(ELEMENTWISE, kernels.MATH)
 def math(arrays, name, rows, width):
     x = arrays.normal(rows, width)

@@ -7,6 +7,7 @@ each window of a map is one, and each batch of an iterable.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from fastnn import data
 from fastnn.data import AnySource, Source, blocks
 from fastnn.data.batches import Ahead, batches_of, is_batches, is_iterator, taken_apart
+from fastnn.layers.embedding import Embedding, check_columns, embeddings
 from fastnn.runtime import Steps
 
 if TYPE_CHECKING:
@@ -143,6 +145,11 @@ class Windows:
             if i < inputs:
                 name = f"x[{i}]" if inputs > 1 else "x"
                 self._checks.append(_number_check(model, name, array))
+                self._checks += [
+                    partial(_category_check, layer, name, array)
+                    for number, layer in embeddings(model.runtime.graph)
+                    if number == i
+                ]
             elif kinds[i - inputs] == "weight":
                 self._checks.append(_number_check(model, "sample_weight", array))
             else:
@@ -197,6 +204,11 @@ def _number_check(model: Model, name: str, array: np.ndarray) -> Callable[[int, 
             data.check_finite(name, part, model.dtype)
 
     return check
+
+
+def _category_check(layer: Embedding, name: str, array: np.ndarray, begin: int, end: int) -> None:
+    """Raise where a range of an input's rows are not the categories of a layer."""
+    check_columns(layer, name, array[begin:end])
 
 
 def _target_check(model: Model, number: int, y: object) -> Callable[[int, int], object]:

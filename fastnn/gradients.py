@@ -88,7 +88,10 @@ def gradcheck(
 
     loss()
     computed = {name: view.copy() for name, view in runtime.gradients.items()}
+    factors = runtime.graph.rate_factors()
     for name, view in runtime.parameters.items():
+        if not factors[name]:  # frozen, or set by the layer itself: it has no gradient
+            continue
         flat = view.reshape(-1)
         for i in np.unique(np.linspace(0, flat.size - 1, min(samples, flat.size)).astype(int)):
             kept = flat[i]

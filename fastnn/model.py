@@ -438,7 +438,7 @@ class Model:
                     "there are classes"
                 )
         sources = data.inputs(x, self.input_shapes, self.dtype, in_windows=in_windows)
-        check_categories(self.runtime.graph, sources)
+        check_categories(self.runtime.graph, sources, in_windows)
         rows = sources[0].rows
         kinds = []
         for number, (name, part) in enumerate(self.targets_of(y)):
@@ -481,7 +481,7 @@ class Model:
         """Check x alone."""
         with self._built_for(x):
             sources = data.inputs(x, self.input_shapes, self.dtype, in_windows=in_windows)
-            check_categories(self.runtime.graph, sources)
+            check_categories(self.runtime.graph, sources, in_windows)
             return sources
 
     @contextlib.contextmanager
@@ -728,9 +728,9 @@ class Model:
         number = self.runtime.step + 1 + (count << 40)
         sources = [s.copy() if isinstance(s, Sparse) else s for s in sources]
         steps = Steps(sources, rows, rows, in_place=False)
-        bound = self.runtime.bound("manual", rows, sparse=steps.sparse)
         # No update of the optimizer's, but moving statistics ask for a rate like any.
         rate = np.zeros(1)
+        bound = self.runtime.bound("manual", rows, sparse=steps.sparse)
         self.runtime.run(bound, steps, section="forward", number=number, learning_rates=rate)
         self._manual = bound, sources, number
         outputs = []

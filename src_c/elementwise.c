@@ -155,16 +155,21 @@ static int kernel_prelu(const fastnn_call *call, int worker, int workers)
     return FASTNN_OK;
 }
 
-/* sums[0:count] = (min(x, 0) * grad).sum(axis=0), count at most LANES. */
-ALWAYS_INLINE void prelu_slopes(const real *x, const real *grad, ptrdiff_t rows, ptrdiff_t width,
-                         ptrdiff_t count, real *sums)
+/* sums = (min(x, 0) * grad).sum(axis=0) over VECTORS vectors of columns, the last one of `last`. */
+ALWAYS_INLINE void prelu_slopes(const int VECTORS, const real *x, const real *grad, ptrdiff_t rows,
+                                ptrdiff_t width, ptrdiff_t last, real *sums)
 {
-    vec zero = vbroadcast(0), sum = zero;
-    for (ptrdiff_t row = 0; row < rows; row++, x += width, grad += width) {
-        vec v = vload_part(x, count);
-        sum = vfma(vselect(vless(zero, v), zero, v), vload_part(grad, count), sum);
-    }
-    vstore_part(sums, sum, count);
+    vec zero = vbroadcast(0), sum[4];
+    UNROLL for (int v = 0; v < VECTORS; v++) sum[v] = zero;
+    for (ptrdiff_t row = 0; row < rows; row++, x += width, grad += width)
+        UNROLL for (int v = 0; v < VECTORS; v++) {
+            ptrdiff_t count = v < VECTORS - 1 ? LANES : last;
+            vec value = vload_part(x + v * LANES, count);
+            sum[v] = vfma(vselect(vless(zero, value), zero, value),
+                          vload_part(grad + v * LANES, count), sum[v]);
+        }
+    UNROLL for (int v = 0; v < VECTORS; v++)
+        vstore_part(sums + v * LANES, sum[v], v < VECTORS - 1 ? LANES : last);
 }
 
 /* operand: 0 x (rows, width), 1 grad_y (rows, width), 2 gradient by the slopes (slopes);
@@ -175,19 +180,28 @@ static int kernel_prelu_slope_gradient(const fastnn_call *call, int worker, int 
     real *out = call->operand[2];
     ptrdiff_t width = call->size[0], begin, end;
     if (call->size[1] == 1) {
-        ptrdiff_t count = call->rows * width, whole = count / LANES * LANES;
+        ptrdiff_t count = call->rows * width, strips = count / (4 * LANES);
+        ptrdiff_t i = strips * 4 * LANES;
+        real lanes[4 * LANES], part[LANES];
         if (worker != 0) return FASTNN_OK;
-        real lanes[LANES], rest[LANES] = {0};
-        prelu_slopes(x, grad, count / LANES, LANES, LANES, lanes);
-        prelu_slopes(x + whole, grad + whole, 1, 0, count - whole, rest);
-        out[0] = vsum(vload(lanes) + vload(rest));
+        prelu_slopes(4, x, grad, strips, 4 * LANES, LANES, lanes);
+        vec total = vload(lanes) + vload(lanes + LANES)
+                  + (vload(lanes + 2 * LANES) + vload(lanes + 3 * LANES));
+        for (; i < count; i += LANES) {
+            for (int lane = 0; lane < LANES; lane++) part[lane] = 0;
+            prelu_slopes(1, x + i, grad + i, 1, 0, count - i < LANES ? count - i : LANES, part);
+            total = total + vload(part);
+        }
+        out[0] = vsum(total);
         return FASTNN_OK;
     }
     share(width, 4 * LANES, worker, workers, &begin, &end);
+    for (; begin + 4 * LANES <= end; begin += 4 * LANES)
+        prelu_slopes(4, x + begin, grad + begin, call->rows, width, LANES, out + begin);
     for (; begin + LANES <= end; begin += LANES)
-        prelu_slopes(x + begin, grad + begin, call->rows, width, LANES, out + begin);
+        prelu_slopes(1, x + begin, grad + begin, call->rows, width, LANES, out + begin);
     if (begin < end)
-        prelu_slopes(x + begin, grad + begin, call->rows, width, end - begin, out + begin);
+        prelu_slopes(1, x + begin, grad + begin, call->rows, width, end - begin, out + begin);
     return FASTNN_OK;
 }
 

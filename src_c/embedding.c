@@ -28,7 +28,10 @@ static int kernel_embedding(const fastnn_call *call, int worker, int workers)
         for (ptrdiff_t column = 0; column < columns; column++, y += depth) {
             ptrdiff_t category = category_of(chosen[column], categories);
             if (category >= 0) {
-                memcpy(y, table + category * depth, (size_t)depth * sizeof(real));
+                const real *from = table + category * depth;
+                ptrdiff_t j = 0;
+                for (; j + LANES <= depth; j += LANES) vstore(y + j, vload(from + j));
+                for (; j < depth; j++) y[j] = from[j];
                 continue;
             }
             for (ptrdiff_t j = 0; j < depth; j++) y[j] = (real)NAN;

@@ -184,12 +184,6 @@ def _kernel_gradient_update(name: str, has_bias: bool = True) -> Op:
     return Op("kernel_gradient_update", inputs, outputs, attributes)
 
 
-def _of_sparse_rows(op: Op) -> Op:
-    """The same op with a sparse x."""
-    x = replace(op.input(0), kind="sparse")
-    return replace(op, kind=f"sparse_{op.kind}", inputs=(x, *op.inputs[1:]))
-
-
 def _of_rows(kind: str, *names: str, **attributes: Any) -> Op:
     """An op of layer normalization, from values by name."""
     known = {
@@ -232,6 +226,12 @@ def _embeddings(first: int, columns: int, *, gradient: bool) -> Op:
         return Op("embedding_gradient", (x, _input("grad", columns * 5)), (table,), attributes)
     y = Value("y", (columns, 5))
     return Op("embedding", (x, _parameter("table", 3, 5)), (y,), attributes)
+
+
+def _of_sparse_rows(op: Op) -> Op:
+    """The same op with a sparse x."""
+    x = replace(op.input(0), kind="sparse")
+    return replace(op, kind=f"sparse_{op.kind}", inputs=(x, *op.inputs[1:]))
 
 
 # kind: makers of ops, so that every row of the op table runs with every layout it has

@@ -397,3 +397,18 @@ def test_what_cannot_be_saved(tmp_path, registered):
     assert not (tmp_path / "m").exists()
     with pytest.raises(ValueError, match="kind must be another one: 'dense' is fastnn's Dense"):
         fnn.layers.registry.add(type("Dense", (Scale,), {"kind": "dense"}))
+
+
+def test_sparse_rows_and_several_outputs(rng):
+    sparse = pytest.importorskip("scipy.sparse")
+    x = sparse.random_array((40, 6), density=0.3, rng=rng, format="csr")
+    inputs = fnn.Input((6,))
+    scaled = Scale(2)(inputs)
+    outputs = [fnn.Dense(2)(scaled), Scale(3)(fnn.Dense(2)(inputs))]
+    model = fnn.Model(inputs, outputs, dtype="float64", seed=0)
+    model.compile("sgd", "mse")
+    y = [rng.normal(size=(40, 2)) for _ in range(2)]
+    for one, other in zip(model.predict(x), model.predict(x.toarray()), strict=True):
+        assert_same_bits(one, other)
+    assert fnn.gradcheck(model, x, y)
+    model.fit(x, y, epochs=2, verbose=0)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import checks, initializers
+from fastnn.data import AnySource, Source, blocks
 from fastnn.initializers import Initializer
 from fastnn.layers.base import Layer, Shape, only, registry
 from fastnn.layers.core import Flatten, Reshape
@@ -158,22 +159,13 @@ def _sizes(name: str, value: object) -> int | list[int]:
     return checks.integer(name, value)
 
 
-def check_categories(graph: Graph, sources: Sequence[AnySource], name: str = "x") -> None:
-    """Raise where the data of a model's inputs are not what its Embedding layers take.
+# Numbers that are looked at together, so that what is computed of them stays small.
+CHECKED_AT_ONCE = 1 << 20
 
-    Parameters
-    ----------
-    graph : Graph
-    sources : sequence of Source or Sparse
-        For the model's inputs, checked already.
-    name : str, default "x"
-        For the message.
 
-    Raises
-    ------
-    ValueError
-        Naming the column, the value and the layer.
-    """
+def embeddings(graph: Graph) -> list[tuple[int, Embedding]]:
+    """Return the Embedding layers that read a model's input, directly or reshaped; and which."""
+    found = []
     origin = {i: i for i in range(len(graph.inputs))}  # of the values that are inputs still
     for position, (layer, inputs) in enumerate(graph.steps, start=len(graph.inputs)):
         first = origin.get(inputs[0])
@@ -182,19 +174,63 @@ def check_categories(graph: Graph, sources: Sequence[AnySource], name: str = "x"
         if isinstance(layer, (Flatten, Reshape)):
             origin[position] = first
         if isinstance(layer, Embedding):
-            label = f"{name}[{first}]" if len(graph.inputs) > 1 else name
-            _check_columns(label, sources[first].take(), layer)
+            found.append((first, layer))
+    return found
 
 
-def _check_columns(label: str, array: np.ndarray, layer: Embedding) -> None:
-    counts = layer.categories(array.shape[1:])
-    bad = (array < 0) | (array >= counts)
-    if array.dtype.kind == "f":
-        bad |= array != np.floor(array)
+def check_categories(graph: Graph, sources: Sequence[AnySource], in_windows: bool) -> None:
+    """Raise where the data of a model's inputs are not what its Embedding layers take.
+
+    Parameters
+    ----------
+    graph : Graph
+    sources : sequence of Source or Sparse
+        For the model's inputs, checked already.
+    in_windows : bool
+        Whether large maps are left out: their rows are checked as they are read.
+
+    Raises
+    ------
+    ValueError
+        Naming the column, the value and the layer.
+    """
+    for number, layer in embeddings(graph):
+        source = sources[number]
+        if in_windows and isinstance(source, Source) and blocks.map_of(source.array):
+            continue
+        label = f"x[{number}]" if len(graph.inputs) > 1 else "x"
+        rows = max(1, CHECKED_AT_ONCE // max(1, layer.categories(graph.inputs[number][1]).size))
+        for first in range(0, source.rows, rows):
+            last = min(first + rows, source.rows)
+            if isinstance(source, Source):
+                part = source.array[first:last]
+            else:
+                part = source.take(np.arange(first, last))
+            check_columns(layer, label, part, first)
+
+
+def check_columns(
+    layer: Embedding, label: str, part: np.ndarray, first_row: int | None = None
+) -> None:
+    """Raise where rows hold something else than the layer's categories.
+
+    Parameters
+    ----------
+    layer : Embedding
+    label : str
+        What the message calls the data.
+    part : ndarray, shape (rows, columns)
+    first_row : int, optional
+        Its number in the data; None: the row is not named.
+    """
+    counts = layer.categories(part.shape[1:])
+    bad = (part < 0) | (part >= counts)
+    if part.dtype.kind == "f":
+        bad |= part != np.floor(part)
     if bad.any():
         row, column = map(int, np.unravel_index(int(np.argmax(bad)), bad.shape))
+        where = "" if first_row is None else f" in row {first_row + row}"
         raise ValueError(
             f"{label} must hold whole numbers from 0 to {counts[column] - 1} in column {column}, "
-            f"the categories of layer {layer.name!r}, got {array[row, column].item()!r} "
-            f"in row {row}"
+            f"the categories of layer {layer.name!r}, got {part[row, column].item()!r}{where}"
         )

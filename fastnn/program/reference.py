@@ -594,10 +594,10 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "update": _update,
     "moving_average": _moving_average,
     "kernel_gradient_update": _kernel_gradient_update,
-    "sparse_kernel_gradient_update": _kernel_gradient_update,
     "python": lambda op, c, *arrays: tuple(python_ops.results(op, arrays)),
     "python_gradient": lambda op, c, *arrays: tuple(python_ops.results(op, arrays)),
     **LAYER_FORMULAS,
+    "sparse_kernel_gradient_update": _kernel_gradient_update,
 }
 
 
