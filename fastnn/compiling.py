@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from fastnn import checks, data, losses
 from fastnn.metrics import Metric
-from fastnn.metrics import registry as metrics_by_name
+from fastnn.metrics import get as metric_of
 from fastnn.program.lower import Aim
 
 
@@ -40,7 +40,7 @@ def aims(
     if loss_weights is not None:
         weights = list(data.by_name("loss_weights", loss_weights, outputs).values())
     return tuple(
-        Aim(losses.get(one), tuple(map(metrics_by_name.get, own)), _weight(weight))
+        Aim(losses.get(one), _distinct(tuple(map(metric_of, own))), _weight(weight))
         for one, own, weight in zip(losses_of, _metrics(metrics, outputs), weights, strict=True)
     )
 
@@ -72,3 +72,11 @@ def _listed(metrics: object) -> list[object]:
     if isinstance(metrics, (str, Metric)) or not isinstance(metrics, Iterable):
         raise TypeError(f"metrics must be a list of names, got {metrics!r}")
     return list(metrics)
+
+
+def _distinct(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
+    labels = [metric.label for metric in metrics]
+    for label in labels:
+        if labels.count(label) > 1 or label == "loss":
+            raise ValueError(f"metrics must have names of their own, got {label!r} twice")
+    return metrics

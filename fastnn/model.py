@@ -8,7 +8,7 @@ import math
 import os
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from fastnn.layers import Layer, Shape, Tensor
 from fastnn.layers.embedding import check_categories
 from fastnn.program.plan import describe
 from fastnn.runtime import ROWS, Bound, Runtime, Steps, Training
+from fastnn.tally import Tally
 from fastnn.training import History
 
 if TYPE_CHECKING:
@@ -911,8 +912,8 @@ class Model:
         sample_weight: object = None,
         *,
         batch_size: int = ROWS,
-    ) -> dict[str, float]:
-        """Return loss and metrics: means over all samples.
+    ) -> dict[str, Any]:
+        """Return loss and metrics of all samples.
 
         Parameters
         ----------
@@ -924,27 +925,28 @@ class Model:
         Returns
         -------
         dict of str to float
-            "loss", of several outputs those of each ("dense_loss"), then the metrics.
+            "loss", of several outputs those of each ("dense_loss"), then the metrics; what a
+            metric gives that is not one number stays as it is.
         """
         batch_size = checks.integer("batch_size", batch_size)
-        made, rows_of, names = [], [], []
+        tally: Tally | None = None
         with contextlib.closing(
             feeds.parts_for_evaluation(self, x, y, sample_weight, batch_size)
         ) as parts:
             for steps in parts:
                 data.not_empty(steps.rows)
                 steps.batch = min(batch_size, max(steps.rows, ROWS))
-                bound = self.runtime.bound("evaluate", steps.batch, steps.kinds, steps.sparse)
-                names = bound.plan.program.results
-                results = np.empty((steps.count, len(names)))
-                self.runtime.run_all(bound, steps, results=results)
-                made.append(results)
-                rows_of.append(steps.rows_of(steps.count))
-        if not made:
+                bound = self.runtime.bound(
+                    "evaluate", steps.batch, steps.kinds, steps.sparse, collects=True
+                )
+                tally = tally or Tally(bound.plan.program, self.dtype)
+                results = np.empty((steps.count, len(bound.plan.program.results)))
+                room = tally.room(steps)
+                self.runtime.run_all(bound, steps, results=results, outputs=room)
+                tally.add(steps, results, room)
+        if tally is None:
             raise ValueError("x must yield at least one batch, got none")
-        rows = np.concatenate(rows_of)
-        means = rows @ np.concatenate(made) / rows.sum()
-        return dict(zip(names, map(float, means), strict=True))
+        return tally.logs()
 
     # --- looking at it ------------------------------------------------------------------------
 

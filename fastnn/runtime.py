@@ -99,6 +99,11 @@ class Training:
         return self.aims[0].loss
 
     @property
+    def needs_all(self) -> bool:
+        """Whether a metric is computed of all predictions at once."""
+        return any(metric.needs_all for aim in self.aims for metric in aim.metrics)
+
+    @property
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics of the first output, mostly the only one."""
         return self.aims[0].metrics
@@ -266,6 +271,8 @@ class Runtime:
         rows: int,
         kinds: str | tuple[str, ...] = "real",
         sparse: tuple[int, ...] = (),
+        *,
+        collects: bool = False,
     ) -> Bound:
         """Return a program planned for at least `rows` rows.
 
@@ -278,20 +285,31 @@ class Runtime:
             where samples have weights.
         sparse : tuple of int
             Which inputs are sparse.
+        collects : bool, default False
+            Whether the predictions are kept for the metrics that need all of them; a run must
+            then be given room for them.
         """
+        collects = collects and self.training is not None and self.training.needs_all
+        kinds = (kinds,) if isinstance(kinds, str) else kinds
         with _programs_lock:
-            return self._bound(name, rows, (kinds,) if isinstance(kinds, str) else kinds, sparse)
+            return self._bound(name, rows, kinds, sparse, collects)
 
     def _bound(
-        self, name: str, rows: int, kinds: tuple[str, ...], sparse: tuple[int, ...]
+        self,
+        name: str,
+        rows: int,
+        kinds: tuple[str, ...],
+        sparse: tuple[int, ...],
+        collects: bool,
     ) -> Bound:
-        key = (name, kinds, sparse, self._settings() if name in ("train", "update") else None)
+        settings = self._settings() if name in ("train", "update") else None
+        key = (name, kinds, sparse, collects, settings)
         found = self.programs.get(key)
         if found is None or found.plan.capacity < rows:
-            for old in [old for old in self.programs if old[:3] == key[:3]]:
+            for old in [old for old in self.programs if old[:4] == key[:4]]:
                 del self.programs[old]
             self.one_row.pop(name, None)
-            program = self._program(name, kinds, sparse)
+            program = self._program(name, kinds, sparse, collects)
             made = plan(program, self.dtype, rows, self._places())
             workspace = aligned(made.workspace_bytes, "uint8")
             arenas = {**self.arenas, "workspace": workspace}
@@ -324,7 +342,13 @@ class Runtime:
         settings = optimizer.config()
         return tuple(value for name, value in settings.items() if name != "learning_rate")
 
-    def _program(self, name: str, kinds: tuple[str, ...], sparse: tuple[int, ...] = ()) -> Program:
+    def _program(
+        self,
+        name: str,
+        kinds: tuple[str, ...],
+        sparse: tuple[int, ...] = (),
+        collects: bool = False,
+    ) -> Program:
         if name == "predict":
             return lower.predict_program(self.graph, sparse)
         if name == "manual":
@@ -345,9 +369,11 @@ class Runtime:
         )
         given = Given(targets, Value("sample weight", (), kind="input") if is_weighted else None)
         if name == "evaluate":
-            return lower.evaluate_program(self.graph, aims, given, sparse)
+            return lower.evaluate_program(self.graph, aims, given, sparse, collects=collects)
         updater = None if name == "gradients" else optimizer
-        return lower.train_program(self.graph, aims, given, updater, self.count, sparse)
+        return lower.train_program(
+            self.graph, aims, given, updater, self.count, sparse, collects=collects
+        )
 
     @cached_property
     def output_shapes(self) -> list[tuple[int, ...]]:

@@ -22,7 +22,9 @@ from fastnn.callbacks import Callback, EarlyStopping, TerminateOnNaN
 from fastnn.callbacks.base import asks_for_batches, results_behind
 from fastnn.data import AnySource
 from fastnn.data.batches import is_batches, is_iterator
+from fastnn.metrics import scalars
 from fastnn.runtime import Bound, Runtime, Steps
+from fastnn.tally import Tally
 
 if TYPE_CHECKING:
     from fastnn.model import Model
@@ -64,7 +66,8 @@ class History:
     samples_per_second: float = 0.0
 
     def __repr__(self) -> str:
-        last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items())
+        ends = scalars({name: values[-1] for name, values in self.history.items()})
+        last = ", ".join(f"{name} {value:.4g}" for name, value in ends.items())
         return f"<History of {len(self.epoch)} epochs: {last}; {self.stop_reason}>"
 
     def add(self, epoch: int, logs: dict[str, float]) -> None:
@@ -86,7 +89,6 @@ class _Epochs:
     bound: Bound
     steps: Steps
     feed: feeds.Feed
-    names: list[str]
     callbacks: Sequence[Callback]
     snapshot: np.ndarray
     by_batch: bool
@@ -94,6 +96,7 @@ class _Epochs:
     before: int = 0  # steps of the epoch in the parts before this one
     seconds: float = 0.0
     rows_done: int = 0
+    tally: Tally = field(init=False)
 
     def train(self, epoch: int, progress: _Progress) -> dict[str, float]:
         """Train one epoch, part by part, and return its results: means over its samples.
@@ -102,35 +105,38 @@ class _Epochs:
         """
         runtime = self.model.runtime
         np.copyto(self.snapshot, runtime.arenas["parameters"])
-        results, rows, self.before = [], [], 0
+        self.tally = Tally(self.bound.plan.program, runtime.dtype)
+        made, self.before = 0, 0
         began = time.perf_counter()
         with contextlib.closing(self.feed.epoch(epoch)) as parts:
             for self.steps in parts:
                 self.seconds += time.perf_counter() - began
                 self._bind()
-                results.append(self.run(epoch, progress))
-                rows.append(self.steps.rows_of(len(results[-1])))
-                self.before += len(results[-1])
+                made = self.run(epoch, progress)
+                self.before += made
                 if self.model.stop_training:
                     break
                 began = time.perf_counter()
         self.budget.epoch_end()
-        if results and not_finite(runtime):
-            self.before -= len(results[-1])
+        if self.before and not_finite(runtime):
+            self.before -= made
             self._refuse(epoch, self.steps.count, np.nan, self.snapshot)
-        return self._logs(np.concatenate(results), np.concatenate(rows)) if results else {}
+        return self.tally.logs()
 
     def _bind(self) -> None:
         """Take the program that fits the data and the optimizer as they are now."""
         steps = self.steps
-        self.bound = self.model.runtime.bound("train", steps.batch, steps.kinds, steps.sparse)
+        self.bound = self.model.runtime.bound(
+            "train", steps.batch, steps.kinds, steps.sparse, collects=True
+        )
 
-    def run(self, epoch: int, progress: _Progress) -> np.ndarray:
-        """Train one part of an epoch and return the results of its steps."""
+    def run(self, epoch: int, progress: _Progress) -> int:
+        """Train one part of an epoch and return the number of its steps."""
         runtime, count = self.model.runtime, self.steps.count
         assert runtime.training is not None
         snapshot = self.snapshot
-        results = np.full((count, len(self.names)), np.nan)
+        results = np.full((count, len(self.bound.plan.program.results)), np.nan)
+        room = self.tally.room(self.steps)
         rates, chosen = np.empty(count), None
         done = 0
         while done < count and not self.model.stop_training:
@@ -149,7 +155,12 @@ class _Epochs:
             if self.by_batch:
                 began = time.perf_counter()
                 ran = runtime.run(
-                    self.bound, self.steps, first=done, results=results, learning_rates=rates
+                    self.bound,
+                    self.steps,
+                    first=done,
+                    results=results,
+                    outputs=room,
+                    learning_rates=rates,
                 )
                 asked, elapsed = 1, time.perf_counter() - began
             else:
@@ -159,6 +170,7 @@ class _Epochs:
                     done,
                     most=self.budget.steps(),
                     results=results,
+                    outputs=room,
                     learning_rates=rates,
                 )
             self.budget.record(ran, elapsed)
@@ -168,18 +180,15 @@ class _Epochs:
             if ran < asked:
                 self._refuse(epoch, done, results[done, 0], snapshot)
             for callback in self.callbacks if self.by_batch else ():
-                logs = self._logs(results[done - 1 : done], np.ones(1))
+                logs = self.tally.logs_of_step(results[done - 1 : done])
                 callback.on_train_batch_end(self.before + done - 1, logs)
             progress.advance(ran)
             if self.budget.is_over and not self.model.stop_training:
                 self.model.stop_training = True
                 number = self.before + done
                 self.model.stop_reason = f"{self.budget} in epoch {epoch + 1}, step {number}"
-        return results[:done]
-
-    def _logs(self, results: np.ndarray, rows: np.ndarray) -> dict[str, float]:
-        means = rows @ results / rows.sum() if len(results) else results.sum(axis=0)
-        return dict(zip(self.names, map(float, means), strict=True))
+        self.tally.add(self.steps, results[:done], room)
+        return done
 
     def _refuse(self, epoch: int, step: int, loss: float, snapshot: np.ndarray) -> None:
         """Put the model back to finite parameters and say what went wrong, and where."""
@@ -320,7 +329,7 @@ class _Progress:
             self._bar.update(steps)
 
     def epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        text = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
+        text = "  ".join(f"{name} {value:.4f}" for name, value in scalars(logs).items())
         number = f"epoch {epoch + 1:{len(str(self._epochs))}}/{self._epochs}"
         if self._bar is not None:
             self._bar.set_description_str(number, refresh=False)
@@ -393,11 +402,11 @@ def _fit(
     runtime = model.runtime
     assert runtime.training is not None
     steps = feed.first
-    bound = runtime.bound("train", steps.batch, steps.kinds, steps.sparse)
+    bound = runtime.bound("train", steps.batch, steps.kinds, steps.sparse, collects=True)
     by_batch = any(asks_for_batches(callback) for callback in followers)
-    names = bound.plan.program.results
+    names = [measure.name for measure in bound.plan.program.measures]
     snapshot = np.empty_like(runtime.arenas["parameters"])
-    run = _Epochs(model, bound, steps, feed, names, followers, snapshot, by_batch, budget)
+    run = _Epochs(model, bound, steps, feed, followers, snapshot, by_batch, budget)
     expected = names + [f"val_{name}" for name in names if validation_data is not None]
     model.stop_training, model.stop_reason = False, ""
     for callback in followers:

@@ -202,19 +202,30 @@ static int row_is_argmax(const real *x, ptrdiff_t n, ptrdiff_t index)
     return largest == largest && x[index] != largest ? 0 : row_argmax(x, n) == index;
 }
 
+/* Whether fewer than `k` of x[0:n] come before x[index]: larger ones, NaN, and those alike before it. */
+static int row_is_among_largest(const real *x, ptrdiff_t n, ptrdiff_t index, ptrdiff_t k)
+{
+    real own = x[index];
+    ptrdiff_t before = 0;
+    for (ptrdiff_t j = 0; j < n; j++) before += !(x[j] <= own) || (x[j] == own && j < index);
+    return before < k;
+}
+
 /* operand: 0 scores (rows, width), 1 labels: int32 (rows) if variant is 0, probabilities
- * (rows, width) if 1, 2 hits (rows); size: width. */
+ * (rows, width) if 1, 2 hits (rows); size: width; scalar: 0 how many of the largest scores count. */
 static int kernel_categorical_accuracy(const fastnn_call *call, int worker, int workers)
 {
     real *hits = call->operand[2];
-    ptrdiff_t width = call->size[0], row, end;
+    ptrdiff_t width = call->size[0], k = (ptrdiff_t)call->scalar[0], row, end;
     share(call->rows, ROWS_GRAIN, worker, workers, &row, &end);
     for (; row < end; row++) {
         ptrdiff_t label = call->variant == 0
             ? (ptrdiff_t)((const int32_t *)call->operand[1])[row]
             : row_argmax((const real *)call->operand[1] + row * width, width);
         if (label < 0 || label >= width) return FASTNN_BAD_LABEL;
-        hits[row] = row_is_argmax((const real *)call->operand[0] + row * width, width, label);
+        const real *scores = (const real *)call->operand[0] + row * width;
+        hits[row] = k > 1 ? row_is_among_largest(scores, width, label, k)
+                          : row_is_argmax(scores, width, label);
     }
     return FASTNN_OK;
 }

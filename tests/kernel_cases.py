@@ -150,6 +150,16 @@ def _categorical_accuracy(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
     return scores.argmax(axis=1) == labels
 
 
+def _top_three(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
+    labels = target if target.dtype == np.int32 else target.argmax(axis=1)
+    ranked = np.argsort(-scores, axis=1, kind="stable")[:, :3]
+    hits = (ranked == labels[:, None]).any(axis=1)
+    nan = np.isnan(scores)  # comes first, whatever it is
+    own = np.isnan(scores[np.arange(len(labels)), labels])
+    before = (~(scores <= scores[np.arange(len(labels)), labels][:, None])).sum(axis=1)
+    return np.where(nan.any(axis=1), np.where(own, scores.shape[1] < 3, before < 3), hits)
+
+
 def _update_arrays(name: str) -> Callable[..., Arrays]:
     def make(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
         count, slots = rows * width, int(kernels.OPTIMIZERS[name][2])
@@ -687,6 +697,10 @@ for _kind in ("labels", "probabilities"):
     CASES[f"categorical_accuracy-{_kind}"] = Case(
         "categorical_accuracy", _with_target("scores", _kind), kernels.categorical_accuracy,
         _categorical_accuracy, has_out=False, least_width=1,
+    )  # fmt: skip
+    CASES[f"categorical_accuracy-{_kind}-three"] = Case(
+        "categorical_accuracy", _with_target("scores", _kind),
+        partial(kernels.categorical_accuracy, k=3), _top_three, has_out=False, least_width=1,
     )  # fmt: skip
     CASES[f"softmax_crossentropy-{_kind}-smoothed"] = Case(
         "softmax_crossentropy", _with_target("logits", _kind),

@@ -353,9 +353,8 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
         for dtype in ("label", "real") for gradient in (True, False) for smoothing in (0.0, 0.1)
     ] + [_crossentropy("real", True, is_divergence=True)],
     "categorical_accuracy": lambda: [
-        Op("categorical_accuracy", (_input("z", 3), _input("t", dtype="label")),
-           (Value("hits", ()),)),
-        Op("categorical_accuracy", (_input("z", 3), _input("t", 3)), (Value("hits", ()),)),
+        Op("categorical_accuracy", (_input("z", 3), target), (Value("hits", ()),), {"k": k})
+        for target in (_input("t", dtype="label"), _input("t", 3)) for k in (1, 2)
     ],
     "binary_accuracy": lambda: [
         Op("binary_accuracy", (_input("z", 6), _input("t", 6)), (Value("hits", ()),),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fastnn import checks
 from fastnn.callbacks.base import BestSoFar, Callback, Logs, Monitored
+from fastnn.metrics import scalars
 from fastnn.registry import did_you_mean
 
 
@@ -178,6 +179,7 @@ class CSVLogger(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Add a line. The file is closed again, so that it is whole whatever happens."""
+        logs = scalars(logs)
         import csv
 
         with self.filename.open("a", newline="", encoding="utf-8") as file:

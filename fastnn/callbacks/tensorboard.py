@@ -7,6 +7,7 @@ from typing import Any
 
 from fastnn import checks
 from fastnn.callbacks.base import Callback, Logs
+from fastnn.metrics import scalars
 
 
 class TensorBoard(Callback):
@@ -59,7 +60,7 @@ class TensorBoard(Callback):
         assert optimizer is not None
         last_step = max(self.model.runtime.step - 1, 0)
         rate = {"learning_rate": float(optimizer.rates(last_step)[0])}
-        for name, value in {**rate, **logs}.items():
+        for name, value in {**rate, **scalars(logs)}.items():
             is_validation = name.startswith("val_")
             writer = self._writer("validation" if is_validation else "train")
             writer.add_scalar(f"epoch_{name.removeprefix('val_')}", value, epoch)

@@ -21,6 +21,7 @@ import numpy as np
 from fastnn import checks, graph, layers
 from fastnn.layers import Layer, Tensor
 from fastnn.layers.base import Kinds, UnknownKind, make
+from fastnn.metrics import Function
 from fastnn.model import Model
 from fastnn.native import engine
 from fastnn.sequential import Sequential
@@ -100,7 +101,10 @@ def to_bytes(
         else {
             "optimizer": training.optimizer.config(),
             "loss": [aim.loss.config() for aim in training.aims],
-            "metrics": [[metric.config() for metric in aim.metrics] for aim in training.aims],
+            "metrics": [
+                [metric.config() for metric in aim.metrics if not isinstance(metric, Function)]
+                for aim in training.aims
+            ],
             "loss_weights": [aim.weight for aim in training.aims],
         },
         "attachments": attachments or {},

@@ -223,7 +223,12 @@ def softmax_crossentropy(
     workers: int | None = None,
 ) -> tuple[Array, Array | None]: ...
 def categorical_accuracy(
-    scores: Array, target: Array, *, out: Array | None = None, workers: int | None = None
+    scores: Array,
+    target: Array,
+    *,
+    k: int = 1,
+    out: Array | None = None,
+    workers: int | None = None,
 ) -> Array: ...
 def binary_accuracy(
     scores: Array,

@@ -1298,8 +1298,8 @@ def softmax_crossentropy(logits, target, *, label_smoothing=0.0, is_divergence=F
     return losses, grad
 
 
-def categorical_accuracy(scores, target, *, out=None, workers=None):
-    """1 where the largest score of a row is that of its label, else 0; shape (rows,).
+def categorical_accuracy(scores, target, *, k=1, out=None, workers=None):
+    """1 where the score of a row's label is among its `k` largest, else 0; shape (rows,).
 
     `target` is int32 labels of shape (rows,) or probabilities of shape (rows, classes).
     """
@@ -1309,7 +1309,7 @@ def categorical_accuracy(scores, target, *, out=None, workers=None):
         raise ValueError(f"scores must have at least one column, got shape {scores.shape}")
     hits = output("out", out, number, cnp.PyArray_DIM(scores, 0), VECTOR)
     from_rows(FASTNN_KERNEL_categorical_accuracy, scores, target, hits, None, None, 1,
-              0, workers)
+              k, workers)
     return hits
 
 

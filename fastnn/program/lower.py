@@ -17,7 +17,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastnn.program.autodiff import differentiate
 from fastnn.program.fuse import fuse
@@ -50,6 +50,10 @@ class Program:
         Half-open ranges of ops that can be run by themselves.
     merges : list of str
         What was fused.
+    given : list of Value
+        Of the inputs, those behind the model's own: targets, and weights of the samples.
+    measures : list of Measure
+        What is reported, in this order.
     """
 
     name: str
@@ -59,6 +63,36 @@ class Program:
     results: list[str] = field(default_factory=list)
     sections: dict[str, tuple[int, int]] = field(default_factory=dict)
     merges: list[str] = field(default_factory=list)
+    given: list[Value] = field(default_factory=list)
+    measures: list[Measure] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A loss or a metric of a program.
+
+    Attributes
+    ----------
+    name : str
+        Its key; that of a result, unless the predictions are collected for it.
+    metric : Metric or None
+        None for a loss.
+    output : int
+        Which output of the model it looks at.
+    collected : str
+        Name of the program's output that holds the predictions, or "".
+    is_binary : bool
+        Whether each number of a prediction counts by itself.
+    is_logit : bool
+        Whether the output is what softmax or sigmoid of the loss is applied to.
+    """
+
+    name: str
+    metric: Metric | None = None
+    output: int = 0
+    collected: str = ""
+    is_binary: bool = False
+    is_logit: bool = False
 
 
 @dataclass(frozen=True)
@@ -309,7 +343,12 @@ def _write_to(ops: list[Op], value: Value, target: Value) -> tuple[list[Op], boo
 
 
 def evaluate_program(
-    graph: Graph, aims: Sequence[Aim], given: Given, sparse: Sequence[int] = ()
+    graph: Graph,
+    aims: Sequence[Aim],
+    given: Given,
+    sparse: Sequence[int] = (),
+    *,
+    collects: bool = False,
 ) -> Program:
     """Forward as in predict, loss and metrics."""
     inputs = _input_values(graph, sparse)
@@ -317,10 +356,10 @@ def evaluate_program(
     gathers = _gathers(data)
     builder = Builder(graph.parameters, training=False)
     outputs = builder.lower(graph, [op.output for op in gathers[: len(inputs)]])
-    results, ops, _, loss = _measure(graph, builder.ops, outputs, aims, given, training=False)
-    ops += _penalties(graph, {}, loss)
+    found = _measure(graph, builder.ops, outputs, aims, given, training=False, collects=collects)
+    ops = found.ops + _penalties(graph, {}, found.loss)
     ops, merges = fuse(gathers + ops, set())
-    return Program("evaluate", ops, data, results=results, merges=merges)
+    return Program("evaluate", ops, data, merges=merges, given=given.values, **found.reported)
 
 
 def train_program(
@@ -330,26 +369,28 @@ def train_program(
     optimizer: Optimizer | None,
     count: int,
     sparse: Sequence[int] = (),
+    *,
+    collects: bool = False,
 ) -> Program:
     """One step: forward, loss, metrics, backward, update of an arena of `count` elements.
 
-    Without an optimizer the gradients are left as they are.
+    Without an optimizer the gradients are left as they are. With `collects` the predictions are
+    kept for the metrics that need all of them; else those metrics are left out.
     """
     inputs = _input_values(graph, sparse)
     data = [*inputs, *given.values]
     gathers = _gathers(data)
     builder = Builder(graph.parameters, training=True)
     outputs = builder.lower(graph, [op.output for op in gathers[: len(inputs)]])
-    results, forward, seeds, loss = _measure(
-        graph, builder.ops, outputs, aims, given, training=True
-    )
+    found = _measure(graph, builder.ops, outputs, aims, given, training=True, collects=collects)
+    forward = found.ops
     gradients = _parameter_gradients(graph)
-    backward = differentiate(forward, seeds, gradients)
-    backward += _penalties(graph, gradients, loss)
+    backward = differentiate(forward, found.seeds, gradients)
+    backward += _penalties(graph, gradients, found.loss)
     update = [] if optimizer is None else builder.updates + _update_ops(graph, optimizer, count)
     ops, merges = fuse(gathers + forward + backward + update, set())
     name = "gradients" if optimizer is None else "train"
-    return Program(name, ops, data, results=results, merges=merges)
+    return Program(name, ops, data, merges=merges, given=given.values, **found.reported)
 
 
 def manual_program(graph: Graph, sparse: Sequence[int] = ()) -> Program:
@@ -445,6 +486,36 @@ def _update_ops(graph: Graph, optimizer: Optimizer, count: int) -> list[Op]:
     return ops
 
 
+@dataclass
+class _Measured:
+    """What `_measure` has made.
+
+    Attributes
+    ----------
+    ops : list of Op
+        Forward, losses and metrics.
+    loss : Value
+        The result that training looks at.
+    seeds : dict of Value to Value
+        Scores to the gradient by them.
+    results : list of str
+    measures : list of Measure
+    collected : list of Value
+    """
+
+    ops: list[Op]
+    loss: Value
+    seeds: dict[Value, Value] = field(default_factory=dict)
+    results: list[str] = field(default_factory=list)
+    measures: list[Measure] = field(default_factory=list)
+    collected: list[Value] = field(default_factory=list)
+
+    @property
+    def reported(self) -> dict[str, Any]:
+        """What a program says of it."""
+        return {"results": self.results, "measures": self.measures, "outputs": self.collected}
+
+
 def _measure(
     graph: Graph,
     forward: list[Op],
@@ -453,10 +524,9 @@ def _measure(
     given: Given,
     *,
     training: bool,
-) -> tuple[list[str], list[Op], dict[Value, Value], Value]:
+    collects: bool,
+) -> _Measured:
     """Append losses and metrics.
-
-    Returns the names of results, all ops, the gradients by the scores, and the loss.
 
     A loss that is defined on logits looks at the model's end: where that is its own link
     (softmax, sigmoid), it takes the link's input, which is the stable form; the link is then
@@ -482,30 +552,45 @@ def _measure(
 
     is_several = len(outputs) > 1
     total = Value("loss", (), batched=False, kind="result", dtype="double")
+    found = _Measured(ops, total)
     parts: list[Value] = []
-    metrics: list[str] = []
-    seeds: dict[Value, Value] = {}
-    for name, output, aim, target in zip(
-        graph.output_names, outputs, aims, given.targets, strict=True
+    metrics: list[Measure] = []
+    for number, (name, output, aim, target) in enumerate(
+        zip(graph.output_names, outputs, aims, given.targets, strict=True)
     ):
         scores = _before_link(forward, output, aim.loss.link)
         rows = aim.loss.emit(emit, scores, target, gradient=training)
         if training:
-            _add_seed(ops, seeds, scores, weighted(rows.writes()[1], aim.weight))
+            _add_seed(ops, found.seeds, scores, weighted(rows.writes()[1], aim.weight))
         if is_several:
             parts.append(_mean(ops, weighted(rows.output, 1.0), f"{name}_loss"))
         else:
             inputs = (weighted(rows.output, aim.weight),)
             ops.append(Op("mean", inputs, (total,), {"checked": training}, "loss"))
+        threshold = _threshold(aim.loss, output, target)
+        collected = Value(f"predictions of {name}", output.shape, kind="output")
         for metric in aim.metrics:
-            value = scores if metric.takes_scores else output
-            hits = metric.emit(emit, value, target, _threshold(aim.loss, output, target))
-            metrics.append(f"{name}_{metric.name}" if is_several else metric.name)
-            _mean(ops, hits.output, metrics[-1])
+            label = f"{name}_{metric.label}" if is_several else metric.label
+            if not metric.needs_all:
+                value = scores if metric.takes_scores else output
+                hits = metric.emit(emit, value, target, threshold)
+                _mean(ops, hits.output, label)
+                metrics.append(Measure(label, metric, number))
+            elif collects:
+                if collected not in found.collected:
+                    found.collected.append(collected)
+                    copied = {"activation": "linear", "parameter": 0.0}
+                    ops.append(Op("activation", (output,), (collected,), copied, "loss"))
+                is_binary, is_logit = threshold is not None, scores is output
+                is_logit &= aim.loss.link in ("softmax", "sigmoid")
+                measure = Measure(label, metric, number, collected.name, is_binary, is_logit)
+                metrics.append(measure)
     for i, (part, aim) in enumerate(zip(parts, aims, strict=bool(parts))):
         attributes = {"weight": aim.weight, "checked": training and i == len(parts) - 1}
         ops.append(Op("accumulate", (part, total) if i else (part,), (total,), attributes, "loss"))
-    return ["loss", *(part.name for part in parts), *metrics], ops, seeds, total
+    found.measures = [Measure("loss"), *(Measure(part.name) for part in parts), *metrics]
+    found.results = [measure.name for measure in found.measures if not measure.collected]
+    return found
 
 
 def _penalties(graph: Graph, gradients: dict[Value, Value], loss: Value | None) -> list[Op]:

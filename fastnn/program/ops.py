@@ -495,6 +495,7 @@ OPS: dict[str, OpRow] = {
     "categorical_accuracy": OpRow(
         "categorical_accuracy",
         sizes=lambda op: (op.input(0).width,),
+        scalars=lambda op: (op.attributes["k"],),
         variant=_takes_labels,
     ),
     "binary_accuracy": OpRow(

@@ -464,7 +464,12 @@ def _softmax_crossentropy(op: Op, context: Context, z: Array, target: Array) -> 
 
 def _categorical_accuracy(op: Op, context: Context, scores: Array, target: Array) -> Array:
     labels = target if op.input(1).dtype == "label" else target.argmax(axis=1)
-    return scores.argmax(axis=1) == labels
+    if op.attributes["k"] == 1:
+        return scores.argmax(axis=1) == labels
+    own = scores[np.arange(len(labels)), labels][:, None]
+    is_earlier = np.arange(scores.shape[1]) < labels[:, None]
+    before = ~(scores <= own) | ((scores == own) & is_earlier)
+    return before.sum(axis=1) < op.attributes["k"]
 
 
 def _binary_accuracy(op: Op, context: Context, scores: Array, target: Array) -> Array:

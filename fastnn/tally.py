@@ -1,0 +1,93 @@
+"""The results of an epoch or an evaluation, gathered part by part: loss and metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.metrics import Collected, EpochMetric
+from fastnn.program.lower import Measure, Program
+from fastnn.runtime import Steps
+
+
+class Tally:
+    """What the steps of several parts have found.
+
+    Parameters
+    ----------
+    program : Program
+        Whose results they are; another of the same measures may go on.
+    dtype : {"float32", "float64"}
+    """
+
+    def __init__(self, program: Program, dtype: str) -> None:
+        self._program, self._dtype = program, dtype
+        self._results: list[np.ndarray] = []
+        self._rows: list[np.ndarray] = []
+        self._targets: list[list[np.ndarray]] = []
+        self._predictions: list[dict[str, np.ndarray]] = []
+        self._inputs = len(program.inputs) - len(program.given)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all results, in their order."""
+        return [measure.name for measure in self._program.measures]
+
+    def room(self, steps: Steps) -> dict[str, np.ndarray]:
+        """Return arrays for what the program collects of all rows of a part."""
+        return {
+            value.name: np.empty((steps.rows, *value.shape), self._dtype)
+            for value in self._program.outputs
+        }
+
+    def add(self, steps: Steps, results: np.ndarray, room: dict[str, np.ndarray]) -> None:
+        """Take in the steps that were made of a part, one row of results for each."""
+        rows = steps.rows_of(len(results))
+        self._results.append(results)
+        self._rows.append(rows)
+        if room:
+            done = int(rows.sum())
+            order = np.arange(done) if steps.order is None else steps.order[:done]
+            self._predictions.append({name: array[:done] for name, array in room.items()})
+            self._targets.append([source.take(order) for source in steps.sources[self._inputs :]])
+
+    def logs(self) -> dict[str, Any]:
+        """Return each result: means over samples, and what is computed of all of them."""
+        if not self._results:
+            return {}
+        results, rows = np.concatenate(self._results), np.concatenate(self._rows)
+        return self._logs(results, rows)
+
+    def logs_of_step(self, results: np.ndarray) -> dict[str, Any]:
+        """Return the results of one step, without those that need all samples."""
+        return {
+            name: value
+            for name, value in self._logs(results, np.ones(1), is_step=True).items()
+            if value is not None
+        }
+
+    def _logs(
+        self, results: np.ndarray, rows: np.ndarray, *, is_step: bool = False
+    ) -> dict[str, Any]:
+        means = rows @ results / rows.sum() if len(results) else results.sum(axis=0)
+        columns = dict(zip(self._program.results, map(float, means), strict=True))
+        logs: dict[str, Any] = {}
+        for measure in self._program.measures:
+            metric = measure.metric
+            if isinstance(metric, EpochMetric):
+                logs[measure.name] = None if is_step else metric.compute(self._collected(measure))
+            else:
+                mean = columns[measure.name]
+                logs[measure.name] = mean if metric is None else metric.finish(mean)
+        return logs
+
+    def _collected(self, measure: Measure) -> Collected:
+        value = next(v for v in self._program.outputs if v.name == measure.collected)
+        predictions = np.concatenate([made[value.name] for made in self._predictions])
+        target = np.concatenate([targets[measure.output] for targets in self._targets])
+        is_label = self._program.given[measure.output].dtype == "label"
+        shape = () if is_label else value.shape
+        return Collected(
+            target.reshape(len(target), *shape), predictions, measure.is_binary, measure.is_logit
+        )
