@@ -195,15 +195,13 @@ class Windows:
 
 def _number_check(model: Model, name: str, array: np.ndarray) -> Callable[[int, int], None]:
     """Return a check that a range of an input's rows are numbers that the model can hold."""
-    at_once = max(1, blocks.CHECKED_BYTES // array.strides[0])
 
     def check(begin: int, end: int) -> None:
-        for first in range(begin, end, at_once):
-            part = array[first : min(first + at_once, end)]
-            if part.dtype.kind != "f":
-                blocks.touch(part)
-            elif not blocks.is_surely_finite(part, model.dtype):
-                data.check_finite(name, part, model.dtype)
+        part = array[begin:end]
+        if part.dtype.kind != "f":
+            blocks.touch(part)
+        elif not blocks.is_surely_finite(part, model.dtype):
+            data.check_finite(name, part, model.dtype)
 
     return check
 

@@ -21,7 +21,6 @@ def _small_windows(monkeypatch):
     monkeypatch.setattr(blocks, "MAPPED_FROM", 1)
     monkeypatch.setattr(blocks, "WINDOW_BYTES", 8_000)
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 1_000)
-    monkeypatch.setattr(blocks, "CHECKED_BYTES", 500)
 
 
 def saved(path, array, mode="r"):

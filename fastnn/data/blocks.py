@@ -22,7 +22,6 @@ WINDOW_BYTES = 64 << 20  # of all maps together
 # them. Smaller blocks would keep many times their size in memory.
 BLOCK_BYTES = 2 << 20  # rows that stand together in the file, and come together when shuffled
 MARGIN_BYTES = 2 << 20  # given back on both sides of a block
-CHECKED_BYTES = 256 << 10  # at once, which stay in the cache
 
 Ranges = list[tuple[int, int]]  # of rows
 
