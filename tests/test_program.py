@@ -370,6 +370,35 @@ def test_update_in_the_gradient_leaves_the_same_bits(optimizer, workers, monkeyp
         assert_same_bits(fused[name], array, name)
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_update_in_the_gradient_of_layers_that_are_not_treated_alike(workers, monkeypatch, rng):
+    """A frozen layer, one with a rate of its own, penalties, and moving statistics."""
+    x, y = rng.standard_normal((70, 33)), rng.integers(0, 10, 70)
+
+    def trained(least):
+        monkeypatch.setattr(fuse, "UPDATE_IN_GRADIENT_FROM", least)
+        layers = [
+            fnn.Dense(40, "relu"), fnn.BatchNormalization(), fnn.Dense(50, "tanh"),
+            fnn.Dense(30, "relu", trainable=False), fnn.Dense(20, kernel_regularizer="l2"),
+            fnn.Dense(10),
+        ]  # fmt: skip
+        model = fnn.Sequential(layers, input_shape=(33,), seed=4)
+        layers[2].learning_rate_factor = 0.5
+        model.compile(fnn.Adam(0.01, weight_decay=0.1, clipvalue=0.1), "crossentropy")
+        fnn.set_num_threads(workers)
+        model.fit(x, y, batch_size=32, epochs=3, verbose=0)
+        fnn.set_num_threads(None)
+        kinds = [op.kind for op in model.runtime.bound("train", 32, "label").plan.program.ops]
+        return kinds, {name: model.runtime.arenas[name].copy() for name in ("parameters", "state")}
+
+    kinds, fused = trained(0)
+    assert (kinds.count("kernel_gradient_update"), kinds.count("update")) == (3, 4)
+    kinds, apart = trained(10**9)
+    assert (kinds.count("kernel_gradient_update"), kinds.count("update")) == (0, 10)
+    for name, array in apart.items():
+        assert_same_bits(fused[name], array, name)
+
+
 def test_update_stays_apart_where_all_gradients_are_needed_first(monkeypatch):
     monkeypatch.setattr(fuse, "UPDATE_IN_GRADIENT_FROM", 0)
     x = fnn.Input((4,))

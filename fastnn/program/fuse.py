@@ -218,38 +218,54 @@ def update_in_gradient(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list
     """Fuse kernel_gradient and its part of the update.
 
     A worker then updates the parameters whose gradient it has just computed, while that is in
-    its cache. All parameters must allow it, and no norm of all gradients be needed first.
+    its cache. No norm may be needed first, and nothing else be added to the gradient. An update of
+    the whole arena goes only if all of it does.
     """
-    updates = [op for op in ops if op.kind == "update"]
-    if len(updates) != 1 or updates[0].inputs[3] is not None:
-        return ops, []
-    (update,) = updates
-    count = update.attributes["count"]
-    if update.output.width != count:
+    updates = {op.output.name: op for op in ops if op.kind == "update"}
+    if not updates or next(iter(updates.values())).attributes["count"] < UPDATE_IN_GRADIENT_FROM:
         return ops, []
     if any(op.row.is_python for op in ops):  # an error there must find the parameters unchanged
         return ops, []
-    writers = {op for op in ops for value in op.writes() if value.kind == "gradient"}
-    if count < UPDATE_IN_GRADIENT_FROM or not all(op.kind in UPDATED for op in writers):
+    whole = updates.get("parameters")
+    writers: dict[str, list[Op]] = {}
+    for op in ops:
+        for value in op.writes():
+            if value.kind == "gradient":
+                writers.setdefault(value.name, []).append(op)
+
+    def update_of(op: Op) -> Op | None:
+        """Return the update of what an op computes the gradients of, if they can be one."""
+        gradients = [value for value in op.outputs[:2] if value is not None]
+        found = [whole or updates.get(value.name) for value in gradients]
+        first = found[0]
+        if op.kind not in UPDATED or first is None or first.inputs[3] is not None:
+            return None
+        is_alone = all(len(writers.get(value.name, ())) == 1 for value in gradients)
+        settings = [None if one is None else {**one.attributes, "normed": 0} for one in found]
+        return first if is_alone and settings == settings[:1] * len(found) else None
+
+    merged = {op: update for op in ops if (update := update_of(op)) is not None}
+    if whole and {op for found in writers.values() for op in found} != set(merged):
         return ops, []
 
-    def parts(gradient: Value | None) -> tuple[Value | None, Value | None]:
+    def parts(gradient: Value | None, update: Op) -> tuple[Value | None, Value | None]:
         """Return the parameter and its state."""
         if gradient is None:
             return None, None
         state = replace(gradient, kind="state") if update.inputs[2] is not None else None
         return replace(gradient, kind="parameter"), state
 
-    fused, lines = [], []
+    fused, lines, applied = [], [], {"parameters"}
     for op in ops:
-        if op in writers:
+        if op in merged:
             by_kernel, by_bias = (*op.outputs, None)[:2]
-            kernel, bias = parts(by_kernel), parts(by_bias)
+            kernel, bias = parts(by_kernel, merged[op]), parts(by_bias, merged[op])
             inputs = (*op.inputs, *kernel, *bias)
             outputs = (by_kernel, by_bias, kernel[0], bias[0])
-            fused.append(Op(f"{op.kind}_update", inputs, outputs, update.attributes, op.layer))
+            fused.append(Op(f"{op.kind}_update", inputs, outputs, merged[op].attributes, op.layer))
             lines.append(f"{op.layer}: gradients + update")
-        elif op is not update:
+            applied |= {value.name for value in (by_kernel, by_bias) if value is not None}
+        elif op.kind != "update" or not (merged and op.output.name in applied):
             fused.append(op)
     return fused, lines
 
