@@ -1,6 +1,6 @@
 """`predict_one` and `learn_one`: one sample at a time, in a few microseconds.
 
-A sample goes through a program prepared for one row (`OneRow` in `native/engine.pyx`), which
+A sample goes through a program prepared for one row (`OneRow` in `native/one_row.pxi`), which
 declines whatever is unusual. That, and the first sample, goes the plain way, as a batch of one.
 
 One worker runs it, however wide the network: a row is over before a team has met often, and on a
