@@ -105,14 +105,13 @@ enum crossentropy_variant { FROM_LABELS, FROM_PROBABILITIES, DIVERGENCE, CROSSEN
 
 /* One row of softmax cross-entropy: the exponentials of z - max(z) to `out`, then the gradient
  * if it is asked for. `sum` and `rest` get what the loss is made of, log(sum) * weight - rest. */
-static int crossentropy_row(const fastnn_call *call, ptrdiff_t row, real *out, real scale, real *sum,
-                            real *weight, real *rest)
+ALWAYS_INLINE int crossentropy_row(const fastnn_call *call, ptrdiff_t row, real *out, real scale,
+                                   real kept, real spread, real *sum, real *weight, real *rest)
 {
     ptrdiff_t width = call->size[0], j = 0;
     const real *z = (const real *)call->operand[0] + row * width;
     int has_gradient = call->operand[3] != NULL;
     real largest = row_largest(z, width);
-    real kept = (real)(1 - call->scalar[0]), spread = (real)(call->scalar[0] / (double)width);
     *sum = row_exponentials(z, width, largest, out);
     if (call->variant == FROM_LABELS) {
         int32_t label = ((const int32_t *)call->operand[1])[row];
@@ -164,7 +163,8 @@ static int kernel_softmax_crossentropy(const fastnn_call *call, int worker, int 
     real *losses = call->operand[2];
     real *out = call->operand[3] ? call->operand[3] : call->operand[4];
     ptrdiff_t width = call->size[0], row, end;
-    real scale = (real)(1.0 / (double)call->rows);
+    real scale = (real)(1.0 / (double)call->rows), kept = (real)(1 - call->scalar[0]);
+    real spread = width ? (real)(call->scalar[0] / (double)width) : 0;
     if (call->variant < 0 || call->variant >= CROSSENTROPY_VARIANTS) return FASTNN_BAD_VARIANT;
     share(call->rows, LOG_ROWS, worker, workers, &row, &end);
     for (; row < end; row += LOG_ROWS) {
@@ -172,8 +172,8 @@ static int kernel_softmax_crossentropy(const fastnn_call *call, int worker, int 
         ptrdiff_t count = end - row < LOG_ROWS ? end - row : LOG_ROWS;
         for (ptrdiff_t i = 0; i < LOG_ROWS; i++) sums[i] = 1;
         for (ptrdiff_t i = 0; i < count; i++) {
-            int status = crossentropy_row(call, row + i, out + (row + i) * width, scale, sums + i,
-                                          weights + i, rests + i);
+            int status = crossentropy_row(call, row + i, out + (row + i) * width, scale, kept, spread,
+                                          sums + i, weights + i, rests + i);
             if (status != FASTNN_OK) return status;
         }
         for (ptrdiff_t i = 0; i < LOG_ROWS; i += LANES) vstore(sums + i, vlog(vload(sums + i)));
