@@ -22,6 +22,7 @@ def gradcheck(
     x: object,
     y: object,
     *,
+    sample_weight: object = None,
     epsilon: float = 1e-6,
     atol: float = 1e-6,
     rtol: float = 1e-4,
@@ -38,7 +39,7 @@ def gradcheck(
     ----------
     model : Model
         Compiled. It is not changed.
-    x, y
+    x, y, sample_weight
         As in `Model.fit`. Keep away from kinks (relu's 0, huber's delta).
     epsilon : float, default 1e-6
         Positive.
@@ -74,7 +75,7 @@ def gradcheck(
     samples = checks.integer("samples", samples)
     raise_exception = checks.boolean("raise_exception", raise_exception)
     other = twin(model, "float64")
-    sources, kinds = other.training_data(x, y)
+    sources, kinds = other.training_data(x, y, sample_weight)
     rows = sources[0].rows
     data.not_empty(rows)
     runtime = other.runtime
