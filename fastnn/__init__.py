@@ -69,13 +69,24 @@ from fastnn.losses import (
     Quantile,
 )
 from fastnn.model import Model, load
-from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
+from fastnn.optimizers import (
+    LBFGS,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    GradientDescent,
+    Lion,
+    NAdam,
+    RMSprop,
+)
 from fastnn.sequential import Sequential
 from fastnn.training import History, NonFiniteLossError
 
 __version__: str = _engine.VERSION
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Activation",
     "Adagrad",
@@ -94,6 +105,7 @@ __all__ = [
     "EarlyStopping",
     "Embedding",
     "Flatten",
+    "GradientDescent",
     "GradientError",
     "Hinge",
     "History",

@@ -219,7 +219,12 @@ def _add_train(subparsers: argparse._SubParsersAction, style: Any) -> None:
         help="default: the optimizer's own, 0.001 for adam",
     )
     add("--epochs", metavar="N", type=_count, default=50, help="default 50")
-    add("--batch-size", metavar="ROWS", type=_count, default=64, help="default 64")
+    add(
+        "--batch-size",
+        metavar="ROWS",
+        type=_count,
+        help="default 64; all rows for gradient_descent and lbfgs",
+    )
     add(
         "--held-out",
         "--validation",

@@ -60,7 +60,7 @@ def train(args: argparse.Namespace) -> int:
         model.fit(
             x[train],
             y[train],
-            batch_size=args.batch_size,
+            batch_size=_batch_size(args, model),
             epochs=args.epochs,
             verbose=0 if args.quiet else 1,
             validation_data=(x[held_out], y[held_out]) if len(held_out) else None,
@@ -179,8 +179,8 @@ def _save(
         "held_out": held_out,
         "results": results,
         "optimizer": args.optimizer,
-        "learning_rate": float(model.optimizer.rates(0)[0]),
-        "batch_size": args.batch_size,
+        "learning_rate": float(model.optimizer.rates(0)[0]) if model.optimizer.kernel else None,
+        "batch_size": _batch_size(args, model),
         "epochs": len(model.history.epoch),
         "seed": args.seed,
         "stop_reason": model.history.stop_reason,
@@ -241,12 +241,27 @@ def _announce(
     shape = f"{'-'.join(map(str, units))} {args.activation if args.hidden else 'linear'}"
     _say("network", f"{shape}{dropout}, {_amount(model.count_parameters(), 'parameter')}")
     assert model.optimizer is not None
+    rate = float(model.optimizer.rates(0)[0]) if model.optimizer.kernel else None
     _say(
         "training",
-        f"{args.optimizer} {model.optimizer.rates(0)[0]:g}, batch "
-        f"{args.batch_size}, {_amount(args.epochs, 'epoch')}, seed {args.seed}",
+        f"{_method(args.optimizer, rate, _batch_size(args, model))}, "
+        f"{_amount(args.epochs, 'epoch')}, seed {args.seed}",
     )
     sys.stdout.flush()
+
+
+def _batch_size(args: argparse.Namespace, model: fnn.Model) -> int | None:
+    """Return what to tell `fit`; None is all rows."""
+    assert model.optimizer is not None
+    if args.batch_size is None and not model.optimizer.full_batch:
+        return 64
+    return args.batch_size
+
+
+def _method(optimizer: str, rate: float | None, batch: int | None) -> str:
+    """Return "adam 0.001, batch 64"."""
+    rows = "all rows" if batch is None else f"batch {batch}"
+    return f"{optimizer}{'' if rate is None else f' {rate:g}'}, {rows}"
 
 
 def _amount(count: int, what: str) -> str:
@@ -388,10 +403,11 @@ def info(args: argparse.Namespace) -> int:
         _say("", f"{name}: text, {listed(known)}")
     facts = attachments.get("training") or {}
     try:
+        method = _method(facts["optimizer"], facts["learning_rate"], facts["batch_size"])
         _say(
             "training",
-            "{data}, {rows:,} rows, {held_out:,} held out; {optimizer} "
-            "{learning_rate:g}, batch {batch_size}, seed {seed}; {stop_reason}".format(**facts),
+            "{data}, {rows:,} rows, {held_out:,} held out; {method}, seed {seed}; "
+            "{stop_reason}".format(**facts, method=method),
         )
         _say("held out", _listed_results(facts["results"]) or "no rows")
     except (KeyError, TypeError, ValueError, AttributeError):

@@ -312,21 +312,31 @@ def feed_of(
     *,
     sample_weight: object,
     class_weight: object,
-    batch: int,
+    batch: int | None,
     shuffle: bool,
     steps_per_epoch: int | None,
     epochs: int,
 ) -> Feed:
     """Return what `fit` trains on."""
+    optimizer = model._compiled().optimizer
+    needs_all = f"{type(optimizer).__name__} needs all rows for each step"
     if is_batches(x, takes_lists=y is None):
         _refuse_beside_batches(x, y, sample_weight)
+        if optimizer.full_batch:
+            raise ValueError(f"{needs_all}: x must be arrays, got batches ({type(x).__name__})")
         return Batches(model, x, class_weight, steps_per_epoch, epochs)
     if steps_per_epoch is not None:
         raise ValueError("steps_per_epoch is for an x that yields batches (x, y)")
     sources, kinds = model.training_data(x, y, sample_weight, class_weight, in_windows=True)
     data.not_empty(sources[0].rows)
     reader = Windows(model, sources, kinds, y)
-    generator = model.generator if shuffle else None
+    batch = optimizer.rows_of_a_step(batch, sources[0].rows)
+    generator = model.generator if shuffle and not optimizer.full_batch else None
+    if reader.is_needed and optimizer.full_batch:
+        raise ValueError(
+            f"{needs_all}: x and y must not be maps of {blocks.MAPPED_FROM >> 20} MB or more, "
+            "which are read in windows; give a part of the rows, as arrays in memory"
+        )
     if reader.is_needed:
         return Mapped(reader, batch, generator)
     return InMemory(sources, kinds, batch, generator)

@@ -5,13 +5,14 @@ For callbacks and diagnosis: nothing of the model is changed, `Model.gradients` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.data import AnySource, Source
-from fastnn.runtime import ROWS, Steps
+from fastnn.runtime import ROWS, Bound, Runtime, Steps
 
 if TYPE_CHECKING:
     from fastnn.model import Model
@@ -94,13 +95,45 @@ def gradients(
     steps = Steps(sources, rows, min(batch_size, rows))
     bound = runtime.bound("gradients", steps.batch, target, steps.sparse)
     arena = runtime.arenas["gradients"]
-    kept, total = arena.copy(), np.zeros(arena.shape)
-    results = np.empty((steps.count, len(bound.plan.program.results)))
+    kept, total = arena.copy(), np.empty(arena.shape)
     try:
-        for step in range(steps.count):
-            done = runtime.run(bound, steps, first=step, results=results)
-            share = min(steps.batch, rows - step * steps.batch) / rows
-            total += arena * share if done else np.nan
+        sum_gradients(runtime, bound, steps, total)
     finally:
         arena[...] = kept
     return runtime._views(total)
+
+
+def sum_gradients(
+    runtime: Runtime,
+    bound: Bound,
+    steps: Steps,
+    total: np.ndarray,
+    after: Callable[[float], None] = lambda seconds: None,
+) -> np.ndarray:
+    """Compute the gradient of the mean loss of all rows; the gradient arena is used for that.
+
+    Parameters
+    ----------
+    runtime : Runtime
+    bound : Bound
+        The program "gradients".
+    steps : Steps
+    total : ndarray of float64
+        Where the gradient goes, laid out as the arena.
+    after : callable, optional
+        Called after each step with the seconds that it took.
+
+    Returns
+    -------
+    ndarray of float64, shape (steps, results)
+        Of each step.
+    """
+    arena = runtime.arenas["gradients"]
+    results = np.empty((steps.count, len(bound.plan.program.results)))
+    total[...] = 0
+    for step, rows in enumerate(steps.rows_of(steps.count)):
+        began = time.perf_counter()
+        runtime.run(bound, steps, first=step, results=results)
+        total += np.multiply(arena, rows / steps.rows, dtype=np.float64)
+        after(time.perf_counter() - began)
+    return results

@@ -293,7 +293,7 @@ class Model:
         x: object,
         y: object = None,
         *,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         epochs: int = 1,
         verbose: int = 1,
         callbacks: Iterable[Callback] | None = None,
@@ -321,8 +321,10 @@ class Model:
             Shape (rows, *output_shape), or (rows,) for one output; class labels of shape
             (rows,) for ``"crossentropy"``. Of several outputs: a list, or a dict by name. None
             where x yields batches.
-        batch_size : int, default 32
-            The last batch of an epoch takes what is left.
+        batch_size : int, optional
+            Default 32, or all rows where the optimizer takes them in each step
+            (`GradientDescent`, `LBFGS`), which no other size suits. The last batch of an epoch
+            takes what is left.
         epochs : int, default 1
         verbose : {0, 1, 2}, default 1
             Silent; a progress bar (plain lines where there is no terminal); a line an epoch.
@@ -582,7 +584,7 @@ class Model:
         x: object,
         y: object,
         *,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         min_rate: float = 1e-6,
         max_rate: float = 10.0,
         steps: int = 300,
@@ -597,8 +599,8 @@ class Model:
         ----------
         x, y
             As in `fit`.
-        batch_size : int, default 32
-            Take the one to train with.
+        batch_size : int, optional
+            Take the one to train with; default as in `fit`.
         min_rate, max_rate : float, default 1e-6 and 10
             The first and the last rate; they rise by the same factor from step to step.
         steps : int, default 300
@@ -961,13 +963,15 @@ class Model:
         ----------
         program : {"train", "gradients", "evaluate", "predict", "manual", "update",
                 "activations"}, optional
-            Default: "train" for a compiled model, else "predict".
+            Default: "train" for a compiled model ("gradients" with `LBFGS`), else "predict".
         batch_size : int, default 32
             Rows to plan for.
         """
         names = ("train", "gradients", "evaluate", "predict", "manual", "update", "activations")
         if program is None:
-            program = "predict" if self._training is None else "train"
+            optimizer = self.optimizer
+            steps = "train" if optimizer is None or optimizer.kernel else "gradients"
+            program = "predict" if optimizer is None else steps
         if program not in names:
             raise ValueError(f"program must be one of {', '.join(names)}, got {program!r}")
         kinds: tuple[str, ...] = ("real",)

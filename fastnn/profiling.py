@@ -175,7 +175,9 @@ class Profile:
 def profile(model: Model, x: object, y: object, *, steps: int, batch_size: int | None) -> Profile:
     """Time the ops of a model's program; see `Model.profile`."""
     steps = checks.integer("steps", steps)
-    name = "predict" if y is None else "train"
+    optimizer = model.optimizer
+    makes_steps = optimizer is None or optimizer.kernel
+    name = "predict" if y is None else "train" if makes_steps else "gradients"
     if batch_size is None:
         batch_size = ROWS if y is None else 32
     batch_size = checks.integer("batch_size", batch_size)

@@ -90,13 +90,14 @@ def find_learning_rate(
     x: object,
     y: object,
     *,
-    batch_size: int,
+    batch_size: int | None,
     min_rate: float,
     max_rate: float,
     steps: int,
 ) -> RangeTest:
     """Train a copy at rising rates; see `Model.find_learning_rate`."""
-    batch_size = checks.integer("batch_size", batch_size)
+    if batch_size is not None:
+        batch_size = checks.integer("batch_size", batch_size)
     min_rate = checks.number("min_rate", min_rate, is_positive=True)
     max_rate = checks.number("max_rate", max_rate, is_positive=True)
     steps = checks.integer("steps", steps, least=FIRST)
@@ -105,7 +106,7 @@ def find_learning_rate(
     sources, kind = model.training_data(x, y)
     rows = sources[0].rows
     data.not_empty(rows)
-    batch = min(batch_size, rows)
+    batch = model._compiled().optimizer.rows_of_a_step(batch_size, rows)
     twin = gradients.twin(model, model.dtype)
     twin.runtime.arenas["state"][...] = model.runtime.arenas["state"]
     twin.runtime.step = model.runtime.step

@@ -357,6 +357,11 @@ class Runtime:
             return lower.activations_program(self.graph, sparse)
         assert self.training is not None
         optimizer, aims = self.training.optimizer, self.training.aims
+        if name in ("train", "update") and not optimizer.kernel:
+            raise RuntimeError(
+                f"{type(optimizer).__name__} makes no single steps, each of its iterations looks "
+                "at all rows several times: use fit, or compile with another optimizer"
+            )
         if name == "update":
             return lower.update_program(self.graph, optimizer, self.count)
         is_weighted = kinds[-1] == "weight"

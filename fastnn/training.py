@@ -10,7 +10,7 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,10 +23,11 @@ from fastnn.callbacks.base import asks_for_batches, results_behind
 from fastnn.data import AnySource
 from fastnn.data.batches import is_batches, is_iterator
 from fastnn.metrics import scalars
-from fastnn.runtime import Bound, Runtime, Steps
+from fastnn.runtime import ROWS, Bound, Runtime, Steps
 from fastnn.tally import Tally
 
 if TYPE_CHECKING:
+    from fastnn import lbfgs
     from fastnn.model import Model
 
 
@@ -122,6 +123,23 @@ class _Epochs:
             self.before -= made
             self._refuse(epoch, self.steps.count, np.nan, self.snapshot)
         return self.tally.logs()
+
+    def run_epochs(
+        self,
+        epochs: int,
+        progress: _Progress,
+        begin: Callable[[int], bool],
+        end: Callable[[int, dict[str, float]], bool],
+    ) -> None:
+        """Train for some epochs, each of which begins and ends with a call that may end it all."""
+        for epoch in range(epochs):
+            if not begin(epoch):
+                break
+            made = self.train(epoch, progress)
+            if self.feed.ended:
+                self.model.stop_training, self.model.stop_reason = True, self.feed.ended
+            if not (made and end(epoch, made)):
+                break
 
     def _bind(self) -> None:
         """Take the program that fits the data and the optimizer as they are now."""
@@ -222,6 +240,7 @@ def refusal(
     snapshot: np.ndarray,
     since: str = "the epoch",
     best_epoch: int | None = None,
+    advice: str = "a smaller learning_rate, global_clipnorm=1.0, or scaled inputs",
 ) -> NonFiniteLossError:
     """Put the model back to finite parameters and return the error to raise.
 
@@ -241,6 +260,8 @@ def refusal(
         When they were.
     best_epoch : int, optional
         Whose parameters `EarlyStopping` is about to give back.
+    advice : str, optional
+        What to try.
     """
     from fastnn.program import reference  # only a training that failed needs it
 
@@ -265,7 +286,7 @@ def refusal(
     shown = "nan" if np.isnan(loss) else f"{loss:g}"
     return NonFiniteLossError(
         f"the loss is {shown} in {where}: {found}; the parameters are those {kept}{afresh}. "
-        "Try a smaller learning_rate, global_clipnorm=1.0, or scaled inputs"
+        f"Try {advice}"
     )
 
 
@@ -347,7 +368,7 @@ def fit(
     x: object,
     y: object,
     *,
-    batch_size: int,
+    batch_size: int | None,
     epochs: int,
     verbose: int,
     callbacks: Iterable[Callback] | None,
@@ -361,7 +382,8 @@ def fit(
 ) -> History:
     """Train; see `Model.fit`."""
     budget = Budget(time_budget)
-    batch_size = checks.integer("batch_size", batch_size)
+    if batch_size is not None:
+        batch_size = checks.integer("batch_size", batch_size)
     epochs = checks.integer("epochs", epochs)
     shuffle = checks.boolean("shuffle", shuffle)
     if verbose not in (0, 1, 2):
@@ -372,6 +394,11 @@ def fit(
     x, y, sample_weight, validation_data = _split(
         model, x, y, sample_weight, validation_split, validation_data
     )
+    makes_steps = bool(model._compiled().optimizer.kernel)
+    if not makes_steps:
+        from fastnn import lbfgs
+
+        lbfgs.minimizer()  # is there SciPy?
     feed = feeds.feed_of(
         model,
         x,
@@ -386,7 +413,16 @@ def fit(
     with contextlib.closing(feed):
         if validation_data is not None:
             model.check_validation(validation_data)
-        return _fit(model, feed, epochs, verbose, followers, validation_data, budget)
+
+        def metrics() -> dict[str, float]:
+            names = {"loss", *(f"{name}_loss" for name in model.output_names)}
+            if not any(aim.metrics for aim in model._compiled().aims):
+                return {}
+            results = model.evaluate(x, y, sample_weight)
+            return {name: value for name, value in results.items() if name not in names}
+
+        again = None if makes_steps else metrics
+        return _fit(model, feed, epochs, verbose, followers, validation_data, budget, again)
 
 
 def _fit(
@@ -397,16 +433,29 @@ def _fit(
     followers: list[Callback],
     validation_data: tuple[object, ...] | None,
     budget: Budget,
+    metrics: Callable[[], dict[str, float]] | None,
 ) -> History:
-    """Train on data and arguments that have been checked."""
+    """Train on data and arguments that have been checked.
+
+    `metrics`, of the training data, are for an optimizer that makes no steps of its own.
+    """
     runtime = model.runtime
     assert runtime.training is not None
     steps = feed.first
-    bound = runtime.bound("train", steps.batch, steps.kinds, steps.sparse, collects=True)
+    run: _Epochs | lbfgs.Minimization
+    program = "train" if metrics is None else "gradients"
+    rows = steps.batch if metrics is None else min(ROWS, steps.batch)
+    bound = runtime.bound(program, rows, steps.kinds, steps.sparse, collects=True)
     by_batch = any(asks_for_batches(callback) for callback in followers)
     names = [measure.name for measure in bound.plan.program.measures]
-    snapshot = np.empty_like(runtime.arenas["parameters"])
-    run = _Epochs(model, bound, steps, feed, followers, snapshot, by_batch, budget)
+    if metrics is None:
+        snapshot = np.empty_like(runtime.arenas["parameters"])
+        run = _Epochs(model, bound, steps, feed, followers, snapshot, by_batch, budget)
+    else:
+        from fastnn import lbfgs
+
+        lbfgs.check(runtime, bound.plan.program)
+        run = lbfgs.Minimization(model, steps, budget, metrics)
     expected = names + [f"val_{name}" for name in names if validation_data is not None]
     model.stop_training, model.stop_reason = False, ""
     for callback in followers:
@@ -417,33 +466,34 @@ def _fit(
     history = model.history = History()
     progress = _Progress(verbose, epochs, feed.count)
     logs: dict[str, float] = {}
+
+    def begin(epoch: int) -> bool:
+        """Begin an epoch; return False if training has ended."""
+        budget.epoch_begin()
+        if epoch and budget.is_over:
+            model.stop_training, model.stop_reason = True, f"{budget} after epoch {epoch}"
+            return False
+        for callback in followers:
+            callback.on_epoch_begin(epoch)
+        return not model.stop_training
+
+    def end(epoch: int, made: dict[str, float]) -> bool:
+        """Take the results of an epoch and validate; return whether training goes on."""
+        nonlocal logs
+        logs = made
+        if validation_data is not None:
+            results = model.evaluate(*validation_data)
+            logs |= {f"val_{name}": value for name, value in results.items()}
+        history.add(epoch, logs)
+        progress.epoch_end(epoch, logs)
+        for callback in followers:
+            callback.on_epoch_end(epoch, logs)
+        history.add(epoch, logs)
+        return not model.stop_training
+
     model.is_fitting = True
     try:
-        for epoch in range(epochs):
-            budget.epoch_begin()
-            if epoch and budget.is_over:
-                model.stop_training, model.stop_reason = True, f"{budget} after epoch {epoch}"
-                break
-            for callback in followers:
-                callback.on_epoch_begin(epoch)
-            if model.stop_training:
-                break
-            made = run.train(epoch, progress)
-            if feed.ended:
-                model.stop_training, model.stop_reason = True, feed.ended
-            if not made:
-                break
-            logs = made
-            if validation_data is not None:
-                results = model.evaluate(*validation_data)
-                logs |= {f"val_{name}": value for name, value in results.items()}
-            history.add(epoch, logs)
-            progress.epoch_end(epoch, logs)
-            for callback in followers:
-                callback.on_epoch_end(epoch, logs)
-            history.add(epoch, logs)
-            if model.stop_training:
-                break
+        run.run_epochs(epochs, progress, begin, end)
         runtime.take_average()
         if model.stop_training:
             history.stop_reason = model.stop_reason or "a callback set stop_training"

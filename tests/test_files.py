@@ -17,7 +17,12 @@ import fastnn as fnn
 from fastnn.io import model_file
 
 OPTIMIZERS = {
-    **{name: fnn.optimizers.get(name) for name in fnn.optimizers.registry},
+    # Those that take all rows are in test_full_batch.py.
+    **{
+        name: fnn.optimizers.get(name)
+        for name in fnn.optimizers.registry
+        if not fnn.optimizers.registry[name].full_batch
+    },
     "momentum": fnn.SGD(0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
     "rmsprop full": fnn.RMSprop(centered=True, momentum=0.5, clipvalue=0.1),
     "clipped": fnn.AdamW(0.01, global_clipnorm=0.1),

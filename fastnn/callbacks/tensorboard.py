@@ -59,7 +59,8 @@ class TensorBoard(Callback):
         optimizer = self.model.optimizer
         assert optimizer is not None
         last_step = max(self.model.runtime.step - 1, 0)
-        rate = {"learning_rate": float(optimizer.rates(last_step)[0])}
+        has_rate = bool(optimizer.kernel)  # LBFGS has none
+        rate = {"learning_rate": float(optimizer.rates(last_step)[0])} if has_rate else {}
         for name, value in {**rate, **scalars(logs)}.items():
             is_validation = name.startswith("val_")
             writer = self._writer("validation" if is_validation else "train")

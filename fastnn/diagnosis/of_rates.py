@@ -32,7 +32,10 @@ def findings(patient: Patient, before: Sequence[Finding]) -> Iterator[Finding]:
     """Train copies at the model's rate, and at others if the loss does not fall."""
     runtime = patient.model.runtime
     assert runtime.training is not None
-    rate = float(runtime.training.optimizer.rates(runtime.step)[0])
+    optimizer = runtime.training.optimizer
+    if not optimizer.kernel:
+        return  # LBFGS has no rate
+    rate = float(optimizer.rates(runtime.step)[0])
     start = _loss(patient, patient.model)
     unit = constant_loss(patient)
     if unit is None:

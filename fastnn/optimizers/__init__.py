@@ -1,0 +1,33 @@
+"""Optimizers: names, hyper-parameters and state slots. The arithmetic is in `src_c/optimizers.h`.
+
+Names and defaults are Keras', formulas PyTorch's: epsilon stands outside the square root, the
+first step needs no special case, and `weight_decay` is coupled (L2: it is added to the
+gradient) everywhere but in `AdamW` and `Lion`.
+"""
+
+from fastnn.optimizers.base import Optimizer
+from fastnn.optimizers.full_batch import LBFGS, GradientDescent
+from fastnn.optimizers.stochastic import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
+from fastnn.registry import Registry
+
+registry = Registry("optimizer", Optimizer)
+for _optimizer in (
+    SGD, Adagrad, RMSprop, Adam, AdamW, NAdam, Lion, GradientDescent, LBFGS,
+):  # fmt: skip
+    registry.add(_optimizer)
+get = registry.get
+
+__all__ = [
+    "LBFGS",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "GradientDescent",
+    "Lion",
+    "NAdam",
+    "Optimizer",
+    "RMSprop",
+    "get",
+    "registry",
+]
