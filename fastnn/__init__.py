@@ -69,6 +69,7 @@ from fastnn.losses import (
     Quantile,
 )
 from fastnn.model import Model, load
+from fastnn.nonfinite import NonFiniteLossError
 from fastnn.optimizers import (
     LBFGS,
     SGD,
@@ -81,7 +82,7 @@ from fastnn.optimizers import (
     RMSprop,
 )
 from fastnn.sequential import Sequential
-from fastnn.training import History, NonFiniteLossError
+from fastnn.training import History
 
 __version__: str = _engine.VERSION
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from fastnn import checks, data, losses
 from fastnn.metrics import Metric
 from fastnn.metrics import get as metric_of
-from fastnn.program.lower import Aim
+from fastnn.program.measure import Aim
 
 
 def aims(

@@ -215,7 +215,7 @@ class Minimization:
         return value - 4 * slope, way * (-9 * slope / float(way @ way))
 
     def _refusal(self, results: np.ndarray) -> Exception:
-        from fastnn.training import refusal
+        from fastnn.nonfinite import refusal
 
         runtime, steps = self._model.runtime, self._steps
         bad = ~np.isfinite(results[:, 0])

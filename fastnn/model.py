@@ -19,6 +19,7 @@ from fastnn import (
     feeds,
     graph,
     losses,
+    nonfinite,
     optimizers,
     single,
     training,
@@ -536,8 +537,8 @@ class Model:
         self.forget_forward()
         done = runtime.run(bound, steps, results=results, learning_rates=rate)
         loss = float(results[0, 0])
-        if not done or training.not_finite(runtime):
-            raise training.refused_step(self, bound, sources, bool(done), loss, before)
+        if not done or nonfinite.not_finite(runtime):
+            raise nonfinite.refused_step(self, bound, sources, bool(done), loss, before)
         return loss
 
     def learn_one(self, x: object, y: object) -> float:

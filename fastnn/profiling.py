@@ -21,10 +21,10 @@ import numpy as np
 from fastnn import checks, config, data, limits, pace
 from fastnn.data import AnySource, Source
 from fastnn.limits import Limits
+from fastnn.nonfinite import NonFiniteLossError
 from fastnn.program.ops import Op, Value
 from fastnn.program.plan import Interval, Plan, intersect
 from fastnn.runtime import ROWS, Bound, Runtime, Steps
-from fastnn.training import NonFiniteLossError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

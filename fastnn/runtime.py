@@ -25,7 +25,8 @@ from fastnn.native.engine import Executor, OneRow
 from fastnn.optimizers import Optimizer
 from fastnn.pace import Pace
 from fastnn.program import lower, python_ops
-from fastnn.program.lower import Aim, Given, Graph, Program
+from fastnn.program.lower import Graph, Program
+from fastnn.program.measure import Aim, Given
 from fastnn.program.ops import Op, Value
 from fastnn.program.plan import ALIGNMENT, ARENAS, Plan, plan
 

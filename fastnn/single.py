@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn import data, training
+from fastnn import data, nonfinite
 from fastnn.layers import Shape
 from fastnn.native.engine import OneRow
 from fastnn.runtime import Runtime, Training, aligned
@@ -100,11 +100,11 @@ def prepare(runtime: Runtime, name: str) -> None:
 def _checked_loss(model: Model, prepared: OneRow, x: object, y: object) -> float:
     """Return the loss of a step after all, or put the model back and raise."""
     runtime, chosen = model.runtime, model._compiled()
-    if prepared.is_done and not training.not_finite(runtime):
+    if prepared.is_done and not nonfinite.not_finite(runtime):
         return prepared.loss  # large parameters: the sum of their squares was not finite
     sources, kind = model.training_data(_inputs(model, x), _target(model, chosen, y))
     bound = runtime.bound("train", 1, kind)
-    raise training.refused_step(
+    raise nonfinite.refused_step(
         model, bound, sources, prepared.is_done, prepared.loss, runtime.last_snapshot()
     )
 

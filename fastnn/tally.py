@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.metrics import Collected, EpochMetric
-from fastnn.program.lower import Measure, Program
+from fastnn.program.lower import Program
+from fastnn.program.measure import Measure
 from fastnn.runtime import Steps
 
 

@@ -12,27 +12,23 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import checks, data, feeds
+from fastnn import checks, feeds
 from fastnn.budget import Budget
 from fastnn.callbacks import Callback, EarlyStopping, TerminateOnNaN
 from fastnn.callbacks.base import asks_for_batches, results_behind
-from fastnn.data import AnySource
-from fastnn.data.batches import is_batches, is_iterator
 from fastnn.metrics import scalars
-from fastnn.runtime import ROWS, Bound, Runtime, Steps
+from fastnn.nonfinite import NonFiniteLossError, not_finite, refusal
+from fastnn.runtime import ROWS, Bound, Steps
 from fastnn.tally import Tally
+from fastnn.validation import split
 
 if TYPE_CHECKING:
     from fastnn import lbfgs
     from fastnn.model import Model
-
-
-class NonFiniteLossError(FloatingPointError):
-    """The loss became NaN or infinite; the message names step and layer."""
 
 
 @dataclass(repr=False)
@@ -231,104 +227,6 @@ class _Epochs:
         )
 
 
-def refusal(
-    model: Model,
-    bound: Bound,
-    batch: list[np.ndarray],
-    where: str,
-    loss: float,
-    snapshot: np.ndarray,
-    since: str = "the epoch",
-    best_epoch: int | None = None,
-    advice: str = "a smaller learning_rate, global_clipnorm=1.0, or scaled inputs",
-) -> NonFiniteLossError:
-    """Put the model back to finite parameters and return the error to raise.
-
-    Parameters
-    ----------
-    model : Model
-    bound : Bound
-        The training program.
-    batch : list of ndarray
-        The rows of its inputs in the step that went wrong.
-    where : str
-        Names the step.
-    loss : float
-    snapshot : ndarray
-        Parameters known to be finite.
-    since : str, default "the epoch"
-        When they were.
-    best_epoch : int, optional
-        Whose parameters `EarlyStopping` is about to give back.
-    advice : str, optional
-        What to try.
-    """
-    from fastnn.program import reference  # only a training that failed needs it
-
-    runtime = model.runtime
-    layer = reference.first_non_finite(
-        bound.plan.program, batch, runtime.parameters, runtime.dtype, runtime.key, runtime.step + 1
-    )
-    bad = not_finite(runtime)
-    kept, afresh = "before this step", ""
-    if bad:
-        layer = bad[0].rsplit("/", 1)[0]
-        np.copyto(runtime.arenas["parameters"], snapshot)
-        runtime.reset_optimizer()
-        kept, afresh = f"from the start of {since}", ", the optimizer starts afresh"
-    if best_epoch is not None:
-        kept = f"of epoch {best_epoch + 1}, the best, which EarlyStopping gives back"
-    found = (
-        "every layer is finite, the loss is not"
-        if layer == "loss"
-        else f"layer {layer!r} is the first with a number that is not finite"
-    )
-    shown = "nan" if np.isnan(loss) else f"{loss:g}"
-    return NonFiniteLossError(
-        f"the loss is {shown} in {where}: {found}; the parameters are those {kept}{afresh}. "
-        f"Try {advice}"
-    )
-
-
-def refused_step(
-    model: Model,
-    bound: Bound,
-    sources: Sequence[AnySource],
-    is_done: bool,
-    loss: float,
-    snapshot: np.ndarray,
-) -> NonFiniteLossError:
-    """Put the model back after a single step that went wrong and return the error to raise.
-
-    Parameters
-    ----------
-    model : Model
-    bound : Bound
-        The training program.
-    sources : sequence of Source or Sparse
-        Its inputs.
-    is_done : bool
-        Whether the update was made; it has then lost the parameters.
-    loss : float
-    snapshot : ndarray
-        The parameters before the step.
-    """
-    where = f"step {model.runtime.step + (not is_done)}"
-    batch = [source.take() for source in sources]
-    loss = np.nan if is_done else loss
-    return refusal(model, bound, batch, where, loss, snapshot, "this step")
-
-
-def not_finite(runtime: Runtime) -> list[str]:
-    """Return the names of the parameters that hold a NaN or an infinity."""
-    with np.errstate(all="ignore"):
-        return [
-            name
-            for name, view in runtime.parameters.items()
-            if not (np.isfinite(view.min()) and np.isfinite(view.max()))
-        ]
-
-
 class _Progress:
     """One bar over all epochs, or one line an epoch, or silence."""
 
@@ -391,7 +289,7 @@ def fit(
     followers = checks.items("callbacks", callbacks, Callback)
     if steps_per_epoch is not None:
         steps_per_epoch = checks.integer("steps_per_epoch", steps_per_epoch)
-    x, y, sample_weight, validation_data = _split(
+    x, y, sample_weight, validation_data = split(
         model, x, y, sample_weight, validation_split, validation_data
     )
     makes_steps = bool(model._compiled().optimizer.kernel)
@@ -519,78 +417,3 @@ def _fit(
             for callback in reversed(followers):
                 ends.callback(callback.on_train_end, logs)
     return history
-
-
-def _split(
-    model: Model,
-    x: object,
-    y: object,
-    sample_weight: object,
-    share: float,
-    validation_data: tuple[object, ...] | None,
-) -> tuple[object, object, object, tuple[object, ...] | None]:
-    """Take the last `share` of the rows for validation, as Keras does."""
-    share = checks.number("validation_split", share, least=0, below=1)
-    if share and is_batches(x, takes_lists=y is None):
-        raise ValueError("validation_split needs arrays; give validation_data beside batches")
-    if validation_data is not None and is_batches(validation_data, takes_lists=False):
-        if is_iterator(validation_data):
-            raise TypeError(
-                "validation_data must be (x, y) or an iterable of batches that can be read once "
-                f"an epoch, got an iterator ({type(validation_data).__name__})"
-            )
-        return x, y, sample_weight, (validation_data, None)
-    if validation_data is not None:
-        is_sequence = isinstance(validation_data, (tuple, list))
-        if not is_sequence or len(validation_data) not in (2, 3):
-            got = (
-                f"{len(validation_data)} entries" if is_sequence else type(validation_data).__name__
-            )
-            raise TypeError(f"validation_data must be a tuple (x, y), got {got}")
-        if share:
-            raise ValueError("give validation_split or validation_data, not both")
-        return x, y, sample_weight, tuple(validation_data)
-    if not share:
-        return x, y, sample_weight, None
-    parts = _Parts("x", x, model.built and len(model.input_shapes) > 1)
-    targets = _Parts("y", y, model.built and len(model.runtime.output_shapes) > 1)
-    weights = [] if sample_weight is None else [_Parts("sample_weight", sample_weight, False)]
-    total = parts.arrays[0].shape[0]
-    for one in (parts, targets, *weights):
-        for array in one.arrays:
-            if array.shape[0] != total:
-                raise ValueError(
-                    f"{one.name} must have as many rows as x, {total}, got {array.shape[0]}"
-                )
-    cut = total - int(total * share)
-    if not 0 < cut < total:
-        raise ValueError(
-            f"validation_split={share} leaves {cut} of {total} rows to train on and "
-            f"{total - cut} to validate with; both must have at least one"
-        )
-    first, last = slice(None, cut), slice(cut, None)
-    given = (parts, targets, *weights)
-    before = [one.of(first) for one in given] + [None] * (not weights)
-    return before[0], before[1], before[2], tuple(one.of(last) for one in given)
-
-
-class _Parts:
-    """What was given for an argument as arrays: one, or one for each input or output."""
-
-    def __init__(self, name: str, given: object, is_several: bool) -> None:
-        self.name = name
-        self._keys: list[str] | None = None
-        if is_several and isinstance(given, dict):
-            self._keys, given = list(given), list(given.values())
-        self._is_several = is_several and isinstance(given, (list, tuple))
-        listed: Sequence[object] = cast(Sequence[object], given) if self._is_several else [given]
-        self.arrays = [data.checked_rows(name, part) for part in listed]
-        if any(array.ndim == 0 for array in self.arrays):
-            raise ValueError(f"{name} must have one entry for each row, got a single number")
-
-    def of(self, rows: slice) -> object:
-        """Return some of the rows, in the form in which all were given."""
-        parts = [array[rows] for array in self.arrays]
-        if self._keys is not None:
-            return dict(zip(self._keys, parts, strict=True))
-        return parts if self._is_several else parts[0]

@@ -1,0 +1,116 @@
+"""Where a loss or a parameter is not finite: the model is put back, and an error says why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastnn.data import AnySource
+from fastnn.runtime import Bound, Runtime
+
+if TYPE_CHECKING:
+    from fastnn.model import Model
+
+
+class NonFiniteLossError(FloatingPointError):
+    """The loss became NaN or infinite; the message names step and layer."""
+
+
+def refusal(
+    model: Model,
+    bound: Bound,
+    batch: list[np.ndarray],
+    where: str,
+    loss: float,
+    snapshot: np.ndarray,
+    since: str = "the epoch",
+    best_epoch: int | None = None,
+    advice: str = "a smaller learning_rate, global_clipnorm=1.0, or scaled inputs",
+) -> NonFiniteLossError:
+    """Put the model back to finite parameters and return the error to raise.
+
+    Parameters
+    ----------
+    model : Model
+    bound : Bound
+        The training program.
+    batch : list of ndarray
+        The rows of its inputs in the step that went wrong.
+    where : str
+        Names the step.
+    loss : float
+    snapshot : ndarray
+        Parameters known to be finite.
+    since : str, default "the epoch"
+        When they were.
+    best_epoch : int, optional
+        Whose parameters `EarlyStopping` is about to give back.
+    advice : str, optional
+        What to try.
+    """
+    from fastnn.program import reference  # only a training that failed needs it
+
+    runtime = model.runtime
+    layer = reference.first_non_finite(
+        bound.plan.program, batch, runtime.parameters, runtime.dtype, runtime.key, runtime.step + 1
+    )
+    bad = not_finite(runtime)
+    kept, afresh = "before this step", ""
+    if bad:
+        layer = bad[0].rsplit("/", 1)[0]
+        np.copyto(runtime.arenas["parameters"], snapshot)
+        runtime.reset_optimizer()
+        kept, afresh = f"from the start of {since}", ", the optimizer starts afresh"
+    if best_epoch is not None:
+        kept = f"of epoch {best_epoch + 1}, the best, which EarlyStopping gives back"
+    found = (
+        "every layer is finite, the loss is not"
+        if layer == "loss"
+        else f"layer {layer!r} is the first with a number that is not finite"
+    )
+    shown = "nan" if np.isnan(loss) else f"{loss:g}"
+    return NonFiniteLossError(
+        f"the loss is {shown} in {where}: {found}; the parameters are those {kept}{afresh}. "
+        f"Try {advice}"
+    )
+
+
+def refused_step(
+    model: Model,
+    bound: Bound,
+    sources: Sequence[AnySource],
+    is_done: bool,
+    loss: float,
+    snapshot: np.ndarray,
+) -> NonFiniteLossError:
+    """Put the model back after a single step that went wrong and return the error to raise.
+
+    Parameters
+    ----------
+    model : Model
+    bound : Bound
+        The training program.
+    sources : sequence of Source or Sparse
+        Its inputs.
+    is_done : bool
+        Whether the update was made; it has then lost the parameters.
+    loss : float
+    snapshot : ndarray
+        The parameters before the step.
+    """
+    where = f"step {model.runtime.step + (not is_done)}"
+    batch = [source.take() for source in sources]
+    loss = np.nan if is_done else loss
+    return refusal(model, bound, batch, where, loss, snapshot, "this step")
+
+
+def not_finite(runtime: Runtime) -> list[str]:
+    """Return the names of the parameters that hold a NaN or an infinity."""
+    with np.errstate(all="ignore"):
+        return [
+            name
+            for name, view in runtime.parameters.items()
+            if not (np.isfinite(view.min()) and np.isfinite(view.max()))
+        ]

@@ -1,0 +1,81 @@
+"""What changes the parameters: the optimizer's ops, and those of regularizers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fastnn.program.ops import NORM_CHUNK, Op, Value
+
+if TYPE_CHECKING:
+    from fastnn.optimizers import Optimizer
+    from fastnn.program.lower import Graph
+
+
+def update_ops(graph: Graph, optimizer: Optimizer, count: int) -> list[Op]:
+    """One update of the whole arena, or, where parameters are not treated alike, one for each."""
+    parameters = Value("parameters", (count,), batched=False, kind="parameter")
+    gradients = Value("gradients", (count,), batched=False, kind="gradient")
+    attributes = {
+        "optimizer": optimizer.kernel,
+        "hyper_parameters": optimizer.kernel_parameters(),
+        "clipvalue": optimizer.clipvalue,
+        "clipnorm": optimizer.global_clipnorm,
+        "weight_decay": optimizer.coupled_weight_decay,
+        "count": count,
+    }
+    ops: list[Op] = []
+
+    def norm_of(value: Value) -> Value:
+        chunks = -(-value.width // NORM_CHUNK)
+        partial = Value(f"squares of {value.name}", (chunks,), batched=False, dtype="double")
+        ops.append(Op("squared_norm", (value,), (partial,)))
+        return partial
+
+    partial = None if optimizer.global_clipnorm is None else norm_of(gradients)
+    factors = graph.rate_factors()
+    if optimizer.clipnorm is None and all(factor == 1 for factor in factors.values()):
+        slots = len(optimizer.kernel_slots)
+        state = Value("state", (slots, count), batched=False, kind="state") if slots else None
+        inputs = (parameters, gradients, state, partial)
+        ops.append(Op("update", inputs, (parameters,), attributes))
+    else:
+        for name, value in graph.parameters.items():
+            if not factors[name]:
+                continue
+            gradient = replace(value, kind="gradient")
+            state = replace(value, kind="state") if optimizer.kernel_slots else None
+            own = {"rate_factor": factors[name], "normed": count}
+            norm = partial
+            if optimizer.clipnorm is not None:
+                norm = norm_of(gradient)
+                own |= {"clipnorm": optimizer.clipnorm, "normed": value.width}
+            inputs = (value, gradient, state, norm)
+            ops.append(
+                Op("update", inputs, (value,), {**attributes, **own}, name.rsplit("/", 1)[0])
+            )
+    if optimizer.use_ema:
+        average = Value("average", (count,), batched=False, kind="state")
+        settings = {"momentum": optimizer.ema_momentum, "copies_first": True}
+        ops.append(Op("moving_average", (average, parameters), (average,), settings))
+    return ops
+
+
+def penalties(graph: Graph, gradients: dict[Value, Value], loss: Value | None) -> list[Op]:
+    """Return the ops that add what regularizers ask for: to the gradients, and to the loss."""
+    ops = []
+    for name, factor in graph.rate_factors().items():
+        layer, own = graph.owners[name]
+        regularizer = layer.regularizer(own)
+        if regularizer is None or not factor:
+            continue
+        parameter = graph.parameters[name]
+        gradient = gradients.get(parameter)
+        chunks = -(-parameter.width // NORM_CHUNK)
+        sums = Value(f"penalty of {name}", (chunks,), batched=False, dtype="double")
+        l1, l2 = regularizer.weights
+        attributes = {"l1": l1, "l2": l2}
+        ops.append(Op("penalty", (parameter, gradient), (sums, gradient), attributes, layer.name))
+        if loss is not None:
+            ops.append(Op("accumulate", (sums, loss), (loss,), {"weight": 1.0}, layer.name))
+    return ops
