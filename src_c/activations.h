@@ -8,7 +8,7 @@
  *                                          or its "output" f(x)
  *
  * To add one: write the two functions, add the line, and give its formula in
- * fastnn/program/reference.py. Everything else enumerates the table.
+ * fastnn/program/reference_rows.py. Everything else enumerates the table.
  *
  * Saving the output lets the product overwrite its pre-activation; the input is kept
  * where the derivative cannot be had from the output without losing digits.

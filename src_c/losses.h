@@ -5,7 +5,7 @@
  *
  * The loss of a sample is the mean over its outputs, that of a batch the mean over its
  * samples (loss.c). To add one: the two functions, a line here, a formula in
- * fastnn/program/reference.py.
+ * fastnn/program/reference_rows.py.
  */
 #ifndef FASTNN_LOSSES_H
 #define FASTNN_LOSSES_H
