@@ -35,6 +35,7 @@ OPTIMIZERS = {
     "adagrad_decay": fnn.Adagrad(0.02, weight_decay=0.01),
     "rmsprop_decay": fnn.RMSprop(0.002, weight_decay=0.01),
     "adam_decay": fnn.Adam(0.002, weight_decay=0.01),
+    "gradient_descent": fnn.GradientDescent(0.05),
 }
 
 
@@ -219,7 +220,7 @@ def test_pytorch_agrees_with_every_optimizer_over_100_steps(case, rng):
 
 def test_every_optimizer_is_among_these():
     named = {optimizer.name for optimizer in OPTIMIZERS.values()}
-    assert named == set(fnn.optimizers.registry)
+    assert named | {"lbfgs"} == set(fnn.optimizers.registry)  # that one is in test_full_batch.py
 
 
 # --- threads --------------------------------------------------------------------------------------
