@@ -33,15 +33,25 @@ def aims(
     """
     is_config = isinstance(loss, dict) and "name" in loss
     if isinstance(loss, (list, tuple, dict)) and not is_config:
+        if not isinstance(loss, dict):  # what is no loss is told first
+            loss = [losses.get(one) for one in loss]
         losses_of = list(data.by_name("loss", loss, outputs).values())
     else:
         losses_of = [loss] * len(outputs)
+    chosen = [losses.get(one) for one in losses_of]
+    own = [one for one in chosen if isinstance(one, losses.Custom)]
+    for one in own:
+        if any(one != other and one.name == other.name for other in own):
+            raise ValueError(
+                f"loss: two losses of your own are both called {one.name!r}; give them names, "
+                "losses.Custom(function, derivative, name)"
+            )
     weights: list[object] = [1.0] * len(outputs)
     if loss_weights is not None:
         weights = list(data.by_name("loss_weights", loss_weights, outputs).values())
     return tuple(
-        Aim(losses.get(one), _distinct(tuple(map(metric_of, own))), _weight(weight))
-        for one, own, weight in zip(losses_of, _metrics(metrics, outputs), weights, strict=True)
+        Aim(one, _distinct(tuple(map(metric_of, own))), _weight(weight))
+        for one, own, weight in zip(chosen, _metrics(metrics, outputs), weights, strict=True)
     )
 
 

@@ -131,9 +131,13 @@ def sum_gradients(
     arena = runtime.arenas["gradients"]
     results = np.empty((steps.count, len(bound.plan.program.results)))
     total[...] = 0
+    pace = bound.pace(steps.batch)
     for step, rows in enumerate(steps.rows_of(steps.count)):
         began = time.perf_counter()
-        runtime.run(bound, steps, first=step, results=results)
+        _, workers = pace.next(1)
+        runtime.run(bound, steps, first=step, results=results, workers=workers)
+        if rows == steps.batch:
+            pace.record(1, workers, time.perf_counter() - began)
         total += np.multiply(arena, rows / steps.rows, dtype=np.float64)
         after(time.perf_counter() - began)
     return results

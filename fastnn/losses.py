@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fastnn import checks
 from fastnn.program.ops import LOSSES, EmitOp, Op, Value
+from fastnn.program.python_ops import LossCode
 from fastnn.registry import Declaration, Registry
 
 
@@ -282,6 +284,96 @@ class KLDivergence(Loss):
         return _on_logits(emit, scores, target, gradient, is_divergence=True)
 
 
+class Custom(Loss):
+    r"""A loss of your own, with its derivative; both run in Python.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(y_true, y_pred)`` returns the loss of each sample, shape (rows,), or of each
+        output, the shape of y_pred, of which the mean over the outputs is taken. Both are arrays
+        of the model's dtype and of the shape of its output, (rows, ...), that must not be
+        changed; of one output both are (rows, 1). Do not take the mean over the rows.
+    derivative : callable
+        ``derivative(y_true, y_pred)`` returns the derivative of what `function` returns by
+        y_pred, in the shape of y_pred: of a sample's loss by each of its outputs, or of each
+        output's by that output. It is divided here by what the mean is taken over.
+    name : str, optional
+        What messages and files call it; default: that of the function, or "custom" if it has
+        none.
+    takes_labels : bool, default False
+        Whether y may hold class labels, as for ``"crossentropy"``: y_true is then of int32, shape
+        (rows,).
+
+    Raises
+    ------
+    TypeError
+        There is no derivative.
+
+    Notes
+    -----
+    `fastnn.gradcheck` compares the derivative with differences of the function. The prediction is
+    what the model's last layer gives; nothing is taken for logits. A file keeps the name alone:
+    give ``load(path, custom_objects={name: loss})`` the loss.
+
+    Examples
+    --------
+    >>> import fastnn as fnn, numpy as np
+    >>> def cubic(y_true, y_pred):
+    ...     return np.abs(y_pred - y_true) ** 3
+    >>> def slope(y_true, y_pred):
+    ...     return 3 * (y_pred - y_true) * np.abs(y_pred - y_true)
+    >>> x = np.random.default_rng(0).normal(size=(64, 3))
+    >>> model = fnn.Sequential([fnn.Dense(1)], input_shape=(3,), seed=0)
+    >>> model.compile("adam", fnn.losses.Custom(cubic, slope))
+    >>> fnn.gradcheck(model, x, x.sum(axis=1))
+    True
+    >>> round(model.evaluate(x, model.predict(x) + 2)["loss"], 3)
+    8.0
+    """
+
+    name = "custom"
+
+    def __init__(
+        self,
+        function: Callable[[np.ndarray, np.ndarray], object],
+        derivative: Callable[[np.ndarray, np.ndarray], object] | None = None,
+        name: str | None = None,
+        *,
+        takes_labels: bool = False,
+    ) -> None:
+        if not callable(function):
+            raise TypeError(f"function must be callable, got {function!r}")
+        if derivative is None:
+            raise TypeError(
+                "derivative must be given: a function (y_true, y_pred) that returns the derivative "
+                "of the loss by y_pred, in its shape; fastnn.gradcheck(model, x, y) tells whether "
+                "it is right"
+            )
+        if not callable(derivative):
+            raise TypeError(f"derivative must be callable, got {derivative!r}")
+        if name is None:
+            name = getattr(function, "__name__", "custom")
+            name = name if name.isidentifier() and name not in registry else "custom"
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"name must be a non-empty string, got {name!r}")
+        if name in registry:
+            raise ValueError(f"name must not be that of another loss, got {name!r}")
+        self.function, self.derivative = function, derivative
+        takes_labels = checks.boolean("takes_labels", takes_labels)
+        vars(self).update(name=name, takes_labels=takes_labels)  # other losses' are their class's
+
+    def config(self) -> dict[str, Any]:
+        """Return its name; no file can hold functions."""
+        return {"name": self.name}
+
+    def emit(self, emit: EmitOp, scores: Value, target: Value, *, gradient: bool) -> Op:
+        """Append the op: outputs are the loss of each row, then the gradient if asked for."""
+        code = LossCode(self.function, self.derivative, self.name)
+        shapes = ((), scores.shape if gradient else None)
+        return emit("python_loss", (scores, target), shapes, code=code)
+
+
 def _on_logits(
     emit: EmitOp, scores: Value, target: Value, gradient: bool, **attributes: object
 ) -> Op:
@@ -303,4 +395,35 @@ for _loss in (
     KLDivergence,
 ):
     registry.add(_loss)
-get = registry.get
+
+
+def get(what: object) -> Loss:
+    """Return the loss that `what` stands for; see `Registry.get`.
+
+    Parameters
+    ----------
+    what : str, dict or Loss
+
+    Returns
+    -------
+    Loss
+
+    Raises
+    ------
+    ValueError
+        The name is unknown; the nearest one is suggested.
+    TypeError
+        `what` is something else, such as a function.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.losses.get("huber")
+    Huber(delta=1.0)
+    """
+    if callable(what) and not isinstance(what, type):
+        raise TypeError(
+            f"loss must be a name or a Loss, got {what!r}: a function needs its derivative beside "
+            "it, fastnn.losses.Custom(function, derivative)"
+        )
+    return registry.get(what)

@@ -7,7 +7,7 @@ import copyreg
 import math
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,7 +134,9 @@ class Model:
 
         if not self.built:
             return copyreg.__newobj__, (type(self),), self.__dict__  # type: ignore[attr-defined]
-        return model_file.from_bytes, (model_file.to_bytes(self),)
+        aims = () if self._training is None else self._training.aims
+        own = {aim.loss.name: aim.loss for aim in aims if isinstance(aim.loss, losses.Custom)}
+        return model_file.from_bytes, (model_file.to_bytes(self), own)
 
     # --- building -----------------------------------------------------------------------------
 
@@ -254,7 +256,8 @@ class Model:
         ----------
         optimizer : str or Optimizer, default "rmsprop"
         loss : str or Loss
-            Of a model with several outputs: for all, or a list or dict of one for each.
+            A name, one of `fastnn.losses`, or one of your own (`fastnn.losses.Custom`). Of a model
+            with several outputs: for all, or a list or dict of one for each.
         metrics : iterable of str or Metric, optional
             Of several outputs: for all, or a list or dict of such lists.
         loss_weights : list or dict of float, optional
@@ -1059,15 +1062,19 @@ class Model:
         model_file.save(self, path)
 
 
-def load(path: str | os.PathLike, *, custom_objects: dict[str, type[Layer]] | None = None) -> Model:
+def load(
+    path: str | os.PathLike,
+    *,
+    custom_objects: Mapping[str, type[Layer] | losses.Custom] | None = None,
+) -> Model:
     """Load a model that `Model.save` wrote, ready to predict or to go on training.
 
     Parameters
     ----------
     path : path-like
-    custom_objects : dict of str to type, optional
+    custom_objects : dict of str to type or losses.Custom, optional
         Classes of your own layers, by kind or by their own name, where they are not registered
-        (see `Layer`).
+        (see `Layer`); and losses of your own, by name.
 
     Returns
     -------
@@ -1080,7 +1087,8 @@ def load(path: str | os.PathLike, *, custom_objects: dict[str, type[Layer]] | No
     TypeError
         `custom_objects` holds something else.
     ValueError
-        It is not a model that fastnn wrote, or damaged, or holds a layer that is not known.
+        It is not a model that fastnn wrote, or damaged, or holds a layer or loss that is not
+        known.
 
     Examples
     --------
@@ -1093,11 +1101,18 @@ def load(path: str | os.PathLike, *, custom_objects: dict[str, type[Layer]] | No
     from fastnn.io import model_file
 
     kinds: dict[str, type[Layer]] = {}
-    for name, cls in (custom_objects or {}).items():
-        if not isinstance(cls, type) or not issubclass(cls, Layer):
-            raise TypeError(f"custom_objects[{name!r}] must be a class of layers, got {cls!r}")
-        kinds |= {name: cls, cls.kind: cls}
-    return model_file.restore(*model_file.read(path), path, kinds)
+    own: dict[str, losses.Custom] = {}
+    for name, one in (custom_objects or {}).items():
+        if isinstance(one, losses.Custom):
+            own |= {name: one, one.name: one}
+        elif isinstance(one, type) and issubclass(one, Layer):
+            kinds |= {name: one, one.kind: one}
+        else:
+            raise TypeError(
+                f"custom_objects[{name!r}] must be a class of layers or a losses.Custom, "
+                f"got {one!r}"
+            )
+    return model_file.restore(*model_file.read(path), path, kinds, own)
 
 
 __all__ = ["Model", "load"]

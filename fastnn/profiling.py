@@ -199,7 +199,7 @@ def profile(model: Model, x: object, y: object, *, steps: int, batch_size: int |
         todo = Steps(sources, steps * batch, batch, np.resize(order, steps * batch))
     if bound.plan.has_python:
         raise ValueError(
-            "profile times native ops, and a layer or activation of this model runs in Python"
+            "profile times native ops, and a layer, activation or loss of this model runs in Python"
         )
     workers = config.workers_for(bound.plan.work(batch))
     seconds = _seconds(runtime, bound, todo, steps, workers)

@@ -536,7 +536,8 @@ class Runtime:
         """Return the memory of a value in a run of so many rows."""
         space, first, end = bound.plan.interval(value)
         arena = bound.workspace if space == "workspace" else self.arenas[space].reshape(-1)
-        flat = arena.view("uint8")[first:end].view(self.dtype)
+        dtype = "int32" if value.dtype == "label" else self.dtype
+        flat = arena.view("uint8")[first:end].view(dtype)
         if not value.batched:
             return flat.reshape(value.shape)
         return flat[: rows * value.width].reshape(rows, *value.shape)

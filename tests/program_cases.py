@@ -338,6 +338,7 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
     ],
     "python": list,  # nor do these; see test_custom_layers.py
     "python_gradient": list,
+    "python_loss": list,  # see test_custom_losses.py
     "reshape": list,  # runs no kernel; see the random models
     "dropout": lambda: [_simple("dropout", 6, rate=0.4, stream=stream) for stream in (0, 5)],
     "softmax": lambda: [_simple("softmax", 6)],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 from helpers import assert_close
@@ -78,6 +80,61 @@ def test_shared_layer_is_penalised_once(rng):
     x, y = rng.normal(size=(3, 4)), rng.normal(size=(3, 4))
     want = ((model.predict(x) - y) ** 2).mean() + 0.5 * (shared.kernel**2).sum()
     assert_close(model.evaluate(x, y)["loss"], want, 1e-12)
+
+
+# kind: (layer with these regularizers, what it reads)
+LAYERS = {
+    "dense": (lambda **r: fnn.Dense(3, bias_initializer="normal", **r), (4,)),
+    "prelu": (lambda **r: fnn.PReLU("normal", **r), (4,)),
+    "layer_normalization": (
+        lambda **r: fnn.LayerNormalization(beta_initializer="normal", **r), (4,)
+    ),
+    "batch_normalization": (
+        lambda **r: fnn.BatchNormalization(beta_initializer="normal", **r), (4,)
+    ),
+    "embedding": (lambda **r: fnn.Embedding(5, 3, **r), (4,)),
+    "embedding of columns": (lambda **r: fnn.Embedding([5, 6, 7, 8], 3, **r), (4,)),
+}  # fmt: skip
+
+
+def test_every_layer_with_parameters_is_expected():
+    registry, base = fnn.layers.registry, fnn.Layer
+    kinds = {k for k in registry if registry[k].parameter_shapes is not base.parameter_shapes}
+    assert {name.split(" ")[0] for name in LAYERS} | {"residual"} == kinds
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_parameter_of_every_layer(name, rng, tmp_path):
+    make, shape = LAYERS[name]
+    arguments = inspect.signature(fnn.layers.registry[name.split(" ")[0]]).parameters
+    every = {key: PENALTIES["l1_l2"][0] for key in arguments if key.endswith("_regularizer")}
+    x, y = rng.integers(0, 5, (7, *shape)), rng.normal(size=(7, 2))
+
+    def model_with(regularizers):
+        layers = [make(**regularizers), fnn.Flatten(), fnn.Dense(2, name="end")]
+        model = fnn.Sequential(layers, input_shape=shape, dtype="float64", seed=3)
+        model.compile("sgd", "mse")
+        return model
+
+    plain, model = model_with({}), model_with(every)
+    learned = [
+        view for name, view in model.parameters.items()
+        if not name.startswith("end/") and "moving" not in name
+    ]  # fmt: skip
+    penalty = sum(PENALTIES["l1_l2"][1](view) for view in learned)
+    assert len(learned) >= len(every) > 0
+    assert all(view.any() for view in learned)
+    more = model.evaluate(x, y)["loss"] - plain.evaluate(x, y)["loss"]
+    assert_close(more, penalty, 1e-12)
+    assert fnn.gradcheck(model, x, y)
+    model.save(tmp_path / "m")
+    assert fnn.load(tmp_path / "m").evaluate(x, y) == model.evaluate(x, y)
+    for key in every:
+        for one in (plain, model):
+            with pytest.raises(AttributeError, match=f"{key} cannot be changed"):
+                setattr(one.layers[0], key, None)
+    with pytest.raises(ValueError, match="unknown regularizer 'L3'"):
+        make(**dict.fromkeys(every, "L3"))
 
 
 @pytest.mark.parametrize("name", PENALTIES)

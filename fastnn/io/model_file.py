@@ -13,14 +13,16 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastnn import checks, graph, layers
+from fastnn import checks, graph, layers, losses
 from fastnn.layers import Layer, Tensor
 from fastnn.layers.base import Kinds, UnknownKind, make
+from fastnn.losses import Custom
 from fastnn.metrics import Function
 from fastnn.model import Model
 from fastnn.native import engine
@@ -113,14 +115,14 @@ def to_bytes(
     return serialize(contiguous, {"fastnn": json.dumps(about)})
 
 
-def from_bytes(content: bytes) -> Model:
+def from_bytes(content: bytes, own_losses: Mapping[str, Custom] | None = None) -> Model:
     """Return the model of what `to_bytes` returned: how models are copied and pickled."""
     from safetensors.numpy import load as deserialize
 
     # safetensors: the length of the header in eight bytes, the header, the tensors.
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     about = json.loads(header["__metadata__"]["fastnn"])
-    return restore(about, deserialize(content), "copy of a model")
+    return restore(about, deserialize(content), "copy of a model", None, own_losses)
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -205,6 +207,7 @@ def restore(
     tensors: dict[str, np.ndarray],
     path: str | os.PathLike,
     kinds: Kinds | None = None,
+    own_losses: Mapping[str, Custom] | None = None,
 ) -> Model:
     """Build the model that `read` returned.
 
@@ -216,12 +219,15 @@ def restore(
         For the messages.
     kinds : dict of str to type, optional
         Classes of layers, by kind, that the registry does not hold.
+    own_losses : dict of str to Custom, optional
+        Losses, by name, likewise.
     """
     kinds = {} if kinds is None else kinds
     try:
         model = _graph(about, kinds)
         if about["compile"] is not None:
-            model.compile(**about["compile"])
+            own = _with_own_losses(about["compile"]["loss"], own_losses or {})
+            model.compile(**{**about["compile"], "loss": own})
         model.runtime.step = int(about["step"])
         model.runtime.key = int(about["key"])
         model.generator.bit_generator.state = about["generator"]
@@ -230,6 +236,12 @@ def restore(
         raise ValueError(
             f"path: {str(path)!r} has a layer of kind {kind!r}, which is not known here: decorate "
             f"its class with fastnn.layers.registry.add, or give custom_objects={{{kind!r}: ...}}"
+        ) from None
+    except _UnknownLoss as error:
+        name = error.args[0]
+        raise ValueError(
+            f"path: {str(path)!r} was compiled with loss {name!r}, which is not known here: give "
+            f"custom_objects={{{name!r}: fastnn.losses.Custom(function, derivative)}}"
         ) from None
     except Exception as error:  # whatever a damaged description leads to
         raise ValueError(
@@ -248,6 +260,21 @@ def restore(
             )
         view[...] = found
     return model
+
+
+class _UnknownLoss(LookupError):
+    """There is no loss of a name."""
+
+
+def _with_own_losses(saved: Any, own: Mapping[str, Custom]) -> list[object]:
+    """Return what was saved of the losses, with the user's own in place of their names."""
+    found: list[object] = []
+    for config in saved if isinstance(saved, list) else [saved]:  # format 1 had one
+        name = config["name"]
+        if name not in own and name not in losses.registry:
+            raise _UnknownLoss(name)
+        found.append(own.get(name, config))
+    return found
 
 
 def _graph(about: dict[str, Any], kinds: Kinds) -> Model:

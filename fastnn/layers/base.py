@@ -170,7 +170,7 @@ class Layer:
             value = checks.boolean(name, value)
         elif name == "learning_rate_factor":
             value = checks.number(name, value, least=0)
-        elif name in vars(self) and name in self.config():
+        elif name in vars(self) and (name.endswith("_regularizer") or name in self.config()):
             raise fixed(self, name, value)
         super().__setattr__(name, value)
         owner = vars(self).get("owner")
@@ -187,8 +187,16 @@ class Layer:
         return self.learning_rate_factor if self.trainable else 0.0
 
     def regularizer(self, parameter: str) -> Regularizer | None:
-        """Return what is added to the loss for a parameter."""
-        return None
+        """Return what is added to the loss for a parameter: `self.<parameter>_regularizer`."""
+        return getattr(self, f"{parameter}_regularizer", None)
+
+    def regularizer_configs(self) -> dict[str, Any]:
+        """Return what `config` says of the regularizers that were given."""
+        return {
+            name: value.config()
+            for name, value in vars(self).items()
+            if name.endswith("_regularizer") and value is not None
+        }
 
     # --- what the package's layers define, and others inherit -----------------------------------
 

@@ -13,7 +13,6 @@ from fastnn.initializers import Initializer
 from fastnn.layers.base import Layer, Shape, only, registry, view_of
 from fastnn.program.lower import Builder
 from fastnn.program.ops import Value
-from fastnn.regularizers import Regularizer
 
 
 @registry.add
@@ -77,10 +76,6 @@ class Dense(Layer):
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
 
-    def regularizer(self, parameter: str) -> Regularizer | None:
-        """Return what is added to the loss for the kernel or the bias."""
-        return self.kernel_regularizer if parameter == "kernel" else self.bias_regularizer
-
     def output_shape(self, *inputs: Shape) -> Shape:
         """Return (units,)."""
         shape = only("Dense", inputs)
@@ -127,14 +122,7 @@ class Dense(Layer):
             "use_bias": self.use_bias,
             "kernel_initializer": self.kernel_initializer.config(),
             "bias_initializer": self.bias_initializer.config(),
-            **{
-                name: value.config()
-                for name, value in (
-                    ("kernel_regularizer", self.kernel_regularizer),
-                    ("bias_regularizer", self.bias_regularizer),
-                )
-                if value is not None
-            },
+            **self.regularizer_configs(),
         }
 
 
@@ -315,6 +303,8 @@ class PReLU(Layer):
     ----------
     alpha_initializer : str or Initializer, default "zeros"
         As in Keras; PyTorch starts from 0.25.
+    alpha_regularizer : str or Regularizer, optional
+        A penalty that is added to the loss.
     shared : bool, default False
         Whether all elements have one alpha (PyTorch's ``num_parameters=1``) instead of one each
         (Keras).
@@ -340,12 +330,14 @@ class PReLU(Layer):
         self,
         alpha_initializer: object = "zeros",
         *,
+        alpha_regularizer: object = None,
         shared: bool = False,
         name: str | None = None,
         trainable: bool = True,
     ) -> None:
         super().__init__(name, trainable)
         self.alpha_initializer = initializers.get(alpha_initializer)
+        self.alpha_regularizer = regularizers.get(alpha_regularizer)
         self.shared = checks.boolean("shared", shared)
 
     alpha = view_of("alpha")
@@ -364,4 +356,8 @@ class PReLU(Layer):
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, as JSON can hold them."""
-        return {"alpha_initializer": self.alpha_initializer.config(), "shared": self.shared}
+        return {
+            "alpha_initializer": self.alpha_initializer.config(),
+            "shared": self.shared,
+            **self.regularizer_configs(),
+        }

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import checks, initializers
+from fastnn import checks, initializers, regularizers
 from fastnn.data import AnySource, Source, blocks
 from fastnn.initializers import Initializer
 from fastnn.layers.base import Layer, Shape, only, registry
@@ -15,6 +15,7 @@ from fastnn.layers.core import Flatten, Reshape
 from fastnn.layers.merge import Concatenate
 from fastnn.program.lower import Builder, Graph
 from fastnn.program.ops import Value
+from fastnn.regularizers import Regularizer
 
 # Categories travel in the model's dtype; float32 holds every whole number up to this one.
 MOST_CATEGORIES = 2**24
@@ -35,6 +36,8 @@ class Embedding(Layer):
         Length of a vector; of each column, if both are lists.
     embeddings_initializer : str or Initializer, default "uniform"
         In [-0.05, 0.05), as in Keras; PyTorch takes a standard normal distribution.
+    embeddings_regularizer : str or Regularizer, optional
+        A penalty that is added to the loss, of all tables.
     name : str, optional
     trainable : bool, default True
 
@@ -67,6 +70,7 @@ class Embedding(Layer):
         output_dim: int | Sequence[int],
         *,
         embeddings_initializer: object = "uniform",
+        embeddings_regularizer: object = None,
         name: str | None = None,
         trainable: bool = True,
     ) -> None:
@@ -87,6 +91,11 @@ class Embedding(Layer):
                     f"got {output_dim!r} for input_dim={input_dim!r}"
                 )
         self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
+
+    def regularizer(self, parameter: str) -> Regularizer | None:
+        """Return what is added to the loss for a table."""
+        return self.embeddings_regularizer
 
     @property
     def tables(self) -> list[np.ndarray]:
@@ -148,6 +157,7 @@ class Embedding(Layer):
             "input_dim": self.input_dim,
             "output_dim": self.output_dim,
             "embeddings_initializer": self.embeddings_initializer.config(),
+            **self.regularizer_configs(),
         }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnn import checks, initializers
+from fastnn import checks, initializers, regularizers
 from fastnn.initializers import Initializer
 from fastnn.layers.base import Layer, Shape, only, registry, view_of
 from fastnn.program.lower import Builder
@@ -21,6 +21,8 @@ class _Normalization(Layer):
         scale: bool,
         beta_initializer: object,
         gamma_initializer: object,
+        beta_regularizer: object,
+        gamma_regularizer: object,
         name: str | None,
         trainable: bool,
     ) -> None:
@@ -30,6 +32,8 @@ class _Normalization(Layer):
         self.scale = checks.boolean("scale", scale)
         self.beta_initializer = initializers.get(beta_initializer)
         self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
 
     gamma = view_of("gamma")
     beta = view_of("beta")
@@ -64,6 +68,7 @@ class _Normalization(Layer):
             "scale": self.scale,
             "beta_initializer": self.beta_initializer.config(),
             "gamma_initializer": self.gamma_initializer.config(),
+            **self.regularizer_configs(),
         }
 
 
@@ -82,6 +87,8 @@ class LayerNormalization(_Normalization):
         Whether there is a beta, and a gamma.
     beta_initializer : str or Initializer, default "zeros"
     gamma_initializer : str or Initializer, default "ones"
+    beta_regularizer, gamma_regularizer : str or Regularizer, optional
+        A penalty that is added to the loss.
     name : str, optional
     trainable : bool, default True
 
@@ -108,12 +115,15 @@ class LayerNormalization(_Normalization):
         scale: bool = True,
         beta_initializer: object = "zeros",
         gamma_initializer: object = "ones",
+        beta_regularizer: object = None,
+        gamma_regularizer: object = None,
         name: str | None = None,
         trainable: bool = True,
     ) -> None:
         super().__init__(
-            epsilon, center, scale, beta_initializer, gamma_initializer, name, trainable
-        )
+            epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
+            gamma_regularizer, name, trainable,
+        )  # fmt: skip
 
     def emit(self, builder: Builder, *inputs: Value) -> Value:
         """Append the op; in training it keeps what backward needs."""
@@ -146,6 +156,8 @@ class BatchNormalization(_Normalization):
     gamma_initializer : str or Initializer, default "ones"
     moving_mean_initializer : str or Initializer, default "zeros"
     moving_variance_initializer : str or Initializer, default "ones"
+    beta_regularizer, gamma_regularizer : str or Regularizer, optional
+        A penalty that is added to the loss.
     name : str, optional
     trainable : bool, default True
 
@@ -179,12 +191,15 @@ class BatchNormalization(_Normalization):
         gamma_initializer: object = "ones",
         moving_mean_initializer: object = "zeros",
         moving_variance_initializer: object = "ones",
+        beta_regularizer: object = None,
+        gamma_regularizer: object = None,
         name: str | None = None,
         trainable: bool = True,
     ) -> None:
         super().__init__(
-            epsilon, center, scale, beta_initializer, gamma_initializer, name, trainable
-        )
+            epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
+            gamma_regularizer, name, trainable,
+        )  # fmt: skip
         self.momentum = checks.number("momentum", momentum, least=0, below=1)
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)

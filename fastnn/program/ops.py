@@ -525,6 +525,7 @@ OPS: dict[str, OpRow] = {
     # What the user has written; see python_ops.py.
     "python": OpRow("", _python_gradient, is_python=True),
     "python_gradient": OpRow("", is_python=True),
+    "python_loss": OpRow("", is_python=True),
     # Over whole arenas.
     "squared_norm": OpRow(
         "squared_norm",

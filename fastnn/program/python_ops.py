@@ -1,8 +1,8 @@
 """Ops that the user has written: what Python runs between two native ranges of a program.
 
-An op of kind "python" or "python_gradient" carries an object that does the work, in its attribute
-"code"; there is no kernel. The engine stops before it, `Runtime.run` calls it with views of what it
-reads, and copies what it returns to where the plan wants it.
+An op of kind "python", "python_gradient" or "python_loss" carries an object that does the work, in
+its attribute "code"; there is no kernel. The engine stops before it, `Runtime.run` calls it with
+views of what it reads, and copies what it returns to where the plan wants it.
 """
 
 from __future__ import annotations
@@ -124,6 +124,48 @@ class FunctionCode:
         return [grad * slope]
 
 
+class LossCode:
+    """A loss function and its derivative."""
+
+    def __init__(
+        self,
+        function: Callable[[Array, Array], object],
+        derivative: Callable[[Array, Array], object],
+        name: str,
+    ) -> None:
+        self._function, self._derivative, self._name = function, derivative, name
+
+    def __repr__(self) -> str:
+        return repr(self._name)
+
+    def where(self, method: str) -> str:
+        """Return how an error names the function."""
+        return f"loss {self._name!r}: its {'function' if method == 'forward' else 'derivative'}"
+
+    def losses(self, arrays: Sequence[Array], is_training: bool) -> list[Array]:
+        """Return the loss of each row and, in training, the gradient of their mean."""
+        y_pred, y_true = arrays
+        rows = len(y_pred)
+        where = self.where("forward")
+        result = self._function(y_true, y_pred)
+        try:
+            is_of_rows = np.asarray(result).shape == (rows,)  # else of each output
+        except ValueError:  # `checked` says what is wrong
+            is_of_rows = False
+        like = y_pred.reshape(rows, -1)[:, 0] if is_of_rows else y_pred
+        try:
+            values = checked(result, like, where)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; or ({rows},), one loss for each row. The mean over them is taken here"
+            ) from None
+        made = [values.reshape(rows, -1).mean(axis=1, dtype=np.float64)]
+        if is_training:
+            slope = checked(self._derivative(y_true, y_pred), y_pred, self.where("backward"))
+            made.append(slope / (rows if is_of_rows else y_pred.size))
+        return made
+
+
 def checked(result: object, like: Array, where: str) -> Array:
     """Return what the user's code has returned as an array of the shape of `like`.
 
@@ -149,7 +191,9 @@ def checked(result: object, like: Array, where: str) -> Array:
 
 def results(op: Op, arrays: Sequence[Array]) -> Sequence[object]:
     """Return what an op computes from the arrays that it reads, one for each of its outputs."""
-    code: Code = op.attributes["code"]
+    code: Any = op.attributes["code"]
+    if op.kind == "python_loss":
+        return code.losses(arrays, len(op.writes()) > 1)
     if op.kind == "python":
         return [code.forward(arrays, op.attributes["training"])]
     return code.backward(arrays[1:], arrays[0])
@@ -162,8 +206,8 @@ def run(op: Op, memory: Callable[[Value], Array]) -> None:
         array = memory(value)
         array.flags.writeable = False
         arrays.append(array)
-    method = "forward" if op.kind == "python" else "backward"
-    code: Code = op.attributes["code"]
+    method = "backward" if op.kind == "python_gradient" else "forward"
+    code: Code | LossCode = op.attributes["code"]
     outs = [memory(value) for value in op.writes()]
     with np.errstate(all="ignore"):  # a loss that is not finite is told by the engine
         made = results(op, arrays)

@@ -331,6 +331,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "kernel_gradient_update": _kernel_gradient_update,
     "python": lambda op, c, *arrays: tuple(python_ops.results(op, arrays)),
     "python_gradient": lambda op, c, *arrays: tuple(python_ops.results(op, arrays)),
+    "python_loss": lambda op, c, *arrays: tuple(python_ops.results(op, arrays)),
     **LAYER_FORMULAS,
     "sparse_kernel_gradient_update": _kernel_gradient_update,
 }
