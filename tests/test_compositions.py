@@ -75,7 +75,7 @@ class Composer:
         return fnn.activations.Custom(np.sin, np.cos) if name == "custom" else name
 
     def penalty(self):
-        if not self.draw(st.integers(0, 3)) == 3:
+        if self.draw(st.integers(0, 3)) != 3:
             return None
         name = self.among(fnn.regularizers.registry)
         self.used[name] += 1
