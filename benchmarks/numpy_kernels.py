@@ -225,6 +225,23 @@ def softmax_gradient(y, g, out, row):
     np.multiply(out, y, out=out)
 
 
+def log_softmax(x, out, u, row):
+    """`u` is a temporary of x's shape, `row` one of shape (rows, 1)."""
+    row_max(x, row)
+    np.subtract(x, row, out=out)
+    np.exp(out, out=u)
+    row_sum(u, row[:, 0])
+    np.log(row, out=row)
+    np.subtract(out, row, out=out)
+
+
+def log_softmax_gradient(y, g, out, row):
+    row_sum(g, row[:, 0])
+    np.exp(y, out=out)
+    np.multiply(out, row, out=out)
+    np.subtract(g, out, out=out)
+
+
 def softmax_crossentropy(z, labels, losses, grad, row, numbers):
     """Labels are class numbers; `numbers` is arange(rows)."""
     row_max(z, row)

@@ -1,4 +1,4 @@
-"""What the documentation shows is run: every docstring's example, and the README's first one."""
+"""What the documentation shows is run: every docstring's example, and the README's."""
 
 import doctest
 import importlib
@@ -18,6 +18,11 @@ MODULES = [
 README = Path(__file__).parent.parent / "README.md"
 
 
+def classes_of(registry):
+    """Those of the package: other tests add their own."""
+    return [registry[n] for n in registry if registry[n].__module__.startswith("fastnn.")]
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings(name):
     results = doctest.testmod(importlib.import_module(name))
@@ -31,11 +36,33 @@ def test_everything_public_says_what_it_is(name):
     assert len(documentation.strip()) > 20
 
 
-def test_the_readmes_first_example(tmp_path, monkeypatch):
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+def test_the_readmes_examples(tmp_path, monkeypatch):
+    """One after the other, each with what those before it have made."""
     monkeypatch.chdir(tmp_path)
-    code = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)[0]
     names: dict = {}
-    exec(compile(code, "README.md", "exec"), names)
+    exec(compile(BLOCKS[0], "README.md", "exec"), names)
     accuracy = names["model"].evaluate(names["x"][names["held_out"]], names["y"][names["held_out"]])
     assert accuracy["accuracy"] > 0.95
     assert (tmp_path / "digits.safetensors").exists()
+    for block in BLOCKS[1:]:
+        exec(compile(block, "README.md", "exec"), names)
+
+
+@pytest.mark.parametrize(
+    ("row", "names"),
+    [
+        ("layers", [cls.__name__ for cls in classes_of(fnn.layers.registry)]),
+        ("activations", fnn.activations.NAMES),
+        ("losses", list(fnn.losses.registry)),
+        ("optimizers", [cls.__name__ for cls in classes_of(fnn.optimizers.registry)]),
+        ("regularizers", [cls.__name__ for cls in classes_of(fnn.regularizers.registry)]),
+        ("schedules", [cls.__name__ for cls in classes_of(fnn.schedules.registry)]),
+        ("callbacks", [name for name in fnn.callbacks.__all__ if name != "Callback"]),
+    ],
+)
+def test_the_readme_names_what_there_is(row, names):
+    (line,) = (line for line in README.read_text().splitlines() if line.startswith(f"| {row} |"))
+    assert not set(names) - set(re.findall(r"\w+", line))

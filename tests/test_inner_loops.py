@@ -23,7 +23,6 @@ needs_tools = pytest.mark.skipif(
 )
 
 SAMPLE = """
-#include "simd.h"
 void NAME(ptrdiff_t k, const real *a, const real *b, real *c);
 void NAME(ptrdiff_t k, const real *a, const real *b, real *c)
 {
@@ -38,6 +37,15 @@ void NAME(ptrdiff_t k, const real *a, const real *b, real *c)
     vstore(c + LANES, second);
 }
 """
+# name of a tile: (of what kind its sums are, what stands beside them); compiled together, because
+# most of the time goes into the headers.
+SAMPLES = {
+    "tile_2x1": ("", ""),
+    "tile_2x1_on_the_stack": ("volatile", ""),
+    "tile_2x1_in_memory": ("", "vstore(c, first)"),
+    "tile_8x4_of_two": ("", ""),
+    "tile_2x1_without_a_loop": ("", "break"),
+}
 GEMM = """
 #include "fastnn.h"
 #include "simd.h"
@@ -66,58 +74,63 @@ NEON = """
 
 
 def check(folder, source, isa, *defines):
-    """The tiles of a source compiled as Meson compiles it."""
+    """The tiles, by name, of a source compiled as Meson compiles it."""
     flags = [f"-march=x86-64-{isa}", "-mprefer-vector-width=512"] if IS_X86 else []
     command = ["cc", "-xc", "-", "-c", "-o", str(folder / "made.o"), "-std=c11", f"-I{SOURCES}"]
     subprocess.run(
         [*command, *FLAGS, *flags, *(f"-D{define}" for define in defines)],
         input=source, text=True, check=True, timeout=100,
     )  # fmt: skip
-    return check_inner_loops.check(check_inner_loops.disassemble(folder / "made.o"), isa != "v2")
+    made = check_inner_loops.check(check_inner_loops.disassemble(folder / "made.o"), isa != "v2")
+    return {tile.name: tile for tile in made}
 
 
-def check_sample(folder, isa, name="tile_2x1", kind="", beside=""):
-    made = check(folder, SAMPLE, isa, f"NAME={name}", f"KIND={kind}", f"BESIDE={beside}")
-    assert [tile.name for tile in made] == [name]
-    return made[0]
+@pytest.fixture(scope="module", params=ISAS)
+def tiles(request, tmp_path_factory):
+    """The samples' tiles, by name, for each ISA."""
+    source = '#include "simd.h"\n'
+    for name, (kind, beside) in SAMPLES.items():
+        parts = {"NAME": name, "KIND": kind, "BESIDE": beside}
+        sample = SAMPLE
+        for part, text in parts.items():
+            sample = sample.replace(part, text)
+        source += sample
+    made = check(tmp_path_factory.mktemp(request.param), source, request.param)
+    assert set(made) == set(SAMPLES)
+    return made
 
 
 @needs_tools
-@pytest.mark.parametrize("isa", ISAS)
-def test_sums_in_registers_pass(isa, tmp_path):
-    tile = check_sample(tmp_path, isa)
+def test_sums_in_registers_pass(tiles):
+    tile = tiles["tile_2x1"]
     assert tile.loops
     assert tile.accumulators == 2
     assert tile.faults() == []
 
 
 @needs_tools
-@pytest.mark.parametrize("isa", ISAS)
-def test_sums_on_the_stack_are_seen(isa, tmp_path):
-    tile = check_sample(tmp_path, isa, kind="volatile")
+def test_sums_on_the_stack_are_seen(tiles):
+    tile = tiles["tile_2x1_on_the_stack"]
     assert any(loop.stack for loop in tile.loops)
     assert any(loop.stores for loop in tile.loops)
     assert any(fault.startswith("on the stack: ") for fault in tile.faults())
 
 
 @needs_tools
-@pytest.mark.parametrize("isa", ISAS)
-def test_sums_in_other_memory_are_seen(isa, tmp_path):
-    tile = check_sample(tmp_path, isa, beside="vstore(c, first)")
+def test_sums_in_other_memory_are_seen(tiles):
+    tile = tiles["tile_2x1_in_memory"]
     assert any(fault.startswith("store: ") for fault in tile.faults())
 
 
 @needs_tools
-@pytest.mark.parametrize("isa", ISAS)
-def test_too_few_multiply_adds_are_seen(isa, tmp_path):
-    faults = check_sample(tmp_path, isa, name="tile_8x4").faults()
+def test_too_few_multiply_adds_are_seen(tiles):
+    faults = tiles["tile_8x4_of_two"].faults()
     assert any(fault.endswith("multiply-adds for 32 accumulators") for fault in faults)
 
 
 @needs_tools
-@pytest.mark.parametrize("isa", ISAS)
-def test_a_tile_without_a_loop_is_seen(isa, tmp_path):
-    assert check_sample(tmp_path, isa, beside="break").faults() == ["no loop with multiply-adds"]
+def test_a_tile_without_a_loop_is_seen(tiles):
+    assert tiles["tile_2x1_without_a_loop"].faults() == ["no loop with multiply-adds"]
 
 
 @needs_tools
@@ -126,7 +139,7 @@ def test_gemm_without_unroll_is_seen(tmp_path):
     compiler = subprocess.run(["cc", "-v"], capture_output=True, text=True, check=True).stderr
     if "gcc version" not in compiler:
         pytest.skip("other compilers unroll by themselves")
-    tiles = {tile.name: tile for tile in check(tmp_path, GEMM, "v4", "UNROLL=")}
+    tiles = check(tmp_path, GEMM, "v4", "UNROLL=")
     assert any(fault.startswith("on the stack: ") for fault in tiles["tile_6x4"].faults())
 
 

@@ -18,32 +18,25 @@ HERE = Path(__file__).resolve().parent
 SUPPORTED = engine.supported_isas()
 UNSUPPORTED = [isa for isa in engine.compiled_isas() if isa not in SUPPORTED]
 
-# Run in a child: every kernel case against the reference, some vmath, then a short training.
+# Run in a child: every kernel case against the reference at one ragged size, then a short training.
+# `.ci/run` runs the tests of kernels themselves under each ISA.
 CHILD = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 import fastnn as fnn
-from fastnn.native import engine, kernels
-from helpers import DTYPES, TOLERANCE, as_tuple, assert_close, assert_same_bits, assert_ulp
-from kernel_cases import CASES, MATH, expected
+from fastnn.native import engine
+from helpers import DTYPES, TOLERANCE, as_tuple, assert_close
+from kernel_cases import CASES, expected
 
 rng = np.random.default_rng(0)
 for name, case in CASES.items():
     for dtype in DTYPES:
         options = {"dtype": dtype} if case.kernel == "gather" else {}
-        for size in [(1, 1), (5, 15), (9, 67), (3, 300), (29, 33)]:
-            arrays = case.make(rng, dtype, *size)
-            results = as_tuple(case.call(**arrays, workers=1, **options))
-            for result, want in zip(results, as_tuple(expected(case, arrays)), strict=True):
-                assert_close(result, want, TOLERANCE[dtype], f"{name} {dtype} {size}")
-            again = as_tuple(case.call(**arrays, workers=2, **options))
-            for result, other in zip(results, again, strict=True):
-                assert_same_bits(other, result, name)
-for name in kernels.MATH:
-    x = rng.uniform(-90, 90, 20_000).astype(np.float32)
-    with np.errstate(all="ignore"):
-        assert_ulp(x, kernels.math(x[None], name)[0], MATH[name](x.astype(np.float64)), 4)
+        arrays = case.make(rng, dtype, 9, 67)
+        results = as_tuple(case.call(**arrays, workers=1, **options))
+        for result, want in zip(results, as_tuple(expected(case, arrays)), strict=True):
+            assert_close(result, want, TOLERANCE[dtype], f"{name} {dtype}")
 
 x = rng.standard_normal((70, 9))
 y = (x[:, 0] > 0).astype(int) + (x[:, 1] > 0)

@@ -14,7 +14,7 @@ from fastnn.program.lower import Program
 from fastnn.program.ops import Op, Value
 from fastnn.program.plan import ALIGNMENT, check, describe, plan
 
-SEEDS = range(60)
+SEEDS = range(30)
 PROGRAMS = ("predict", "evaluate", "train", "gradients", "manual", "update", "activations")
 
 
