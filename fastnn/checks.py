@@ -35,7 +35,9 @@ def number(
         is_inside = math.isfinite(result) and least <= result < below
         if is_inside and (result > 0 or not is_positive):
             return result
-    if is_positive:
+    if is_positive and below < math.inf:
+        expected = f"a number above 0 and below {below:g}"
+    elif is_positive:
         expected = "a positive number"
     elif below < math.inf:
         expected = f"a number in [{least:g}, {below:g})"

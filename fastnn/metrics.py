@@ -7,8 +7,10 @@ the engine has collected, and is computed when the epoch is over.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,10 +34,13 @@ class Metric(Declaration):
         sigmoid need not be computed for it.
     needs_all : bool
         Whether it is computed of all samples at once; see `EpochMetric`.
+    more_is_better : bool
+        What a callback that watches it takes for an improvement.
     """
 
     takes_scores: ClassVar[bool] = False
     needs_all: ClassVar[bool] = False
+    more_is_better: ClassVar[bool] = False
 
     @property
     def label(self) -> str:
@@ -49,18 +54,25 @@ class Metric(Declaration):
         """
         return _distance(self, "mse", emit, prediction, target)
 
+    def check(self, output: Value, target: Value, is_binary: bool) -> None:
+        """Raise if the metric does not fit an output and its target; before the first step."""
+
     def finish(self, mean: float) -> float:
         """Return the metric for the mean over all samples."""
         return mean
 
 
 def _distance(metric: Metric, loss: str, emit: EmitOp, prediction: Value, target: Value) -> Op:
+    _check_numbers(metric, target)
+    return emit("elementwise_loss", (prediction, target), ((), None), loss=loss, parameter=0.0)
+
+
+def _check_numbers(metric: Metric, target: Value) -> None:
     if target.dtype == "label":
         raise ValueError(
             f"metric {metric.name!r} compares numbers, but y holds class labels; "
             "give y as rows of probabilities, or leave the metric out"
         )
-    return emit("elementwise_loss", (prediction, target), ((), None), loss=loss, parameter=0.0)
 
 
 class Accuracy(Metric):
@@ -78,6 +90,7 @@ class Accuracy(Metric):
     """
 
     name: ClassVar[str] = "accuracy"
+    more_is_better: ClassVar[bool] = True
     takes_scores: ClassVar[bool] = True
 
     def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
@@ -105,6 +118,7 @@ class BinaryAccuracy(Metric):
     """
 
     name: ClassVar[str] = "binary_accuracy"
+    more_is_better: ClassVar[bool] = True
     takes_scores: ClassVar[bool] = True
 
     def __init__(self, threshold: float = 0.5) -> None:
@@ -135,6 +149,7 @@ class TopKAccuracy(Metric):
     """
 
     name: ClassVar[str] = "top_k_accuracy"
+    more_is_better: ClassVar[bool] = True
     takes_scores: ClassVar[bool] = True
 
     def __init__(self, k: int = 5) -> None:
@@ -309,6 +324,7 @@ class Precision(_OfDecisions):
     """
 
     name: ClassVar[str] = "precision"
+    more_is_better: ClassVar[bool] = True
 
     def ratio(self, right: Any, positive: Any, said_positive: Any) -> Any:
         """Return the share of what is said that is right."""
@@ -331,6 +347,7 @@ class Recall(_OfDecisions):
     """
 
     name: ClassVar[str] = "recall"
+    more_is_better: ClassVar[bool] = True
 
     def ratio(self, right: Any, positive: Any, said_positive: Any) -> Any:
         """Return the share of what is there that is found."""
@@ -353,6 +370,7 @@ class F1(_OfDecisions):
     """
 
     name: ClassVar[str] = "f1"
+    more_is_better: ClassVar[bool] = True
 
     def ratio(self, right: Any, positive: Any, said_positive: Any) -> Any:
         """Return twice what is right over what is there and what is said together."""
@@ -374,6 +392,7 @@ class ROCAUC(EpochMetric):
     """
 
     name: ClassVar[str] = "roc_auc"
+    more_is_better: ClassVar[bool] = True
 
     def compute(self, collected: Collected) -> float:
         """Return the area."""
@@ -415,6 +434,14 @@ class ConfusionMatrix(EpochMetric):
 
     name: ClassVar[str] = "confusion_matrix"
 
+    def check(self, output: Value, target: Value, is_binary: bool) -> None:
+        """Raise if there are several outputs that count by themselves."""
+        if is_binary and math.prod(output.shape) > 1:
+            raise ValueError(
+                "metric 'confusion_matrix' is for classes or for one output, got "
+                f"{math.prod(output.shape)} outputs that are right or wrong by themselves"
+            )
+
     def compute(self, collected: Collected) -> np.ndarray:
         """Return the matrix."""
         if not collected.is_binary:
@@ -422,8 +449,6 @@ class ConfusionMatrix(EpochMetric):
             count = collected.prediction.reshape(len(truth), -1).shape[1]
         else:
             yes, scores = collected.columns()
-            if scores.shape[1] > 1:
-                raise ValueError("metric 'confusion_matrix' is for classes or for one output")
             truth, count = yes[:, 0].astype(int), 2
             said = (scores[:, 0] > (0.0 if collected.is_logit else 0.5)).astype(int)
         found = np.bincount(truth.astype(np.int64) * count + said, minlength=count * count)
@@ -444,11 +469,14 @@ class R2(EpochMetric):
     """
 
     name: ClassVar[str] = "r2"
+    more_is_better: ClassVar[bool] = True
+
+    def check(self, output: Value, target: Value, is_binary: bool) -> None:
+        """Raise if the target is a class label."""
+        _check_numbers(self, target)
 
     def compute(self, collected: Collected) -> float:
         """Return the share."""
-        if collected.target.ndim == 1 and collected.prediction.ndim > 1:
-            raise ValueError("metric 'r2' compares numbers, but y holds class labels")
         target = collected.target.reshape(len(collected.target), -1).astype(np.float64)
         error = ((collected.prediction.reshape(target.shape) - target) ** 2).sum(axis=0)
         total = ((target - target.mean(axis=0)) ** 2).sum(axis=0)
@@ -497,7 +525,14 @@ class Function(EpochMetric):
 
 def scalars(logs: dict[str, Any]) -> dict[str, float]:
     """Return the results that are single numbers."""
-    return {name: float(value) for name, value in logs.items() if np.ndim(value) == 0}
+    return {name: float(value) for name, value in logs.items() if is_number(value)}
+
+
+def is_number(value: object) -> bool:
+    """Whether a result is a single number: a function of the user's may return anything."""
+    return isinstance(value, (Real, np.bool_)) or (
+        isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "fiub"
+    )
 
 
 registry = Registry("metric", Metric)
@@ -516,6 +551,12 @@ for _metric in (
     R2,
 ):
     registry.add(_metric)
+
+
+def more_is_better(result: str) -> bool:
+    """Whether a result, such as "val_f1" or "output_accuracy", is better where it is larger."""
+    rising = (name for name in registry if registry[name].more_is_better)
+    return "acc" in result or any(f"_{result}".endswith(f"_{name}") for name in rising)
 
 
 def get(what: object) -> Metric:

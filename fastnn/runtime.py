@@ -335,13 +335,18 @@ class Runtime:
     def _settings(self) -> tuple:
         """What of the optimizer is built into a program; a change makes a new one."""
         assert self.training is not None
+        self.check_slots()
+        settings = self.training.optimizer.config()
+        return tuple(value for name, value in settings.items() if name != "learning_rate")
+
+    def check_slots(self) -> None:
+        """Raise if the optimizer was set to keep other state than there is."""
+        assert self.training is not None
         optimizer = self.training.optimizer
         if optimizer.slots != self.slots:
             raise RuntimeError(
                 f"{optimizer!r} keeps other state than when compile was called; call it again"
             )
-        settings = optimizer.config()
-        return tuple(value for name, value in settings.items() if name != "learning_rate")
 
     def _program(
         self,

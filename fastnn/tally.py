@@ -27,6 +27,7 @@ class Tally:
         self._results: list[np.ndarray] = []
         self._rows: list[np.ndarray] = []
         self._targets: list[list[np.ndarray]] = []
+        self._kinds: list[tuple[str, ...]] = []
         self._predictions: list[dict[str, np.ndarray]] = []
         self._inputs = len(program.inputs) - len(program.given)
 
@@ -44,6 +45,8 @@ class Tally:
 
     def add(self, steps: Steps, results: np.ndarray, room: dict[str, np.ndarray]) -> None:
         """Take in the steps that were made of a part, one row of results for each."""
+        if not len(results):
+            return
         rows = steps.rows_of(len(results))
         self._results.append(results)
         self._rows.append(rows)
@@ -51,6 +54,7 @@ class Tally:
             done = int(rows.sum())
             order = np.arange(done) if steps.order is None else steps.order[:done]
             self._predictions.append({name: array[:done] for name, array in room.items()})
+            self._kinds.append(steps.kinds)
             self._targets.append([source.take(order) for source in steps.sources[self._inputs :]])
 
     def logs(self) -> dict[str, Any]:
@@ -71,7 +75,7 @@ class Tally:
     def _logs(
         self, results: np.ndarray, rows: np.ndarray, *, is_step: bool = False
     ) -> dict[str, Any]:
-        means = rows @ results / rows.sum() if len(results) else results.sum(axis=0)
+        means = rows @ results / rows.sum()
         columns = dict(zip(self._program.results, map(float, means), strict=True))
         logs: dict[str, Any] = {}
         for measure in self._program.measures:
@@ -86,9 +90,15 @@ class Tally:
     def _collected(self, measure: Measure) -> Collected:
         value = next(v for v in self._program.outputs if v.name == measure.collected)
         predictions = np.concatenate([made[value.name] for made in self._predictions])
-        target = np.concatenate([targets[measure.output] for targets in self._targets])
-        is_label = self._program.given[measure.output].dtype == "label"
-        shape = () if is_label else value.shape
+        kinds = [kinds[measure.output] for kinds in self._kinds]
+        targets = [targets[measure.output] for targets in self._targets]
+        shape = () if set(kinds) == {"label"} else value.shape
+        if shape:  # some batches may bring labels, others probabilities
+            targets = [
+                np.eye(shape[-1])[part[:, 0]] if kind == "label" else part
+                for part, kind in zip(targets, kinds, strict=True)
+            ]
+        target = np.concatenate(targets)
         return Collected(
             target.reshape(len(target), *shape), predictions, measure.is_binary, measure.is_logit
         )

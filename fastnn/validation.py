@@ -24,7 +24,9 @@ def split(
     share = checks.number("validation_split", share, least=0, below=1)
     if share and is_batches(x, takes_lists=y is None):
         raise ValueError("validation_split needs arrays; give validation_data beside batches")
-    if validation_data is not None and is_batches(validation_data, takes_lists=False):
+    if validation_data is not None and (
+        is_batches(validation_data, takes_lists=False) or _lists_batches(model, validation_data)
+    ):
         if is_iterator(validation_data):
             raise TypeError(
                 "validation_data must be (x, y) or an iterable of batches that can be read once "
@@ -63,6 +65,18 @@ def split(
     given = (parts, targets, *weights)
     before = [one.of(first) for one in given] + [None] * (not weights)
     return before[0], before[1], before[2], tuple(one.of(last) for one in given)
+
+
+def _lists_batches(model: Model, given: object) -> bool:
+    """Whether this is a list of (x, y), not [x, y] with several arrays in each."""
+    is_plain = not model.built or len(model.input_shapes) == 1
+    return (
+        isinstance(given, list)
+        and is_plain
+        and all(
+            isinstance(batch, tuple) and batch and hasattr(batch[0], "shape") for batch in given
+        )
+    )
 
 
 class _Parts:

@@ -957,3 +957,8 @@ def test_layers_without_parameters_belong_to_one_model_too():
         ValueError,
         "layer 'dropout_1' already belongs to another model; make a new layer",
     )
+
+
+def test_a_number_between_two_bounds_says_both():
+    with pytest.raises(ValueError, match=r"quantile must be a number above 0 and below 1, got 1.5"):
+        fnn.Quantile(1.5)

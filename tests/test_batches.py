@@ -336,3 +336,14 @@ def test_batches_may_bring_weights_of_their_samples(xy):
     assert weights_as_bytes(one) == weights_as_bytes(other)
     with pytest.raises(ValueError, match="sample_weight must be None where x yields batches"):
         one.fit([(x, y)], sample_weight=w, verbose=0)
+
+
+def test_validation_data_may_be_a_list_of_batches(xy):
+    x, y = xy
+    model = small()
+    lists = [(x[:30], y[:30]), (x[30:], y[30:])]
+    history = model.fit(x, y, verbose=0, validation_data=lists)
+    assert history.history["val_loss"][0] == pytest.approx(model.evaluate(x, y)["loss"])
+    assert model.fit(x, y, verbose=0, validation_data=[x, y]).history.keys() == (
+        history.history.keys()
+    )

@@ -577,3 +577,22 @@ def test_results_that_are_not_there_are_refused_before_anything_has_changed(call
     assert str(caught.value).startswith(message)
     assert weights_as_bytes(model) == before
     assert model.generator.bit_generator.state == state
+
+
+@pytest.mark.parametrize("name", list(fnn.metrics.registry))
+@pytest.mark.parametrize("around", ["{}", "val_{}", "val_last_{}"])
+def test_auto_knows_whether_more_of_a_metric_is_better(name, around):
+    falls = name in ("mse", "rmse", "mae", "confusion_matrix")
+    watcher = fnn.EarlyStopping(around.format(name))
+    assert watcher.mode == ("min" if falls else "max")
+    assert fnn.EarlyStopping("loss_of_area1").mode == "min"
+
+
+def test_early_stopping_gives_back_the_best_by_a_metric_that_rises():
+    x, y = data()
+    model = small(fnn.Adam(0.05), ["r2"])
+    stopping = fnn.EarlyStopping("val_r2", patience=3, restore_best_weights=True)
+    history = model.fit(x, y, epochs=30, verbose=0, validation_split=0.5, callbacks=[stopping])
+    assert len(history.epoch) > 4
+    best = max(history.history["val_r2"])
+    assert model.evaluate(x[32:], y[32:])["r2"] == pytest.approx(best)

@@ -388,3 +388,17 @@ def test_copies_are_whole_models(duplicate, rng, tmp_path):
     assert not twin.predict(x).any()
     assert model.predict(x).any()
     unbuilt.fit(x, y, verbose=0)
+
+
+@pytest.mark.parametrize("setting", [("momentum", 0.9), ("use_ema", True)])
+def test_what_could_not_be_loaded_is_not_saved(tmp_path, setting):
+    model = fnn.Sequential([fnn.Dense(2)], input_shape=(3,), seed=0)
+    model.compile(fnn.SGD(0.1), "mse")
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    before = path.read_bytes()
+    setattr(model.optimizer, *setting)
+    for save in (model.save, lambda path: pickle.dumps(model), lambda path: copy.copy(model)):
+        with pytest.raises(RuntimeError, match="keeps other state than when compile was called"):
+            save(path)
+    assert path.read_bytes() == before

@@ -288,3 +288,61 @@ def test_what_does_not_fit_is_refused(call, error, message):
     model = network("mse", 3)
     with unchanged(model), pytest.raises(error, match=message):
         call(model)
+
+
+@pytest.mark.parametrize(
+    ("loss", "units", "metric", "message"),
+    [
+        ("crossentropy", 3, "r2", "'r2' compares numbers, but y holds class labels"),
+        ("binary_crossentropy", 3, "confusion_matrix", "for classes or for one output, got 3"),
+    ],
+)
+def test_a_metric_that_does_not_fit_is_refused_before_the_first_step(
+    rng, loss, units, metric, message
+):
+    x, labels = rng.normal(size=(8, 4)), rng.integers(0, 2, 8)
+    y = labels if loss == "crossentropy" else rng.integers(0, 2, (8, units))
+    model = network(loss, units, metrics=[metric])
+    with unchanged(model), pytest.raises(ValueError, match=message):
+        model.fit(x, y, verbose=0)
+
+
+def test_an_epoch_without_a_step_has_no_results(rng):
+    x, y = rng.normal(size=(8, 4)), rng.normal(size=(8, 2))
+
+    def stop(step, logs):
+        model.stop_training = True
+
+    for names in ([], ["r2"]):
+        model = network("mse", 2, metrics=names)
+        history = model.fit(
+            x, y, epochs=3, verbose=0, callbacks=[fnn.LambdaCallback(on_train_batch_begin=stop)]
+        )
+        assert history.history == {}
+
+
+def test_batches_may_bring_labels_or_probabilities(rng):
+    x, y = rng.normal(size=(12, 4)), rng.integers(0, 3, 12)
+    model = network("crossentropy", 3, metrics=["f1", "confusion_matrix", "accuracy"])
+    mixed = [(x[:7], y[:7]), (x[7:], np.eye(3)[y[7:]])]
+    want = model.evaluate(x, y)
+    for batches in (mixed, mixed[::-1]):
+        got = model.evaluate(batches)
+        for name, value in want.items():
+            assert_close(np.asarray(got[name]), np.asarray(value), 1e-12)
+
+
+@pytest.mark.parametrize("result", ["as text", None, {"a": 1}, np.ones(2)])
+def test_a_function_may_return_what_is_no_number(rng, result, capsys):
+    x, y = rng.normal(size=(8, 4)), rng.normal(size=(8, 2))
+
+    def mine(y_true, y_pred):
+        return result
+
+    model = network("mse", 2, metrics=[mine])
+    history = model.fit(x, y, verbose=2)
+    assert history.history["mine"][0] is result
+    assert "mine" not in repr(history)
+    assert "mine" not in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"monitor must be .* one number, but 'mine' gave a"):
+        model.fit(x, y, verbose=0, callbacks=[fnn.EarlyStopping("mine")])

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from fastnn.metrics import is_number, more_is_better
 from fastnn.registry import did_you_mean
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ class Monitored(Callback):
     monitor : str
         A key of the history.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether less or more is better; auto: more for accuracies, else less.
+        Whether less or more is better; auto: more for accuracies, "f1", "precision", "recall",
+        "roc_auc" and "r2", else less.
     """
 
     def __init__(self, monitor: str, mode: str = "auto") -> None:
@@ -104,7 +106,7 @@ class Monitored(Callback):
         self.monitor = monitor
         self.mode = mode
         if mode == "auto":
-            self.mode = "max" if "acc" in monitor else "min"
+            self.mode = "max" if more_is_better(monitor) else "min"
         self._sign = -1.0 if self.mode == "max" else 1.0
 
     def on_train_begin(self) -> None:
@@ -119,6 +121,11 @@ class Monitored(Callback):
     def _height(self, logs: Logs) -> float:
         """Return the result so that less is better."""
         self._check_monitor(logs)
+        if not is_number(logs[self.monitor]):
+            raise ValueError(
+                f"monitor must be a result that is one number, but {self.monitor!r} gave a "
+                f"{type(logs[self.monitor]).__name__}"
+            )
         return self._sign * logs[self.monitor]
 
     def _check_monitor(self, results: Iterable[str]) -> None:

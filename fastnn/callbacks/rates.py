@@ -34,7 +34,8 @@ class ReduceLROnPlateau(Monitored):
     patience : int, default 10
         Epochs without an improvement after which it is.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether less or more is better; auto: more for accuracies, else less.
+        Whether less or more is better; auto: more for accuracies, "f1", "precision", "recall",
+        "roc_auc" and "r2", else less.
     min_delta : float, default 1e-4
         What counts as an improvement, at least.
     cooldown : int, default 0

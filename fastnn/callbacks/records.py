@@ -27,7 +27,8 @@ class ModelCheckpoint(Monitored):
     save_best_only : bool, default False
         Whether to save only after an epoch that is better than all before.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether less or more is better; auto: more for accuracies, else less.
+        Whether less or more is better; auto: more for accuracies, "f1", "precision", "recall",
+        "roc_auc" and "r2", else less.
     save_freq : "epoch"
     initial_value_threshold : float, optional
         What the first epoch has to be better than to be saved, with `save_best_only`.

@@ -23,7 +23,8 @@ class EarlyStopping(Monitored):
     patience : int, default 0
         Epochs without one after which it stops.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether less or more is better; auto: more for accuracies, else less.
+        Whether less or more is better; auto: more for accuracies, "f1", "precision", "recall",
+        "roc_auc" and "r2", else less.
     baseline : float, optional
         An improvement counts as one only if it is better than this, too; so training ends
         after `patience` epochs if it has not got there by then.
@@ -174,7 +175,8 @@ class TerminateOnSmallImprovement(Monitored):
     epochs : int, default 5
         n.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether less or more is better; auto: more for accuracies, else less.
+        Whether less or more is better; auto: more for accuracies, "f1", "precision", "recall",
+        "roc_auc" and "r2", else less.
 
     Examples
     --------

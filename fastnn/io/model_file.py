@@ -84,6 +84,8 @@ def to_bytes(
                 f"layer {layer.name!r} cannot be saved: its config must be JSON ({error})"
             ) from None
     runtime = model.runtime
+    if runtime.training is not None:
+        runtime.check_slots()  # or nobody could load it
     arrays = {f"parameters/{name}": view for name, view in runtime.parameters.items()}
     arrays |= {f"optimizer/{name}": view for name, view in runtime.state_views().items()}
     arrays |= {f"preprocessing/{name}": array for name, array in (tensors or {}).items()}

@@ -171,6 +171,7 @@ def measure(
                 _mean(ops, hits.output, label)
                 metrics.append(Measure(label, metric, number))
             elif collects:
+                metric.check(output, target, threshold is not None)
                 if collected not in found.collected:
                     found.collected.append(collected)
                     copied = {"activation": "linear", "parameter": 0.0}
