@@ -722,23 +722,6 @@ for _name in kernels.ACTIVATIONS:
         lambda x, kernel, bias, name=_name: _activation(name, x @ kernel + bias),
         optional=("bias",),
     )  # fmt: skip
-    CASES[f"sparse_affine-{_name}"] = Case(
-        "sparse_affine",
-        _sparse(_normal(("kernel", lambda r, w: (w, _units(w))),
-                        ("bias", lambda r, w: (_units(w),)))),
-        partial(kernels.sparse_affine, activation=_name),
-        lambda values, columns, indptr, order, kernel, bias, name=_name: _activation(
-            name, _sparse_product(values, columns, indptr, order, kernel) + bias),
-        optional=("bias", "order"),
-    )  # fmt: skip
-    CASES[f"add_halves-{_name}"] = Case(
-        "add_halves",
-        _normal(("halves", lambda r, w: (r, 2 * w)), ("bias", lambda r, w: (w,))),
-        partial(kernels.add_halves, activation=_name),
-        lambda halves, bias, name=_name: _activation(
-            name, halves[:, : len(bias)] + halves[:, len(bias) :] + bias),
-        optional=("bias",),
-    )  # fmt: skip
     CASES[f"input_gradient-{_name}"] = Case(
         "input_gradient",
         _normal(("grad_output", lambda r, w: (r, _units(w))),
@@ -756,6 +739,27 @@ for _name in kernels.ACTIVATIONS:
         "activation_gradient", _normal(("saved", _whole), ("grad_output", _whole)),
         partial(kernels.activation_gradient, name=_name),
         lambda saved, grad_output, name=_name: _derivative(name, saved, grad_output),
+    )  # fmt: skip
+
+# These call the row of activations.h by pointer, on numbers just stored: none, one, one with a
+# parameter that keeps its input.
+for _name in ("linear", "relu", "elu"):
+    CASES[f"sparse_affine-{_name}"] = Case(
+        "sparse_affine",
+        _sparse(_normal(("kernel", lambda r, w: (w, _units(w))),
+                        ("bias", lambda r, w: (_units(w),)))),
+        partial(kernels.sparse_affine, activation=_name),
+        lambda values, columns, indptr, order, kernel, bias, name=_name: _activation(
+            name, _sparse_product(values, columns, indptr, order, kernel) + bias),
+        optional=("bias", "order"),
+    )  # fmt: skip
+    CASES[f"add_halves-{_name}"] = Case(
+        "add_halves",
+        _normal(("halves", lambda r, w: (r, 2 * w)), ("bias", lambda r, w: (w,))),
+        partial(kernels.add_halves, activation=_name),
+        lambda halves, bias, name=_name: _activation(
+            name, halves[:, : len(bias)] + halves[:, len(bias) :] + bias),
+        optional=("bias",),
     )  # fmt: skip
 
 for _name in kernels.MATH:
@@ -780,15 +784,18 @@ for _name in kernels.OPTIMIZERS:
         "update", _update_arrays(_name), partial(_call_update, _name),
         partial(_expected_update, _name), has_out=False,
     )  # fmt: skip
-    CASES[f"sparse_kernel_gradient_update-{_name}"] = Case(
-        "sparse_kernel_gradient_update", _sparse_update_arrays(_name),
-        partial(_call_sparse_update, _name), partial(_expected_sparse_update, _name),
-        has_out=False, optional=("order",),
-    )  # fmt: skip
     CASES[f"kernel_gradient_update-{_name}"] = Case(
         "kernel_gradient_update", _kernel_gradient_update_arrays(_name),
         partial(_call_kernel_gradient_update, _name),
         partial(_expected_kernel_gradient_update, _name), has_out=False,
+    )  # fmt: skip
+
+# It calls the row as kernel_gradient_update does: with none, two and three slots of state.
+for _name in ("sgd", "adam", "adam_amsgrad"):
+    CASES[f"sparse_kernel_gradient_update-{_name}"] = Case(
+        "sparse_kernel_gradient_update", _sparse_update_arrays(_name),
+        partial(_call_sparse_update, _name), partial(_expected_sparse_update, _name),
+        has_out=False, optional=("order",),
     )  # fmt: skip
 
 
