@@ -58,6 +58,7 @@ def test_the_readmes_examples(tmp_path, monkeypatch):
         ("activations", fnn.activations.NAMES),
         ("losses", list(fnn.losses.registry)),
         ("optimizers", [cls.__name__ for cls in classes_of(fnn.optimizers.registry)]),
+        ("metrics", list(fnn.metrics.registry)),
         ("regularizers", [cls.__name__ for cls in classes_of(fnn.regularizers.registry)]),
         ("schedules", [cls.__name__ for cls in classes_of(fnn.schedules.registry)]),
         ("callbacks", [name for name in fnn.callbacks.__all__ if name != "Callback"]),
