@@ -211,9 +211,14 @@ class _Epochs:
         first = step * steps.batch
         rows = np.arange(first, min(first + steps.batch, steps.rows))
         rows = rows if steps.order is None else steps.order[rows]
-        # on_train_end runs in reverse, so the first that gives weights back has the last word.
+        # The last that gives weights back, at on_train_end, has the last word.
         last = next(
-            (c for c in self.callbacks if isinstance(c, EarlyStopping) and c.is_going_back), None
+            (
+                c
+                for c in reversed(self.callbacks)
+                if isinstance(c, EarlyStopping) and c.is_going_back
+            ),
+            None,
         )
         total = "" if self.feed.count is None else f" of {self.feed.count}"
         raise refusal(

@@ -34,6 +34,7 @@ enum fastnn_status {
     FASTNN_OK = 0,
     FASTNN_BAD_VARIANT = 1, /* `variant` is no row of the kernel's table */
     FASTNN_BAD_LABEL = 2,   /* a class label, or a category, outside [0, how many there are) */
+    FASTNN_BAD_COLUMN = 3,  /* a column of a sparse matrix outside its width */
 };
 
 /* What an op of the program hands to its kernel. */

@@ -9,6 +9,9 @@
  * of the rows. The columns of a row ascend. What is not stored takes no part: a NaN in a row of the
  * kernel shows where an entry meets that row.
  *
+ * The index arrays may be the user's own, who may change them between two steps. A row with a column
+ * that there is not becomes NaN, and the call is refused; gradients leave out what lies outside.
+ *
  * Each element of a product is one chain of multiply-adds over the entries that it is made of, in
  * ascending order, for any number of workers.
  */
@@ -30,6 +33,15 @@ ALWAYS_INLINE void entries_of(const csr_rows *x, ptrdiff_t row, int64_t *begin, 
 {
     int64_t number = x->order ? x->order[row] : row;
     *begin = x->indptr[number], *end = x->indptr[number + 1];
+}
+
+/* Whether all columns lie in [0, inputs). A negative one is a large one without its sign. */
+ALWAYS_INLINE int lie_inside(const int32_t *columns, int64_t count, ptrdiff_t inputs)
+{
+    uint32_t largest = 0;
+    for (int64_t e = 0; e < count; e++)
+        largest = (uint32_t)columns[e] > largest ? (uint32_t)columns[e] : largest;
+    return count == 0 || (ptrdiff_t)largest < inputs;
 }
 
 /* y[0:columns] = values[0:count] @ kernel[those rows, 0:columns] + bias, where columns is
@@ -71,6 +83,7 @@ static int kernel_sparse_affine(const fastnn_call *call, int worker, int workers
     if (call->variant < 0 || call->variant >= ACTIVATION_COUNT) return FASTNN_BAD_VARIANT;
     csr_rows x = csr_of(call);
     ptrdiff_t units = call->size[1], row, last_row;
+    int status = FASTNN_OK;
     const real *kernel = call->operand[3], *bias = call->operand[4];
     real *y = call->operand[5], *preactivation = call->operand[6];
     share(call->rows, 1, worker, workers, &row, &last_row);
@@ -81,6 +94,11 @@ static int kernel_sparse_affine(const fastnn_call *call, int worker, int workers
         const real *values = x.values + begin;
         const int32_t *columns = x.columns + begin;
         ptrdiff_t j = 0;
+        if (!lie_inside(columns, end - begin, call->size[0])) {
+            for (; j < units; j++) y[row * units + j] = sums[j] = (real)NAN;
+            status = FASTNN_BAD_COLUMN;
+            continue;
+        }
 #define STRIP(vectors, last) sparse_strip(vectors, values, columns, end - begin, kernel + j, units, last, \
                                           bias ? bias + j : NULL, sums + j)
         for (; j + 8 * LANES <= units; j += 8 * LANES) STRIP(8, LANES);
@@ -93,7 +111,7 @@ static int kernel_sparse_affine(const fastnn_call *call, int worker, int workers
         else if (preactivation && units)
             memcpy(y + row * units, sums, (size_t)units * sizeof(real));
     }
-    return FASTNN_OK;
+    return status;
 }
 
 /* The first of the entries [begin, end) whose column is at least `column`. */
@@ -129,7 +147,8 @@ static void gradient_block(const csr_rows *x, ptrdiff_t rows, ptrdiff_t first, p
     for (ptrdiff_t row = 0; row < rows; row++) {
         int64_t e, end;
         entries_of(x, row, &e, &end);
-        for (e = first_from(x->columns, e, end, first); e < end && x->columns[e] < first + depth; e++)
+        e = first_from(x->columns, e, end, first);
+        for (; e < end && (size_t)(x->columns[e] - first) < (size_t)depth; e++)
             add_multiple(x->values[e], dy + row * units, sums + (x->columns[e] - first) * apart, width);
     }
 }
@@ -204,13 +223,19 @@ static int kernel_csr_gather(const fastnn_call *call, int worker, int workers)
 {
     csr_rows x = csr_of(call);
     ptrdiff_t inputs = call->size[0], row, last;
+    int status = FASTNN_OK;
     share(call->rows, 1, worker, workers, &row, &last);
     for (; row < last; row++) {
         real *y = (real *)call->operand[3] + row * inputs;
         int64_t e, end;
         entries_of(&x, row, &e, &end);
+        if (!lie_inside(x.columns + e, end - e, inputs)) {
+            for (ptrdiff_t j = 0; j < inputs; j++) y[j] = (real)NAN;
+            status = FASTNN_BAD_COLUMN;
+            continue;
+        }
         memset(y, 0, (size_t)inputs * sizeof(real));
         for (; e < end; e++) y[x.columns[e]] = x.values[e];
     }
-    return FASTNN_OK;
+    return status;
 }

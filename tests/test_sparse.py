@@ -253,3 +253,23 @@ def test_fastnn_does_not_import_scipy():
         assert not any(name.split(".")[0] == "scipy" for name in sys.modules)
     """
     subprocess.run([sys.executable, "-c", code], check=True, cwd="/")
+
+
+@pytest.mark.parametrize("column", [-1, -(2**31), 30, 2**31 - 1])
+@pytest.mark.parametrize("width", [30, 40_000], ids=["small", "updates in the gradient"])
+@pytest.mark.parametrize("made_dense", [False, True])
+def test_index_arrays_that_change_during_fit_are_refused(rng, column, width, made_dense):
+    """A callback spoils them between two epochs: memory that is not there must not be touched."""
+    x, y = matrix(rng, 50, width, 0.1), rng.integers(0, 3, 50)
+    x.indices, x.indptr = x.indices.astype(np.int32), x.indptr.astype(np.int64)
+    layers = [fnn.Activation("tanh")] * made_dense + [fnn.Dense(9), fnn.Dense(3)]
+    model = fnn.Sequential(layers, input_shape=(width,), dtype="float64", seed=0)
+    model.compile("adam", "crossentropy")
+
+    def spoil(epoch, logs):
+        x.indices[:] = column if column != 30 else width
+        x.indptr[:] = 2**40
+
+    with pytest.raises(ValueError, match="index arrays have been changed since they were checked"):
+        model.fit(x, y, epochs=2, verbose=0, callbacks=[fnn.LambdaCallback(on_epoch_end=spoil)])
+    assert all(np.isfinite(array).all() for array in model.get_weights())

@@ -137,7 +137,7 @@ def made_native(matrix: Any, dtype: str) -> Sparse:
     return Sparse(
         np.require(matrix.data[:count], dtype, ["C", "A"]),
         np.require(matrix.indices[:count], np.int32, ["C", "A"]),
-        np.require(matrix.indptr, np.int64, ["C", "A"]),
+        np.array(matrix.indptr, np.int64, order="C"),  # a copy: kernels trust it
         matrix.shape[1],
     )
 

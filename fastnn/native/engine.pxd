@@ -14,6 +14,7 @@ cdef extern from "fastnn.h" nogil:
         FASTNN_KERNEL_COUNT
         FASTNN_OK
         FASTNN_BAD_VARIANT
+        FASTNN_BAD_COLUMN
         FASTNN_BAD_LABEL
         FASTNN_ACTIVATION_ROWS
         FASTNN_LOSS_ROWS

@@ -25,6 +25,7 @@ import numpy as np
 
 from fastnn.native.engine cimport (
     FASTNN_ACTIVATION_ROWS,
+    FASTNN_BAD_COLUMN,
     FASTNN_BAD_LABEL,
     FASTNN_HALVES_FROM_ROWS,
     FASTNN_KERNEL_COUNT,
@@ -264,6 +265,9 @@ cdef int raise_status(int status) except -1:
     if status == FASTNN_BAD_LABEL:
         raise ValueError("a class label lies outside [0, number of classes), or the input of an "
                          "Embedding is no category")
+    if status == FASTNN_BAD_COLUMN:
+        raise ValueError("a sparse matrix has columns outside its shape: its index arrays have been "
+                         "changed since they were checked")
     if status != FASTNN_OK:
         raise ValueError(f"a kernel refused its call (status {status})")
     return 0
