@@ -422,7 +422,7 @@ def _fit(
     history = model.history = History()
     progress = _Progress(verbose, epochs, feed.count)
     logs: dict[str, float] = {}
-    model.is_fitting = True
+    was_fitting, model.is_fitting = model.is_fitting, True  # a callback may call fit
     try:
         for epoch in range(epochs):
             budget.epoch_begin()
@@ -466,7 +466,7 @@ def _fit(
         history.stop_reason = f"{type(error).__name__}: {error}"
         raise
     finally:
-        model.is_fitting = False
+        model.is_fitting = was_fitting
         progress.close()
         if run.seconds:
             history.samples_per_second = run.rows_done / run.seconds
