@@ -788,6 +788,7 @@ class Model:
             raise ValueError(f"grad_output must have {rows} rows, got {seed[0].rows}")
         steps = Steps([*sources, *seed], rows, rows, in_place=False)
         self.runtime.run(bound, steps, section="backward", number=number)
+        self.runtime.clear_frozen_gradients()  # frozen since `forward`
         self._has_gradients = True
         return self.gradients
 

@@ -328,9 +328,13 @@ class Runtime:
             kept = ("predict", "evaluate")
             self.programs = {key: bound for key, bound in self.programs.items() if key[0] in kept}
             self.one_row.pop("train", None)
-            for name, factor in self.graph.rate_factors().items():
-                if not factor:
-                    self.gradients[name][...] = 0  # they count for the norm of all
+            self.clear_frozen_gradients()
+
+    def clear_frozen_gradients(self) -> None:
+        """Zero the gradients of what does not learn: they count for the norm of all."""
+        for name, factor in self.graph.rate_factors().items():
+            if not factor:
+                self.gradients[name][...] = 0
 
     def _settings(self) -> tuple:
         """What of the optimizer is built into a program; a change makes a new one."""

@@ -394,7 +394,7 @@ def _fit(
         history.add(epoch, logs)
         return not model.stop_training
 
-    model.is_fitting = True
+    was_fitting, model.is_fitting = model.is_fitting, True  # a callback may call fit
     try:
         run.run_epochs(epochs, progress, begin, end)
         runtime.take_average()
@@ -414,7 +414,7 @@ def _fit(
         history.stop_reason = f"{type(error).__name__}: {error}"
         raise
     finally:
-        model.is_fitting = False
+        model.is_fitting = was_fitting
         progress.close()
         if run.seconds:
             history.samples_per_second = run.rows_done / run.seconds

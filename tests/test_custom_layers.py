@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 
 import numpy as np
 import pytest
@@ -412,3 +413,71 @@ def test_sparse_rows_and_several_outputs(rng):
         assert_same_bits(one, other)
     assert fnn.gradcheck(model, x, y)
     model.fit(x, y, epochs=2, verbose=0)
+
+
+class Flagged(fnn.Layer):
+    """Keeps its input, and whether it was training; its gradient tells which."""
+
+    def forward(self, x, *, training):
+        self.x, self.was_training = x, training
+        return x * 1.0
+
+    def backward(self, grad_output):
+        assert self.x.shape == grad_output.shape
+        return grad_output if self.was_training else grad_output * 1000
+
+
+def flagged():
+    model = fnn.Sequential([fnn.Dense(3), Flagged(), fnn.Dense(2)], input_shape=(4,), seed=0)
+    model.compile(fnn.SGD(0.0), "mse")
+    return model
+
+
+def test_what_forward_keeps_is_put_back_though_it_was_the_same_before(rng):
+    x, grad = rng.normal(size=(5, 4)), rng.normal(size=(5, 2))
+    model, want = flagged(), None
+    for _ in range(3):  # from the second on, was_training is True already
+        model.forward(x, training=True)
+        model.predict(x)
+        got = model.backward(grad)["dense/kernel"].copy()
+        want = got if want is None else want
+        np.testing.assert_array_equal(got, want)
+
+
+def test_prediction_in_another_thread_does_not_disturb_training(rng):
+    x, grad = rng.normal(size=(5, 4)), rng.normal(size=(5, 2))
+    model, stop, errors = flagged(), threading.Event(), []
+    want = model.predict(x[:2])
+
+    def predict():
+        while not stop.is_set():
+            if not np.array_equal(model.predict(x[:2]), want):
+                errors.append("differs")
+
+    thread = threading.Thread(target=predict)
+    thread.start()
+    try:
+        found = set()
+        for _ in range(300):
+            model.forward(x, training=True)
+            found.add(model.backward(grad)["dense/kernel"].tobytes())
+    finally:
+        stop.set()
+        thread.join()
+    assert len(found) == 1
+    assert not errors
+
+
+def test_layers_frozen_after_forward_do_not_count_for_the_norm(rng):
+    x, grad = rng.normal(size=(5, 4)), rng.normal(size=(5, 2))
+    weights = []
+    for is_late in (False, True):
+        model = fnn.Sequential([fnn.Dense(3), fnn.Dense(2)], input_shape=(4,), seed=0)
+        model.compile(fnn.SGD(1.0, global_clipnorm=1e-3), "mse")
+        model.layers[0].trainable = is_late
+        model.forward(x, training=True)
+        model.layers[0].trainable = False
+        model.backward(grad)
+        model.apply_gradients()
+        weights.append(np.concatenate([array.ravel() for array in model.get_weights()]))
+    np.testing.assert_array_equal(*weights)

@@ -546,3 +546,17 @@ def test_labels_that_change_under_way_are_refused_and_not_followed(rng):
 
     with pytest.raises(ValueError, match="a class label lies outside"):
         model.fit(x, y, epochs=2, verbose=0, callbacks=[Spoil()])
+
+
+def test_fit_inside_a_callback_leaves_compile_refused(rng):
+    x, y = regression(rng)
+    model = small(fnn.SGD(0.01))
+
+    def nested(epoch, logs):
+        model.fit(x, y, verbose=0)
+        model.compile("adam", "mae")
+
+    with pytest.raises(RuntimeError, match="compile cannot be called while fit runs"):
+        model.fit(x, y, verbose=0, callbacks=[fnn.LambdaCallback(on_epoch_end=nested)])
+    assert not model.is_fitting
+    model.compile("adam", "mae")

@@ -173,6 +173,9 @@ class Layer:
         elif name in vars(self) and (name.endswith("_regularizer") or name in self.config()):
             raise fixed(self, name, value)
         super().__setattr__(name, value)
+        assigned = vars(self).get("_assigned")  # while a forward of the user's runs
+        if assigned is not None:
+            assigned[name] = value
         owner = vars(self).get("owner")
         runtime = None if owner is None else owner()
         if runtime is not None and name in ("trainable", "learning_rate_factor"):

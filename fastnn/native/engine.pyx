@@ -266,8 +266,8 @@ cdef int raise_status(int status) except -1:
         raise ValueError("a class label lies outside [0, number of classes), or the input of an "
                          "Embedding is no category")
     if status == FASTNN_BAD_COLUMN:
-        raise ValueError("a sparse matrix has columns outside its shape: its index arrays have been "
-                         "changed since they were checked")
+        raise ValueError("a sparse matrix has columns outside its shape: its index arrays have "
+                         "been changed since they were checked")
     if status != FASTNN_OK:
         raise ValueError(f"a kernel refused its call (status {status})")
     return 0

@@ -7,7 +7,11 @@ views of what it reads, and copies what it returns to where the plan wants it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -17,6 +21,10 @@ if TYPE_CHECKING:
     from fastnn.program.ops import Op, Value
 
 Array = np.ndarray
+
+# What `forward` keeps stands on the layer, of which there is one for all threads: one at a time.
+_locks: weakref.WeakKeyDictionary[Layer, threading.RLock] = weakref.WeakKeyDictionary()
+os.register_at_fork(after_in_child=_locks.clear)  # who held one may not be in the child
 
 
 class Code(Protocol):
@@ -36,7 +44,7 @@ class LayerCode:
     """A layer's `forward` and `backward`.
 
     What `forward` sets on the layer is put back before `backward`, so that the layer may be used
-    twice in a model, and predict in between.
+    twice in a model, and predict in between, or in another thread.
     """
 
     def __init__(self, layer: Layer, inputs: int, weights: Sequence[str]) -> None:
@@ -53,46 +61,47 @@ class LayerCode:
     def forward(self, arrays: Sequence[Array], training: bool) -> object:
         """Call the layer's `forward`."""
         attributes = vars(self._layer)
-        before = self._enter(arrays)
-        known = dict(attributes)
-        try:
-            result = self._layer.forward(self._given(arrays), training=training)  # type: ignore[attr-defined]
-        finally:
-            attributes["parameters"] = before
-        self._kept = {
-            name: value
-            for name, value in attributes.items()
-            if name != "parameters" and (name not in known or known[name] is not value)
-        }
+        with self._entered(arrays):
+            outer = attributes.get("_assigned")
+            kept: dict[str, Any] = {}
+            attributes["_assigned"] = kept
+            try:
+                result = self._layer.forward(self._given(arrays), training=training)  # type: ignore[attr-defined]
+            finally:
+                attributes["_assigned"] = outer
+        self._kept = kept
         return result
 
     def backward(self, arrays: Sequence[Array], grad: Array) -> Sequence[object]:
         """Call the layer's `backward`."""
         layer, weights = self._layer, arrays[self._inputs :]
-        vars(layer).update(self._kept)
-        layer.gradients = {
-            name: np.zeros(array.shape, array.dtype)
-            for name, array in zip(self._weights, weights, strict=True)
-        }
-        before = self._enter(arrays)
-        try:
+        with self._entered(arrays):
+            vars(layer).update(self._kept)
+            layer.gradients = {
+                name: np.zeros(array.shape, array.dtype)
+                for name, array in zip(self._weights, weights, strict=True)
+            }
             result = layer.backward(grad)  # type: ignore[attr-defined]
-        finally:
-            vars(layer)["parameters"] = before
+            gradients = [layer.gradients.get(name) for name in self._weights]
         parts = [result] if self._inputs == 1 else result
         if not isinstance(parts, (list, tuple)) or len(parts) != self._inputs:
             raise TypeError(
                 f"{self.where('backward')} must return a tuple of {self._inputs} arrays, one for "
                 f"each input, got {type(result).__name__}"
             )
-        return [*parts, *(layer.gradients.get(name) for name in self._weights)]
+        return [*parts, *gradients]
 
-    def _enter(self, arrays: Sequence[Array]) -> dict[str, Array]:
-        """Let the layer's parameters be those of this run; return what they were."""
+    @contextmanager
+    def _entered(self, arrays: Sequence[Array]) -> Iterator[None]:
+        """Have the layer for oneself, with parameters that are those of this run."""
         attributes = vars(self._layer)
-        before: dict[str, Array] = attributes["parameters"]
-        attributes["parameters"] = dict(zip(self._weights, arrays[self._inputs :], strict=True))
-        return before
+        with _locks.setdefault(self._layer, threading.RLock()):
+            before = attributes["parameters"]
+            attributes["parameters"] = dict(zip(self._weights, arrays[self._inputs :], strict=True))
+            try:
+                yield
+            finally:
+                attributes["parameters"] = before
 
     def _given(self, arrays: Sequence[Array]) -> Any:
         return arrays[0] if self._inputs == 1 else tuple(arrays[: self._inputs])
