@@ -212,7 +212,7 @@ class Model:
         return [view.copy() for view in self.runtime.parameters.values()]
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
-        """Set all parameters.
+        """Set all parameters, and their moving average if the optimizer keeps one.
 
         Parameters
         ----------
@@ -239,6 +239,7 @@ class Model:
         self.forget_forward()
         for view, array in zip(views.values(), arrays, strict=True):
             view[...] = array
+        self.runtime.forget_average()
 
     # --- training -----------------------------------------------------------------------------
 

@@ -254,6 +254,11 @@ class Runtime:
             if factor:
                 self.parameters[name][...] = average[name]
 
+    def forget_average(self) -> None:
+        """Let the moving average of the parameters, if one is kept, start from what they are."""
+        if "average" in self.slots:
+            self.arenas["state"][self.slots.index("average")] = self.arenas["parameters"]
+
     def state_views(self) -> dict[str, np.ndarray]:
         """Return views of the optimizer's state, by "slot/parameter"."""
         if self.training is None:

@@ -330,6 +330,16 @@ def test_average_of_the_parameters_is_what_fit_ends_with(rng):
     assert any((p != a).any() for p, a in zip(plain.get_weights(), average, strict=True))
 
 
+def test_weights_that_are_set_are_the_average_too(rng):
+    x, y = rng.normal(size=(20, 3)), rng.normal(size=(20, 2))
+    model = two_layers(use_ema=True, ema_momentum=0.99)
+    model.fit(x, y, epochs=2, verbose=0)
+    model.set_weights([np.full_like(w, 5.0) for w in model.get_weights()])
+    model.optimizer.learning_rate = 0.0
+    model.fit(x, y, verbose=0)
+    assert all(np.allclose(w, 5.0) for w in model.get_weights())
+
+
 def test_what_a_layer_learns_is_saved(tmp_path, rng):
     model = two_layers(use_ema=True)
     model.layers[0].trainable, model.layers[1].learning_rate_factor = False, 0.25

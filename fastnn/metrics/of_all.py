@@ -1,220 +1,17 @@
-"""Metrics: what `compile(metrics=[...])` takes. None of them stops the engine for a batch.
-
-A metric that is a mean over samples is computed natively. One that needs all samples at once (an
-area under a curve, a confusion matrix, a function of yours) gets the predictions of an epoch, which
-the engine has collected, and is computed when the epoch is over.
-"""
+"""Metrics of all samples of an epoch at once."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 
 from fastnn import checks
-from fastnn.program.ops import EmitOp, Op, Value
-from fastnn.registry import Declaration, Registry
-
-
-class Metric(Declaration):
-    """A mean over samples of a number per sample.
-
-    Attributes
-    ----------
-    name : str
-        What `compile(metrics=[name])` is told.
-    label : str
-        The key in the history; mostly the name.
-    takes_scores : bool
-        Whether it can be told from the logits just as well; then the model's last softmax or
-        sigmoid need not be computed for it.
-    needs_all : bool
-        Whether it is computed of all samples at once; see `EpochMetric`.
-    more_is_better : bool
-        What a callback that watches it takes for an improvement.
-    """
-
-    takes_scores: ClassVar[bool] = False
-    needs_all: ClassVar[bool] = False
-    more_is_better: ClassVar[bool] = False
-
-    @property
-    def label(self) -> str:
-        """The key in the history."""
-        return self.name
-
-    def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
-        """Append the op whose first output is the number of each row.
-
-        `threshold` is where a yes begins if each output counts by itself, None for classes.
-        """
-        return _distance(self, "mse", emit, prediction, target)
-
-    def check(self, output: Value, target: Value, is_binary: bool) -> None:
-        """Raise if the metric does not fit an output and its target; before the first step."""
-
-    def finish(self, mean: float) -> float:
-        """Return the metric for the mean over all samples."""
-        return mean
-
-
-def _distance(metric: Metric, loss: str, emit: EmitOp, prediction: Value, target: Value) -> Op:
-    _check_numbers(metric, target)
-    return emit("elementwise_loss", (prediction, target), ((), None), loss=loss, parameter=0.0)
-
-
-def _check_numbers(metric: Metric, target: Value) -> None:
-    if target.dtype == "label":
-        raise ValueError(
-            f"metric {metric.name!r} compares numbers, but y holds class labels; "
-            "give y as rows of probabilities, or leave the metric out"
-        )
-
-
-class Accuracy(Metric):
-    """Share of samples whose class is right; name ``"accuracy"``.
-
-    With class labels, or rows of probabilities, the class is that of the largest output. With
-    a target of the same shape and one output, or with ``"binary_crossentropy"``, each output
-    counts by itself: above 1/2 (above 0 for logits) is a yes.
-
-    Examples
-    --------
-    >>> import fastnn as fnn
-    >>> fnn.metrics.get("accuracy")
-    Accuracy()
-    """
-
-    name: ClassVar[str] = "accuracy"
-    more_is_better: ClassVar[bool] = True
-    takes_scores: ClassVar[bool] = True
-
-    def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
-        """Append the op whose first output is the number of each row."""
-        if threshold is None:
-            return emit("categorical_accuracy", (prediction, target), ((),), k=1)
-        return emit("binary_accuracy", (prediction, target), ((),), threshold=threshold)
-
-
-class BinaryAccuracy(Metric):
-    """Share of outputs on the right side of a threshold; name ``"binary_accuracy"``.
-
-    Each output counts by itself, against a target of the same shape.
-
-    Parameters
-    ----------
-    threshold : float, default 0.5
-        Of a probability, in (0, 1); with ``"binary_crossentropy"`` on logits, of their sigmoid.
-
-    Examples
-    --------
-    >>> import fastnn as fnn
-    >>> fnn.metrics.BinaryAccuracy(0.9).threshold
-    0.9
-    """
-
-    name: ClassVar[str] = "binary_accuracy"
-    more_is_better: ClassVar[bool] = True
-    takes_scores: ClassVar[bool] = True
-
-    def __init__(self, threshold: float = 0.5) -> None:
-        self.threshold = checks.number("threshold", threshold, is_positive=True, below=1)
-
-    def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
-        """Append the op whose first output is the number of each row."""
-        if target.dtype == "label":
-            raise ValueError("metric 'binary_accuracy' is for outputs that count by themselves")
-        number = _logit(self.threshold) if threshold == 0 else self.threshold
-        return emit("binary_accuracy", (prediction, target), ((),), threshold=number)
-
-
-class TopKAccuracy(Metric):
-    """Share of samples whose class is among the k largest outputs; name ``"top_k_accuracy"``.
-
-    Its key in the history has the number in it: "top_5_accuracy".
-
-    Parameters
-    ----------
-    k : int, default 5
-
-    Examples
-    --------
-    >>> import fastnn as fnn
-    >>> fnn.metrics.TopKAccuracy(3).label
-    'top_3_accuracy'
-    """
-
-    name: ClassVar[str] = "top_k_accuracy"
-    more_is_better: ClassVar[bool] = True
-    takes_scores: ClassVar[bool] = True
-
-    def __init__(self, k: int = 5) -> None:
-        self.k = checks.integer("k", k)
-
-    @property
-    def label(self) -> str:
-        """The key in the history."""
-        return f"top_{self.k}_accuracy"
-
-    def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
-        """Append the op whose first output is the number of each row."""
-        if prediction.width < 2:
-            raise ValueError("metric 'top_k_accuracy' needs an output for each class")
-        return emit("categorical_accuracy", (prediction, target), ((),), k=self.k)
-
-
-class MeanSquaredErrorMetric(Metric):
-    """Mean squared error of the model's output; name ``"mse"``.
-
-    Examples
-    --------
-    >>> import fastnn as fnn
-    >>> fnn.metrics.get("mse").name
-    'mse'
-    """
-
-    name: ClassVar[str] = "mse"
-
-
-class RootMeanSquaredError(Metric):
-    """Root of the mean squared error of the model's output; name ``"rmse"``.
-
-    Examples
-    --------
-    >>> import fastnn as fnn
-    >>> fnn.metrics.get("rmse").name
-    'rmse'
-    """
-
-    name: ClassVar[str] = "rmse"
-
-    def finish(self, mean: float) -> float:
-        """Return the root of the mean of all squares."""
-        return float(np.sqrt(mean))
-
-
-class MeanAbsoluteErrorMetric(Metric):
-    """Mean absolute error of the model's output; name ``"mae"``.
-
-    Examples
-    --------
-    >>> import fastnn as fnn
-    >>> fnn.metrics.get("mae").name
-    'mae'
-    """
-
-    name: ClassVar[str] = "mae"
-
-    def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
-        """Append the op whose first output is the number of each row."""
-        return _distance(self, "mae", emit, prediction, target)
-
-
-# --- of all samples at once -------------------------------------------------------------------
+from fastnn.metrics.base import Metric, check_numbers, logit
+from fastnn.program.ops import Value
 
 
 @dataclass(frozen=True)
@@ -261,10 +58,6 @@ class EpochMetric(Metric):
         raise NotImplementedError
 
 
-def _logit(probability: float) -> float:
-    return float(np.log(probability / (1 - probability)))
-
-
 class _OfDecisions(EpochMetric):
     """Of what was said to be positive, or to be of a class, and what is."""
 
@@ -280,7 +73,7 @@ class _OfDecisions(EpochMetric):
         """Return the metric."""
         truth, scores = collected.columns()
         if collected.is_binary:
-            said = scores > (_logit(self.threshold) if collected.is_logit else self.threshold)
+            said = scores > (logit(self.threshold) if collected.is_logit else self.threshold)
         else:
             said = np.eye(scores.shape[1], dtype=bool)[collected.classes()[1]]
         right = (truth & said).sum(axis=0, dtype=np.float64)
@@ -473,7 +266,7 @@ class R2(EpochMetric):
 
     def check(self, output: Value, target: Value, is_binary: bool) -> None:
         """Raise if the target is a class label."""
-        _check_numbers(self, target)
+        check_numbers(self, target)
 
     def compute(self, collected: Collected) -> float:
         """Return the share."""
@@ -521,68 +314,3 @@ class Function(EpochMetric):
     def compute(self, collected: Collected) -> Any:
         """Return what the function returns."""
         return self.function(collected.target, collected.prediction)
-
-
-def scalars(logs: dict[str, Any]) -> dict[str, float]:
-    """Return the results that are single numbers."""
-    return {name: float(value) for name, value in logs.items() if is_number(value)}
-
-
-def is_number(value: object) -> bool:
-    """Whether a result is a single number: a function of the user's may return anything."""
-    return isinstance(value, (Real, np.bool_)) or (
-        isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "fiub"
-    )
-
-
-registry = Registry("metric", Metric)
-for _metric in (
-    Accuracy,
-    BinaryAccuracy,
-    TopKAccuracy,
-    MeanSquaredErrorMetric,
-    RootMeanSquaredError,
-    MeanAbsoluteErrorMetric,
-    Precision,
-    Recall,
-    F1,
-    ROCAUC,
-    ConfusionMatrix,
-    R2,
-):
-    registry.add(_metric)
-
-
-def more_is_better(result: str) -> bool:
-    """Whether a result, such as "val_f1" or "output_accuracy", is better where it is larger."""
-    rising = (name for name in registry if registry[name].more_is_better)
-    return "acc" in result or any(f"_{result}".endswith(f"_{name}") for name in rising)
-
-
-def get(what: object) -> Metric:
-    """Return the metric that `what` stands for.
-
-    Parameters
-    ----------
-    what : str, dict, Metric, or function of (y_true, y_pred)
-
-    Returns
-    -------
-    Metric
-
-    Raises
-    ------
-    ValueError
-        The name is unknown; the nearest one is suggested.
-    TypeError
-        `what` is something else.
-
-    Examples
-    --------
-    >>> import fastnn as fnn
-    >>> fnn.metrics.get({"name": "top_k_accuracy", "k": 2})
-    TopKAccuracy(k=2)
-    """
-    if callable(what) and not isinstance(what, (type, Metric)):
-        return Function(what)
-    return registry.get(what)

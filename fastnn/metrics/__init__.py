@@ -1,0 +1,107 @@
+"""Metrics: what `compile(metrics=[...])` takes. None of them stops the engine for a batch.
+
+A metric that is a mean over samples is computed natively. One that needs all samples at once (an
+area under a curve, a confusion matrix, a function of yours) gets the predictions of an epoch, which
+the engine has collected, and is computed when the epoch is over.
+"""
+
+from __future__ import annotations
+
+from fastnn.metrics.base import Metric, is_number, scalars
+from fastnn.metrics.means import (
+    Accuracy,
+    BinaryAccuracy,
+    MeanAbsoluteErrorMetric,
+    MeanSquaredErrorMetric,
+    RootMeanSquaredError,
+    TopKAccuracy,
+)
+from fastnn.metrics.of_all import (
+    F1,
+    R2,
+    ROCAUC,
+    Collected,
+    ConfusionMatrix,
+    EpochMetric,
+    Function,
+    Precision,
+    Recall,
+)
+from fastnn.registry import Registry
+
+registry = Registry("metric", Metric)
+for _metric in (
+    Accuracy,
+    BinaryAccuracy,
+    TopKAccuracy,
+    MeanSquaredErrorMetric,
+    RootMeanSquaredError,
+    MeanAbsoluteErrorMetric,
+    Precision,
+    Recall,
+    F1,
+    ROCAUC,
+    ConfusionMatrix,
+    R2,
+):
+    registry.add(_metric)
+
+
+def more_is_better(result: str) -> bool:
+    """Whether a result, such as "val_f1" or "output_accuracy", is better where it is larger."""
+    rising = (name for name in registry if registry[name].more_is_better)
+    return "acc" in result or any(f"_{result}".endswith(f"_{name}") for name in rising)
+
+
+def get(what: object) -> Metric:
+    """Return the metric that `what` stands for.
+
+    Parameters
+    ----------
+    what : str, dict, Metric, or function of (y_true, y_pred)
+
+    Returns
+    -------
+    Metric
+
+    Raises
+    ------
+    ValueError
+        The name is unknown; the nearest one is suggested.
+    TypeError
+        `what` is something else.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.metrics.get({"name": "top_k_accuracy", "k": 2})
+    TopKAccuracy(k=2)
+    """
+    if callable(what) and not isinstance(what, (type, Metric)):
+        return Function(what)
+    return registry.get(what)
+
+
+__all__ = [
+    "F1",
+    "R2",
+    "ROCAUC",
+    "Accuracy",
+    "BinaryAccuracy",
+    "Collected",
+    "ConfusionMatrix",
+    "EpochMetric",
+    "Function",
+    "MeanAbsoluteErrorMetric",
+    "MeanSquaredErrorMetric",
+    "Metric",
+    "Precision",
+    "Recall",
+    "RootMeanSquaredError",
+    "TopKAccuracy",
+    "get",
+    "is_number",
+    "more_is_better",
+    "registry",
+    "scalars",
+]

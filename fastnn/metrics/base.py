@@ -1,0 +1,85 @@
+"""What metrics share."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastnn.program.ops import EmitOp, Op, Value
+from fastnn.registry import Declaration
+
+
+class Metric(Declaration):
+    """A mean over samples of a number per sample.
+
+    Attributes
+    ----------
+    name : str
+        What `compile(metrics=[name])` is told.
+    label : str
+        The key in the history; mostly the name.
+    takes_scores : bool
+        Whether it can be told from the logits just as well; then the model's last softmax or
+        sigmoid need not be computed for it.
+    needs_all : bool
+        Whether it is computed of all samples at once; see `EpochMetric`.
+    more_is_better : bool
+        What a callback that watches it takes for an improvement.
+    """
+
+    takes_scores: ClassVar[bool] = False
+    needs_all: ClassVar[bool] = False
+    more_is_better: ClassVar[bool] = False
+
+    @property
+    def label(self) -> str:
+        """The key in the history."""
+        return self.name
+
+    def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
+        """Append the op whose first output is the number of each row.
+
+        `threshold` is where a yes begins if each output counts by itself, None for classes.
+        """
+        return distance(self, "mse", emit, prediction, target)
+
+    def check(self, output: Value, target: Value, is_binary: bool) -> None:
+        """Raise if the metric does not fit an output and its target; before the first step."""
+
+    def finish(self, mean: float) -> float:
+        """Return the metric for the mean over all samples."""
+        return mean
+
+
+def distance(metric: Metric, loss: str, emit: EmitOp, prediction: Value, target: Value) -> Op:
+    """Append the op that gives the distance of each row from its target."""
+    check_numbers(metric, target)
+    return emit("elementwise_loss", (prediction, target), ((), None), loss=loss, parameter=0.0)
+
+
+def check_numbers(metric: Metric, target: Value) -> None:
+    """Raise ValueError where the target is a class label."""
+    if target.dtype == "label":
+        raise ValueError(
+            f"metric {metric.name!r} compares numbers, but y holds class labels; "
+            "give y as rows of probabilities, or leave the metric out"
+        )
+
+
+def logit(probability: float) -> float:
+    """Return the number whose sigmoid this is."""
+    return float(np.log(probability / (1 - probability)))
+
+
+def scalars(logs: dict[str, Any]) -> dict[str, float]:
+    """Return the results that are single numbers."""
+    return {name: float(value) for name, value in logs.items() if is_number(value)}
+
+
+def is_number(value: object) -> bool:
+    """Whether a result is a single number: a function of the user's may return anything."""
+    return isinstance(value, (Real, np.bool_)) or (
+        isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "fiub"
+    )

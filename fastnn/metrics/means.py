@@ -1,0 +1,150 @@
+"""Metrics that are means over samples, computed natively."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from fastnn import checks
+from fastnn.metrics.base import Metric, distance, logit
+from fastnn.program.ops import EmitOp, Op, Value
+
+
+class Accuracy(Metric):
+    """Share of samples whose class is right; name ``"accuracy"``.
+
+    With class labels, or rows of probabilities, the class is that of the largest output. With
+    a target of the same shape and one output, or with ``"binary_crossentropy"``, each output
+    counts by itself: above 1/2 (above 0 for logits) is a yes.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.metrics.get("accuracy")
+    Accuracy()
+    """
+
+    name: ClassVar[str] = "accuracy"
+    more_is_better: ClassVar[bool] = True
+    takes_scores: ClassVar[bool] = True
+
+    def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
+        """Append the op whose first output is the number of each row."""
+        if threshold is None:
+            return emit("categorical_accuracy", (prediction, target), ((),), k=1)
+        return emit("binary_accuracy", (prediction, target), ((),), threshold=threshold)
+
+
+class BinaryAccuracy(Metric):
+    """Share of outputs on the right side of a threshold; name ``"binary_accuracy"``.
+
+    Each output counts by itself, against a target of the same shape.
+
+    Parameters
+    ----------
+    threshold : float, default 0.5
+        Of a probability, in (0, 1); with ``"binary_crossentropy"`` on logits, of their sigmoid.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.metrics.BinaryAccuracy(0.9).threshold
+    0.9
+    """
+
+    name: ClassVar[str] = "binary_accuracy"
+    more_is_better: ClassVar[bool] = True
+    takes_scores: ClassVar[bool] = True
+
+    def __init__(self, threshold: float = 0.5) -> None:
+        self.threshold = checks.number("threshold", threshold, is_positive=True, below=1)
+
+    def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
+        """Append the op whose first output is the number of each row."""
+        if target.dtype == "label":
+            raise ValueError("metric 'binary_accuracy' is for outputs that count by themselves")
+        number = logit(self.threshold) if threshold == 0 else self.threshold
+        return emit("binary_accuracy", (prediction, target), ((),), threshold=number)
+
+
+class TopKAccuracy(Metric):
+    """Share of samples whose class is among the k largest outputs; name ``"top_k_accuracy"``.
+
+    Its key in the history has the number in it: "top_5_accuracy".
+
+    Parameters
+    ----------
+    k : int, default 5
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.metrics.TopKAccuracy(3).label
+    'top_3_accuracy'
+    """
+
+    name: ClassVar[str] = "top_k_accuracy"
+    more_is_better: ClassVar[bool] = True
+    takes_scores: ClassVar[bool] = True
+
+    def __init__(self, k: int = 5) -> None:
+        self.k = checks.integer("k", k)
+
+    @property
+    def label(self) -> str:
+        """The key in the history."""
+        return f"top_{self.k}_accuracy"
+
+    def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
+        """Append the op whose first output is the number of each row."""
+        if prediction.width < 2:
+            raise ValueError("metric 'top_k_accuracy' needs an output for each class")
+        return emit("categorical_accuracy", (prediction, target), ((),), k=self.k)
+
+
+class MeanSquaredErrorMetric(Metric):
+    """Mean squared error of the model's output; name ``"mse"``.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.metrics.get("mse").name
+    'mse'
+    """
+
+    name: ClassVar[str] = "mse"
+
+
+class RootMeanSquaredError(Metric):
+    """Root of the mean squared error of the model's output; name ``"rmse"``.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.metrics.get("rmse").name
+    'rmse'
+    """
+
+    name: ClassVar[str] = "rmse"
+
+    def finish(self, mean: float) -> float:
+        """Return the root of the mean of all squares."""
+        return float(np.sqrt(mean))
+
+
+class MeanAbsoluteErrorMetric(Metric):
+    """Mean absolute error of the model's output; name ``"mae"``.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.metrics.get("mae").name
+    'mae'
+    """
+
+    name: ClassVar[str] = "mae"
+
+    def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
+        """Append the op whose first output is the number of each row."""
+        return distance(self, "mae", emit, prediction, target)
