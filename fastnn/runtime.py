@@ -312,6 +312,8 @@ class Runtime:
         key = (name, kinds, sparse, collects, settings)
         found = self.programs.get(key)
         if found is None or found.plan.capacity < rows:
+            if settings is not None:
+                self.check_slots()
             for old in [old for old in self.programs if old[:4] == key[:4]]:
                 del self.programs[old]
             self.one_row.pop(name, None)
@@ -344,9 +346,8 @@ class Runtime:
     def _settings(self) -> tuple:
         """What of the optimizer is built into a program; a change makes a new one."""
         assert self.training is not None
-        self.check_slots()
-        settings = self.training.optimizer.config()
-        return tuple(value for name, value in settings.items() if name != "learning_rate")
+        settings = vars(self.training.optimizer)  # quicker than config()
+        return tuple([value for name, value in settings.items() if name != "learning_rate"])
 
     def check_slots(self) -> None:
         """Raise if the optimizer was set to keep other state than there is."""

@@ -71,6 +71,7 @@ class Plan:
     workspace_bytes: int = 0
     barriers: list[bool] = field(default_factory=list)
     roots: dict[Value, Value] = field(default_factory=dict)
+    _parts: dict[str | None, list[tuple[int, int] | Op]] = field(default_factory=dict)
 
     @property
     def itemsize(self) -> int:
@@ -167,6 +168,11 @@ class Plan:
         name : str, optional
             Only that section.
         """
+        if name not in self._parts:  # asked for at each run
+            self._parts[name] = self._made_parts(name)
+        return self._parts[name]
+
+    def _made_parts(self, name: str | None) -> list[tuple[int, int] | Op]:
         first, end = (0, len(self.program.ops)) if name is None else self.program.sections[name]
         parts: list[tuple[int, int] | Op] = []
         begin = call = sum(bool(op.row.kernel) for op in self.program.ops[:first])
@@ -178,7 +184,7 @@ class Plan:
                 begin = call
         return [*parts, (begin, call)] if call > begin or not parts else parts
 
-    @property
+    @cached_property
     def has_python(self) -> bool:
         """Whether an op of the program runs in Python."""
         return any(op.row.is_python for op in self.program.ops)
