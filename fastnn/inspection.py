@@ -49,7 +49,7 @@ def activations(model: Model, sources: Sequence[Source]) -> dict[str, np.ndarray
         By the names of `layer_names`.
     """
     runtime = model.runtime
-    rows = len(sources[0].array)
+    rows = sources[0].rows
     bound = runtime.bound("activations", rows)
     program, plan = bound.plan.program, bound.plan
     inputs = list(sources[: len(program.inputs)])

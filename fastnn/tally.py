@@ -31,11 +31,6 @@ class Tally:
         self._predictions: list[dict[str, np.ndarray]] = []
         self._inputs = len(program.inputs) - len(program.given)
 
-    @property
-    def names(self) -> list[str]:
-        """The names of all results, in their order."""
-        return [measure.name for measure in self._program.measures]
-
     def room(self, steps: Steps) -> dict[str, np.ndarray]:
         """Return arrays for what the program collects of all rows of a part."""
         return {

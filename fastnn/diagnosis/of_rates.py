@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from fastnn import gradients
 from fastnn.diagnosis.finding import Finding
 from fastnn.diagnosis.patient import Patient
 from fastnn.runtime import Steps
+
+if TYPE_CHECKING:
+    from fastnn.model import Model
 
 STEPS = 100  # of a trial
 FACTORS = (1e-4, 1e-3, 0.01, 0.1, 10.0, 100.0, 1e3, 1e4)
@@ -109,10 +113,10 @@ def _trial(patient: Patient, rate: float) -> float:
     return loss if math.isfinite(loss) else math.inf
 
 
-def _loss(patient: Patient, model: object) -> float:
+def _loss(patient: Patient, model: Model) -> float:
     """Return the loss of the sample."""
-    runtime = model.runtime  # type: ignore[attr-defined]
-    rows = len(patient.sample[0].array)
+    runtime = model.runtime
+    rows = patient.sample[0].rows
     bound = runtime.bound("evaluate", rows, patient.kinds)
     results = np.full((1, len(bound.plan.program.results)), np.nan)
     runtime.run(bound, Steps(patient.sample, rows, rows), results=results)

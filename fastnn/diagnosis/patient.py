@@ -142,7 +142,7 @@ def diagnose(
     with np.errstate(all="ignore"):  # a diverged model has infinities
         findings = list(of_layers.lost_weights(patient))
         if findings:
-            return Diagnosis(tuple(findings), len(patient.sample[0].array))
+            return Diagnosis(tuple(findings), patient.sample[0].rows)
         findings = [*of_data.findings(patient), *of_layers.findings(patient)]
         findings += of_rates.findings(patient, findings)
-    return Diagnosis(tuple(findings), len(patient.sample[0].array))
+    return Diagnosis(tuple(findings), patient.sample[0].rows)

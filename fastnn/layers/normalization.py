@@ -16,15 +16,16 @@ class _Normalization(Layer):
 
     def __init__(
         self,
-        epsilon: float,
-        center: bool,
-        scale: bool,
-        beta_initializer: object,
-        gamma_initializer: object,
-        beta_regularizer: object,
-        gamma_regularizer: object,
-        name: str | None,
-        trainable: bool,
+        epsilon: float = 1e-3,
+        *,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: object = "zeros",
+        gamma_initializer: object = "ones",
+        beta_regularizer: object = None,
+        gamma_regularizer: object = None,
+        name: str | None = None,
+        trainable: bool = True,
     ) -> None:
         super().__init__(name, trainable)
         self.epsilon = checks.number("epsilon", epsilon, is_positive=True)
@@ -107,24 +108,6 @@ class LayerNormalization(_Normalization):
 
     kind = "layer_normalization"
 
-    def __init__(
-        self,
-        epsilon: float = 1e-3,
-        *,
-        center: bool = True,
-        scale: bool = True,
-        beta_initializer: object = "zeros",
-        gamma_initializer: object = "ones",
-        beta_regularizer: object = None,
-        gamma_regularizer: object = None,
-        name: str | None = None,
-        trainable: bool = True,
-    ) -> None:
-        super().__init__(
-            epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
-            gamma_regularizer, name, trainable,
-        )  # fmt: skip
-
     def emit(self, builder: Builder, *inputs: Value) -> Value:
         """Append the op; in training it keeps what backward needs."""
         operands = self._operands(builder, inputs[0])
@@ -197,9 +180,16 @@ class BatchNormalization(_Normalization):
         trainable: bool = True,
     ) -> None:
         super().__init__(
-            epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
-            gamma_regularizer, name, trainable,
-        )  # fmt: skip
+            epsilon,
+            center=center,
+            scale=scale,
+            beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer,
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+            name=name,
+            trainable=trainable,
+        )
         self.momentum = checks.number("momentum", momentum, least=0, below=1)
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
