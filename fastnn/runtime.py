@@ -21,7 +21,7 @@ from fastnn import config
 from fastnn.data import AnySource, Sparse
 from fastnn.losses import Loss
 from fastnn.metrics import Metric
-from fastnn.native.engine import Executor, OneRow
+from fastnn.native.engine import Executor, OneRow, address_of
 from fastnn.optimizers import Optimizer
 from fastnn.pace import Pace
 from fastnn.program import lower, python_ops
@@ -99,7 +99,7 @@ class Training:
         """The loss of the first output, mostly the only one."""
         return self.aims[0].loss
 
-    @property
+    @cached_property
     def needs_all(self) -> bool:
         """Whether a metric is computed of all predictions at once."""
         return any(metric.needs_all for aim in self.aims for metric in aim.metrics)
@@ -489,14 +489,14 @@ class Runtime:
         places: dict[str, tuple[int, int, int]] = {}
         sources: dict[int, tuple[bool, int, int]] = {}
         if order is not None:
-            places["order"] = order.ctypes.data, order.itemsize, 0
+            places["order"] = address_of(order), order.itemsize, 0
         for i, (source, value) in enumerate(zip(steps.sources, made.program.inputs, strict=False)):
             if isinstance(source, Sparse):
                 row = 0 if order is not None else source.indptr.itemsize
-                places[f"source {i}"] = source.indptr.ctypes.data, row, 0
-                places[f"entries {i}"] = source.entries.ctypes.data, 0, 0
+                places[f"source {i}"] = address_of(source.indptr), row, 0
+                places[f"entries {i}"] = address_of(source.entries), 0, 0
                 continue
-            address = source.array.ctypes.data
+            address = address_of(source.array)
             is_native = source.is_native(made.dtype, value.dtype)
             in_place = steps.in_place and order is None and is_native and not made.has_python
             sources[i] = in_place, source.number, source.stride
@@ -504,15 +504,15 @@ class Runtime:
             if in_place:
                 places[f"input {i}"] = address, source.stride, 0
             elif value in made.places:
-                places[f"input {i}"] = bound.workspace.ctypes.data + made.places[value][0], 0, 0
+                places[f"input {i}"] = address_of(bound.workspace) + made.places[value][0], 0, 0
         for name, array in (outputs or {}).items():
             width = array[:1].nbytes if len(array) else itemsize
-            places[f"output {name}"] = array.ctypes.data, width, 0
+            places[f"output {name}"] = address_of(array), width, 0
         if results is not None:
             assert results.shape[1] == len(made.program.results)
             for k, name in enumerate(made.program.results):
                 row = results.strides[0]
-                places[f"result {name}"] = results.ctypes.data + 8 * k, 0, row
+                places[f"result {name}"] = address_of(results) + 8 * k, 0, row
         parts = made.parts(section)
         rows = min(steps.batch, steps.rows)
         run = partial(

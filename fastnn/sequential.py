@@ -64,20 +64,20 @@ class Sequential(Model):
             tensor = layer(tensor)
         self._build([first], [tensor])
 
-    @contextlib.contextmanager
-    def _built_for(self, x: object) -> Iterator[None]:
+    def _built_for(self, x: object) -> contextlib.AbstractContextManager[None]:
         """Build a model that was waiting for the shape of x; undone if x then does not fit."""
-        was_built = self.built
-        if not was_built:
-            shape = data.checked_rows("x", x).shape
-            if len(shape) < 2 or 0 in shape:
-                raise ValueError(f"x must have shape (rows, inputs), got {shape}")
-            self._chain(shape[1:])
+        return contextlib.nullcontext() if self.built else self._being_built(x)
+
+    @contextlib.contextmanager
+    def _being_built(self, x: object) -> Iterator[None]:
+        shape = data.checked_rows("x", x).shape
+        if len(shape) < 2 or 0 in shape:
+            raise ValueError(f"x must have shape (rows, inputs), got {shape}")
+        self._chain(shape[1:])
         try:
             yield
         except Exception:
-            if not was_built:
-                self._runtime = None
-                for layer in self.layers:
-                    layer.take(None, {})
+            self._runtime = None
+            for layer in self.layers:
+                layer.take(None, {})
             raise

@@ -24,8 +24,8 @@ class Tally:
 
     def __init__(self, program: Program, dtype: str) -> None:
         self._program, self._dtype = program, dtype
-        self._results: list[np.ndarray] = []
-        self._rows: list[np.ndarray] = []
+        self._sums: Any = 0.0  # of each result over the samples
+        self._count = 0
         self._targets: list[list[np.ndarray]] = []
         self._kinds: list[tuple[str, ...]] = []
         self._predictions: list[dict[str, np.ndarray]] = []
@@ -42,11 +42,10 @@ class Tally:
         """Take in the steps that were made of a part, one row of results for each."""
         if not len(results):
             return
-        rows = steps.rows_of(len(results))
-        self._results.append(results)
-        self._rows.append(rows)
+        done = min(len(results) * steps.batch, steps.rows)
+        self._sums = self._sums + steps.rows_of(len(results)) @ results
+        self._count += done
         if room:
-            done = int(rows.sum())
             order = np.arange(done) if steps.order is None else steps.order[:done]
             self._predictions.append({name: array[:done] for name, array in room.items()})
             self._kinds.append(steps.kinds)
@@ -54,24 +53,18 @@ class Tally:
 
     def logs(self) -> dict[str, Any]:
         """Return each result: means over samples, and what is computed of all of them."""
-        if not self._results:
-            return {}
-        results, rows = np.concatenate(self._results), np.concatenate(self._rows)
-        return self._logs(results, rows)
+        return self._logs(self._sums / self._count) if self._count else {}
 
     def logs_of_step(self, results: np.ndarray) -> dict[str, Any]:
         """Return the results of one step, without those that need all samples."""
         return {
             name: value
-            for name, value in self._logs(results, np.ones(1), is_step=True).items()
+            for name, value in self._logs(results[0], is_step=True).items()
             if value is not None
         }
 
-    def _logs(
-        self, results: np.ndarray, rows: np.ndarray, *, is_step: bool = False
-    ) -> dict[str, Any]:
-        means = rows @ results / rows.sum()
-        columns = dict(zip(self._program.results, map(float, means), strict=True))
+    def _logs(self, means: np.ndarray, *, is_step: bool = False) -> dict[str, Any]:
+        columns = dict(zip(self._program.results, means.tolist(), strict=True))
         logs: dict[str, Any] = {}
         for measure in self._program.measures:
             metric = measure.metric

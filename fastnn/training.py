@@ -149,9 +149,9 @@ class _Epochs:
         runtime, count = self.model.runtime, self.steps.count
         assert runtime.training is not None
         snapshot = self.snapshot
-        results = np.full((count, len(self.bound.plan.program.results)), np.nan)
+        results = np.empty((count, len(self.bound.plan.program.results)))
         room = self.tally.room(self.steps)
-        rates, chosen = np.empty(count), None
+        rates, chosen = None, None
         done = 0
         while done < count and not self.model.stop_training:
             if self.by_batch:
@@ -163,7 +163,8 @@ class _Epochs:
             optimizer = runtime.training.optimizer
             if optimizer.learning_rate is not chosen:  # set by a callback, or at the start
                 chosen = optimizer.learning_rate
-                rates[done:] = optimizer.rates(runtime.step, count - done)
+                left = optimizer.rates(runtime.step, count - done)
+                rates = left if rates is None else np.concatenate([rates[:done], left])
             first = done * self.steps.batch
             self.model.forget_forward()
             if self.by_batch:
@@ -253,6 +254,8 @@ class _Progress:
             self._bar.update(steps)
 
     def epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        if self._bar is None and not self._lines:
+            return
         text = "  ".join(f"{name} {value:.4f}" for name, value in scalars(logs).items())
         number = f"epoch {epoch + 1:{len(str(self._epochs))}}/{self._epochs}"
         if self._bar is not None:
@@ -391,7 +394,7 @@ def _fit(
         progress.epoch_end(epoch, logs)
         for callback in followers:
             callback.on_epoch_end(epoch, logs)
-        history.add(epoch, logs)
+            history.add(epoch, logs)  # with what it has added
         return not model.stop_training
 
     was_fitting, model.is_fitting = model.is_fitting, True  # a callback may call fit

@@ -100,6 +100,22 @@ def checked_array(name: str, value: object) -> np.ndarray:
     ValueError
         It is ragged, or a frame with missing values.
     """
+    array = value if type(value) is np.ndarray else _as_array(name, value)
+    if array.dtype.kind == "b":
+        array = array.view(np.uint8)
+    if array.dtype.kind not in "fiu":
+        what = f"dtype {array.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise TypeError(f"{name} must hold real numbers, got {what}")
+    if source_number(array.dtype) is None:
+        native = array.dtype.newbyteorder("=")
+        if source_number(native) is None:  # float16, long double
+            native = np.dtype("float32" if native.itemsize < 4 else "float64")
+        array = array.astype(native)
+    return array
+
+
+def _as_array(name: str, value: object) -> np.ndarray:
+    """Return an array of what is none yet, or of a subclass."""
     if value is None:
         raise TypeError(f"{name} must be an array of numbers, got None")
     if sparse.is_sparse(value):
@@ -112,16 +128,6 @@ def checked_array(name: str, value: object) -> np.ndarray:
         raise ValueError(f"{name} must be an array, got rows of different lengths") from None
     if np.ma.is_masked(value):
         raise ValueError(f"{name} has masked elements; use {name}.filled(...)")
-    if array.dtype == bool:
-        array = array.view(np.uint8)
-    if array.dtype.kind not in "fiu":
-        what = f"dtype {array.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
-        raise TypeError(f"{name} must hold real numbers, got {what}")
-    if source_number(array.dtype) is None:
-        native = array.dtype.newbyteorder("=")
-        if source_number(native) is None:  # float16, long double
-            native = np.dtype("float32" if native.itemsize < 4 else "float64")
-        array = array.astype(native)
     return array
 
 
@@ -144,10 +150,12 @@ def check_finite(
     """
     if array.dtype.kind != "f" or array.size == 0:
         return
+    if blocks.is_surely_finite(array, dtype):
+        return
     distinct = _distinct(array)
     with np.errstate(invalid="ignore"):
         low, high = float(distinct.min()), float(distinct.max())
-    limit = float(np.finfo(dtype).max)
+    limit = blocks.LARGEST[dtype]
     if -limit <= low and high <= limit:
         return
     with np.errstate(invalid="ignore"):

@@ -105,9 +105,9 @@ def is_batches(x: object, *, takes_lists: bool) -> bool:
         return takes_lists
     if isinstance(x, (str, bytes, bytearray, memoryview, dict, set, frozenset)):
         return False
-    if sparse.is_sparse(x) or is_frame(x):
-        return False
     if any(hasattr(x, name) for name in ATTRIBUTES_OF_ARRAYS):
+        return False
+    if sparse.is_sparse(x) or is_frame(x):
         return False
     return hasattr(x, "__iter__") or (hasattr(x, "__getitem__") and hasattr(x, "__len__"))
 

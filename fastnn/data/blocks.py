@@ -23,6 +23,7 @@ WINDOW_BYTES = 64 << 20  # of all maps together
 BLOCK_BYTES = 2 << 20  # rows that stand together in the file, and come together when shuffled
 MARGIN_BYTES = 2 << 20  # given back on both sides of a block
 
+LARGEST = {dtype: float(np.finfo(dtype).max) for dtype in ("float32", "float64")}
 Ranges = list[tuple[int, int]]  # of rows
 
 
@@ -83,12 +84,12 @@ def is_surely_finite(array: np.ndarray, dtype: str) -> bool:
 
     False where only a closer look can tell.
     """
-    is_plain = array.flags.c_contiguous and array.flags.aligned
-    if array.dtype not in (np.float32, np.float64) or not is_plain:
+    flags, kind = array.flags, array.dtype
+    if not (kind.char in "fd" and kind.isnative and flags.c_contiguous and flags.aligned):
         return False
     sums = kernels.squared_norm(array.reshape(-1), workers=1)
-    limit = float(np.finfo("float32").max) ** 2 if dtype == "float32" else np.finfo("float64").max
-    return bool((sums <= limit).all())  # which NaN is not
+    limit = LARGEST["float32"] ** 2 if dtype == "float32" else LARGEST["float64"]
+    return float(sums.max()) <= limit  # which NaN is not
 
 
 def touch(array: np.ndarray) -> None:

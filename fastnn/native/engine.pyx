@@ -557,6 +557,11 @@ include "one_row.pxi"
 
 # --- for measuring and for tables -------------------------------------------------------------
 
+def address_of(cnp.ndarray array):
+    """Where the first element of an array lies; `array.ctypes.data`, ten times as fast."""
+    return <uintptr_t>cnp.PyArray_DATA(array)
+
+
 def barrier_seconds(int workers, Py_ssize_t times):
     """The time that a team takes to meet at a barrier, from `times` of them.
 
