@@ -111,7 +111,7 @@ def refused_step(
 def not_finite(runtime: Runtime) -> list[str]:
     """Return the names of the parameters that hold a NaN or an infinity."""
     # Their squares add up to a finite number if every one is: one pass, and mostly the answer.
-    if math.isfinite(float(kernels.squared_norm(runtime.arenas["parameters"]).sum())):
+    if math.isfinite(kernels.sum_of_squares(runtime.arenas["parameters"])):
         return []
     with np.errstate(all="ignore"):
         return [

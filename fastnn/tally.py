@@ -43,7 +43,8 @@ class Tally:
         if not len(results):
             return
         done = min(len(results) * steps.batch, steps.rows)
-        self._sums = self._sums + steps.rows_of(len(results)) @ results
+        last = done - (len(results) - 1) * steps.batch  # rows of the last step
+        self._sums = self._sums + steps.batch * results[:-1].sum(axis=0) + last * results[-1]
         self._count += done
         if room:
             order = np.arange(done) if steps.order is None else steps.order[:done]

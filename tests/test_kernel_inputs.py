@@ -198,6 +198,19 @@ def test_update_refuses_arrays_that_overlap(written, other):
         kernels.update("momentum", **arrays, learning_rate=1, step=1, hyper_parameters=[0.9, 0])
 
 
+def test_sum_of_squares_takes_plain_arrays_of_any_shape():
+    array = np.arange(60000, dtype="f8").reshape(30, 1000, 2)
+    assert kernels.sum_of_squares(array) == pytest.approx((array**2).sum(), rel=1e-14)
+    assert kernels.sum_of_squares(array[:0]) == 0
+    array[3, 7, 1] = np.nan
+    assert np.isnan(kernels.sum_of_squares(array))
+    for bad in (array[::2], array.T, array.astype(">f8")):
+        with pytest.raises(ValueError, match="array must be C-contiguous"):
+            kernels.sum_of_squares(bad)
+    with pytest.raises(TypeError, match="array must be float32 or float64, got int64"):
+        kernels.sum_of_squares(np.zeros(3, int))
+
+
 def test_squared_norm_refuses_an_out_that_overlaps():
     gradients, out = overlapping(np.ones(9000), np.ones(3), 8)
     with pytest.raises(ValueError, match=r"^out must not share memory with gradients"):

@@ -87,9 +87,8 @@ def is_surely_finite(array: np.ndarray, dtype: str) -> bool:
     flags, kind = array.flags, array.dtype
     if not (kind.char in "fd" and kind.isnative and flags.c_contiguous and flags.aligned):
         return False
-    sums = kernels.squared_norm(array.reshape(-1), workers=1)
     limit = LARGEST["float32"] ** 2 if dtype == "float32" else LARGEST["float64"]
-    return float(sums.max()) <= limit  # which NaN is not
+    return kernels.sum_of_squares(array, workers=1) <= limit  # which NaN is not
 
 
 def touch(array: np.ndarray) -> None:

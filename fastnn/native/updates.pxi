@@ -15,6 +15,25 @@ def squared_norm(gradients, *, out=None, workers=None):
     return partial
 
 
+def sum_of_squares(array, *, workers=None):
+    """Sum of the squares of all elements, a float: not finite where one of them is not."""
+    cdef int number = type_of("array", array)
+    if not cnp.PyArray_ISCARRAY_RO(array):
+        raise ValueError("array must be C-contiguous and aligned, in native byte order")
+    cdef Py_ssize_t i, count = cnp.PyArray_SIZE(array)
+    cdef cnp.npy_intp chunks = (count + CHUNK - 1) // CHUNK
+    partial = cnp.PyArray_EMPTY(1, &chunks, cnp.NPY_DOUBLE, 0)
+    cdef double *sums = <double *>cnp.PyArray_DATA(partial)
+    cdef double total = 0
+    cdef fastnn_call call = new_call(0, count)
+    call.operand[0], call.operand[1] = cnp.PyArray_DATA(array), sums
+    launch(FASTNN_KERNEL_squared_norm, &call, number == cnp.NPY_DOUBLE,
+           team(workers, ELEMENT_WORK * count))
+    for i in range(chunks):
+        total += sums[i]
+    return total
+
+
 def update(name, parameters, gradients, state, *, learning_rate, step, hyper_parameters=(),
            clipvalue=None, global_clipnorm=None, weight_decay=0.0, workers=None):
     """One optimizer step over a flat arena, in place.
