@@ -30,6 +30,7 @@ from fastnn.callbacks import (
     LearningRateScheduler,
     ModelCheckpoint,
     Monitor,
+    Recorder,
     ReduceLROnPlateau,
     TensorBoard,
     TerminateOnNaN,
@@ -86,6 +87,16 @@ from fastnn.training import History
 
 __version__: str = _engine.VERSION
 
+
+def __getattr__(name: str) -> object:
+    """Import what training does not need when it is first asked for: `descent`, `plots`."""
+    if name in ("descent", "plots"):
+        import importlib
+
+        return importlib.import_module(f"fastnn.{name}")
+    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+
+
 __all__ = [
     "LBFGS",
     "SGD",
@@ -131,6 +142,7 @@ __all__ = [
     "Poisson",
     "Quantile",
     "RMSprop",
+    "Recorder",
     "ReduceLROnPlateau",
     "Reshape",
     "Residual",
@@ -144,6 +156,7 @@ __all__ = [
     "activations",
     "callbacks",
     "datasets",
+    "descent",
     "get_num_threads",
     "gradcheck",
     "initializers",
@@ -151,6 +164,7 @@ __all__ = [
     "losses",
     "metrics",
     "optimizers",
+    "plots",
     "regularizers",
     "schedules",
     "set_num_threads",

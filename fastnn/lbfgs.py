@@ -57,6 +57,17 @@ def minimizer() -> Any:
     return minimize
 
 
+def options(optimizer: LBFGS, iterations: int) -> dict[str, float]:
+    """Return what SciPy is to be told."""
+    return {
+        "maxiter": iterations,
+        "maxfun": np.inf,
+        "maxcor": optimizer.memory,
+        "gtol": optimizer.tolerance_gradient,
+        "ftol": optimizer.tolerance_change,
+    }
+
+
 def check(runtime: Runtime, program: Program) -> None:
     """Raise ValueError where a loss has no minimum to be found by this method."""
     for op in program.ops:
@@ -132,18 +143,11 @@ class Minimization:
         model = self._model
         self._begin, self._end, self._progress = begin, end, progress
         start = self._gathered(model.runtime.parameters)
-        options = {
-            "maxiter": epochs,
-            "maxfun": np.inf,
-            "maxcor": self._optimizer.memory,
-            "gtol": self._optimizer.tolerance_gradient,
-            "ftol": self._optimizer.tolerance_change,
-        }
         found = None
         try:
             found = minimizer()(
                 self._look, start, jac=True, method="L-BFGS-B", callback=self._accept,
-                options=options,
+                options=options(self._optimizer, epochs),
             )  # fmt: skip
         except _Ended:
             pass

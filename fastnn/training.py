@@ -46,6 +46,8 @@ class History:
         Why `fit` ended.
     samples_per_second : float
         Training samples a second, validation left out.
+    learning_rates : list of float
+        Of the last step of each epoch; empty for an optimizer that has none.
 
     Examples
     --------
@@ -61,6 +63,16 @@ class History:
     epoch: list[int] = field(default_factory=list)
     stop_reason: str = ""
     samples_per_second: float = 0.0
+    learning_rates: list[float] = field(default_factory=list)
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """Draw loss, metrics and learning rate over the epochs; needs ``fastnn[plot]``.
+
+        See `fastnn.plots.history`.
+        """
+        from fastnn import plots
+
+        return plots.history(self, ax=ax)
 
     def __repr__(self) -> str:
         ends = scalars({name: values[-1] for name, values in self.history.items()})
@@ -347,7 +359,7 @@ def _fit(
     """
     runtime = model.runtime
     assert runtime.training is not None
-    steps = feed.first
+    steps, optimizer = feed.first, runtime.training.optimizer
     run: _Epochs | lbfgs.Minimization
     program = "train" if metrics is None else "gradients"
     rows = steps.batch if metrics is None else min(ROWS, steps.batch)
@@ -391,6 +403,8 @@ def _fit(
             results = model.evaluate(*validation_data)
             logs |= {f"val_{name}": value for name, value in results.items()}
         history.add(epoch, logs)
+        if metrics is None:
+            history.learning_rates.append(optimizer.last_rate(runtime.step))
         progress.epoch_end(epoch, logs)
         for callback in followers:
             callback.on_epoch_end(epoch, logs)

@@ -9,6 +9,7 @@ from fastnn.callbacks.diagnose import Diagnose
 from fastnn.callbacks.lambdas import LambdaCallback
 from fastnn.callbacks.monitor import Monitor
 from fastnn.callbacks.rates import LearningRateScheduler, ReduceLROnPlateau
+from fastnn.callbacks.recorder import Recorder
 from fastnn.callbacks.records import CSVLogger, ModelCheckpoint
 from fastnn.callbacks.stopping import (
     EarlyStopping,
@@ -28,6 +29,7 @@ __all__ = [
     "LearningRateScheduler",
     "ModelCheckpoint",
     "Monitor",
+    "Recorder",
     "ReduceLROnPlateau",
     "TensorBoard",
     "TerminateOnNaN",

@@ -47,6 +47,10 @@ class Executor:
         seconds: np.ndarray | None = None,
     ) -> int: ...
 
+class Update:
+    def __init__(self, executor: Executor, counter: np.ndarray, *, work: float) -> None: ...
+    def step(self, learning_rate: float) -> None: ...
+
 class OneRow:
     loss: float
     is_done: bool

@@ -550,8 +550,9 @@ cdef class Executor:
         return 0
 
 
-# --- one row ----------------------------------------------------------------------------------
+# --- prepared for a step at a time --------------------------------------------------------------
 
+include "prepared.pxi"
 include "one_row.pxi"
 
 

@@ -18,9 +18,6 @@ cdef tuple EVERYTHING = (-INFINITY, INFINITY)
 cdef object float32_scalar = np.float32
 cdef object timedelta_scalar = np.timedelta64  # which NumPy counts among the integers
 
-# Above this many multiply-adds other threads get the GIL: giving it away and taking it back costs
-# a tenth of a microsecond, and among busy threads five milliseconds.
-cdef double LONG_WORK = 100_000
 cdef Py_ssize_t RATES = 256  # of a schedule, asked for at once
 
 
@@ -93,7 +90,7 @@ cdef class _Row:
         return copy_row(&value, <float *>cnp.PyArray_DATA(self.row), 1, self.least, self.most)
 
 
-cdef class OneRow:
+cdef class OneRow(_Prepared):
     """A program prepared to run on one row at a time, by one worker.
 
     Parameters
@@ -135,22 +132,15 @@ cdef class OneRow:
         Whether the last step of `learn` was made; not if its loss was not finite.
     training : object
     """
-    cdef Executor executor
-    cdef Slot *slots
-    cdef External *places
-    cdef Py_ssize_t *skipped
-    cdef Run run
     cdef list rows
     cdef _Row target
     cdef cnp.ndarray results, counter, parameters, snapshot, squares, output
     cdef Py_ssize_t output_place
     cdef fastnn_call squares_call
     cdef fastnn_kernel squared_norm
-    cdef double rate
     cdef object schedule
     cdef const double[::1] rates
     cdef int64_t first_rate
-    cdef bint is_long
     cdef readonly double loss
     cdef readonly bint is_done
     cdef readonly object training
@@ -161,18 +151,9 @@ cdef class OneRow:
                   tuple target_range=EVERYTHING, cnp.ndarray counter=None,
                   cnp.ndarray parameters=None, cnp.ndarray snapshot=None, training=None,
                   dict settings=None):
-        cdef Py_ssize_t i, count = executor.count, externals = len(executor.externals)
-        self.executor, self.is_long = executor, work > LONG_WORK
+        cdef Py_ssize_t i
+        self.run.key = key
         self.training, self.settings = training, settings
-        self.slots = <Slot *>fastnn_allocate(max(count, 1) * sizeof(Slot))
-        self.places = <External *>fastnn_allocate(externals * sizeof(External))
-        self.skipped = <Py_ssize_t *>fastnn_allocate(externals * sizeof(Py_ssize_t))
-        if self.slots == NULL or self.places == NULL or self.skipped == NULL:
-            raise MemoryError("cannot allocate the program")
-        memcpy(self.slots, executor.slots, count * sizeof(Slot))
-        memset(self.places, 0, externals * sizeof(External))
-        for i in range(externals):
-            self.skipped[i] = 1
         self.rows = [_Row(row, 0, EVERYTHING) for row in inputs]
         for i, row in enumerate(inputs if target is None else [*inputs, target]):
             self._place(f"input {i}", row)
@@ -184,12 +165,6 @@ cdef class OneRow:
         self.output_place = -1
         if "output prediction" in executor.externals:
             self.output_place = executor.externals.index("output prediction")
-        memset(&self.run, 0, sizeof(self.run))
-        self.run.slots, self.run.count, self.run.externals = self.slots, count, self.places
-        self.run.end, self.run.steps, self.run.batch, self.run.total_rows = count, 1, 1, 1
-        self.run.learning_rates, self.run.key = &self.rate, key
-        self.run.skipped_inputs = self.skipped
-        fastnn_barrier_init(&self.run.barrier)
         if target is None:
             return
         self.target = _Row(target, classes, target_range)
@@ -200,11 +175,6 @@ cdef class OneRow:
         self.squares_call.operand[0] = cnp.PyArray_DATA(parameters)
         self.squares_call.operand[1] = cnp.PyArray_DATA(self.squares)
         self.squares_call.size[0] = parameters.size
-
-    def __dealloc__(self):
-        free(self.slots)
-        free(self.places)
-        free(self.skipped)
 
     cdef int _place(self, str name, cnp.ndarray array) except -1:
         self.places[<Py_ssize_t>self.executor.externals.index(name)].base = (
@@ -299,15 +269,3 @@ cdef class OneRow:
             if not (<_Row>self.rows[i]).take(x[i]):
                 return False
         return True
-
-    cdef int _run(self) except -1:
-        cdef _Scratch scratch = take_scratch(1)
-        self.run.scratch, self.run.stopped_at = <char *>scratch.blocks, -1
-        self.run.status = FASTNN_OK
-        if self.is_long:
-            with nogil:
-                run_team_member(&self.run, 0, 1)
-        else:
-            run_team_member(&self.run, 0, 1)
-        _idle.append(scratch)
-        return raise_status(self.run.status)

@@ -1,0 +1,186 @@
+"""A callback that keeps what a training looks like inside, for pictures."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastnn import checks, inspection
+from fastnn.callbacks.base import Callback, Logs
+
+if TYPE_CHECKING:
+    from fastnn.model import Model
+
+BINS = 64
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many numbers lie where.
+
+    Attributes
+    ----------
+    counts : ndarray of int, shape (bins,)
+    low, high : float
+        Where the first bin begins and the last one ends.
+    zeros : float
+        Share of the numbers that are exactly 0.
+    finite : float
+        Share of the numbers that are finite.
+    """
+
+    counts: np.ndarray
+    low: float
+    high: float
+    zeros: float
+    finite: float
+
+    @classmethod
+    def of(cls, array: np.ndarray, *, is_logarithmic: bool = False) -> Histogram:
+        """Count the elements of an array, or the decimal logarithms of their magnitudes."""
+        values = np.asarray(array).reshape(-1)
+        finite = values[np.isfinite(values)]
+        zeros = float(np.mean(values == 0)) if values.size else 0.0
+        if is_logarithmic:
+            finite = np.log10(np.abs(finite[finite != 0]), dtype=np.float64)
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        if low == high:
+            low, high = low - 0.5, high + 0.5
+        counts = np.histogram(finite, BINS, (low, high))[0]
+        return cls(counts, low, high, zeros, float(np.isfinite(values).mean()))
+
+    def on(self, edges: np.ndarray) -> np.ndarray:
+        """Return the share of the numbers between each two edges."""
+        below = np.concatenate([[0], np.cumsum(self.counts)]) / max(self.counts.sum(), 1)
+        return np.diff(np.interp(edges, np.linspace(self.low, self.high, BINS + 1), below))
+
+
+class Recorder(Callback):
+    """Keep the parameters over the epochs of a training, and show what they made of the data.
+
+    For `fastnn.plots.histograms`, the way in `fastnn.plots.landscape`, and
+    `fastnn.plots.animate_decision_boundary`. While training it only copies the parameters: before
+    the first epoch, and after epochs evenly spread, the last among them. Activations and gradients
+    are computed when they are asked for, with the model as it is compiled then.
+
+    Parameters
+    ----------
+    rows : int, default 256
+        How many training rows to look at, evenly spread; all, if there are fewer.
+    looks : int, default 100
+        How many copies to keep, at most, and about half of that at least: when there are more,
+        every second one is dropped, and from then on half as many made. At least 4.
+
+    Attributes
+    ----------
+    epochs : list of int
+        Epochs that were done at each look: 0 is before the first.
+    parameters : list of ndarray
+        All parameters at each look, laid out as the model's.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> x, y = fnn.datasets.load_digits()
+    >>> model = fnn.Sequential([fnn.Dense(16, "relu"), fnn.Dense(10)], input_shape=(64,), seed=0)
+    >>> model.compile("adam", "crossentropy")
+    >>> recorder = fnn.Recorder()
+    >>> history = model.fit(x / 16, y, epochs=3, verbose=0, callbacks=[recorder])
+    >>> recorder.epochs, list(recorder.activations[0])
+    ([0, 1, 2, 3], ['dense', 'dense_1'])
+    >>> recorder.gradients[0]["dense/kernel"].counts.sum() <= 64 * 16  # those that are not 0
+    True
+    """
+
+    added_results = ()
+
+    def __init__(self, rows: int = 256, *, looks: int = 100) -> None:
+        self.rows = checks.integer("rows", rows)
+        self.looks = checks.integer("looks", looks, 4)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.epochs: list[int] = []
+        self.parameters: list[np.ndarray] = []
+        self._every, self._done = 1, 0
+        self._activations: dict[int, dict[str, Histogram]] = {}  # by epochs done
+        self._gradients: dict[int, dict[str, Histogram]] = {}
+
+    def on_train_begin(self) -> None:
+        """Choose the rows, and look at what there is before the first step."""
+        self._forget()
+        self._sample = inspection.sample(self.training_data[0], self.rows)
+        self._look()
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Look, if it is time."""
+        self._done = epoch + 1
+        if self._done % self._every == 0:
+            self._look()
+
+    def on_train_end(self, logs: Logs) -> None:
+        """Look at the end: other callbacks may have given other parameters back."""
+        if not self._done:
+            return
+        if self.epochs[-1] == self._done:
+            self.epochs.pop()
+            self.parameters.pop()
+        self._look()
+
+    def _look(self) -> None:
+        if len(self.epochs) >= self.looks:
+            self.epochs, self.parameters = self.epochs[::2], self.parameters[::2]
+            self._every *= 2
+        self.epochs.append(self._done)
+        self.parameters.append(self.model.runtime.arenas["parameters"].copy())
+
+    @property
+    def activations(self) -> list[dict[str, Histogram]]:
+        """Histograms of what the layers give at each look, by layer; without dropout."""
+
+        def look() -> dict[str, Histogram]:
+            found = inspection.activations(self.model, self._sample)
+            return {name: Histogram.of(array) for name, array in found.items()}
+
+        return self._at_each(self._activations, look)
+
+    @property
+    def gradients(self) -> list[dict[str, Histogram]]:
+        """Histograms of the decimal logarithms of the gradients' magnitudes, by "layer/parameter".
+
+        Of the mean loss of the rows that are looked at.
+        """
+
+        def look() -> dict[str, Histogram]:
+            found = inspection.gradients(self.model, self._sample, self.training_data[1])
+            return {name: Histogram.of(array, is_logarithmic=True) for name, array in found.items()}
+
+        return self._at_each(self._gradients, look)
+
+    def _at_each(
+        self, known: dict[int, dict[str, Histogram]], look: Callable[[], dict[str, Histogram]]
+    ) -> list[dict[str, Histogram]]:
+        for done, parameters in zip(self.epochs, self.parameters, strict=True):
+            if done not in known:
+                with parameters_of(self.model, parameters):
+                    known[done] = look()
+        return [known[done] for done in self.epochs]
+
+
+@contextlib.contextmanager
+def parameters_of(model: Model, parameters: np.ndarray) -> Iterator[None]:
+    """Let a model have other parameters for a while; laid out as a Recorder's."""
+    arena = model.runtime.arenas["parameters"]
+    if parameters.shape != arena.shape:
+        raise ValueError("the recorder has watched another model")
+    kept = arena.copy()
+    model.forget_forward()
+    try:
+        arena[...] = parameters
+        yield
+    finally:
+        arena[...] = kept

@@ -1,0 +1,451 @@
+"""`minimize`: a walk down a function, step by step, with all that was seen on the way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn import checks, data, lbfgs, optimizers
+from fastnn.layers import Layer
+from fastnn.native.engine import Update
+from fastnn.optimizers import LBFGS, Optimizer
+from fastnn.program.lower import Graph
+from fastnn.program.ops import Value
+from fastnn.runtime import Bound, Runtime, Training
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from mpl_toolkits.mplot3d.axes3d import Axes3D
+
+Point = Any  # a float where x0 is a number, else an array
+
+
+@dataclass(repr=False, eq=False)
+class Descent:
+    """A walk down a function: what `minimize` returns.
+
+    Attributes
+    ----------
+    function : callable
+    optimizer : Optimizer
+    path : ndarray of float64, shape (points,), or (points, variables) where x0 is an array
+        The points, the start first.
+    values : ndarray of float64, shape (points,)
+        Of the function there.
+    gradient_norms : ndarray of float64, shape (points,)
+        Euclidean norms of the gradient there.
+    learning_rates : ndarray of float64, shape (points - 1,)
+        Of each step; NaN for `LBFGS`, which has none.
+    stop_reason : str
+    x : float or ndarray
+        The last point; with an optimizer that keeps a moving average, that average.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> descent = fnn.descent.minimize(fnn.descent.functions.square, 3.0, steps=2,
+    ...                                optimizer=fnn.SGD(0.1))
+    >>> descent.path
+    array([3.  , 2.4 , 1.92])
+    >>> descent.stop_reason
+    'completed 2 steps'
+    """
+
+    function: Callable[[Point], float]
+    optimizer: Optimizer | LBFGS
+    path: np.ndarray
+    values: np.ndarray
+    gradient_norms: np.ndarray
+    learning_rates: np.ndarray
+    stop_reason: str
+    x: Point
+
+    def __repr__(self) -> str:
+        shown = np.array2string(np.asarray(self.x), precision=6, threshold=6)
+        return (
+            f"<Descent of {self.steps} steps with {self.optimizer!r} to {shown}, "
+            f"where it is {self.values[-1]:.6g}; {self.stop_reason}>"
+        )
+
+    @property
+    def steps(self) -> int:
+        """Number of steps made."""
+        return len(self.values) - 1
+
+    @property
+    def variables(self) -> int:
+        """Number of variables."""
+        return 1 if self.path.ndim == 1 else self.path.shape[1]
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the walk: on the curve of one variable, on the contours of two.
+
+        With more variables, value and gradient norm over the steps. See `fastnn.plots.descent`,
+        which draws several walks on one picture.
+        """
+        from fastnn import plots
+
+        return plots.descent(self, ax=ax)
+
+    def plot_surface(self, *, ax: Axes3D | None = None) -> Axes3D:
+        """Draw the walk on the surface of a function of two variables, in three dimensions."""
+        from fastnn import plots
+
+        return plots.surface(self, ax=ax)
+
+    def plot_convergence(self, *, ax: Any = None) -> Any:
+        """Draw value and gradient norm over the steps, one axes for each."""
+        from fastnn import plots
+
+        return plots.convergence(self, ax=ax)
+
+    def animate(self, file: str | Path, *, fps: float = 10, frames: int = 100) -> Path:
+        """Save the walk as a moving picture; see `fastnn.plots.animate_descent`.
+
+        Parameters
+        ----------
+        file : str or Path
+            ``walk.gif``, or ``walk.mp4`` where ffmpeg is installed.
+        fps : float, default 10
+            Frames a second.
+        frames : int, default 100
+            At most so many; steps are left out, evenly.
+        """
+        from fastnn import plots
+
+        return plots.animate_descent(self, file, fps=fps, frames=frames)
+
+
+def minimize(
+    f: Callable[[Point], float],
+    x0: object,
+    *,
+    grad: Callable[[Point], Any] | None = None,
+    optimizer: object = "gradient_descent",
+    steps: int = 100,
+    tol_gradient: float | None = None,
+    tol_improvement: float | None = None,
+    callback: Callable[[int, Point, float], object] | None = None,
+) -> Descent:
+    r"""Walk down a function with any of the optimizers, and keep the way.
+
+    Everything is computed in float64 by the program that updates a network's parameters. Gradient
+    descent, the default, does :math:`x_{k+1} = x_k - \eta \nabla f(x_k)`.
+
+    Parameters
+    ----------
+    f : callable
+        From a point to a number: a float where x0 is one, else an array of x0's shape, which
+        must not be changed. One of `fastnn.descent.functions` brings its gradient.
+    x0 : float or array_like, shape (variables,)
+        Where to start.
+    grad : callable, optional
+        From a point to the derivative, a number, or the gradient, of x0's shape. Default: that
+        of `f`, if it has one; else differences, :math:`(f(x + h) - f(x - h)) / 2h` for each
+        variable, with ``scipy.optimize.approx_fprime`` (``pip install 'fastnn[scipy]'``). They are
+        good to some ten digits, and call f twice for each variable.
+    optimizer : str, dict or Optimizer, default "gradient_descent"
+        Any of `fastnn.optimizers`, with its schedule. It is not changed.
+    steps : int, default 100
+        At most so many.
+    tol_gradient : float, optional
+        Stop where the Euclidean norm of the gradient is no larger.
+    tol_improvement : float, optional
+        Stop when a step has changed the value by less.
+    callback : callable, optional
+        Called with (steps made, point, value) after each step; ends the walk by returning True.
+        It may set hyper-parameters of `optimizer`, which then count from the next step.
+
+    Returns
+    -------
+    Descent
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not what it should be, or f or grad give something else at x0.
+    ImportError
+        SciPy is needed and not there.
+
+    Notes
+    -----
+    A walk whose value or gradient is not finite any more (f may raise OverflowError, too) ends at
+    the last point where they were, and ``stop_reason`` says so.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> from math import exp
+    >>> descent = fnn.descent.minimize(lambda x: x * x + exp(-x), 3.0,
+    ...                                grad=lambda x: 2 * x - exp(-x), steps=1000,
+    ...                                optimizer=fnn.SGD(0.1), tol_gradient=1e-9)
+    >>> round(descent.x, 6), descent.stop_reason
+    (0.351734, 'the norm of the gradient is 8.25e-10 after 67 steps, tol_gradient 1e-09')
+    >>> ravine = fnn.descent.functions.ravine
+    >>> fnn.descent.minimize(ravine, [-7, 2], optimizer=fnn.Adam(0.3), steps=50).path.shape
+    (51, 2)
+    """
+    start = _checked_start(x0)
+    chosen = optimizers.get(optimizer)
+    steps = checks.integer("steps", steps)
+    limits = [
+        None if value is None else checks.number(name, value, least=0)
+        for name, value in (("tol_gradient", tol_gradient), ("tol_improvement", tol_improvement))
+    ]
+    for name, value in (("f", f), ("grad", grad), ("callback", callback)):
+        if not callable(value) and (name == "f" or value is not None):
+            raise TypeError(f"{name} must be callable, got {value!r}")
+    if grad is None:
+        grad = getattr(f, "gradient", None) or _differences(f, start)
+    walk = _Walk(f, grad, start, chosen, limits[0], limits[1], callback)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        walk.begin()
+        go = walk.to_minimum if isinstance(chosen, LBFGS) else walk.step_by_step
+        reason = go(steps)
+    return Descent(
+        f,
+        chosen,
+        np.array(walk.points),
+        np.array(walk.values),
+        np.array(walk.norms),
+        np.array(walk.rates, np.float64),
+        reason,
+        walk.end(),
+    )
+
+
+def _checked_start(x0: object) -> np.ndarray:
+    array = data.checked_array("x0", x0)
+    if array.ndim > 1 or array.size == 0:
+        raise ValueError(f"x0 must be a number or have shape (variables,), got shape {array.shape}")
+    data.check_finite("x0", array.reshape(-1), "float64")
+    return array.astype(np.float64)
+
+
+def _differences(f: Callable[[Point], float], start: np.ndarray) -> Callable[[Point], Any]:
+    """Return the derivative by central differences."""
+    try:
+        from scipy.optimize import approx_fprime
+    except ImportError:
+        raise ImportError(
+            "without grad the derivative is taken by SciPy: pip install 'fastnn[scipy]', or give "
+            "grad"
+        ) from None
+    width = float(np.cbrt(np.finfo(np.float64).eps))  # balances truncation and rounding
+
+    def gradient(x: Point) -> Any:
+        size = width * np.maximum(1.0, np.abs(np.atleast_1d(x)))
+        at = f if start.ndim else (lambda point: f(float(point[0])))
+        point = np.atleast_1d(x)
+        both = approx_fprime(point, at, size) + approx_fprime(point, at, -size)
+        return both / 2 if start.ndim else float(both[0]) / 2
+
+    return gradient
+
+
+_LOST = (math.nan, math.nan)
+
+
+class _Walk:
+    """The points so far, and the optimizer's program with the arenas it works on."""
+
+    def __init__(
+        self,
+        f: Callable[[Point], float],
+        grad: Callable[[Point], Any],
+        start: np.ndarray,
+        optimizer: Optimizer | LBFGS,
+        tol_gradient: float | None,
+        tol_improvement: float | None,
+        callback: Callable[[int, Point, float], object] | None,
+    ) -> None:
+        self._f, self._grad, self._optimizer, self._callback = f, grad, optimizer, callback
+        self._tolerances = tol_gradient, tol_improvement
+        self._start = start
+        self._is_number = start.ndim == 0
+        self._look = self._look_at_number if self._is_number else self._look_at_array
+        self.points: list[Point] = []
+        self.values: list[float] = []
+        self.norms: list[float] = []
+        self.rates: list[float] = []
+        value = Value("x/x", (start.size,), batched=False, kind="parameter")
+        graph = Graph([], [], (), {value.name: value}, {value.name: (Layer(), "x")})
+        self._runtime = Runtime(graph, "float64", {value.name: value.shape}, 0)
+        self._runtime.configure(Training(optimizer, ()))
+        self._x = self._runtime.parameters[value.name]
+        self._gradient = self._runtime.gradients[value.name]
+        self._x[...] = start
+        self._point: Callable[[], Point] = self._x.item if self._is_number else self._copy
+
+    def begin(self) -> None:
+        """Look at the start, with care: what is wrong with f or grad is wrong here already."""
+        x = self._point()
+        value = self._f(x)
+        try:
+            value = float(np.asarray(value).reshape(()))
+        except (TypeError, ValueError):
+            raise TypeError(f"f must return a number, got {value!r} at {x!r}") from None
+        gradient = self._grad(x)
+        try:
+            array = np.asarray(gradient, np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"grad must return a number for each variable, got {gradient!r} at {x!r}"
+            ) from None
+        if array.size != self._start.size or array.ndim > 1:
+            raise ValueError(
+                f"grad must return shape {self._start.shape}, as x0 has, got {array.shape}"
+            )
+        for name, found in (("f", value), ("grad", array)):
+            if not np.all(np.isfinite(found)):
+                raise ValueError(f"{name} must be finite at x0 = {x!r}, got {found!r}")
+        self._gradient[...] = array
+        self._keep(x, value, float(np.linalg.norm(array)))
+
+    def end(self) -> Point:
+        """Return the last point; the moving average, if one is kept."""
+        self._x[...] = self.points[-1]
+        self._runtime.take_average()
+        return self._point()
+
+    def _copy(self) -> np.ndarray:
+        point = self._x.copy()
+        point.flags.writeable = False  # it is in the path
+        return point
+
+    def _keep(self, x: Point, value: float, norm: float) -> None:
+        self.points.append(x)
+        self.values.append(value)
+        self.norms.append(norm)
+
+    def _look_at_number(self, x: float) -> tuple[float, float]:
+        """Return value and norm, both NaN if not finite; the gradient is then in its place."""
+        try:
+            value, slope = float(self._f(x)), float(self._grad(x))
+        except OverflowError:
+            return _LOST
+        self._gradient[0] = slope
+        return (value, abs(slope)) if math.isfinite(value + slope) else _LOST
+
+    def _look_at_array(self, x: np.ndarray) -> tuple[float, float]:
+        """Return value and norm, both NaN if not finite; the gradient is then in its place."""
+        try:
+            value, gradient = float(self._f(x)), self._grad(x)
+        except OverflowError:
+            return _LOST
+        if np.shape(gradient) != x.shape:
+            raise ValueError(f"grad must return shape {x.shape}, got {np.shape(gradient)} at {x!r}")
+        self._gradient[...] = gradient
+        norm = math.sqrt(self._gradient @ self._gradient)
+        return (value, norm) if math.isfinite(value + norm) else _LOST
+
+    # --- an update at a time --------------------------------------------------------------------
+
+    def step_by_step(self, steps: int) -> str:
+        """Make steps until it is time to stop, and return why."""
+        optimizer = self._optimizer
+        assert isinstance(optimizer, Optimizer)
+        bound, update = self._prepared(None, None)
+        has_tolerance = self._tolerances != (None, None)
+        chosen, rates = optimizer.learning_rate, optimizer.rates(0, steps).tolist()
+        point, look, keep = self._point, self._look, self._keep
+        for done in range(steps):
+            if has_tolerance and (reason := self._is_there(done)):
+                return reason
+            update.step(rates[done])
+            x = point()
+            value, norm = look(x)
+            if value != value:
+                return self._is_lost(done + 1)
+            self.rates.append(rates[done])
+            keep(x, value, norm)
+            if self._callback is not None:
+                if self._callback(done + 1, x, value):
+                    return f"the callback ended it after {_steps(done + 1)}"
+                bound, update = self._prepared(bound, update)
+                if optimizer.learning_rate is not chosen:
+                    chosen = optimizer.learning_rate
+                    rates[done + 1 :] = optimizer.rates(done + 1, steps - done - 1).tolist()
+        return self._is_there(steps) or f"completed {_steps(steps)}"
+
+    def _prepared(self, bound: Bound | None, update: Update | None) -> tuple[Bound, Update]:
+        """Return the program of the optimizer as it is set now, prepared."""
+        found = self._runtime.bound("update", 1)
+        if update is None or found is not bound:
+            work = found.plan.work(1)
+            update = Update(found.executor, self._runtime.counter, work=work)
+        return found, update
+
+    def _is_there(self, done: int) -> str:
+        """Return why to stop here, or nothing."""
+        of_gradient, of_improvement = self._tolerances
+        norm = self.norms[-1]
+        if of_gradient is not None and norm <= of_gradient:
+            return (
+                f"the norm of the gradient is {norm:.3g} after {_steps(done)}, "
+                f"tol_gradient {of_gradient:g}"
+            )
+        if of_improvement is not None and done:
+            change = abs(self.values[-2] - self.values[-1])
+            if change < of_improvement:
+                return (
+                    f"step {done} changed the value by {change:.3g}, "
+                    f"tol_improvement {of_improvement:g}"
+                )
+        return ""
+
+    def _is_lost(self, step: int) -> str:
+        return f"value or gradient were not finite after step {step}: try a smaller learning_rate"
+
+    # --- with SciPy -----------------------------------------------------------------------------
+
+    def to_minimum(self, steps: int) -> str:
+        """Let SciPy's L-BFGS make its iterations, and return why it has stopped."""
+        optimizer = self._optimizer
+        assert isinstance(optimizer, LBFGS)
+        minimizer, decay = lbfgs.minimizer(), optimizer.weight_decay
+
+        def look(point: np.ndarray) -> tuple[float, np.ndarray]:
+            self._x[...] = point
+            value, _ = self._look(self._point())
+            if value != value:
+                raise _Ended(self._is_lost(len(self.values)))
+            return value + decay / 2 * point @ point, self._gradient + decay * point
+
+        def accept(intermediate_result: Any) -> None:
+            look(intermediate_result.x)
+            x = self._point()
+            self.rates.append(math.nan)
+            self._keep(x, *self._look(x))
+            done = len(self.rates)
+            if self._callback is not None and self._callback(done, x, self.values[-1]):
+                raise _Ended(f"the callback ended it after {_steps(done)}")
+            reason = self._is_there(done)
+            if reason:
+                raise _Ended(reason)
+
+        try:
+            reason = self._is_there(0)
+            if reason:
+                return reason
+            found = minimizer(
+                look, self._x.copy(), jac=True, method="L-BFGS-B", callback=accept,
+                options=lbfgs.options(optimizer, steps),
+            )  # fmt: skip
+        except _Ended as end:
+            return str(end)
+        done = len(self.rates)
+        return f"completed {_steps(done)}" if found.status == 1 else found.message.strip(" :")
+
+
+class _Ended(Exception):
+    """SciPy is to stop; the message says why."""
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'s' * (count != 1)}"

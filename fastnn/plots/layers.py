@@ -1,0 +1,106 @@
+"""What is inside a network while it learns: histograms by layer over the epochs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.callbacks.recorder import BINS, Histogram, Recorder
+from fastnn.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_LABELS = {
+    "parameters": "parameter",
+    "activations": "activation",
+    "gradients": "log10 |gradient|",
+}
+
+
+def histograms(recorder: Recorder, what: str = "activations", *, ax: Any = None) -> list[Axes]:
+    """Draw how parameters, activations or gradients are spread, by layer, over the epochs.
+
+    One panel for each layer (for parameters and gradients, each kernel and bias). A column is a
+    histogram; the darker, the more of the numbers lie there. The line is their median. A ReLU
+    layer that dies gathers at 0, gradients that vanish sink from panel to panel, and what
+    explodes leaves upwards.
+
+    Parameters
+    ----------
+    recorder : Recorder
+        That was among the callbacks of `fit`.
+    what : {"activations", "gradients", "parameters"}, default "activations"
+    ax : sequence of matplotlib Axes, optional
+        One for each panel; default: a new figure.
+
+    Returns
+    -------
+    list of matplotlib Axes
+
+    Raises
+    ------
+    ImportError
+        matplotlib is missing.
+    ValueError
+        `what` is something else, the recorder has not been used yet, or the axes given are not as
+        many as panels.
+
+    Examples
+    --------
+    >>> from fastnn import plots
+    >>> recorder = fnn.Recorder()  # doctest: +SKIP
+    >>> history = model.fit(x, y, epochs=20, callbacks=[recorder])  # doctest: +SKIP
+    >>> plots.histograms(recorder, "gradients")  # doctest: +SKIP
+    """
+    if what not in _LABELS:
+        raise ValueError(f"what must be one of {', '.join(_LABELS)}, got {what!r}")
+    if not recorder.epochs:
+        raise ValueError("recorder has seen no training: give it to fit, callbacks=[recorder]")
+    looks = _of_parameters(recorder) if what == "parameters" else getattr(recorder, what)
+    names = list(looks[0])
+    panels = style.panels(
+        ax, len(names), (3.4, 2.3), 3, "layers' panels", sharex=ax is None,
+        sharey=ax is None and what == "gradients",
+    )  # fmt: skip
+    for panel, name in zip(panels, names, strict=True):
+        _heat(panel, recorder.epochs, [look[name] for look in looks])
+        last = looks[-1][name]
+        notes = [f"{last.zeros:.0%} zeros"] * (last.zeros > 0.005)
+        notes += [f"{1 - last.finite:.0%} not finite"] * (last.finite < 1)
+        panel.set_title(f"{name}: {', '.join(notes)}" if notes else name, fontsize="medium")
+    for panel in panels if ax is not None else panels[::3]:
+        panel.set_ylabel(_LABELS[what])
+    for panel in panels if ax is not None else panels[-3:]:
+        panel.set_xlabel("epochs done")
+        panel.xaxis.set_tick_params(labelbottom=True)
+    return panels
+
+
+def _of_parameters(recorder: Recorder) -> list[dict[str, Histogram]]:
+    runtime = recorder.model.runtime
+    return [
+        {name: Histogram.of(view) for name, view in runtime._views(flat).items()}
+        for flat in recorder.parameters
+    ]
+
+
+def _heat(ax: Axes, epochs: list[int], looks: list[Histogram]) -> None:
+    low, high = min(look.low for look in looks), max(look.high for look in looks)
+    edges = np.linspace(low, high, BINS + 1)
+    shares = np.array([look.on(edges) for look in looks]).T
+    # Each column counts until the next look.
+    sides = np.append(epochs, epochs[-1] + max(1, epochs[-1] - epochs[-2]) if epochs[1:] else 1)
+    # Roots: a few numbers far out are what one looks for.
+    ax.pcolormesh(sides, edges, np.sqrt(shares), cmap="Blues", shading="flat", rasterized=True)
+    medians = [_median(look) for look in looks]
+    ax.step(sides, [*medians, medians[-1]], where="post", color=style.VERMILLION, linewidth=1.2)
+    style.whole_numbers(ax)
+    ax.margins(x=0)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _median(look: Histogram) -> float:
+    below = np.cumsum(look.counts) / max(look.counts.sum(), 1)
+    return float(np.interp(0.5, below, np.linspace(look.low, look.high, BINS + 1)[1:]))

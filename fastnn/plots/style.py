@@ -1,0 +1,187 @@
+"""What all pictures share: colours that the colour-blind tell apart, axes, panels, animations.
+
+Curves differ in line style or marker as well, so that they can be told apart in greyscale.
+matplotlib, the extra `fastnn[plot]`, is imported when something is drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito (2008).
+BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
+SKY, PURPLE, BLACK = "#56B4E9", "#CC79A7", "#000000"
+COLORS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK)
+DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 2)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+TRAINING: dict[str, Any] = {"color": BLUE, "linestyle": "-"}
+VALIDATION: dict[str, Any] = {"color": VERMILLION, "linestyle": "--"}
+SIZE = (6.4, 4.0)  # inches
+SEQUENTIAL = "cividis"  # even in greyscale, and made for the colour-blind (Nunez et al. 2018)
+
+
+def curve(number: int) -> dict[str, Any]:
+    """Return color and line style of a curve among several."""
+    return {
+        "color": COLORS[number % len(COLORS)],
+        "linestyle": DASHES[number % len(DASHES)],
+        "linewidth": 1.8,
+    }
+
+
+def pyplot() -> Any:
+    """Return matplotlib.pyplot.
+
+    Raises
+    ------
+    ImportError
+        It is missing; the message names the extra.
+    """
+    try:
+        import matplotlib.pyplot
+    except ImportError:
+        raise ImportError("pictures need matplotlib: pip install 'fastnn[plot]'") from None
+    return matplotlib.pyplot
+
+
+def axes(ax: Any, size: tuple[float, float] = SIZE, **options: Any) -> Any:
+    """Return the axes to draw on: those given, or one of a new figure."""
+    plt = pyplot()
+    if ax is not None:
+        return ax
+    return plt.subplots(figsize=size, layout="constrained", subplot_kw=options or None)[1]
+
+
+def panels(
+    ax: Any,
+    count: int,
+    size: tuple[float, float] = (4.0, 2.6),
+    columns: int = 1,
+    names: str = "panels",
+    **options: Any,
+) -> list[Any]:
+    """Return `count` axes: those given, or a grid on a new figure whose spare places are empty.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes, sequence of them, or None
+    count : int
+    size : tuple of float
+        Of a panel, in inches.
+    columns : int, default 1
+    names : str
+        What a panel shows, for the error message.
+    **options
+        For `matplotlib.pyplot.subplots`.
+
+    Raises
+    ------
+    ValueError
+        The axes given are not as many.
+    """
+    plt = pyplot()
+    if ax is not None:
+        given = [ax] if hasattr(ax, "figure") else list(np.ravel(ax))
+        if len(given) != count:
+            raise ValueError(
+                f"ax must be {count} axes, one for each of the {names}, got {len(given)}"
+            )
+        return given
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    grid = plt.subplots(
+        rows,
+        columns,
+        figsize=(size[0] * columns, size[1] * rows),
+        layout="constrained",
+        squeeze=False,
+        **options,
+    )[1]
+    flat = list(grid.ravel())
+    for spare in flat[count:]:
+        spare.set_axis_off()
+    return flat[:count]
+
+
+def finish(ax: Axes, *, legend: bool = False, **labels: str) -> Axes:
+    """Set title and labels, a grid behind all, and no frame on top and right."""
+    ax.set(**labels)
+    ax.grid(True, color="0.9", linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    if legend:
+        ax.legend(frameon=False)
+    return ax
+
+
+def legend_below(ax: Axes, columns: int = 2) -> None:
+    """Put a legend under the axes, where it hides nothing."""
+    ax.legend(
+        frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=columns,
+        fontsize="small",
+    )  # fmt: skip
+
+
+def whole_numbers(ax: Axes) -> None:
+    """Let the x axis count: epochs, steps."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+    ax.margins(x=0.02)
+
+
+def animate(
+    figure: Figure,
+    draw: Callable[[int], None],
+    frames: Sequence[int],
+    file: str | Path,
+    fps: float,
+) -> Path:
+    """Save a moving picture.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+    draw : callable
+        Told a frame's number, changes the figure.
+    frames : sequence of int
+    file : str or Path
+        Ends in ``.gif``, or ``.mp4``.
+    fps : float
+        Frames a second.
+
+    Raises
+    ------
+    ValueError
+        It ends otherwise.
+    RuntimeError
+        ffmpeg, which writes mp4, is missing.
+    """
+    from matplotlib import animation
+
+    path = Path(file)
+    kind = path.suffix.lower()
+    if kind not in (".gif", ".mp4"):
+        raise ValueError(f"file must end in .gif or .mp4, got {str(file)!r}")
+    if kind == ".mp4" and not animation.writers.is_available("ffmpeg"):
+        raise RuntimeError("mp4 needs ffmpeg, which is not there: save a .gif, or install ffmpeg")
+    made: Any = animation.PillowWriter if kind == ".gif" else animation.FFMpegWriter
+    movie = animation.FuncAnimation(figure, draw, frames=frames, init_func=lambda: None)
+    movie.save(path, writer=made(fps=fps))
+    return path
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Return at most `most` of the numbers from 0 to count - 1, evenly, both ends among them."""
+    if count <= most:
+        return list(range(count))
+    return sorted({round(i) for i in np.linspace(0, count - 1, max(most, 2))})

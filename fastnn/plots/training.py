@@ -1,0 +1,314 @@
+"""Trainings: how loss, metrics and learning rate went, several beside each other, a range test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.metrics import is_number
+from fastnn.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fastnn.range_test import RangeTest
+    from fastnn.training import History
+
+_LOG_FROM = 30.0  # largest by smallest loss from which a linear axis hides the late epochs
+
+
+def learning_curve(history: History, *, ax: Axes | None = None) -> Axes:
+    """Draw the loss over the epochs, of the training and of the validation data.
+
+    Parameters
+    ----------
+    history : History
+        What `fit` returned.
+    ax : matplotlib Axes, optional
+        Where to draw; default: a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+        Save it with ``ax.figure.savefig("curve.png")``.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is missing.
+    ValueError
+        There is no epoch to draw.
+
+    Notes
+    -----
+    The axis of the loss is logarithmic where the losses span more than a factor of 30. The mark
+    is the epoch of the least validation loss: what falls on the training curve after it is
+    learned by heart.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> from fastnn import plots
+    >>> x, y = fnn.datasets.load_digits()
+    >>> model = fnn.Sequential([fnn.Dense(10)], input_shape=(64,), seed=0)
+    >>> model.compile("adam", "crossentropy")
+    >>> history = model.fit(x, y, epochs=3, verbose=0)
+    >>> plots.learning_curve(history).get_xlabel()  # doctest: +SKIP
+    'epoch'
+    """
+    if not history.epoch:
+        raise ValueError("history has no finished epoch to draw")
+    ax = style.axes(ax)
+    epochs = [epoch + 1 for epoch in history.epoch]
+    curves = {"training": (history.history["loss"], style.TRAINING)}
+    if "val_loss" in history.history:
+        curves["validation (held out)"] = (history.history["val_loss"], style.VALIDATION)
+    markers = "os" if len(epochs) == 1 else " " * 2  # a line through one point is invisible
+    for marker, (label, (losses, look)) in zip(markers, curves.items(), strict=False):
+        ax.plot(epochs, losses, label=label, marker=marker, linewidth=1.8, **look)
+    _scale(ax, [loss for losses, _ in curves.values() for loss in losses])
+    if "val_loss" in history.history and len(epochs) > 1:
+        _mark_best(ax, epochs, history.history["val_loss"])
+    style.whole_numbers(ax)
+    ax.set(title="Learning curve", xlabel="epoch")
+    return style.finish(ax, legend=True)
+
+
+def history(history: History, *, ax: Any = None) -> list[Axes]:
+    """Draw a training: the loss, the metrics if there are any, the learning rate if it changes.
+
+    The last epoch is marked with the reason for which training stopped.
+
+    Parameters
+    ----------
+    history : History
+        What `fit` returned.
+    ax : sequence of matplotlib Axes, optional
+        One for each panel; default: a new figure.
+
+    Returns
+    -------
+    list of matplotlib Axes
+        Save them with ``axes[0].figure.savefig("training.png")``.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is missing.
+    ValueError
+        There is no epoch to draw, or the axes given are not as many as panels.
+
+    Examples
+    --------
+    >>> from fastnn import plots
+    >>> history = model.fit(x, y, epochs=20, verbose=0)  # doctest: +SKIP
+    >>> plots.history(history)[0].get_ylabel()  # doctest: +SKIP
+    'loss'
+    """
+    if not history.epoch:
+        raise ValueError("history has no finished epoch to draw")
+    losses = {"loss", "val_loss"}
+    metrics = [
+        name
+        for name, values in history.history.items()
+        if name not in losses
+        and name.removeprefix("val_") in history.history
+        and not name.startswith("val_")
+        and all(map(is_number, values))
+        and name != "learning_rate"
+    ]
+    rates = history.learning_rates
+    has_rates = len(set(rates)) > 1
+    count = 1 + bool(metrics) + has_rates
+    panels = style.panels(ax, count, (6.4, 2.9 if count > 1 else 4.0), sharex=ax is None)
+    learning_curve(history, ax=panels[0])
+    epochs = [epoch + 1 for epoch in history.epoch]
+    if metrics:
+        _metrics(history, metrics, epochs, panels[1])
+    if has_rates:
+        panels[-1].plot(epochs, rates, **style.TRAINING, linewidth=1.8)
+        _scale(panels[-1], rates, "learning rate")
+        style.finish(panels[-1])
+    for panel in panels:
+        panel.axvline(epochs[-1], color="0.5", linestyle=":", linewidth=1.0)
+        panel.set_xlabel("epoch" if panel is panels[-1] else "")
+        style.whole_numbers(panel)
+    reason = _wrapped(f"stopped after epoch {epochs[-1]}: {history.stop_reason}")
+    panels[0].set_title(f"Training\n{reason}", fontsize="small")
+    return panels
+
+
+def _metrics(history: History, metrics: list[str], epochs: list[int], ax: Axes) -> None:
+    for number, name in enumerate(metrics):
+        look: dict[str, Any] = {"color": style.COLORS[number % 7], "linewidth": 1.8}
+        marker = style.MARKERS[number % 7] if len(metrics) > 1 else None
+        look |= {"marker": marker, "markevery": max(1, len(epochs) // 8), "markersize": 5}
+        ax.plot(epochs, history.history[name], label=name, **look)
+        validation = history.history.get(f"val_{name}")
+        if validation is not None:
+            ax.plot(epochs, validation, label=f"{name}, held out", **{**look, "linestyle": "--"})
+    style.finish(ax, legend=True, ylabel=metrics[0] if len(metrics) == 1 else "metrics")
+
+
+def _wrapped(text: str, width: int = 76) -> str:
+    import textwrap
+
+    lines = textwrap.wrap(text, width)
+    return "\n".join(lines[:3]) + " ..." * (len(lines) > 3)
+
+
+def comparison(
+    histories: Mapping[str, History] | Sequence[History],
+    *,
+    result: str = "loss",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw one result of several trainings: one network with different optimizers, say.
+
+    Parameters
+    ----------
+    histories : dict of str to History
+        The names are those of the legend.
+    result : str, default "loss"
+        A key of their ``history``.
+    ax : matplotlib Axes, optional
+        Where to draw; default: a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ImportError
+        matplotlib is missing.
+    ValueError
+        There is no training, or one without that result.
+
+    Examples
+    --------
+    >>> from fastnn import plots
+    >>> ax = plots.comparison({"SGD": with_sgd, "Adam": with_adam})  # doctest: +SKIP
+    """
+    if not isinstance(histories, Mapping):
+        histories = {f"training {i + 1}": one for i, one in enumerate(histories)}
+    if not histories:
+        raise ValueError("histories must hold at least one training, got none")
+    for name, one in histories.items():
+        if result not in one.history:
+            known = ", ".join(one.history) or "none"
+            raise ValueError(
+                f"result {result!r} is not in the history of {name!r} (there are {known})"
+            )
+    ax = style.axes(ax)
+    for number, (name, one) in enumerate(histories.items()):
+        epochs = [epoch + 1 for epoch in one.epoch]
+        marker = style.MARKERS[number % 7]
+        every = (number % 5, max(1, len(epochs) // 6))
+        ax.plot(epochs, one.history[result], label=name, marker=marker, markersize=5,
+                markevery=every, **style.curve(number))  # fmt: skip
+    _scale(ax, [v for one in histories.values() for v in one.history[result]], result)
+    style.whole_numbers(ax)
+    return style.finish(
+        ax, legend=True, xlabel="epoch", title=f"{result} of {len(histories)} trainings"
+    )
+
+
+def range_test(found: RangeTest, *, ax: Axes | None = None) -> Axes:
+    """Draw the losses of a range test over the learning rates, with the suggestion marked.
+
+    Parameters
+    ----------
+    found : RangeTest
+        What `Model.find_learning_rate` returned.
+    ax : matplotlib Axes, optional
+        Where to draw; default: a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+        Save it with ``ax.figure.savefig("range.png")``.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is missing.
+    ValueError
+        There is no step to draw.
+
+    Notes
+    -----
+    The axis of the loss ends at twice the first smoothed loss: what explodes behind would press
+    all else to the bottom.
+
+    Examples
+    --------
+    >>> from fastnn import plots
+    >>> plots.range_test(model.find_learning_rate(x, y)).get_xscale()  # doctest: +SKIP
+    'log'
+    """
+    if not len(found.rates):
+        raise ValueError(f"the range test has no step to draw: {found.stop_reason}")
+    ax = style.axes(ax)
+    ax.plot(found.rates, found.losses, color="0.75", linewidth=0.8, label="loss of a batch")
+    ax.plot(found.rates, found.smoothed, label="smoothed", linewidth=1.8, **style.TRAINING)
+    if found.suggestion is not None:
+        height = float(np.interp(found.suggestion, found.rates, found.smoothed))
+        ax.axvline(found.suggestion, color=style.VALIDATION["color"], linestyle=":", linewidth=1.2)
+        ax.plot(
+            found.suggestion,
+            height,
+            "D",
+            color="white",
+            markeredgecolor=style.VALIDATION["color"],
+            markersize=7,
+            label=f"falls most steeply: {found.suggestion:.2g}",
+            zorder=3,
+        )
+    ax.set_xscale("log")
+    least, most = float(found.smoothed.min()), float(found.smoothed[0])
+    if least < most:
+        ax.set_ylim(least - 0.1 * (most - least), most + (most - least))
+    ax.set(title="Learning rate range test", xlabel="learning rate (log scale)", ylabel="loss")
+    return style.finish(ax, legend=True)
+
+
+def _scale(ax: Axes, losses: list[float], label: str = "loss") -> None:
+    """Choose the axis of some numbers, and say which it is."""
+    from matplotlib import ticker
+
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    least, most = (min(finite), max(finite)) if finite else (0.0, 0.0)
+    if least > 0 and most > _LOG_FROM * least:
+        ax.set_yscale("log")
+        ax.set_ylabel(f"{label} (log scale)")
+        if most < 1e3 * least:  # decades alone would leave one or two numbers on the axis
+            ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+        if least > 1e-4:
+            ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            ax.yaxis.set_minor_formatter(ticker.NullFormatter())
+        return
+    ax.set_ylabel(label)
+    if least >= 0:
+        ax.set_ylim(bottom=0)
+
+
+def _mark_best(ax: Axes, epochs: list[int], losses: list[float]) -> None:
+    best = min(
+        range(len(losses)), key=lambda i: losses[i] if math.isfinite(losses[i]) else math.inf
+    )
+    if math.isfinite(losses[best]):
+        label = f"least validation loss: {losses[best]:.3g}, epoch {epochs[best]}"
+        ax.plot(
+            epochs[best],
+            losses[best],
+            "D",
+            color="white",
+            markeredgecolor=style.VALIDATION["color"],
+            markersize=7,
+            label=label,
+            zorder=3,
+        )
