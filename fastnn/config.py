@@ -113,9 +113,14 @@ def limited(workers: int) -> int:
     return workers if engine.HAS_OPENMP and not _is_forked else 1
 
 
+def is_worth_a_team(work: float) -> bool:
+    """Whether a single step of `work` multiply-adds is worth more than one worker."""
+    return work >= 2 * WORK_PER_WORKER
+
+
 def workers_for(work: float) -> int:
     """Return the size of the team for a single step of `work` multiply-adds."""
-    if work < 2 * WORK_PER_WORKER:
+    if not is_worth_a_team(work):
         return 1
     return min(get_num_threads(), int(work // WORK_PER_WORKER))
 

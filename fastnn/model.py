@@ -850,10 +850,9 @@ class Model:
         (4, 2)
         """
         batch_size = checks.integer("batch_size", batch_size)
-        if isinstance(x, np.ndarray) and x.ndim > 1 and len(x) == 1:
-            output = single.quick_prediction(self, x[0])
-            if output is not None:
-                return output[np.newaxis]
+        output = single.prediction_of_few(self, x)
+        if output is not None:
+            return output
         made = []
         with contextlib.closing(feeds.parts_for_prediction(self, x, batch_size)) as all_parts:
             for steps in all_parts:
@@ -869,8 +868,8 @@ class Model:
                 made.append(outs)
         if not made:
             raise ValueError("x must yield at least one batch, got none")
-        if len(made) == len(made[0][0]) == 1 and "predict" not in self.runtime.one_row:
-            single.prepare(self.runtime, "predict")
+        if len(made) == 1 and steps.rows and not steps.sparse and not self.runtime.few_rows:
+            single.prepare_for_few(self.runtime, bound)
         outs = [
             parts[0] if len(parts) == 1 else np.concatenate(parts)
             for parts in zip(*made, strict=True)

@@ -21,7 +21,7 @@ from fastnn import config
 from fastnn.data import AnySource, Sparse
 from fastnn.losses import Loss
 from fastnn.metrics import Metric
-from fastnn.native.engine import Executor, OneRow, address_of
+from fastnn.native.engine import Executor, FewRows, OneRow, address_of
 from fastnn.optimizers import Optimizer
 from fastnn.pace import Pace
 from fastnn.program import lower, python_ops
@@ -201,6 +201,7 @@ class Runtime:
         self.arenas["state"] = aligned((0, self.count), self.dtype)
         self._snapshot: np.ndarray | None = None
         self.one_row: dict[str, OneRow] = {}  # programs prepared for one row, by name
+        self.few_rows: FewRows | None = None  # the one that predicts, for few rows
         self.parameters = self._views(self.arenas["parameters"])
         self.gradients = self._views(self.arenas["gradients"])
 
@@ -317,6 +318,7 @@ class Runtime:
             for old in [old for old in self.programs if old[:4] == key[:4]]:
                 del self.programs[old]
             self.one_row.pop(name, None)
+            self.few_rows = None if name == "predict" else self.few_rows
             program = self._program(name, kinds, sparse, collects)
             made = plan(program, self.dtype, rows, self._places())
             workspace = aligned(made.workspace_bytes, "uint8")

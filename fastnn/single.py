@@ -1,10 +1,11 @@
-"""`predict_one` and `learn_one`: one sample at a time, in a few microseconds.
+"""`predict_one` and `learn_one`: one sample at a time, in a few microseconds; and few at a time.
 
 A sample goes through a program prepared for one row (`OneRow` in `native/one_row.pxi`), which
 declines whatever is unusual. That, and the first sample, goes the plain way, as a batch of one.
 
 One worker runs it, however wide the network: a row is over before a team has met often, and on a
-busy machine waiting for the others costs more than they bring.
+busy machine waiting for the others costs more than they bring. `predict` takes batches that are
+too small for a second worker the same way (`FewRows` in `native/few_rows.pxi`).
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn import data, nonfinite
+from fastnn import config, data, nonfinite
 from fastnn.layers import Shape
-from fastnn.native.engine import OneRow
-from fastnn.runtime import Runtime, Training, aligned
+from fastnn.native.engine import FewRows, OneRow
+from fastnn.runtime import Bound, Runtime, Training, aligned
 
 if TYPE_CHECKING:
     from fastnn.model import Model
@@ -29,6 +30,8 @@ def predict(model: Model, x: object) -> np.ndarray | list[np.ndarray]:
     if output is not None:
         return output
     outputs = model.predict(_inputs(model, x))
+    if "predict" not in model.runtime.one_row:
+        prepare(model.runtime, "predict")
     return [array[0] for array in outputs] if isinstance(outputs, list) else outputs[0]
 
 
@@ -40,6 +43,36 @@ def quick_prediction(model: Model, x: object) -> np.ndarray | None:
         return None if prepared is None else prepared.predict(x)
     except ValueError:  # no category of an Embedding; the plain way says which
         return None
+
+
+def prediction_of_few(model: Model, x: object) -> np.ndarray | None:
+    """Return the outputs for few rows, or None where the plain way must be taken."""
+    runtime = model._runtime
+    prepared = None if runtime is None else runtime.few_rows
+    try:
+        return None if prepared is None else prepared.predict(x)
+    except ValueError:  # as above
+        return None
+
+
+def prepare_for_few(runtime: Runtime, bound: Bound) -> None:
+    """Prepare the program that predicts for as many rows as one worker is enough for."""
+    plan, inputs = bound.plan, runtime.graph.inputs
+    has_places = {"input 0", "output prediction"} <= set(plan.externals())
+    if plan.has_python or len(inputs) > 1 or len(runtime.output_shapes) > 1 or not has_places:
+        return  # the plain way
+    most = plan.capacity
+    while most > 1 and config.is_worth_a_team(plan.work(most)):
+        most //= 2
+    runtime.few_rows = FewRows(
+        bound.executor,
+        most,
+        inputs[0][1],
+        runtime.output_shapes[0],
+        runtime.dtype,
+        key=runtime.key,
+        work=plan.work(1),
+    )
 
 
 def learn(model: Model, x: object, y: object) -> float:

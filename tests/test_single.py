@@ -384,6 +384,86 @@ def test_wide_network_lets_others_run_and_has_the_same_bits(rng):
     assert set(model.runtime.one_row) == {"train", "predict"}
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_few_rows_go_a_short_way(rng, dtype):
+    """The bits of the plain way, and its errors; what it declines is computed plainly."""
+    model = fnn.Sequential(
+        [fnn.Flatten(), fnn.Dense(5, activation="tanh"), fnn.Dense(2)],
+        input_shape=(3, 2), dtype=dtype, seed=0,
+    )  # fmt: skip
+    x = rng.standard_normal((20, 3, 2)).astype(dtype)
+    wanted = model.predict(x)
+    prepared = model.runtime.few_rows
+    for rows in (slice(None), slice(0, 1), slice(0, 7), slice(13, None)):
+        assert_same_bits(prepared.predict(x[rows]), wanted[rows])
+        assert_same_bits(model.predict(x[rows]), wanted[rows])
+    assert prepared.predict(x) is not prepared.predict(x), "a new array each time"
+    other = "float64" if dtype == "float32" else "float32"
+    declined = [
+        x.astype(other), x[::2], x[:0], x.astype(x.dtype.newbyteorder()), x.tolist(), x[:, :2],
+        x.reshape(20, 6), x.reshape(20, 2, 3), np.asfortranarray(x), np.concatenate([x] * 100),
+        np.where(x == x[3, 1, 0], np.nan, x), np.where(x == x[3, 1, 0], -np.inf, x), None, "x",
+        np.ma.array(x), x.view(np.recarray),
+    ]  # fmt: skip
+    for what in declined:
+        assert prepared.predict(what) is None
+    assert np.allclose(model.predict(x.astype(other)), wanted)
+    assert_same_bits(model.predict(x[::2]), wanted[::2])
+    assert model.predict(x[:0]).shape == (0, 2)
+    with pytest.raises(ValueError, match=r"x must hold finite numbers, got nan at \[3, 1, 0\]"):
+        model.predict(declined[10])
+    with pytest.raises(ValueError, match=r"x must have shape \(rows, 3, 2\)"):
+        model.predict(x[:, :2])
+    large = np.full_like(x, np.finfo(dtype).max)  # whose squares overflow
+    assert_same_bits(model.predict(large), model.predict(large.tolist()))
+
+
+def test_few_rows_see_what_parameters_are_set(rng):
+    model = plain()
+    x = rng.standard_normal((4, 5)).astype("f")
+    model.predict(x)
+    before = model.predict(x)
+    model.fit(x, x[:, :2], epochs=1, verbose=0)
+    assert not np.array_equal(model.predict(x), before)
+    assert_same_bits(model.predict(x), model.predict(x.tolist()))
+    model.predict(np.zeros((2000, 5)), batch_size=2000)  # planned anew, prepared anew
+    assert_same_bits(model.predict(x), model.predict(x.tolist()))
+
+
+def test_rows_that_are_worth_a_team_go_the_plain_way(rng):
+    model = fnn.Sequential([fnn.Dense(512), fnn.Dense(512)], input_shape=(512,), seed=0)
+    x = rng.standard_normal((64, 512)).astype("f")
+    wanted = model.predict(x)
+    assert model.runtime.few_rows.predict(x) is None
+    assert_same_bits(model.runtime.few_rows.predict(x[:1]), wanted[:1])
+
+
+@pytest.mark.parametrize("kind", ["embedding", "two inputs", "python", "nothing", "sparse"])
+def test_few_rows_of_unusual_models(kind, rng):
+    if kind == "embedding":
+        model = fnn.Sequential([fnn.Embedding(5, 2), fnn.Flatten()], input_shape=(3,), seed=0)
+        x = rng.integers(0, 5, (4, 3)).astype("f")
+    elif kind == "two inputs":
+        model, x = two_inputs(), [np.ones((2, 4), "f"), np.ones((2, 2, 3), "f")]
+    elif kind == "python":
+        square = fnn.activations.Custom(np.square, lambda x: 2 * x)
+        model = fnn.Sequential([fnn.Dense(2, activation=square)], input_shape=(3,), seed=0)
+        x = rng.standard_normal((4, 3)).astype("f")
+    elif kind == "nothing":
+        model = fnn.Sequential([fnn.Flatten()], input_shape=(3, 2))
+        x = rng.standard_normal((4, 3, 2)).astype("f")
+    else:
+        scipy_sparse = pytest.importorskip("scipy.sparse")
+        model = fnn.Sequential([fnn.Dense(2)], input_shape=(3,), seed=0)
+        x = scipy_sparse.csr_array(np.eye(3, dtype="f"))
+    first = model.predict(x)
+    for _ in range(2):
+        assert_same_bits(model.predict(x), first)
+    if kind == "embedding":
+        with pytest.raises(ValueError, match="whole numbers from 0 to 4"):
+            model.predict(x + 3)
+
+
 def test_a_batch_of_one_goes_the_same_way(rng):
     """The bits of the plain way, and its errors; what it declines is computed plainly."""
     model = fnn.Sequential(

@@ -51,6 +51,20 @@ class Update:
     def __init__(self, executor: Executor, counter: np.ndarray, *, work: float) -> None: ...
     def step(self, learning_rate: float) -> None: ...
 
+class FewRows:
+    def __init__(
+        self,
+        executor: Executor,
+        most: int,
+        input_shape: tuple[int, ...],
+        output_shape: tuple[int, ...],
+        dtype: str,
+        *,
+        key: int,
+        work: float,
+    ) -> None: ...
+    def predict(self, x: object) -> np.ndarray | None: ...
+
 class OneRow:
     loss: float
     is_done: bool

@@ -554,6 +554,7 @@ cdef class Executor:
 
 include "prepared.pxi"
 include "one_row.pxi"
+include "few_rows.pxi"
 
 
 # --- for measuring and for tables -------------------------------------------------------------
