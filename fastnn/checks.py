@@ -15,6 +15,8 @@ from typing import Any, cast
 
 def integer(name: str, value: object, least: int = 1) -> int:
     """Return an integer of at least `least`."""
+    if type(value) is int and value >= least:
+        return value
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         expected = "a positive integer" if least == 1 else f"an integer of at least {least}"
         raise ValueError(f"{name} must be {expected}, got {value!r}")
@@ -30,7 +32,7 @@ def number(
     is_positive: bool = False,
 ) -> float:
     """Return a finite number in [least, below), and above 0 if `is_positive`."""
-    if isinstance(value, Real) and not isinstance(value, bool):
+    if type(value) is float or (isinstance(value, Real) and not isinstance(value, bool)):
         result = float(value)
         is_inside = math.isfinite(result) and least <= result < below
         if is_inside and (result > 0 or not is_positive):

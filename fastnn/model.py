@@ -429,14 +429,19 @@ class Model:
             What follows the inputs; see `Runtime.bound`.
         """
         chosen = self._compiled()
+        if self.built:
+            return self._checked_data(chosen, x, y, sample_weight, class_weight, in_windows)
         with self._built_for(x):
-            sources, kinds = self._checked_data(chosen, x, y, in_windows)
-            targets = sources[len(self.input_shapes) :]
-            weight = weights.source(sample_weight, class_weight, targets, kinds, self.dtype)
-        return (sources, kinds) if weight is None else ([*sources, weight], (*kinds, "weight"))
+            return self._checked_data(chosen, x, y, sample_weight, class_weight, in_windows)
 
     def _checked_data(
-        self, chosen: Training, x: object, y: object, in_windows: bool
+        self,
+        chosen: Training,
+        x: object,
+        y: object,
+        sample_weight: object,
+        class_weight: object,
+        in_windows: bool,
     ) -> tuple[list[AnySource], tuple[str, ...]]:
         for aim, shape in zip(chosen.aims, self.runtime.output_shapes, strict=True):
             if aim.loss.is_distribution and math.prod(shape) == 1:
@@ -453,6 +458,10 @@ class Model:
             target, kind = self.checked_target(number, name, part, rows, in_windows)
             sources.append(target)
             kinds.append(kind)
+        if sample_weight is not None or class_weight is not None:
+            targets = sources[-len(kinds) :]
+            sources.append(weights.source(sample_weight, class_weight, targets, kinds, self.dtype))
+            kinds.append("weight")
         return sources, tuple(kinds)
 
     def targets_of(self, y: object) -> list[tuple[str, object]]:
@@ -487,14 +496,14 @@ class Model:
 
     def _checked_inputs(self, x: object, *, in_windows: bool = False) -> list[AnySource]:
         """Check x alone."""
-        with self._built_for(x):
+        with contextlib.nullcontext() if self.built else self._built_for(x):
             sources = data.inputs(x, self.input_shapes, self.dtype, in_windows=in_windows)
             check_categories(self.runtime.graph, sources, in_windows)
             return sources
 
     def _built_for(self, x: object) -> contextlib.AbstractContextManager[None]:
         """Build a model that was waiting for the shape of x; undone if x then does not fit."""
-        return contextlib.nullcontext()
+        raise NotImplementedError
 
     def train_on_batch(
         self,

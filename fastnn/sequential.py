@@ -64,12 +64,9 @@ class Sequential(Model):
             tensor = layer(tensor)
         self._build([first], [tensor])
 
-    def _built_for(self, x: object) -> contextlib.AbstractContextManager[None]:
-        """Build a model that was waiting for the shape of x; undone if x then does not fit."""
-        return contextlib.nullcontext() if self.built else self._being_built(x)
-
     @contextlib.contextmanager
-    def _being_built(self, x: object) -> Iterator[None]:
+    def _built_for(self, x: object) -> Iterator[None]:
+        """Build a model that was waiting for the shape of x; undone if x then does not fit."""
         shape = data.checked_rows("x", x).shape
         if len(shape) < 2 or 0 in shape:
             raise ValueError(f"x must have shape (rows, inputs), got {shape}")

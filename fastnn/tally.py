@@ -44,7 +44,7 @@ class Tally:
             return
         done = min(len(results) * steps.batch, steps.rows)
         last = done - (len(results) - 1) * steps.batch  # rows of the last step
-        self._sums = self._sums + steps.batch * results[:-1].sum(axis=0) + last * results[-1]
+        self._sums = self._sums + steps.batch * np.add.reduce(results[:-1]) + last * results[-1]
         self._count += done
         if room:
             order = np.arange(done) if steps.order is None else steps.order[:done]

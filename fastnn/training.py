@@ -117,7 +117,8 @@ class _Epochs:
         self.tally = Tally(self.bound.plan.program, runtime.dtype)
         made, self.before = 0, 0
         began = time.perf_counter()
-        with contextlib.closing(self.feed.epoch(epoch)) as parts:
+        parts = self.feed.epoch(epoch)
+        try:
             for self.steps in parts:
                 self.seconds += time.perf_counter() - began
                 self._bind()
@@ -126,6 +127,8 @@ class _Epochs:
                 if self.model.stop_training:
                     break
                 began = time.perf_counter()
+        finally:
+            parts.close()
         self.budget.epoch_end()
         if self.before and not_finite(runtime):
             self.before -= made
@@ -328,7 +331,7 @@ def fit(
         steps_per_epoch=steps_per_epoch,
         epochs=epochs,
     )
-    with contextlib.closing(feed):
+    try:
         if validation_data is not None:
             model.check_validation(validation_data)
 
@@ -341,6 +344,8 @@ def fit(
 
         again = None if makes_steps else metrics
         return _fit(model, feed, epochs, verbose, followers, validation_data, budget, again)
+    finally:
+        feed.close()
 
 
 def _fit(

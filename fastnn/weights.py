@@ -17,8 +17,8 @@ def source(
     targets: Sequence[AnySource],
     kinds: Sequence[str],
     dtype: str,
-) -> Source | None:
-    """Return the weight of each sample, None where all count alike.
+) -> Source:
+    """Return the weight of each sample.
 
     Parameters
     ----------
@@ -36,13 +36,12 @@ def source(
         Naming the argument, what came and what was expected.
     """
     rows = targets[0].rows
-    weights = None
+    weights = np.ones(rows)
     if sample_weight is not None:
         weights = _checked("sample_weight", sample_weight, rows, dtype)
     if class_weight is not None:
-        by_class = _by_class(class_weight, targets, kinds)
-        weights = by_class if weights is None else weights * by_class
-    return None if weights is None else Source(np.ascontiguousarray(weights).reshape(rows, 1))
+        weights = weights * _by_class(class_weight, targets, kinds)
+    return Source(np.ascontiguousarray(weights).reshape(rows, 1))
 
 
 def _checked(name: str, value: object, rows: int, dtype: str) -> np.ndarray:

@@ -78,7 +78,7 @@ AnySource = Source | sparse.Sparse
 
 def checked_rows(name: str, value: object) -> Any:
     """Return x as an array, or as a sparse matrix (CSR) of SciPy; see `checked_array`."""
-    if sparse.is_sparse(value):
+    if type(value) is not np.ndarray and sparse.is_sparse(value):
         return sparse.checked_matrix(name, value)
     return checked_array(name, value)
 
@@ -258,7 +258,7 @@ def by_name(argument: str, value: object, names: Sequence[str]) -> dict[str, obj
 
 def _source(name: str, array: Any, width: int, dtype: str, *, in_windows: bool) -> AnySource:
     """Check the numbers of what `checked_rows` returned, and make it readable."""
-    if not sparse.is_sparse(array):
+    if isinstance(array, np.ndarray):
         rows = _rows(array, width)
         if not (in_windows and blocks.map_of(rows)):
             check_finite(name, array, dtype)

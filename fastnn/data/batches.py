@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+
 from fastnn.data import sparse
 from fastnn.data.frames import is_frame
 
@@ -103,6 +105,8 @@ def is_batches(x: object, *, takes_lists: bool) -> bool:
     """
     if isinstance(x, (list, tuple)):
         return takes_lists
+    if isinstance(x, np.ndarray):
+        return False
     if isinstance(x, (str, bytes, bytearray, memoryview, dict, set, frozenset)):
         return False
     if any(hasattr(x, name) for name in ATTRIBUTES_OF_ARRAYS):

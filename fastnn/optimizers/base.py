@@ -130,7 +130,9 @@ class Optimizer(Declaration):
         """
         if isinstance(self.learning_rate, Schedule):
             return self.learning_rate.rates_from(first, count)
-        return np.full(count, self.learning_rate)
+        rates = np.empty(count)
+        rates.fill(self.learning_rate)
+        return rates
 
     def last_rate(self, steps: int) -> float:
         """Return the learning rate of the last of so many steps."""
