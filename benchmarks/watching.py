@@ -1,9 +1,9 @@
 """What it costs to watch: a walk beside its bare calls, a recorded training beside a plain one.
 
-Run as `python benchmarks/watching.py`. Prints lines of a Markdown table. The walk is of one variable,
-10,000 steps of gradient descent on x^2 + e^(-x) with its derivative, both functions of Python's; its
-cost is its time less that of calling both at the same points. Trainings are on the digits, with a
-`Recorder` and without.
+Run as `python benchmarks/watching.py`. Prints lines of a Markdown table. The walk is of one
+variable, 10,000 steps of gradient descent on x^2 + e^(-x) with its derivative, both functions of
+Python's; its cost is its time less that of calling both at the same points. Trainings are on the
+digits, with a `Recorder` and without.
 """
 
 from __future__ import annotations
