@@ -14,7 +14,7 @@ import fastnn as fnn
 from fastnn import plots
 
 bowl = fnn.descent.functions.bowl
-figure, panels = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+figure, panels = plt.subplots(1, 3, figsize=(12.5, 3.6), layout="constrained")
 for learning_rate, ax in zip((0.1, 0.9, 0.001), panels, strict=True):
     optimizer = fnn.GradientDescent(learning_rate)
     walk = fnn.descent.minimize(bowl, [-8, 6], optimizer=optimizer, steps=20)

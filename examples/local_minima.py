@@ -1,9 +1,8 @@
 """A trap and a pass: what momentum and Adam do where plain gradient descent stays.
 
 The double well is a W with a shallow valley on the left: only who comes down with enough momentum
-rolls on into the deep one. On the saddle the slope is nearly zero although it is no minimum; the
-way down begins at a hair's breadth, and Adam, whose steps do not shrink with the slope, is first
-to find it.
+rolls on into the deep one. On the saddle the slope is nearly zero although it is no minimum, and
+the way down begins at a hair's breadth: plain gradient descent takes longest to find it.
 """
 
 import sys
@@ -38,7 +37,8 @@ for name, optimizer in OPTIMIZERS.items():
         f"saddle: down after {saddles[name].steps} steps"
     )
 
-figure = plt.figure(figsize=(12, 5), layout="constrained")
-plots.descent(wells, ax=figure.add_subplot(1, 2, 1))
-plots.surface(saddles, ax=figure.add_subplot(1, 2, 2, projection="3d"))
-figure.savefig(Path(*sys.argv[1:2], "local_minima.png"), dpi=70)
+figure = plt.figure(figsize=(14, 4.2), layout="constrained")
+plots.descent(wells, ax=figure.add_subplot(1, 3, 1))
+plots.descent(saddles, ax=figure.add_subplot(1, 3, 2))
+plots.surface(saddles, ax=figure.add_subplot(1, 3, 3, projection="3d"))
+figure.savefig(Path(*sys.argv[1:2], "local_minima.png"), dpi=57)

@@ -61,9 +61,10 @@ print(f"r2 after {len(history.epoch)} epochs: {history.history['r2'][-1]:.3f}")
 grid = np.linspace(-3, 3, 300)[:, None]
 bells = model.layers[0].forward(grid, training=False)
 figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
-ax.plot(grid, bells * model.parameters["dense/kernel"][:, 0], color="0.8", linewidth=1)
+weighted = bells * model.parameters["dense/kernel"][:, 0]
+ax.plot(grid, weighted, color="0.8", linewidth=1)[0].set_label("bells")
 ax.plot(x, y, ".", color="0.5", label="data")
-ax.plot(grid, model.predict(grid), linewidth=2.5, label="sum of ten bells, learned")
+ax.plot(grid, model.predict(grid), linewidth=2.5, label="their sum, learned")
 ax.set(xlabel="x", ylabel="y", title="A layer written with NumPy")
 ax.legend()
 figure.savefig(Path(*sys.argv[1:2], "numpy_layer.png"), dpi=80)

@@ -43,8 +43,12 @@ for round_number in range(1, ROUNDS + 1):
 
 figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
 rounds = np.arange(1, ROUNDS + 1)
-ax.bar(rounds - 0.2, before, 0.4, label="before retraining", color="0.75")
-ax.bar(rounds + 0.2, after, 0.4, label=f"after {SECONDS:g} seconds of it", color="C0")
+for shift, accuracies, label, color in (
+    (-0.2, before, "before retraining", "0.75"),
+    (0.2, after, f"after {SECONDS:g} seconds of it", "C0"),
+):
+    bars = ax.bar(rounds + shift, accuracies, 0.4, label=label, color=color)
+    ax.bar_label(bars, fmt="{:.1%}")
 ax.set(xlabel="round", ylabel="accuracy on new data", xticks=rounds, ylim=(0, 1.2))
 ax.legend(loc="upper center", ncols=2)
 figure.savefig(Path(*sys.argv[1:2], "time_budget.png"), dpi=80)

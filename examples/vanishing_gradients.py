@@ -34,9 +34,12 @@ for row, activation, initializer in (
     model.compile(fnn.SGD(0.1), "crossentropy", metrics=["accuracy"])
     print(f"--- {activation}, before training:")
     print(model.diagnose(*train))
-    recorder = fnn.Recorder(looks=20)
+    recorder = fnn.Recorder()
     model.fit(*train, epochs=20, verbose=0, callbacks=[recorder])
     print(f"after 20 epochs: {model.evaluate(*held_out)['accuracy']:.1%} of the held-out digits")
     plots.histograms(recorder, "gradients", ax=row)
     row[0].set_ylabel(f"{activation}\nlog10 |gradient|")
+rows[0, 0].set_ylim(-8, -0.5)  # what is smaller, is as good as nothing
+for panel in rows.flat:
+    panel.label_outer()
 figure.savefig(Path(*sys.argv[1:2], "vanishing_gradients.png"), dpi=60)
