@@ -55,5 +55,5 @@ left.plot(line, model.predict(line), label=f"visitors = {learned:.2f} advertisin
 left.set(xlabel="advertising", ylabel="visitors", title="What was learned", xlim=0, ylim=0)
 left.legend()
 walk.plot(ax=right)
-right.set(xlabel="a", ylabel="mean squared error")
+right.set(xlabel="a", ylabel="mean squared error", title="How: downhill on the error")
 figure.savefig(Path(*sys.argv[1:2], "advertising.png"), dpi=70)

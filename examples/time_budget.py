@@ -1,4 +1,4 @@
-"""Two seconds to retrain: training inside a program that cannot wait.
+"""Half a second to retrain: training inside a program that cannot wait.
 
 What is to be learned changes: the border between two classes turns from round to round. In each
 round the program has half a second for the newest data. `fit(time_budget=...)` ends in time,
@@ -35,6 +35,7 @@ for round_number in range(1, ROUNDS + 1):
     x, y = newest_data(angle=0.8 * round_number)
     before.append(model.evaluate(x, y)["accuracy"])
     start = time.perf_counter()
+    # More epochs than can be done: it is the time that ends it.
     history = model.fit(x, y, epochs=1_000_000, time_budget=SECONDS, verbose=0)
     seconds = time.perf_counter() - start
     after.append(model.evaluate(*newest_data(angle=0.8 * round_number))["accuracy"])
