@@ -40,5 +40,6 @@ for name, optimizer in OPTIMIZERS.items():
 figure = plt.figure(figsize=(14, 4.2), layout="constrained")
 plots.descent(wells, ax=figure.add_subplot(1, 3, 1))
 plots.descent(saddles, ax=figure.add_subplot(1, 3, 2))
-plots.surface(saddles, ax=figure.add_subplot(1, 3, 3, projection="3d"))
+surface = plots.surface(saddles, ax=figure.add_subplot(1, 3, 3, projection="3d"))
+surface.set_box_aspect(None, zoom=0.85)  # leaves room for the label of the z axis
 figure.savefig(Path(*sys.argv[1:2], "local_minima.png"), dpi=57)
