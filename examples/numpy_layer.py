@@ -1,0 +1,70 @@
+"""A layer of your own, written with NumPy, trained among the others.
+
+Each unit of `Bumps` is a bell around a centre that it learns: exp(-((x - centre) / width)^2).
+`build` says which parameters there are, `forward` computes, `backward` is the chain rule, and
+`gradcheck` tells whether the latter fits the former.
+"""
+
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import fastnn as fnn
+
+
+class Bumps(fnn.Layer):
+    """Bells around learned centres, for one input."""
+
+    def __init__(self, units, width, name=None):
+        super().__init__(name)
+        self.units, self.width = units, width
+
+    def config(self):
+        """Return what the layer can be made of again."""
+        return {"units": self.units, "width": self.width}
+
+    def output_shape(self, input_shape):
+        """Return the shape of one sample of the output."""
+        return (self.units,)
+
+    def build(self, input_shape):
+        """Add the centres, anywhere between -3 and 3 at first."""
+        self.add_weight("centre", (self.units,), fnn.initializers.Uniform(-3, 3))
+
+    def forward(self, x, *, training):
+        """Return the bells at x, shape (rows, units), and keep what `backward` needs."""
+        self.distance = (x - self.parameters["centre"]) / self.width
+        self.bell = np.exp(-(self.distance**2))
+        return self.bell
+
+    def backward(self, grad_output):
+        """Return the gradient by x; those by the centres are its opposite, summed over rows."""
+        by_x = grad_output * self.bell * (-2 * self.distance / self.width)
+        self.gradients["centre"][...] = -by_x.sum(axis=0)
+        return by_x.sum(axis=1, keepdims=True)
+
+
+generator = np.random.default_rng(0)
+x = generator.uniform(-3, 3, (300, 1))
+y = np.sin(2 * x) + 0.3 * x + generator.normal(0, 0.1, x.shape)
+
+model = fnn.Sequential(
+    [Bumps(10, width=0.8), fnn.Dense(1, use_bias=False)], input_shape=(1,), seed=0
+)
+model.compile(fnn.Adam(0.02), "mse", metrics=["r2"])
+print("the derivative is right:", fnn.gradcheck(model, x[:20], y[:20]))
+history = model.fit(x, y, epochs=100, verbose=0)
+print(f"r2 after {len(history.epoch)} epochs: {history.history['r2'][-1]:.3f}")
+
+grid = np.linspace(-3, 3, 300)[:, None]
+bells = model.layers[0].forward(grid, training=False)
+figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
+weighted = bells * model.parameters["dense/kernel"][:, 0]
+ax.plot(grid, weighted, color="0.8", linewidth=1)[0].set_label("bells")
+ax.plot(x, y, ".", color="0.5", label="data")
+ax.plot(grid, model.predict(grid), linewidth=2.5, label="their sum, learned")
+ax.set(xlabel="x", ylabel="y", title="A layer written with NumPy")
+ax.legend()
+figure.savefig(Path(*sys.argv[1:2], "numpy_layer.png"), dpi=80)

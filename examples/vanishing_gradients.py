@@ -1,0 +1,45 @@
+"""Why a deep stack of sigmoids does not learn, and one of ReLUs does.
+
+The derivative of the sigmoid is a quarter at most, so that gradients shrink from layer to layer
+on their way back to the input. The picture shows their magnitudes, layer by layer over the
+epochs: in the upper row they sink by orders from right to left, in the lower one they do not.
+`diagnose` says the same in words.
+"""
+
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+import fastnn as fnn
+from fastnn import plots
+
+HIDDEN_LAYERS = 5
+
+x, y = fnn.datasets.load_digits()
+train, held_out = fnn.datasets.hold_out(x / 16, y, 0.2, stratify=True, seed=0)
+
+figure, rows = plt.subplots(
+    2, HIDDEN_LAYERS + 1, figsize=(14, 5), sharex=True, sharey=True, layout="constrained"
+)
+for row, activation, initializer in (
+    (rows[0], "sigmoid", "glorot_uniform"),
+    (rows[1], "relu", "he_normal"),
+):
+    hidden = [
+        fnn.Dense(32, activation, kernel_initializer=initializer, use_bias=False)
+        for _ in range(HIDDEN_LAYERS)
+    ]
+    model = fnn.Sequential([*hidden, fnn.Dense(10, use_bias=False)], input_shape=(64,), seed=0)
+    model.compile(fnn.SGD(0.1), "crossentropy", metrics=["accuracy"])
+    print(f"--- {activation}, before training:")
+    print(model.diagnose(*train))
+    recorder = fnn.Recorder()
+    model.fit(*train, epochs=20, verbose=0, callbacks=[recorder])
+    print(f"after 20 epochs: {model.evaluate(*held_out)['accuracy']:.1%} of the held-out digits")
+    plots.histograms(recorder, "gradients", ax=row)
+    row[0].set_ylabel(f"{activation}\nlog10 |gradient|")
+rows[0, 0].set_ylim(-8, -0.5)  # what is smaller, is as good as nothing
+for panel in rows.flat:
+    panel.label_outer()
+figure.savefig(Path(*sys.argv[1:2], "vanishing_gradients.png"), dpi=60)
