@@ -181,7 +181,7 @@ def confusion_matrix(
     ax = style.axes(ax, (size + 0.9, size))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.ndindex(counts.shape):
+    for row, column in np.argwhere(counts):  # zeros would hide the mistakes
         ax.text(
             column, row, f"{counts[row, column]:,}", ha="center", va="center",
             color="white" if shares[row, column] > 0.55 else "0.15",

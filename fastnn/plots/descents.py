@@ -105,12 +105,15 @@ def surface(
     ax = style.axes(ax, (7.0, 5.4), projection="3d")
     limits = _limits(walks)
     x, y, z = _grid(first, limits, 61)
+    effects = _outlined("white")
     ax.computed_zorder = False  # a walk lies on the surface, not half in it
     ax.plot_surface(x, y, z, cmap=style.SEQUENTIAL, alpha=0.75, linewidth=0, zorder=1)
     for number, (name, walk) in enumerate(walks.items()):
-        line = {**style.curve(number), "color": _ON_SURFACE[number % 6]}
         height = np.ptp(z) * 0.01  # a line in the surface would flicker
-        ax.plot(*walk.path.T, walk.values + height, label=name, zorder=3, **line)
+        is_inside = np.all([(low <= way) & (way <= high) for way, (low, high)
+                            in zip(walk.path.T, limits, strict=True)], axis=0)  # fmt: skip
+        way = np.where(is_inside, (*walk.path.T, walk.values + height), np.nan)
+        ax.plot(*way, label=name, zorder=3, path_effects=effects, **_look(number))
         if number == 0:
             ax.scatter(
                 *walk.path[0],
@@ -121,12 +124,14 @@ def surface(
                 label="start",
                 zorder=4,
             )
-        ax.scatter(*walk.path[-1], walk.values[-1] + height, color="black", s=25, zorder=4)
+        if is_inside[-1]:
+            ax.scatter(*way[:, -1], color="black", s=25, zorder=4)
     for minimum in _minima(first):
         ax.scatter(*minimum, first.function(np.array(minimum)), marker="*", s=140, label="minimum",
                    color="white", edgecolor="black", zorder=4)  # fmt: skip
     ax.set(xlabel="x", ylabel="y", zlabel="f(x, y)", title=_title(walks))
     ax.tick_params(labelsize=8)
+    ax.set_box_aspect(None, zoom=0.88)  # else the label of z is cut
     ax.legend(frameon=False, loc="upper left", fontsize="small")
     return ax
 
@@ -170,7 +175,7 @@ def convergence(
     upper, lower = style.panels(ax, 2, (6.4, 2.7), names="value and the norm", sharex=ax is None)
     _values(walks, upper)
     for number, (name, walk) in enumerate(walks.items()):
-        lower.plot(_positive(walk.gradient_norms), label=name, **style.curve(number))
+        lower.plot(_positive(walk.gradient_norms), label=name, **_look(number))
     lower.set_yscale("log")
     style.whole_numbers(lower)
     style.finish(lower, xlabel="step", ylabel="|gradient| (log scale)")
@@ -219,7 +224,7 @@ def animate_descent(walk: Descent, file: str | Path, *, fps: float = 10, frames:
         descent(walk, ax=ax)
         (line,) = (one for one in ax.lines if one.get_gid() == "way")
         dot = ax.plot([], [], "o", color="black", markersize=8, zorder=5)[0]
-        text = ax.annotate("", (0.02, 0.02), xycoords="axes fraction", backgroundcolor="white")
+        text = ax.annotate("", (0.03, 0.05), xycoords="axes fraction", backgroundcolor="white")
         across, up = walk.path.T if walk.variables == 2 else (walk.path, walk.values)
         for other in ax.lines:
             if other.get_gid() == "end":
@@ -298,7 +303,10 @@ def _on_curve(walks: dict[str, Descent], ax: Axes) -> Axes:
         label = "minimum" if i == 0 else None
         ax.plot(minimum[0], _value(first, minimum[0]), label=label, **_STAR)
     style.finish(ax, xlabel="x", ylabel="f(x)", title=_title(walks))
-    ax.legend(frameon=False)
+    if len(walks) == 1:
+        ax.legend(frameon=False)
+    else:
+        style.legend_below(ax, 3)
     return ax
 
 
@@ -342,12 +350,20 @@ _STAR: dict[str, Any] = {
 }  # fmt: skip
 
 
-_ON_SURFACE = (style.VERMILLION, "black", style.PURPLE, style.GREEN, style.BLUE, style.ORANGE)
+# On curves, contours and surfaces alike; blue would drown in the ground of the latter.
+_COLORS = (style.VERMILLION, style.SKY, style.BLACK, style.PURPLE, style.ORANGE, style.GREEN)
 
 
-def _on_dark(number: int) -> str:
-    """Return the colour of a walk on coloured ground: blue would drown in it."""
-    return (style.VERMILLION, "white", style.SKY, style.PURPLE, "black", style.GREEN)[number % 6]
+def _look(number: int) -> dict[str, Any]:
+    """Return color and line style of a walk among several."""
+    return {**style.curve(number), "color": _COLORS[number % len(_COLORS)]}
+
+
+def _outlined(color: str) -> list[Any]:
+    """Return what sets a line off from the ground."""
+    from matplotlib import patheffects
+
+    return [patheffects.Stroke(linewidth=3.0, foreground=color), patheffects.Normal()]
 
 
 def _way(
@@ -360,16 +376,10 @@ def _way(
     is_dark: bool = False,
 ) -> None:
     """Draw a walk, its start and its end."""
-    from matplotlib import patheffects
-
-    line = style.curve(number)
-    line["color"] = _on_dark(number) if is_dark else style.COLORS[(number + 1) % 7]
+    line = _look(number)
     marker = style.MARKERS[number % len(style.MARKERS)]
-    edge = "white" if line["color"] == "black" else "black"
-    effects = [
-        patheffects.Stroke(linewidth=3.0, foreground=edge if is_dark else "white"),
-        patheffects.Normal(),
-    ]
+    edge = "white" if line["color"] == style.BLACK else "black"
+    effects = _outlined(edge if is_dark else "white")
     every = max(1, len(across) // _STEPS_WITH_DOTS)
     ends: dict[str, Any] = {
         "marker": "o",
@@ -398,7 +408,7 @@ def _values(walks: dict[str, Descent], ax: Axes) -> Axes:
     is_log = is_above or lowest > 0
     for number, (name, walk) in enumerate(walks.items()):
         values = walk.values - base
-        ax.plot(_positive(values) if is_log else values, label=name, **style.curve(number))
+        ax.plot(_positive(values) if is_log else values, label=name, **_look(number))
     ax.set_yscale("log" if is_log else "linear")
     style.whole_numbers(ax)
     label = "f - min f" if is_above else "f"

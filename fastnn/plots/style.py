@@ -175,8 +175,15 @@ def animate(
     if kind == ".mp4" and not animation.writers.is_available("ffmpeg"):
         raise RuntimeError("mp4 needs ffmpeg, which is not there: save a .gif, or install ffmpeg")
     made: Any = animation.PillowWriter if kind == ".gif" else animation.FFMpegWriter
-    movie = animation.FuncAnimation(figure, draw, frames=frames, init_func=lambda: None)
-    movie.save(path, writer=made(fps=fps))
+    writer = made(fps=fps)
+    # matplotlib's FuncAnimation would lay out and draw each frame three times.
+    draw(frames[0])
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    with writer.saving(figure, path, figure.dpi):
+        for frame in frames:
+            draw(frame)
+            writer.grab_frame()
     return path
 
 

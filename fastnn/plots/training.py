@@ -212,9 +212,9 @@ def comparison(
                 markevery=every, **style.curve(number))  # fmt: skip
     _scale(ax, [v for one in histories.values() for v in one.history[result]], result)
     style.whole_numbers(ax)
-    return style.finish(
-        ax, legend=True, xlabel="epoch", title=f"{result} of {len(histories)} trainings"
-    )
+    style.finish(ax, xlabel="epoch", title=f"{result} of {len(histories)} trainings")
+    style.legend_below(ax, 4)
+    return ax
 
 
 def range_test(found: RangeTest, *, ax: Axes | None = None) -> Axes:
