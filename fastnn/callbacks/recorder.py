@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fastnn.model import Model
 
 BINS = 64
+_LARGEST = 1e307
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,21 @@ class Histogram:
     @classmethod
     def of(cls, array: np.ndarray, *, is_logarithmic: bool = False) -> Histogram:
         """Count the elements of an array, or the decimal logarithms of their magnitudes."""
-        values = np.asarray(array).reshape(-1)
-        finite = values[np.isfinite(values)]
-        zeros = float(np.mean(values == 0)) if values.size else 0.0
+        values = np.asarray(array, np.float64).reshape(-1)
+        if not values.size:
+            return cls(np.zeros(BINS, np.int64), -0.5, 0.5, 0.0, 1.0)
+        is_finite = np.isfinite(values)
+        chosen = values[is_finite]
         if is_logarithmic:
-            finite = np.log10(np.abs(finite[finite != 0]), dtype=np.float64)
-        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-        if low == high:
-            low, high = low - 0.5, high + 0.5
-        counts = np.histogram(finite, BINS, (low, high))[0]
-        return cls(counts, low, high, zeros, float(np.isfinite(values).mean()))
+            chosen = np.log10(np.abs(chosen[chosen != 0]))
+        # float64's largest numbers are further apart than it can tell.
+        chosen = np.clip(chosen, -_LARGEST, _LARGEST)
+        low, high = (float(chosen.min()), float(chosen.max())) if chosen.size else (0.0, 0.0)
+        least = 4 * BINS * float(np.spacing(max(abs(low), abs(high))))
+        if high - low < least:  # bins could not tell them apart
+            low, high = low - max(0.5, least), high + max(0.5, least)
+        counts = np.histogram(chosen, BINS, (low, high))[0]
+        return cls(counts, low, high, float(np.mean(values == 0)), float(is_finite.mean()))
 
     def on(self, edges: np.ndarray) -> np.ndarray:
         """Return the share of the numbers between each two edges."""
@@ -129,6 +135,8 @@ class Recorder(Callback):
         if self.epochs[-1] == self._done:
             self.epochs.pop()
             self.parameters.pop()
+            for known in (self._activations, self._gradients):
+                known.pop(self._done, None)  # some callback may have asked already
         self._look()
 
     def _look(self) -> None:
