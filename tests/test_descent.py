@@ -651,7 +651,7 @@ def test_not_finite_at_the_start(what):
         minimize(square, 3.0, grad=lambda x: what)
     with pytest.raises(ValueError, match="grad must be finite at x0"):
         minimize(lambda x: x @ x, [3.0, 1.0], grad=lambda x: np.array([1.0, what]))
-    with pytest.raises(ValueError, match="must be finite at x0 = 1000.0: math range error"):
+    with pytest.raises(ValueError, match=r"must be finite at x0 = 1000\.0: math range error"):
         minimize(exp, 1000.0, grad=exp)
 
 

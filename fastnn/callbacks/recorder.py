@@ -71,7 +71,9 @@ class Recorder(Callback):
     For `fastnn.plots.histograms`, the way in `fastnn.plots.landscape`, and
     `fastnn.plots.animate_decision_boundary`. While training it only copies the parameters: before
     the first epoch, and after epochs evenly spread, the last among them. Activations and gradients
-    are computed when they are asked for, with the model as it is compiled then.
+    are computed when they are asked for, with the model as it is compiled then. Among the callbacks
+    it stands behind those that give weights back (`EarlyStopping`), so that its last look is at
+    what they have chosen.
 
     Parameters
     ----------
@@ -126,6 +128,8 @@ class Recorder(Callback):
         """Look, if it is time."""
         self._done = epoch + 1
         if self._done % self._every == 0:
+            self._make_room()
+        if self._done % self._every == 0:
             self._look()
 
     def on_train_end(self, logs: Logs) -> None:
@@ -137,12 +141,15 @@ class Recorder(Callback):
             self.parameters.pop()
             for known in (self._activations, self._gradients):
                 known.pop(self._done, None)  # some callback may have asked already
+        self._make_room()
         self._look()
 
-    def _look(self) -> None:
+    def _make_room(self) -> None:
         if len(self.epochs) >= self.looks:
             self.epochs, self.parameters = self.epochs[::2], self.parameters[::2]
             self._every *= 2
+
+    def _look(self) -> None:
         self.epochs.append(self._done)
         self.parameters.append(self.model.runtime.arenas["parameters"].copy())
 
