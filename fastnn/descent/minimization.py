@@ -115,7 +115,7 @@ class Descent:
         file : str or Path
             ``walk.gif``, or ``walk.mp4`` where ffmpeg is installed.
         fps : float, default 10
-            Frames a second.
+            Frames a second; of a gif at most 50.
         frames : int, default 100
             At most so many; steps are left out, evenly.
         """

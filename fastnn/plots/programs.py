@@ -145,30 +145,38 @@ def graph(model: Model, *, ax: Axes | None = None) -> Axes:
     places = _places(depths, edges)
     columns = 1 + max(abs(across) for across, _ in places) * 2
     ax = style.axes(ax, (min(3.2 * columns + 0.4, 16), min(0.8 * (max(depths) + 1) + 0.4, 30)))
-    for source, target in edges:
-        (x0, y0), (x1, y1) = places[source], places[target]
-        # Past boxes of the same column, an edge takes a way around.
-        is_around = abs(depths[source] - depths[target]) > 1 and x0 == x1
-        ax.annotate(
-            "",
-            (x1 + 0.2, y1 + 0.2) if is_around else (x1, y1 + 0.27),
-            (x0 + 0.2, y0 - 0.2) if is_around else (x0, y0 - 0.27),
-            arrowprops={
-                "arrowstyle": "-|>", "color": "0.3", "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0,
-                "connectionstyle": "arc3,rad=-0.6" if is_around else "arc3",
-            },
-        )  # fmt: skip
     outputs = set(made.outputs)
+    boxes = []
     for number, (text, (across, down)) in enumerate(zip(texts, places, strict=True)):
         is_end = number < len(made.inputs) or number in outputs
         box = {
             "boxstyle": "round,pad=0.45", "facecolor": "#DCEBF7" if is_end else "white",
             "edgecolor": style.BLUE if is_end else "0.3", "linewidth": 1.4 if is_end else 1.0,
         }  # fmt: skip
-        ax.text(across, down, text, ha="center", va="center", fontsize=8.5, bbox=box)
+        drawn = ax.text(across, down, text, ha="center", va="center", fontsize=8.5, bbox=box)
+        boxes.append(drawn.get_bbox_patch())
     half = columns / 2
     ax.set(xlim=(-half, half), ylim=(-max(depths) - 0.6, 0.6))
     ax.set_axis_off()
+    arm = 14 + 2.6 * max(len(line) for text in texts for line in text.split("\n"))  # points
+    step = ax.transData.transform([(0, 0), (0, 1)])[:, 1] @ [-1, 1] * 72 / ax.figure.dpi
+    around: list[tuple[float, int, int, int]] = []  # column, first and last row, lane
+    for source, target in edges:
+        (column, _), first, last = places[source], depths[source], depths[target]
+        way = "arc3"
+        if last - first > 1 and column == places[target][0]:  # past boxes of the same column
+            taken = {lane for other, top, end, lane in around
+                     if other == column and top < last and first < end}  # fmt: skip
+            lane = min(set(range(len(taken) + 1)) - taken)
+            around.append((column, first, last, lane))
+            way = f"bar,fraction={-(arm + 7 * lane) / ((last - first) * step):.3f}"
+        ax.annotate(
+            "", places[target], places[source],
+            arrowprops={
+                "arrowstyle": "-|>", "color": "0.3", "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0,
+                "patchA": boxes[source], "patchB": boxes[target], "connectionstyle": way,
+            },
+        )  # fmt: skip
     return ax
 
 
