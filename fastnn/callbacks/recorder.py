@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fastnn.model import Model
 
 BINS = 64
+_LARGEST = 1e307
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,21 @@ class Histogram:
     @classmethod
     def of(cls, array: np.ndarray, *, is_logarithmic: bool = False) -> Histogram:
         """Count the elements of an array, or the decimal logarithms of their magnitudes."""
-        values = np.asarray(array).reshape(-1)
-        finite = values[np.isfinite(values)]
-        zeros = float(np.mean(values == 0)) if values.size else 0.0
+        values = np.asarray(array, np.float64).reshape(-1)
+        if not values.size:
+            return cls(np.zeros(BINS, np.int64), -0.5, 0.5, 0.0, 1.0)
+        is_finite = np.isfinite(values)
+        chosen = values[is_finite]
         if is_logarithmic:
-            finite = np.log10(np.abs(finite[finite != 0]), dtype=np.float64)
-        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-        if low == high:
-            low, high = low - 0.5, high + 0.5
-        counts = np.histogram(finite, BINS, (low, high))[0]
-        return cls(counts, low, high, zeros, float(np.isfinite(values).mean()))
+            chosen = np.log10(np.abs(chosen[chosen != 0]))
+        # float64's largest numbers are further apart than it can tell.
+        chosen = np.clip(chosen, -_LARGEST, _LARGEST)
+        low, high = (float(chosen.min()), float(chosen.max())) if chosen.size else (0.0, 0.0)
+        least = 4 * BINS * float(np.spacing(max(abs(low), abs(high))))
+        if high - low < least:  # bins could not tell them apart
+            low, high = low - max(0.5, least), high + max(0.5, least)
+        counts = np.histogram(chosen, BINS, (low, high))[0]
+        return cls(counts, low, high, float(np.mean(values == 0)), float(is_finite.mean()))
 
     def on(self, edges: np.ndarray) -> np.ndarray:
         """Return the share of the numbers between each two edges."""
@@ -65,7 +71,9 @@ class Recorder(Callback):
     For `fastnn.plots.histograms`, the way in `fastnn.plots.landscape`, and
     `fastnn.plots.animate_decision_boundary`. While training it only copies the parameters: before
     the first epoch, and after epochs evenly spread, the last among them. Activations and gradients
-    are computed when they are asked for, with the model as it is compiled then.
+    are computed when they are asked for, with the model as it is compiled then. Among the callbacks
+    it stands behind those that give weights back (`EarlyStopping`), so that its last look is at
+    what they have chosen.
 
     Parameters
     ----------
@@ -120,6 +128,8 @@ class Recorder(Callback):
         """Look, if it is time."""
         self._done = epoch + 1
         if self._done % self._every == 0:
+            self._make_room()
+        if self._done % self._every == 0:
             self._look()
 
     def on_train_end(self, logs: Logs) -> None:
@@ -129,12 +139,17 @@ class Recorder(Callback):
         if self.epochs[-1] == self._done:
             self.epochs.pop()
             self.parameters.pop()
+            for known in (self._activations, self._gradients):
+                known.pop(self._done, None)  # some callback may have asked already
+        self._make_room()
         self._look()
 
-    def _look(self) -> None:
+    def _make_room(self) -> None:
         if len(self.epochs) >= self.looks:
             self.epochs, self.parameters = self.epochs[::2], self.parameters[::2]
             self._every *= 2
+
+    def _look(self) -> None:
         self.epochs.append(self._done)
         self.parameters.append(self.model.runtime.arenas["parameters"].copy())
 

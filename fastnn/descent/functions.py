@@ -164,7 +164,7 @@ table: dict[str, Function] = {
             ((0.19000878372740138,),), (3.0,), ((-4.0, 4.0),),
         ),
         Function(
-            "waves", r"x^2 / 10 + 10 \sin(x^2 / 4)", 1,
+            "waves", r"x^2 / 10 + 10\,\sin(x^2 / 4)", 1,
             lambda x: x**2 / 10 + 10 * np.sin(x**2 / 4), lambda x: x / 5 + 5 * x * np.cos(x**2 / 4),
             ((-_DIP,), (_DIP,)), (8.0,), ((-9.0, 9.0),),
             "Local minima on both sides, each higher than the one before it.",
@@ -222,7 +222,7 @@ table: dict[str, Function] = {
             "Himmelblau (1972): four minima, all 0.",
         ),
         Function(
-            "rastrigin", r"10n + \sum (x_i^2 - 10 \cos 2 \pi x_i)", 2,
+            "rastrigin", r"10n + \sum (x_i^2 - 10\,\cos 2 \pi x_i)", 2,
             _rastrigin, _rastrigin_gradient,
             ((0.0, 0.0),), (2.2, 1.7), ((-3.0, 3.0), (-3.0, 3.0)),
             "Rastrigin (1974): a minimum near each whole number; any number of variables.",

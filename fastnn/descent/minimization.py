@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class Descent:
     ----------
     function : callable
     optimizer : Optimizer
+        As it was set at the start.
     path : ndarray of float64, shape (points,), or (points, variables) where x0 is an array
         The points, the start first.
     values : ndarray of float64, shape (points,)
@@ -43,7 +45,8 @@ class Descent:
         Of each step; NaN for `LBFGS`, which has none.
     stop_reason : str
     x : float or ndarray
-        The last point; with an optimizer that keeps a moving average, that average.
+        The last point; with an optimizer that keeps a moving average, that average, unless the
+        walk has ended because something was not finite.
 
     Examples
     --------
@@ -112,7 +115,7 @@ class Descent:
         file : str or Path
             ``walk.gif``, or ``walk.mp4`` where ffmpeg is installed.
         fps : float, default 10
-            Frames a second.
+            Frames a second; of a gif at most 50.
         frames : int, default 100
             At most so many; steps are left out, evenly.
         """
@@ -192,6 +195,7 @@ def minimize(
     """
     start = _checked_start(x0)
     chosen = optimizers.get(optimizer)
+    as_it_was = copy.copy(chosen)  # a callback, or the next walk, may set it otherwise
     steps = checks.integer("steps", steps)
     limits = [
         None if value is None else checks.number(name, value, least=0)
@@ -209,7 +213,7 @@ def minimize(
         reason = go(steps)
     return Descent(
         f,
-        chosen,
+        as_it_was,
         np.array(walk.points),
         np.array(walk.values),
         np.array(walk.norms),
@@ -238,9 +242,12 @@ def _differences(f: Callable[[Point], float], start: np.ndarray) -> Callable[[Po
         ) from None
     width = float(np.cbrt(np.finfo(np.float64).eps))  # balances truncation and rounding
 
+    def at(point: np.ndarray) -> float:
+        x = point if start.ndim else float(point[0])
+        return _number("f", f(x), x)
+
     def gradient(x: Point) -> Any:
         size = width * np.maximum(1.0, np.abs(np.atleast_1d(x)))
-        at = f if start.ndim else (lambda point: f(float(point[0])))
         point = np.atleast_1d(x)
         both = approx_fprime(point, at, size) + approx_fprime(point, at, -size)
         return both / 2 if start.ndim else float(both[0]) / 2
@@ -248,7 +255,21 @@ def _differences(f: Callable[[Point], float], start: np.ndarray) -> Callable[[Po
     return gradient
 
 
+def _number(name: str, value: Any, x: Point) -> float:
+    """Return the number that f or grad has given at x."""
+    if isinstance(value, (float, int)):
+        return float(value)
+    try:
+        array = np.asarray(value)
+        if array.size == 1 and array.dtype.kind in "biufO":
+            return float(array.item())
+    except (TypeError, ValueError):
+        pass
+    raise TypeError(f"{name} must return a number, got {value!r} at {x!r}")
+
+
 _LOST = (math.nan, math.nan)
+_RATES_AT_ONCE = 256
 
 
 class _Walk:
@@ -268,7 +289,8 @@ class _Walk:
         self._tolerances = tol_gradient, tol_improvement
         self._start = start
         self._is_number = start.ndim == 0
-        self._look = self._look_at_number if self._is_number else self._look_at_array
+        self._found_at = self._number_at if self._is_number else self._array_at
+        self._has_lost = False
         self.points: list[Point] = []
         self.values: list[float] = []
         self.norms: list[float] = []
@@ -283,35 +305,23 @@ class _Walk:
         self._point: Callable[[], Point] = self._x.item if self._is_number else self._copy
 
     def begin(self) -> None:
-        """Look at the start, with care: what is wrong with f or grad is wrong here already."""
+        """Look at the start, where everything must be finite."""
         x = self._point()
-        value = self._f(x)
         try:
-            value = float(np.asarray(value).reshape(()))
-        except (TypeError, ValueError):
-            raise TypeError(f"f must return a number, got {value!r} at {x!r}") from None
-        gradient = self._grad(x)
-        try:
-            array = np.asarray(gradient, np.float64)
-        except (TypeError, ValueError):
-            raise TypeError(
-                f"grad must return a number for each variable, got {gradient!r} at {x!r}"
-            ) from None
-        if array.size != self._start.size or array.ndim > 1:
-            raise ValueError(
-                f"grad must return shape {self._start.shape}, as x0 has, got {array.shape}"
-            )
-        for name, found in (("f", value), ("grad", array)):
-            if not np.all(np.isfinite(found)):
-                raise ValueError(f"{name} must be finite at x0 = {x!r}, got {found!r}")
-        self._gradient[...] = array
-        self._keep(x, value, float(np.linalg.norm(array)))
+            value, norm = self._found_at(x)
+        except OverflowError as error:
+            raise ValueError(f"f and grad must be finite at x0 = {x!r}: {error}") from error
+        for name, found, shown in (("f", value, value), ("grad", norm, self._gradient)):
+            if not math.isfinite(found):
+                raise ValueError(f"{name} must be finite at x0 = {x!r}, got {shown!r}")
+        self._keep(x, value, norm)
 
     def end(self) -> Point:
         """Return the last point; the moving average, if one is kept."""
         self._x[...] = self.points[-1]
-        self._runtime.take_average()
-        return self._point()
+        if not self._has_lost:  # then the average holds what was not finite
+            self._runtime.take_average()
+        return self._x.item() if self._is_number else self._x.copy()
 
     def _copy(self) -> np.ndarray:
         point = self._x.copy()
@@ -323,26 +333,33 @@ class _Walk:
         self.values.append(value)
         self.norms.append(norm)
 
-    def _look_at_number(self, x: float) -> tuple[float, float]:
+    def _look(self, x: Point) -> tuple[float, float]:
         """Return value and norm, both NaN if not finite; the gradient is then in its place."""
         try:
-            value, slope = float(self._f(x)), float(self._grad(x))
+            value, norm = self._found_at(x)
         except OverflowError:
             return _LOST
-        self._gradient[0] = slope
-        return (value, abs(slope)) if math.isfinite(value + slope) else _LOST
-
-    def _look_at_array(self, x: np.ndarray) -> tuple[float, float]:
-        """Return value and norm, both NaN if not finite; the gradient is then in its place."""
-        try:
-            value, gradient = float(self._f(x)), self._grad(x)
-        except OverflowError:
-            return _LOST
-        if np.shape(gradient) != x.shape:
-            raise ValueError(f"grad must return shape {x.shape}, got {np.shape(gradient)} at {x!r}")
-        self._gradient[...] = gradient
-        norm = math.sqrt(self._gradient @ self._gradient)
         return (value, norm) if math.isfinite(value + norm) else _LOST
+
+    def _number_at(self, x: float) -> tuple[float, float]:
+        """Return value and norm of the gradient, which is then in its place."""
+        value = _number("f", self._f(x), x)
+        self._gradient[0] = slope = _number("grad", self._grad(x), x)
+        return value, abs(slope)
+
+    def _array_at(self, x: np.ndarray) -> tuple[float, float]:
+        """Return value and norm of the gradient, which is then in its place."""
+        value = _number("f", self._f(x), x)
+        found = self._grad(x)
+        gradient = np.asarray(found)
+        if gradient.dtype.kind not in "biufO":
+            raise TypeError(f"grad must return real numbers, got {found!r} at {x!r}")
+        if gradient.shape != x.shape:
+            raise ValueError(
+                f"grad must return shape {x.shape}, as x0 has, got {gradient.shape} at {x!r}"
+            )
+        self._gradient[...] = gradient
+        return value, math.sqrt(self._gradient @ self._gradient)
 
     # --- an update at a time --------------------------------------------------------------------
 
@@ -352,34 +369,50 @@ class _Walk:
         assert isinstance(optimizer, Optimizer)
         bound, update = self._prepared(None, None)
         has_tolerance = self._tolerances != (None, None)
-        chosen, rates = optimizer.learning_rate, optimizer.rates(0, steps).tolist()
+        chosen: object = None
+        first, rates = 0, [0.0]
         point, look, keep = self._point, self._look, self._keep
         for done in range(steps):
             if has_tolerance and (reason := self._is_there(done)):
                 return reason
-            update.step(rates[done])
+            if optimizer.learning_rate is not chosen or done - first == len(rates):
+                chosen, first = optimizer.learning_rate, done
+                rates = optimizer.rates(done, min(steps - done, _RATES_AT_ONCE)).tolist()
+            update.step(rates[done - first])
             x = point()
             value, norm = look(x)
             if value != value:
                 return self._is_lost(done + 1)
-            self.rates.append(rates[done])
+            self.rates.append(rates[done - first])
             keep(x, value, norm)
             if self._callback is not None:
                 if self._callback(done + 1, x, value):
                     return f"the callback ended it after {_steps(done + 1)}"
                 bound, update = self._prepared(bound, update)
-                if optimizer.learning_rate is not chosen:
-                    chosen = optimizer.learning_rate
-                    rates[done + 1 :] = optimizer.rates(done + 1, steps - done - 1).tolist()
         return self._is_there(steps) or f"completed {_steps(steps)}"
 
     def _prepared(self, bound: Bound | None, update: Update | None) -> tuple[Bound, Update]:
         """Return the program of the optimizer as it is set now, prepared."""
-        found = self._runtime.bound("update", 1)
+        runtime = self._runtime
+        if self._optimizer.slots != runtime.slots:
+            self._change_slots()
+        found = runtime.bound("update", 1)
         if update is None or found is not bound:
-            work = found.plan.work(1)
-            update = Update(found.executor, self._runtime.counter, work=work)
+            update = Update(found.executor, runtime.counter, work=found.plan.work(1))
         return found, update
+
+    def _change_slots(self) -> None:
+        """Give the optimizer the state that it keeps as it is set now, and what it knew of it."""
+        runtime = self._runtime
+        step = runtime.step
+        known = dict(zip(runtime.slots, runtime.arenas["state"], strict=True))
+        runtime.configure(Training(self._optimizer, ()))
+        runtime.step = step
+        if "average" not in known:
+            runtime.forget_average()
+        for slot, state in zip(runtime.slots, runtime.arenas["state"], strict=True):
+            if slot in known:
+                state[...] = known[slot]
 
     def _is_there(self, done: int) -> str:
         """Return why to stop here, or nothing."""
@@ -400,6 +433,7 @@ class _Walk:
         return ""
 
     def _is_lost(self, step: int) -> str:
+        self._has_lost = True
         return f"value or gradient were not finite after step {step}: try a smaller learning_rate"
 
     # --- with SciPy -----------------------------------------------------------------------------

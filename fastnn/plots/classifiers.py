@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import checks
+from fastnn import checks, data
 from fastnn.callbacks.recorder import Recorder, parameters_of
 from fastnn.plots import style
 
@@ -65,7 +65,7 @@ def decision_boundary(
     _areas(model, ax, _around(points), _count(model, classes))
     _data(ax, points, classes)
     ax.set(xlabel=names[0], ylabel=names[1], title="Decision boundary")
-    style.legend_below(ax, 4)
+    style.legend_below(ax, 5)
     return ax
 
 
@@ -90,7 +90,7 @@ def animate_decision_boundary(
     file : str or Path
         ``learning.gif``, or ``learning.mp4`` where ffmpeg is installed.
     fps : float, default 10
-        Frames a second.
+        Frames a second; of a gif at most 50.
     frames : int, default 100
         At most so many of the recorder's looks, evenly spread.
 
@@ -129,7 +129,7 @@ def animate_decision_boundary(
         _data(ax, points, classes)
         title = f"Decision boundary after {recorder.epochs[look]} epochs"
         ax.set(xlabel=names[0], ylabel=names[1], title=title)
-        style.legend_below(ax, 4)
+        style.legend_below(ax, 5)
 
     try:
         return style.animate(figure, draw, style.spread(len(recorder.epochs), frames), file, fps)
@@ -275,7 +275,7 @@ def calibration(
 
 def _checked(model: Model, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the data as points and classes."""
-    points, classes = np.asarray(x, np.float64), np.asarray(y)
+    points, classes = data.checked_array("x", x), data.checked_array("y", y)
     shapes = [shape for _, shape in model.input_shapes]
     if shapes != [(2,)]:
         raise ValueError(f"the model must have one input of shape (2,), it has {shapes}")
@@ -284,9 +284,11 @@ def _checked(model: Model, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
             f"x must have shape (rows, 2) and y as many rows, got {points.shape} and "
             f"{classes.shape}"
         )
+    data.check_finite("x", points, "float64")
+    data.check_finite("y", classes, "float64")
     if classes.ndim == 2 and classes.shape[1] > 1:
         classes = classes.argmax(axis=1)
-    return points, np.rint(classes.reshape(-1)).astype(int)
+    return points.astype(np.float64), np.rint(classes.reshape(-1)).astype(int)
 
 
 def _count(model: Model, classes: np.ndarray) -> int:
@@ -320,10 +322,12 @@ def _areas(model: Model, ax: Axes, limits: list[tuple[float, float]], count: int
     classes = said.argmax(axis=1).reshape(x.shape)
     palette = ListedColormap([_pale(i) for i in range(count)])
     ax.pcolormesh(x, y, classes, cmap=palette, vmin=-0.5, vmax=count - 0.5, rasterized=True)
-    for number in range(count - 1):
-        is_in = (classes == number).astype(float)
-        if 0 < is_in.mean() < 1:
-            ax.contour(x, y, is_in, [0.5], colors="black", linewidths=1.0)
+    for number in range(said.shape[1]):  # smooth lines over the steps of the grid
+        others = np.delete(said, number, axis=1).max(axis=1)
+        ahead = (said[:, number] - others).reshape(x.shape)
+        if ahead.min() < 0 < ahead.max():
+            ax.contourf(x, y, ahead, [0, ahead.max()], colors=[_pale(number)])
+            ax.contour(x, y, ahead, [0], colors="black", linewidths=1.0)
 
 
 def _pale(number: int) -> Any:

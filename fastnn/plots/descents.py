@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn import checks
+from fastnn.descent import Descent
 from fastnn.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from mpl_toolkits.mplot3d.axes3d import Axes3D
 
-    from fastnn.descent import Descent
+Descents = Descent | Iterable[Descent] | Mapping[str, Descent]
 
 _CURVE_POINTS = 400
 _GRID_POINTS = 121  # in each direction
@@ -23,9 +25,7 @@ _LEVELS = 24
 _STEPS_WITH_DOTS = 60  # more would run into each other
 
 
-def descent(
-    descents: Descent | Sequence[Descent] | dict[str, Descent], *, ax: Axes | None = None
-) -> Axes:
+def descent(descents: Descents, *, ax: Axes | None = None) -> Axes:
     """Draw walks down a function: on its curve, on its contours, or over the steps.
 
     A function of one variable is drawn as a curve, one of two as filled contours; of more, the
@@ -47,8 +47,8 @@ def descent(
     ------
     ImportError
         matplotlib is missing.
-    ValueError
-        There is no walk, or they are not all of as many variables.
+    TypeError, ValueError
+        There is no walk, or something else among them, or they are not all of as many variables.
 
     Examples
     --------
@@ -67,9 +67,7 @@ def descent(
     return draw(walks, style.axes(ax, (6.4, 4.8)))
 
 
-def surface(
-    descents: Descent | Sequence[Descent] | dict[str, Descent], *, ax: Axes3D | None = None
-) -> Axes3D:
+def surface(descents: Descents, *, ax: Axes3D | None = None) -> Axes3D:
     """Draw walks on the surface of a function of two variables.
 
     Parameters
@@ -105,27 +103,30 @@ def surface(
     ax = style.axes(ax, (7.0, 5.4), projection="3d")
     limits = _limits(walks)
     x, y, z = _grid(first, limits, 61)
-    effects = _outlined("white")
     ax.computed_zorder = False  # a walk lies on the surface, not half in it
     ax.plot_surface(x, y, z, cmap=style.SEQUENTIAL, alpha=0.75, linewidth=0, zorder=1)
+    height = np.nanmax(z) - np.nanmin(z) if np.isfinite(z).any() else 0.0
+    height *= 0.01  # a line in the surface would flicker
     for number, (name, walk) in enumerate(walks.items()):
-        height = np.ptp(z) * 0.01  # a line in the surface would flicker
-        is_inside = np.all([(low <= way) & (way <= high) for way, (low, high)
-                            in zip(walk.path.T, limits, strict=True)], axis=0)  # fmt: skip
-        way = np.where(is_inside, (*walk.path.T, walk.values + height), np.nan)
-        ax.plot(*way, label=name, zorder=3, path_effects=effects, **_look(number))
+        is_in = np.all([(low <= column) & (column <= high) for column, (low, high) in
+                        zip(walk.path.T, limits, strict=True)], axis=0)  # fmt: skip
+        way = np.where(is_in, walk.values + height, np.nan)
         if number == 0:
             ax.scatter(
                 *walk.path[0],
-                walk.values[0] + height,
+                way[0],
                 color=style.GREEN,
                 edgecolor="black",
                 s=70,
                 label="start",
                 zorder=4,
             )
-        if is_inside[-1]:
-            ax.scatter(*way[:, -1], color="black", s=25, zorder=4)
+        ax.plot(
+            *walk.path[is_in].T, way[is_in], label=name, zorder=3,
+            path_effects=_outlined("white"), **_curve(number),
+        )  # fmt: skip
+        if is_in[-1]:
+            ax.scatter(*walk.path[-1], way[-1], color="black", s=25, zorder=4)
     for minimum in _minima(first):
         ax.scatter(*minimum, first.function(np.array(minimum)), marker="*", s=140, label="minimum",
                    color="white", edgecolor="black", zorder=4)  # fmt: skip
@@ -136,9 +137,7 @@ def surface(
     return ax
 
 
-def convergence(
-    descents: Descent | Sequence[Descent] | dict[str, Descent], *, ax: Any = None
-) -> list[Axes]:
+def convergence(descents: Descents, *, ax: Any = None) -> list[Axes]:
     """Draw value and gradient norm over the steps.
 
     Parameters
@@ -162,8 +161,8 @@ def convergence(
 
     Notes
     -----
-    The value is drawn above the least that is known (the function's minimum, or the least value of
-    all walks), on a logarithmic axis, where that is no less than the walks' values.
+    The value is drawn above the least that is known, the function's minimum, where the walks have
+    not gone below it. The axes are logarithmic where the numbers are positive and span a decade.
 
     Examples
     --------
@@ -175,10 +174,12 @@ def convergence(
     upper, lower = style.panels(ax, 2, (6.4, 2.7), names="value and the norm", sharex=ax is None)
     _values(walks, upper)
     for number, (name, walk) in enumerate(walks.items()):
-        lower.plot(_positive(walk.gradient_norms), label=name, **_look(number))
-    lower.set_yscale("log")
+        lower.plot(walk.gradient_norms, label=name, **_curve(number))
     style.whole_numbers(lower)
-    style.finish(lower, xlabel="step", ylabel="|gradient| (log scale)")
+    style.finish(lower, xlabel="step", ylabel="|gradient|" + _log_scale(lower))
+    if len(walks) > 1:
+        upper.get_legend().remove()
+        style.legend_below(lower, 2)
     upper.set_xlabel("")
     return [upper, lower]
 
@@ -192,7 +193,7 @@ def animate_descent(walk: Descent, file: str | Path, *, fps: float = 10, frames:
     file : str or Path
         ``walk.gif``, or ``walk.mp4`` where ffmpeg is installed.
     fps : float, default 10
-        Frames a second.
+        Frames a second; of a gif at most 50.
     frames : int, default 100
         At most so many; steps are left out, evenly.
 
@@ -240,20 +241,23 @@ def animate_descent(walk: Descent, file: str | Path, *, fps: float = 10, frames:
         plt.close(figure)
 
 
-def _named(descents: Descent | Sequence[Descent] | dict[str, Descent]) -> dict[str, Descent]:
+def _named(descents: Descents) -> dict[str, Descent]:
     """Return the walks with their names in the legend."""
-    if isinstance(descents, dict):
-        walks = dict(descents)
+    if isinstance(descents, Mapping):
+        walks = {str(name): walk for name, walk in descents.items()}
+        listed = list(walks.values())
     else:
-        listed = list(descents) if isinstance(descents, Sequence) else [descents]
-        walks = {}
-        for walk in listed:
-            name = repr(walk.optimizer)
-            while name in walks:
-                name += " again"
-            walks[name] = walk
-    if len({walk.variables for walk in walks.values()}) != 1:
-        raise ValueError("descents must be walks, all of as many variables")
+        listed = [descents] if isinstance(descents, Descent) else list(descents)
+        names = [repr(getattr(walk, "optimizer", None)) for walk in listed]
+        walks = {
+            name + f" ({names[:i].count(name) + 1})" * (name in names[:i]): walk
+            for i, (name, walk) in enumerate(zip(names, listed, strict=True))
+        }
+    for walk in listed:
+        if not isinstance(walk, Descent):
+            raise TypeError(f"descents must be what minimize returned, got {walk!r}")
+    if len({walk.variables for walk in listed}) != 1:
+        raise ValueError("descents must be walks, at least one, all of as many variables")
     return walks
 
 
@@ -263,7 +267,7 @@ def _title(walks: dict[str, Descent]) -> str:
     title = f"$f = {formula}$" if formula else "Descent"
     if len(walks) == 1:
         name, walk = next(iter(walks.items()))
-        title += f"\n{name}, {walk.steps} steps"
+        title += "\n" + textwrap.fill(f"{name}, {walk.steps} steps", 60)
     return title
 
 
@@ -279,7 +283,9 @@ def _limits(walks: dict[str, Descent]) -> list[tuple[float, float]]:
     for column in range(first.variables):
         low, high = float(paths[:, column].min()), float(paths[:, column].max())
         own = getattr(first.function, "limits", None)
-        margin = 0.08 * (high - low) if own else max(0.25 * (high - low), 1e-3 * abs(high), 1e-9)
+        margin = 0.08 * (high - low) if own else 0.25 * (high - low)
+        if low == high:  # it stands still
+            margin = max(1.0, 0.1 * abs(high))
         low, high = low - margin, high + margin
         if own and len(own) == first.variables:
             left, right = own[column]
@@ -302,11 +308,16 @@ def _on_curve(walks: dict[str, Descent], ax: Axes) -> Axes:
     for i, minimum in enumerate(_minima(first)):
         label = "minimum" if i == 0 else None
         ax.plot(minimum[0], _value(first, minimum[0]), label=label, **_STAR)
+    ax.set_xlim(low, high)
+    seen = up[np.isfinite(up)]
+    if (
+        any(walk.path.min() < low or walk.path.max() > high for walk in walks.values())
+        and seen.size
+    ):
+        margin = 0.05 * float(np.ptp(seen)) or 1.0
+        ax.set_ylim(seen.min() - margin, seen.max() + margin)
     style.finish(ax, xlabel="x", ylabel="f(x)", title=_title(walks))
-    if len(walks) == 1:
-        ax.legend(frameon=False)
-    else:
-        style.legend_below(ax, 3)
+    style.legend_below(ax, 3 if len(walks) == 1 else 2)
     return ax
 
 
@@ -350,12 +361,12 @@ _STAR: dict[str, Any] = {
 }  # fmt: skip
 
 
-# On curves, contours and surfaces alike; blue would drown in the ground of the latter.
-_COLORS = (style.VERMILLION, style.SKY, style.BLACK, style.PURPLE, style.ORANGE, style.GREEN)
+# They show on white and on coloured ground, where blue and yellow would drown.
+_COLORS = (style.VERMILLION, style.BLACK, style.SKY, style.PURPLE, style.GREEN)
 
 
-def _look(number: int) -> dict[str, Any]:
-    """Return color and line style of a walk among several."""
+def _curve(number: int) -> dict[str, Any]:
+    """Return how a walk is drawn, the same in every picture."""
     return {**style.curve(number), "color": _COLORS[number % len(_COLORS)]}
 
 
@@ -376,7 +387,7 @@ def _way(
     is_dark: bool = False,
 ) -> None:
     """Draw a walk, its start and its end."""
-    line = _look(number)
+    line = _curve(number)
     marker = style.MARKERS[number % len(style.MARKERS)]
     edge = "white" if line["color"] == style.BLACK else "black"
     effects = _outlined(edge if is_dark else "white")
@@ -405,22 +416,31 @@ def _values(walks: dict[str, Descent], ax: Axes) -> Axes:
     lowest = min(float(walk.values.min()) for walk in walks.values())
     is_above = least <= lowest + 1e-12 * (1 + abs(least))
     base = least if is_above else 0.0
-    is_log = is_above or lowest > 0
     for number, (name, walk) in enumerate(walks.items()):
-        values = walk.values - base
-        ax.plot(_positive(values) if is_log else values, label=name, **_look(number))
-    ax.set_yscale("log" if is_log else "linear")
+        ax.plot(walk.values - base, label=name, **_curve(number))
     style.whole_numbers(ax)
     label = "f - min f" if is_above else "f"
-    style.finish(ax, xlabel="step", ylabel=label + " (log scale)" * is_log, title=_title(walks))
+    style.finish(ax, xlabel="step", ylabel=label + _log_scale(ax), title=_title(walks))
     if len(walks) > 1:
-        ax.legend(frameon=False)
+        style.legend_below(ax, 2)
     return ax
 
 
-def _positive(values: np.ndarray) -> np.ndarray:
-    """Return the values with gaps where a logarithmic axis has no place for them."""
-    return np.where(values > 0, values, np.nan)
+_LEAST, _MOST = 1e-200, 1e200  # on a logarithmic axis, whose ticks go further
+
+
+def _log_scale(ax: Axes) -> str:
+    """Make the axis logarithmic if the curves span a decade; return what to add to its label."""
+    curves = [np.asarray(line.get_ydata(), np.float64) for line in ax.lines]
+    numbers = np.concatenate(curves)
+    shown = numbers[(numbers > _LEAST) & (numbers < _MOST)]
+    if (numbers < 0).any() or not shown.size or shown.max() < 10 * shown.min():
+        return ""
+    for line, curve in zip(ax.lines, curves, strict=True):  # gaps where there is no place
+        line.set_ydata(np.where((curve > _LEAST) & (curve < _MOST), curve, np.nan))
+    ax.relim()
+    ax.set_yscale("log")
+    return " (log scale)"
 
 
 def _point(walk: Descent, point: Sequence[float]) -> Any:

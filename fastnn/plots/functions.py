@@ -52,6 +52,8 @@ def activations(
     ['relu', 'gelu']
     """
     limit = checks.number("limit", limit, is_positive=True)
+    if isinstance(functions, str):
+        functions = [functions]
     chosen = [activation_of(what) for what in (ACTIVATIONS if functions is None else functions)]
     if not chosen:
         raise ValueError("functions must name at least one activation, got none")

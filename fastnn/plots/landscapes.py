@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import checks
+from fastnn import checks, data
 from fastnn.callbacks.recorder import Recorder, parameters_of
 from fastnn.plots import style
 
@@ -21,8 +21,8 @@ _MARGIN = 0.25  # of the way's extent, on each side
 
 def landscape(
     model: Model,
-    x: np.ndarray,
-    y: np.ndarray,
+    x: Any,
+    y: Any,
     *,
     recorder: Recorder | None = None,
     points: int = 31,
@@ -41,8 +41,8 @@ def landscape(
     ----------
     model : Model
         Compiled. Its parameters are as they were when the picture is done.
-    x, y : array_like
-        Data for the loss; 1,024 rows evenly spread, if there are more.
+    x, y
+        Data for the loss, as in `fit`; 1,024 rows evenly spread, if there are more.
     recorder : Recorder, optional
         That was among the callbacks of `fit`.
     points : int, default 31
@@ -72,9 +72,7 @@ def landscape(
     """
     points = checks.integer("points", points, 3)
     span = checks.number("span", span, is_positive=True)
-    if len(x) > _ROWS:
-        rows = np.linspace(0, len(x) - 1, _ROWS).astype(int)
-        x, y = np.asarray(x)[rows], np.asarray(y)[rows]
+    x, y = _some_rows(model, x, y)
     center = model.runtime.arenas["parameters"].copy()
     if recorder is None:
         first, second = _random_directions(model, checks.integer("seed", seed, 0))
@@ -109,6 +107,25 @@ def landscape(
     ax.set(xlabel=labels[0], ylabel=labels[1], title="Loss around the model")
     style.legend_below(ax, 3)
     return ax
+
+
+def _some_rows(model: Model, x: Any, y: Any) -> tuple[Any, Any]:
+    """Return rows evenly spread, in lists where the model has several inputs or outputs."""
+    inputs = x if len(model.input_shapes) > 1 else [x]
+    targets = y
+    if len(model.output_names) == 1:
+        targets = [y]
+    elif isinstance(y, dict):
+        targets = list(data.by_name("y", y, model.output_names).values())
+    xs, ys = (
+        [data.checked_rows("x", a) for a in inputs],
+        [data.checked_rows("y", a) for a in targets],
+    )
+    count = xs[0].shape[0] if xs[0].ndim else 0
+    if count > _ROWS and all(a.shape[:1] == (count,) for a in (*xs, *ys)):  # else evaluate objects
+        rows = np.linspace(0, count - 1, _ROWS).astype(int)
+        xs, ys = [a[rows] for a in xs], [a[rows] for a in ys]
+    return (xs if len(xs) > 1 else xs[0]), (ys if len(ys) > 1 else ys[0])
 
 
 def _contours(ax: Axes, across: np.ndarray, up: np.ndarray, losses: np.ndarray) -> None:

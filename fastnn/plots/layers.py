@@ -74,7 +74,7 @@ def histograms(recorder: Recorder, what: str = "activations", *, ax: Any = None)
         panel.set_ylabel(_LABELS[what])
     for panel in panels if ax is not None else panels[-3:]:
         panel.set_xlabel("epochs done")
-        panel.xaxis.set_tick_params(labelbottom=True)
+    panels[0].legend(frameon=False, fontsize="small", loc="upper right")
     return panels
 
 
@@ -93,9 +93,15 @@ def _heat(ax: Axes, epochs: list[int], looks: list[Histogram]) -> None:
     # Each column counts until the next look.
     sides = np.append(epochs, epochs[-1] + max(1, epochs[-1] - epochs[-2]) if epochs[1:] else 1)
     # Roots: a few numbers far out are what one looks for.
-    ax.pcolormesh(sides, edges, np.sqrt(shares), cmap="Blues", shading="flat", rasterized=True)
+    heat = ax.pcolormesh(
+        sides, edges, np.sqrt(shares), cmap="Blues", shading="flat", rasterized=True
+    )
+    ax.set_facecolor(heat.cmap(0.0))  # axes that are shared may go beyond
     medians = [_median(look) for look in looks]
-    ax.step(sides, [*medians, medians[-1]], where="post", color=style.VERMILLION, linewidth=1.2)
+    ax.step(
+        sides, [*medians, medians[-1]], where="post", color=style.VERMILLION, linewidth=1.2,
+        label="median",
+    )  # fmt: skip
     style.whole_numbers(ax)
     ax.margins(x=0)
     ax.spines[["top", "right"]].set_visible(False)

@@ -146,49 +146,38 @@ def graph(model: Model, *, ax: Axes | None = None) -> Axes:
     columns = 1 + max(abs(across) for across, _ in places) * 2
     ax = style.axes(ax, (min(3.2 * columns + 0.4, 16), min(0.8 * (max(depths) + 1) + 0.4, 30)))
     outputs = set(made.outputs)
-    boxes: list[Any] = []
+    boxes = []
     for number, (text, (across, down)) in enumerate(zip(texts, places, strict=True)):
         is_end = number < len(made.inputs) or number in outputs
         box = {
             "boxstyle": "round,pad=0.45", "facecolor": "#DCEBF7" if is_end else "white",
             "edgecolor": style.BLUE if is_end else "0.3", "linewidth": 1.4 if is_end else 1.0,
         }  # fmt: skip
-        shown = ax.text(across, down, text, ha="center", va="center", fontsize=8.5, bbox=box)
-        boxes.append(shown.get_bbox_patch())
-    # After the boxes, whose extents are known when they are drawn: arrows end at their borders.
-    for source, target in edges:
-        (across, down), (to, up) = places[source], places[target]
-        between = [
-            box for box, depth in zip(boxes, depths, strict=True)
-            if depths[source] < depth < depths[target]
-        ]  # fmt: skip
-        ax.annotate(
-            "", (to, up), (across, down),
-            arrowprops={
-                "arrowstyle": "-|>", "color": "0.3", "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0,
-                "patchA": boxes[source], "patchB": boxes[target],
-                "connectionstyle": _around(between) if between and across == to else "arc3",
-            },
-        )  # fmt: skip
+        drawn = ax.text(across, down, text, ha="center", va="center", fontsize=8.5, bbox=box)
+        boxes.append(drawn.get_bbox_patch())
     half = columns / 2
     ax.set(xlim=(-half, half), ylim=(-max(depths) - 0.6, 0.6))
     ax.set_axis_off()
+    arm = 14 + 2.6 * max(len(line) for text in texts for line in text.split("\n"))  # points
+    step = ax.transData.transform([(0, 0), (0, 1)])[:, 1] @ [-1, 1] * 72 / ax.figure.dpi
+    around: list[tuple[float, int, int, int]] = []  # column, first and last row, lane
+    for source, target in edges:
+        (column, _), first, last = places[source], depths[source], depths[target]
+        way = "arc3"
+        if last - first > 1 and column == places[target][0]:  # past boxes of the same column
+            taken = {lane for other, top, end, lane in around
+                     if other == column and top < last and first < end}  # fmt: skip
+            lane = min(set(range(len(taken) + 1)) - taken)
+            around.append((column, first, last, lane))
+            way = f"bar,fraction={-(arm + 7 * lane) / ((last - first) * step):.3f}"
+        ax.annotate(
+            "", places[target], places[source],
+            arrowprops={
+                "arrowstyle": "-|>", "color": "0.3", "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0,
+                "patchA": boxes[source], "patchB": boxes[target], "connectionstyle": way,
+            },
+        )  # fmt: skip
     return ax
-
-
-def _around(boxes: list[Any]) -> Any:
-    """Return a style of arrows that pass boxes on their right, wherever these are when drawn."""
-    from matplotlib.patches import ConnectionStyle
-
-    class Around(ConnectionStyle.Arc):
-        def connect(self, start: Any, end: Any) -> Any:
-            right = max(box.get_window_extent().x1 for box in boxes)
-            gap = 0.2 * abs(start[1] - end[1]) / (len(boxes) + 1)
-            self.armA, self.armB = right + gap - start[0], right + gap - end[0]
-            self.rad = gap
-            return super().connect(start, end)
-
-    return Around()
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

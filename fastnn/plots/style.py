@@ -7,6 +7,7 @@ matplotlib, the extra `fastnn[plot]`, is imported when something is drawn.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,8 @@ def panels(
     flat = list(grid.ravel())
     for spare in flat[count:]:
         spare.set_axis_off()
+    for lowest in flat[max(0, count - columns) : count]:
+        lowest.xaxis.set_tick_params(labelbottom=True)
     return flat[:count]
 
 
@@ -124,10 +127,18 @@ def finish(ax: Axes, *, legend: bool = False, **labels: str) -> Axes:
 
 
 def legend_below(ax: Axes, columns: int = 2) -> None:
-    """Put a legend under the axes, where it hides nothing."""
+    """Put a legend under the axes and their label, in fewer columns if the names are long."""
+    from matplotlib.transforms import ScaledTranslation
+
+    handles, names = ax.get_legend_handles_labels()
+    width = ax.bbox.width * 72 / ax.figure.dpi  # points, of which a letter takes about 5
+    names = [textwrap.fill(name, max(10, int(width / 5 - 8))) for name in names]
+    longest = max((len(line) for name in names for line in name.split("\n")), default=0)
+    columns = max(1, min(columns, int(width / (5 * longest + 40))))
+    inches = ScaledTranslation(0, -0.45, ax.figure.dpi_scale_trans)
     ax.legend(
-        frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=columns,
-        fontsize="small",
+        handles, names, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=columns,
+        fontsize="small", bbox_transform=ax.transAxes + inches, borderaxespad=0,
     )  # fmt: skip
 
 
@@ -175,6 +186,8 @@ def animate(
     if kind == ".mp4" and not animation.writers.is_available("ffmpeg"):
         raise RuntimeError("mp4 needs ffmpeg, which is not there: save a .gif, or install ffmpeg")
     made: Any = animation.PillowWriter if kind == ".gif" else animation.FFMpegWriter
+    if kind == ".gif":
+        fps = min(fps, 50.0)  # its times are hundredths of a second, and viewers want two of them
     writer = made(fps=fps)
     # matplotlib's FuncAnimation would lay out and draw each frame three times.
     draw(frames[0])
@@ -188,7 +201,7 @@ def animate(
 
 
 def spread(count: int, most: int) -> list[int]:
-    """Return at most `most` of the numbers from 0 to count - 1, evenly, both ends among them."""
+    """Return at most `most` of the numbers from 0 to count - 1, evenly, the last among them."""
     if count <= most:
         return list(range(count))
-    return sorted({round(i) for i in np.linspace(0, count - 1, max(most, 2))})
+    return sorted({round(i) for i in np.linspace(count - 1, 0, most)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ def learning_curve(history: History, *, ax: Axes | None = None) -> Axes:
         curves["validation (held out)"] = (history.history["val_loss"], style.VALIDATION)
     markers = "os" if len(epochs) == 1 else " " * 2  # a line through one point is invisible
     for marker, (label, (losses, look)) in zip(markers, curves.items(), strict=False):
-        ax.plot(epochs, losses, label=label, marker=marker, linewidth=1.8, **look)
+        ax.plot(epochs[: len(losses)], losses, label=label, marker=marker, linewidth=1.8, **look)
     _scale(ax, [loss for losses, _ in curves.values() for loss in losses])
     if "val_loss" in history.history and len(epochs) > 1:
         _mark_best(ax, epochs, history.history["val_loss"])
@@ -144,18 +145,18 @@ def history(history: History, *, ax: Any = None) -> list[Axes]:
 def _metrics(history: History, metrics: list[str], epochs: list[int], ax: Axes) -> None:
     for number, name in enumerate(metrics):
         look: dict[str, Any] = {"color": style.COLORS[number % 7], "linewidth": 1.8}
-        marker = style.MARKERS[number % 7] if len(metrics) > 1 else None
+        has_markers = len(metrics) > 1 or len(epochs) == 1
+        marker = style.MARKERS[number % 7] if has_markers else None
         look |= {"marker": marker, "markevery": max(1, len(epochs) // 8), "markersize": 5}
-        ax.plot(epochs, history.history[name], label=name, **look)
-        validation = history.history.get(f"val_{name}")
+        values, validation = history.history[name], history.history.get(f"val_{name}")
+        ax.plot(epochs[: len(values)], values, label=name, **look)
         if validation is not None:
-            ax.plot(epochs, validation, label=f"{name}, held out", **{**look, "linestyle": "--"})
+            look["linestyle"] = "--"
+            ax.plot(epochs[: len(validation)], validation, label=f"{name}, held out", **look)
     style.finish(ax, legend=True, ylabel=metrics[0] if len(metrics) == 1 else "metrics")
 
 
-def _wrapped(text: str, width: int = 76) -> str:
-    import textwrap
-
+def _wrapped(text: str, width: int = 86) -> str:
     lines = textwrap.wrap(text, width)
     return "\n".join(lines[:3]) + " ..." * (len(lines) > 3)
 
@@ -205,10 +206,11 @@ def comparison(
             )
     ax = style.axes(ax)
     for number, (name, one) in enumerate(histories.items()):
-        epochs = [epoch + 1 for epoch in one.epoch]
+        values = one.history[result]  # a callback may have added it to the first epochs only
+        epochs = [epoch + 1 for epoch in one.epoch][: len(values)]
         marker = style.MARKERS[number % 7]
         every = (number % 5, max(1, len(epochs) // 6))
-        ax.plot(epochs, one.history[result], label=name, marker=marker, markersize=5,
+        ax.plot(epochs, values, label=name, marker=marker, markersize=5,
                 markevery=every, **style.curve(number))  # fmt: skip
     _scale(ax, [v for one in histories.values() for v in one.history[result]], result)
     style.whole_numbers(ax)
