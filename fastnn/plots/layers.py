@@ -92,9 +92,12 @@ def _heat(ax: Axes, epochs: list[int], looks: list[Histogram]) -> None:
     shares = np.array([look.on(edges) for look in looks]).T
     # Each column counts until the next look.
     sides = np.append(epochs, epochs[-1] + max(1, epochs[-1] - epochs[-2]) if epochs[1:] else 1)
-    # Roots: a few numbers far out are what one looks for.
+    # Roots: a few numbers far out are what one looks for. The scale ends where relu's zeros, which
+    # are half of all and more, leave the rest a colour.
+    roots = np.sqrt(shares)
+    darkest = float(np.quantile(roots[roots > 0], 0.97)) if roots.any() else 1.0
     heat = ax.pcolormesh(
-        sides, edges, np.sqrt(shares), cmap="Blues", shading="flat", rasterized=True
+        sides, edges, roots, cmap="Blues", vmin=0, vmax=darkest, shading="flat", rasterized=True
     )
     ax.set_facecolor(heat.cmap(0.0))  # axes that are shared may go beyond
     medians = [_median(look) for look in looks]
