@@ -21,7 +21,8 @@ FIGURES = GUIDE / "figures"
 BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\n+```\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
 IMAGE = re.compile(r"!\[[^\]]*\]\(\.\./figures/([^)]+)\)")
 LINK = re.compile(r"\]\(([^)#:]+)\)")
-LOOK = {"savefig.dpi": 96, "figure.max_open_warning": 0}  # small files, sharp enough for a page
+# Small files, sharp enough for a page; moving pictures are saved with the figures' own resolution.
+LOOK = {"savefig.dpi": 96, "figure.dpi": 80, "figure.max_open_warning": 0}
 
 
 def pages(language):
