@@ -189,7 +189,7 @@ table: dict[str, Function] = {
         Function(
             "ravine", r"x^2 / 20 + y^2", 2, lambda x: x[0] ** 2 / 20 + x[1] ** 2,
             lambda x: np.array([x[0] / 10, 2 * x[1]]),
-            ((0.0, 0.0),), (-7.0, 2.0), ((-10.0, 10.0), (-5.0, 5.0)),
+            ((0.0, 0.0),), (-7.0, 2.0), ((-8.0, 3.0), (-3.0, 3.0)),
             "Twenty times as steep across as along.",
         ),
         Function(

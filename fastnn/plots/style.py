@@ -193,7 +193,8 @@ def animate(
     draw(frames[0])
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    with writer.saving(figure, path, figure.dpi):
+    dpi = pyplot().rcParams["savefig.dpi"]
+    with writer.saving(figure, path, figure.dpi if dpi == "figure" else dpi):
         for frame in frames:
             draw(frame)
             writer.grab_frame()
