@@ -228,7 +228,7 @@ def test_no_epoch(ax):
 
 def test_history_has_a_panel_for_what_there_is():
     def panels(*names, rates=(0.1, 0.1)):
-        made = fnn.History(dict.fromkeys(names, [0.5, 0.25]), [0, 1], "why", 1.0, list(rates))
+        made = fnn.History({name: [0.5, 0.25] for name in names}, [0, 1], "why", 1.0, list(rates))
         return [ax.get_ylabel() for ax in made.plot()]
 
     assert panels("loss") == ["loss"]
