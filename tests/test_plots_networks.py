@@ -9,11 +9,12 @@ import fastnn as fnn
 
 plt = pytest.importorskip("matplotlib.pyplot")
 
+from matplotlib.colors import to_rgba  # noqa: E402
 from model_helpers import unchanged  # noqa: E402
 from picture_cases import matrix, trained  # noqa: E402
 
 from fastnn import plots  # noqa: E402
-from fastnn.plots import classifiers, landscapes  # noqa: E402
+from fastnn.plots import classifiers, landscapes, style  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +62,7 @@ def test_a_boundary_shows_data_and_classes():
         (fnn.Dense(1), "binary_crossentropy"),
         (fnn.Dense(1, "tanh"), "mse"),
         (fnn.Dense(1), "mse"),
+        (fnn.Dense(1), "hinge"),
         (fnn.Dense(2, "softmax"), "crossentropy"),
         (fnn.Dense(2), "crossentropy"),
         (fnn.Dense(2, "log_softmax"), None),
@@ -80,6 +82,14 @@ def test_the_line_is_where_the_model_changes_its_mind(last, loss):
     of_class_1 = said[:, -1] if last.units == 1 or loss else said[:, 1] - said[:, 0] + 0.5
     assert of_class_1[0] < 0.5 < of_class_1[1]
     plots.decision_boundary(model, *points()).figure.draw_without_rendering()
+
+
+def test_classes_of_the_hinge_loss():
+    x, y = points()
+    ax = plots.decision_boundary(network(fnn.Dense(1), loss="hinge"), x, 2 * y - 1)
+    assert names_of(ax) == ["class -1", "class 1"]
+    colors = [tuple(c.get_facecolor()[0]) for c in ax.collections if c.get_label()[:5] == "class"]
+    assert colors == [to_rgba(color) for color in style.COLORS[:2]]
 
 
 @pytest.mark.parametrize("last", [fnn.Dense(1), fnn.Dense(2), fnn.Dense(3)])

@@ -188,7 +188,7 @@ def minimize(
     ...                                grad=lambda x: 2 * x - exp(-x), steps=1000,
     ...                                optimizer=fnn.SGD(0.1), tol_gradient=1e-9)
     >>> round(descent.x, 6), descent.stop_reason
-    (0.351734, 'the norm of the gradient is 8.25e-10 after 67 steps, tol_gradient 1e-09')
+    (0.351734, 'the norm of the gradient is 7.52e-10 after 74 steps, tol_gradient 1e-09')
     >>> ravine = fnn.descent.functions.ravine
     >>> fnn.descent.minimize(ravine, [-7, 2], optimizer=fnn.Adam(0.3), steps=50).path.shape
     (51, 2)
