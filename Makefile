@@ -8,6 +8,7 @@
 #   make lint    ruff, mypy, cython-lint
 #   make check-loops   the inner loops of products keep their sums in registers; needs objdump
 #   make test-slow   what is exhaustive or long
+#   make pictures   draw anew what the tests of fastnn.plots compare with, tests/pictures
 #   make clean   remove what the others made
 
 PYTHON ?= python3
@@ -29,7 +30,7 @@ RUN := $(BIN)/python -P
 SOURCES := $(shell find fastnn src_c -type f -not -name '*.pyc') \
   meson.build meson.options pyproject.toml README.md LICENSE
 
-.PHONY: train test test-slow bench peers wheel lint check-loops clean
+.PHONY: train test test-slow pictures bench peers wheel lint check-loops clean
 
 train: $(STAMPS)/plot
 	@$(BIN)/fastnn train --output out
@@ -39,6 +40,9 @@ test: $(STAMPS)/test
 
 test-slow: $(STAMPS)/test
 	$(RUN) -m pytest tests --run-slow
+
+pictures: $(STAMPS)/test
+	FASTNN_NEW_PICTURES=1 $(RUN) -m pytest -q tests/test_plots_pictures.py
 
 bench: $(STAMPS)/bench
 	@mkdir -p out/histograms

@@ -201,3 +201,14 @@ MOVING: dict[str, Callable[[Path], Path]] = {
         trained()[3], *trained()[1:3], file, fps=5, frames=3
     ),
 }
+
+
+@cache
+def drawn(name: str) -> list[Any]:
+    """The axes of a picture on a figure of its own, made once."""
+    import matplotlib.pyplot as plt
+
+    axes = CASES[name][1](None)
+    axes = axes if isinstance(axes, list) else [axes]
+    plt.close(axes[0].figure)
+    return axes

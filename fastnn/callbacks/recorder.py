@@ -100,7 +100,7 @@ class Recorder(Callback):
     >>> history = model.fit(x / 16, y, epochs=3, verbose=0, callbacks=[recorder])
     >>> recorder.epochs, list(recorder.activations[0])
     ([0, 1, 2, 3], ['dense', 'dense_1'])
-    >>> recorder.gradients[-1]["dense/kernel"].finite
+    >>> recorder.gradients[0]["dense/kernel"].finite  # the share of them
     1.0
     """
 

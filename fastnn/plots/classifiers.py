@@ -340,9 +340,10 @@ def _pale(number: int) -> Any:
 def _data(ax: Axes, points: np.ndarray, classes: np.ndarray) -> None:
     for number in np.unique(classes):
         across, up = points[classes == number].T
+        place = max(number, 0) % 7  # of -1 and 1, the first is drawn as class 0
         ax.scatter(
             across, up, s=26, label=f"class {number}", edgecolor="black",
-            color=style.COLORS[number % 7], marker=style.MARKERS[number % 7], linewidth=0.5,
+            color=style.COLORS[place], marker=style.MARKERS[place], linewidth=0.5,
         )  # fmt: skip
 
 
@@ -353,11 +354,11 @@ def _probabilities(model: Model, points: np.ndarray) -> np.ndarray:
     end = getattr(last, "name", "linear")
     if end in ("sigmoid", "softmax", "hard_sigmoid"):
         return said
-    if end == "tanh":
-        return (said + 1) / 2
+    loss = model._training.loss if model._training is not None else None
+    if end == "tanh" or getattr(loss, "name", "") == "hinge":  # between -1 and 1
+        return np.clip((said + 1) / 2, 0, 1)
     if end != "linear" and end != "log_softmax" and said.min() >= 0 and said.max() <= 1:
         return said
-    loss = model._training.loss if model._training is not None else None
     if end == "linear" and getattr(loss, "link", "") not in ("sigmoid", "softmax"):
         return np.clip(said, 0, 1) if said.shape[1] == 1 else said
     if said.shape[1] == 1:

@@ -414,7 +414,7 @@ def _values(walks: dict[str, Descent], ax: Axes) -> Axes:
         known = [_value(first, _point(first, minimum)) for minimum in _minima(first)]
     least = min(known, default=np.inf)
     lowest = min(float(walk.values.min()) for walk in walks.values())
-    is_above = least <= lowest + 1e-12 * (1 + abs(least))
+    is_above = bool(known) and least <= lowest + 1e-12 * (1 + abs(least))
     base = least if is_above else 0.0
     for number, (name, walk) in enumerate(walks.items()):
         ax.plot(walk.values - base, label=name, **_curve(number))
