@@ -21,7 +21,7 @@ FIGURES = GUIDE / "figures"
 BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\n+```\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
 IMAGE = re.compile(r"!\[[^\]]*\]\(\.\./figures/([^)]+)\)")
 LINK = re.compile(r"\]\(([^)#:]+)\)")
-# Small files, sharp enough for a page; moving pictures are saved with the figures' own resolution.
+# Small files, sharp enough for a page.
 LOOK = {"savefig.dpi": 96, "figure.dpi": 80, "figure.max_open_warning": 0}
 
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, NoReturn
 
 from fastnn import checks
 from fastnn.optimizers.base import Optimizer
-from fastnn.registry import Declaration
 from fastnn.schedules import Schedule
 
 
@@ -114,7 +113,13 @@ class LBFGS(Optimizer):
         self.tolerance_change = tolerance_change
         self.weight_decay = weight_decay
 
-    __repr__ = Declaration.__repr__
+    def __repr__(self) -> str:
+        """Show what is not its default."""
+        usual = vars(type(self)())
+        changed = [
+            f"{name}={value!r}" for name, value in vars(self).items() if value != usual[name]
+        ]
+        return f"LBFGS({', '.join(changed)})"
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Check a hyper-parameter whenever it is set."""
