@@ -132,6 +132,7 @@ def surface(descents: Descents, *, ax: Axes3D | None = None) -> Axes3D:
                    color="white", edgecolor="black", zorder=4)  # fmt: skip
     ax.set(xlabel="x", ylabel="y", zlabel="f(x, y)", title=_title(walks))
     ax.tick_params(labelsize=8)
+    ax.locator_params(nbins=5)  # they would run into each other where the axes are small
     ax.set_box_aspect(None, zoom=0.88)  # else the label of z is cut
     ax.legend(frameon=False, loc="upper left", fontsize="small")
     return ax
