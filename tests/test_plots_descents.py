@@ -53,7 +53,7 @@ def test_on_contours():
     ax = found.plot()
     assert names_of(ax) == ["start", "steps", "minimum"]
     assert line(ax, "steps").get_xydata() == pytest.approx(found.path)
-    assert (ax.get_xlim(), ax.get_ylim()) == ((-10, 10), (-5, 5))
+    assert (ax.get_xlim(), ax.get_ylim()) == functions.ravine.limits
     assert ax.figure.axes[1].get_ylabel() == "f(x, y)", "the colours have a scale"
 
 

@@ -152,15 +152,16 @@ def test_a_boundary_that_moves(tmp_path):
 def test_confusion_matrix():
     counts = matrix()
     ax = plots.confusion_matrix(counts, labels=["cat", "dog", "eel", "fox"])
-    assert [text.get_text() for text in ax.texts] == [str(n) for n in counts.ravel()]
+    shown = [str(n) for n in counts[counts > 0]]
+    assert [text.get_text() for text in ax.texts] == shown, "zeros would hide the mistakes"
+    assert 0 < len(shown) < counts.size
     assert [label.get_text() for label in ax.get_xticklabels()] == ["cat", "dog", "eel", "fox"]
     assert np.asarray(ax.images[0].get_array()) == pytest.approx(
         counts / counts.sum(axis=1, keepdims=True)
     )
     assert ax.get_title() == f"Confusion matrix: {np.trace(counts) / counts.sum():.2%} right"
-    dark, pale = counts.argmax(), counts.argmin()
-    assert ax.texts[dark].get_color() == "white"
-    assert ax.texts[pale].get_color() != "white"
+    assert ax.texts[shown.index(str(counts.max()))].get_color() == "white"
+    assert ax.texts[shown.index(str(counts[counts > 0].min()))].get_color() != "white"
 
 
 def test_confusion_matrices_of_other_sizes():
