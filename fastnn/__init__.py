@@ -97,6 +97,10 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 __all__ = [
     "LBFGS",
     "SGD",

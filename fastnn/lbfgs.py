@@ -68,6 +68,19 @@ def options(optimizer: LBFGS, iterations: int) -> dict[str, float]:
     }
 
 
+def turned_back(
+    start: np.ndarray, value: float, gradient: np.ndarray, point: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Return value and gradient that lead a line search back from where there are none.
+
+    SciPy takes an infinity for a number. It gets the parabola along the line that has the value and
+    the slope of where the line starts, and its least value at a tenth of the way.
+    """
+    way = point - start
+    slope = float(gradient @ way)
+    return value - 4 * slope, way * (-9 * slope / float(way @ way))
+
+
 def check(runtime: Runtime, program: Program) -> None:
     """Raise ValueError where a loss has no minimum to be found by this method."""
     for op in program.ops:
@@ -206,17 +219,10 @@ class Minimization:
             raise _Ended
 
     def _turned_back(self, point: np.ndarray, results: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return what leads the line search back from where the loss is not finite.
-
-        SciPy takes an infinity for a number. It gets the parabola along the line that has the
-        iterate's value and slope, and its least value at a tenth of the way.
-        """
+        """Return what leads the line search back from where the loss is not finite."""
         if self._iterate is None:
             raise self._refusal(results)
-        start, value, gradient, _ = self._iterate
-        way = point - start
-        slope = float(gradient @ way)
-        return value - 4 * slope, way * (-9 * slope / float(way @ way))
+        return turned_back(*self._iterate[:3], point)
 
     def _refusal(self, results: np.ndarray) -> Exception:
         from fastnn.nonfinite import refusal

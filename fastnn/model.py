@@ -877,7 +877,7 @@ class Model:
                 made.append(outs)
         if not made:
             raise ValueError("x must yield at least one batch, got none")
-        if len(made) == 1 and steps.rows and not steps.sparse and not self.runtime.few_rows:
+        if len(made) == 1 and steps.rows and not steps.sparse and self.runtime.few_rows is None:
             single.prepare_for_few(self.runtime, bound)
         outs = [
             parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -201,7 +201,7 @@ class Runtime:
         self.arenas["state"] = aligned((0, self.count), self.dtype)
         self._snapshot: np.ndarray | None = None
         self.one_row: dict[str, OneRow] = {}  # programs prepared for one row, by name
-        self.few_rows: FewRows | None = None  # the one that predicts, for few rows
+        self.few_rows: FewRows | bool | None = None  # the one that predicts; False: there is none
         self.parameters = self._views(self.arenas["parameters"])
         self.gradients = self._views(self.arenas["gradients"])
 

@@ -50,7 +50,7 @@ def prediction_of_few(model: Model, x: object) -> np.ndarray | None:
     runtime = model._runtime
     prepared = None if runtime is None else runtime.few_rows
     try:
-        return None if prepared is None else prepared.predict(x)
+        return prepared.predict(x) if isinstance(prepared, FewRows) else None
     except ValueError:  # as above
         return None
 
@@ -59,6 +59,7 @@ def prepare_for_few(runtime: Runtime, bound: Bound) -> None:
     """Prepare the program that predicts for as many rows as one worker is enough for."""
     plan, inputs = bound.plan, runtime.graph.inputs
     has_places = {"input 0", "output prediction"} <= set(plan.externals())
+    runtime.few_rows = False
     if plan.has_python or len(inputs) > 1 or len(runtime.output_shapes) > 1 or not has_places:
         return  # the plain way
     most = plan.capacity

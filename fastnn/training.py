@@ -105,6 +105,7 @@ class _Epochs:
     before: int = 0  # steps of the epoch in the parts before this one
     seconds: float = 0.0
     rows_done: int = 0
+    last_rate: float = math.nan
     tally: Tally = field(init=False)
 
     def train(self, epoch: int, progress: _Progress) -> dict[str, float]:
@@ -166,7 +167,7 @@ class _Epochs:
         snapshot = self.snapshot
         results = np.empty((count, len(self.bound.plan.program.results)))
         room = self.tally.room(self.steps)
-        rates, chosen = None, None
+        rates, chosen = np.empty(count), None
         done = 0
         while done < count and not self.model.stop_training:
             if self.by_batch:
@@ -179,7 +180,7 @@ class _Epochs:
             if optimizer.learning_rate is not chosen:  # set by a callback, or at the start
                 chosen = optimizer.learning_rate
                 left = optimizer.rates(runtime.step, count - done)
-                rates = left if rates is None else np.concatenate([rates[:done], left])
+                rates[done:] = left
             first = done * self.steps.batch
             self.model.forget_forward()
             if self.by_batch:
@@ -206,6 +207,7 @@ class _Epochs:
             self.budget.record(ran, elapsed)
             self.seconds += elapsed
             done += ran
+            self.last_rate = float(rates[done - 1]) if ran else self.last_rate
             self.rows_done += min(done * self.steps.batch, self.steps.rows) - first
             if ran < asked:
                 self._refuse(epoch, done, results[done, 0], snapshot)
@@ -364,7 +366,7 @@ def _fit(
     """
     runtime = model.runtime
     assert runtime.training is not None
-    steps, optimizer = feed.first, runtime.training.optimizer
+    steps = feed.first
     run: _Epochs | lbfgs.Minimization
     program = "train" if metrics is None else "gradients"
     rows = steps.batch if metrics is None else min(ROWS, steps.batch)
@@ -408,8 +410,8 @@ def _fit(
             results = model.evaluate(*validation_data)
             logs |= {f"val_{name}": value for name, value in results.items()}
         history.add(epoch, logs)
-        if metrics is None:
-            history.learning_rates.append(optimizer.last_rate(runtime.step))
+        if isinstance(run, _Epochs):
+            history.learning_rates.append(run.last_rate)
         progress.epoch_end(epoch, logs)
         for callback in followers:
             callback.on_epoch_end(epoch, logs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -59,10 +60,25 @@ class Histogram:
         counts = np.histogram(chosen, BINS, (low, high))[0]
         return cls(counts, low, high, float(np.mean(values == 0)), float(is_finite.mean()))
 
+    def _below(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the edges of the bins, and the share of the numbers below each."""
+        below = np.concatenate([[0], np.cumsum(self.counts)]) / max(self.counts.sum(), 1)
+        return np.linspace(self.low, self.high, BINS + 1), below
+
     def on(self, edges: np.ndarray) -> np.ndarray:
         """Return the share of the numbers between each two edges."""
-        below = np.concatenate([[0], np.cumsum(self.counts)]) / max(self.counts.sum(), 1)
-        return np.diff(np.interp(edges, np.linspace(self.low, self.high, BINS + 1), below))
+        return np.diff(np.interp(edges, *self._below()))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no number was counted."""
+        return not self.counts.any()
+
+    @property
+    def median(self) -> float:
+        """What half of the numbers lie below, to a bin's width; NaN of none."""
+        edges, below = self._below()
+        return math.nan if self.is_empty else float(np.interp(0.5, below, edges))
 
 
 class Recorder(Callback):
@@ -193,9 +209,11 @@ def parameters_of(model: Model, parameters: np.ndarray) -> Iterator[None]:
     if parameters.shape != arena.shape:
         raise ValueError("the recorder has watched another model")
     kept = arena.copy()
+    forward = model._manual  # what `forward` has kept, for parameters that come back
     model.forget_forward()
     try:
         arena[...] = parameters
         yield
     finally:
+        model._manual = forward
         arena[...] = kept

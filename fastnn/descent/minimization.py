@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from mpl_toolkits.mplot3d.axes3d import Axes3D
 
+Iterate = tuple[np.ndarray, float, np.ndarray]  # a point, with the value and gradient there
 Point = Any  # a float where x0 is a number, else an array
 
 
@@ -151,7 +152,7 @@ def minimize(
         From a point to the derivative, a number, or the gradient, of x0's shape. Default: that
         of `f`, if it has one; else differences, :math:`(f(x + h) - f(x - h)) / 2h` for each
         variable, with ``scipy.optimize.approx_fprime`` (``pip install 'fastnn[scipy]'``). They are
-        good to some ten digits, and call f twice for each variable.
+        good to some ten digits, and call f 2n + 2 times for n variables.
     optimizer : str, dict or Optimizer, default "gradient_descent"
         Any of `fastnn.optimizers`, with its schedule. It is not changed.
     steps : int, default 100
@@ -177,8 +178,9 @@ def minimize(
 
     Notes
     -----
-    A walk whose value or gradient is not finite any more (f may raise OverflowError, too) ends at
-    the last point where they were, and ``stop_reason`` says so.
+    A walk whose value or gradient is not finite any more (f may raise an ArithmeticError, too) ends
+    at the last point where they were, and ``stop_reason`` says so. Other errors of f are raised: a
+    function that is not defined everywhere returns NaN there.
 
     Examples
     --------
@@ -309,7 +311,7 @@ class _Walk:
         x = self._point()
         try:
             value, norm = self._found_at(x)
-        except OverflowError as error:
+        except ArithmeticError as error:
             raise ValueError(f"f and grad must be finite at x0 = {x!r}: {error}") from error
         for name, found, shown in (("f", value, value), ("grad", norm, self._gradient)):
             if not math.isfinite(found):
@@ -337,9 +339,9 @@ class _Walk:
         """Return value and norm, both NaN if not finite; the gradient is then in its place."""
         try:
             value, norm = self._found_at(x)
-        except OverflowError:
+        except ArithmeticError:
             return _LOST
-        return (value, norm) if math.isfinite(value + norm) else _LOST
+        return (value, norm) if math.isfinite(value) and math.isfinite(norm) else _LOST
 
     def _number_at(self, x: float) -> tuple[float, float]:
         """Return value and norm of the gradient, which is then in its place."""
@@ -359,7 +361,8 @@ class _Walk:
                 f"grad must return shape {x.shape}, as x0 has, got {gradient.shape} at {x!r}"
             )
         self._gradient[...] = gradient
-        return value, math.sqrt(self._gradient @ self._gradient)
+        norm = math.sqrt(self._gradient @ self._gradient)
+        return value, norm if norm < math.inf else math.hypot(*self._gradient)
 
     # --- an update at a time --------------------------------------------------------------------
 
@@ -434,7 +437,8 @@ class _Walk:
 
     def _is_lost(self, step: int) -> str:
         self._has_lost = True
-        return f"value or gradient were not finite after step {step}: try a smaller learning_rate"
+        advice = "" if isinstance(self._optimizer, LBFGS) else ": try a smaller learning_rate"
+        return f"value or gradient were not finite after step {step}{advice}"
 
     # --- with SciPy -----------------------------------------------------------------------------
 
@@ -444,18 +448,28 @@ class _Walk:
         assert isinstance(optimizer, LBFGS)
         minimizer, decay = lbfgs.minimizer(), optimizer.weight_decay
 
+        def penalized(value: float, point: np.ndarray) -> Iterate:
+            return point.copy(), value + decay / 2 * point @ point, self._gradient + decay * point
+
+        iterate = penalized(self.values[0], self._x)
+
         def look(point: np.ndarray) -> tuple[float, np.ndarray]:
             self._x[...] = point
             value, _ = self._look(self._point())
             if value != value:
-                raise _Ended(self._is_lost(len(self.values)))
-            return value + decay / 2 * point @ point, self._gradient + decay * point
+                return lbfgs.turned_back(*iterate, point)
+            return penalized(value, point)[1:]
 
         def accept(intermediate_result: Any) -> None:
-            look(intermediate_result.x)
+            nonlocal iterate
+            self._x[...] = intermediate_result.x
             x = self._point()
+            value, norm = self._look(x)
+            if value != value:  # a line search that has turned back ends where it is finite
+                raise _Ended(self._is_lost(len(self.values)))
+            iterate = penalized(value, intermediate_result.x)
             self.rates.append(math.nan)
-            self._keep(x, *self._look(x))
+            self._keep(x, value, norm)
             done = len(self.rates)
             if self._callback is not None and self._callback(done, x, self.values[-1]):
                 raise _Ended(f"the callback ended it after {_steps(done)}")

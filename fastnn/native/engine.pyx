@@ -366,6 +366,17 @@ cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
                 return
 
 
+cdef int64_t _forks = 0  # that led to this process
+
+
+def _has_forked():
+    global _forks
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_has_forked)
+
+
 cdef class Executor:
     """A planned program, bound to its arenas.
 
@@ -387,7 +398,8 @@ cdef class Executor:
     """
     cdef Slot *slots
     cdef Py_ssize_t count
-    cdef object arenas, lock, pid
+    cdef object arenas, lock
+    cdef int64_t forks
     cdef tuple externals
 
     def __cinit__(self, calls, str dtype, dict arenas, externals):
@@ -395,7 +407,7 @@ cdef class Executor:
         cdef Py_ssize_t position
         cdef int i
         self.arenas, self.lock, self.externals = dict(arenas), threading.Lock(), tuple(externals)
-        self.pid = os.getpid()
+        self.forks = _forks
         if len(self.externals) > 256:
             raise ValueError(f"a program has at most 256 inputs, outputs and results with their "
                              f"sources, got {len(self.externals)}")
@@ -484,8 +496,6 @@ cdef class Executor:
             raise ValueError(f"workers must be at least 1, got {workers}")
         if not HAS_OPENMP:
             workers = 1
-        if os.getpid() != self.pid:  # a thread of the parent may have held it over the fork
-            self.lock, self.pid = threading.Lock(), os.getpid()
         for name, (address, row_bytes, step_bytes) in externals.items():
             i = self.externals.index(name)
             places[i].base = <char *><uintptr_t>address
@@ -505,7 +515,7 @@ cdef class Executor:
                 raise ValueError(f"learning_rates has {learning_rates.shape[0]} entries, "
                                  f"expected at least {first_step + steps}")
             run.learning_rates = &learning_rates[0]
-        with self.lock:
+        with self.own_lock():
             scratch = take_scratch(workers)
             run.scratch = <char *>scratch.blocks
             run.slots = <Slot *>fastnn_allocate(max(workers * self.count, 1) * sizeof(Slot))
@@ -525,6 +535,12 @@ cdef class Executor:
             counter[0] += done
         raise_status(run.status)
         return done
+
+    cdef object own_lock(self):
+        """The lock of this process: a thread of the parent may have held its own over the fork."""
+        if self.forks != _forks:
+            self.lock, self.forks = threading.Lock(), _forks
+        return self.lock
 
     cdef int _set_sources(self, Run *run, Py_ssize_t *skipped, int workers, dict sources) except -1:
         cdef Py_ssize_t i
@@ -559,7 +575,7 @@ include "few_rows.pxi"
 
 # --- for measuring and for tables -------------------------------------------------------------
 
-def address_of(cnp.ndarray array):
+def address_of(cnp.ndarray array not None):
     """Where the first element of an array lies; `array.ctypes.data`, ten times as fast."""
     return <uintptr_t>cnp.PyArray_DATA(array)
 

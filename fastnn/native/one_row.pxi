@@ -183,7 +183,7 @@ cdef class OneRow(_Prepared):
 
     def predict(self, x):
         """Return the output for one sample, or None where the plain way must do it."""
-        lock = self.executor.lock
+        lock = self.executor.own_lock()
         if not lock.acquire(False):
             return None
         try:
@@ -225,7 +225,7 @@ cdef class OneRow(_Prepared):
         cdef int64_t *counter
         cdef Py_ssize_t i
         cdef double sum = 0
-        lock = self.executor.lock
+        lock = self.executor.own_lock()
         if not lock.acquire(False):
             return None
         try:

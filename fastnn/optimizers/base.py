@@ -134,12 +134,6 @@ class Optimizer(Declaration):
         rates.fill(self.learning_rate)
         return rates
 
-    def last_rate(self, steps: int) -> float:
-        """Return the learning rate of the last of so many steps."""
-        if isinstance(self.learning_rate, Schedule):
-            return float(self.learning_rate.rates_from(max(steps - 1, 0), 1)[0])
-        return self.learning_rate
-
     def rows_of_a_step(self, batch_size: int | None, rows: int) -> int:
         """Return how many of `rows` rows a step takes; of None, as many as suit the optimizer.
 

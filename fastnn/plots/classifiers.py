@@ -279,7 +279,10 @@ def _checked(model: Model, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     shapes = [shape for _, shape in model.input_shapes]
     if shapes != [(2,)]:
         raise ValueError(f"the model must have one input of shape (2,), it has {shapes}")
-    if points.ndim != 2 or points.shape[1] != 2 or len(points) != len(classes) or not len(points):
+    if len(model.runtime.output_shapes) != 1:
+        raise ValueError(f"the model must have one output, it has {model.output_names}")
+    is_row = points.ndim == 2 and points.shape[1] == 2 and len(points) > 0
+    if not is_row or classes.ndim not in (1, 2) or len(points) != len(classes):
         raise ValueError(
             f"x must have shape (rows, 2) and y as many rows, got {points.shape} and "
             f"{classes.shape}"
@@ -288,7 +291,12 @@ def _checked(model: Model, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     data.check_finite("y", classes, "float64")
     if classes.ndim == 2 and classes.shape[1] > 1:
         classes = classes.argmax(axis=1)
-    return points.astype(np.float64), np.rint(classes.reshape(-1)).astype(int)
+    numbers = np.rint(classes.reshape(-1)).astype(int)
+    if int(np.prod(model.runtime.output_shapes[0])) == 1 and numbers.max() > 1:
+        raise ValueError(
+            f"y must hold 0 and 1 (or -1 and 1) for a model of one output, got {numbers.max()}"
+        )
+    return points.astype(np.float64), numbers
 
 
 def _count(model: Model, classes: np.ndarray) -> int:

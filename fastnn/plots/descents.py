@@ -465,4 +465,8 @@ def _grid(
     x, y = np.meshgrid(*(np.linspace(low, high, count) for low, high in limits))
     with np.errstate(all="ignore"):
         z = [_value(walk, np.array(point)) for point in zip(x.flat, y.flat, strict=True)]
-    return x, y, np.array(z).reshape(x.shape)
+    heights = np.array(z).reshape(x.shape)
+    heights[~np.isfinite(heights)] = np.nan  # gaps in the picture
+    if np.isnan(heights).all():
+        raise ValueError("the function has no finite value in the picture")
+    return x, y, heights

@@ -35,7 +35,8 @@ def landscape(
     With a recorder the directions are the two principal ones of the way that the training has
     gone (Li, Xu, Taylor, Studer & Goldstein 2018), which is drawn; the labels say how much of it
     they hold. Without one they are random, and for each kernel and bias as long as it is
-    ("filter-normalized", there by filter), so that steps of 1 mean the same in all layers.
+    ("filter-normalized", there by filter), so that steps of 1 mean the same in all layers; what
+    is not trained stays as it is.
 
     Parameters
     ----------
@@ -153,11 +154,12 @@ def _random_directions(model: Model, seed: int) -> tuple[np.ndarray, np.ndarray]
     generator = np.random.default_rng(seed)
     runtime = model.runtime
     made = []
+    factors = runtime.graph.rate_factors()
     for _ in range(2):
         flat = np.zeros(runtime.count)
         for name, view in runtime._views(flat).items():
             direction = generator.normal(size=view.shape)
-            length = np.linalg.norm(runtime.parameters[name])
+            length = np.linalg.norm(runtime.parameters[name]) if factors[name] else 0.0
             view[...] = direction * (length / max(float(np.linalg.norm(direction)), 1e-30))
         made.append(flat)
     return made[0], made[1]
@@ -175,10 +177,13 @@ def _principal_directions(
     if recorder.parameters[0].shape != center.shape:
         raise ValueError("the recorder has watched another model")
     moves = np.array(recorder.parameters, np.float64) - center
-    _, sizes, directions = np.linalg.svd(moves, full_matrices=False)
-    way = moves @ directions[:2].T
-    total = float((sizes**2).sum()) or 1.0
-    return directions[0], directions[1], way, [float(size**2) / total for size in sizes[:2]]
+    # Of the moves' products with each other, a small matrix, where their own would be a large one.
+    sizes, mixtures = np.linalg.eigh(moves @ moves.T)
+    directions = mixtures[:, :-3:-1].T @ moves
+    directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-300)
+    total = max(float(sizes.clip(0).sum()), 1e-300)
+    kept = [max(float(size), 0.0) / total for size in sizes[:-3:-1]]
+    return directions[0], directions[1], moves @ directions.T, kept
 
 
 def _with_margin(values: np.ndarray) -> tuple[float, float]:

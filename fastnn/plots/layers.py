@@ -87,7 +87,8 @@ def _of_parameters(recorder: Recorder) -> list[dict[str, Histogram]]:
 
 
 def _heat(ax: Axes, epochs: list[int], looks: list[Histogram]) -> None:
-    low, high = min(look.low for look in looks), max(look.high for look in looks)
+    full = [look for look in looks if not look.is_empty] or looks
+    low, high = min(look.low for look in full), max(look.high for look in full)
     edges = np.linspace(low, high, BINS + 1)
     shares = np.array([look.on(edges) for look in looks]).T
     # Each column counts until the next look.
@@ -100,7 +101,7 @@ def _heat(ax: Axes, epochs: list[int], looks: list[Histogram]) -> None:
         sides, edges, roots, cmap="Blues", vmin=0, vmax=darkest, shading="flat", rasterized=True
     )
     ax.set_facecolor(heat.cmap(0.0))  # axes that are shared may go beyond
-    medians = [_median(look) for look in looks]
+    medians = [look.median for look in looks]
     ax.step(
         sides, [*medians, medians[-1]], where="post", color=style.VERMILLION, linewidth=1.2,
         label="median",
@@ -108,8 +109,3 @@ def _heat(ax: Axes, epochs: list[int], looks: list[Histogram]) -> None:
     style.whole_numbers(ax)
     ax.margins(x=0)
     ax.spines[["top", "right"]].set_visible(False)
-
-
-def _median(look: Histogram) -> float:
-    below = np.cumsum(look.counts) / max(look.counts.sum(), 1)
-    return float(np.interp(0.5, below, np.linspace(look.low, look.high, BINS + 1)[1:]))

@@ -11,12 +11,12 @@ import numpy as np
 
 from fastnn.metrics import is_number
 from fastnn.plots import style
+from fastnn.training import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fastnn.range_test import RangeTest
-    from fastnn.training import History
 
 _LOG_FROM = 30.0  # largest by smallest loss from which a linear axis hides the late epochs
 
@@ -116,7 +116,6 @@ def history(history: History, *, ax: Any = None) -> list[Axes]:
         name
         for name, values in history.history.items()
         if name not in losses
-        and name.removeprefix("val_") in history.history
         and not name.startswith("val_")
         and all(map(is_number, values))
         and name != "learning_rate"
@@ -162,7 +161,7 @@ def _wrapped(text: str, width: int = 86) -> str:
 
 
 def comparison(
-    histories: Mapping[str, History] | Sequence[History],
+    histories: Mapping[str, History] | Sequence[History] | History,
     *,
     result: str = "loss",
     ax: Axes | None = None,
@@ -194,6 +193,8 @@ def comparison(
     >>> from fastnn import plots
     >>> ax = plots.comparison({"SGD": with_sgd, "Adam": with_adam})  # doctest: +SKIP
     """
+    if isinstance(histories, History):
+        histories = {"training": histories}
     if not isinstance(histories, Mapping):
         histories = {f"training {i + 1}": one for i, one in enumerate(histories)}
     if not histories:
