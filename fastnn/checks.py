@@ -33,7 +33,10 @@ def number(
 ) -> float:
     """Return a finite number in [least, below), and above 0 if `is_positive`."""
     if type(value) is float or (isinstance(value, Real) and not isinstance(value, bool)):
-        result = float(value)
+        try:
+            result = float(value)
+        except OverflowError:  # an integer
+            result = math.inf
         is_inside = math.isfinite(result) and least <= result < below
         if is_inside and (result > 0 or not is_positive):
             return result
@@ -89,10 +92,10 @@ def shown(value: object, kind: type, call: str = "(...)") -> str:
     return f"the class {value.__name__}{hint}"
 
 
-def file_path(value: object) -> Path:
+def file_path(value: object, name: str = "path") -> Path:
     """Return a path that names a file, whether there or not."""
-    if not isinstance(value, (str, os.PathLike)):
-        raise TypeError(f"path must be the name of a file, got {value!r}")
+    if not isinstance(value, (str, os.PathLike)) or isinstance(os.fspath(value), bytes):
+        raise TypeError(f"{name} must be the name of a file, got {value!r}")
     if not os.fspath(value):
-        raise ValueError(f"path must be the name of a file, got {value!r}")
+        raise ValueError(f"{name} must be the name of a file, got {value!r}")
     return Path(value)

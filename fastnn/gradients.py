@@ -127,7 +127,7 @@ def twin(model: Model, dtype: str) -> Model:
     runtime = model.runtime
     other = object.__new__(AnyModel)
     other.__dict__.update(model.__dict__)
-    other.dtype = dtype
+    other._dtype = dtype
     other._runtime = Runtime(runtime.graph, dtype, runtime.shapes, runtime.key)
     other._runtime.configure(model._compiled())
     other.set_weights(model.get_weights())

@@ -111,7 +111,7 @@ class Model:
             isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0
         ):
             raise ValueError(f"seed must be an integer of at least 0 or None, got {seed!r}")
-        self.dtype = name
+        self._dtype = name
         self.seed = seed = None if seed is None else int(seed)
         sequence = np.random.SeedSequence(seed)
         self._weight_seed, shuffle_seed, dropout_seed = sequence.spawn(3)
@@ -126,7 +126,7 @@ class Model:
         self.stop_training = False
         self.is_fitting = False
         self.stop_reason = ""
-        self.layers: list[Layer] = []
+        self._layers: list[Layer] = []
 
     def __reduce__(self) -> tuple:
         """Copy and pickle a model as it is saved: its arrays are views into one another."""
@@ -142,7 +142,7 @@ class Model:
 
     def _build(self, inputs: list[Tensor], outputs: Sequence[Tensor]) -> None:
         """Name the layers, make and fill the parameters."""
-        self.layers, made, initializers = graph.build(inputs, outputs)
+        self._layers, made, initializers = graph.build(inputs, outputs)
         shapes = {name: value.shape for name, value in made.parameters.items()}
         with graph.memory_for_parameters(made, self.dtype):
             runtime = Runtime(made, self.dtype, shapes, self._key)
@@ -162,6 +162,16 @@ class Model:
                 if name.startswith(prefix)
             }
             layer.take(weakref.ref(runtime), views)
+
+    @property
+    def dtype(self) -> str:
+        """Of parameters and outputs: "float32" or "float64". Programs are compiled with it."""
+        return self._dtype
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, each once where the model is built; another list makes another model."""
+        return tuple(self._layers)
 
     @property
     def built(self) -> bool:
@@ -190,7 +200,7 @@ class Model:
     @property
     def input_shapes(self) -> list[tuple[str, Shape]]:
         """Name and shape of one sample of each input."""
-        return self.runtime.graph.inputs
+        return list(self.runtime.graph.inputs)
 
     @property
     def output_shape(self) -> Shape | list[Shape]:
@@ -503,6 +513,10 @@ class Model:
 
     def _built_for(self, x: object) -> contextlib.AbstractContextManager[None]:
         """Build a model that was waiting for the shape of x; undone if x then does not fit."""
+        raise NotImplementedError
+
+    def _unbuild(self) -> None:
+        """Undo what `_built_for` did."""
         raise NotImplementedError
 
     def train_on_batch(

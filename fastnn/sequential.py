@@ -51,8 +51,8 @@ class Sequential(Model):
             if input_shape is not None:
                 raise ValueError("give input_shape or an Input first, not both")
             input_shape = given.pop(0).shape
-        self.layers = checks.items("layers", given, Layer)
-        if not self.layers:
+        self._layers = checks.items("layers", given, Layer)
+        if not self._layers:
             raise ValueError("layers must hold at least one layer, got none")
         if input_shape is not None:
             self._chain(checks.shape("input_shape", input_shape))
@@ -74,7 +74,11 @@ class Sequential(Model):
         try:
             yield
         except Exception:
-            self._runtime = None
-            for layer in self.layers:
-                layer.take(None, {})
+            self._unbuild()
             raise
+
+    def _unbuild(self) -> None:
+        """Undo what `_built_for` did."""
+        self._runtime = None
+        for layer in self.layers:
+            layer.take(None, {})

@@ -317,37 +317,43 @@ def fit(
     x, y, sample_weight, validation_data = split(
         model, x, y, sample_weight, validation_split, validation_data
     )
-    makes_steps = bool(model._compiled().optimizer.kernel)
-    if not makes_steps:
-        from fastnn import lbfgs
-
-        lbfgs.minimizer()  # is there SciPy?
-    feed = feeds.feed_of(
-        model,
-        x,
-        y,
-        sample_weight=sample_weight,
-        class_weight=class_weight,
-        batch=batch_size,
-        shuffle=shuffle,
-        steps_per_epoch=steps_per_epoch,
-        epochs=epochs,
-    )
+    was_built, last = model.built, model.history
     try:
-        if validation_data is not None:
-            model.check_validation(validation_data)
+        makes_steps = bool(model._compiled().optimizer.kernel)
+        if not makes_steps:
+            from fastnn import lbfgs
 
-        def metrics() -> dict[str, float]:
-            names = {"loss", *(f"{name}_loss" for name in model.output_names)}
-            if not any(aim.metrics for aim in model._compiled().aims):
-                return {}
-            results = model.evaluate(x, y, sample_weight)
-            return {name: value for name, value in results.items() if name not in names}
+            lbfgs.minimizer()  # is there SciPy?
+        feed = feeds.feed_of(
+            model,
+            x,
+            y,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            batch=batch_size,
+            shuffle=shuffle,
+            steps_per_epoch=steps_per_epoch,
+            epochs=epochs,
+        )
+        try:
+            if validation_data is not None:
+                model.check_validation(validation_data)
 
-        again = None if makes_steps else metrics
-        return _fit(model, feed, epochs, verbose, followers, validation_data, budget, again)
-    finally:
-        feed.close()
+            def metrics() -> dict[str, float]:
+                names = {"loss", *(f"{name}_loss" for name in model.output_names)}
+                if not any(aim.metrics for aim in model._compiled().aims):
+                    return {}
+                results = model.evaluate(x, y, sample_weight)
+                return {name: value for name, value in results.items() if name not in names}
+
+            again = None if makes_steps else metrics
+            return _fit(model, feed, epochs, verbose, followers, validation_data, budget, again)
+        finally:
+            feed.close()
+    except Exception:
+        if model.built and not was_built and model.history is last:  # it has not begun
+            model._unbuild()
+        raise
 
 
 def _fit(
@@ -386,8 +392,10 @@ def _fit(
     for callback in followers:
         callback.model, callback.results = model, tuple(expected)
         callback.training_data = steps.sources, steps.kinds
-        callback.on_train_begin()
+        callback.check()
         expected = list(results_behind(callback, expected))
+    for callback in followers:
+        callback.on_train_begin()
     history = model.history = History()
     progress = _Progress(verbose, epochs, feed.count)
     logs: dict[str, float] = {}

@@ -41,6 +41,7 @@ def source(
         weights = _checked("sample_weight", sample_weight, rows, dtype)
     if class_weight is not None:
         weights = weights * _by_class(class_weight, targets, kinds)
+        data.check_finite("class_weight", weights, dtype)
     return Source(np.ascontiguousarray(weights).reshape(rows, 1))
 
 

@@ -65,7 +65,7 @@ def refused(model, call, error, message):
         (lambda m: setattr(m.runtime, "step", 7), "step"),
         (lambda m: m.generator.random(), "generator"),
         (lambda m: setattr(m, "history", None), "history"),
-        (lambda m: setattr(m.layers[0], "name", "other"), "layers"),
+        (lambda m: vars(m.layers[0]).update(name="other"), "layers"),
         (lambda m: m.compile("adam", "crossentropy"), "compiled"),
     ],
 )
@@ -962,3 +962,63 @@ def test_layers_without_parameters_belong_to_one_model_too():
 def test_a_number_between_two_bounds_says_both():
     with pytest.raises(ValueError, match=r"quantile must be a number above 0 and below 1, got 1.5"):
         fnn.Quantile(1.5)
+
+
+def test_what_programs_are_compiled_with_cannot_be_set():
+    model = fnn.Sequential([fnn.Dense(5), fnn.Dense(4)], input_shape=(3,), seed=0)
+    for name, value in (("dtype", "float64"), ("layers", [])):
+        with pytest.raises(AttributeError, match=name):
+            setattr(model, name, value)
+    with pytest.raises(AttributeError, match="append"):
+        model.layers.append(fnn.Dense(1))
+    with pytest.raises(AttributeError, match="layer 'dense' belongs to a model that knows it"):
+        model.layers[0].name = "other"
+    model.input_shapes.append(("more", (1,)))
+    assert model.input_shapes == [("input", (3,))]
+
+
+def test_callbacks_are_asked_before_any_of_them_begins(tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("precious")
+    model = fnn.Sequential([fnn.Dense(1)], input_shape=(3,), seed=0)
+    model.compile("sgd", "mse")
+    x = np.ones((4, 3))
+    recorder = fnn.Recorder()
+    model.fit(x, x[:, 0], epochs=2, verbose=0, callbacks=[recorder])
+    with pytest.raises(ValueError, match="monitor 'nope'"):
+        model.fit(
+            x, x[:, 0], verbose=0,
+            callbacks=[fnn.CSVLogger(log), recorder, fnn.EarlyStopping("nope")],
+        )  # fmt: skip
+    assert log.read_text() == "precious"
+    assert recorder.epochs == [0, 1, 2]
+
+
+@pytest.mark.parametrize("case", ["validation", "monitor", "batch", "split"])
+def test_model_that_was_waiting_for_its_data_waits_on_after_a_refusal(case):
+    x, y = np.ones((8, 3)), np.ones(8)
+    model = fnn.Sequential([fnn.Dense(1)], seed=0)
+    model.compile("gradient_descent" if case == "batch" else "sgd", "mse")
+    options = {
+        "validation": {"validation_data": (x[:, :2], y)},
+        "monitor": {"callbacks": [fnn.EarlyStopping("nope")]},
+        "batch": {"batch_size": 4},
+        "split": {"validation_split": 0.25},
+    }[case]
+    with pytest.raises(ValueError, match=r"validation_data|monitor|batch_size|y must hold"):
+        model.fit(x, np.where(np.arange(8) == 7, np.nan, y), verbose=0, **options)
+    assert not model.built
+    model.fit(np.ones((4, 7)), np.ones(4), verbose=0)
+
+
+@pytest.mark.parametrize("make", [fnn.Adam, fnn.Dropout, lambda n: fnn.SGD(momentum=n)])
+def test_integers_that_no_float_can_hold(make):
+    with pytest.raises(ValueError, match="must be"):
+        make(10**400)
+
+
+def test_class_weight_that_float32_cannot_hold():
+    model = fnn.Sequential([fnn.Dense(2)], input_shape=(3,), seed=0)
+    model.compile("sgd", "crossentropy")
+    with pytest.raises(ValueError, match="class_weight must hold numbers that float32 can hold"):
+        model.fit(np.ones((4, 3)), [0, 1, 0, 1], class_weight={0: 1e300}, verbose=0)

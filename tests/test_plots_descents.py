@@ -257,7 +257,7 @@ def test_frames_show_what_they_say(tmp_path, monkeypatch):
     [
         ("walk.png", {}, ValueError, r"must end in \.gif or \.mp4, got 'walk\.png'"),
         ("walk", {}, ValueError, "must end in"),
-        ("walk.gif", {"fps": 0}, ValueError, "fps must be a positive number"),
+        ("walk.gif", {"fps": 0}, ValueError, "fps must be a finite number of at least 0.01"),
         ("walk.gif", {"frames": 0}, ValueError, "frames must be a positive integer"),
         ("walk.mp4", {}, RuntimeError, "mp4 needs ffmpeg.*save a .gif"),
         ("no/walk.gif", {}, FileNotFoundError, "no"),
@@ -278,3 +278,32 @@ def test_walks_of_three_variables_cannot_move(tmp_path):
     found = minimize(functions.rastrigin, [0.1, 0.2, 0.3], steps=2)
     with pytest.raises(ValueError, match="one or two variables can move, this has 3"):
         found.animate(tmp_path / "walk.gif")
+
+
+def test_gaps_where_a_function_is_infinite():
+    found = fnn.descent.minimize(
+        lambda p: float(p @ p) if p[0] > -0.1 else float("inf"), [1.0, 1.0],
+        grad=lambda p: 2 * p, optimizer=fnn.SGD(0.1), steps=5,
+    )  # fmt: skip
+    for draw in (plots.descent, plots.surface):
+        draw(found).figure.draw_without_rendering()
+
+
+def test_walks_down_two_functions():
+    two = [walk(functions.bowl, steps=9), walk(functions.saddle, steps=9)]
+    for draw in (plots.descent, plots.surface):
+        with pytest.raises(ValueError, match="walks down one function"):
+            draw(two)
+    upper, _ = plots.convergence([walk(functions.bowl, steps=9), walk(functions.ravine, steps=9)])
+    assert upper.get_ylabel() == "f - min f (log scale)", "each its own"
+    for what in (None, 3, fnn.History()):
+        with pytest.raises(TypeError, match="descents must be what minimize returned"):
+            plots.descent(what)
+
+
+@pytest.mark.parametrize("file", [None, 3, b"a.gif", "", "a.png"])
+def test_files_that_cannot_be_saved(file):
+    with pytest.raises((TypeError, ValueError), match="file must"):
+        walk(steps=2).animate(file)
+    with pytest.raises(ValueError, match="fps must be"):
+        walk(steps=2).animate("a.gif", fps=1e-3)

@@ -242,15 +242,6 @@ def test_looking_leaves_the_model_alone(given):
     assert (arena(model) == arena(again)).all(), "recorded and looked at, it trains the same"
 
 
-def test_forward_is_forgotten_with_the_parameters_that_made_it(given):
-    model = network()
-    found = recorded(model, given, 2)
-    model.forward(given[0], training=True)
-    assert len(found.activations) == 3
-    with pytest.raises(RuntimeError, match="forward"):
-        model.backward(np.ones((90, 3)))
-
-
 def test_histograms_are_computed_once(given):
     found = recorded(network(), given, 2)
     assert found.activations[1]["dense"] is found.activations[1]["dense"]
@@ -426,3 +417,38 @@ def test_learning_rates_when_training_stops_early(given):
     stopping = fnn.EarlyStopping("loss", patience=2, min_delta=100.0)
     history = network().fit(*given, epochs=9, verbose=0, callbacks=[stopping])
     assert len(history.learning_rates) == len(history.epoch) == 3
+
+
+def test_median_of_a_histogram():
+    assert np.isnan(Histogram.of(np.full(5, np.nan)).median)
+    assert Histogram.of(np.zeros(7)).is_empty is False
+    numbers = np.random.default_rng(0).normal(size=1001)
+    histogram = Histogram.of(numbers)
+    width = (histogram.high - histogram.low) / len(histogram.counts)
+    assert histogram.median == pytest.approx(np.median(numbers), abs=width)
+    assert 0 <= Histogram.of([0.0] * 99 + [64.0]).median <= 1
+
+
+def test_looking_leaves_what_forward_has_kept():
+    model = fnn.Sequential([fnn.Dense(2)], input_shape=(3,), seed=0)
+    model.compile("sgd", "mse")
+    recorder = fnn.Recorder()
+    x = np.ones((4, 3), "f")
+    model.fit(x, x[:, :2], verbose=0, callbacks=[recorder])
+    model.forward(x, training=True)
+    assert recorder.activations
+    assert recorder.gradients
+    gradients = model.backward(np.ones((4, 2), "f"))
+    assert gradients["dense/bias"].tolist() == [4, 4]
+
+
+def test_learning_rates_are_those_of_the_last_steps():
+    class Halves(fnn.Callback):
+        def on_train_batch_end(self, batch, logs):
+            self.model.optimizer.learning_rate /= 2
+
+    model = fnn.Sequential([fnn.Dense(1)], input_shape=(3,), seed=0)
+    model.compile(fnn.SGD(1.0), "mse")
+    x = np.zeros((4, 3))
+    history = model.fit(x, x[:, 0], batch_size=2, epochs=2, verbose=0, callbacks=[Halves()])
+    assert history.learning_rates == [0.5, 0.125]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import numpy as np
@@ -399,15 +400,19 @@ def test_few_rows_go_a_short_way(rng, dtype):
         assert_same_bits(model.predict(x[rows]), wanted[rows])
     assert prepared.predict(x) is not prepared.predict(x), "a new array each time"
     other = "float64" if dtype == "float32" else "float32"
+    converted = x.astype(other)
+    assert_same_bits(prepared.predict(converted), model.predict(converted.tolist()))
+    assert prepared.predict(np.where(x == x[3, 1, 0], np.nan, converted)) is None
     declined = [
-        x.astype(other), x[::2], x[:0], x.astype(x.dtype.newbyteorder()), x.tolist(), x[:, :2],
+        x.astype("i4"), x[::2], x[:0], x.astype(x.dtype.newbyteorder()), x.tolist(), x[:, :2],
         x.reshape(20, 6), x.reshape(20, 2, 3), np.asfortranarray(x), np.concatenate([x] * 100),
         np.where(x == x[3, 1, 0], np.nan, x), np.where(x == x[3, 1, 0], -np.inf, x), None, "x",
         np.ma.array(x), x.view(np.recarray),
     ]  # fmt: skip
     for what in declined:
         assert prepared.predict(what) is None
-    assert np.allclose(model.predict(x.astype(other)), wanted)
+    too_large = np.full(x.shape, 1e200)  # for float32
+    assert prepared.predict(too_large) is None
     assert_same_bits(model.predict(x[::2]), wanted[::2])
     assert model.predict(x[:0]).shape == (0, 2)
     with pytest.raises(ValueError, match=r"x must hold finite numbers, got nan at \[3, 1, 0\]"):
@@ -459,9 +464,49 @@ def test_few_rows_of_unusual_models(kind, rng):
     first = model.predict(x)
     for _ in range(2):
         assert_same_bits(model.predict(x), first)
+    if kind in ("two inputs", "python"):
+        assert model.runtime.few_rows is False, "it is not looked at again"
     if kind == "embedding":
         with pytest.raises(ValueError, match="whole numbers from 0 to 4"):
             model.predict(x + 3)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_threads_of_a_forked_process_take_turns():
+    """A prepared program and a plain one share a workspace, and so must share a lock."""
+    layers = [fnn.Dense(700, activation="relu") for _ in range(3)]
+    model = fnn.Sequential(layers, input_shape=(700,), seed=0)
+    row = np.ones((1, 700), "f")
+    wanted = model.predict(row)
+    model.predict(row)
+
+    def child():
+        wrong = []
+        halt = threading.Event()
+
+        def prepared():
+            while not halt.is_set():
+                if not np.array_equal(model.predict(row), wanted):
+                    wrong.append(1)
+
+        thread = threading.Thread(target=prepared)
+        thread.start()
+        for _ in range(3):  # a list goes the plain way
+            if not np.array_equal(model.predict(row.tolist()), wanted):
+                wrong.append(2)
+        halt.set()
+        thread.join()
+        return len(wrong)
+
+    for _ in range(6):
+        pid = os.fork()
+        if pid == 0:
+            code = 99
+            try:
+                code = min(child(), 98)
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_a_batch_of_one_goes_the_same_way(rng):

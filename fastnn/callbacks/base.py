@@ -39,8 +39,15 @@ class Callback:
     training_data: tuple[Sequence[AnySource], tuple[str, ...]] = ((), ("real",))
     added_results: ClassVar[tuple[str, ...] | None] = None
 
+    def check(self) -> None:
+        """Raise if there is something wrong with this training.
+
+        `fit` asks all callbacks before it tells any of them that it begins; `model`, `results` and
+        `training_data` are set.
+        """
+
     def on_train_begin(self) -> None:
-        """Run before the first epoch; an error here stops `fit` before anything has changed."""
+        """Run before the first epoch; an error here stops `fit` before the model has changed."""
 
     def on_train_end(self, logs: Logs) -> None:
         """Run after the last epoch, also when `fit` is interrupted."""
@@ -109,10 +116,13 @@ class Monitored(Callback):
             self.mode = "max" if more_is_better(monitor) else "min"
         self._sign = -1.0 if self.mode == "max" else 1.0
 
-    def on_train_begin(self) -> None:
-        """Check that there is such a result, and forget earlier trainings."""
+    def check(self) -> None:
+        """Check that there is such a result."""
         if self.results:
             self._check_monitor(self.results)
+
+    def on_train_begin(self) -> None:
+        """Forget earlier trainings."""
         self._forget()
 
     def _forget(self) -> None:

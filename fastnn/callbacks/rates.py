@@ -73,9 +73,9 @@ class ReduceLROnPlateau(Monitored):
         self.cooldown = checks.integer("cooldown", cooldown, least=0)
         self.min_lr = checks.number("min_lr", min_lr, least=0)
 
-    def on_train_begin(self) -> None:
-        """Check the result and the learning rate, and forget earlier trainings."""
-        super().on_train_begin()
+    def check(self) -> None:
+        """Check that there is such a result, and a learning rate that may be set."""
+        super().check()
         _rate(self)
 
     def _forget(self) -> None:
@@ -134,8 +134,8 @@ class LearningRateScheduler(Callback):
         self.schedule = schedule
         self._takes_rate = _takes_two(schedule)
 
-    def on_train_begin(self) -> None:
-        """Check that the learning rate is a number."""
+    def check(self) -> None:
+        """Check that there is a learning rate that may be set."""
         _rate(self)
 
     def on_epoch_begin(self, epoch: int) -> None:

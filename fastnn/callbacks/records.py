@@ -87,10 +87,15 @@ class ModelCheckpoint(Monitored):
         self.last_path: str | None = None
         self._forget()
 
-    def on_train_begin(self) -> None:
-        """Check the result to watch and the fields of the path."""
+    def check(self) -> None:
+        """Check what the file's name asks for, and the monitor if it counts."""
         if self.results:
             self._check_fields(self.results)
+        if self.save_best_only:
+            super().check()
+
+    def on_train_begin(self) -> None:
+        """Forget earlier trainings."""
         if self.save_best_only:
             super().on_train_begin()
 
@@ -157,8 +162,8 @@ class CSVLogger(Callback):
         self.append = checks.boolean("append", append)
         self._columns: list[str] = []
 
-    def on_train_begin(self) -> None:
-        """Make an empty file, or read the columns of the one to go on with."""
+    def check(self) -> None:
+        """Read which columns there are, if the file is to go on."""
         import csv  # here, because `import fastnn` should be quick
 
         self._columns = []
@@ -167,8 +172,11 @@ class CSVLogger(Callback):
                 self._columns = next(csv.reader(file, delimiter=self.separator), [])
             if self.results and self._columns:
                 self._check_columns(self.results)
-            return
-        self.filename.write_text("", encoding="utf-8")
+
+    def on_train_begin(self) -> None:
+        """Empty the file, if it is not to go on."""
+        if not (self.append and self.filename.exists()):
+            self.filename.write_text("", encoding="utf-8")
 
     def _check_columns(self, results: tuple[str, ...] | Logs) -> None:
         missing = [name for name in ("epoch", *results) if name not in self._columns]

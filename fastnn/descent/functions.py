@@ -25,8 +25,10 @@ class Function:
     variables : int
         1: it is called with a number; else with an array of shape (variables,). Those that take
         any number say here how many they are drawn with.
-    value, gradient : callable
-        Of the point; both also take arrays of shape (..., ) or (variables, ...).
+    takes_any : bool
+        Whether it takes any number of variables.
+    value, slope : callable
+        The function, and its gradient, of floats.
     minima : tuple of tuple of float
         Where it is least; empty if it falls without end.
     start : tuple of float
@@ -50,15 +52,32 @@ class Function:
     formula: str
     variables: int
     value: Callable[[Any], Any]
-    gradient: Callable[[Any], Any]
+    slope: Callable[[Any], Any]
     minima: tuple[tuple[float, ...], ...]
     start: tuple[float, ...]
     limits: tuple[tuple[float, float], ...]
     source: str = ""
+    takes_any: bool = False
 
     def __call__(self, x: Any) -> Any:
-        """Return the value at a point."""
-        return self.value(x)
+        """Return the value at a point, or at each of an array of shape (variables, ...)."""
+        return self.value(self._real(x))
+
+    def gradient(self, x: Any) -> Any:
+        """Return the gradient at a point, or at each of an array of shape (variables, ...)."""
+        return self.slope(self._real(x))
+
+    def _real(self, x: Any) -> Any:
+        """Return x in floats, with an entry for each variable."""
+        if isinstance(x, (float, int)) and self.variables == 1:
+            return x
+        point = np.asarray(x, np.float64)
+        count = len(point) if point.ndim else 0
+        if self.variables not in (1, count) and not (count and self.takes_any):
+            raise ValueError(
+                f"{self.name} takes {self.variables} variables, got shape {point.shape}"
+            )
+        return point if point.ndim else float(point)
 
     def __repr__(self) -> str:
         return f"<Function {self.name}: {self.formula}>"
@@ -225,7 +244,7 @@ table: dict[str, Function] = {
             "rastrigin", r"10n + \sum (x_i^2 - 10\,\cos 2 \pi x_i)", 2,
             _rastrigin, _rastrigin_gradient,
             ((0.0, 0.0),), (2.2, 1.7), ((-3.0, 3.0), (-3.0, 3.0)),
-            "Rastrigin (1974): a minimum near each whole number; any number of variables.",
+            "Rastrigin (1974): a minimum near each whole number; any number of variables.", True,
         ),
     )
 }  # fmt: skip

@@ -263,11 +263,16 @@ def _number(name: str, value: Any, x: Point) -> float:
         return float(value)
     try:
         array = np.asarray(value)
-        if array.size == 1 and array.dtype.kind in "biufO":
+        if array.size == 1 and array.dtype.kind in "biufO" and not isinstance(array.item(), str):
             return float(array.item())
     except (TypeError, ValueError):
         pass
     raise TypeError(f"{name} must return a number, got {value!r} at {x!r}")
+
+
+def _is_true(found: object) -> bool:
+    """Whether a callback has returned True, and not just something."""
+    return isinstance(found, (bool, np.bool_)) and bool(found)
 
 
 _LOST = (math.nan, math.nan)
@@ -353,8 +358,13 @@ class _Walk:
         """Return value and norm of the gradient, which is then in its place."""
         value = _number("f", self._f(x), x)
         found = self._grad(x)
-        gradient = np.asarray(found)
-        if gradient.dtype.kind not in "biufO":
+        try:
+            gradient = np.asarray(found)
+            if gradient.dtype.kind == "O":
+                gradient = gradient.astype(np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(f"grad must return real numbers, got {found!r} at {x!r}") from None
+        if gradient.dtype.kind not in "biuf":
             raise TypeError(f"grad must return real numbers, got {found!r} at {x!r}")
         if gradient.shape != x.shape:
             raise ValueError(
@@ -389,7 +399,7 @@ class _Walk:
             self.rates.append(rates[done - first])
             keep(x, value, norm)
             if self._callback is not None:
-                if self._callback(done + 1, x, value):
+                if _is_true(self._callback(done + 1, x, value)):
                     return f"the callback ended it after {_steps(done + 1)}"
                 bound, update = self._prepared(bound, update)
         return self._is_there(steps) or f"completed {_steps(steps)}"
@@ -471,7 +481,7 @@ class _Walk:
             self.rates.append(math.nan)
             self._keep(x, value, norm)
             done = len(self.rates)
-            if self._callback is not None and self._callback(done, x, self.values[-1]):
+            if self._callback is not None and _is_true(self._callback(done, x, self.values[-1])):
                 raise _Ended(f"the callback ended it after {_steps(done)}")
             reason = self._is_there(done)
             if reason:

@@ -170,6 +170,11 @@ class Layer:
             value = checks.boolean(name, value)
         elif name == "learning_rate_factor":
             value = checks.number(name, value, least=0)
+        elif name == "name" and vars(self).get("owner") is not None:
+            raise AttributeError(
+                f"layer {self.name!r} belongs to a model that knows it by this name: "
+                f"name it where it is made, {type(self).__name__}(..., name={value!r})"
+            )
         elif name in vars(self) and (name.endswith("_regularizer") or name in self.config()):
             raise fixed(self, name, value)
         super().__setattr__(name, value)

@@ -60,7 +60,7 @@ def decision_boundary(
     >>> from fastnn import plots
     >>> plots.decision_boundary(model, x, y)  # doctest: +SKIP
     """
-    points, classes = _checked(model, x, y)
+    points, classes = _checked(model, x, y, names)
     ax = style.axes(ax, (5.6, 4.6))
     _areas(model, ax, _around(points), _count(model, classes))
     _data(ax, points, classes)
@@ -112,12 +112,14 @@ def animate_decision_boundary(
     >>> from fastnn import plots
     >>> plots.animate_decision_boundary(recorder, x, y, "xor.gif")  # doctest: +SKIP
     """
-    fps = checks.number("fps", fps, is_positive=True)
+    if not isinstance(recorder, Recorder):
+        raise TypeError(f"recorder must be a Recorder, got {recorder!r}")
+    style.check_movie(file, fps)
     frames = checks.integer("frames", frames)
     if not recorder.epochs:
         raise ValueError("recorder has seen no training: give it to fit, callbacks=[recorder]")
     model = recorder.model
-    points, classes = _checked(model, x, y)
+    points, classes = _checked(model, x, y, names)
     limits, count = _around(points), _count(model, classes)
     plt = style.pyplot()
     figure, ax = plt.subplots(figsize=(5.6, 4.6), layout="constrained")
@@ -171,7 +173,10 @@ def confusion_matrix(
     >>> from fastnn import plots
     >>> plots.confusion_matrix(model.evaluate(x, y)["confusion_matrix"])  # doctest: +SKIP
     """
-    counts = np.asarray(matrix)
+    counts = data.checked_array("matrix", matrix)
+    data.check_finite("matrix", counts, "float64")
+    if counts.size and counts.min() < 0:
+        raise ValueError(f"matrix must hold counts, got {counts.min()}")
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.size == 0:
         raise ValueError(f"matrix must have shape (classes, classes), got {counts.shape}")
     shown = [str(label) for label in (range(len(counts)) if labels is None else labels)]
@@ -179,7 +184,7 @@ def confusion_matrix(
         raise ValueError(f"labels must name {len(counts)} classes, got {len(shown)}")
     size = min(max(3.6, 0.55 * len(counts) + 1.6), 12)
     ax = style.axes(ax, (size + 0.9, size))
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True, dtype=np.float64), 1)
     image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(counts):  # zeros would hide the mistakes
         ax.text(
@@ -190,7 +195,9 @@ def confusion_matrix(
     turned: dict[str, Any] = {"rotation": 90} if max(map(len, shown)) > 4 else {}
     ax.set_xticks(range(len(shown)), shown, **turned)
     ax.set_yticks(range(len(shown)), shown)
-    right = float(np.trace(counts)) / max(float(counts.sum()), 1.0)
+    right = float(np.trace(counts, dtype=np.float64)) / max(
+        float(counts.sum(dtype=np.float64)), 1.0
+    )
     ax.set(xlabel="said", ylabel="is", title=f"Confusion matrix: {right:.2%} right")
     ax.figure.colorbar(image, ax=ax, shrink=0.8).set_label("share of the row")
     return ax
@@ -236,13 +243,17 @@ def calibration(
     >>> plots.calibration(y, model.predict(x))  # doctest: +SKIP
     """
     bins = checks.integer("bins", bins)
-    truth, said = np.asarray(y).reshape(-1), np.asarray(probabilities, np.float64)
+    if bins > 1000:
+        raise ValueError(f"bins must be at most 1000, got {bins}")
+    truth = data.checked_array("y", y)
+    said = data.checked_array("probabilities", probabilities).astype(np.float64)
     if said.ndim == 2 and said.shape[1] == 1:
         said = said[:, 0]
-    if said.ndim not in (1, 2) or len(said) != len(truth) or not len(said):
+    if said.ndim not in (1, 2) or truth.ndim == 0 or len(said) != len(truth) or not said.size:
         raise ValueError(
-            f"probabilities must have a row for each of {len(truth)} in y, got shape {said.shape}"
+            f"probabilities must have a row for each of y, of shape {truth.shape}, got {said.shape}"
         )
+    truth = _classes(truth, 2 if said.ndim == 1 else said.shape[1])
     if not ((said >= 0) & (said <= 1)).all():
         raise ValueError(
             "probabilities must lie in [0, 1]; of logits, take their sigmoid or softmax"
@@ -273,8 +284,10 @@ def calibration(
     )  # fmt: skip
 
 
-def _checked(model: Model, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+def _checked(model: Model, x: Any, y: Any, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return the data as points and classes."""
+    if isinstance(names, str) or not isinstance(names, Sequence) or len(names) != 2:
+        raise ValueError(f"names must be two, one for each input, got {names!r}")
     points, classes = data.checked_array("x", x), data.checked_array("y", y)
     shapes = [shape for _, shape in model.input_shapes]
     if shapes != [(2,)]:
@@ -291,12 +304,22 @@ def _checked(model: Model, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     data.check_finite("y", classes, "float64")
     if classes.ndim == 2 and classes.shape[1] > 1:
         classes = classes.argmax(axis=1)
-    numbers = np.rint(classes.reshape(-1)).astype(int)
-    if int(np.prod(model.runtime.output_shapes[0])) == 1 and numbers.max() > 1:
-        raise ValueError(
-            f"y must hold 0 and 1 (or -1 and 1) for a model of one output, got {numbers.max()}"
-        )
-    return points.astype(np.float64), numbers
+    data.check_finite("x", points, model.dtype)
+    outputs = int(np.prod(model.runtime.output_shapes[0]))
+    return points.astype(np.float64), _classes(classes, max(outputs, 2))
+
+
+def _classes(y: np.ndarray, count: int) -> np.ndarray:
+    """Return y as integers, if it holds classes of so many; -1 and 1 are two classes."""
+    least = -1 if count == 2 else 0
+    if y.ndim not in (1, 2) or y.size != len(y):
+        raise ValueError(f"y must have shape (rows,) or (rows, 1), got {y.shape}")
+    flat = y.reshape(-1)
+    wrong = ~((flat >= least) & (flat < count) & (flat == np.rint(flat)))
+    if wrong.any():
+        classes = "0 and 1 (or -1 and 1)" if count == 2 else f"classes from 0 to {count - 1}"
+        raise ValueError(f"y must hold {classes}, got {flat[wrong][0]}")
+    return flat.astype(int)
 
 
 def _count(model: Model, classes: np.ndarray) -> int:

@@ -59,7 +59,7 @@ def descent(descents: Descents, *, ax: Axes | None = None) -> Axes:
     >>> plots.descent(walk).get_xlabel()  # doctest: +SKIP
     'x'
     """
-    walks = _named(descents)
+    walks = _of_one_function(_named(descents))
     first = next(iter(walks.values()))
     if first.variables > 2:
         return _values(walks, style.axes(ax))
@@ -94,7 +94,7 @@ def surface(descents: Descents, *, ax: Axes3D | None = None) -> Axes3D:
     >>> plots.surface(walk).get_zlabel()  # doctest: +SKIP
     'f(x, y)'
     """
-    walks = _named(descents)
+    walks = _of_one_function(_named(descents))
     first = next(iter(walks.values()))
     if first.variables != 2:
         raise ValueError(f"a surface takes a function of two variables, this has {first.variables}")
@@ -216,9 +216,11 @@ def animate_descent(walk: Descent, file: str | Path, *, fps: float = 10, frames:
     >>> from fastnn import plots
     >>> plots.animate_descent(walk, "walk.gif", fps=10)  # doctest: +SKIP
     """
+    if not isinstance(walk, Descent):
+        raise TypeError(f"walk must be what minimize returned, got {walk!r}")
+    style.check_movie(file, fps)
     if walk.variables > 2:
         raise ValueError(f"only walks of one or two variables can move, this has {walk.variables}")
-    fps = checks.number("fps", fps, is_positive=True)
     chosen = style.spread(walk.steps + 1, checks.integer("frames", frames))
     plt = style.pyplot()
     figure, ax = plt.subplots(figsize=(6.4, 4.8), layout="constrained")
@@ -242,12 +244,29 @@ def animate_descent(walk: Descent, file: str | Path, *, fps: float = 10, frames:
         plt.close(figure)
 
 
+def _of_one_function(walks: dict[str, Descent]) -> dict[str, Descent]:
+    """Check that the walks may be drawn on one function's curve, contours or surface."""
+    first = next(iter(walks.values()))
+    for name, walk in walks.items():
+        if walk.function is first.function:
+            continue
+        found = _value(first, walk.path[0])
+        if not np.isclose(found, walk.values[0], rtol=1e-9):
+            raise ValueError(
+                f"descents must be walks down one function: it is {found:.6g} where the walk "
+                f"{name!r} starts, which says {walk.values[0]:.6g}"
+            )
+    return walks
+
+
 def _named(descents: Descents) -> dict[str, Descent]:
     """Return the walks with their names in the legend."""
     if isinstance(descents, Mapping):
         walks = {str(name): walk for name, walk in descents.items()}
         listed = list(walks.values())
     else:
+        if not isinstance(descents, (Descent, Iterable)):
+            raise TypeError(f"descents must be what minimize returned, got {descents!r}")
         listed = [descents] if isinstance(descents, Descent) else list(descents)
         names = [repr(getattr(walk, "optimizer", None)) for walk in listed]
         walks = {
@@ -408,17 +427,21 @@ def _way(
     )  # fmt: skip
 
 
+def _base(walk: Descent) -> float | None:
+    """Return the least value of the function, if it is known and none of the walk's is less."""
+    with np.errstate(all="ignore"):
+        known = [_value(walk, _point(walk, minimum)) for minimum in _minima(walk)]
+    least = min(known, default=np.inf)
+    lowest = float(walk.values.min())
+    return least if known and least <= lowest + 1e-12 * (1 + abs(least)) else None
+
+
 def _values(walks: dict[str, Descent], ax: Axes) -> Axes:
     """Draw values over the steps."""
-    first = next(iter(walks.values()))
-    with np.errstate(all="ignore"):
-        known = [_value(first, _point(first, minimum)) for minimum in _minima(first)]
-    least = min(known, default=np.inf)
-    lowest = min(float(walk.values.min()) for walk in walks.values())
-    is_above = bool(known) and least <= lowest + 1e-12 * (1 + abs(least))
-    base = least if is_above else 0.0
-    for number, (name, walk) in enumerate(walks.items()):
-        ax.plot(walk.values - base, label=name, **_curve(number))
+    bases = [_base(walk) for walk in walks.values()]
+    is_above = None not in bases
+    for number, ((name, walk), base) in enumerate(zip(walks.items(), bases, strict=True)):
+        ax.plot(walk.values - (base or 0.0) * is_above, label=name, **_curve(number))
     style.whole_numbers(ax)
     label = "f - min f" if is_above else "f"
     style.finish(ax, xlabel="step", ylabel=label + _log_scale(ax), title=_title(walks))
@@ -454,7 +477,7 @@ def _value(walk: Descent, x: Any) -> float:
         if walk.path.ndim == 2 and np.ndim(x) == 0:
             x = np.array([x])
         return float(np.asarray(walk.function(x)).reshape(()))
-    except (OverflowError, ZeroDivisionError, ValueError):
+    except (ArithmeticError, TypeError, ValueError):
         return np.nan
 
 

@@ -81,6 +81,8 @@ def landscape(
         labels = ["random direction, lengths of the parameters", "another one"]
         way = None
     else:
+        if recorder.epochs and recorder.model.runtime.shapes != model.runtime.shapes:
+            raise ValueError("recorder has watched another model")
         first, second, way, kept = _principal_directions(recorder, center)
         limits = [_with_margin(way[:, column]) for column in range(2)]
         labels = [
@@ -174,14 +176,13 @@ def _principal_directions(
             f"the recorder has looked {len(recorder.parameters)} times; a way takes three looks: "
             "train for more epochs"
         )
-    if recorder.parameters[0].shape != center.shape:
-        raise ValueError("the recorder has watched another model")
     moves = np.array(recorder.parameters, np.float64) - center
     # Of the moves' products with each other, a small matrix, where their own would be a large one.
     sizes, mixtures = np.linalg.eigh(moves @ moves.T)
     directions = mixtures[:, :-3:-1].T @ moves
     directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-300)
     total = max(float(sizes.clip(0).sum()), 1e-300)
+    directions[(directions @ moves[0]) > 0] *= -1  # training starts on the left, below
     kept = [max(float(size), 0.0) / total for size in sizes[:-3:-1]]
     return directions[0], directions[1], moves @ directions.T, kept
 

@@ -54,8 +54,10 @@ def histograms(recorder: Recorder, what: str = "activations", *, ax: Any = None)
     >>> history = model.fit(x, y, epochs=20, callbacks=[recorder])  # doctest: +SKIP
     >>> plots.histograms(recorder, "gradients")  # doctest: +SKIP
     """
-    if what not in _LABELS:
+    if not isinstance(what, str) or what not in _LABELS:
         raise ValueError(f"what must be one of {', '.join(_LABELS)}, got {what!r}")
+    if not isinstance(recorder, Recorder):
+        raise TypeError(f"recorder must be a Recorder, got {recorder!r}")
     if not recorder.epochs:
         raise ValueError("recorder has seen no training: give it to fit, callbacks=[recorder]")
     looks = _of_parameters(recorder) if what == "parameters" else getattr(recorder, what)

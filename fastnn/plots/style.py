@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn import checks
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -58,8 +60,14 @@ def axes(ax: Any, size: tuple[float, float] = SIZE, **options: Any) -> Any:
     """Return the axes to draw on: those given, or one of a new figure."""
     plt = pyplot()
     if ax is not None:
-        return ax
+        return _checked(ax)
     return plt.subplots(figsize=size, layout="constrained", subplot_kw=options or None)[1]
+
+
+def _checked(ax: Any) -> Any:
+    if not hasattr(ax, "plot") or not hasattr(ax, "set_xlabel"):
+        raise TypeError(f"ax must be matplotlib Axes, got {ax!r}")
+    return ax
 
 
 def panels(
@@ -91,7 +99,7 @@ def panels(
     """
     plt = pyplot()
     if ax is not None:
-        given = [ax] if hasattr(ax, "figure") else list(np.ravel(ax))
+        given = [_checked(one) for one in ([ax] if hasattr(ax, "plot") else np.ravel(ax))]
         if len(given) != count:
             raise ValueError(
                 f"ax must be {count} axes, one for each of the {names}, got {len(given)}"
@@ -150,6 +158,22 @@ def whole_numbers(ax: Axes) -> None:
     ax.margins(x=0.02)
 
 
+def check_movie(file: object, fps: object) -> Path:
+    """Return the path of a moving picture that can be saved; see `animate` for the errors."""
+    pyplot()  # is there matplotlib?
+    from matplotlib import animation
+
+    path = checks.file_path(file, "file")
+    checks.number("fps", fps, least=0.01)  # a gif's times are 16 bits of hundredths of a second
+    if path.suffix.lower() not in (".gif", ".mp4"):
+        raise ValueError(f"file must end in .gif or .mp4, got {str(file)!r}")
+    if path.is_dir():
+        raise ValueError(f"file must not be a folder, got {str(file)!r}")
+    if path.suffix.lower() == ".mp4" and not animation.writers.is_available("ffmpeg"):
+        raise RuntimeError("mp4 needs ffmpeg, which is not there: save a .gif, or install ffmpeg")
+    return path
+
+
 def animate(
     figure: Figure,
     draw: Callable[[int], None],
@@ -179,14 +203,10 @@ def animate(
     """
     from matplotlib import animation
 
-    path = Path(file)
-    kind = path.suffix.lower()
-    if kind not in (".gif", ".mp4"):
-        raise ValueError(f"file must end in .gif or .mp4, got {str(file)!r}")
-    if kind == ".mp4" and not animation.writers.is_available("ffmpeg"):
-        raise RuntimeError("mp4 needs ffmpeg, which is not there: save a .gif, or install ffmpeg")
-    made: Any = animation.PillowWriter if kind == ".gif" else animation.FFMpegWriter
-    if kind == ".gif":
+    path = check_movie(file, fps)
+    is_gif = path.suffix.lower() == ".gif"
+    made: Any = animation.PillowWriter if is_gif else animation.FFMpegWriter
+    if is_gif:
         fps = min(fps, 50.0)  # its times are hundredths of a second, and viewers want two of them
     writer = made(fps=fps)
     # matplotlib's FuncAnimation would lay out and draw each frame three times.
