@@ -61,11 +61,13 @@ class Function:
 
     def __call__(self, x: Any) -> Any:
         """Return the value at a point, or at each of an array of shape (variables, ...)."""
-        return self.value(self._real(x))
+        found = self.value(self._real(x))
+        return found if np.ndim(found) else float(found)
 
     def gradient(self, x: Any) -> Any:
         """Return the gradient at a point, or at each of an array of shape (variables, ...)."""
-        return self.slope(self._real(x))
+        found = self.slope(self._real(x))
+        return found if np.ndim(found) else float(found)
 
     def _real(self, x: Any) -> Any:
         """Return x in floats, with an entry for each variable."""
