@@ -350,8 +350,12 @@ class _Walk:
 
     def _number_at(self, x: float) -> tuple[float, float]:
         """Return value and norm of the gradient, which is then in its place."""
-        value = _number("f", self._f(x), x)
-        self._gradient[0] = slope = _number("grad", self._grad(x), x)
+        value, slope = self._f(x), self._grad(x)
+        if type(value) is not float:
+            value = _number("f", value, x)
+        if type(slope) is not float:
+            slope = _number("grad", slope, x)
+        self._gradient[0] = slope
         return value, abs(slope)
 
     def _array_at(self, x: np.ndarray) -> tuple[float, float]:
@@ -384,24 +388,36 @@ class _Walk:
         has_tolerance = self._tolerances != (None, None)
         chosen: object = None
         first, rates = 0, [0.0]
-        point, look, keep = self._point, self._look, self._keep
+        # Names and no calls of our own in the loop: it is most of a walk down a quick function.
+        point, found_at, is_finite, callback = (
+            self._point, self._found_at, math.isfinite, self._callback,
+        )  # fmt: skip
+        points, values, norms = self.points.append, self.values.append, self.norms.append
+        make, made = update.step, self.rates.append
         for done in range(steps):
             if has_tolerance and (reason := self._is_there(done)):
                 return reason
             if optimizer.learning_rate is not chosen or done - first == len(rates):
                 chosen, first = optimizer.learning_rate, done
                 rates = optimizer.rates(done, min(steps - done, _RATES_AT_ONCE)).tolist()
-            update.step(rates[done - first])
+            rate = rates[done - first]
+            make(rate)
             x = point()
-            value, norm = look(x)
-            if value != value:
+            try:
+                value, norm = found_at(x)
+            except ArithmeticError:
                 return self._is_lost(done + 1)
-            self.rates.append(rates[done - first])
-            keep(x, value, norm)
-            if self._callback is not None:
-                if _is_true(self._callback(done + 1, x, value)):
+            if not (is_finite(value) and is_finite(norm)):
+                return self._is_lost(done + 1)
+            made(rate)
+            points(x)
+            values(value)
+            norms(norm)
+            if callback is not None:
+                if _is_true(callback(done + 1, x, value)):
                     return f"the callback ended it after {_steps(done + 1)}"
                 bound, update = self._prepared(bound, update)
+                make = update.step
         return self._is_there(steps) or f"completed {_steps(steps)}"
 
     def _prepared(self, bound: Bound | None, update: Update | None) -> tuple[Bound, Update]:
