@@ -179,8 +179,7 @@ class _Epochs:
             optimizer = runtime.training.optimizer
             if optimizer.learning_rate is not chosen:  # set by a callback, or at the start
                 chosen = optimizer.learning_rate
-                left = optimizer.rates(runtime.step, count - done)
-                rates[done:] = left
+                rates[done:] = optimizer.rates(runtime.step, count - done)
             first = done * self.steps.batch
             self.model.forget_forward()
             if self.by_batch:

@@ -176,7 +176,7 @@ CHECKED_AT_ONCE = 1 << 20
 def embeddings(graph: Graph) -> list[tuple[int, Embedding]]:
     """Return the Embedding layers that read a model's input, directly or reshaped; and which."""
     found: list[tuple[int, Embedding]] = []
-    if not any([isinstance(layer, Embedding) for layer, _ in graph.steps]):
+    if not any(isinstance(layer, Embedding) for layer, _ in graph.steps):
         return found
     origin = {i: i for i in range(len(graph.inputs))}  # of the values that are inputs still
     for position, (layer, inputs) in enumerate(graph.steps, start=len(graph.inputs)):

@@ -62,7 +62,7 @@ def decision_boundary(
     """
     points, classes = _checked(model, x, y, names)
     ax = style.axes(ax, (5.6, 4.6))
-    _areas(model, ax, _around(points), _count(model, classes))
+    _areas(model, ax, _around(points), _count(model))
     _data(ax, points, classes)
     ax.set(xlabel=names[0], ylabel=names[1], title="Decision boundary")
     style.legend_below(ax, 5)
@@ -114,13 +114,13 @@ def animate_decision_boundary(
     """
     if not isinstance(recorder, Recorder):
         raise TypeError(f"recorder must be a Recorder, got {recorder!r}")
-    style.check_movie(file, fps)
+    path = style.check_movie(file, fps)
     frames = checks.integer("frames", frames)
     if not recorder.epochs:
         raise ValueError("recorder has seen no training: give it to fit, callbacks=[recorder]")
     model = recorder.model
     points, classes = _checked(model, x, y, names)
-    limits, count = _around(points), _count(model, classes)
+    limits, count = _around(points), _count(model)
     plt = style.pyplot()
     figure, ax = plt.subplots(figsize=(5.6, 4.6), layout="constrained")
 
@@ -134,7 +134,7 @@ def animate_decision_boundary(
         style.legend_below(ax, 5)
 
     try:
-        return style.animate(figure, draw, style.spread(len(recorder.epochs), frames), file, fps)
+        return style.animate(figure, draw, style.spread(len(recorder.epochs), frames), path, fps)
     finally:
         plt.close(figure)
 
@@ -300,13 +300,11 @@ def _checked(model: Model, x: Any, y: Any, names: Sequence[str]) -> tuple[np.nda
             f"x must have shape (rows, 2) and y as many rows, got {points.shape} and "
             f"{classes.shape}"
         )
-    data.check_finite("x", points, "float64")
+    data.check_finite("x", points, model.dtype)
     data.check_finite("y", classes, "float64")
     if classes.ndim == 2 and classes.shape[1] > 1:
         classes = classes.argmax(axis=1)
-    data.check_finite("x", points, model.dtype)
-    outputs = int(np.prod(model.runtime.output_shapes[0]))
-    return points.astype(np.float64), _classes(classes, max(outputs, 2))
+    return points.astype(np.float64), _classes(classes, _count(model))
 
 
 def _classes(y: np.ndarray, count: int) -> np.ndarray:
@@ -322,9 +320,9 @@ def _classes(y: np.ndarray, count: int) -> np.ndarray:
     return flat.astype(int)
 
 
-def _count(model: Model, classes: np.ndarray) -> int:
-    outputs = int(np.prod(model.runtime.output_shapes[0]))
-    return max(2 if outputs == 1 else outputs, int(classes.max()) + 1)
+def _count(model: Model) -> int:
+    """Return how many classes a model tells apart."""
+    return max(2, int(np.prod(model.runtime.output_shapes[0])))
 
 
 def _around(points: np.ndarray) -> list[tuple[float, float]]:

@@ -218,7 +218,7 @@ def animate_descent(walk: Descent, file: str | Path, *, fps: float = 10, frames:
     """
     if not isinstance(walk, Descent):
         raise TypeError(f"walk must be what minimize returned, got {walk!r}")
-    style.check_movie(file, fps)
+    path = style.check_movie(file, fps)
     if walk.variables > 2:
         raise ValueError(f"only walks of one or two variables can move, this has {walk.variables}")
     chosen = style.spread(walk.steps + 1, checks.integer("frames", frames))
@@ -239,7 +239,7 @@ def animate_descent(walk: Descent, file: str | Path, *, fps: float = 10, frames:
             dot.set_data(across[step : step + 1], up[step : step + 1])
             text.set_text(f"step {step}: f = {walk.values[step]:.6g}")
 
-        return style.animate(figure, draw, chosen, file, fps)
+        return style.animate(figure, draw, chosen, path, fps)
     finally:
         plt.close(figure)
 

@@ -159,7 +159,22 @@ def whole_numbers(ax: Axes) -> None:
 
 
 def check_movie(file: object, fps: object) -> Path:
-    """Return the path of a moving picture that can be saved; see `animate` for the errors."""
+    """Return the path of a moving picture, known before it is drawn to be one that can be saved.
+
+    Parameters
+    ----------
+    file : str or Path
+        Ends in ``.gif``, or ``.mp4``.
+    fps : float
+        Frames a second.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no such file, or fps no such number.
+    RuntimeError
+        ffmpeg, which writes mp4, is missing.
+    """
     pyplot()  # is there matplotlib?
     from matplotlib import animation
 
@@ -178,7 +193,7 @@ def animate(
     figure: Figure,
     draw: Callable[[int], None],
     frames: Sequence[int],
-    file: str | Path,
+    path: Path,
     fps: float,
 ) -> Path:
     """Save a moving picture.
@@ -189,21 +204,13 @@ def animate(
     draw : callable
         Told a frame's number, changes the figure.
     frames : sequence of int
-    file : str or Path
-        Ends in ``.gif``, or ``.mp4``.
+    path : Path
+        What `check_movie` returned.
     fps : float
         Frames a second.
-
-    Raises
-    ------
-    ValueError
-        It ends otherwise.
-    RuntimeError
-        ffmpeg, which writes mp4, is missing.
     """
     from matplotlib import animation
 
-    path = check_movie(file, fps)
     is_gif = path.suffix.lower() == ".gif"
     made: Any = animation.PillowWriter if is_gif else animation.FFMpegWriter
     if is_gif:
