@@ -22,12 +22,11 @@ cdef class FewRows(_Prepared):
     work : float
         Multiply-adds of a row.
     """
-    cdef cnp.ndarray like, converted, squares  # the first has only type and shape
+    cdef cnp.ndarray like, converted  # the first has only type and shape
     cdef list output_shape
     cdef double work, largest
     cdef Py_ssize_t input_place, output_place
-    cdef fastnn_call squares_call
-    cdef fastnn_kernel squared_norm
+    cdef _SumOfSquares squares
 
     def __cinit__(self, Executor executor, Py_ssize_t most, tuple input_shape, tuple output_shape,
                   str dtype, *, uint64_t key, double work):
@@ -39,10 +38,7 @@ cdef class FewRows(_Prepared):
         self.run.key = key
         self.input_place = executor.externals.index("input 0")
         self.output_place = executor.externals.index("output prediction")
-        self.squares = np.zeros(self.like.size // FASTNN_NORM_CHUNK + 1)
-        self.squared_norm = kernel_named(b"squared_norm", is_double)
-        memset(&self.squares_call, 0, sizeof(self.squares_call))
-        self.squares_call.operand[1] = cnp.PyArray_DATA(self.squares)
+        self.squares = _SumOfSquares(self.like.size, is_double)
 
     def predict(self, x):
         """Return the outputs for some rows, or None where the plain way must do it."""
@@ -64,7 +60,7 @@ cdef class FewRows(_Prepared):
         try:
             if number == cnp.PyArray_TYPE(self.like):
                 rows = cnp.PyArray_DATA(x)
-                if not self._is_finite(x):
+                if not self.squares.of(x) <= self.largest:  # which NaN is not
                     return None
             else:
                 if self.converted is None:
@@ -90,13 +86,3 @@ cdef class FewRows(_Prepared):
                             <double *>cnp.PyArray_DATA(self.converted), count, -DBL_MAX, DBL_MAX)
         return copy_row(<double *>cnp.PyArray_DATA(x),
                         <float *>cnp.PyArray_DATA(self.converted), count, -FLT_MAX, FLT_MAX)
-
-    cdef bint _is_finite(self, x):
-        cdef Py_ssize_t i
-        cdef double sum = 0
-        self.squares_call.operand[0] = cnp.PyArray_DATA(x)
-        self.squares_call.size[0] = cnp.PyArray_SIZE(x)
-        self.squared_norm(&self.squares_call, 0, 1)
-        for i in range((cnp.PyArray_SIZE(x) + FASTNN_NORM_CHUNK - 1) // FASTNN_NORM_CHUNK):
-            sum += (<double *>cnp.PyArray_DATA(self.squares))[i]
-        return sum <= self.largest

@@ -134,10 +134,9 @@ cdef class OneRow(_Prepared):
     """
     cdef list rows
     cdef _Row target
-    cdef cnp.ndarray results, counter, parameters, snapshot, squares, output
+    cdef cnp.ndarray results, counter, parameters, snapshot, output
+    cdef _SumOfSquares squares
     cdef Py_ssize_t output_place
-    cdef fastnn_call squares_call
-    cdef fastnn_kernel squared_norm
     cdef object schedule
     cdef const double[::1] rates
     cdef int64_t first_rate
@@ -169,12 +168,7 @@ cdef class OneRow(_Prepared):
             return
         self.target = _Row(target, classes, target_range)
         self.counter, self.parameters, self.snapshot = counter, parameters, snapshot
-        self.squares = np.zeros(parameters.size // FASTNN_NORM_CHUNK + 1)
-        self.squared_norm = kernel_named(b"squared_norm", dtype == np.float64)
-        memset(&self.squares_call, 0, sizeof(self.squares_call))
-        self.squares_call.operand[0] = cnp.PyArray_DATA(parameters)
-        self.squares_call.operand[1] = cnp.PyArray_DATA(self.squares)
-        self.squares_call.size[0] = parameters.size
+        self.squares = _SumOfSquares(parameters.size, dtype == np.float64)
 
     cdef int _place(self, str name, cnp.ndarray array) except -1:
         self.places[<Py_ssize_t>self.executor.externals.index(name)].base = (
@@ -223,8 +217,6 @@ cdef class OneRow(_Prepared):
             they were before.
         """
         cdef int64_t *counter
-        cdef Py_ssize_t i
-        cdef double sum = 0
         lock = self.executor.own_lock()
         if not lock.acquire(False):
             return None
@@ -243,11 +235,7 @@ cdef class OneRow(_Prepared):
             if not self.is_done:
                 return NAN
             counter[0] += 1
-            # Their squares add up to a finite number only if every parameter is one.
-            self.squared_norm(&self.squares_call, 0, 1)
-            for i in range(cnp.PyArray_SIZE(self.squares)):
-                sum += (<double *>cnp.PyArray_DATA(self.squares))[i]
-            return self.loss if isfinite(sum) else NAN
+            return self.loss if isfinite(self.squares.of(self.parameters)) else NAN
         finally:
             lock.release()
 

@@ -52,6 +52,29 @@ cdef class _Prepared:
         return raise_status(self.run.status)
 
 
+cdef class _SumOfSquares:
+    """Adds up squares, up to `most` of them: the sum is finite only if every number is."""
+    cdef cnp.ndarray chunks
+    cdef fastnn_call call
+    cdef fastnn_kernel kernel
+
+    def __cinit__(self, Py_ssize_t most, bint is_double):
+        self.chunks = np.zeros(most // FASTNN_NORM_CHUNK + 1)
+        self.kernel = kernel_named(b"squared_norm", is_double)
+        memset(&self.call, 0, sizeof(self.call))
+        self.call.operand[1] = cnp.PyArray_DATA(self.chunks)
+
+    cdef double of(self, cnp.ndarray array) noexcept:
+        """The sum over an array without gaps, of the kernel's dtype."""
+        cdef Py_ssize_t i, count = cnp.PyArray_SIZE(array)
+        cdef double sum = 0
+        self.call.operand[0], self.call.size[0] = cnp.PyArray_DATA(array), count
+        self.kernel(&self.call, 0, 1)
+        for i in range((count + FASTNN_NORM_CHUNK - 1) // FASTNN_NORM_CHUNK):
+            sum += (<double *>cnp.PyArray_DATA(self.chunks))[i]
+        return sum
+
+
 cdef class Update(_Prepared):
     """The optimizer's program, prepared to make one update at a time, in one thread alone.
 
