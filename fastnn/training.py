@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -337,22 +338,23 @@ def fit(
         try:
             if validation_data is not None:
                 model.check_validation(validation_data)
-
-            def metrics() -> dict[str, float]:
-                names = {"loss", *(f"{name}_loss" for name in model.output_names)}
-                if not any(aim.metrics for aim in model._compiled().aims):
-                    return {}
-                results = model.evaluate(x, y, sample_weight)
-                return {name: value for name, value in results.items() if name not in names}
-
-            again = None if makes_steps else metrics
-            return _fit(model, feed, epochs, verbose, followers, validation_data, budget, again)
+            metrics = None if makes_steps else partial(_metrics_of, model, x, y, sample_weight)
+            return _fit(model, feed, epochs, verbose, followers, validation_data, budget, metrics)
         finally:
             feed.close()
     except Exception:
         if model.built and not was_built and model.history is last:  # it has not begun
             model._unbuild()
         raise
+
+
+def _metrics_of(model: Model, x: object, y: object, sample_weight: object) -> dict[str, float]:
+    """Evaluate all rows and return the metrics, without the losses."""
+    if not any(aim.metrics for aim in model._compiled().aims):
+        return {}
+    losses = {"loss", *(f"{name}_loss" for name in model.output_names)}
+    results = model.evaluate(x, y, sample_weight)
+    return {name: value for name, value in results.items() if name not in losses}
 
 
 def _fit(

@@ -291,7 +291,7 @@ def test_the_way_of_a_training():
 def test_the_middle_is_the_models_loss(monkeypatch):
     model, x, y, _ = trained()
     seen = []
-    monkeypatch.setattr(landscapes, "_contours", lambda ax, a, b, losses: seen.append(losses))
+    monkeypatch.setattr(style, "contours", lambda ax, a, b, losses, *_: seen.append(losses))
     plots.landscape(model, x, y, points=3, span=0.5)
     (losses,) = seen
     assert losses.shape == (3, 3)
@@ -332,6 +332,10 @@ def test_rows_of_all_kinds(rng):
 
 def test_what_has_no_landscape():
     model, x, y, recorder = trained()
+    with pytest.raises(TypeError, match="recorder must be a Recorder, got 'recorder'"):
+        plots.landscape(model, x, y, recorder="recorder")
+    with pytest.raises(ValueError, match="recorder has seen no training"):
+        plots.landscape(model, x, y, recorder=fnn.Recorder())
     with pytest.raises(ValueError, match="recorder has watched another model"):
         plots.landscape(network(fnn.Dense(3)), x, y, recorder=recorder)
     with pytest.raises(RuntimeError, match="call compile"):

@@ -211,6 +211,21 @@ class Recorder(Callback):
         return [known[done] for done in self.epochs]
 
 
+def used(recorder: Recorder) -> Recorder:
+    """Return a recorder that has seen a training.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no recorder, or has seen none.
+    """
+    if not isinstance(recorder, Recorder):
+        raise TypeError(f"recorder must be a Recorder, got {recorder!r}")
+    if not recorder.epochs:
+        raise ValueError("recorder has seen no training: give it to fit, callbacks=[recorder]")
+    return recorder
+
+
 @contextlib.contextmanager
 def parameters_of(model: Model, parameters: np.ndarray) -> Iterator[None]:
     """Let a model have other parameters for a while; laid out as a Recorder's."""

@@ -566,6 +566,11 @@ cdef class Executor:
         return 0
 
 
+def address_of(cnp.ndarray array not None):
+    """Where the first element of an array lies; `array.ctypes.data`, ten times as fast."""
+    return <uintptr_t>cnp.PyArray_DATA(array)
+
+
 # --- prepared for a step at a time --------------------------------------------------------------
 
 include "prepared.pxi"
@@ -574,11 +579,6 @@ include "few_rows.pxi"
 
 
 # --- for measuring and for tables -------------------------------------------------------------
-
-def address_of(cnp.ndarray array not None):
-    """Where the first element of an array lies; `array.ctypes.data`, ten times as fast."""
-    return <uintptr_t>cnp.PyArray_DATA(array)
-
 
 def barrier_seconds(int workers, Py_ssize_t times):
     """The time that a team takes to meet at a barrier, from `times` of them.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn import checks, data
-from fastnn.callbacks.recorder import Recorder, parameters_of
+from fastnn.callbacks.recorder import Recorder, parameters_of, used
 from fastnn.plots import style
 
 if TYPE_CHECKING:
@@ -112,12 +112,9 @@ def animate_decision_boundary(
     >>> from fastnn import plots
     >>> plots.animate_decision_boundary(recorder, x, y, "xor.gif")  # doctest: +SKIP
     """
-    if not isinstance(recorder, Recorder):
-        raise TypeError(f"recorder must be a Recorder, got {recorder!r}")
+    used(recorder)
     path = style.check_movie(file, fps)
     frames = checks.integer("frames", frames)
-    if not recorder.epochs:
-        raise ValueError("recorder has seen no training: give it to fit, callbacks=[recorder]")
     model = recorder.model
     points, classes = _checked(model, x, y, names)
     limits, count = _around(points), _count(model)
@@ -362,17 +359,17 @@ def _areas(model: Model, ax: Axes, limits: list[tuple[float, float]], count: int
 def _pale(number: int) -> Any:
     from matplotlib.colors import to_rgb
 
-    color = np.array(to_rgb(style.COLORS[number % len(style.COLORS)]))
+    color = np.array(to_rgb(style.color(number)))
     return tuple(1 - _PALE * (1 - color))
 
 
 def _data(ax: Axes, points: np.ndarray, classes: np.ndarray) -> None:
     for number in np.unique(classes):
         across, up = points[classes == number].T
-        place = max(number, 0) % 7  # of -1 and 1, the first is drawn as class 0
+        place = max(number, 0)  # of -1 and 1, the first is drawn as class 0
         ax.scatter(
             across, up, s=26, label=f"class {number}", edgecolor="black",
-            color=style.COLORS[place], marker=style.MARKERS[place], linewidth=0.5,
+            color=style.color(place), marker=style.marker(place), linewidth=0.5,
         )  # fmt: skip
 
 

@@ -21,7 +21,6 @@ Descents = Descent | Iterable[Descent] | Mapping[str, Descent]
 
 _CURVE_POINTS = 400
 _GRID_POINTS = 121  # in each direction
-_LEVELS = 24
 _STEPS_WITH_DOTS = 60  # more would run into each other
 
 
@@ -342,8 +341,6 @@ def _on_curve(walks: dict[str, Descent], ax: Axes) -> Axes:
 
 
 def _on_contours(walks: dict[str, Descent], ax: Axes) -> Axes:
-    from matplotlib.colors import LogNorm
-
     first = next(iter(walks.values()))
     limits = _limits(walks)
     x, y, z = _grid(first, limits, _GRID_POINTS)
@@ -351,20 +348,7 @@ def _on_contours(walks: dict[str, Descent], ax: Axes) -> Axes:
     middle = float(np.nanmedian(z))
     # Where most of the picture is far below its highest point, even steps would show one colour.
     is_steep = low >= -1e-9 * high and 0 < middle < high / 8
-    if is_steep:
-        least = max(low, high * 1e-5)
-        levels = np.geomspace(least, high, _LEVELS)
-        filled = ax.contourf(
-            x, y, np.maximum(z, least), levels, cmap=style.SEQUENTIAL, norm=LogNorm(least, high)
-        )
-    else:
-        filled = ax.contourf(x, y, z, _LEVELS, cmap=style.SEQUENTIAL)
-    ax.contour(x, y, z, filled.levels, colors="white", linewidths=0.3, alpha=0.6)
-    bar = ax.figure.colorbar(filled, ax=ax)
-    bar.set_label("f(x, y)" + " (log scale)" * is_steep)
-    if is_steep:
-        decades = np.arange(np.ceil(np.log10(least)), np.floor(np.log10(high)) + 1)
-        bar.set_ticks(list(10.0**decades), labels=[f"{10.0**d:g}" for d in decades])
+    style.contours(ax, x, y, z, "f(x, y)", max(low, high * 1e-5) if is_steep else None)
     for number, (name, walk) in enumerate(walks.items()):
         across, up = walk.path.T
         _way(ax, across, up, number, name if len(walks) > 1 else "steps", is_dark=True)
@@ -408,7 +392,7 @@ def _way(
 ) -> None:
     """Draw a walk, its start and its end."""
     line = _curve(number)
-    marker = style.MARKERS[number % len(style.MARKERS)]
+    marker = style.marker(number)
     edge = "white" if line["color"] == style.BLACK else "black"
     effects = _outlined(edge if is_dark else "white")
     every = max(1, len(across) // _STEPS_WITH_DOTS)

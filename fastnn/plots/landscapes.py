@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn import checks, data
-from fastnn.callbacks.recorder import Recorder, parameters_of
+from fastnn.callbacks.recorder import Recorder, parameters_of, used
 from fastnn.plots import style
 
 if TYPE_CHECKING:
@@ -63,8 +63,10 @@ def landscape(
     ------
     ImportError
         matplotlib is missing.
+    TypeError
+        `recorder` is no recorder.
     ValueError
-        The recorder has watched another model, or seen fewer than three looks.
+        It has watched another model, or seen fewer than three looks.
 
     Examples
     --------
@@ -81,7 +83,7 @@ def landscape(
         labels = ["random direction, lengths of the parameters", "another one"]
         way = None
     else:
-        if recorder.epochs and recorder.model.runtime.shapes != model.runtime.shapes:
+        if used(recorder).model.runtime.shapes != model.runtime.shapes:
             raise ValueError("recorder has watched another model")
         first, second, way, kept = _principal_directions(recorder, center)
         limits = [_with_margin(way[:, column]) for column in range(2)]
@@ -96,7 +98,9 @@ def landscape(
             with parameters_of(model, moved):
                 losses[i, j] = model.evaluate(x, y)["loss"]
     ax = style.axes(ax, (6.4, 4.8))
-    _contours(ax, across, up, losses)
+    finite = losses[np.isfinite(losses)]
+    least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    style.contours(ax, across, up, losses, "loss", least if 0 < least < most / 20 else None)
     if way is not None:
         look: dict[str, Any] = {
             "color": style.VERMILLION,
@@ -129,27 +133,6 @@ def _some_rows(model: Model, x: Any, y: Any) -> tuple[Any, Any]:
         rows = np.linspace(0, count - 1, _ROWS).astype(int)
         xs, ys = [a[rows] for a in xs], [a[rows] for a in ys]
     return (xs if len(xs) > 1 else xs[0]), (ys if len(ys) > 1 else ys[0])
-
-
-def _contours(ax: Axes, across: np.ndarray, up: np.ndarray, losses: np.ndarray) -> None:
-    from matplotlib.colors import LogNorm
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    finite = losses[np.isfinite(losses)]
-    least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    if 0 < least < most / 20:
-        levels = np.geomspace(least, most, 24)
-        filled = ax.contourf(
-            across, up, losses, levels, cmap=style.SEQUENTIAL, norm=LogNorm(least, most)
-        )
-        bar = ax.figure.colorbar(filled, ax=ax, ticks=LogLocator(subs=(1, 2, 5)))
-        bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        bar.ax.yaxis.set_minor_formatter(NullFormatter())
-        bar.set_label("loss (log scale)")
-    else:
-        filled = ax.contourf(across, up, losses, 24, cmap=style.SEQUENTIAL)
-        ax.figure.colorbar(filled, ax=ax).set_label("loss")
-    ax.contour(across, up, losses, filled.levels, colors="white", linewidths=0.3, alpha=0.6)
 
 
 def _random_directions(model: Model, seed: int) -> tuple[np.ndarray, np.ndarray]:

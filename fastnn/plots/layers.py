@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.callbacks.recorder import BINS, Histogram, Recorder
+from fastnn.callbacks.recorder import BINS, Histogram, Recorder, used
 from fastnn.plots import style
 
 if TYPE_CHECKING:
@@ -56,10 +56,7 @@ def histograms(recorder: Recorder, what: str = "activations", *, ax: Any = None)
     """
     if not isinstance(what, str) or what not in _LABELS:
         raise ValueError(f"what must be one of {', '.join(_LABELS)}, got {what!r}")
-    if not isinstance(recorder, Recorder):
-        raise TypeError(f"recorder must be a Recorder, got {recorder!r}")
-    if not recorder.epochs:
-        raise ValueError("recorder has seen no training: give it to fit, callbacks=[recorder]")
+    used(recorder)
     looks = _of_parameters(recorder) if what == "parameters" else getattr(recorder, what)
     names = list(looks[0])
     panels = style.panels(

@@ -29,13 +29,24 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 TRAINING: dict[str, Any] = {"color": BLUE, "linestyle": "-"}
 VALIDATION: dict[str, Any] = {"color": VERMILLION, "linestyle": "--"}
 SIZE = (6.4, 4.0)  # inches
+LEVELS = 24  # of contours
 SEQUENTIAL = "cividis"  # even in greyscale, and made for the colour-blind (Nunez et al. 2018)
+
+
+def color(number: int) -> str:
+    """Return the color of one thing among several."""
+    return COLORS[number % len(COLORS)]
+
+
+def marker(number: int) -> str:
+    """Return the marker of one thing among several."""
+    return MARKERS[number % len(MARKERS)]
 
 
 def curve(number: int) -> dict[str, Any]:
     """Return color and line style of a curve among several."""
     return {
-        "color": COLORS[number % len(COLORS)],
+        "color": color(number),
         "linestyle": DASHES[number % len(DASHES)],
         "linewidth": 1.8,
     }
@@ -132,6 +143,41 @@ def finish(ax: Axes, *, legend: bool = False, **labels: str) -> Axes:
     if legend:
         ax.legend(frameon=False)
     return ax
+
+
+def contours(
+    ax: Axes, x: np.ndarray, y: np.ndarray, z: np.ndarray, label: str, least: float | None = None
+) -> None:
+    """Fill the levels of a function and draw their contours, with a bar that tells their values.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    x, y, z : ndarray
+        As `matplotlib.axes.Axes.contourf` takes them.
+    label : str
+        Of the bar.
+    least : float, optional
+        The lowest level, above zero: the others then grow by one factor, and what is lower looks
+        like it. Default: even levels.
+    """
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    if least is None:
+        filled = ax.contourf(x, y, z, LEVELS, cmap=SEQUENTIAL)
+        ax.figure.colorbar(filled, ax=ax, label=label)
+    else:
+        most = float(z[np.isfinite(z)].max())
+        filled = ax.contourf(
+            x, y, np.maximum(z, least), np.geomspace(least, most, LEVELS), cmap=SEQUENTIAL,
+            norm=LogNorm(least, most),
+        )  # fmt: skip
+        ticks = LogLocator(subs=(1, 2, 5) if most < 1000 * least else (1,))
+        bar = ax.figure.colorbar(filled, ax=ax, ticks=ticks, label=f"{label} (log scale)")
+        bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        bar.ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.contour(x, y, z, filled.levels, colors="white", linewidths=0.3, alpha=0.6)
 
 
 def legend_below(ax: Axes, columns: int = 2) -> None:

@@ -143,9 +143,9 @@ def history(history: History, *, ax: Any = None) -> list[Axes]:
 
 def _metrics(history: History, metrics: list[str], epochs: list[int], ax: Axes) -> None:
     for number, name in enumerate(metrics):
-        look: dict[str, Any] = {"color": style.COLORS[number % 7], "linewidth": 1.8}
+        look: dict[str, Any] = {"color": style.color(number), "linewidth": 1.8}
         has_markers = len(metrics) > 1 or len(epochs) == 1
-        marker = style.MARKERS[number % 7] if has_markers else None
+        marker = style.marker(number) if has_markers else None
         look |= {"marker": marker, "markevery": max(1, len(epochs) // 8), "markersize": 5}
         values, validation = history.history[name], history.history.get(f"val_{name}")
         ax.plot(epochs[: len(values)], values, label=name, **look)
@@ -209,9 +209,8 @@ def comparison(
     for number, (name, one) in enumerate(histories.items()):
         values = one.history[result]  # a callback may have added it to the first epochs only
         epochs = [epoch + 1 for epoch in one.epoch][: len(values)]
-        marker = style.MARKERS[number % 7]
         every = (number % 5, max(1, len(epochs) // 6))
-        ax.plot(epochs, values, label=name, marker=marker, markersize=5,
+        ax.plot(epochs, values, label=name, marker=style.marker(number), markersize=5,
                 markevery=every, **style.curve(number))  # fmt: skip
     _scale(ax, [v for one in histories.values() for v in one.history[result]], result)
     style.whole_numbers(ax)
