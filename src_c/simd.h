@@ -74,14 +74,6 @@ typedef uint32_t usint;
 #else
 #define FORGET(value) (void)0
 #endif
-/* The compiler may not use the pointer before it has computed the vector. */
-#if defined(__GNUC__) && defined(__x86_64__)
-#define AFTER(pointer, vector) __asm__("" : "+r"(pointer), "+v"(vector))
-#elif defined(__GNUC__) && defined(__aarch64__)
-#define AFTER(pointer, vector) __asm__("" : "+r"(pointer), "+w"(vector))
-#else
-#define AFTER(pointer, vector) (void)0
-#endif
 
 #if LANES == 1
 typedef real vec;
@@ -220,6 +212,16 @@ ALWAYS_INLINE vec vfma(vec a, vec b, vec c)
     return a * b + c;
 #endif
 }
+
+/* sum = a * b + sum, by an instruction that adds to the register of the sum. Left to choose, GCC takes
+ * forms that overwrite a factor, and copies registers in the inner loop of a product. */
+#if LANES > 1 && defined(__FMA__) && defined(__GNUC__) && REAL_BITS == 32
+#define VACCUMULATE(sum, a, b) __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b))
+#elif LANES > 1 && defined(__FMA__) && defined(__GNUC__)
+#define VACCUMULATE(sum, a, b) __asm__("vfmadd231pd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b))
+#else
+#define VACCUMULATE(sum, a, b) ((sum) = vfma(a, b, sum))
+#endif
 
 /* a * 2^n for a whole number n in every lane, rounded once: into the denormals, to zero,
  * to infinity. Without the instruction it takes two factors, since 2^n alone leaves the

@@ -21,7 +21,7 @@
 #endif
 enum {
     PANEL = PANEL_VECTORS * LANES,         /* columns of a full tile */
-    STEPS = PANEL_VECTORS == 4 || VECTOR_BYTES == 32 ? 2 : 1, /* of k a turn; SSE2 lacks registers */
+    STEPS = VECTOR_BYTES == 32 ? 4 : PANEL_VECTORS == 4 ? 2 : 1, /* of k a turn; SSE2 lacks registers */
     MASKED_LOADS = LANES > 1 && VECTOR_BYTES == 64,
 };
 
@@ -48,7 +48,7 @@ ALWAYS_INLINE void tile_step(const int ROWS, const int VECTORS, const int IS_RAG
                                                     : vload(b + (VECTORS - 1) * LANES);
     UNROLL for (int i = 0; i < ROWS; i++) {
         vec broadcast = vbroadcast(a[row[i]]);
-        UNROLL for (int j = 0; j < VECTORS; j++) sum[i][j] = vfma(broadcast, vector[j], sum[i][j]);
+        UNROLL for (int j = 0; j < VECTORS; j++) VACCUMULATE(sum[i][j], broadcast, vector[j]);
     }
 }
 
@@ -57,9 +57,10 @@ ALWAYS_INLINE void tile_step(const int ROWS, const int VECTORS, const int IS_RAG
  * they need a port of the multiply-adds too.
  *
  * While another thread shares the core, a tile waits for instructions as much as for its multiply-adds,
- * so it has few of them: several steps a turn; rows of A at offsets that addresses can hold (one, two
- * and four times a register); rows of C reached one after another. FORGET keeps the compiler from
- * having all addresses ready at once, or from computing the offsets at every step. */
+ * so it has few of them: several steps a turn, and turns that are counted down; rows of A at offsets
+ * that addresses can hold (one, two and four times a register); rows of C reached one after another.
+ * FORGET keeps the compiler from having all addresses ready at once, from computing the offsets at
+ * every step, and from holding parts of two steps in registers. */
 ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, const int IS_RAGGED, ptrdiff_t k,
                         const real *a, ptrdiff_t a_row, ptrdiff_t a_column, const real *b,
                         ptrdiff_t b_row, real *c, ptrdiff_t c_row, ptrdiff_t last, int resume,
@@ -73,7 +74,7 @@ ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, const int IS_RAGGED, 
         UNROLL for (int i = 0; i < ROWS; i++, from += c_row) {
             FORGET(from);
             UNROLL for (int j = 0; j < VECTORS - 1; j++) sum[i][j] = vload(from + j * LANES);
-            sum[i][VECTORS - 1] = vload_first(from + (VECTORS - 1) * LANES, last);
+            sum[i][VECTORS - 1] = vload_part(from + (VECTORS - 1) * LANES, last);
         }
     }
     ptrdiff_t row[8];
@@ -81,19 +82,22 @@ ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, const int IS_RAGGED, 
         row[i] = i == 2 || i == 6 ? 2 * row[i / 2] : i * a_row;
         if (i > 2 && i != 6) FORGET(row[i]);
     }
-    for (; k >= STEPS; k -= STEPS) {
+    for (ptrdiff_t turns = k / STEPS; turns > 0; turns--) { /* counted down: an instruction less */
         UNROLL for (int step = 0; step < STEPS; step++) {
             tile_step(ROWS, VECTORS, IS_RAGGED, a, row, b, last, sum);
             a += a_column, b += b_row;
             FORGET(a);
-            AFTER(b, sum[ROWS - 1][VECTORS - 1]); /* or parts of two steps need registers at once */
+            FORGET(b);
         }
     }
-    if (STEPS > 1 && k > 0) tile_step(ROWS, VECTORS, IS_RAGGED, a, row, b, last, sum);
+    for (ptrdiff_t left = k % STEPS; left > 0; left--) {
+        tile_step(ROWS, VECTORS, IS_RAGGED, a, row, b, last, sum);
+        a += a_column, b += b_row;
+        FORGET(a);
+    }
     if (end && end->bias) {
         UNROLL for (int j = 0; j < VECTORS; j++) {
-            vec add = j < VECTORS - 1 ? vload(end->bias + j * LANES)
-                                      : vload_first(end->bias + j * LANES, last);
+            vec add = vload_part(end->bias + j * LANES, j < VECTORS - 1 ? LANES : last);
             UNROLL for (int i = 0; i < ROWS; i++) sum[i][j] = sum[i][j] + add;
         }
     }
@@ -107,17 +111,15 @@ ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, const int IS_RAGGED, 
         UNROLL for (int i = 0; i < ROWS; i++, gate += c_row) {
             FORGET(gate);
             UNROLL for (int j = 0; j < VECTORS; j++) {
-                vec saved = j < VECTORS - 1 ? vload(gate + j * LANES)
-                                            : vload_first(gate + j * LANES, last);
+                vec saved = vload_part(gate + j * LANES, j < VECTORS - 1 ? LANES : last);
                 sum[i][j] = relu_gradient(saved, sum[i][j], vbroadcast(0));
             }
         }
     }
     UNROLL for (int i = 0; i < ROWS; i++, c += c_row) {
         FORGET(c);
-        UNROLL for (int j = 0; j < VECTORS - 1; j++) vstore(c + j * LANES, sum[i][j]);
-        if (IS_RAGGED) vstore_first(c + (VECTORS - 1) * LANES, sum[i][VECTORS - 1], last);
-        else vstore(c + (VECTORS - 1) * LANES, sum[i][VECTORS - 1]);
+        UNROLL for (int j = 0; j < VECTORS; j++)
+            vstore_part(c + j * LANES, sum[i][j], j < VECTORS - 1 ? LANES : last);
     }
 }
 

@@ -279,6 +279,7 @@ cdef struct Slot:
     fastnn_kernel kernel
     fastnn_call call
     int external[8]      # number of the external an operand comes from, or -1
+    bint moves           # whether any does
     bint batched         # rows is that of the step; otherwise as bound
     bint barrier         # a later op needs what this one writes, or overwrites what it reads
     bint updates         # takes learning rate and number of the step
@@ -327,6 +328,9 @@ cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
     cdef int operand, status
     cdef double before = 0.0, now
     cdef bint is_timed = worker == 0 and run.seconds != NULL
+    for op in range(run.begin, run.end):
+        slots[op].call.scratch = run.scratch + worker * <Py_ssize_t>FASTNN_SCRATCH_BYTES
+        slots[op].call.key = run.key
     if is_timed:
         before = fastnn_seconds()
     for step in range(run.first_step, run.first_step + run.steps):
@@ -335,15 +339,13 @@ cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
         for op in range(run.begin, run.end):
             slot = slots + op
             if slot.gathers < 0 or not run.skipped_inputs[slot.gathers]:
-                slot.call.scratch = run.scratch + worker * <Py_ssize_t>FASTNN_SCRATCH_BYTES
-                slot.call.key = run.key
                 slot.call.step = run.first_number + <uint64_t>(step - run.first_step)
                 if slot.batched:
                     slot.call.rows = rows
                 if slot.updates:
                     slot.call.scalar[0] = run.learning_rates[step]
                     slot.call.scalar[1] = <double>slot.call.step
-                for operand in range(FASTNN_MAX_OPERANDS):
+                for operand in range(FASTNN_MAX_OPERANDS if slot.moves else 0):
                     if slot.external[operand] >= 0:
                         external = run.externals + slot.external[operand]
                         slot.call.operand[operand] = NULL if external.base == NULL else (
@@ -434,7 +436,7 @@ cdef class Executor:
                     continue
                 space, offset, length = operand
                 if space in self.externals:
-                    slot.external[i] = self.externals.index(space)
+                    slot.external[i], slot.moves = self.externals.index(space), True
                     continue
                 arena = self.arenas[space]
                 if offset < 0 or offset + length > arena.nbytes:
