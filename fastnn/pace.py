@@ -36,7 +36,7 @@ class Pace:
     Attributes
     ----------
     work : float
-        Multiply-adds of a step.
+        Of a step, in multiply-adds; see `Plan.effort`.
     workers : int
         Size of the team that has been fastest.
     limit : int

@@ -77,7 +77,7 @@ class Bound:
     def pace(self, batch: int) -> Pace:
         """Return the pace of many steps of `batch` rows."""
         if batch not in self.paces:
-            self.paces[batch] = Pace(self.plan.work(batch))
+            self.paces[batch] = Pace(self.plan.effort(batch))
         return self.paces[batch]
 
     def view(self, value: Value, rows: int) -> np.ndarray:

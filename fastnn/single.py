@@ -4,13 +4,14 @@ A sample goes through a program prepared for one row (`OneRow` in `native/one_ro
 declines whatever is unusual. That, and the first sample, goes the plain way, as a batch of one.
 
 One worker runs it, however wide the network: a row is over before a team has met often, and on a
-busy machine waiting for the others costs more than they bring. `predict` takes batches that are
-too small for a second worker the same way (`FewRows` in `native/few_rows.pxi`).
+busy machine waiting for the others costs more than they bring. `predict` takes batches of few rows
+the same way (`FewRows` in `native/few_rows.pxi`), by a team where that has been measured to pay.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,30 +50,55 @@ def prediction_of_few(model: Model, x: object) -> np.ndarray | None:
     """Return the outputs for few rows, or None where the plain way must be taken."""
     runtime = model._runtime
     prepared = None if runtime is None else runtime.few_rows
+    if not isinstance(prepared, FewRows) or type(x) is not np.ndarray or x.ndim == 0:
+        return None
+    rows = len(x)
     try:
-        return prepared.predict(x) if isinstance(prepared, FewRows) else None
+        if rows <= prepared.alone:
+            return prepared.predict(x)
+        return _prediction_by_a_team(model.runtime, prepared, x, rows)
     except ValueError:  # as above
         return None
 
 
+def _prediction_by_a_team(
+    runtime: Runtime, prepared: FewRows, x: np.ndarray, rows: int
+) -> np.ndarray | None:
+    """Return the outputs for few rows that more than one worker may be worth, or None."""
+    if rows > prepared.most:
+        return None
+    pace = runtime.bound("predict", prepared.most).pace(rows)
+    _, workers = pace.next(1)
+    if workers > prepared.workers:  # more threads are allowed since
+        runtime.few_rows = None
+        return None
+    began = time.perf_counter()
+    outputs = prepared.predict(x, workers)
+    if outputs is not None:
+        pace.record(1, workers, time.perf_counter() - began)
+    return outputs
+
+
 def prepare_for_few(runtime: Runtime, bound: Bound) -> None:
-    """Prepare the program that predicts for as many rows as one worker is enough for."""
+    """Prepare the program that predicts for as many rows as it is planned for."""
     plan, inputs = bound.plan, runtime.graph.inputs
     has_places = {"input 0", "output prediction"} <= set(plan.externals())
     runtime.few_rows = False
     if plan.has_python or len(inputs) > 1 or len(runtime.output_shapes) > 1 or not has_places:
         return  # the plain way
-    most = plan.capacity
-    while most > 1 and config.is_worth_a_team(plan.work(most)):
-        most //= 2
+    alone = plan.capacity
+    while alone and config.is_worth_a_team(plan.effort(alone)):
+        alone //= 2
     runtime.few_rows = FewRows(
         bound.executor,
-        most,
+        plan.capacity,
+        alone,
         inputs[0][1],
         runtime.output_shapes[0],
         runtime.dtype,
         key=runtime.key,
         work=plan.work(1),
+        workers=config.get_num_threads(),
     )
 
 

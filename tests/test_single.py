@@ -435,12 +435,37 @@ def test_few_rows_see_what_parameters_are_set(rng):
     assert_same_bits(model.predict(x), model.predict(x.tolist()))
 
 
-def test_rows_that_are_worth_a_team_go_the_plain_way(rng):
-    model = fnn.Sequential([fnn.Dense(512), fnn.Dense(512)], input_shape=(512,), seed=0)
+def test_rows_that_are_worth_a_team_go_the_short_way_by_a_team(rng, threads):
+    threads(3)
+    model = fnn.Sequential([fnn.Dense(512), fnn.Dense(256)], input_shape=(512,), seed=0)
     x = rng.standard_normal((64, 512)).astype("f")
     wanted = model.predict(x)
-    assert model.runtime.few_rows.predict(x) is None
-    assert_same_bits(model.runtime.few_rows.predict(x[:1]), wanted[:1])
+    prepared = model.runtime.few_rows
+    assert (prepared.most, prepared.alone, prepared.workers) == (512, 4, 3)
+    for workers in (1, 2, 3):
+        for rows in (1, 5, 64):
+            assert_same_bits(prepared.predict(x[:rows], workers), wanted[:rows])
+    assert prepared.predict(x, 4) is None
+    assert prepared.predict(x, 0) is None
+    for _ in range(20):  # sizes of the team are tried, one stays
+        assert_same_bits(model.predict(x), wanted)
+    pace = model.runtime.bound("predict", 1).pace(64)
+    assert set(pace._seconds) == {1, 2, 3}
+    assert not pace._trials
+    threads(4)
+    for _ in range(20):
+        assert_same_bits(model.predict(x), wanted)
+    assert model.runtime.few_rows.workers == 4, "prepared anew, for more"
+
+
+def test_one_row_of_a_model_that_no_cache_holds_is_tried_by_a_team(rng, threads):
+    threads(2)
+    model = fnn.Sequential([fnn.Dense(1024), fnn.Dense(3)], input_shape=(1024,), seed=0)
+    x = rng.standard_normal((1, 1024)).astype("f")
+    for _ in range(10):
+        model.predict(x)
+    assert model.runtime.few_rows.alone == 0
+    assert set(model.runtime.bound("predict", 1).pace(1)._seconds) == {1, 2}
 
 
 @pytest.mark.parametrize("kind", ["embedding", "two inputs", "python", "nothing", "sparse"])

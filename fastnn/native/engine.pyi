@@ -52,18 +52,23 @@ class Update:
     def step(self, learning_rate: float) -> None: ...
 
 class FewRows:
+    most: int
+    alone: int
+    workers: int
     def __init__(
         self,
         executor: Executor,
         most: int,
+        alone: int,
         input_shape: tuple[int, ...],
         output_shape: tuple[int, ...],
         dtype: str,
         *,
         key: int,
         work: float,
+        workers: int,
     ) -> None: ...
-    def predict(self, x: object) -> np.ndarray | None: ...
+    def predict(self, x: object, workers: int = 1) -> np.ndarray | None: ...
 
 class OneRow:
     loss: float

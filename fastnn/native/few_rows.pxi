@@ -14,6 +14,8 @@ cdef class FewRows(_Prepared):
         Whose program, workspace and lock it shares.
     most : int
         Rows that it takes.
+    alone : int
+        Rows up to which one worker is enough.
     input_shape, output_shape : tuple of int
         Of one sample.
     dtype : {"float32", "float64"}
@@ -21,16 +23,24 @@ cdef class FewRows(_Prepared):
         Seed of dropout.
     work : float
         Multiply-adds of a row.
+    workers : int
+        Size of the largest team.
+
+    Attributes
+    ----------
+    most, alone, workers : int
     """
+    cdef readonly Py_ssize_t most, alone
     cdef cnp.ndarray like, converted  # the first has only type and shape
     cdef list output_shape
     cdef double work, largest
     cdef Py_ssize_t input_place, output_place
     cdef _SumOfSquares squares
 
-    def __cinit__(self, Executor executor, Py_ssize_t most, tuple input_shape, tuple output_shape,
-                  str dtype, *, uint64_t key, double work):
+    def __cinit__(self, Executor executor, Py_ssize_t most, Py_ssize_t alone, tuple input_shape,
+                  tuple output_shape, str dtype, *, uint64_t key, double work, int workers):
         cdef bint is_double = dtype == "float64"
+        self.most, self.alone = most, alone
         self.like = np.broadcast_to(np.zeros((), dtype), (most, *input_shape))
         self.output_shape, self.work = [0, *output_shape], work
         # As in `data.blocks.is_surely_finite`: the sum is finite only if every number is.
@@ -40,8 +50,8 @@ cdef class FewRows(_Prepared):
         self.output_place = executor.externals.index("output prediction")
         self.squares = _SumOfSquares(self.like.size, is_double)
 
-    def predict(self, x):
-        """Return the outputs for some rows, or None where the plain way must do it."""
+    def predict(self, x, int workers=1):
+        """Return the outputs for some rows, by a team, or None where the plain way must do it."""
         cdef int i, number
         cdef void *rows
         if not (cnp.PyArray_CheckExact(x) and cnp.PyArray_ISCARRAY_RO(x)
@@ -52,7 +62,7 @@ cdef class FewRows(_Prepared):
             if cnp.PyArray_DIM(x, i) != cnp.PyArray_DIM(self.like, i):
                 return None
         number = cnp.PyArray_TYPE(x)
-        if number != cnp.NPY_FLOAT and number != cnp.NPY_DOUBLE:
+        if number != cnp.NPY_FLOAT and number != cnp.NPY_DOUBLE or not 0 < workers <= self.workers:
             return None
         lock = self.executor.own_lock()
         if not lock.acquire(False):
@@ -74,7 +84,7 @@ cdef class FewRows(_Prepared):
             result = np.empty(self.output_shape, self.like.dtype)
             self.places[self.input_place].base = <char *>rows
             self.places[self.output_place].base = <char *>cnp.PyArray_DATA(result)
-            self._run()
+            self._run(workers)
             return result
         finally:
             lock.release()

@@ -1,5 +1,5 @@
-# Programs prepared to run a step at a time, with one worker and without arguments to check. Part of
-# engine.pyx, which includes it.
+# Programs prepared to run a step at a time, without arguments to check. Part of engine.pyx, which
+# includes it.
 
 # Above this many multiply-adds other threads get the GIL: giving it away and taking it back costs
 # a tenth of a microsecond, and among busy threads five milliseconds.
@@ -7,7 +7,7 @@ cdef double LONG_WORK = 100_000
 
 
 cdef class _Prepared:
-    """A program with a copy of its slots and places of its own."""
+    """A program with a copy of its slots for each worker, and places of its own."""
     cdef Executor executor
     cdef Slot *slots
     cdef External *places
@@ -15,16 +15,18 @@ cdef class _Prepared:
     cdef Run run
     cdef double rate
     cdef bint is_long
+    cdef readonly int workers   # of the largest team
 
-    def __cinit__(self, Executor executor, *others, double work=0, **settings):
+    def __cinit__(self, Executor executor, *others, double work=0, int workers=1, **settings):
         cdef Py_ssize_t i, count = executor.count, externals = len(executor.externals)
-        self.executor, self.is_long = executor, work > LONG_WORK
-        self.slots = <Slot *>fastnn_allocate(max(count, 1) * sizeof(Slot))
+        self.executor, self.is_long, self.workers = executor, work > LONG_WORK, workers
+        self.slots = <Slot *>fastnn_allocate(max(workers * count, 1) * sizeof(Slot))
         self.places = <External *>fastnn_allocate(max(externals, 1) * sizeof(External))
         self.skipped = <Py_ssize_t *>fastnn_allocate(max(externals, 1) * sizeof(Py_ssize_t))
         if self.slots == NULL or self.places == NULL or self.skipped == NULL:
             raise MemoryError("cannot allocate the program")
-        memcpy(self.slots, executor.slots, count * sizeof(Slot))
+        for i in range(workers):
+            memcpy(self.slots + i * count, executor.slots, count * sizeof(Slot))
         memset(self.places, 0, externals * sizeof(External))
         for i in range(externals):
             self.skipped[i] = 1
@@ -39,13 +41,12 @@ cdef class _Prepared:
         free(self.places)
         free(self.skipped)
 
-    cdef int _run(self) except -1:
-        cdef _Scratch scratch = take_scratch(1)
+    cdef int _run(self, int workers=1) except -1:
+        cdef _Scratch scratch = take_scratch(workers)
         self.run.scratch, self.run.stopped_at = <char *>scratch.blocks, -1
         self.run.status = FASTNN_OK
-        if self.is_long:
-            with nogil:
-                run_team_member(&self.run, 0, 1)
+        if self.is_long or workers > 1:
+            self.executor._run_team(&self.run, workers)
         else:
             run_team_member(&self.run, 0, 1)
         _idle.append(scratch)

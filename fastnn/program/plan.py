@@ -21,6 +21,10 @@ from fastnn.program.ops import Op, Value
 
 ALIGNMENT = 64  # bytes; a cache line
 ARENAS = {"parameter": "parameters", "gradient": "gradients", "state": "state"}
+# Parameters of more bytes come from behind a core's own cache, where a byte takes as long as so
+# many multiply-adds; in a team each core holds a part of them.
+CACHE_BYTES = 2 << 20
+WORK_OF_BYTE = 3.75
 Interval = tuple[str, int, int]  # space, first byte, end
 Operand = tuple[str, int, int]  # space, first byte, bytes
 
@@ -193,6 +197,25 @@ class Plan:
         """Return the multiply-adds of a step of `rows` rows, roughly."""
         each, fixed = self._works
         return each * rows + fixed
+
+    def effort(self, rows: int) -> float:
+        """Return how long a step of `rows` rows takes one worker, in multiply-adds.
+
+        Its work, or as many as fit the time in which its parameters are read, if that is longer.
+        """
+        return max(self.work(rows), self._reading)
+
+    @cached_property
+    def _reading(self) -> float:
+        """The time in which all parameters are read, if no core's cache holds them."""
+        read = {
+            value
+            for op in self.program.ops
+            for value in op.reads()
+            if value.kind == "parameter" and op.row.work(op) >= value.width  # not a few rows of it
+        }
+        size = sum(self.bytes_of(value) for value in read)
+        return WORK_OF_BYTE * size if size > CACHE_BYTES else 0.0
 
     @cached_property
     def _works(self) -> tuple[float, float]:
