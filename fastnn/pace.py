@@ -23,7 +23,10 @@ STEP_SECONDS = 2e-6  # of the smallest network
 
 TRIALS = 4  # of each size; the first, with cold caches, does not count
 ADVANTAGE = 0.95  # of the time of a smaller team, which a larger one must not exceed
-TRY_AGAIN_SECONDS = 5.0  # the machine may be less busy then
+# Sizes are tried again after a while, when the machine may be more or less busy: soon at first, as
+# what is found while others start up, or compile, says little of the time to come; then ever later.
+TRY_AGAIN_SECONDS = 0.2
+TRY_AGAIN_AT_MOST_SECONDS = 5.0
 DISAPPOINTMENTS = (
     3  # slices in turn that one worker would have done faster; then sizes are tried again
 )
@@ -50,6 +53,7 @@ class Pace:
     _trials: list[int] = field(default_factory=list)
     _seconds: dict[int, list[float]] = field(default_factory=dict)
     _since_trials: float = 0.0
+    _patience: float = TRY_AGAIN_SECONDS
     _alone: float = 0.0
     _disappointments: int = 0
 
@@ -58,7 +62,11 @@ class Pace:
         limit = config.get_num_threads()
         if not self.limit:
             self._steps = self.steps_in(SLICE_SECONDS)
-        if limit != self.limit or self._since_trials > TRY_AGAIN_SECONDS:
+        if limit != self.limit:
+            self._patience = TRY_AGAIN_SECONDS
+            self._begin(limit)
+        elif self._since_trials > self._patience:
+            self._patience = min(2 * self._patience, TRY_AGAIN_AT_MOST_SECONDS)
             self._begin(limit)
         trials = self._trials  # other threads may run the same program and replace it
         if not trials:

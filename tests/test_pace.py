@@ -12,6 +12,7 @@ from fastnn.pace import (
     DISAPPOINTMENTS,
     SLICE_SECONDS,
     TRIALS,
+    TRY_AGAIN_AT_MOST_SECONDS,
     TRY_AGAIN_SECONDS,
     Pace,
 )
@@ -103,6 +104,23 @@ def test_sizes_are_tried_again_after_a_while_and_for_another_number_of_threads(m
     assert not pace._trials
 
 
+def test_sizes_are_tried_again_soon_and_then_ever_later():
+    """A choice that was made while the machine was busy does not last."""
+    pace, waited = Pace(5e6), []
+    for _ in range(8):
+        for _ in range(3 * TRIALS):
+            steps, workers = pace.next(10**9)
+            pace.record(steps, workers, steps * 1e-4)
+        assert not pace._trials
+        waited.append(0.0)
+        while not pace._trials:
+            pace.record(100, pace.workers, 0.01)
+            waited[-1] += 0.01
+            pace.next(10**9)
+    expected = [min(TRY_AGAIN_SECONDS * 2**i, TRY_AGAIN_AT_MOST_SECONDS) for i in range(8)]
+    assert waited == pytest.approx(expected, abs=0.02)
+
+
 def test_fit_learns_its_pace_and_keeps_it(rng, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(config, "WORK_PER_WORKER", 100_000)
@@ -110,7 +128,7 @@ def test_fit_learns_its_pace_and_keeps_it(rng, monkeypatch):
     model = fnn.Sequential([fnn.Dense(64), fnn.Dense(1)], input_shape=(8,), seed=0)
     model.compile("sgd", "mse")
     x, y = rng.standard_normal((2000, 8)), rng.standard_normal((2000, 1))
-    model.fit(x, y, batch_size=100, epochs=30, verbose=0)
+    model.fit(x, y, batch_size=100, epochs=12, verbose=0)  # too short to try again
     fnn.set_num_threads(None)
     pace = model.runtime.bound("train", 100, "real").pace(100)
     assert pace.limit == 2
