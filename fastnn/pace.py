@@ -21,7 +21,12 @@ TRIAL_SECONDS = 0.002
 WORK_PER_SECOND = 5e9
 STEP_SECONDS = 2e-6  # of the smallest network
 
-TRIALS = 4  # of each size; the first, with cold caches, does not count
+TRIALS = 4  # of each size, one after another; the first, with cold caches, does not count
+# A team that has been idle may begin with two workers on one processor (in a virtual machine above
+# all): until the system has put them apart each barrier takes milliseconds. A trial so much slower
+# than one worker is made again, for a while.
+UNSETTLED = 3.0
+SETTLING_SECONDS = 0.15
 ADVANTAGE = 0.95  # of the time of a smaller team, which a larger one must not exceed
 # Sizes are tried again after a while, when the machine may be more or less busy: soon at first, as
 # what is found while others start up, or compile, says little of the time to come; then ever later.
@@ -54,6 +59,7 @@ class Pace:
     _seconds: dict[int, list[float]] = field(default_factory=dict)
     _since_trials: float = 0.0
     _patience: float = TRY_AGAIN_SECONDS
+    _settling: float = 0.0
     _alone: float = 0.0
     _disappointments: int = 0
 
@@ -78,6 +84,9 @@ class Pace:
         each = max(seconds, 1e-9) / steps
         trials = self._trials
         if trials:
+            if self._is_unsettled(workers, each):
+                self._settling += seconds
+                return
             self._seconds.setdefault(workers, []).append(each)
             if workers == trials[0]:
                 self._trials = trials[1:]
@@ -96,7 +105,17 @@ class Pace:
         sizes = config.team_sizes(self.work, limit)
         self.limit, self._since_trials, self._seconds = limit, 0.0, {}
         self.workers, self._alone, self._disappointments = sizes[0], 0.0, 0
-        self._trials = sizes * TRIALS if len(sizes) > 1 else []
+        self._trials = sorted(sizes * TRIALS) if len(sizes) > 1 else []
+        self._settling = 0.0
+
+    def _is_unsettled(self, workers: int, each: float) -> bool:
+        alone = self._seconds.get(1)
+        return bool(
+            alone
+            and workers > 1
+            and each > UNSETTLED * statistics.median(alone)
+            and self._settling < SETTLING_SECONDS
+        )
 
     def steps_in(self, seconds: float) -> int:
         """Return how many steps a slow machine makes in that time, at least 1."""

@@ -31,6 +31,42 @@ def python(code, *, cwd, timeout=60, **environment):
 
 # --- threads --------------------------------------------------------------------------------------
 
+AFFINITIES_OF_A_TEAM = """
+import os
+before = set(os.listdir("/proc/self/task"))
+import numpy as np, fastnn as fnn
+others = set(os.listdir("/proc/self/task")) - before
+fnn.config.WORK_PER_WORKER = 1
+model = fnn.Sequential([fnn.Dense(8)], input_shape=(4,), seed=0)
+model.compile("sgd", "mse")
+for _ in range(20):
+    model.fit(np.ones((64, 4)), np.ones((64, 8)), verbose=0)
+allowed = os.sched_getaffinity(0)
+team = set(os.listdir("/proc/self/task")) - before - others
+left = [allowed - os.sched_getaffinity(int(thread)) for thread in team]
+print(len(team), [len(processors) for processors in left])
+"""
+
+
+@pytest.mark.skipif(
+    not engine.HAS_OPENMP or not hasattr(os, "sched_getaffinity") or not Path("/proc/self").exists()
+    or len(os.sched_getaffinity(0)) < 2,
+    reason="no team, or no second processor to be seen",
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("environment", "kept_off"),
+    [({}, "[1]"), ({"OMP_PROC_BIND": "false"}, "[0]"), ({"FASTNN_NUM_THREADS": "1"}, "[]")],
+)
+def test_workers_keep_off_the_processor_of_who_opens_the_team(environment, kept_off, tmp_path):
+    """Or two of them share one; but not where the user has said where threads belong."""
+    environment = {"FASTNN_NUM_THREADS": "2", **environment}
+    done = python(AFFINITIES_OF_A_TEAM, cwd=tmp_path, **environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split(maxsplit=1) == [
+        str(kept_off.count("1") + kept_off.count("0")),
+        kept_off + "\n",
+    ]
+
 
 @pytest.mark.skipif(not engine.HAS_OPENMP, reason="built without OpenMP")
 def test_number_of_threads_may_be_set_and_forgotten(threads):

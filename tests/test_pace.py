@@ -10,6 +10,7 @@ from fastnn import config
 from fastnn.pace import (
     ADVANTAGE,
     DISAPPOINTMENTS,
+    SETTLING_SECONDS,
     SLICE_SECONDS,
     TRIALS,
     TRY_AGAIN_AT_MOST_SECONDS,
@@ -36,7 +37,7 @@ def paced(seconds, work=5e6, slices=4 * TRIALS):
 
 def test_each_size_is_tried_in_turn_and_the_fastest_stays():
     pace, asked = paced({1: 3e-4, 2: 1e-4, 4: 2e-4})
-    assert asked[: 3 * TRIALS] == [1, 2, 4] * TRIALS
+    assert asked[: 3 * TRIALS] == sorted([1, 2, 4] * TRIALS)
     assert set(asked[3 * TRIALS :]) == {2}
     assert pace.workers == 2
 
@@ -58,7 +59,7 @@ def test_one_quick_trial_does_not_make_a_team_the_fastest():
     pace = Pace(5e6)
     for i in range(3 * TRIALS):
         steps, workers = pace.next(10**9)
-        is_lucky = workers == 4 and i < 6
+        is_lucky = workers == 4 and i == 3 * TRIALS - 1
         pace.record(steps, workers, steps * (1e-5 if is_lucky else 1e-4 * workers))
     assert pace.workers == 1
 
@@ -70,9 +71,33 @@ def test_a_team_that_one_worker_would_beat_is_put_to_the_test_again():
         pace.record(10, 2, 10 * (3.1e-4 if slowly else 1e-4))
     asked = [pace.next(10**9)[1]]
     for _ in range(3 * TRIALS):
-        pace.record(10, asked[-1], 10 * 3e-4 * asked[-1])
+        pace.record(10, asked[-1], 10 * 3e-4 * asked[-1] ** 0.5)
         asked.append(pace.next(10**9)[1])
-    assert asked == [*[1, 2, 4] * TRIALS, 1]
+    assert asked == [*sorted([1, 2, 4] * TRIALS), 1]
+
+
+def test_a_team_that_begins_on_one_processor_is_given_time():
+    """Each barrier then takes milliseconds, until the system has put the workers apart."""
+    pace, asked = Pace(5e6), []
+    stuck = 5
+    while pace._trials or not asked:
+        _, workers = pace.next(1)
+        asked.append(workers)
+        is_stuck = workers == 2 and asked.count(2) <= stuck
+        pace.record(1, workers, 8e-3 if is_stuck else 1e-4 / workers)
+    assert asked.count(1) == asked.count(4) == TRIALS
+    assert asked.count(2) == TRIALS + stuck
+    assert pace.workers == 4
+
+
+def test_a_team_that_stays_slow_is_given_up():
+    pace, asked = Pace(5e6), []
+    while pace._trials or not asked:
+        _, workers = pace.next(1)
+        asked.append(workers)
+        pace.record(1, workers, 1e-4 if workers == 1 else 8e-3)
+    assert pace.workers == 1
+    assert len(asked) <= 3 * TRIALS + SETTLING_SECONDS / 8e-3 + 1
 
 
 @pytest.mark.parametrize(

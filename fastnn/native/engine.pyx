@@ -51,6 +51,12 @@ from fastnn.native.engine cimport (
 cnp.import_array()
 
 
+cdef extern from "spread.h" nogil:
+    enum: FASTNN_SPREAD_MOST
+    void fastnn_spread_begin(int workers)
+    int fastnn_spread_thread()
+    void fastnn_spread_end(const int *thread, int workers)
+
 cdef extern from "barrier.h" nogil:
     ctypedef struct fastnn_barrier:
         pass
@@ -308,12 +314,15 @@ cdef struct Run:
     Py_ssize_t stopped_at    # step whose loss was not finite, or -1
     int status
     double *seconds          # (count) spent in each op by worker 0, or NULL
+    int thread[64]           # FASTNN_SPREAD_MOST: who the workers are
     fastnn_barrier barrier
 
 
 cdef void run_team_member(Run *run, int worker, int workers) noexcept nogil:
     """Run one worker's share of a slice, with denormals taken for zero."""
     cdef uint64_t mode = fastnn_float_mode()
+    if 0 < worker < FASTNN_SPREAD_MOST:
+        run.thread[worker] = fastnn_spread_thread()
     fastnn_set_float_mode(mode | FLUSH_DENORMALS)
     run_steps(run, worker, workers)
     fastnn_set_float_mode(mode)
@@ -563,8 +572,11 @@ cdef class Executor:
             with nogil:
                 run_team_member(run, 0, 1)
         else:
-            with nogil, parallel(num_threads=workers):
-                run_team_member(run, threadid(), fastnn_team_size())
+            with nogil:
+                fastnn_spread_begin(workers)
+                with parallel(num_threads=workers):
+                    run_team_member(run, threadid(), fastnn_team_size())
+                fastnn_spread_end(run.thread, workers)
         return 0
 
 
