@@ -18,8 +18,8 @@
 
 enum { FASTNN_SPREAD_MOST = 64 };
 
-/* The workers of the teams that a thread opens, as far as it knows them, and the processor that it ran
- * on when they were last told to keep off. */
+/* The workers of the last team that a thread has opened, and the processor that it ran on when they
+ * were told to keep off. */
 static _Thread_local struct {
     int processor, workers;
     int thread[FASTNN_SPREAD_MOST];
@@ -44,9 +44,11 @@ static inline void fastnn_spread_begin(int workers)
     if (fastnn_spread_team.workers == 0 || sched_getaffinity(0, sizeof allowed, &allowed)) return;
     if (CPU_COUNT(&allowed) < workers) return;
     CPU_CLR(here, &allowed);
-    for (int worker = 1; worker < fastnn_spread_team.workers; worker++)
-        if (fastnn_spread_team.thread[worker])
-            (void)sched_setaffinity(fastnn_spread_team.thread[worker], sizeof allowed, &allowed);
+    for (int worker = 1; worker < fastnn_spread_team.workers; worker++) {
+        int thread = fastnn_spread_team.thread[worker];
+        if (thread && !syscall(SYS_tgkill, getpid(), thread, 0)) /* it is still one of ours */
+            (void)sched_setaffinity(thread, sizeof allowed, &allowed);
+    }
 }
 
 /* The calling thread, for a worker to tell who it is. */
@@ -66,7 +68,7 @@ static inline void fastnn_spread_end(const int *thread, int workers)
             fastnn_spread_team.thread[worker] = thread[worker];
             fastnn_spread_team.processor = -1;
         }
-    if (workers > fastnn_spread_team.workers) fastnn_spread_team.workers = workers;
+    fastnn_spread_team.workers = workers;
 }
 #else
 enum { FASTNN_SPREAD_MOST = 1 };
