@@ -60,7 +60,8 @@ def test_one_quick_trial_does_not_make_a_team_the_fastest():
     for i in range(3 * TRIALS):
         steps, workers = pace.next(10**9)
         is_lucky = workers == 4 and i == 3 * TRIALS - 1
-        pace.record(steps, workers, steps * (1e-5 if is_lucky else 1e-4 * workers))
+        pace.record(steps, workers, steps * (1e-5 if is_lucky else 1e-4 * workers**0.5))
+    assert not pace._trials
     assert pace.workers == 1
 
 
@@ -153,9 +154,12 @@ def test_fit_learns_its_pace_and_keeps_it(rng, monkeypatch):
     model = fnn.Sequential([fnn.Dense(64), fnn.Dense(1)], input_shape=(8,), seed=0)
     model.compile("sgd", "mse")
     x, y = rng.standard_normal((2000, 8)), rng.standard_normal((2000, 1))
-    model.fit(x, y, batch_size=100, epochs=12, verbose=0)  # too short to try again
-    fnn.set_num_threads(None)
     pace = model.runtime.bound("train", 100, "real").pace(100)
+    for _ in range(500):  # on a busy machine a team is given time
+        model.fit(x, y, batch_size=100, verbose=0)
+        if not pace._trials:
+            break
+    fnn.set_num_threads(None)
     assert pace.limit == 2
     assert sorted(pace._seconds) == [1, 2]
     assert all(len(times) == TRIALS for times in pace._seconds.values())
