@@ -43,8 +43,10 @@ class Tally:
         if not len(results):
             return
         done = min(len(results) * steps.batch, steps.rows)
-        last = done - (len(results) - 1) * steps.batch  # rows of the last step
-        self._sums = self._sums + steps.batch * np.add.reduce(results[:-1]) + last * results[-1]
+        # One step after another, so that the sums are the same however the steps come in parts.
+        sums = steps.rows_of(len(results))[:, np.newaxis] * results
+        sums[0] += self._sums
+        self._sums = np.add.accumulate(sums, out=sums)[-1]
         self._count += done
         if room:
             order = np.arange(done) if steps.order is None else steps.order[:done]

@@ -14,6 +14,11 @@ typedef struct gather_rows {
     static void from##_to_##to(const gather_rows *g, void *out)                           \
     {                                                                                     \
         to *y = (to *)out + g->begin * g->width;                                          \
+        if (!g->order && g->stride == g->width * (ptrdiff_t)sizeof(from)) {               \
+            const from *x = (const from *)g->source + g->begin * g->width;                \
+            for (ptrdiff_t j = 0; j < (g->end - g->begin) * g->width; j++) y[j] = (to)x[j]; \
+            return;                                                                       \
+        }                                                                                 \
         if (g->width == 1 && g->order) { /* labels */                                     \
             for (ptrdiff_t row = g->begin; row < g->end; row++)                           \
                 *y++ = (to)*(const from *)(g->source + g->order[row] * g->stride);        \

@@ -2,7 +2,8 @@
  *
  * Tiles (tile.h) are put together to whole products, by panels of B: as many columns as a tile is
  * wide. Where C has few columns or B must be transposed, the transpose of C may be computed instead
- * (is_turned), or dot products (is_narrow). dense.c has the layers' products that are made of it.
+ * (is_turned), or dot products (is_narrow); where k ends before a tile has begun, C is computed row by
+ * row (is_shallow). dense.c has the layers' products that are made of it.
  *
  * Packing. At the sizes this library is for, operands fit the caches and packing costs
  * more than it saves, so a panel is copied only where it must be or where it pays:
@@ -33,6 +34,8 @@ enum {
     UPDATE_ROWS = 24,                      /* ... or so many rows of BLOCK_N, where B is packed */
     STRIP = 48,                            /* columns of C that are turned at once */
     NARROW_K = 1 << 14,                    /* longest row of a dot product */
+    SHALLOW_K = 4,                         /* rows of B that stay in registers, a panel at a time */
+    SHALLOW_ROWS = 32,                     /* of C that are computed before their activation */
     PANEL_K = FASTNN_SCRATCH_BYTES / (int)sizeof(real) / PANEL - STRIP, /* longest packed panel */
     PACK_B_ROWS = 48,                      /* of A, that make packing rows of B worth its while ... */
     PACK_B_STRIDE_BYTES = 4096,            /* ... which lie so far apart; with half, four times as many */
@@ -381,11 +384,72 @@ static void multiply_narrow(const product *p, void *scratch, int worker, int wor
     if (begin < end && (p->y || p->saved)) finish_tile(p, begin, 0, end - begin, p->n);
 }
 
+/* Whether B has so few rows that a tile would mostly be prologue and epilogue, in whole panels. */
+static int is_shallow(const product *p)
+{
+    return LANES > 1 && p->n > 0 && p->n % PANEL == 0 && p->k >= 1 && p->k <= SHALLOW_K && !p->updater;
+}
+
+/* c[0:rows, 0:PANEL] = a[0:rows, 0:K] @ b[0:K, 0:PANEL] with the epilogue of tiles. B stays in
+ * registers while the rows of A pass. */
+ALWAYS_INLINE void shallow_rows(const int K, const product *p, const real *a, const real *b,
+                                ptrdiff_t b_row, real *c, ptrdiff_t rows, const epilogue *end)
+{
+    vec row[SHALLOW_K][PANEL_VECTORS], add[PANEL_VECTORS];
+    const real *gate = end->gate;
+    ptrdiff_t a_row = p->a_row, a_column = p->a_column, c_row = p->c_row;
+    UNROLL for (int j = 0; j < PANEL_VECTORS; j++) {
+        UNROLL for (int k = 0; k < K; k++) row[k][j] = vload(b + k * b_row + j * LANES);
+        add[j] = end->bias ? vload(end->bias + j * LANES) : vbroadcast(0);
+    }
+    for (; rows > 0; rows--, a += a_row, c += c_row, gate += gate ? c_row : 0) {
+        vec element[SHALLOW_K]; /* read before anything is stored, or each store makes them unknown */
+        UNROLL for (int k = 0; k < K; k++) element[k] = vbroadcast(a[k * a_column]);
+        UNROLL for (int j = 0; j < PANEL_VECTORS; j++) {
+            vec sum = vbroadcast(0);
+            UNROLL for (int k = 0; k < K; k++) sum = vfma(element[k], row[k][j], sum);
+            if (end->bias) sum = sum + add[j];
+            if (end->is_relu) sum = relu_forward(sum, vbroadcast(0));
+            if (gate) sum = relu_gradient(vload(gate + j * LANES), sum, vbroadcast(0));
+            vstore(c + j * LANES, sum);
+        }
+    }
+}
+
+static void multiply_shallow(const product *p, void *scratch, int worker, int workers)
+{
+    ptrdiff_t first_row, row_end, first_column, column_end;
+    place_worker(p, worker, workers, &first_row, &row_end, &first_column, &column_end);
+    int is_relu = p->activation == ACTIVATION_relu;
+    int is_done = is_relu ? !p->y || p->y == p->c : p->activation == ACTIVATION_linear && !p->y;
+    for (ptrdiff_t m = first_row; m < row_end; m += SHALLOW_ROWS) {
+        ptrdiff_t rows = row_end - m < SHALLOW_ROWS ? row_end - m : SHALLOW_ROWS, b_row = p->b_row;
+        for (ptrdiff_t n = first_column; n < column_end; n += PANEL) {
+            const real *a = p->a + m * p->a_row, *b = p->b + n * p->b_column;
+            real *c = p->c + m * p->c_row + n;
+            if (p->b_column != 1) {
+                pack_panel(b, p->b_row, p->b_column, p->k, PANEL, scratch, PANEL);
+                b = scratch, b_row = PANEL;
+            }
+            epilogue end = {.bias = p->bias ? p->bias + n : NULL, .is_relu = is_relu && p->y == p->c,
+                            .gate = is_relu && p->saved ? p->saved + m * p->n + n : NULL};
+            switch (p->k) {
+            case 1: shallow_rows(1, p, a, b, b_row, c, rows, &end); break;
+            case 2: shallow_rows(2, p, a, b, b_row, c, rows, &end); break;
+            case 3: shallow_rows(3, p, a, b, b_row, c, rows, &end); break;
+            case 4: shallow_rows(4, p, a, b, b_row, c, rows, &end); break;
+            }
+            if (!is_done) finish_tile(p, m, n, rows, PANEL);
+        }
+    }
+}
+
 /* C = A B, by the way that suits the sizes. */
 static void product_of(const product *p, void *scratch, int worker, int workers)
 {
     if (p->m == 0 || p->n == 0) return;
     if (is_narrow(p)) multiply_narrow(p, scratch, worker, workers);
+    else if (is_shallow(p)) multiply_shallow(p, scratch, worker, workers);
     else if (is_turned(p)) multiply_turned(p, scratch, worker, workers);
     else multiply(p, scratch, worker, workers);
 }

@@ -7,6 +7,7 @@
 #include "fastnn.h"
 #include "losses.h"
 #include "simd.h"
+#include "transpose.h"
 
 /* values[i] and grad[i], if asked for, of n outputs. */
 #define X(name, parameter_name, default_value)                                           \
@@ -62,6 +63,11 @@ static int kernel_elementwise_loss(const fastnn_call *call, int worker, int work
     share(call->rows, ROWS_GRAIN, worker, workers, &row, &end);
     for (; row < end; row += rows_at_once) {
         ptrdiff_t rows = end - row < rows_at_once ? end - row : rows_at_once;
+        if (width == 1) { /* the loss of an output is that of its sample */
+            outputs_of[call->variant](p + row, t + row, losses + row, grad ? grad + row : NULL, rows,
+                                      (real)call->scalar[0], scale);
+            continue;
+        }
         for (ptrdiff_t i = 0; i < rows; i++) losses[row + i] = 0;
         for (ptrdiff_t j = 0; j < width; j += PIECE_OUTPUTS) {
             ptrdiff_t first = row * width + j, left = width - j;
@@ -152,6 +158,52 @@ ALWAYS_INLINE int crossentropy_row(const fastnn_call *call, ptrdiff_t row, real 
     return FASTNN_OK;
 }
 
+/* Widest rows of which a vector takes one element each, so that a row's maximum and sum are no
+ * reductions within a vector. */
+enum { NARROW_WIDTH = 2 * LANES };
+
+/* The same of up to LANES narrow rows at once, from labels. A row's bits do not depend on its lane. */
+static int crossentropy_narrow_rows(const fastnn_call *call, ptrdiff_t row, ptrdiff_t count, real scale,
+                                    real kept, real spread)
+{
+    ptrdiff_t width = call->size[0];
+    const int32_t *labels = (const int32_t *)call->operand[1] + row;
+    real *losses = (real *)call->operand[2] + row, *gradient = call->operand[3];
+    real columns[NARROW_WIDTH * LANES], numbers[LANES] = {0};
+    int is_bad = 0;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        is_bad |= labels[i] < 0 || labels[i] >= width;
+        numbers[i] = (real)labels[i];
+    }
+    if (is_bad) return FASTNN_BAD_LABEL;
+    if (count < LANES) memset(columns, 0, (size_t)width * LANES * sizeof(real));
+    transpose((const real *)call->operand[0] + row * width, width, width, count, columns, LANES);
+    vec label = vload(numbers), largest = vload(columns);
+    for (ptrdiff_t j = 1; j < width; j++) { /* NaN, which loses here, is found by the exponential */
+        vec z = vload(columns + j * LANES);
+        largest = vselect(vless(largest, z), z, largest);
+    }
+    vec sum = vbroadcast(0), rest = sum, total = sum;
+    for (ptrdiff_t j = 0; j < width; j++) {
+        vec z = vload(columns + j * LANES) - largest, e = vexp(z);
+        rest = vselect(vequal(label, vbroadcast((real)j)), z, rest);
+        total = total + z;
+        sum = sum + e;
+        vstore(columns + j * LANES, e);
+    }
+    if (spread != 0) rest = vbroadcast(kept) * rest + vbroadcast(spread) * total;
+    vstore_part(losses, vlog(sum) - rest, count);
+    if (!gradient) return FASTNN_OK;
+    vec each = vbroadcast(scale) / sum;
+    vec at_label = vbroadcast(-scale * (kept + spread)), elsewhere = vbroadcast(-scale * spread);
+    for (ptrdiff_t j = 0; j < width; j++) {
+        vec less = vselect(vequal(label, vbroadcast((real)j)), at_label, elsewhere);
+        vstore(columns + j * LANES, vfma(vload(columns + j * LANES), each, less));
+    }
+    transpose(columns, LANES, count, width, gradient + row * width, width);
+    return FASTNN_OK;
+}
+
 /* operand: 0 logits (rows, width), 1 labels: int32 (rows) if variant is FROM_LABELS, else
  * probabilities (rows, width), 2 loss (rows), 3 gradient (rows, width), 4 exponentials
  * (rows, width), used where 3 is NULL; size: width; scalar: 0 the share s of label smoothing, which
@@ -167,6 +219,14 @@ static int kernel_softmax_crossentropy(const fastnn_call *call, int worker, int 
     real spread = width ? (real)(call->scalar[0] / (double)width) : 0;
     if (call->variant < 0 || call->variant >= CROSSENTROPY_VARIANTS) return FASTNN_BAD_VARIANT;
     share(call->rows, LOG_ROWS, worker, workers, &row, &end);
+    if (LANES > 1 && call->variant == FROM_LABELS && width > 0 && width <= NARROW_WIDTH) {
+        for (; row < end; row += LANES) {
+            ptrdiff_t count = end - row < LANES ? end - row : LANES;
+            int status = crossentropy_narrow_rows(call, row, count, scale, kept, spread);
+            if (status != FASTNN_OK) return status;
+        }
+        return FASTNN_OK;
+    }
     for (; row < end; row += LOG_ROWS) {
         real sums[LOG_ROWS], weights[LOG_ROWS], rests[LOG_ROWS];
         ptrdiff_t count = end - row < LOG_ROWS ? end - row : LOG_ROWS;

@@ -223,6 +223,13 @@ ALWAYS_INLINE vec vfma(vec a, vec b, vec c)
 #define VACCUMULATE(sum, a, b) ((sum) = vfma(a, b, sum))
 #endif
 
+/* The vector is in a register here; between two steps that keeps GCC from changing which one. */
+#if LANES > 1 && defined(__FMA__) && defined(__GNUC__)
+#define VSETTLE(value) __asm__("" : "+v"(value))
+#else
+#define VSETTLE(value) (void)0
+#endif
+
 /* a * 2^n for a whole number n in every lane, rounded once: into the denormals, to zero,
  * to infinity. Without the instruction it takes two factors, since 2^n alone leaves the
  * range before a * 2^n does; |n| may be up to twice the exponent bias, |a| about 1. */

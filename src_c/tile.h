@@ -50,6 +50,8 @@ ALWAYS_INLINE void tile_step(const int ROWS, const int VECTORS, const int IS_RAG
         vec broadcast = vbroadcast(a[row[i]]);
         UNROLL for (int j = 0; j < VECTORS; j++) VACCUMULATE(sum[i][j], broadcast, vector[j]);
     }
+    if (VECTORS == 1) /* else each sum is moved back and forth */
+        UNROLL for (int i = 0; i < ROWS; i++) VSETTLE(sum[i][0]);
 }
 
 /* ROWS, VECTORS and IS_RAGGED are constants at every call, and every loop over them unrolls, or the

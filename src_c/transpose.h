@@ -99,7 +99,7 @@ static void transpose(const real *in, ptrdiff_t in_row, ptrdiff_t rows, ptrdiff_
                 continue;
             }
             down = down < LANES ? down : LANES, across = across < LANES ? across : LANES;
-            if (4 * across <= LANES) {
+            if (4 * across <= LANES || 4 * down <= LANES) {
                 for (ptrdiff_t row = 0; row < down; row++)
                     for (ptrdiff_t column = 0; column < across; column++)
                         to[row * out_row + column] = from[column * in_row + row];
