@@ -10,13 +10,15 @@ from fastnn.native import kernels
 
 # (rows, inputs, units). Sums are cut at 256, panels of columns at 64 or less, tiles of rows at
 # 8 or less, shares of rows at 16; B is packed where its rows are longer than 4 KiB and 48 of A use
-# them, in pieces of some 4,000 of k, and A beyond 256 KiB.
+# them, in pieces of some 4,000 of k, and A beyond 256 KiB. Sums of at most 4 have a
+# way of their own where panels are whole, 32 rows at a time.
 SIZES = [
     (0, 3, 2), (1, 1, 1), (1, 1031, 1), (2, 255, 3), (3, 256, 5), (5, 257, 7), (7, 513, 9),
     (6, 3, 63), (8, 3, 64), (9, 3, 65), (13, 17, 127), (23, 31, 129), (24, 1, 33), (25, 2, 48),
     (47, 5, 15), (49, 15, 16), (3, 16, 17), (1, 2, 1031), (61, 7, 515), (97, 40, 600),
     (150, 300, 521), (1031, 6, 10), (401, 390, 70), (64, 64, 64), (4, 0, 3), (3, 2, 0),
-    (50, 300, 1031), (49, 4100, 1030),
+    (50, 300, 1031), (49, 4100, 1030), (37, 64, 1), (70, 128, 2), (33, 3, 192), (67, 4, 64),
+    (4, 9, 128),
 ]  # fmt: skip
 
 
@@ -49,6 +51,25 @@ def test_products_of_every_size(size, dtype, rng):
     assert_product(kernels.kernel_gradient(x, grad, workers=1), x.T, grad, "kernel")
     ones = np.ones((1, rows), dtype)
     assert_product(kernels.bias_gradient(grad, workers=1)[None], ones, grad, "bias")
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_activation_in_a_product_is_the_one_behind_it(size, dtype, activation, rng):
+    rows, inputs, units = size
+    x = rng.standard_normal((rows, inputs)).astype(dtype)
+    kernel = rng.standard_normal((inputs, units)).astype(dtype)
+    bias = rng.standard_normal(units).astype(dtype)
+    grad = rng.standard_normal((rows, units)).astype(dtype)
+    saved = rng.standard_normal((rows, inputs)).astype(dtype)
+    wanted = kernels.activation(kernels.affine(x, kernel, bias), name=activation)
+    np.testing.assert_array_equal(kernels.affine(x, kernel, bias, activation=activation), wanted)
+    wanted = kernels.activation_gradient(
+        saved, kernels.input_gradient(grad, kernel), name=activation
+    )
+    got = kernels.input_gradient(grad, kernel, saved, activation=activation)
+    np.testing.assert_array_equal(got, wanted)
 
 
 @pytest.mark.parametrize("size", [(1024, 256), (4097, 70), (65, 20000)], ids=str)
