@@ -46,7 +46,7 @@ class Tally:
         # One step after another, so that the sums are the same however the steps come in parts.
         sums = steps.rows_of(len(results))[:, np.newaxis] * results
         sums[0] += self._sums
-        self._sums = np.add.accumulate(sums, out=sums)[-1]
+        self._sums = np.add.accumulate(sums, out=sums)[-1].copy()
         self._count += done
         if room:
             order = np.arange(done) if steps.order is None else steps.order[:done]

@@ -422,15 +422,17 @@ static void multiply_shallow(const product *p, void *scratch, int worker, int wo
     place_worker(p, worker, workers, &first_row, &row_end, &first_column, &column_end);
     int is_relu = p->activation == ACTIVATION_relu;
     int is_done = is_relu ? !p->y || p->y == p->c : p->activation == ACTIVATION_linear && !p->y;
-    for (ptrdiff_t m = first_row; m < row_end; m += SHALLOW_ROWS) {
-        ptrdiff_t rows = row_end - m < SHALLOW_ROWS ? row_end - m : SHALLOW_ROWS, b_row = p->b_row;
-        for (ptrdiff_t n = first_column; n < column_end; n += PANEL) {
-            const real *a = p->a + m * p->a_row, *b = p->b + n * p->b_column;
+    for (ptrdiff_t n = first_column; n < column_end; n += PANEL) {
+        const real *b = p->b + n * p->b_column;
+        ptrdiff_t b_row = p->b_row;
+        if (p->b_column != 1) {
+            pack_panel(b, p->b_row, p->b_column, p->k, PANEL, scratch, PANEL);
+            b = scratch, b_row = PANEL;
+        }
+        for (ptrdiff_t m = first_row; m < row_end; m += SHALLOW_ROWS) {
+            ptrdiff_t rows = row_end - m < SHALLOW_ROWS ? row_end - m : SHALLOW_ROWS;
+            const real *a = p->a + m * p->a_row;
             real *c = p->c + m * p->c_row + n;
-            if (p->b_column != 1) {
-                pack_panel(b, p->b_row, p->b_column, p->k, PANEL, scratch, PANEL);
-                b = scratch, b_row = PANEL;
-            }
             epilogue end = {.bias = p->bias ? p->bias + n : NULL, .is_relu = is_relu && p->y == p->c,
                             .gate = is_relu && p->saved ? p->saved + m * p->n + n : NULL};
             switch (p->k) {

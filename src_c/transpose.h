@@ -84,7 +84,7 @@ ALWAYS_INLINE void transpose_block(const real *in, ptrdiff_t in_row, real *out, 
 #endif
 
 /* out(i, j) = in(j, i) for i < rows, j < columns, of any size; a ragged block goes by way of
- * the stack. */
+ * the stack, or one by one if it is narrow. */
 static void transpose(const real *in, ptrdiff_t in_row, ptrdiff_t rows, ptrdiff_t columns,
                       real *out, ptrdiff_t out_row)
 {

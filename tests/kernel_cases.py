@@ -20,10 +20,11 @@ from fastnn.program import reference, reference_layers
 
 Arrays = dict[str, Any]
 
-# (rows, width): none, one, primes, each side of a vector and of four, several shares of a worker
+# (rows, width): none, one, primes, each side of a vector and of four, several shares of a
+# worker, of narrow rows too
 SIZES = [
     (0, 3), (1, 1), (2, 3), (3, 7), (5, 15), (4, 16), (3, 17), (2, 31), (2, 63), (3, 64), (2, 65),
-    (17, 5), (7, 257), (1, 1031), (131, 33),
+    (17, 5), (7, 257), (1, 1031), (131, 33), (37, 8), (33, 16), (40, 20), (35, 32),
 ]  # fmt: skip
 
 # name: exact enough in float64 for a float32 result

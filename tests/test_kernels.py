@@ -83,11 +83,12 @@ def test_out_is_written_and_returned(name, dtype, rng):
 @pytest.mark.parametrize("name", CASES)
 @every_dtype
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf], ids=str)
-def test_nan_and_infinities_at_every_position(name, dtype, special, rng):
+@pytest.mark.parametrize("size", [(3, 37), (19, 5)], ids=str)
+def test_nan_and_infinities_at_every_position(name, size, dtype, special, rng):
     """First element, a vector's body, the ragged tail: as in the reference, no other changes."""
     case = CASES[name]
     workers = 2 if np.isnan(special) else 1  # where shares end does not depend on the numbers
-    clean = case.make(rng, dtype, 3, 37)
+    clean = case.make(rng, dtype, *size)
     for argument, array in clean.items():
         if array.dtype.kind != "f" or array.size == 0 or argument in case.whole:
             continue
@@ -106,9 +107,11 @@ def test_nan_and_infinities_at_every_position(name, dtype, special, rng):
 
 @pytest.mark.parametrize("name", kernels.ACTIVATIONS)
 @every_dtype
-def test_affine_writes_the_preactivation_that_backward_reads(name, dtype, rng):
-    x, kernel = (rng.standard_normal(s).astype(dtype) for s in ((7, 33), (33, 21)))
-    z = np.empty((7, 21), dtype)
+@pytest.mark.parametrize("size", [(7, 33, 21), (35, 3, 128)], ids=str)
+def test_affine_writes_the_preactivation_that_backward_reads(name, size, dtype, rng):
+    rows, inputs, units = size
+    x, kernel = (rng.standard_normal(s).astype(dtype) for s in ((rows, inputs), (inputs, units)))
+    z = np.empty((rows, units), dtype)
     y = kernels.affine(x, kernel, activation=name, preactivation=z, workers=2)
     assert_same_bits(z, kernels.affine(x, kernel))
     assert_same_bits(y, kernels.activation(z, name))

@@ -53,6 +53,15 @@ def test_products_of_every_size(size, dtype, rng):
     assert_product(kernels.bias_gradient(grad, workers=1)[None], ones, grad, "bias")
 
 
+@pytest.mark.parametrize("inputs", [3, 18, 40])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_halves_of_a_product_add_up(inputs, dtype, rng):
+    x = rng.standard_normal((35, inputs)).astype(dtype)
+    kernel = rng.standard_normal((inputs, 128)).astype(dtype)
+    halves = kernels.affine_halves(x, kernel)
+    assert_product(halves[:, :128] + halves[:, 128:], x, kernel, f"halves of {inputs}")
+
+
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
