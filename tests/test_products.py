@@ -22,6 +22,13 @@ SIZES = [
 ]  # fmt: skip
 
 
+def arrays_of_a_layer(size, dtype, rng):
+    """Return x, kernel, bias, the gradient of the output, and what the layer before has saved."""
+    rows, inputs, units = size
+    shapes = (rows, inputs), (inputs, units), (units,), (rows, units), (rows, inputs)
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
 def assert_product(got, a, b, where):
     """Fail unless each element is as near to a @ b as a sum in its dtype must be."""
     a, b = a.astype(np.float64), b.astype(np.float64)  # whose own error is within the bound
@@ -66,12 +73,7 @@ def test_halves_of_a_product_add_up(inputs, dtype, rng):
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_an_activation_in_a_product_is_the_one_behind_it(size, dtype, activation, rng):
-    rows, inputs, units = size
-    x = rng.standard_normal((rows, inputs)).astype(dtype)
-    kernel = rng.standard_normal((inputs, units)).astype(dtype)
-    bias = rng.standard_normal(units).astype(dtype)
-    grad = rng.standard_normal((rows, units)).astype(dtype)
-    saved = rng.standard_normal((rows, inputs)).astype(dtype)
+    x, kernel, bias, grad, saved = arrays_of_a_layer(size, dtype, rng)
     wanted = kernels.activation(kernels.affine(x, kernel, bias), name=activation)
     np.testing.assert_array_equal(kernels.affine(x, kernel, bias, activation=activation), wanted)
     wanted = kernels.activation_gradient(
@@ -94,12 +96,7 @@ def test_a_bias_gradient_that_exceeds_the_cache_is_summed_in_chunks(size, dtype,
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_products_have_the_same_bits_for_any_number_of_workers(size, dtype, rng):
-    rows, inputs, units = size
-    x = rng.standard_normal((rows, inputs)).astype(dtype)
-    kernel = rng.standard_normal((inputs, units)).astype(dtype)
-    bias = rng.standard_normal(units).astype(dtype)
-    grad = rng.standard_normal((rows, units)).astype(dtype)
-    saved = rng.standard_normal((rows, inputs)).astype(dtype)
+    x, kernel, bias, grad, saved = arrays_of_a_layer(size, dtype, rng)
 
     def results(workers):
         return [
