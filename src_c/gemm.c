@@ -109,6 +109,13 @@ static void pack_slabs(const real *a, ptrdiff_t a_column, ptrdiff_t rows, ptrdif
     }
 }
 
+/* Whether nothing is left to do with a tile once it is stored. */
+static int is_done_in_registers(const product *p)
+{
+    if (p->activation == ACTIVATION_relu) return !p->y || p->y == p->c;
+    return p->activation == ACTIVATION_linear && !p->y;
+}
+
 /* The tile just stored gets the activation or derivative that was not applied in it. */
 static void finish_tile(const product *p, ptrdiff_t i, ptrdiff_t j, ptrdiff_t rows, ptrdiff_t columns)
 {
@@ -203,8 +210,7 @@ static void pack_panels(const product *p, const block *at)
 static void multiply_block(const product *p, const block *at)
 {
     pack_panels(p, at);
-    int is_relu = p->activation == ACTIVATION_relu;
-    int is_in_tile = is_relu ? !p->y || p->y == p->c : p->activation == ACTIVATION_linear && !p->y;
+    int is_relu = p->activation == ACTIVATION_relu, is_done = is_done_in_registers(p);
     int is_last = at->k + at->depth >= p->k;
     for (ptrdiff_t m = at->m; m < at->m_end; m += at->sweep) {
         ptrdiff_t m_end = m + at->sweep < at->m_end ? m + at->sweep : at->m_end;
@@ -233,7 +239,7 @@ static void multiply_block(const product *p, const block *at)
                 choice->kernel(at->depth, a, p->a_row, a_column, b, b_row,
                                c + (i - m) * c_row + (n - at->n), c_row, last, at->k > 0,
                                is_last ? &end : NULL);
-                if (is_last && !is_in_tile) finish_tile(p, i, n, choice->rows, columns);
+                if (is_last && !is_done) finish_tile(p, i, n, choice->rows, columns);
             }
         }
         if (at->gradients)
@@ -420,8 +426,7 @@ static void multiply_shallow(const product *p, void *scratch, int worker, int wo
 {
     ptrdiff_t first_row, row_end, first_column, column_end;
     place_worker(p, worker, workers, &first_row, &row_end, &first_column, &column_end);
-    int is_relu = p->activation == ACTIVATION_relu;
-    int is_done = is_relu ? !p->y || p->y == p->c : p->activation == ACTIVATION_linear && !p->y;
+    int is_relu = p->activation == ACTIVATION_relu, is_done = is_done_in_registers(p);
     for (ptrdiff_t n = first_column; n < column_end; n += PANEL) {
         const real *b = p->b + n * p->b_column;
         ptrdiff_t b_row = p->b_row;

@@ -206,8 +206,8 @@ static int crossentropy_narrow_rows(const fastnn_call *call, ptrdiff_t row, ptrd
 
 /* operand: 0 logits (rows, width), 1 labels: int32 (rows) if variant is FROM_LABELS, else
  * probabilities (rows, width), 2 loss (rows), 3 gradient (rows, width), 4 exponentials
- * (rows, width), room used where 3 is NULL and rows are not narrow; size: width; scalar: 0 the share s of label smoothing, which
- * makes (1 - s) t + s / width of the target t.
+ * (rows, width), room used where 3 is NULL and rows are not narrow; size: width; scalar: 0 the share s
+ * of label smoothing, which makes (1 - s) t + s / width of the target t.
  * loss = log(sum(exp(z))) * sum(t) - sum(t z), and sum(t log(t)) more for DIVERGENCE;
  * gradient = softmax(z) * sum(t) - t. */
 static int kernel_softmax_crossentropy(const fastnn_call *call, int worker, int workers)
