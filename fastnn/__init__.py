@@ -21,6 +21,7 @@ from fastnn import (
     regularizers,
     schedules,
 )
+from fastnn.analysis.gradcheck import GradientError, gradcheck
 from fastnn.callbacks import (
     Callback,
     CSVLogger,
@@ -38,8 +39,7 @@ from fastnn.callbacks import (
     TerminateOnSmallImprovement,
     TerminateOnValue,
 )
-from fastnn.config import get_num_threads, set_num_threads, show_config
-from fastnn.gradients import GradientError, gradcheck
+from fastnn.core.threads import get_num_threads, set_num_threads, show_config
 from fastnn.layers import (
     Activation,
     Add,
@@ -69,8 +69,7 @@ from fastnn.losses import (
     Poisson,
     Quantile,
 )
-from fastnn.model import Model, load
-from fastnn.nonfinite import NonFiniteLossError
+from fastnn.model import Model, Sequential, load
 from fastnn.optimizers import (
     LBFGS,
     SGD,
@@ -82,8 +81,8 @@ from fastnn.optimizers import (
     NAdam,
     RMSprop,
 )
-from fastnn.sequential import Sequential
-from fastnn.training import History
+from fastnn.training.loop import History
+from fastnn.training.nonfinite import NonFiniteLossError
 
 __version__: str = _engine.VERSION
 

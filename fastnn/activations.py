@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fastnn import checks
+from fastnn.core import checks
+from fastnn.core.registry import unknown_name
 from fastnn.program.lower import Builder
 from fastnn.program.ops import ACTIVATIONS, Value
 from fastnn.program.python_ops import FunctionCode
-from fastnn.registry import unknown_name
 
 OF_ROWS = ("softmax", "log_softmax")
 NAMES: tuple[str, ...] = (*ACTIVATIONS, *OF_ROWS)

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastnn import checks
-from fastnn.registry import Declaration, Registry
+from fastnn.core import checks
+from fastnn.core.registry import Declaration, Registry
 
 
 class Initializer(Declaration):

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastnn import checks
+from fastnn.core import checks
+from fastnn.core.registry import Declaration, Registry
 from fastnn.program.ops import LOSSES, EmitOp, Op, Value
 from fastnn.program.python_ops import LossCode
-from fastnn.registry import Declaration, Registry
 
 
 class Loss(Declaration):

@@ -7,37 +7,28 @@ import copyreg
 import math
 import os
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import (
-    checks,
-    compiling,
-    data,
-    feeds,
-    graph,
-    losses,
-    nonfinite,
-    optimizers,
-    single,
-    training,
-    weights,
-)
+from fastnn import data, losses, optimizers
 from fastnn.callbacks import Callback
-from fastnn.data import AnySource, Sparse
-from fastnn.layers import Layer, Shape, Tensor
+from fastnn.core import checks
+from fastnn.data import AnySource, Sparse, adapter
+from fastnn.layers import Layer, Shape, Tensor, graph
 from fastnn.layers.embedding import check_categories
 from fastnn.program.plan import describe
-from fastnn.runtime import ROWS, Bound, Runtime, Steps, Training
-from fastnn.tally import Tally
-from fastnn.training import History
+from fastnn.runtime import ROWS, Bound, Runtime, Steps, Training, fast_path
+from fastnn.training import loop, nonfinite, objective
+from fastnn.training import sample_weight as weights
+from fastnn.training.accumulator import Tally
+from fastnn.training.loop import History
 
 if TYPE_CHECKING:
-    from fastnn.diagnosis import Diagnosis
-    from fastnn.profiling import Profile
-    from fastnn.range_test import RangeTest
+    from fastnn.analysis.diagnosis import Diagnosis
+    from fastnn.analysis.lr_finder import RangeTest
+    from fastnn.analysis.profiling import Profile
 
 DTYPES = ("float32", "float64")
 
@@ -130,7 +121,7 @@ class Model:
 
     def __reduce__(self) -> tuple:
         """Copy and pickle a model as it is saved: its arrays are views into one another."""
-        from fastnn.io import model_file
+        from fastnn.exchange import model_file
 
         if not self.built:
             return copyreg.__newobj__, (type(self),), self.__dict__  # type: ignore[attr-defined]
@@ -291,7 +282,7 @@ class Model:
             raise ValueError(f"loss must be given, one of {', '.join(losses.registry)}")
         names = self.output_names if self.built else ["output"]
         chosen = Training(
-            optimizers.get(optimizer), compiling.aims(loss, metrics, loss_weights, names)
+            optimizers.get(optimizer), objective.aims(loss, metrics, loss_weights, names)
         )
         if self._runtime is not None:
             with graph.memory_for_parameters(self._runtime.graph, self.dtype):
@@ -392,7 +383,7 @@ class Model:
         >>> history.history["accuracy"][-1] > 0.9
         True
         """
-        return training.fit(
+        return loop.fit(
             self,
             x,
             y,
@@ -499,7 +490,7 @@ class Model:
         """Raise if validation data do not fit, before anything has changed."""
         try:
             x, y, sample_weight = (*given, None)[:3]
-            first = next(feeds.parts_for_evaluation(self, x, y, sample_weight, ROWS), None)
+            first = next(adapter.parts_for_evaluation(self, x, y, sample_weight, ROWS), None)
             data.not_empty(0 if first is None else first.rows)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from None
@@ -602,7 +593,7 @@ class Model:
         >>> model.learn_one(np.ones(2), 1.0) < 1
         True
         """
-        loss = single.learn(self, x, y)
+        loss = fast_path.learn(self, x, y)
         self.forget_forward()
         return loss
 
@@ -636,7 +627,7 @@ class Model:
 
         Returns
         -------
-        fastnn.range_test.RangeTest
+        fastnn.analysis.lr_finder.RangeTest
             `rates`, `losses`, `smoothed`, `suggestion`; its `plot` draws them.
 
         Raises
@@ -664,9 +655,9 @@ class Model:
         True
         >>> model.optimizer.learning_rate = found.suggestion
         """
-        from fastnn import range_test
+        from fastnn.analysis import lr_finder
 
-        return range_test.find_learning_rate(
+        return lr_finder.find_learning_rate(
             self,
             x,
             y,
@@ -692,7 +683,7 @@ class Model:
 
         Returns
         -------
-        fastnn.diagnosis.Diagnosis
+        fastnn.analysis.diagnosis.Diagnosis
             Its `findings`: each with the layer, the figure that shows it, and what to try.
 
         Raises
@@ -723,7 +714,7 @@ class Model:
         >>> model.diagnose(x / 16, y)
         nothing found that would keep the model from learning (512 rows)
         """
-        from fastnn import diagnosis
+        from fastnn.analysis import diagnosis
 
         batch_size = checks.integer("batch_size", batch_size)
         sources, kind = self.training_data(x, y)
@@ -873,11 +864,11 @@ class Model:
         (4, 2)
         """
         batch_size = checks.integer("batch_size", batch_size)
-        output = single.prediction_of_few(self, x)
+        output = fast_path.prediction_of_few(self, x)
         if output is not None:
             return output
         made = []
-        with contextlib.closing(feeds.parts_for_prediction(self, x, batch_size)) as all_parts:
+        with contextlib.closing(adapter.parts_for_prediction(self, x, batch_size)) as all_parts:
             for steps in all_parts:
                 outs = [
                     np.empty((steps.rows, *shape), self.dtype)
@@ -892,7 +883,7 @@ class Model:
         if not made:
             raise ValueError("x must yield at least one batch, got none")
         if len(made) == 1 and steps.rows and not steps.sparse and self.runtime.few_rows is None:
-            single.prepare_for_few(self.runtime, bound)
+            fast_path.prepare_for_few(self.runtime, bound)
         outs = [
             parts[0] if len(parts) == 1 else np.concatenate(parts)
             for parts in zip(*made, strict=True)
@@ -928,7 +919,7 @@ class Model:
         >>> model.predict_one(np.zeros(3)).shape
         (2,)
         """
-        return single.predict(self, x)
+        return fast_path.predict(self, x)
 
     def __call__(self, x: object) -> np.ndarray | list[np.ndarray]:
         """Return the same as `predict`."""
@@ -960,7 +951,7 @@ class Model:
         batch_size = checks.integer("batch_size", batch_size)
         tally: Tally | None = None
         with contextlib.closing(
-            feeds.parts_for_evaluation(self, x, y, sample_weight, batch_size)
+            adapter.parts_for_evaluation(self, x, y, sample_weight, batch_size)
         ) as parts:
             for steps in parts:
                 data.not_empty(steps.rows)
@@ -1032,7 +1023,7 @@ class Model:
 
         Returns
         -------
-        fastnn.profiling.Profile
+        fastnn.analysis.profiling.Profile
             Its `rows` hold the numbers, its `plot` draws them.
 
         Raises
@@ -1063,7 +1054,7 @@ class Model:
         >>> max(profile.rows, key=lambda row: row.microseconds).share > 0.1
         True
         """
-        from fastnn import profiling
+        from fastnn.analysis import profiling
 
         made = profiling.profile(self, x, y, steps=steps, batch_size=batch_size)
         print(made)
@@ -1080,9 +1071,82 @@ class Model:
         ----------
         path : path-like
         """
-        from fastnn.io import model_file
+        from fastnn.exchange import model_file
 
         model_file.save(self, path)
+
+
+class Sequential(Model):
+    """A network of layers, one after the other.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+        An `Input` may come first, instead of `input_shape`.
+    input_shape : tuple of int, optional
+        Of one sample; None: taken from the first data seen.
+    dtype : {"float32", "float64"}, default "float32"
+    seed : int, optional
+        As in `Model`.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> model = fnn.Sequential([fnn.Dense(128, activation="relu"), fnn.Dense(10)],
+    ...                        input_shape=(64,), dtype="float32", seed=0)
+    >>> model.count_parameters()
+    9610
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[Layer] = (),
+        *,
+        input_shape: Shape | None = None,
+        dtype: str = "float32",
+        seed: int | None = None,
+    ) -> None:
+        self._start(dtype, seed)
+        if isinstance(layers, Layer) or not hasattr(layers, "__iter__"):
+            raise TypeError(
+                f"layers must be a list of Layer instances, got {checks.shown(layers, Layer)}"
+            )
+        given: list[Any] = list(layers)
+        if given and isinstance(given[0], Tensor):
+            if input_shape is not None:
+                raise ValueError("give input_shape or an Input first, not both")
+            input_shape = given.pop(0).shape
+        self._layers = checks.items("layers", given, Layer)
+        if not self._layers:
+            raise ValueError("layers must hold at least one layer, got none")
+        if input_shape is not None:
+            self._chain(checks.shape("input_shape", input_shape))
+
+    def _chain(self, shape: Shape) -> None:
+        first = tensor = Tensor(shape, name="input")
+        graph.name_layers(list(dict.fromkeys(self.layers)))
+        for layer in self.layers:
+            tensor = layer(tensor)
+        self._build([first], [tensor])
+
+    @contextlib.contextmanager
+    def _built_for(self, x: object) -> Iterator[None]:
+        """Build a model that was waiting for the shape of x; undone if x then does not fit."""
+        shape = data.checked_rows("x", x).shape
+        if len(shape) < 2 or 0 in shape:
+            raise ValueError(f"x must have shape (rows, inputs), got {shape}")
+        self._chain(shape[1:])
+        try:
+            yield
+        except Exception:
+            self._unbuild()
+            raise
+
+    def _unbuild(self) -> None:
+        """Undo what `_built_for` did."""
+        self._runtime = None
+        for layer in self.layers:
+            layer.take(None, {})
 
 
 def load(
@@ -1121,7 +1185,7 @@ def load(
     >>> fnn.load(path).output_shape
     (2,)
     """
-    from fastnn.io import model_file
+    from fastnn.exchange import model_file
 
     kinds: dict[str, type[Layer]] = {}
     own: dict[str, losses.Custom] = {}
@@ -1138,4 +1202,4 @@ def load(
     return model_file.restore(*model_file.read(path), path, kinds, own)
 
 
-__all__ = ["Model", "load"]
+__all__ = ["Model", "Sequential", "load"]

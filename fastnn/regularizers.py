@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from fastnn import checks
-from fastnn.registry import Declaration, Registry
+from fastnn.core import checks
+from fastnn.core.registry import Declaration, Registry
 
 
 class Regularizer(Declaration):

@@ -76,7 +76,7 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(concatenate)                                                                  \
     X(slice_columns)                                                                \
     X(math)              /* one function of vmath.h, for tests and benchmarks */    \
-    X(softmax)           /* normalize.c */                                          \
+    X(softmax)           /* softmax.c */                                          \
     X(softmax_gradient)                                                             \
     X(layer_normalization) /* normalization.c */                                    \
     X(layer_normalization_gradient)                                                 \

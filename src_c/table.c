@@ -15,7 +15,7 @@
 #include "gemm.c"
 #include "dense.c"
 #include "sparse.c"
-#include "normalize.c"
+#include "softmax.c"
 #include "normalization.c"
 #include "embedding.c"
 #include "loss.c"

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import fastnn as fnn
-from fastnn import config, limits
+from fastnn.analysis import machine_limits
+from fastnn.core import threads as thread_limits
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # helpers.py and kernel_cases.py, under importlib import mode
@@ -44,7 +45,7 @@ def _own_cache(tmp_path_factory):
     """Limits are kept in a folder of the tests, not in the user's."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits, "folder", lambda: folder)
+        patch.setattr(machine_limits, "folder", lambda: folder)
         yield
 
 
@@ -64,5 +65,5 @@ def threads():
 @pytest.fixture
 def team(monkeypatch, threads):
     """Like `threads`, but every program uses all of them, however small it is."""
-    monkeypatch.setattr(config, "WORK_PER_WORKER", 1)
+    monkeypatch.setattr(thread_limits, "WORK_PER_WORKER", 1)
     return threads

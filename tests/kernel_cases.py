@@ -16,7 +16,8 @@ import numpy as np
 from scipy import special
 
 from fastnn.native import kernels
-from fastnn.program import reference, reference_layers
+from fastnn.program import reference
+from fastnn.program.reference import layers
 
 Arrays = dict[str, Any]
 
@@ -449,7 +450,7 @@ def _categories(other: str) -> Callable[..., Arrays]:
 
 
 def _embedding(x: np.ndarray, table: np.ndarray) -> np.ndarray:
-    return reference_layers.embedding(x, table).reshape(len(x), x.shape[1] * table.shape[1])
+    return layers.embedding(x, table).reshape(len(x), x.shape[1] * table.shape[1])
 
 
 def _embedding_gradient(x: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
@@ -461,8 +462,8 @@ def _embedding_gradient(x: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
 
 
 def _columns_normalized(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> tuple:
-    mean, variance = reference_layers.batch_statistics(x)
-    y = reference_layers.batch_normalization(x, gamma, beta, mean, variance, 1e-3)
+    mean, variance = layers.batch_statistics(x)
+    y = layers.batch_normalization(x, gamma, beta, mean, variance, 1e-3)
     return y, mean, variance
 
 
@@ -529,42 +530,42 @@ CASES: dict[str, Case] = {
     ),
     "prelu-gradient": Case(
         "prelu", _normal(("x", _whole), ("grad_output", _whole), *_column_vectors("slope")),
-        kernels.prelu, lambda x, slope, grad_output: reference_layers.prelu(x, slope, grad_output),
+        kernels.prelu, lambda x, slope, grad_output: layers.prelu(x, slope, grad_output),
         optional=("grad_output",),
     ),
     "prelu-shared": Case(
         "prelu", _normal(("x", _whole), ("slope", lambda r, w: (1,))), kernels.prelu,
-        lambda x, slope: reference_layers.prelu(x, slope, x),
+        lambda x, slope: layers.prelu(x, slope, x),
     ),
     "prelu": Case(
         "prelu", _normal(("x", _whole), *_column_vectors("slope")), kernels.prelu,
-        lambda x, slope: reference_layers.prelu(x, slope, x),
+        lambda x, slope: layers.prelu(x, slope, x),
     ),
     "prelu_slope_gradient-shared": Case(
         "prelu_slope_gradient", _normal(("x", _whole), ("grad_output", _whole)),
         partial(kernels.prelu_slope_gradient, shared=True),
-        partial(reference_layers.prelu_slope_gradient, shared=True),
+        partial(layers.prelu_slope_gradient, shared=True),
     ),
     "prelu_slope_gradient": Case(
         "prelu_slope_gradient", _normal(("x", _whole), ("grad_output", _whole)),
         kernels.prelu_slope_gradient,
-        partial(reference_layers.prelu_slope_gradient, shared=False),
+        partial(layers.prelu_slope_gradient, shared=False),
     ),
     "layer_normalization": Case(
         "layer_normalization", _normal(("x", _whole), *_column_vectors("gamma", "beta")),
         kernels.layer_normalization,
-        lambda x, gamma, beta: reference_layers.layer_normalization(x, gamma, beta, 1e-3)[0],
+        lambda x, gamma, beta: layers.layer_normalization(x, gamma, beta, 1e-3)[0],
         optional=("gamma", "beta"), least_width=1,
     ),
     "layer_normalization_gradient": Case(
         "layer_normalization_gradient", _with_row_statistics("gamma"),
-        kernels.layer_normalization_gradient, reference_layers.layer_normalization_gradient,
+        kernels.layer_normalization_gradient, layers.layer_normalization_gradient,
         optional=("gamma",), least_width=1,
     ),
     "layer_normalization_scale_gradient": Case(
         "layer_normalization_scale_gradient", _with_row_statistics(),
         kernels.layer_normalization_scale_gradient,
-        reference_layers.layer_normalization_scale_gradient,
+        layers.layer_normalization_scale_gradient,
     ),
     "batch_normalization-batch": Case(
         "batch_normalization", _normal(("x", _whole), *_column_vectors("gamma", "beta")),
@@ -573,19 +574,19 @@ CASES: dict[str, Case] = {
     "batch_normalization": Case(
         "batch_normalization", _with_column_statistics("gamma", "beta"),
         kernels.batch_normalization,
-        partial(reference_layers.batch_normalization, epsilon=1e-3), optional=("gamma", "beta"),
+        partial(layers.batch_normalization, epsilon=1e-3), optional=("gamma", "beta"),
     ),
     "batch_normalization_gradient-gamma": Case(
         "batch_normalization_gradient", _with_column_statistics("gamma", grad=True),
         kernels.batch_normalization_gradient,
-        lambda grad_output, **arrays: reference_layers.batch_normalization_gradient(
+        lambda grad_output, **arrays: layers.batch_normalization_gradient(
             grad=grad_output, **arrays, of_batch=True, epsilon=1e-3),
         has_out=False,
     ),
     "batch_normalization_gradient": Case(
         "batch_normalization_gradient", _with_column_statistics(grad=True),
         partial(kernels.batch_normalization_gradient, of_batch=False),
-        lambda grad_output, **arrays: reference_layers.batch_normalization_gradient(
+        lambda grad_output, **arrays: layers.batch_normalization_gradient(
             grad=grad_output, gamma=None, **arrays, of_batch=False, epsilon=1e-3),
         has_out=False,
     ),

@@ -14,9 +14,9 @@ import numpy as np
 
 import fastnn as fnn
 from fastnn import plots
+from fastnn.analysis.lr_finder import RangeTest
+from fastnn.analysis.profiling import OpProfile, Profile
 from fastnn.descent import functions, minimize
-from fastnn.profiling import OpProfile, Profile
-from fastnn.range_test import RangeTest
 
 
 def walk(function: Any = functions.ravine, optimizer: Any = None, steps: int = 30) -> Any:

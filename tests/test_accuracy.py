@@ -282,7 +282,7 @@ def test_same_bits_for_any_number_of_threads(build, dtype, team, monkeypatch):
     run = Runtime.run
 
     def watched(self, *arguments, **options):
-        workers.append(fnn.config.workers_for(1e12))
+        workers.append(fnn.core.threads.workers_for(1e12))
         return run(self, *arguments, **options)
 
     monkeypatch.setattr(Runtime, "run", watched)

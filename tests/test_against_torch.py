@@ -11,7 +11,7 @@ import torch_helpers
 from torch_helpers import import_torch, relative_error
 
 import fastnn as fnn
-from fastnn import inspection
+from fastnn.analysis import inspection
 
 TOLERANCE = 1e-12
 NORMAL = fnn.initializers.Normal(0.3, 0.5)

@@ -11,7 +11,7 @@ import pytest
 from model_helpers import unchanged
 
 import fastnn as fnn
-from fastnn import registry
+from fastnn.core import registry
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(20, 4))

@@ -12,7 +12,7 @@ import pytest
 from model_helpers import is_finite, weights_as_bytes
 
 import fastnn as fnn
-from fastnn import inspection
+from fastnn.analysis import inspection
 from fastnn.callbacks.base import asks_for_batches
 
 
@@ -260,11 +260,11 @@ class Clock:
 
 @pytest.mark.parametrize("step", [1e-5, 3e-3, 0.07, 2.0])
 def test_time_budget_overshoots_by_a_batch_at_most(step, monkeypatch):
-    from fastnn import budget
+    from fastnn.training import time_budget
 
     clock, slices = Clock(), []
-    monkeypatch.setattr(budget, "time", clock)
-    made = budget.Budget(1.0)
+    monkeypatch.setattr(time_budget, "time", clock)
+    made = time_budget.Budget(1.0)
     while not made.is_over:
         asked = min(made.steps(), max(1, int(0.04 / step)))
         elapsed = asked * step * (1 + 0.3 * math.sin(len(slices)))  # now quicker, now slower
@@ -276,11 +276,11 @@ def test_time_budget_overshoots_by_a_batch_at_most(step, monkeypatch):
 
 
 def test_time_budget_leaves_time_for_validation(monkeypatch):
-    from fastnn import budget
+    from fastnn.training import time_budget
 
     clock = Clock()
-    monkeypatch.setattr(budget, "time", clock)
-    made = budget.Budget(10.0)
+    monkeypatch.setattr(time_budget, "time", clock)
+    made = time_budget.Budget(10.0)
     clock.now = 3.0
     made.epoch_end()
     clock.now = 5.0  # two seconds for validation

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 import fastnn as fnn
-from fastnn import cli, commands, limits
+from fastnn import cli
+from fastnn.analysis import machine_limits
+from fastnn.cli import commands
 
 pandas = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
@@ -311,16 +313,16 @@ def test_plain_model(run):
 
 def test_bench_measures_and_keeps(run):
     status, out, err = run("bench", "--limits", "--threads", "1")
-    kept = limits.load()
+    kept = machine_limits.load()
     assert (status, err) == (0, "")
     assert kept.threads == 1
     assert f"{kept.arithmetic['float32'][0]:.1f}  GFLOP/s" in out
-    assert out.splitlines()[-1] == f"kept       in {limits.path()}"
+    assert out.splitlines()[-1] == f"kept       in {machine_limits.path()}"
     assert all(len(line) <= 80 or "/" in line for line in out.splitlines())
 
 
 def test_bench_where_nothing_can_be_written(run, here, monkeypatch):
-    monkeypatch.setattr(limits, "folder", lambda: here / "houses.csv" / "fastnn")
+    monkeypatch.setattr(machine_limits, "folder", lambda: here / "houses.csv" / "fastnn")
     status, out, err = run("bench", "--limits")
     assert (status, err) == (0, "")
     assert out.splitlines()[-1] == "kept       not: Not a directory"

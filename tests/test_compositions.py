@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, assume, given, note, settings
 from hypothesis import strategies as st
 
 import fastnn as fnn
-from fastnn.gradients import twin
+from fastnn.analysis.gradcheck import twin
 from fastnn.program import ops
 
 WIDTHS = [1, 2, 3, 4, 5, 9]  # 9 is more than a vector of any ISA holds in float64

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastnn as fnn
-from fastnn import config
+from fastnn.core import threads as thread_limits
 from fastnn.native import engine
 
 
@@ -36,7 +36,7 @@ import os
 before = set(os.listdir("/proc/self/task"))
 import numpy as np, fastnn as fnn
 others = set(os.listdir("/proc/self/task")) - before
-fnn.config.WORK_PER_WORKER = 1
+fnn.core.threads.WORK_PER_WORKER = 1
 model = fnn.Sequential([fnn.Dense(8)], input_shape=(4,), seed=0)
 model.compile("sgd", "mse")
 for _ in range(20):
@@ -95,11 +95,11 @@ def test_wrong_number_of_threads(threads, error, message):
 
 def test_small_work_is_not_shared(threads):
     threads(4)
-    assert config.workers_for(0) == 1
-    assert config.workers_for(1.9 * config.WORK_PER_WORKER) == 1
+    assert thread_limits.workers_for(0) == 1
+    assert thread_limits.workers_for(1.9 * thread_limits.WORK_PER_WORKER) == 1
     if engine.HAS_OPENMP:
-        assert config.workers_for(2 * config.WORK_PER_WORKER) == 2
-        assert config.workers_for(1e15) == 4
+        assert thread_limits.workers_for(2 * thread_limits.WORK_PER_WORKER) == 2
+        assert thread_limits.workers_for(1e15) == 4
 
 
 SHOW_THREADS = "import fastnn; print(fastnn.get_num_threads())"
@@ -156,9 +156,9 @@ FORK = """
 import multiprocessing, os
 import numpy as np
 import fastnn as fnn
-from fastnn import config
+from fastnn.core import threads as thread_limits
 
-config.WORK_PER_WORKER = 1
+thread_limits.WORK_PER_WORKER = 1
 fnn.set_num_threads(2)
 x = np.random.default_rng(0).normal(size=(100, 8))
 

@@ -7,9 +7,9 @@ import pytest
 from model_helpers import unchanged, weights_as_bytes
 
 import fastnn as fnn
-from fastnn.diagnosis import DiagnosisWarning
-from fastnn.diagnosis.of_rates import constant_loss
-from fastnn.diagnosis.patient import Patient
+from fastnn.analysis.diagnosis import DiagnosisWarning
+from fastnn.analysis.diagnosis.of_rates import constant_loss
+from fastnn.analysis.diagnosis.patient import Patient
 from fastnn.initializers import Normal
 
 Dense = fnn.Dense
@@ -225,7 +225,7 @@ def test_faults_are_named(case):
 
 
 def test_every_kind_of_finding_is_among_the_faults():
-    from fastnn.diagnosis import Finding
+    from fastnn.analysis.diagnosis import Finding
 
     documented = " ".join(Finding.__doc__.split())
     kinds = {kind for kind, _, _, _ in FAULTS.values()}

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import fastnn as fnn
-from fastnn.io import model_file
+from fastnn.exchange import model_file
 
 OPTIMIZERS = {
     # Those that take all rows are in test_full_batch.py.

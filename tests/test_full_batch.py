@@ -64,9 +64,9 @@ def test_takes_all_rows_or_says_so(name, rng):
 
 @pytest.mark.parametrize("name", FULL_BATCH)
 def test_large_maps_are_refused(name, rng, tmp_path, monkeypatch):
-    from fastnn.data import blocks
+    from fastnn.data import memmap
 
-    monkeypatch.setattr(blocks, "MAPPED_FROM", 1)
+    monkeypatch.setattr(memmap, "MAPPED_FROM", 1)
     x, y = linear(rng, 50)
     mapped = np.memmap(tmp_path / "x", np.float64, "w+", shape=x.shape)
     mapped[...] = x
@@ -268,7 +268,7 @@ def test_early_stopping_gives_the_best_weights_back(rng):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_the_last_iterate_stays_whatever_happens(error, rng, monkeypatch):
-    from fastnn import inspection
+    from fastnn.analysis import inspection
 
     x, y = linear(rng)
     looks = []

@@ -9,8 +9,11 @@ import time
 import numpy as np
 import pytest
 
-from fastnn import limits
-from fastnn.limits import Limits, folder  # before the tests get a folder of their own
+from fastnn.analysis import machine_limits
+from fastnn.analysis.machine_limits import (  # before the tests get a folder of their own
+    Limits,
+    folder,
+)
 from fastnn.native import engine
 
 
@@ -18,13 +21,13 @@ def made(**changes):
     """Limits of a machine that nobody has measured."""
     rates = {"float32": (100.0, 150.0), "float64": (50.0, 75.0)}
     bandwidth = {"L1": (200.0, 400.0), "L2": (80.0, 160.0), "memory": (20.0, 18.0)}
-    facts = {**limits._machine(), "arithmetic": rates, "bandwidth": bandwidth}
+    facts = {**machine_limits._machine(), "arithmetic": rates, "bandwidth": bandwidth}
     return Limits(**{**facts, "levels": {"L1": 1000, "L2": 9000}, "barrier": 1e-7, **changes})
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    monkeypatch.setattr(limits, "folder", lambda: tmp_path / "new" / "fastnn")
+    monkeypatch.setattr(machine_limits, "folder", lambda: tmp_path / "new" / "fastnn")
     return tmp_path
 
 
@@ -32,7 +35,7 @@ def here(tmp_path, monkeypatch):
 def test_measured_limits_are_within_reason(workers, threads):
     threads(workers)
     began = time.perf_counter()
-    found = limits.measure()
+    found = machine_limits.measure()
     assert time.perf_counter() - began < 5  # less than 1 on a machine of one's own
     assert found.threads == workers
     assert list(found.levels) == ["L1", "L2"]
@@ -54,11 +57,11 @@ def test_arithmetic_is_no_slower_than_a_product(rng):
 
     def seconds():
         began = time.perf_counter()
-        limits.kernels.affine(a, b, out=out, workers=1)
+        machine_limits.kernels.affine(a, b, out=out, workers=1)
         return time.perf_counter() - began
 
     product = 2 * n**3 / min(seconds() for _ in range(50)) / 1e9
-    assert limits.measure().arithmetic["float32"][0] > 0.8 * product
+    assert machine_limits.measure().arithmetic["float32"][0] > 0.8 * product
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
@@ -101,29 +104,29 @@ def test_table():
 
 def test_kept_for_this_machine_only(here, threads):
     threads(2)
-    assert limits.load() is None
+    assert machine_limits.load() is None
     found = made()
-    assert limits.save(found) == here / "new" / "fastnn" / "limits.json"
-    assert limits.load() == limits.current() == found
+    assert machine_limits.save(found) == here / "new" / "fastnn" / "limits.json"
+    assert machine_limits.load() == machine_limits.current() == found
     threads(1)
-    assert limits.load() is None
+    assert machine_limits.load() is None
     other = made(barrier=3.0)
-    limits.save(other)
-    assert limits.load() == other
+    machine_limits.save(other)
+    assert machine_limits.load() == other
     threads(2)
-    assert limits.load() == found, "others are kept"
+    assert machine_limits.load() == found, "others are kept"
 
 
 @pytest.mark.parametrize("what", ["version", "isa", "processor"])
 def test_another_machine_or_version_measures_again(what, here, monkeypatch):
-    limits.save(made())
-    machine = limits._machine()
-    monkeypatch.setattr(limits, "_machine", lambda: {**machine, what: "other"})
-    assert limits.load() is None
+    machine_limits.save(made())
+    machine = machine_limits._machine()
+    monkeypatch.setattr(machine_limits, "_machine", lambda: {**machine, what: "other"})
+    assert machine_limits.load() is None
 
 
 def spoiled(change):
-    kept = json.loads(limits.path().read_text())
+    kept = json.loads(machine_limits.path().read_text())
     for entry in kept.values():
         change(entry)
     return json.dumps(kept)
@@ -131,7 +134,7 @@ def spoiled(change):
 
 SPOILED = {
     "empty": lambda: "",
-    "cut off": lambda: limits.path().read_text()[:100],
+    "cut off": lambda: machine_limits.path().read_text()[:100],
     "a list": lambda: "[]",
     "not text": lambda: b"\xff\xfe",
     "entry missing": lambda: spoiled(lambda entry: entry.pop("barrier")),
@@ -141,33 +144,33 @@ SPOILED = {
     "zero": lambda: spoiled(lambda entry: entry["bandwidth"].update(L1=[0, 1])),
     "text": lambda: spoiled(lambda entry: entry["bandwidth"].update(L1=["a", "b"])),
     "one number": lambda: spoiled(lambda entry: entry["arithmetic"].update(float32=[3.0])),
-    "no entry": lambda: json.dumps(dict.fromkeys(json.loads(limits.path().read_text()))),
+    "no entry": lambda: json.dumps(dict.fromkeys(json.loads(machine_limits.path().read_text()))),
 }
 
 
 @pytest.mark.parametrize("case", SPOILED)
 def test_file_that_is_damaged_is_measured_and_written_again(case, here, monkeypatch):
-    monkeypatch.setattr(limits, "measure", made)
-    limits.save(made())
+    monkeypatch.setattr(machine_limits, "measure", made)
+    machine_limits.save(made())
     text = SPOILED[case]()
-    limits.path().write_bytes(text if isinstance(text, bytes) else text.encode())
-    assert limits.load() is None
-    assert limits.current() == made()
-    assert limits.load() == made()
+    machine_limits.path().write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert machine_limits.load() is None
+    assert machine_limits.current() == made()
+    assert machine_limits.load() == made()
 
 
 @pytest.mark.parametrize("where", ["a file", "a folder", "read only"])
 def test_cache_that_cannot_be_written_is_no_error(where, here, monkeypatch):
-    monkeypatch.setattr(limits, "measure", made)
+    monkeypatch.setattr(machine_limits, "measure", made)
     if where == "a file":
         (here / "new").write_text("in the way")
     elif where == "a folder":
-        limits.path().mkdir(parents=True)
+        machine_limits.path().mkdir(parents=True)
     else:
-        monkeypatch.setattr(limits, "folder", lambda: limits.Path("/proc/fastnn"))
-    assert limits.current() == made()
+        monkeypatch.setattr(machine_limits, "folder", lambda: machine_limits.Path("/proc/fastnn"))
+    assert machine_limits.current() == made()
     with pytest.raises(OSError, match=r"fastnn|limits\.json"):
-        limits.save(made())
+        machine_limits.save(made())
 
 
 def test_folder(monkeypatch, tmp_path):
@@ -176,4 +179,4 @@ def test_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", "/somewhere")
     for value in ("", "not/absolute"):
         monkeypatch.setenv("XDG_CACHE_HOME", value)
-        assert folder() == limits.Path("/somewhere/.cache/fastnn")
+        assert folder() == machine_limits.Path("/somewhere/.cache/fastnn")

@@ -10,7 +10,7 @@ from model_helpers import weights_as_bytes
 from scipy.special import erf
 
 import fastnn as fnn
-from fastnn import runtime
+from fastnn.runtime import runtime
 from fastnn.runtime import ROWS
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import fastnn as fnn
-from fastnn import config
-from fastnn.pace import (
+from fastnn.core import threads as thread_limits
+from fastnn.runtime.team import (
     ADVANTAGE,
     DISAPPOINTMENTS,
     SETTLING_SECONDS,
@@ -21,8 +21,8 @@ from fastnn.pace import (
 
 @pytest.fixture(autouse=True)
 def threads(monkeypatch):
-    monkeypatch.setattr(config, "WORK_PER_WORKER", 1_500_000)
-    monkeypatch.setattr(config, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(thread_limits, "WORK_PER_WORKER", 1_500_000)
+    monkeypatch.setattr(thread_limits, "get_num_threads", lambda: 4)
 
 
 def paced(seconds, work=5e6, slices=4 * TRIALS):
@@ -105,7 +105,7 @@ def test_a_team_that_stays_slow_is_given_up():
     ("work", "sizes"), [(1e5, [1]), (1e6, [1, 2]), (2e6, [1, 2, 4]), (1e9, [4])]
 )
 def test_small_steps_try_no_team_and_large_ones_nothing_else(work, sizes):
-    assert config.team_sizes(work, 4) == sizes
+    assert thread_limits.team_sizes(work, 4) == sizes
     _, asked = paced(dict.fromkeys(sizes, 1e-4), work)
     assert sorted(set(asked)) == sizes
 
@@ -125,7 +125,7 @@ def test_sizes_are_tried_again_after_a_while_and_for_another_number_of_threads(m
     assert [pace.next(10**9)[1] for _ in range(2)] == [1, 1]  # the first in line
     assert pace._trials
     pace, _ = paced({1: 1e-4, 2: 2e-4, 4: 3e-4})
-    monkeypatch.setattr(config, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(thread_limits, "get_num_threads", lambda: 1)
     assert pace.next(10**9)[1] == 1
     assert not pace._trials
 
@@ -149,7 +149,7 @@ def test_sizes_are_tried_again_soon_and_then_ever_later():
 
 def test_fit_learns_its_pace_and_keeps_it(rng, monkeypatch):
     monkeypatch.undo()
-    monkeypatch.setattr(config, "WORK_PER_WORKER", 100_000)
+    monkeypatch.setattr(thread_limits, "WORK_PER_WORKER", 100_000)
     fnn.set_num_threads(2)
     model = fnn.Sequential([fnn.Dense(64), fnn.Dense(1)], input_shape=(8,), seed=0)
     model.compile("sgd", "mse")

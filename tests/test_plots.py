@@ -132,8 +132,9 @@ def test_without_a_screen(tmp_path):
 
 def test_import_is_lean():
     heavy = (
-        "pandas matplotlib tqdm safetensors fastnn.cli fastnn.commands fastnn.plots "
-        "fastnn.profiling fastnn.limits fastnn.diagnosis fastnn.range_test tensorboardX"
+        "pandas matplotlib tqdm safetensors fastnn.cli fastnn.cli.commands fastnn.plots "
+        "fastnn.analysis.profiling fastnn.analysis.machine_limits fastnn.analysis.diagnosis "
+        "fastnn.analysis.lr_finder tensorboardX"
     )
     code = f"import sys, fastnn; print([m for m in {heavy.split()} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/")
@@ -300,13 +301,13 @@ def test_comparison():
 
 
 def test_range_test(ax):
-    found = fnn.range_test.RangeTest(
+    found = fnn.analysis.lr_finder.RangeTest(
         np.array([0.1, 1.0, 10.0]), np.array([2.0, 1.0, 9.0]), np.array([2.0, 1.5, 3.0]), 1.0, ""
     )
     plots.range_test(found, ax=ax)
     assert names_of(ax) == ["loss of a batch", "smoothed", "falls most steeply: 1"]
     assert ax.get_xscale() == "log"
-    nothing = fnn.range_test.RangeTest(*[np.array([])] * 3, None, "no step")
+    nothing = fnn.analysis.lr_finder.RangeTest(*[np.array([])] * 3, None, "no step")
     with pytest.raises(ValueError, match="no step to draw: no step"):
         plots.range_test(nothing, ax=ax)
 

@@ -7,8 +7,8 @@ import pytest
 from model_helpers import unchanged, weights_as_bytes
 
 import fastnn as fnn
-from fastnn import limits, profiling
-from fastnn.limits import Limits
+from fastnn.analysis import machine_limits, profiling
+from fastnn.analysis.machine_limits import Limits
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def known(monkeypatch):
         {"L1": 1000, "L2": 100_000}, {"L1": (200.0, 800.0), "L2": (80.0, 160.0),
                                       "memory": (10.0, 15.0)}, 1e-7,
     )  # fmt: skip
-    monkeypatch.setattr(limits, "current", lambda: found)
+    monkeypatch.setattr(machine_limits, "current", lambda: found)
     return found
 
 

@@ -10,7 +10,7 @@ import pytest
 from model_helpers import unchanged
 
 import fastnn as fnn
-from fastnn.range_test import RangeTest, _suggestion
+from fastnn.analysis.lr_finder import RangeTest, _suggestion
 
 
 def quadratic(scale=1.0, rows=256):

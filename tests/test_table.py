@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import fastnn as fnn
-from fastnn.io import model_file, preprocessing, table
-from fastnn.io.preprocessing import Preprocessing
-from fastnn.io.table import Table
+from fastnn.exchange import model_file
+from fastnn.tabular import encoding, table
+from fastnn.tabular.encoding import Preprocessing
+from fastnn.tabular.table import Table
 
 pandas = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
@@ -357,7 +358,7 @@ def saved(csv, tmp_path):
 
 def test_file_round_trip(saved, csv):
     path, made = saved
-    _, loaded, _ = preprocessing.load(path)
+    _, loaded, _ = encoding.load(path)
     cells = table.read(csv)
     np.testing.assert_array_equal(loaded.encode(cells), made.encode(cells))
     assert loaded.to_file()[0] == made.to_file()[0]
@@ -372,17 +373,17 @@ def test_file_round_trip(saved, csv):
 )  # fmt: skip
 def test_damaged_description(saved, tmp_path, change):
     path, _ = saved
-    model, made, _ = preprocessing.load(path)
+    model, made, _ = encoding.load(path)
     entries, tensors = made.to_file()
     broken = tmp_path / "broken.safetensors"
     model_file.save(model, broken, attachments={"table": entries | change}, tensors=tensors)
     with pytest.raises(ValueError, match=r"broken.safetensors.*(damaged|do not fit)"):
-        preprocessing.load(broken)
+        encoding.load(broken)
 
 
 def test_model_without_table(tmp_path):
     fnn.Sequential([fnn.Dense(1)], input_shape=(3,)).save(tmp_path / "m.safetensors")
-    assert preprocessing.load(tmp_path / "m.safetensors")[1] is None
+    assert encoding.load(tmp_path / "m.safetensors")[1] is None
 
 
 def test_without_pandas(csv, monkeypatch):

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from fastnn.core.registry import did_you_mean
 from fastnn.metrics import is_number, more_is_better
-from fastnn.registry import did_you_mean
 
 if TYPE_CHECKING:
     from fastnn.data import AnySource

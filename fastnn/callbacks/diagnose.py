@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 
-from fastnn import checks
 from fastnn.callbacks.base import Callback, Logs
+from fastnn.core import checks
 
 
 class Diagnose(Callback):
@@ -23,7 +23,7 @@ class Diagnose(Callback):
 
     Attributes
     ----------
-    findings : list of fastnn.diagnosis.Finding
+    findings : list of fastnn.analysis.diagnosis.Finding
         All so far, each once.
 
     Examples
@@ -53,7 +53,7 @@ class Diagnose(Callback):
         """Look, and warn of what is new."""
         if (epoch + 1) % self.every:
             return
-        from fastnn import diagnosis
+        from fastnn.analysis import diagnosis
 
         found = diagnosis.diagnose(self.model, *self.training_data, batch_size=self.batch_size)
         known = {(finding.kind, finding.layer) for finding in self.findings}

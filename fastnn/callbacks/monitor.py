@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn import checks, inspection
+from fastnn.analysis import inspection
 from fastnn.callbacks.base import Callback, Logs
+from fastnn.core import checks
 
 
 class Monitor(Callback):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 
-from fastnn import checks
 from fastnn.callbacks.base import BestSoFar, Callback, Logs, Monitored
+from fastnn.core import checks
 from fastnn.schedules import Schedule
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn import checks, inspection
+from fastnn.analysis import inspection
 from fastnn.callbacks.base import Callback, Logs
+from fastnn.core import checks
 from fastnn.runtime import aligned
 
 if TYPE_CHECKING:

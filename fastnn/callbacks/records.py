@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fastnn import checks
 from fastnn.callbacks.base import BestSoFar, Callback, Logs, Monitored
+from fastnn.core import checks
+from fastnn.core.registry import did_you_mean
 from fastnn.metrics import scalars
-from fastnn.registry import did_you_mean
 
 
 class ModelCheckpoint(Monitored):

@@ -7,8 +7,9 @@ from collections import deque
 
 import numpy as np
 
-from fastnn import checks, inspection
+from fastnn.analysis import inspection
 from fastnn.callbacks.base import BestSoFar, Callback, Logs, Monitored, end_training
+from fastnn.core import checks
 
 
 class EarlyStopping(Monitored):

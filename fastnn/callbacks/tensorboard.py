@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from fastnn import checks
 from fastnn.callbacks.base import Callback, Logs
+from fastnn.core import checks
 from fastnn.metrics import scalars
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.data import blocks, frames, sparse
+from fastnn.data import frames, memmap, sparse
 from fastnn.losses import Loss
 from fastnn.native.kernels import source_number
 
@@ -150,12 +150,12 @@ def check_finite(
     """
     if array.dtype.kind != "f" or array.size == 0:
         return
-    if blocks.is_surely_finite(array, dtype):
+    if memmap.is_surely_finite(array, dtype):
         return
     distinct = _distinct(array)
     with np.errstate(invalid="ignore"):
         low, high = float(distinct.min()), float(distinct.max())
-    limit = blocks.LARGEST[dtype]
+    limit = memmap.LARGEST[dtype]
     if -limit <= low and high <= limit:
         return
     with np.errstate(invalid="ignore"):
@@ -197,7 +197,7 @@ def inputs(
     name : str, default "x"
         For the message.
     in_windows : bool, default False
-        Whether the numbers of large maps are checked later (`blocks.py`).
+        Whether the numbers of large maps are checked later (`memmap.py`).
 
     Returns
     -------
@@ -260,7 +260,7 @@ def _source(name: str, array: Any, width: int, dtype: str, *, in_windows: bool) 
     """Check the numbers of what `checked_rows` returned, and make it readable."""
     if isinstance(array, np.ndarray):
         rows = _rows(array, width)
-        if not (in_windows and blocks.map_of(rows)):
+        if not (in_windows and memmap.map_of(rows)):
             check_finite(name, array, dtype)
         return Source(rows)
     if width > sparse.LARGEST_INT32:
@@ -318,7 +318,7 @@ def target(
         sizes = "".join(f", {size}" for size in shape)
         labels = " or class labels of shape (rows,)" if loss.takes_labels else ""
         raise ValueError(f"{name} must have shape (rows{sizes}){labels}, got {array.shape}")
-    if in_windows and blocks.map_of(_rows(array, math.prod(shape))):
+    if in_windows and memmap.map_of(_rows(array, math.prod(shape))):
         return Source(_rows(array, math.prod(shape))), "real"
     check_finite(name, array, dtype)
     loss.check_target(name, _distinct(array))
@@ -342,7 +342,7 @@ def _labels(
             f"{name} must hold integer class labels, or probabilities of shape (rows, {classes}), "
             f"got {np.asarray(given).dtype} of shape {array.shape}; use {name}.astype(int)"
         )
-    if array.size and not (in_windows and blocks.map_of(_rows(array, 1))):
+    if array.size and not (in_windows and memmap.map_of(_rows(array, 1))):
         low, high = _distinct(array).min(), _distinct(array).max()
         if low < 0 or high >= classes:
             raise ValueError(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import checks
+from fastnn.core import checks
 from fastnn.data.frames import is_frame
 from fastnn.data.sparse import is_sparse
 

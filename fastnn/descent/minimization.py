@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import checks, data, lbfgs, optimizers
+from fastnn import data, optimizers
+from fastnn.core import checks
 from fastnn.layers import Layer
 from fastnn.native.engine import Update
 from fastnn.optimizers import LBFGS, Optimizer
 from fastnn.program.lower import Graph
 from fastnn.program.ops import Value
 from fastnn.runtime import Bound, Runtime, Training
+from fastnn.training import lbfgs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

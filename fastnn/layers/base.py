@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
-from fastnn import checks, initializers
+from fastnn import initializers
+from fastnn.core import checks
+from fastnn.core.registry import Registry, fixed
 from fastnn.initializers import Initializer
 from fastnn.program.lower import Builder
 from fastnn.program.ops import Value
 from fastnn.program.python_ops import LayerCode
-from fastnn.registry import Registry, fixed
 from fastnn.regularizers import Regularizer
 
 if TYPE_CHECKING:

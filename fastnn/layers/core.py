@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import activations, checks, initializers, regularizers
+from fastnn import activations, initializers, regularizers
+from fastnn.core import checks
 from fastnn.initializers import Initializer
 from fastnn.layers.base import Layer, Shape, only, registry, view_of
 from fastnn.program.lower import Builder

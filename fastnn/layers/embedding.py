@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import checks, initializers, regularizers
-from fastnn.data import AnySource, Source, blocks
+from fastnn import initializers, regularizers
+from fastnn.core import checks
+from fastnn.data import AnySource, Source, memmap
 from fastnn.initializers import Initializer
 from fastnn.layers.base import Layer, Shape, only, registry
 from fastnn.layers.core import Flatten, Reshape
@@ -208,7 +209,7 @@ def check_categories(graph: Graph, sources: Sequence[AnySource], in_windows: boo
     """
     for number, layer in embeddings(graph):
         source = sources[number]
-        if in_windows and isinstance(source, Source) and blocks.map_of(source.array):
+        if in_windows and isinstance(source, Source) and memmap.map_of(source.array):
             continue
         label = f"x[{number}]" if len(graph.inputs) > 1 else "x"
         rows = max(1, CHECKED_AT_ONCE // max(1, layer.categories(graph.inputs[number][1]).size))

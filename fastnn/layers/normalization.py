@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnn import checks, initializers, regularizers
+from fastnn import initializers, regularizers
+from fastnn.core import checks
 from fastnn.initializers import Initializer
 from fastnn.layers.base import Layer, Shape, only, registry, view_of
 from fastnn.program.lower import Builder

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import checks
+from fastnn.core import checks
 from fastnn.initializers import Initializer
 from fastnn.layers.base import Kinds, Layer, Shape, make, name_layers, only, registry
 from fastnn.program.lower import Builder

@@ -7,6 +7,7 @@ the engine has collected, and is computed when the epoch is over.
 
 from __future__ import annotations
 
+from fastnn.core.registry import Registry
 from fastnn.metrics.base import Metric, is_number, scalars
 from fastnn.metrics.means import (
     Accuracy,
@@ -27,7 +28,6 @@ from fastnn.metrics.of_all import (
     Precision,
     Recall,
 )
-from fastnn.registry import Registry
 
 registry = Registry("metric", Metric)
 for _metric in (

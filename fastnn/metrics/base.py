@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastnn.core.registry import Declaration
 from fastnn.program.ops import EmitOp, Op, Value
-from fastnn.registry import Declaration
 
 
 class Metric(Declaration):

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastnn import checks
+from fastnn.core import checks
 from fastnn.metrics.base import Metric, distance, logit
 from fastnn.program.ops import EmitOp, Op, Value
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastnn import checks
+from fastnn.core import checks
 from fastnn.metrics.base import Metric, check_numbers, logit
 from fastnn.program.ops import Value
 

@@ -51,7 +51,7 @@ from fastnn.native.engine cimport (
 cnp.import_array()
 
 
-cdef extern from "spread.h" nogil:
+cdef extern from "affinity.h" nogil:
     enum: FASTNN_SPREAD_MOST
     void fastnn_spread_begin(int workers)
     int fastnn_spread_thread()

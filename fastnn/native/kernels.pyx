@@ -18,9 +18,9 @@ from libc.string cimport memset
 
 from fastnn.native.engine cimport fastnn_call, fastnn_entries, launch
 
-from fastnn import config
+from fastnn.core import threads
 from fastnn.native import engine
-from fastnn.registry import unknown_name
+from fastnn.core.registry import unknown_name
 
 cnp.import_array()
 
@@ -190,10 +190,10 @@ cdef int apart_or_same(str name, cnp.ndarray written, str other, cnp.ndarray arr
 cdef int team(workers, double work) except -1:
     """Size of the team: what was asked for, or what `work` multiply-adds are worth."""
     if workers is None:
-        return 1 if work < 2 * <double>config.WORK_PER_WORKER else config.workers_for(work)
+        return 1 if work < 2 * <double>threads.WORK_PER_WORKER else threads.workers_for(work)
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
-    return config.limited(workers)
+    return threads.limited(workers)
 
 
 _NUMBERS = {kind: {name: (number, row[2]) for number, (name, row) in enumerate(table.items())}

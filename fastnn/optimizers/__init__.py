@@ -5,10 +5,10 @@ first step needs no special case, and `weight_decay` is coupled (L2: it is added
 gradient) everywhere but in `AdamW` and `Lion`.
 """
 
+from fastnn.core.registry import Registry
 from fastnn.optimizers.base import Optimizer
 from fastnn.optimizers.full_batch import LBFGS, GradientDescent
 from fastnn.optimizers.stochastic import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
-from fastnn.registry import Registry
 
 registry = Registry("optimizer", Optimizer)
 for _optimizer in (

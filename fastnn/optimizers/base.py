@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastnn import checks, schedules
+from fastnn import schedules
+from fastnn.core import checks
+from fastnn.core.registry import Declaration
 from fastnn.program.ops import OPTIMIZERS
-from fastnn.registry import Declaration
 from fastnn.schedules import Schedule
 
 BATCH_SIZE = 32  # where neither the user nor the optimizer says

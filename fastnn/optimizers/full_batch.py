@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn
 
-from fastnn import checks
+from fastnn.core import checks
 from fastnn.optimizers.base import Optimizer
 from fastnn.schedules import Schedule
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import checks
+from fastnn.core import checks
 from fastnn.descent import Descent
 from fastnn.plots import style
 

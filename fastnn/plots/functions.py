@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import checks
 from fastnn.activations import ActivationFunction, Custom
 from fastnn.activations import get as activation_of
+from fastnn.core import checks
 from fastnn.native import kernels
 from fastnn.plots import style
 from fastnn.program.ops import ACTIVATIONS

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import checks, data
+from fastnn import data
 from fastnn.callbacks.recorder import Recorder, parameters_of, used
+from fastnn.core import checks
 from fastnn.plots import style
 
 if TYPE_CHECKING:

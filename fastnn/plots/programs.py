@@ -9,8 +9,8 @@ from fastnn.plots import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from fastnn.analysis.profiling import Profile
     from fastnn.model import Model
-    from fastnn.profiling import Profile
 
 # The hatches tell the groups apart in greyscale. An op that is not named
 # here is one output an element.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import checks
+from fastnn.core import checks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,12 +11,12 @@ import numpy as np
 
 from fastnn.metrics import is_number
 from fastnn.plots import style
-from fastnn.training import History
+from fastnn.training.loop import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fastnn.range_test import RangeTest
+    from fastnn.analysis.lr_finder import RangeTest
 
 _LOG_FROM = 30.0  # largest by smallest loss from which a linear axis hides the late epochs
 

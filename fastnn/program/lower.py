@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 from fastnn.program.autodiff import differentiate
 from fastnn.program.fuse import fuse
-from fastnn.program.measure import Aim, Given, Measure, add_seed, measure
+from fastnn.program.objective import Aim, Given, Measure, add_seed, measure
 from fastnn.program.ops import Op, Value
-from fastnn.program.updating import penalties, update_ops
+from fastnn.program.optimizer_ops import penalties, update_ops
 
 if TYPE_CHECKING:
     from fastnn.layers import Layer

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastnn import checks
-from fastnn.registry import Declaration, Registry
+from fastnn.core import checks
+from fastnn.core.registry import Declaration, Registry
 
 
 class Schedule(Declaration):

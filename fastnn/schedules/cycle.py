@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastnn import checks
+from fastnn.core import checks
 from fastnn.schedules.base import (
     Constant,
     Schedule,

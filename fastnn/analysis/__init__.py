@@ -1,0 +1,1 @@
+"""What looks at a network without changing it: diagnosis, gradients, profiles, limits."""

@@ -1,0 +1,107 @@
+"""Inputs that are not scaled; targets that the loss or the model's end cannot meet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from fastnn.analysis.diagnosis.finding import Finding
+from fastnn.analysis.diagnosis.patient import Patient
+
+LARGE = 30.0  # root mean square of a column; pixels up to 16 train well, those up to 255 do not
+SMALL = 0.01
+OUTSIDE = 0.1  # share of the targets
+REACH = {
+    "sigmoid": (0.0, 1.0),
+    "softmax": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "relu": (0.0, math.inf),
+    "softplus": (0.0, math.inf),
+}
+
+
+def findings(patient: Patient) -> Iterator[Finding]:
+    """Look at inputs and targets."""
+    yield from _inputs(patient)
+    yield from _targets(patient)
+    yield from _logits(patient)
+
+
+def _inputs(patient: Patient) -> Iterator[Finding]:
+    several = len(patient.inputs) > 1
+    for name, array in patient.inputs:
+        sizes = np.sqrt(np.mean(array.astype(np.float64) ** 2, axis=0))
+        worst = int(sizes.argmax())
+        size = float(sizes[worst])
+        of = f" of {name!r}" if several else ""
+        if size > LARGE or size < SMALL:
+            extreme = "largest" if size > LARGE else "largest column is small"
+            which = f"the {extreme} of {len(sizes)} columns{of}, column {worst}, is"
+            if size < SMALL:
+                which = f"the {extreme}{of}: column {worst} of {len(sizes)} is"
+            yield Finding(
+                "unscaled inputs",
+                "",
+                size,
+                f"{which} {size:.3g} in size (root mean square)",
+                "inputs of mean 0 and standard deviation 1: (x - x.mean(0)) / x.std(0)",
+            )
+
+
+def _targets(patient: Patient) -> Iterator[Finding]:
+    target, (layer, activation) = patient.target, patient.end
+    if len(target) > 1 and np.all(target.min(axis=0) == target.max(axis=0)):
+        found = ", ".join(f"{value:g}" for value in target[0, :3]) + ", ..." * (target.shape[1] > 3)
+        yield Finding(
+            "constant targets",
+            "",
+            float(target[0, 0]),
+            f"y is {found} in all {len(target)} rows",
+            "data of more than one class or value: were they sorted, and then cut?",
+        )
+        return
+    if patient.loss.link is not None:
+        return  # `data.target` has checked them
+    low, high = REACH.get(activation, (-math.inf, math.inf))
+    room = 0.1 * (high - low) if high < math.inf else 1e-3 * float(target.std())
+    outside = float(np.mean((target < low - room) | (target > high + room)))
+    if outside > OUTSIDE:
+        reach = f"{low:g} to {high:g}" if high < math.inf else f"{low:g} or more"
+        yield Finding(
+            "targets out of reach",
+            layer,
+            outside,
+            f"{activation} gives {reach}, but {outside:.0%} of y lie outside, which goes from "
+            f"{target.min():.3g} to {target.max():.3g}",
+            "a linear output layer (activation=None), or y scaled into that range",
+        )
+        return
+    size = math.sqrt(float(np.mean(target.astype(np.float64) ** 2)))
+    output = list(patient.activations.values())[-1] if patient.activations else target
+    reached = math.sqrt(float(np.mean(output.astype(np.float64) ** 2)))
+    if size > LARGE and not size < 10 * reached:
+        yield Finding(
+            "unscaled targets",
+            "",
+            size,
+            f"y is {size:.3g} in size (root mean square), the model's output {reached:.3g}",
+            "targets of mean 0 and standard deviation 1, and the inverse after predict",
+        )
+
+
+def _logits(patient: Patient) -> Iterator[Finding]:
+    """An activation between the logits and a loss that takes logits."""
+    (layer, activation), link = patient.end, patient.loss.link
+    if link is None or activation in (link, "linear") or activation not in REACH:
+        return
+    low, high = REACH[activation]
+    yield Finding(
+        "squashed logits",
+        layer,
+        high,
+        f"loss {patient.loss.name!r} takes what does not end in {link} for logits, of any size, "
+        f"but {activation} gives {low:g} to {high:g}",
+        f"activation={link!r} or none there",
+    )

@@ -1,0 +1,130 @@
+"""Units that are dead, saturated or all the same; gradients that vanish or explode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from fastnn.analysis.diagnosis.finding import Finding
+from fastnn.analysis.diagnosis.patient import Patient, activation_of
+
+DEAD = 0.5  # share of units that give 0 for all rows
+SATURATED = 0.7  # share of activations, over units and rows
+EDGE = 0.02  # how near an asymptote counts, in parts of the range
+# Of the size of a gradient: by the largest of the model, and by itself.
+VANISHED = 2e-3
+EXPLODED = 100.0
+
+
+def lost_weights(patient: Patient) -> Iterator[Finding]:
+    """Look for parameters that are not finite, with which nothing else can be looked at."""
+    for name, view in patient.model.parameters.items():
+        lost = int(np.sum(~np.isfinite(view)))
+        if lost:
+            yield Finding(
+                "lost weights",
+                name.split("/")[0],
+                float(lost),
+                f"{lost} of {view.size} numbers of {name!r} are NaN or infinite",
+                "new weights, or a saved model; then a smaller learning rate, or "
+                "global_clipnorm=1.0",
+            )
+
+
+def findings(patient: Patient) -> Iterator[Finding]:
+    """Look at what the layers give, and at their gradients."""
+    end = patient.end[0]
+    for name, layer in patient.layers:
+        array = patient.activations[name]
+        activation = activation_of(layer)
+        units = array.reshape(len(array), -1)
+        if activation == "relu":
+            dead = (units == 0).all(axis=0)
+            if dead.mean() >= DEAD and len(units) > 1:
+                yield Finding(
+                    "dead units",
+                    name,
+                    float(dead.mean()),
+                    f"{dead.sum()} of {len(dead)} relu units give 0 for all {len(units)} rows, "
+                    "so they have no gradient",
+                    "new weights (they do not come back), then a smaller learning rate, "
+                    "'leaky_relu', or scaled inputs",
+                )
+        if activation in ("sigmoid", "tanh") and name != end:
+            part = units if activation == "sigmoid" else (units + 1) / 2
+            share = float(np.mean((part < EDGE) | (part > 1 - EDGE)))
+            if share > SATURATED:
+                yield Finding(
+                    "saturated units",
+                    name,
+                    share,
+                    f"{share:.0%} of what {activation} gives lies within {EDGE:.0%} of its limits, "
+                    "where its slope is next to 0",
+                    "scaled inputs, smaller initial weights ('glorot_uniform'), a smaller "
+                    "learning rate, or 'relu'",
+                )
+    yield from _identical(patient)
+    yield from _gradients(patient)
+
+
+def _kernels(patient: Patient) -> dict[str, tuple[str, np.ndarray]]:
+    """Layer and kernel by name, of layers in the order in which they are computed."""
+    found = {}
+    for _, layer in patient.layers:
+        for name, view in layer.parameters.items():
+            if view.ndim > 1:
+                found[f"{layer.name}/{name}"] = layer.name, view
+    return found
+
+
+def _identical(patient: Patient) -> Iterator[Finding]:
+    end = patient.end[0].split(":")[0]
+    for layer, kernel in _kernels(patient).values():
+        columns = kernel.reshape(-1, kernel.shape[-1])
+        if layer != end and columns.shape[1] > 1 and np.all(columns == columns[:, :1]):
+            yield Finding(
+                "identical units",
+                layer,
+                float(columns.shape[1]),
+                f"all {columns.shape[1]} units have the same weights, and so the same gradients",
+                "random initial weights: leave kernel_initializer out",
+            )
+
+
+def _gradients(patient: Patient) -> Iterator[Finding]:
+    kernels = _kernels(patient)
+    everything = {name: _size(gradient) for name, gradient in patient.gradients.items()}
+    largest = max((size for size in everything.values() if np.isfinite(size)), default=0.0)
+    sizes = {name: everything[name] for name in kernels}
+    # Behind a kernel of zeros, as some begin, there is no gradient until the first step.
+    begins = any(not kernel.any() for _, kernel in kernels.values())
+    worst = min(sizes, key=lambda name: sizes[name], default="")
+    if worst and not begins and sizes[worst] < VANISHED * largest:
+        yield Finding(
+            "vanishing gradient",
+            kernels[worst][0],
+            sizes[worst],
+            f"the gradient of its kernel is {sizes[worst]:.3g} in size (norm by the root of the "
+            f"number of inputs), the largest of the model {largest:.3g}",
+            "'relu' in place of sigmoid and tanh, fewer layers, skip connections (Add), or "
+            "another kernel_initializer",
+        )
+    for name, size in sizes.items():
+        if not size <= EXPLODED:
+            yield Finding(
+                "exploding gradient",
+                kernels[name][0],
+                size,
+                f"the gradient of its kernel is {size:.3g} in size (norm by the root of the "
+                "number of inputs)",
+                "global_clipnorm=1.0, smaller initial weights ('he_uniform'), or scaled inputs "
+                "and targets",
+            )
+            return  # the first: layers before and behind it follow
+
+
+def _size(gradient: np.ndarray) -> float:
+    """Return the norm, by the root of the inputs: what comes to a layer from behind, in size."""
+    inputs = gradient.size / gradient.shape[-1] if gradient.ndim > 1 else 1
+    return float(np.linalg.norm(gradient)) / inputs**0.5

@@ -1,0 +1,148 @@
+"""What is looked at, computed once; and the order of the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastnn.analysis import inspection
+from fastnn.analysis.diagnosis.finding import Diagnosis
+from fastnn.data import AnySource, Source
+
+if TYPE_CHECKING:
+    from fastnn.layers import Layer
+    from fastnn.losses import Loss
+    from fastnn.model import Model
+
+ROWS = 512  # looked at; trials train on all
+
+
+@dataclass
+class Patient:
+    """A model with its training data.
+
+    Attributes
+    ----------
+    model : Model
+        Compiled.
+    sources : sequence of Source or Sparse
+        Inputs, the target, and weights of the samples if any.
+    kinds : tuple of {"real", "label", "weight"}
+        What follows the inputs; see `Runtime.bound`.
+    batch_size : int
+        Of the trials.
+    """
+
+    model: Model
+    sources: Sequence[AnySource]
+    kinds: tuple[str, ...]
+    batch_size: int
+
+    @cached_property
+    def sample(self) -> list[Source]:
+        """Some rows."""
+        return inspection.sample(self.sources, ROWS)
+
+    @cached_property
+    def activations(self) -> dict[str, np.ndarray]:
+        """What each layer gives for the sample."""
+        return inspection.activations(self.model, self.sample)
+
+    @cached_property
+    def gradients(self) -> dict[str, np.ndarray]:
+        """The gradient of the mean loss of the sample."""
+        return inspection.gradients(self.model, self.sample, self.kinds)
+
+    @property
+    def kind(self) -> str:
+        """Dtype of the target."""
+        return self.kinds[0]
+
+    @property
+    def loss(self) -> Loss:
+        """The model's loss."""
+        return self.model._compiled().loss
+
+    @property
+    def inputs(self) -> list[tuple[str, np.ndarray]]:
+        """Names and rows of the sample's inputs."""
+        names = [name for name, _ in self.model.input_shapes]
+        return [(name, source.array) for name, source in zip(names, self.sample, strict=False)]
+
+    @property
+    def target(self) -> np.ndarray:
+        """The target of all rows, shape (rows, width)."""
+        return self.sources[len(self.model.input_shapes)].take()
+
+    @property
+    def layers(self) -> list[tuple[str, Layer]]:
+        """The layers in the order in which they are computed, by `inspection.layer_names`."""
+        graph = self.model.runtime.graph
+        names = inspection.layer_names(self.model)
+        return [(name, layer) for name, (layer, _) in zip(names, graph.steps, strict=True)]
+
+    @cached_property
+    def end(self) -> tuple[str, str]:
+        """Name and activation of the last layer that has one, behind which numbers only move."""
+        graph, named = self.model.runtime.graph, self.layers
+        position = graph.outputs[0] - len(graph.inputs)
+        while position >= 0:
+            name, layer = named[position]
+            if layer.kind not in ("flatten", "dropout"):
+                return name, activation_of(layer)
+            position = graph.steps[position][1][0] - len(graph.inputs)
+        return "", "linear"
+
+
+def activation_of(layer: Layer) -> str:
+    """Return the name of a layer's activation; "linear" if it has none."""
+    return getattr(getattr(layer, "activation", None), "name", "linear")
+
+
+def diagnose(
+    model: Model,
+    sources: Sequence[AnySource],
+    kinds: tuple[str, ...],
+    *,
+    batch_size: int = 32,
+) -> Diagnosis:
+    """Look for what keeps a model from learning; see `Model.diagnose`.
+
+    Parameters
+    ----------
+    model : Model
+    sources : sequence of Source or Sparse
+        Inputs, the target, and weights of the samples if any.
+    kinds : tuple of {"real", "label", "weight"}
+        What follows the inputs; see `Runtime.bound`.
+    batch_size : int, default 32
+
+    Returns
+    -------
+    Diagnosis
+
+    Raises
+    ------
+    ValueError
+        The model has several outputs.
+    """
+    names = model.output_names
+    if len(names) > 1:
+        raise ValueError(
+            f"a diagnosis is of a model of one output, this one has {', '.join(names)}: make a "
+            "Model of the same layers and one of them"
+        )
+    from fastnn.analysis.diagnosis import of_data, of_layers, of_rates
+
+    patient = Patient(model, sources, kinds, batch_size)
+    with np.errstate(all="ignore"):  # a diverged model has infinities
+        findings = list(of_layers.lost_weights(patient))
+        if findings:
+            return Diagnosis(tuple(findings), patient.sample[0].rows)
+        findings = [*of_data.findings(patient), *of_layers.findings(patient)]
+        findings += of_rates.findings(patient, findings)
+    return Diagnosis(tuple(findings), patient.sample[0].rows)

@@ -1,0 +1,163 @@
+"""`Model.find_learning_rate`: Smith's range test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastnn import data
+from fastnn.analysis import gradcheck
+from fastnn.core import checks
+from fastnn.runtime import Steps
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fastnn.model import Model
+
+SMOOTHING = 0.9  # weight of the past in the running mean of the losses
+EXPLODED = 4.0  # times the least smoothed loss so far
+FIRST = 10  # steps in which the running mean is too young to say that it has exploded
+WINDOW = 0.1  # of the steps: where the line is fitted whose slope is looked at
+
+
+@dataclass(repr=False, eq=False)
+class RangeTest:
+    """Losses at rising learning rates; what `Model.find_learning_rate` returns.
+
+    Attributes
+    ----------
+    rates : ndarray, shape (steps,)
+        Learning rates of the steps that were made.
+    losses : ndarray, shape (steps,)
+        Loss of the batch before each step.
+    smoothed : ndarray, shape (steps,)
+        Their running mean, in which a loss weighs 0.9 times the next one.
+    suggestion : float or None
+        The rate at which the smoothed loss falls most steeply; None where it never falls.
+    stop_reason : str
+        Why the test ended.
+    """
+
+    rates: np.ndarray
+    losses: np.ndarray
+    smoothed: np.ndarray
+    suggestion: float | None
+    stop_reason: str
+
+    def __repr__(self) -> str:
+        suggested = (
+            "no suggestion: the loss never falls"
+            if self.suggestion is None
+            else f"suggestion {self.suggestion:.2g}"
+        )
+        tried = f"{len(self.rates)} rates"
+        if len(self.rates):
+            tried += f" from {self.rates[0]:.2g} to {self.rates[-1]:.2g}"
+        return f"<RangeTest of {tried}: {suggested}; {self.stop_reason}>"
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the losses over the learning rates; needs the extra ``fastnn[plot]``.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; default: a new figure.
+
+        Returns
+        -------
+        matplotlib Axes
+            Save it with ``ax.figure.savefig("range.png")``.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is missing.
+        ValueError
+            There is no step to draw.
+
+        Examples
+        --------
+        >>> model.find_learning_rate(x, y).plot()  # doctest: +SKIP
+        """
+        from fastnn import plots
+
+        return plots.range_test(self, ax=ax)
+
+
+def find_learning_rate(
+    model: Model,
+    x: object,
+    y: object,
+    *,
+    batch_size: int | None,
+    min_rate: float,
+    max_rate: float,
+    steps: int,
+) -> RangeTest:
+    """Train a copy at rising rates; see `Model.find_learning_rate`."""
+    if batch_size is not None:
+        batch_size = checks.integer("batch_size", batch_size)
+    min_rate = checks.number("min_rate", min_rate, is_positive=True)
+    max_rate = checks.number("max_rate", max_rate, is_positive=True)
+    steps = checks.integer("steps", steps, least=FIRST)
+    if min_rate >= max_rate:
+        raise ValueError(f"min_rate must be below max_rate, got {min_rate:g} and {max_rate:g}")
+    sources, kind = model.training_data(x, y)
+    rows = sources[0].rows
+    data.not_empty(rows)
+    batch = model._compiled().optimizer.rows_of_a_step(batch_size, rows)
+    twin = gradcheck.twin(model, model.dtype)
+    twin.runtime.arenas["state"][...] = model.runtime.arenas["state"]
+    twin.runtime.step = model.runtime.step
+    generator = np.random.default_rng(0)
+    epochs = -(-steps * batch // rows)
+    order = np.concatenate([generator.permutation(rows) for _ in range(epochs)])
+    todo = Steps(sources, steps * batch, batch, order[: steps * batch])
+    rates = np.geomspace(min_rate, max_rate, steps)
+    losses, smoothed, reason = _run(twin, kind, todo, rates)
+    made = len(smoothed)
+    return RangeTest(
+        rates[:made], losses[:made], smoothed, _suggestion(rates[:made], smoothed, steps), reason
+    )
+
+
+def _run(
+    twin: Model, kind: tuple[str, ...], todo: Steps, rates: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Make the steps until the loss explodes; return losses, smoothed losses, and why it ended."""
+    runtime = twin.runtime
+    bound = runtime.bound("train", todo.batch, kind, todo.sparse)
+    results = np.empty((len(rates), len(bound.plan.program.results)))
+    smoothed: list[float] = []
+    mean = 0.0
+    for step in range(len(rates)):
+        if not runtime.run(bound, todo, first=step, results=results, learning_rates=rates):
+            return results[:, 0], np.array(smoothed), f"the loss is not finite at {rates[step]:.2g}"
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * float(results[step, 0])
+        smoothed.append(mean / (1 - SMOOTHING ** (step + 1)))
+        if step >= FIRST and smoothed[-1] > EXPLODED * min(smoothed):
+            return (
+                results[:, 0],
+                np.array(smoothed),
+                f"the smoothed loss exploded at {rates[step]:.2g}",
+            )
+    return results[:, 0], np.array(smoothed), f"all {len(rates)} steps made"
+
+
+def _suggestion(rates: np.ndarray, smoothed: np.ndarray, steps: int) -> float | None:
+    """Return the rate in the middle of the window in which the smoothed loss falls most steeply.
+
+    The slope is that of the line of least squares over the logarithm of the rate; noise from
+    step to step hardly moves it. Behind the least loss nothing is looked for.
+    """
+    width = max(5, round(WINDOW * steps)) | 1
+    end = int(np.argmin(smoothed)) + 1 if len(smoothed) else 0
+    if end < width:
+        return None
+    offsets = np.arange(width) - width // 2
+    slopes = np.correlate(smoothed[:end], offsets, "valid")
+    best = int(np.argmin(slopes))
+    return float(rates[best + width // 2]) if slopes[best] < 0 else None

@@ -1,0 +1,341 @@
+"""What this machine can do at most: multiply-adds, bytes, barriers; for profiles to compare with.
+
+Measured once, natively, in less than a second, and kept in a file under the user's cache. Where
+that cannot be written, they are measured again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastnn.core import threads
+from fastnn.native import engine, kernels
+from fastnn.runtime import aligned
+
+MEASURING_SECONDS = 0.4  # of each team; one that has been idle takes some 0.1 s to spread out
+BURST_SECONDS = 0.005  # of samples of one kind
+# Elements of a worker: a multiple of CHAINS vectors (src_c/limits.c) on every ISA, since those
+# left over are done one at a time.
+WHOLE_CHAINS = 960
+SAMPLE_WORK = 1e7  # multiply-adds of a sample in registers: some 0.1 ms
+SAMPLE_BYTES = 16e6  # bytes, of the arrays of one worker, that a sample goes through at least
+MEMORY_BYTES = 32 << 20  # the arrays of one worker that no level of its own holds
+# The levels of a worker where the system does not tell them.
+DEFAULT_LEVELS = {"L1": 32 << 10, "L2": 1 << 20}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a machine can do at most, on one worker and on all.
+
+    Attributes
+    ----------
+    processor, isa, version : str
+        Of the machine, and of fastnn.
+    threads : int
+        "All" workers.
+    arithmetic : dict of str to tuple of float
+        For each dtype, GFLOP/s on one worker and on all; a multiply-add counts as two.
+    levels : dict of str to int
+        Size of each level of memory that a worker has to itself, in bytes, the nearest first.
+    bandwidth : dict of str to tuple of float
+        For each level, and for "memory" behind them, GB/s read and written, on one worker and on
+        all.
+    barrier : float
+        The time that all take to meet, in seconds.
+
+    Examples
+    --------
+    >>> limits = Limits("a processor", "v3", "0.1.0", 2, {"float32": (100.0, 180.0)},
+    ...                 {"L1": 32768}, {"L1": (200.0, 400.0), "memory": (20.0, 30.0)}, 2e-7)
+    >>> limits.arithmetic_of("float32", workers=2)
+    180.0
+    >>> limits.bandwidth_of(100_000, workers=1)
+    ('memory', 20.0)
+    """
+
+    processor: str
+    isa: str
+    version: str
+    threads: int
+    arithmetic: dict[str, tuple[float, float]]
+    levels: dict[str, int]
+    bandwidth: dict[str, tuple[float, float]]
+    barrier: float
+
+    def arithmetic_of(self, dtype: str, workers: int) -> float:
+        """Return the GFLOP/s of a team."""
+        return _of_team(*self.arithmetic[dtype], workers)
+
+    def bandwidth_of(self, nbytes: float, workers: int) -> tuple[str, float]:
+        """Return the level that holds so many bytes, shared by a team, and its GB/s."""
+        fitting = (name for name, size in self.levels.items() if nbytes / workers <= size)
+        level = next(fitting, "memory")
+        return level, _of_team(*self.bandwidth[level], workers)
+
+    def __str__(self) -> str:
+        teams = ["1 worker"] + [f"{self.threads} workers"] * (self.threads > 1)
+        lines = [
+            f"processor  {self.processor}",
+            f"fastnn     {self.version}, ISA {self.isa}",
+            "",
+            f"{'':22}" + "".join(f"{team:>12}" for team in teams),
+        ]
+
+        def add(what: str, numbers: tuple[float, float], unit: str) -> None:
+            shown = "".join(f"{number:12.1f}" for number in numbers[: len(teams)])
+            lines.append(f"{what:22}{shown}  {unit}")
+
+        for dtype, rates in self.arithmetic.items():
+            add(f"{dtype} multiply-adds", rates, "GFLOP/s")
+        for level, rates in self.bandwidth.items():
+            size = f", {self.levels[level] >> 10} KiB" if level in self.levels else ""
+            add(level + size, rates, "GB/s")
+        add("barrier", (0.0, 1e9 * self.barrier), "ns")
+        return "\n".join(lines)
+
+
+def _of_team(one: float, every: float, workers: int) -> float:
+    return min(one * workers, max(one, every))
+
+
+# --- measuring --------------------------------------------------------------------------------
+
+
+def measure() -> Limits:
+    """Measure the limits of this machine, in less than a second.
+
+    Returns
+    -------
+    Limits
+
+    Notes
+    -----
+    Each number is the best of many short samples, taken in turn, since other programs may use the
+    machine too. Arithmetic is chains of multiply-adds in registers; bandwidth is
+    ``y = y * factor + x`` over arrays that together fill half of a level, three streams of bytes
+    counted.
+
+    Examples
+    --------
+    >>> from fastnn.analysis import machine_limits
+    >>> machine_limits.measure().arithmetic["float32"][0] > 0.1
+    True
+    """
+    all_threads, levels = threads.get_num_threads(), _levels()
+    sizes = {name: size // 2 for name, size in levels.items()}
+    sizes["memory"] = max([MEMORY_BYTES, *(4 * size for size in levels.values())])
+    rates: dict[tuple[str, int], float] = {}
+    barrier = math.inf
+    for workers in sorted({1, all_threads}):
+        # What is measured, how much of it a sample does, and the sample.
+        samples = {dtype: _arithmetic_sample(dtype, workers) for dtype in ("float32", "float64")}
+        samples |= {level: _bandwidth_sample(size, workers) for level, size in sizes.items()}
+        least = dict.fromkeys(samples, math.inf)
+        end = time.perf_counter() + MEASURING_SECONDS
+        while time.perf_counter() < end:
+            for name, (_, run) in samples.items():
+                least[name] = min(least[name], _least_seconds(run))
+            if workers == all_threads:
+                barrier = min(
+                    barrier, *(engine.barrier_seconds(all_threads, 100) for _ in range(9))
+                )
+        for name, (amount, _) in samples.items():
+            rates[name, workers] = amount / least[name] / 1e9
+
+    def of_teams(name: str) -> tuple[float, float]:
+        return rates[name, 1], rates[name, all_threads]
+
+    return Limits(
+        **_machine(),
+        arithmetic={dtype: of_teams(dtype) for dtype in ("float32", "float64")},
+        levels=levels,
+        bandwidth={level: of_teams(level) for level in sizes},
+        barrier=barrier,
+    )
+
+
+def _least_seconds(run: Callable[[], object]) -> float:
+    """Return the least time that a sample takes, of one burst."""
+    least, now = math.inf, time.perf_counter()
+    end = now + BURST_SECONDS
+    while now < end:
+        began = now
+        run()
+        now = time.perf_counter()
+        least = min(least, now - began)
+    return least
+
+
+def _arithmetic_sample(dtype: str, workers: int) -> tuple[float, Callable[[], object]]:
+    """Return the operations of a sample, and the sample."""
+    x = aligned((1, WHOLE_CHAINS * workers), dtype)
+    times = int(SAMPLE_WORK / (x.size / workers))
+    # Numbers that stay 1: neither denormals nor infinities, which may take longer.
+    x[...] = 1
+    again = functools.partial(kernels.multiply_add, times=times, factor=0.5, addend=0.5)
+    return 2.0 * x.size * times, functools.partial(again, x, out=np.empty_like(x), workers=workers)
+
+
+def _bandwidth_sample(size: int, workers: int) -> tuple[float, Callable[[], object]]:
+    """Return the bytes of a sample on arrays of `size` bytes a worker, and the sample."""
+    x, y = (aligned((1, size * workers // 8), "float32") for _ in range(2))
+    x[...], y[...] = 1, 2
+    times = max(1, int(SAMPLE_BYTES / size))
+    run = functools.partial(kernels.stream, x, y, times=times, factor=0.5, workers=workers)
+    return 3.0 * x.nbytes * times, run
+
+
+def _levels() -> dict[str, int]:
+    """Return the sizes of the caches of one processor that it shares with no other core."""
+    found = {}
+    for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            kind, level, size = (
+                (folder / name).read_text().strip() for name in ("type", "level", "size")
+            )
+            if kind in ("Data", "Unified") and level in ("1", "2") and size.endswith("K"):
+                found[f"L{level}"] = int(size[:-1]) << 10
+        except (OSError, ValueError):
+            continue
+    return found if list(found) == list(DEFAULT_LEVELS) else dict(DEFAULT_LEVELS)
+
+
+# --- keeping ----------------------------------------------------------------------------------
+
+
+def folder() -> Path:
+    """Return where limits are kept: ``XDG_CACHE_HOME``, else ``~/.cache``, and "fastnn".
+
+    Raises
+    ------
+    OSError
+        There is no home.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not cache.is_absolute():
+        try:
+            cache = Path.home() / ".cache"
+        except RuntimeError as error:
+            raise FileNotFoundError(str(error)) from None
+    return cache / "fastnn"
+
+
+def path() -> Path:
+    """Return the file that limits are kept in."""
+    return folder() / "limits.json"
+
+
+def _machine() -> dict:
+    """What limits depend on."""
+    return {
+        "processor": threads.processor_name(),
+        "isa": engine.ISA,
+        "version": engine.VERSION,
+        "threads": threads.get_num_threads(),
+    }
+
+
+def load() -> Limits | None:
+    """Return what is kept for this processor, ISA, version and number of threads, or None.
+
+    Examples
+    --------
+    >>> from fastnn.analysis import machine_limits
+    >>> kept = machine_limits.load()
+    >>> kept is None or kept.threads >= 1
+    True
+    """
+    try:
+        kept: dict[str, Any] = {name: _tuples(v) for name, v in _kept()[_key()].items()}
+        limits = Limits(**kept)
+        rates = [*limits.arithmetic.values(), *limits.bandwidth.values()]
+        is_whole = {"float32", "float64"} <= set(limits.arithmetic)
+        is_whole &= set(limits.bandwidth) == {*limits.levels, "memory"}
+        is_whole &= all(one > 0 and every > 0 for one, every in rates)
+        return limits if is_whole else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None  # not there, or written by something else
+
+
+def _key() -> str:
+    return " | ".join(f"{name} {value}" for name, value in _machine().items())
+
+
+def _kept() -> dict:
+    """Everything that is in the file."""
+    found = json.loads(path().read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError("not a file of limits")
+    return found
+
+
+def _tuples(value: object) -> object:
+    """JSON has lists only."""
+    if not isinstance(value, dict):
+        return value
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in value.items()}
+
+
+def save(limits: Limits) -> Path:
+    """Keep limits for `load`, beside those of other processors.
+
+    Parameters
+    ----------
+    limits : Limits
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    OSError
+        It cannot be written.
+    """
+    from fastnn.exchange import model_file
+
+    try:
+        kept = _kept()
+    except (OSError, ValueError):
+        kept = {}
+    kept[_key()] = asdict(limits)
+    folder().mkdir(parents=True, exist_ok=True)
+    try:
+        model_file.replace_file(path(), (json.dumps(kept, indent=1) + "\n").encode())
+    except ValueError as error:  # a folder of that name
+        raise OSError(str(error)) from None
+    return path()
+
+
+def current() -> Limits:
+    """Return the limits of this machine: those kept, else measured now and kept if possible.
+
+    Returns
+    -------
+    Limits
+
+    Examples
+    --------
+    >>> from fastnn.analysis import machine_limits
+    >>> sorted(machine_limits.current().bandwidth)
+    ['L1', 'L2', 'memory']
+    """
+    found = load()
+    if found is None:
+        found = measure()
+        with contextlib.suppress(OSError):  # measured again next time
+            save(found)
+    return found

@@ -1,0 +1,1 @@
+"""The ground: registries, checks of single arguments, threads. Imports nothing of fastnn."""

@@ -1,0 +1,300 @@
+"""Models as safetensors files: tensors, and the architecture as JSON in the metadata. No pickle.
+
+    parameters/<layer>/<name>         the parameters
+    optimizer/<slot>/<layer>/<name>   the optimizer's state, for a compiled model
+    preprocessing/<name>              what was saved with the model (see `attachments`)
+
+The metadata hold one entry, "fastnn": JSON with the format's version, the architecture, what
+`compile` was told, and attachments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastnn import layers, losses
+from fastnn.core import checks
+from fastnn.layers import Layer, Tensor, graph
+from fastnn.layers.base import Kinds, UnknownKind, make
+from fastnn.losses import Custom
+from fastnn.metrics import Function
+from fastnn.model import Model, Sequential
+from fastnn.native import engine
+
+FORMAT = 2  # 1 had one output
+
+
+def save(
+    model: Model,
+    path: str | os.PathLike,
+    *,
+    attachments: dict[str, Any] | None = None,
+    tensors: dict[str, np.ndarray] | None = None,
+) -> None:
+    """Save a model.
+
+    Parameters
+    ----------
+    model : Model
+    path : path-like
+    attachments : dict, optional
+        More to keep in the metadata; JSON.
+    tensors : dict of str to ndarray, optional
+        More to keep as tensors, under "preprocessing/".
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder does not exist.
+    TypeError, ValueError
+        `path` does not name a file.
+    """
+    path = checks.file_path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path: there is no folder {str(path.parent)!r}")
+    replace_file(path, to_bytes(model, attachments=attachments, tensors=tensors))
+
+
+def to_bytes(
+    model: Model,
+    *,
+    attachments: dict[str, Any] | None = None,
+    tensors: dict[str, np.ndarray] | None = None,
+) -> bytes:
+    """Return what `save` writes."""
+    from safetensors.numpy import save as serialize
+
+    for layer in (part for whole in model.layers for part in whole.parts()):
+        if layer.kind not in layers.registry or layers.registry[layer.kind] is not type(layer):
+            raise ValueError(
+                f"layer {layer.name!r} is a {type(layer).__name__}, which load would not know: "
+                "decorate the class with fastnn.layers.registry.add"
+            )
+        try:
+            json.dumps(layer.config())
+        except TypeError as error:
+            raise ValueError(
+                f"layer {layer.name!r} cannot be saved: its config must be JSON ({error})"
+            ) from None
+    runtime = model.runtime
+    if runtime.training is not None:
+        runtime.check_slots()  # or nobody could load it
+    arrays = {f"parameters/{name}": view for name, view in runtime.parameters.items()}
+    arrays |= {f"optimizer/{name}": view for name, view in runtime.state_views().items()}
+    arrays |= {f"preprocessing/{name}": array for name, array in (tensors or {}).items()}
+    training = runtime.training
+    about = {
+        "format": FORMAT,
+        "version": engine.VERSION,
+        "kind": "Sequential" if isinstance(model, Sequential) else "Model",
+        "dtype": model.dtype,
+        "seed": model.seed,
+        "step": runtime.step,
+        "key": runtime.key,
+        "generator": model.generator.bit_generator.state,
+        "architecture": graph.describe(runtime.graph, model.layers),
+        "compile": None
+        if training is None
+        else {
+            "optimizer": training.optimizer.config(),
+            "loss": [aim.loss.config() for aim in training.aims],
+            "metrics": [
+                [metric.config() for metric in aim.metrics if not isinstance(metric, Function)]
+                for aim in training.aims
+            ],
+            "loss_weights": [aim.weight for aim in training.aims],
+        },
+        "attachments": attachments or {},
+    }
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return serialize(contiguous, {"fastnn": json.dumps(about)})
+
+
+def from_bytes(content: bytes, own_losses: Mapping[str, Custom] | None = None) -> Model:
+    """Return the model of what `to_bytes` returned: how models are copied and pickled."""
+    from safetensors.numpy import load as deserialize
+
+    # safetensors: the length of the header in eight bytes, the header, the tensors.
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    about = json.loads(header["__metadata__"]["fastnn"])
+    return restore(about, deserialize(content), "copy of a model", None, own_losses)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that a crash leaves either the old one or the new one, whole.
+
+    A symbolic link stays, and what it points to is written.
+
+    Raises
+    ------
+    ValueError
+        `path` is something else than a file, such as a folder or a device.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise ValueError(f"path: {str(path)!r} exists and is not a file")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    if hasattr(os, "O_DIRECTORY"):  # the new name reaches the disk with its folder
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the metadata and the tensors of a model file.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is a folder, not a model that fastnn wrote, or of a newer format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = checks.file_path(path)
+    if path.is_dir():
+        raise ValueError(f"path: {str(path)!r} is a folder, expected a model file")
+    if not path.is_file():
+        raise FileNotFoundError(f"path: there is no model file {str(path)!r}")
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"path: {str(path)!r} is not a safetensors file ({error})") from None
+    if "fastnn" not in metadata:
+        raise ValueError(
+            f"path: {str(path)!r} is a safetensors file, but not a model saved by fastnn"
+        )
+    try:
+        about = json.loads(metadata["fastnn"])
+        version = int(about["format"])
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"path: the description in {str(path)!r} is damaged") from None
+    if version > FORMAT:
+        raise ValueError(
+            f"path: {str(path)!r} has format {version}, this fastnn reads up to {FORMAT}; upgrade"
+        )
+    return about, tensors
+
+
+def restore(
+    about: dict[str, Any],
+    tensors: dict[str, np.ndarray],
+    path: str | os.PathLike,
+    kinds: Kinds | None = None,
+    own_losses: Mapping[str, Custom] | None = None,
+) -> Model:
+    """Build the model that `read` returned.
+
+    Parameters
+    ----------
+    about, tensors
+        From `read`.
+    path : path-like
+        For the messages.
+    kinds : dict of str to type, optional
+        Classes of layers, by kind, that the registry does not hold.
+    own_losses : dict of str to Custom, optional
+        Losses, by name, likewise.
+    """
+    kinds = {} if kinds is None else kinds
+    try:
+        model = _graph(about, kinds)
+        if about["compile"] is not None:
+            own = _with_own_losses(about["compile"]["loss"], own_losses or {})
+            model.compile(**{**about["compile"], "loss": own})
+        model.runtime.step = int(about["step"])
+        model.runtime.key = int(about["key"])
+        model.generator.bit_generator.state = about["generator"]
+    except UnknownKind as error:
+        kind = error.args[0]
+        raise ValueError(
+            f"path: {str(path)!r} has a layer of kind {kind!r}, which is not known here: decorate "
+            f"its class with fastnn.layers.registry.add, or give custom_objects={{{kind!r}: ...}}"
+        ) from None
+    except _UnknownLoss as error:
+        name = error.args[0]
+        raise ValueError(
+            f"path: {str(path)!r} was compiled with loss {name!r}, which is not known here: give "
+            f"custom_objects={{{name!r}: fastnn.losses.Custom(function, derivative)}}"
+        ) from None
+    except Exception as error:  # whatever a damaged description leads to
+        raise ValueError(
+            f"path: the description in {str(path)!r} is damaged ({type(error).__name__}: {error})"
+        ) from None
+    runtime = model.runtime
+    views = {f"parameters/{name}": view for name, view in runtime.parameters.items()}
+    views |= {f"optimizer/{name}": view for name, view in runtime.state_views().items()}
+    for name, view in views.items():
+        found = tensors.get(name)
+        if found is None or found.shape != view.shape or found.dtype != view.dtype:
+            got = "missing" if found is None else f"{found.dtype} of shape {found.shape}"
+            raise ValueError(
+                f"path: tensor {name!r} of {str(path)!r} must be {view.dtype} of shape "
+                f"{view.shape}, is {got}"
+            )
+        view[...] = found
+    return model
+
+
+class _UnknownLoss(LookupError):
+    """There is no loss of a name."""
+
+
+def _with_own_losses(saved: Any, own: Mapping[str, Custom]) -> list[object]:
+    """Return what was saved of the losses, with the user's own in place of their names."""
+    found: list[object] = []
+    for config in saved if isinstance(saved, list) else [saved]:  # format 1 had one
+        name = config["name"]
+        if name not in own and name not in losses.registry:
+            raise _UnknownLoss(name)
+        found.append(own.get(name, config))
+    return found
+
+
+def _graph(about: dict[str, Any], kinds: Kinds) -> Model:
+    architecture = about["architecture"]
+    if "output" in architecture:  # format 1
+        architecture = {**architecture, "outputs": [architecture["output"]]}
+    made: dict[str, Layer] = {}
+    for entry in architecture["layers"]:
+        made[entry["name"]] = make(entry, kinds)
+    options = {"dtype": about["dtype"], "seed": about["seed"]}
+    inputs = [Tensor(tuple(i["shape"]), name=i["name"]) for i in architecture["inputs"]]
+    if about["kind"] not in ("Sequential", "Model"):
+        raise ValueError(f"unknown kind of model {about['kind']!r}")
+    if about["kind"] == "Sequential":
+        chain = [made[step["layer"]] for step in architecture["steps"]]
+        return Sequential(chain, input_shape=inputs[0].shape, **options)
+    tensors = list(inputs)
+    for step in architecture["steps"]:
+        tensors.append(made[step["layer"]](*(tensors[i] for i in step["inputs"])))
+    ends = [tensors[i] for i in architecture["outputs"]]
+    return Model(inputs, ends[0] if len(ends) == 1 else ends, **options)

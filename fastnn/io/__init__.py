@@ -1,1 +1,0 @@
-"""Files: models (`model_file`) and tables (`table`)."""

@@ -1,0 +1,160 @@
+"""From layers called on each other to a `Graph`: order, names, parameters; and its description."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn.initializers import Initializer
+from fastnn.layers import Layer, Tensor
+from fastnn.layers.base import name_layers
+from fastnn.program.lower import Graph
+from fastnn.program.ops import Value
+
+
+def build(
+    inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+) -> tuple[list[Layer], Graph, dict[str, Initializer]]:
+    """Sort the layers between inputs and outputs and collect their parameters.
+
+    Parameters
+    ----------
+    inputs : sequence of Tensor
+    outputs : sequence of Tensor
+
+    Returns
+    -------
+    layers : list of Layer
+        Each once, with its name in this model.
+    graph : Graph
+    initializers : dict of str to Initializer
+        By "layer/parameter".
+
+    Raises
+    ------
+    ValueError
+        A layer belongs to another model, is used for inputs of different sizes, or an output
+        depends on an input that is not given.
+    """
+    order = _topological(inputs, outputs)
+    layers = list(dict.fromkeys(tensor.layer for tensor in order if tensor.layer is not None))
+    name_layers(layers)
+    values: dict[str, Value] = {}
+    initializers: dict[str, Initializer] = {}
+    owners: dict[str, tuple[Layer, str]] = {}
+    position = {id(tensor): i for i, tensor in enumerate(inputs)}
+    steps: list[tuple[Layer, tuple[int, ...]]] = []
+    for tensor in order:
+        if tensor.layer is None:
+            continue
+        layer = tensor.layer
+        wanted = layer.parameter_shapes(*(source.shape for source in tensor.inputs))
+        for name, (shape, initializer) in wanted.items():
+            full = f"{layer.name}/{name}"
+            new = Value(full, shape, batched=False, kind="parameter")
+            if values.setdefault(full, new).shape != shape:
+                raise ValueError(
+                    f"layer {layer.name!r} is used for inputs of different sizes: "
+                    f"{name} would be {values[full].shape} and {shape}"
+                )
+            initializers[full] = initializer
+            owners[full] = layer, name
+        steps.append((layer, tuple(position[id(source)] for source in tensor.inputs)))
+        position[id(tensor)] = len(inputs) + len(steps) - 1
+    names = _unique([tensor.name for tensor in inputs])
+    shapes = [(name, tensor.shape) for name, tensor in zip(names, inputs, strict=True)]
+    ends = tuple(position[id(output)] for output in outputs)
+    return layers, Graph(shapes, steps, ends, values, owners), initializers
+
+
+def _topological(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors from inputs to outputs, each after what it is made of."""
+    order: dict[int, Tensor] = {id(tensor): tensor for tensor in inputs}
+    stack = [(output, False) for output in reversed(outputs)]
+    while stack:
+        tensor, is_ready = stack.pop()
+        if id(tensor) in order:
+            continue
+        if tensor.layer is None:
+            raise ValueError(f"outputs depend on Input {tensor.name!r}, which is not in inputs")
+        if is_ready:
+            order[id(tensor)] = tensor
+            continue
+        stack.append((tensor, True))
+        stack.extend((source, False) for source in reversed(tensor.inputs))
+    return list(order.values())
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Names made unique by numbers: input, input_1, input_2."""
+    result: list[str] = []
+    for name in names:
+        number, candidate = 0, name
+        while candidate in result:
+            number += 1
+            candidate = f"{name}_{number}"
+        result.append(candidate)
+    return result
+
+
+@contextlib.contextmanager
+def memory_for_parameters(graph: Graph, dtype: str) -> Iterator[None]:
+    """Name the largest layer where the memory does not suffice for what is made inside."""
+    sizes: dict[str, int] = {}
+    for name, value in graph.parameters.items():
+        layer = name.split("/")[0]
+        sizes[layer] = sizes.get(layer, 0) + value.width * np.dtype(dtype).itemsize
+    largest = max(sizes, key=lambda layer: sizes[layer], default="")
+    try:
+        if sum(sizes.values()) > sys.maxsize // 4:  # sizes in 64 bits would wrap around
+            raise MemoryError
+        yield
+    except MemoryError:
+        raise MemoryError(
+            f"layer {largest!r} takes {sizes.get(largest, 0):,} bytes for its parameters, and as "
+            "many for their gradients"
+        ) from None
+
+
+def describe(graph: Graph, layers: Sequence[Layer]) -> dict[str, Any]:
+    """Return a graph as JSON can hold it; `exchange.model_file` builds an equal one from it."""
+    return {
+        "inputs": [{"name": name, "shape": list(shape)} for name, shape in graph.inputs],
+        "layers": [layer.describe() for layer in layers],
+        "steps": [
+            {"layer": layer.name, "inputs": list(positions)} for layer, positions in graph.steps
+        ],
+        "outputs": list(graph.outputs),
+    }
+
+
+def summary(graph: Graph, dtype: str) -> str:
+    """Return the layers as a table, with output shapes and numbers of parameters."""
+    shapes = [shape for _, shape in graph.inputs]
+    rows = [(name, "Input", shape, "") for name, shape in graph.inputs]
+    counted: set[Layer] = set()
+    for layer, positions in graph.steps:
+        shapes.append(layer.output_shape(*(shapes[i] for i in positions)))
+        count = 0 if layer in counted else sum(view.size for view in layer.parameters.values())
+        counted.add(layer)
+        kind = type(layer).__name__ + " (Python)" * any(
+            part.runs_in_python for part in layer.parts()
+        )
+        rows.append((layer.name, kind, shapes[-1], f"{count:,}"))
+    table = [("layer", "kind", "output shape", "parameters")]
+    for row in rows:
+        sizes = "".join(f", {size}" for size in row[2])
+        table.append((row[0], row[1], f"(batch{sizes})", row[3]))
+    widths = [max(len(row[i]) for row in table) for i in range(4)]
+    lines = [
+        f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d:>{widths[3]}}".rstrip()
+        for a, b, c, d in table
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    total = sum(value.width for value in graph.parameters.values())
+    size = total * np.dtype(dtype).itemsize
+    return "\n".join([*lines, f"{total:,} parameters, {dtype}, {size:,} bytes"])

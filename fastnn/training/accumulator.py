@@ -1,0 +1,95 @@
+"""The results of an epoch or an evaluation, gathered part by part: loss and metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.metrics import Collected, EpochMetric
+from fastnn.program.lower import Program
+from fastnn.program.objective import Measure
+from fastnn.runtime import Steps
+
+
+class Tally:
+    """What the steps of several parts have found.
+
+    Parameters
+    ----------
+    program : Program
+        Whose results they are; another of the same measures may go on.
+    dtype : {"float32", "float64"}
+    """
+
+    def __init__(self, program: Program, dtype: str) -> None:
+        self._program, self._dtype = program, dtype
+        self._sums: Any = 0.0  # of each result over the samples
+        self._count = 0
+        self._targets: list[list[np.ndarray]] = []
+        self._kinds: list[tuple[str, ...]] = []
+        self._predictions: list[dict[str, np.ndarray]] = []
+        self._inputs = len(program.inputs) - len(program.given)
+
+    def room(self, steps: Steps) -> dict[str, np.ndarray]:
+        """Return arrays for what the program collects of all rows of a part."""
+        return {
+            value.name: np.empty((steps.rows, *value.shape), self._dtype)
+            for value in self._program.outputs
+        }
+
+    def add(self, steps: Steps, results: np.ndarray, room: dict[str, np.ndarray]) -> None:
+        """Take in the steps that were made of a part, one row of results for each."""
+        if not len(results):
+            return
+        done = min(len(results) * steps.batch, steps.rows)
+        # One step after another, so that the sums are the same however the steps come in parts.
+        sums = steps.rows_of(len(results))[:, np.newaxis] * results
+        sums[0] += self._sums
+        self._sums = np.add.accumulate(sums, out=sums)[-1].copy()
+        self._count += done
+        if room:
+            order = np.arange(done) if steps.order is None else steps.order[:done]
+            self._predictions.append({name: array[:done] for name, array in room.items()})
+            self._kinds.append(steps.kinds)
+            self._targets.append([source.take(order) for source in steps.sources[self._inputs :]])
+
+    def logs(self) -> dict[str, Any]:
+        """Return each result: means over samples, and what is computed of all of them."""
+        return self._logs(self._sums / self._count) if self._count else {}
+
+    def logs_of_step(self, results: np.ndarray) -> dict[str, Any]:
+        """Return the results of one step, without those that need all samples."""
+        return {
+            name: value
+            for name, value in self._logs(results[0], is_step=True).items()
+            if value is not None
+        }
+
+    def _logs(self, means: np.ndarray, *, is_step: bool = False) -> dict[str, Any]:
+        columns = dict(zip(self._program.results, means.tolist(), strict=True))
+        logs: dict[str, Any] = {}
+        for measure in self._program.measures:
+            metric = measure.metric
+            if isinstance(metric, EpochMetric):
+                logs[measure.name] = None if is_step else metric.compute(self._collected(measure))
+            else:
+                mean = columns[measure.name]
+                logs[measure.name] = mean if metric is None else metric.finish(mean)
+        return logs
+
+    def _collected(self, measure: Measure) -> Collected:
+        value = next(v for v in self._program.outputs if v.name == measure.collected)
+        predictions = np.concatenate([made[value.name] for made in self._predictions])
+        kinds = [kinds[measure.output] for kinds in self._kinds]
+        targets = [targets[measure.output] for targets in self._targets]
+        shape = () if set(kinds) == {"label"} else value.shape
+        if shape:  # some batches may bring labels, others probabilities
+            targets = [
+                np.eye(shape[-1])[part[:, 0]] if kind == "label" else part
+                for part, kind in zip(targets, kinds, strict=True)
+            ]
+        target = np.concatenate(targets)
+        return Collected(
+            target.reshape(len(target), *shape), predictions, measure.is_binary, measure.is_logit
+        )

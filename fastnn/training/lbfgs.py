@@ -1,0 +1,266 @@
+"""`fit` with L-BFGS: SciPy moves the parameters, a program computes loss and gradient of all rows.
+
+SciPy's parameters are one vector of float64 of all that is trained; what lies in the arena is the
+point that was looked at last, and at the end, however it comes, the last iterate.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.analysis import inspection
+from fastnn.optimizers import LBFGS
+from fastnn.program.lower import Program
+from fastnn.runtime import ROWS, Runtime, Steps
+from fastnn.training.time_budget import Budget
+
+if TYPE_CHECKING:
+    from fastnn.model import Model
+    from fastnn.training.loop import _Progress
+
+Results = dict[str, float]
+# Parameters, loss with weight decay, gradient, results of the program.
+Look = tuple[np.ndarray, float, np.ndarray, np.ndarray]
+
+# Ops of training whose results are not the same at each look at the same rows, or depend on which
+# rows are looked at together; the layer, and what to do instead.
+NOT_A_FUNCTION = {
+    "dropout": ("Dropout", "leave it out; weight_decay or a regularizer does its work"),
+    "batch_normalization": (
+        "BatchNormalization",
+        "freeze it (trainable = False), or take LayerNormalization",
+    ),
+}
+
+
+class _Ended(Exception):
+    """Training ends before SciPy would; the model says why."""
+
+
+def minimizer() -> Any:
+    """Return `scipy.optimize.minimize`.
+
+    Raises
+    ------
+    ImportError
+        There is no SciPy.
+    """
+    try:
+        from scipy.optimize import minimize
+    except ImportError:
+        raise ImportError("LBFGS needs SciPy: pip install 'fastnn[scipy]'") from None
+    return minimize
+
+
+def options(optimizer: LBFGS, iterations: int) -> dict[str, float]:
+    """Return what SciPy is to be told."""
+    return {
+        "maxiter": iterations,
+        "maxfun": np.inf,
+        "maxcor": optimizer.memory,
+        "gtol": optimizer.tolerance_gradient,
+        "ftol": optimizer.tolerance_change,
+    }
+
+
+def turned_back(
+    start: np.ndarray, value: float, gradient: np.ndarray, point: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Return value and gradient that lead a line search back from where there are none.
+
+    SciPy takes an infinity for a number. It gets the parabola along the line that has the value and
+    the slope of where the line starts, and its least value at a tenth of the way.
+    """
+    way = point - start
+    slope = float(gradient @ way)
+    return value - 4 * slope, way * (-9 * slope / float(way @ way))
+
+
+def check(runtime: Runtime, program: Program) -> None:
+    """Raise ValueError where a loss has no minimum to be found by this method."""
+    for op in program.ops:
+        if op.kind in NOT_A_FUNCTION:
+            kind, instead = NOT_A_FUNCTION[op.kind]
+            raise ValueError(
+                f"LBFGS needs a loss that only the parameters change, and layer {op.layer!r} is a "
+                f"{kind}: {instead}"
+            )
+    if not any(runtime.graph.rate_factors().values()):
+        raise ValueError("LBFGS has nothing to train: all layers are frozen")
+
+
+class Minimization:
+    """A training with L-BFGS.
+
+    Parameters
+    ----------
+    model : Model
+        Compiled with `LBFGS`.
+    steps : Steps
+        All rows.
+    budget : Budget
+    metrics : callable
+        Returns the results of the training data that are no losses.
+
+    Attributes
+    ----------
+    seconds : float
+        Spent on losses and gradients.
+    rows_done : int
+        Looked at meanwhile; each row counts at each look.
+    """
+
+    def __init__(
+        self, model: Model, steps: Steps, budget: Budget, metrics: Callable[[], Results]
+    ) -> None:
+        self._model, self._budget, self._metrics = model, budget, metrics
+        self._steps = Steps(steps.sources, steps.rows, min(ROWS, steps.rows), kinds=steps.kinds)
+        runtime = model.runtime
+        assert runtime.training is not None
+        assert isinstance(runtime.training.optimizer, LBFGS)
+        self._optimizer = runtime.training.optimizer
+        self._names = [name for name, factor in runtime.graph.rate_factors().items() if factor]
+        sizes = [runtime.parameters[name].size for name in self._names]
+        self._ends = np.cumsum(sizes)[:-1]
+        self._total = np.empty(runtime.count)
+        self._views = runtime._views(self._total)
+        self._looked_at: Look | None = None
+        self._iterate: Look | None = None
+        self._epoch, self._is_open = 0, False
+        self.seconds = 0.0
+        self.rows_done = 0
+
+    def run_epochs(
+        self,
+        epochs: int,
+        progress: _Progress,
+        begin: Callable[[int], bool],
+        end: Callable[[int, Results], bool],
+    ) -> None:
+        """Make one iteration an epoch.
+
+        Parameters
+        ----------
+        epochs : int
+        progress : _Progress
+        begin : callable
+            Told the number of an epoch that begins; whether it may.
+        end : callable
+            Told an epoch and its results; whether to go on.
+        """
+        model = self._model
+        self._begin, self._end, self._progress = begin, end, progress
+        start = self._gathered(model.runtime.parameters)
+        found = None
+        try:
+            found = minimizer()(
+                self._look, start, jac=True, method="L-BFGS-B", callback=self._accept,
+                options=options(self._optimizer, epochs),
+            )  # fmt: skip
+        except _Ended:
+            pass
+        finally:
+            self._write(start if self._iterate is None else self._iterate[0])
+        if self._is_open:  # it had converged before, or found no lower loss, or time is up
+            self._finish()
+        if found is not None and found.status != 1 and not model.stop_training:
+            model.stop_training = True
+            model.stop_reason = found.message.strip(" :")
+            if found.status:
+                model.stop_reason += ": the line search has found no lower loss"
+
+    def _gathered(self, views: dict[str, np.ndarray]) -> np.ndarray:
+        parts = [views[name].reshape(-1) for name in self._names]
+        return np.concatenate(parts, dtype=np.float64)
+
+    def _write(self, point: np.ndarray) -> None:
+        self._model.forget_forward()
+        with np.errstate(over="ignore"):  # the loss is not finite then
+            for name, part in zip(self._names, np.split(point, self._ends), strict=True):
+                self._model.runtime.parameters[name].reshape(-1)[...] = part
+
+    def _look(self, point: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return loss, with weight decay, and gradient at a point."""
+        if not self._is_open:
+            if not self._begin(self._epoch):
+                raise _Ended
+            self._is_open = True
+        self._write(point)
+        runtime, decay = self._model.runtime, self._optimizer.weight_decay
+        steps = self._steps
+        bound = runtime.bound("gradients", steps.batch, steps.kinds, steps.sparse)
+        began = time.perf_counter()
+        with np.errstate(all="ignore"):  # what is not finite is looked for below
+            results = inspection.sum_gradients(runtime, bound, steps, self._total, self._look_up)
+            means = steps.rows_of(steps.count) @ results / steps.rows
+            value = float(means[0] + decay / 2 * point @ point)
+            gradient = self._gathered(self._views) + decay * point
+        self.seconds += time.perf_counter() - began
+        self.rows_done += steps.rows
+        if not (math.isfinite(value) and np.isfinite(gradient).all()):
+            return self._turned_back(point, results)
+        self._looked_at = point.copy(), value, gradient, means
+        if self._iterate is None:
+            self._iterate = self._looked_at
+        return value, gradient
+
+    def _look_up(self, seconds: float) -> None:
+        """Look at the clock after each part of the rows; there is a first look in any case."""
+        self._budget.record(1, seconds)
+        if self._budget.is_over and self._iterate is not None:
+            model = self._model
+            model.stop_training = True
+            model.stop_reason = f"{self._budget} in epoch {self._epoch + 1}"
+            raise _Ended
+
+    def _turned_back(self, point: np.ndarray, results: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return what leads the line search back from where the loss is not finite."""
+        if self._iterate is None:
+            raise self._refusal(results)
+        return turned_back(*self._iterate[:3], point)
+
+    def _refusal(self, results: np.ndarray) -> Exception:
+        from fastnn.training.nonfinite import refusal
+
+        runtime, steps = self._model.runtime, self._steps
+        bad = ~np.isfinite(results[:, 0])
+        first = int(bad.argmax()) * steps.batch
+        rows = np.arange(first, min(first + steps.batch, steps.rows))
+        return refusal(
+            self._model,
+            runtime.bound("gradients", steps.batch, steps.kinds, steps.sparse),
+            [source.take(rows) for source in steps.sources],
+            "epoch 1, before its step",
+            float(results[:, 0].sum()) if bad.any() else np.nan,
+            runtime.arenas["parameters"].copy(),
+            advice="other initial weights, or scaled inputs",
+        )
+
+    def _accept(self, intermediate_result: Any) -> None:
+        """Take an iterate of SciPy's: the end of an epoch."""
+        point = intermediate_result.x
+        if self._looked_at is None or not np.array_equal(self._looked_at[0], point):
+            self._look(point)
+        self._iterate = self._looked_at
+        self._write(point)
+        self._model.runtime.step += 1
+        if not self._finish():
+            raise _Ended
+
+    def _finish(self) -> bool:
+        """End an epoch with the results at the iterate; return whether to go on."""
+        assert self._iterate is not None
+        self._budget.epoch_end()
+        steps = self._steps
+        bound = self._model.runtime.bound("gradients", steps.batch, steps.kinds, steps.sparse)
+        means = map(float, self._iterate[3])
+        logs = dict(zip(bound.plan.program.results, means, strict=True))
+        self._is_open = False
+        self._epoch += 1
+        self._progress.advance(1)
+        return self._end(self._epoch - 1, logs | self._metrics())

@@ -1,0 +1,93 @@
+"""What `compile` is told, sorted by output: the loss, its weight, and the metrics of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from fastnn import data, losses
+from fastnn.core import checks
+from fastnn.metrics import Metric
+from fastnn.metrics import get as metric_of
+from fastnn.program.objective import Aim
+
+
+def aims(
+    loss: object, metrics: object, loss_weights: object, outputs: Sequence[str]
+) -> tuple[Aim, ...]:
+    """Return what each output is trained for.
+
+    Parameters
+    ----------
+    loss, metrics, loss_weights
+        As in `Model.compile`.
+    outputs : sequence of str
+        Their names.
+
+    Returns
+    -------
+    tuple of Aim
+
+    Raises
+    ------
+    ValueError, TypeError
+        A name is unknown, or there are not as many as outputs.
+    """
+    is_config = isinstance(loss, dict) and "name" in loss
+    if isinstance(loss, (list, tuple, dict)) and not is_config:
+        if not isinstance(loss, dict):  # what is no loss is told first
+            loss = [losses.get(one) for one in loss]
+        losses_of = list(data.by_name("loss", loss, outputs).values())
+    else:
+        losses_of = [loss] * len(outputs)
+    chosen = [losses.get(one) for one in losses_of]
+    own = [one for one in chosen if isinstance(one, losses.Custom)]
+    for one in own:
+        if any(one != other and one.name == other.name for other in own):
+            raise ValueError(
+                f"loss: two losses of your own are both called {one.name!r}; give them names, "
+                "losses.Custom(function, derivative, name)"
+            )
+    weights: list[object] = [1.0] * len(outputs)
+    if loss_weights is not None:
+        weights = list(data.by_name("loss_weights", loss_weights, outputs).values())
+    return tuple(
+        Aim(one, _distinct(tuple(map(metric_of, own))), _weight(weight))
+        for one, own, weight in zip(chosen, _metrics(metrics, outputs), weights, strict=True)
+    )
+
+
+def _weight(weight: object) -> float:
+    return checks.number("loss_weights", weight, least=0)
+
+
+def _metrics(metrics: object, outputs: Sequence[str]) -> list[list[object]]:
+    """Return the metrics of each output; a list of names counts for all."""
+    if metrics is None:
+        return [[] for _ in outputs]
+    if isinstance(metrics, dict):
+        unknown = [str(name) for name in metrics if name not in outputs]
+        if unknown:
+            raise ValueError(
+                f"metrics must be for the outputs {', '.join(outputs)}, got {', '.join(unknown)}"
+            )
+        return [_listed(metrics.get(name)) for name in outputs]
+    given = _listed(metrics)
+    if given and all(one is None or isinstance(one, (list, tuple)) for one in given):
+        return [_listed(one) for one in data.by_name("metrics", given, outputs).values()]
+    return [given for _ in outputs]
+
+
+def _listed(metrics: object) -> list[object]:
+    if metrics is None:
+        return []
+    if isinstance(metrics, (str, Metric)) or not isinstance(metrics, Iterable):
+        raise TypeError(f"metrics must be a list of names, got {metrics!r}")
+    return list(metrics)
+
+
+def _distinct(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
+    labels = [metric.label for metric in metrics]
+    for label in labels:
+        if labels.count(label) > 1 or label == "loss":
+            raise ValueError(f"metrics must have names of their own, got {label!r} twice")
+    return metrics

@@ -1,0 +1,78 @@
+"""How much each sample counts: `sample_weight` and `class_weight`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+
+import numpy as np
+
+from fastnn import data
+from fastnn.core import checks
+from fastnn.data import AnySource, Source
+
+
+def source(
+    sample_weight: object,
+    class_weight: object,
+    targets: Sequence[AnySource],
+    kinds: Sequence[str],
+    dtype: str,
+) -> Source:
+    """Return the weight of each sample.
+
+    Parameters
+    ----------
+    sample_weight : array_like, shape (rows,), or None
+    class_weight : dict of int to float, or None
+        Of the classes that y holds; others count 1.
+    targets : sequence of Source
+    kinds : sequence of {"real", "label"}
+        Their dtypes.
+    dtype : {"float32", "float64"}
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what came and what was expected.
+    """
+    rows = targets[0].rows
+    weights = np.ones(rows)
+    if sample_weight is not None:
+        weights = _checked("sample_weight", sample_weight, rows, dtype)
+    if class_weight is not None:
+        weights = weights * _by_class(class_weight, targets, kinds)
+        data.check_finite("class_weight", weights, dtype)
+    return Source(np.ascontiguousarray(weights).reshape(rows, 1))
+
+
+def _checked(name: str, value: object, rows: int, dtype: str) -> np.ndarray:
+    array = data.checked_array(name, value)
+    if array.shape not in ((rows,), (rows, 1)):
+        raise ValueError(f"{name} must have shape ({rows},), one for each row, got {array.shape}")
+    data.check_finite(name, array, dtype)
+    if array.size and array.min() < 0:
+        raise ValueError(f"{name} must be at least 0, got {array.min()} at [{array.argmin()}]")
+    return array.reshape(rows)
+
+
+def _by_class(value: object, targets: Sequence[AnySource], kinds: Sequence[str]) -> np.ndarray:
+    if not isinstance(value, Mapping):
+        raise TypeError(
+            f"class_weight must be a dict of class to weight, got {value!r} "
+            f"({type(value).__name__})"
+        )
+    if len(targets) > 1:
+        raise ValueError("class_weight is for models of one output; use sample_weight")
+    (target,), (kind,) = targets, kinds
+    array = target.take()
+    is_column = kind == "label" or array.shape[1] == 1
+    classes = array[:, 0] if is_column else array.argmax(axis=1)
+    if is_column and array.dtype.kind == "f" and not np.array_equal(classes, np.rint(classes)):
+        raise ValueError("class_weight needs classes, but y holds numbers that are not whole")
+    weights = np.ones(len(classes))
+    for label, weight in value.items():
+        if isinstance(label, bool) or not isinstance(label, Integral):
+            raise TypeError(f"class_weight must have integers as classes, got {label!r}")
+        weights[classes == label] = checks.number(f"class_weight[{label}]", weight, least=0)
+    return weights
