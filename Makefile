@@ -8,7 +8,7 @@
 #   make lint    ruff, mypy, cython-lint
 #   make check-loops   the inner loops of products keep their sums in registers; needs objdump
 #   make test-slow   what is exhaustive or long
-#   make pictures   draw anew what the tests of fastnn.plots compare with, tests/pictures
+#   make pictures   draw anew what the tests of fastnn.plots compare with, tests/plots/pictures
 #   make clean   remove what the others made
 
 PYTHON ?= python3
@@ -42,7 +42,7 @@ test-slow: $(STAMPS)/test
 	$(RUN) -m pytest tests --run-slow
 
 pictures: $(STAMPS)/test
-	FASTNN_NEW_PICTURES=1 $(RUN) -m pytest -q tests/test_plots_pictures.py
+	FASTNN_NEW_PICTURES=1 $(RUN) -m pytest -q tests/plots/test_plots_pictures.py
 
 bench: $(STAMPS)/bench
 	@mkdir -p out/histograms

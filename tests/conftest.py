@@ -14,7 +14,7 @@ from fastnn.analysis import machine_limits
 from fastnn.core import threads as thread_limits
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))  # helpers.py and kernel_cases.py, under importlib import mode
+sys.path.insert(0, str(HERE / "support"))  # found by name under importlib import mode
 sys.path.insert(0, str(HERE.parent / "tools"))  # check_inner_loops.py
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import check_inner_loops
 import pytest
 
-SOURCES = Path(__file__).resolve().parent.parent / "src_c"
+SOURCES = Path(__file__).resolve().parents[2] / "src_c"
 IS_X86 = platform.machine() == "x86_64"
 ISAS = ["v2", "v3", "v4"] if IS_X86 else ["neon"] if platform.machine() == "aarch64" else []
 # Those of src_c/meson.build.

@@ -10,8 +10,7 @@ from model_helpers import weights_as_bytes
 from scipy.special import erf
 
 import fastnn as fnn
-from fastnn.runtime import runtime
-from fastnn.runtime import ROWS
+from fastnn.runtime import ROWS, runtime
 
 
 def small(loss="mse", *, dtype="float64", optimizer="sgd", metrics=(), end=None, seed=0):

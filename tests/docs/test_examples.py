@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 README = (ROOT / "examples" / "README.md").read_text()
 PICTURES = sorted((ROOT / "docs" / "pictures" / "examples").iterdir())

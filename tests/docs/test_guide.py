@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-GUIDE = Path(__file__).parent.parent / "docs" / "guide"
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide"
 specification = importlib.util.spec_from_file_location("make_figures", GUIDE / "make_figures.py")
 guide = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(guide)

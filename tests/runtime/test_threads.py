@@ -237,7 +237,7 @@ def test_source_tree_says_what_to_do(tmp_path):
     assert "During handling" not in done.stderr
 
 
-SOURCE = Path(__file__).resolve().parent.parent
+SOURCE = Path(__file__).resolve().parents[2]
 TOOLS = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 

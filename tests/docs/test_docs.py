@@ -15,7 +15,7 @@ MODULES = [
     for module in pkgutil.walk_packages(fnn.__path__, "fastnn.")
     if module.name not in ("fastnn.__main__",)
 ]
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 def classes_of(registry):
