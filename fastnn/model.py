@@ -19,15 +19,15 @@ from fastnn.data import AnySource, Sparse, adapter
 from fastnn.layers import Layer, Shape, Tensor, graph
 from fastnn.layers.embedding import check_categories
 from fastnn.program.plan import describe
-from fastnn.runtime import ROWS, Bound, Runtime, Steps, Training, fast_path
+from fastnn.runtime import ROWS, Bound, Objective, Runtime, Steps, fast_path
 from fastnn.training import loop, nonfinite, objective
 from fastnn.training import sample_weight as weights
-from fastnn.training.accumulator import Tally
+from fastnn.training.accumulator import Accumulator
 from fastnn.training.loop import History
 
 if TYPE_CHECKING:
     from fastnn.analysis.diagnosis import Diagnosis
-    from fastnn.analysis.lr_finder import RangeTest
+    from fastnn.analysis.lr_finder import LearningRateFinder
     from fastnn.analysis.profiling import Profile
 
 DTYPES = ("float32", "float64")
@@ -109,7 +109,7 @@ class Model:
         self.generator = np.random.default_rng(shuffle_seed)
         self._key = int(dropout_seed.generate_state(1, np.uint64)[0])
         self._runtime: Runtime | None = None
-        self._training: Training | None = None
+        self._training: Objective | None = None
         self._manual: tuple[Bound, list[AnySource], int] | None = None
         self._forwards = (-1, 0)  # after which update, and how many since
         self._has_gradients = False  # zeros, after `backward`, are gradients too
@@ -125,7 +125,7 @@ class Model:
 
         if not self.built:
             return copyreg.__newobj__, (type(self),), self.__dict__  # type: ignore[attr-defined]
-        aims = () if self._training is None else self._training.aims
+        aims = () if self._training is None else self._training.outputs
         own = {aim.loss.name: aim.loss for aim in aims if isinstance(aim.loss, losses.Custom)}
         return model_file.from_bytes, (model_file.to_bytes(self), own)
 
@@ -281,8 +281,9 @@ class Model:
         if loss is None:
             raise ValueError(f"loss must be given, one of {', '.join(losses.registry)}")
         names = self.output_names if self.built else ["output"]
-        chosen = Training(
-            optimizers.get(optimizer), objective.aims(loss, metrics, loss_weights, names)
+        chosen = Objective(
+            optimizers.get(optimizer),
+            objective.output_objectives(loss, metrics, loss_weights, names),
         )
         if self._runtime is not None:
             with graph.memory_for_parameters(self._runtime.graph, self.dtype):
@@ -400,7 +401,7 @@ class Model:
             steps_per_epoch=steps_per_epoch,
         )
 
-    def _compiled(self) -> Training:
+    def _compiled(self) -> Objective:
         if self._training is None:
             raise RuntimeError("call compile(optimizer, loss) first")
         return self._training
@@ -426,7 +427,7 @@ class Model:
         -------
         sources : list of Source or Sparse
             The inputs, the target of each output, the weights of samples if any.
-        kinds : tuple of {"real", "label", "weight"}
+        target_types : tuple of {"real", "label", "weight"}
             What follows the inputs; see `Runtime.bound`.
         """
         chosen = self._compiled()
@@ -437,14 +438,14 @@ class Model:
 
     def _checked_data(
         self,
-        chosen: Training,
+        chosen: Objective,
         x: object,
         y: object,
         sample_weight: object,
         class_weight: object,
         in_windows: bool,
     ) -> tuple[list[AnySource], tuple[str, ...]]:
-        for aim, shape in zip(chosen.aims, self.runtime.output_shapes, strict=True):
+        for aim, shape in zip(chosen.outputs, self.runtime.output_shapes, strict=True):
             if aim.loss.is_distribution and math.prod(shape) == 1:
                 raise ValueError(
                     f"loss {aim.loss.name!r} needs two or more outputs, the model has one, of "
@@ -454,16 +455,18 @@ class Model:
         sources = data.inputs(x, self.input_shapes, self.dtype, in_windows=in_windows)
         check_categories(self.runtime.graph, sources, in_windows)
         rows = sources[0].rows
-        kinds = []
+        target_types = []
         for number, (name, part) in enumerate(self.targets_of(y)):
-            target, kind = self.checked_target(number, name, part, rows, in_windows)
+            target, target_type = self.checked_target(number, name, part, rows, in_windows)
             sources.append(target)
-            kinds.append(kind)
+            target_types.append(target_type)
         if sample_weight is not None or class_weight is not None:
-            targets = sources[-len(kinds) :]
-            sources.append(weights.source(sample_weight, class_weight, targets, kinds, self.dtype))
-            kinds.append("weight")
-        return sources, tuple(kinds)
+            targets = sources[-len(target_types) :]
+            sources.append(
+                weights.source(sample_weight, class_weight, targets, target_types, self.dtype)
+            )
+            target_types.append("weight")
+        return sources, tuple(target_types)
 
     def targets_of(self, y: object) -> list[tuple[str, object]]:
         """Return the target of each output, with what error messages call it."""
@@ -481,7 +484,7 @@ class Model:
             rows,
             self.runtime.output_shapes[number],
             self.dtype,
-            loss=self._compiled().aims[number].loss,
+            loss=self._compiled().outputs[number].loss,
             name=name,
             in_windows=in_windows,
         )
@@ -541,16 +544,16 @@ class Model:
         >>> model.train_on_batch(np.ones((4, 2)), np.ones(4))
         1.0
         """
-        sources, kinds = self.training_data(x, y, sample_weight, class_weight)
+        sources, target_types = self.training_data(x, y, sample_weight, class_weight)
         rows = sources[0].rows
         data.not_empty(rows)
         runtime = self.runtime
         steps = Steps(sources, rows, rows)
-        bound = runtime.bound("train", rows, kinds, steps.sparse)
+        bound = runtime.bound("train", rows, target_types, steps.sparse)
         results = np.empty((1, len(bound.plan.program.results)))
         before = runtime.snapshot()
-        assert runtime.training is not None
-        rate = runtime.training.optimizer.rates(runtime.step)
+        assert runtime.objective is not None
+        rate = runtime.objective.optimizer.rates(runtime.step)
         self.forget_forward()
         done = runtime.run(bound, steps, results=results, learning_rates=rate)
         loss = float(results[0, 0])
@@ -606,7 +609,7 @@ class Model:
         min_rate: float = 1e-6,
         max_rate: float = 10.0,
         steps: int = 300,
-    ) -> RangeTest:
+    ) -> LearningRateFinder:
         """Train a copy at rising learning rates, and say at which the loss falls most steeply.
 
         Smith's range test (2017): each step of the copy, from where the model stands, with its
@@ -627,7 +630,7 @@ class Model:
 
         Returns
         -------
-        fastnn.analysis.lr_finder.RangeTest
+        fastnn.analysis.lr_finder.LearningRateFinder
             `rates`, `losses`, `smoothed`, `suggestion`; its `plot` draws them.
 
         Raises
@@ -717,9 +720,9 @@ class Model:
         from fastnn.analysis import diagnosis
 
         batch_size = checks.integer("batch_size", batch_size)
-        sources, kind = self.training_data(x, y)
+        sources, target_types = self.training_data(x, y)
         data.not_empty(sources[0].rows)
-        return diagnosis.diagnose(self, sources, kind, batch_size=batch_size)
+        return diagnosis.diagnose(self, sources, target_types, batch_size=batch_size)
 
     # --- your own loop ------------------------------------------------------------------------
 
@@ -949,7 +952,7 @@ class Model:
             metric gives that is not one number stays as it is.
         """
         batch_size = checks.integer("batch_size", batch_size)
-        tally: Tally | None = None
+        tally: Accumulator | None = None
         with contextlib.closing(
             adapter.parts_for_evaluation(self, x, y, sample_weight, batch_size)
         ) as parts:
@@ -957,9 +960,9 @@ class Model:
                 data.not_empty(steps.rows)
                 steps.batch = min(batch_size, max(steps.rows, ROWS))
                 bound = self.runtime.bound(
-                    "evaluate", steps.batch, steps.kinds, steps.sparse, collects=True
+                    "evaluate", steps.batch, steps.target_types, steps.sparse, collects=True
                 )
-                tally = tally or Tally(bound.plan.program, self.dtype)
+                tally = tally or Accumulator(bound.plan.program, self.dtype)
                 results = np.empty((steps.count, len(bound.plan.program.results)))
                 room = tally.room(steps)
                 self.runtime.run_all(bound, steps, results=results, outputs=room)
@@ -992,11 +995,11 @@ class Model:
             program = "predict" if optimizer is None else steps
         if program not in names:
             raise ValueError(f"program must be one of {', '.join(names)}, got {program!r}")
-        kinds: tuple[str, ...] = ("real",)
+        target_types: tuple[str, ...] = ("real",)
         if program not in ("predict", "manual", "activations"):
-            losses_of = [aim.loss for aim in self._compiled().aims]
-            kinds = tuple("label" if loss.takes_labels else "real" for loss in losses_of)
-        bound = self.runtime.bound(program, checks.integer("batch_size", batch_size), kinds)
+            losses_of = [aim.loss for aim in self._compiled().outputs]
+            target_types = tuple("label" if loss.takes_labels else "real" for loss in losses_of)
+        bound = self.runtime.bound(program, checks.integer("batch_size", batch_size), target_types)
         count, padded = self.count_parameters(), self.runtime.count
         hint = f", {padded:,} with padding: each array starts on a cache line of its own"
         print(f"{count:,} parameters{hint if padded > count else ''}")

@@ -76,12 +76,12 @@ def gradcheck(
     samples = checks.integer("samples", samples)
     raise_exception = checks.boolean("raise_exception", raise_exception)
     other = twin(model, "float64")
-    sources, kinds = other.training_data(x, y, sample_weight)
+    sources, target_types = other.training_data(x, y, sample_weight)
     rows = sources[0].rows
     data.not_empty(rows)
     runtime = other.runtime
     steps = Steps(sources, rows, rows)
-    bound = runtime.bound("gradients", rows, kinds, steps.sparse)
+    bound = runtime.bound("gradients", rows, target_types, steps.sparse)
     results = np.empty((1, len(bound.plan.program.results)))
 
     def loss() -> float:

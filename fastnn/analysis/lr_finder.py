@@ -24,7 +24,7 @@ WINDOW = 0.1  # of the steps: where the line is fitted whose slope is looked at
 
 
 @dataclass(repr=False, eq=False)
-class RangeTest:
+class LearningRateFinder:
     """Losses at rising learning rates; what `Model.find_learning_rate` returns.
 
     Attributes
@@ -56,7 +56,7 @@ class RangeTest:
         tried = f"{len(self.rates)} rates"
         if len(self.rates):
             tried += f" from {self.rates[0]:.2g} to {self.rates[-1]:.2g}"
-        return f"<RangeTest of {tried}: {suggested}; {self.stop_reason}>"
+        return f"<LearningRateFinder of {tried}: {suggested}; {self.stop_reason}>"
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Draw the losses over the learning rates; needs the extra ``fastnn[plot]``.
@@ -96,7 +96,7 @@ def find_learning_rate(
     min_rate: float,
     max_rate: float,
     steps: int,
-) -> RangeTest:
+) -> LearningRateFinder:
     """Train a copy at rising rates; see `Model.find_learning_rate`."""
     if batch_size is not None:
         batch_size = checks.integer("batch_size", batch_size)
@@ -105,7 +105,7 @@ def find_learning_rate(
     steps = checks.integer("steps", steps, least=FIRST)
     if min_rate >= max_rate:
         raise ValueError(f"min_rate must be below max_rate, got {min_rate:g} and {max_rate:g}")
-    sources, kind = model.training_data(x, y)
+    sources, target_types = model.training_data(x, y)
     rows = sources[0].rows
     data.not_empty(rows)
     batch = model._compiled().optimizer.rows_of_a_step(batch_size, rows)
@@ -117,19 +117,19 @@ def find_learning_rate(
     order = np.concatenate([generator.permutation(rows) for _ in range(epochs)])
     todo = Steps(sources, steps * batch, batch, order[: steps * batch])
     rates = np.geomspace(min_rate, max_rate, steps)
-    losses, smoothed, reason = _run(twin, kind, todo, rates)
+    losses, smoothed, reason = _run(twin, target_types, todo, rates)
     made = len(smoothed)
-    return RangeTest(
+    return LearningRateFinder(
         rates[:made], losses[:made], smoothed, _suggestion(rates[:made], smoothed, steps), reason
     )
 
 
 def _run(
-    twin: Model, kind: tuple[str, ...], todo: Steps, rates: np.ndarray
+    twin: Model, target_types: tuple[str, ...], todo: Steps, rates: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Make the steps until the loss explodes; return losses, smoothed losses, and why it ended."""
     runtime = twin.runtime
-    bound = runtime.bound("train", todo.batch, kind, todo.sparse)
+    bound = runtime.bound("train", todo.batch, target_types, todo.sparse)
     results = np.empty((len(rates), len(bound.plan.program.results)))
     smoothed: list[float] = []
     mean = 0.0

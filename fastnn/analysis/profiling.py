@@ -183,17 +183,17 @@ def profile(model: Model, x: object, y: object, *, steps: int, batch_size: int |
     if batch_size is None:
         batch_size = ROWS if y is None else 32
     batch_size = checks.integer("batch_size", batch_size)
-    kinds: tuple[str, ...] = ("real",)
+    target_types: tuple[str, ...] = ("real",)
     if y is None:
         sources = model._checked_inputs(x)
     else:
-        sources, kinds = model.training_data(x, y)
+        sources, target_types = model.training_data(x, y)
     rows = sources[0].rows
     data.not_empty(rows)
     batch = min(batch_size, rows)
     found = machine_limits.current()
     runtime = model.runtime
-    bound = runtime.bound(name, batch, kinds, Steps(sources, rows, batch).sparse)
+    bound = runtime.bound(name, batch, target_types, Steps(sources, rows, batch).sparse)
     if y is None:
         todo = Steps(sources, rows // batch * batch, batch)
     else:  # rows from all over, as fit takes them

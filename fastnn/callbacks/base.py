@@ -27,7 +27,7 @@ class Callback:
     results : tuple of str
         Names of the results of an epoch, set with `model`; empty where they are not known,
         because a callback before this one may add some.
-    training_data : tuple (sources, kinds)
+    training_data : tuple (sources, target_types)
         The training data as the programs take them, and what follows the inputs among them (see
         `Runtime.bound`); of an iterable of batches, the first. Set with `model`.
     added_results : tuple of str or None

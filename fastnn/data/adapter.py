@@ -62,12 +62,12 @@ class InMemory:
     def __init__(
         self,
         sources: list[AnySource],
-        kinds: tuple[str, ...],
+        target_types: tuple[str, ...],
         batch: int,
         generator: np.random.Generator | None,
     ) -> None:
         rows = sources[0].rows
-        self.first = Steps(sources, rows, min(batch, rows), kinds=kinds)
+        self.first = Steps(sources, rows, min(batch, rows), target_types=target_types)
         self.count = self.first.count
         self._generator = generator
 
@@ -97,7 +97,7 @@ class Mapped:
     def __init__(self, reader: Windows, batch: int, generator: np.random.Generator | None) -> None:
         rows = reader.sources[0].rows
         self._reader, self._generator = reader, generator
-        self.first = Steps(reader.sources, rows, min(batch, rows), kinds=reader.kinds)
+        self.first = Steps(reader.sources, rows, min(batch, rows), target_types=reader.target_types)
         self.count = self.first.count
 
     def epoch(self, number: int) -> Parts:
@@ -118,7 +118,7 @@ class Windows:
     ----------
     model : Model
     sources : list of Source or Sparse
-    kinds : tuple of {"real", "label", "weight"}
+    target_types : tuple of {"real", "label", "weight"}
         What follows the inputs; see `Runtime.bound`.
     y : object
         As the user gave it; None if there is no target.
@@ -128,10 +128,10 @@ class Windows:
         self,
         model: Model,
         sources: list[AnySource],
-        kinds: tuple[str, ...] = ("real",),
+        target_types: tuple[str, ...] = ("real",),
         y: object = None,
     ) -> None:
-        self.sources, self.kinds = sources, kinds
+        self.sources, self.target_types = sources, target_types
         found = [
             (i, source.array, pages)
             for i, source in enumerate(sources)
@@ -150,7 +150,7 @@ class Windows:
                     for number, layer in embeddings(model.runtime.graph)
                     if number == i
                 ]
-            elif kinds[i - inputs] == "weight":
+            elif target_types[i - inputs] == "weight":
                 self._checks.append(_number_check(model, "sample_weight", array))
             else:
                 self._checks.append(_target_check(model, i - inputs, y))
@@ -186,11 +186,14 @@ class Windows:
                 for check in self._checks:
                     memmap.check_rows(check, begin, end)
             if order is not None:
-                yield ranges, Steps(self.sources, len(order), batch, order, kinds=self.kinds)
+                yield (
+                    ranges,
+                    Steps(self.sources, len(order), batch, order, target_types=self.target_types),
+                )
                 continue
             begin, end = ranges[0]
             sources = [source.part(begin, end) for source in self.sources]
-            yield ranges, Steps(sources, end - begin, batch, kinds=self.kinds)
+            yield ranges, Steps(sources, end - begin, batch, target_types=self.target_types)
 
 
 def _number_check(model: Model, name: str, array: np.ndarray) -> Callable[[int, int], None]:
@@ -285,12 +288,12 @@ def checked_batches(
     """Yield a `Steps` of one step for each (x, y), once they are known to be right."""
     for number, batch in enumerate(batches_of(x, count)):
         try:
-            sources, kinds = model.training_data(*taken_apart(batch), class_weight)
+            sources, target_types = model.training_data(*taken_apart(batch), class_weight)
             data.not_empty(sources[0].rows)
         except (TypeError, ValueError) as error:
             raise type(error)(f"batch {number + 1}{of_what}: {error}") from None
         rows = sources[0].rows
-        yield Steps([source.copy() for source in sources], rows, rows, kinds=kinds)
+        yield Steps([source.copy() for source in sources], rows, rows, target_types=target_types)
 
 
 def checked_inputs(model: Model, x: object) -> Parts:
@@ -327,9 +330,9 @@ def feed_of(
         return Batches(model, x, class_weight, steps_per_epoch, epochs)
     if steps_per_epoch is not None:
         raise ValueError("steps_per_epoch is for an x that yields batches (x, y)")
-    sources, kinds = model.training_data(x, y, sample_weight, class_weight, in_windows=True)
+    sources, target_types = model.training_data(x, y, sample_weight, class_weight, in_windows=True)
     data.not_empty(sources[0].rows)
-    reader = Windows(model, sources, kinds, y)
+    reader = Windows(model, sources, target_types, y)
     batch = optimizer.rows_of_a_step(batch, sources[0].rows)
     generator = model.generator if shuffle and not optimizer.full_batch else None
     if reader.is_needed and optimizer.full_batch:
@@ -339,7 +342,7 @@ def feed_of(
         )
     if reader.is_needed:
         return Mapped(reader, batch, generator)
-    return InMemory(sources, kinds, batch, generator)
+    return InMemory(sources, target_types, batch, generator)
 
 
 def _refuse_beside_batches(x: object, y: object, sample_weight: object) -> None:
@@ -357,8 +360,8 @@ def parts_for_evaluation(
     if is_batches(x, takes_lists=y is None):
         _refuse_beside_batches(x, y, sample_weight)
         return _closing(Ahead(checked_batches(model, x)))
-    sources, kinds = model.training_data(x, y, sample_weight, in_windows=True)
-    return _parts(Windows(model, sources, kinds, y), batch)
+    sources, target_types = model.training_data(x, y, sample_weight, in_windows=True)
+    return _parts(Windows(model, sources, target_types, y), batch)
 
 
 def parts_for_prediction(model: Model, x: object, batch: int) -> Parts:
@@ -372,7 +375,7 @@ def _parts(reader: Windows, batch: int) -> Parts:
     if reader.is_needed:
         yield from reader.parts(batch, None)
     else:
-        yield Steps(reader.sources, reader.sources[0].rows, 1, kinds=reader.kinds)
+        yield Steps(reader.sources, reader.sources[0].rows, 1, target_types=reader.target_types)
 
 
 def _closing(reader: Ahead[Steps]) -> Parts:

@@ -18,7 +18,7 @@ from fastnn.native.engine import Update
 from fastnn.optimizers import LBFGS, Optimizer
 from fastnn.program.lower import Graph
 from fastnn.program.ops import Value
-from fastnn.runtime import Bound, Runtime, Training
+from fastnn.runtime import Bound, Objective, Runtime
 from fastnn.training import lbfgs
 
 if TYPE_CHECKING:
@@ -307,7 +307,7 @@ class _Walk:
         value = Value("x/x", (start.size,), batched=False, kind="parameter")
         graph = Graph([], [], (), {value.name: value}, {value.name: (Layer(), "x")})
         self._runtime = Runtime(graph, "float64", {value.name: value.shape}, 0)
-        self._runtime.configure(Training(optimizer, ()))
+        self._runtime.configure(Objective(optimizer, ()))
         self._x = self._runtime.parameters[value.name]
         self._gradient = self._runtime.gradients[value.name]
         self._x[...] = start
@@ -437,7 +437,7 @@ class _Walk:
         runtime = self._runtime
         step = runtime.step
         known = dict(zip(runtime.slots, runtime.arenas["state"], strict=True))
-        runtime.configure(Training(self._optimizer, ()))
+        runtime.configure(Objective(self._optimizer, ()))
         runtime.step = step
         if "average" not in known:
             runtime.forget_average()

@@ -84,12 +84,12 @@ def to_bytes(
                 f"layer {layer.name!r} cannot be saved: its config must be JSON ({error})"
             ) from None
     runtime = model.runtime
-    if runtime.training is not None:
+    if runtime.objective is not None:
         runtime.check_slots()  # or nobody could load it
     arrays = {f"parameters/{name}": view for name, view in runtime.parameters.items()}
     arrays |= {f"optimizer/{name}": view for name, view in runtime.state_views().items()}
     arrays |= {f"preprocessing/{name}": array for name, array in (tensors or {}).items()}
-    training = runtime.training
+    training = runtime.objective
     about = {
         "format": FORMAT,
         "version": engine.VERSION,
@@ -104,12 +104,12 @@ def to_bytes(
         if training is None
         else {
             "optimizer": training.optimizer.config(),
-            "loss": [aim.loss.config() for aim in training.aims],
+            "loss": [aim.loss.config() for aim in training.outputs],
             "metrics": [
                 [metric.config() for metric in aim.metrics if not isinstance(metric, Function)]
-                for aim in training.aims
+                for aim in training.outputs
             ],
-            "loss_weights": [aim.weight for aim in training.aims],
+            "loss_weights": [aim.weight for aim in training.outputs],
         },
         "attachments": attachments or {},
     }

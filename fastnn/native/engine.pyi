@@ -73,7 +73,7 @@ class FewRows:
 class OneRow:
     loss: float
     is_done: bool
-    training: object
+    objective: object
     def __init__(
         self,
         executor: Executor,
@@ -89,7 +89,7 @@ class OneRow:
         counter: np.ndarray | None = None,
         parameters: np.ndarray | None = None,
         snapshot: np.ndarray | None = None,
-        training: object = None,
+        objective: object = None,
         settings: dict[str, object] | None = None,
     ) -> None: ...
     def predict(self, x: object) -> np.ndarray | None: ...

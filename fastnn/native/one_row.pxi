@@ -119,7 +119,7 @@ cdef class OneRow(_Prepared):
         Counts the updates.
     parameters, snapshot : ndarray, shape (count,), optional
         The arena, and where it is copied to before each step.
-    training : object, optional
+    objective : object, optional
         For the caller to tell whether it is still what the program was made for.
     settings : dict, optional
         Of the optimizer, when the program was made.
@@ -130,7 +130,7 @@ cdef class OneRow(_Prepared):
         Of the last step of `learn`.
     is_done : bool
         Whether the last step of `learn` was made; not if its loss was not finite.
-    training : object
+    objective : object
     """
     cdef list rows
     cdef _Row target
@@ -142,17 +142,17 @@ cdef class OneRow(_Prepared):
     cdef int64_t first_rate
     cdef readonly double loss
     cdef readonly bint is_done
-    cdef readonly object training
+    cdef readonly object objective
     cdef dict settings
 
     def __cinit__(self, Executor executor, list inputs, tuple output_shape, results, *,
                   uint64_t key, double work, cnp.ndarray target=None, Py_ssize_t classes=0,
                   tuple target_range=EVERYTHING, cnp.ndarray counter=None,
-                  cnp.ndarray parameters=None, cnp.ndarray snapshot=None, training=None,
+                  cnp.ndarray parameters=None, cnp.ndarray snapshot=None, objective=None,
                   dict settings=None):
         cdef Py_ssize_t i
         self.run.key = key
-        self.training, self.settings = training, settings
+        self.objective, self.settings = objective, settings
         self.rows = [_Row(row, 0, EVERYTHING) for row in inputs]
         for i, row in enumerate(inputs if target is None else [*inputs, target]):
             self._place(f"input {i}", row)

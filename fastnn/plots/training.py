@@ -16,7 +16,7 @@ from fastnn.training.loop import History
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fastnn.analysis.lr_finder import RangeTest
+    from fastnn.analysis.lr_finder import LearningRateFinder
 
 _LOG_FROM = 30.0  # largest by smallest loss from which a linear axis hides the late epochs
 
@@ -219,12 +219,12 @@ def comparison(
     return ax
 
 
-def range_test(found: RangeTest, *, ax: Axes | None = None) -> Axes:
+def range_test(found: LearningRateFinder, *, ax: Axes | None = None) -> Axes:
     """Draw the losses of a range test over the learning rates, with the suggestion marked.
 
     Parameters
     ----------
-    found : RangeTest
+    found : LearningRateFinder
         What `Model.find_learning_rate` returned.
     ax : matplotlib Axes, optional
         Where to draw; default: a new figure.

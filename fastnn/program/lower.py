@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from fastnn.program.autodiff import differentiate
 from fastnn.program.fuse import fuse
-from fastnn.program.objective import Aim, Given, Measure, add_seed, measure
+from fastnn.program.objective import Given, Measure, OutputObjective, add_seed, measure
 from fastnn.program.ops import Op, Value
 from fastnn.program.optimizer_ops import penalties, update_ops
 
@@ -278,7 +278,7 @@ def _write_to(ops: list[Op], value: Value, target: Value) -> tuple[list[Op], boo
 
 def evaluate_program(
     graph: Graph,
-    aims: Sequence[Aim],
+    objectives: Sequence[OutputObjective],
     given: Given,
     sparse: Sequence[int] = (),
     *,
@@ -290,7 +290,9 @@ def evaluate_program(
     gathers = _gathers(data)
     builder = Builder(graph.parameters, training=False)
     outputs = builder.lower(graph, [op.output for op in gathers[: len(inputs)]])
-    found = measure(graph, builder.ops, outputs, aims, given, training=False, collects=collects)
+    found = measure(
+        graph, builder.ops, outputs, objectives, given, training=False, collects=collects
+    )
     ops = found.ops + penalties(graph, {}, found.loss)
     ops, merges = fuse(gathers + ops, set())
     return Program("evaluate", ops, data, merges=merges, given=given.values, **found.reported)
@@ -298,7 +300,7 @@ def evaluate_program(
 
 def train_program(
     graph: Graph,
-    aims: Sequence[Aim],
+    objectives: Sequence[OutputObjective],
     given: Given,
     optimizer: Optimizer | None,
     count: int,
@@ -316,7 +318,9 @@ def train_program(
     gathers = _gathers(data)
     builder = Builder(graph.parameters, training=True)
     outputs = builder.lower(graph, [op.output for op in gathers[: len(inputs)]])
-    found = measure(graph, builder.ops, outputs, aims, given, training=True, collects=collects)
+    found = measure(
+        graph, builder.ops, outputs, objectives, given, training=True, collects=collects
+    )
     forward = found.ops
     gradients = _parameter_gradients(graph)
     backward = differentiate(forward, found.seeds, gradients)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fastnn.program.ops import Op, Value
@@ -11,6 +12,7 @@ from fastnn.program.ops import Op, Value
 if TYPE_CHECKING:
     from fastnn.losses import Loss
     from fastnn.metrics import Metric
+    from fastnn.optimizers import Optimizer
     from fastnn.program.lower import Graph
 
 
@@ -43,7 +45,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Aim:
+class OutputObjective:
     """What one output of a model is trained for.
 
     Attributes
@@ -57,6 +59,36 @@ class Aim:
     loss: Loss
     metrics: tuple[Metric, ...] = ()
     weight: float = 1.0
+
+
+@dataclass
+class Objective:
+    """What `compile` was told: how a network is trained, and what is reported.
+
+    Attributes
+    ----------
+    optimizer : Optimizer
+    outputs : tuple of OutputObjective
+        One for each output of the network.
+    """
+
+    optimizer: Optimizer
+    outputs: tuple[OutputObjective, ...]
+
+    @property
+    def loss(self) -> Loss:
+        """The loss of the first output, mostly the only one."""
+        return self.outputs[0].loss
+
+    @cached_property
+    def needs_all(self) -> bool:
+        """Whether a metric is computed of all predictions at once."""
+        return any(metric.needs_all for objective in self.outputs for metric in objective.metrics)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics of the first output, mostly the only one."""
+        return self.outputs[0].metrics
 
 
 @dataclass(frozen=True)
@@ -114,7 +146,7 @@ def measure(
     graph: Graph,
     forward: list[Op],
     outputs: Sequence[Value],
-    aims: Sequence[Aim],
+    objectives: Sequence[OutputObjective],
     given: Given,
     *,
     training: bool,
@@ -149,21 +181,21 @@ def measure(
     found = Measured(ops, total)
     parts: list[Value] = []
     metrics: list[Measure] = []
-    for number, (name, output, aim, target) in enumerate(
-        zip(graph.output_names, outputs, aims, given.targets, strict=True)
+    for number, (name, output, objective, target) in enumerate(
+        zip(graph.output_names, outputs, objectives, given.targets, strict=True)
     ):
-        scores = _before_link(forward, output, aim.loss.link)
-        rows = aim.loss.emit(emit, scores, target, gradient=training)
+        scores = _before_link(forward, output, objective.loss.link)
+        rows = objective.loss.emit(emit, scores, target, gradient=training)
         if training:
-            add_seed(ops, found.seeds, scores, weighted(rows.writes()[1], aim.weight))
+            add_seed(ops, found.seeds, scores, weighted(rows.writes()[1], objective.weight))
         if is_several:
             parts.append(_mean(ops, weighted(rows.output, 1.0), f"{name}_loss"))
         else:
-            inputs = (weighted(rows.output, aim.weight),)
+            inputs = (weighted(rows.output, objective.weight),)
             ops.append(Op("mean", inputs, (total,), {"checked": training}, "loss"))
-        threshold = _threshold(aim.loss, output, target)
+        threshold = _threshold(objective.loss, output, target)
         collected = Value(f"predictions of {name}", output.shape, kind="output")
-        for metric in aim.metrics:
+        for metric in objective.metrics:
             label = f"{name}_{metric.label}" if is_several else metric.label
             if not metric.needs_all:
                 value = scores if metric.takes_scores else output
@@ -177,11 +209,11 @@ def measure(
                     copied = {"activation": "linear", "parameter": 0.0}
                     ops.append(Op("activation", (output,), (collected,), copied, "loss"))
                 is_binary, is_logit = threshold is not None, scores is output
-                is_logit &= aim.loss.link in ("softmax", "sigmoid")
+                is_logit &= objective.loss.link in ("softmax", "sigmoid")
                 measure = Measure(label, metric, number, collected.name, is_binary, is_logit)
                 metrics.append(measure)
-    for i, (part, aim) in enumerate(zip(parts, aims, strict=bool(parts))):
-        attributes = {"weight": aim.weight, "checked": training and i == len(parts) - 1}
+    for i, (part, objective) in enumerate(zip(parts, objectives, strict=bool(parts))):
+        attributes = {"weight": objective.weight, "checked": training and i == len(parts) - 1}
         ops.append(Op("accumulate", (part, total) if i else (part,), (total,), attributes, "loss"))
     found.measures = [Measure("loss"), *(Measure(part.name) for part in parts), *metrics]
     found.results = [measure.name for measure in found.measures if not measure.collected]

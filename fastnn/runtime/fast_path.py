@@ -20,7 +20,7 @@ from fastnn import data
 from fastnn.core import threads
 from fastnn.layers import Shape
 from fastnn.native.engine import FewRows, OneRow
-from fastnn.runtime import Bound, Runtime, Training, aligned
+from fastnn.runtime import Bound, Objective, Runtime, aligned
 from fastnn.training import nonfinite
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def learn(model: Model, x: object, y: object) -> float:
     """Make one step on one sample and return its loss; see `Model.learn_one`."""
     runtime, chosen = model._runtime, model._compiled()
     prepared = None if runtime is None else runtime.one_row.get("train")
-    if prepared is not None and prepared.training is chosen:
+    if prepared is not None and prepared.objective is chosen:
         try:
             loss = prepared.learn(x, y, chosen.optimizer.__dict__)
         except ValueError:  # as above; the step was not made
@@ -119,7 +119,7 @@ def learn(model: Model, x: object, y: object) -> float:
     loss = model.train_on_batch(batch, _target(model, chosen, y))
     prepared = model.runtime.one_row.get("train")
     if prepared is None or not (
-        prepared.training is chosen and prepared.has_settings(vars(chosen.optimizer))
+        prepared.objective is chosen and prepared.has_settings(vars(chosen.optimizer))
     ):
         prepare(model.runtime, "train")
     return loss
@@ -127,7 +127,7 @@ def learn(model: Model, x: object, y: object) -> float:
 
 def prepare(runtime: Runtime, name: str) -> None:
     """Prepare a program for one row."""
-    chosen = runtime.training
+    chosen = runtime.objective
     if len(runtime.output_shapes) > 1:
         return  # several arrays a sample: the plain way
     takes_labels = chosen is not None and chosen.loss.takes_labels
@@ -145,7 +145,7 @@ def prepare(runtime: Runtime, name: str) -> None:
             "counter": runtime.counter,
             "parameters": runtime.arenas["parameters"],
             "snapshot": runtime.snapshot(),
-            "training": chosen,
+            "objective": chosen,
             "settings": dict(vars(chosen.optimizer)),
         }
     runtime.one_row[name] = OneRow(
@@ -164,8 +164,8 @@ def _checked_loss(model: Model, prepared: OneRow, x: object, y: object) -> float
     runtime, chosen = model.runtime, model._compiled()
     if prepared.is_done and not nonfinite.not_finite(runtime):
         return prepared.loss  # large parameters: the sum of their squares was not finite
-    sources, kind = model.training_data(_inputs(model, x), _target(model, chosen, y))
-    bound = runtime.bound("train", 1, kind)
+    sources, target_types = model.training_data(_inputs(model, x), _target(model, chosen, y))
+    bound = runtime.bound("train", 1, target_types)
     raise nonfinite.refused_step(
         model, bound, sources, prepared.is_done, prepared.loss, runtime.last_snapshot()
     )
@@ -197,7 +197,7 @@ def _batch(name: str, value: object, shape: Shape | None, dtype: str) -> np.ndar
     return array[np.newaxis]
 
 
-def _target(model: Model, chosen: Training, y: object) -> object:
+def _target(model: Model, chosen: Objective, y: object) -> object:
     if model.built and len(model.runtime.output_shapes) > 1:
         names = model.runtime.graph.output_names
         parts = data.by_name("y", y, names)

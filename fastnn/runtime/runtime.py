@@ -10,7 +10,6 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -18,14 +17,12 @@ from typing import Any
 import numpy as np
 
 from fastnn.core import threads
-from fastnn.data import AnySource, Sparse
-from fastnn.losses import Loss
-from fastnn.metrics import Metric
+from fastnn.data.sparse import Sparse
+from fastnn.data.steps import Steps
 from fastnn.native.engine import Executor, FewRows, OneRow, address_of
-from fastnn.optimizers import Optimizer
 from fastnn.program import lower, python_ops
 from fastnn.program.lower import Graph, Program
-from fastnn.program.objective import Aim, Given
+from fastnn.program.objective import Given, Objective
 from fastnn.program.ops import Op, Value
 from fastnn.program.plan import ALIGNMENT, ARENAS, Plan, plan
 from fastnn.runtime.team import Pace
@@ -87,73 +84,6 @@ class Bound:
         return flat.reshape(-1, *value.shape)[:rows]
 
 
-@dataclass
-class Training:
-    """What `compile` has said."""
-
-    optimizer: Optimizer
-    aims: tuple[Aim, ...]
-
-    @property
-    def loss(self) -> Loss:
-        """The loss of the first output, mostly the only one."""
-        return self.aims[0].loss
-
-    @cached_property
-    def needs_all(self) -> bool:
-        """Whether a metric is computed of all predictions at once."""
-        return any(metric.needs_all for aim in self.aims for metric in aim.metrics)
-
-    @property
-    def metrics(self) -> tuple[Metric, ...]:
-        """The metrics of the first output, mostly the only one."""
-        return self.aims[0].metrics
-
-
-@dataclass
-class Steps:
-    """Which steps to run on which rows.
-
-    Attributes
-    ----------
-    sources : list of Source or Sparse
-        One for each input of the program.
-    rows : int
-        In all.
-    batch : int
-    order : ndarray of int64, shape (rows,), optional
-        The order in which rows are taken.
-    in_place : bool
-        Whether rows that need no conversion may be read where they are.
-    kinds : tuple of {"real", "label", "weight"}
-        What follows the inputs; see `Runtime.bound`.
-    """
-
-    sources: Sequence[AnySource]
-    rows: int
-    batch: int
-    order: np.ndarray | None = None
-    in_place: bool = True
-    kinds: tuple[str, ...] = ("real",)
-
-    def rows_of(self, count: int) -> np.ndarray:
-        """Return the rows of each of the first `count` steps."""
-        rows = np.full(count, float(self.batch))
-        if count == self.count:
-            rows[-1:] = self.rows - (count - 1) * self.batch
-        return rows
-
-    @property
-    def count(self) -> int:
-        """Steps that it takes to see every row."""
-        return -(-self.rows // self.batch)
-
-    @property
-    def sparse(self) -> tuple[int, ...]:
-        """Which sources are sparse."""
-        return tuple(i for i, s in enumerate(self.sources) if isinstance(s, Sparse))
-
-
 # Held while a program is looked up or made, so that threads may share a model; and over a fork,
 # so that the child finds it open.
 _programs_lock = threading.Lock()
@@ -184,7 +114,7 @@ class Runtime:
     dtype: str
     shapes: dict[str, tuple[int, ...]]
     key: int
-    training: Training | None = None
+    objective: Objective | None = None
     programs: dict[tuple, Bound] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -232,18 +162,18 @@ class Runtime:
             for (name, shape), first in zip(self.shapes.items(), self.offsets.values(), strict=True)
         }
 
-    def configure(self, training: Training) -> None:
+    def configure(self, objective: Objective) -> None:
         """Take a new optimizer, loss and metrics; the optimizer starts afresh."""
-        self.training = training
+        self.objective = objective
         self.programs = {key: p for key, p in self.programs.items() if key[0] == "predict"}
-        self.slots = training.optimizer.slots
+        self.slots = objective.optimizer.slots
         self.arenas["state"] = aligned((len(self.slots), self.count), self.dtype)
         self.reset_optimizer()
 
     def reset_optimizer(self) -> None:
         """Let the optimizer forget what it has seen."""
-        assert self.training is not None
-        self.arenas["state"][...] = np.reshape(self.training.optimizer.initial_states, (-1, 1))
+        assert self.objective is not None
+        self.arenas["state"][...] = np.reshape(self.objective.optimizer.initial_states, (-1, 1))
         self.step = 0
 
     def take_average(self) -> None:
@@ -262,7 +192,7 @@ class Runtime:
 
     def state_views(self) -> dict[str, np.ndarray]:
         """Return views of the optimizer's state, by "slot/parameter"."""
-        if self.training is None:
+        if self.objective is None:
             return {}
         return {
             f"{slot}/{name}": view
@@ -276,7 +206,7 @@ class Runtime:
         self,
         name: str,
         rows: int,
-        kinds: str | tuple[str, ...] = "real",
+        target_types: str | tuple[str, ...] = "real",
         sparse: tuple[int, ...] = (),
         *,
         collects: bool = False,
@@ -287,7 +217,7 @@ class Runtime:
         ----------
         name : {"predict", "evaluate", "train", "gradients", "manual", "update", "activations"}
         rows : int
-        kinds : str or tuple of {"real", "label", "weight"}
+        target_types : str or tuple of {"real", "label", "weight"}
             For evaluate and train: the dtype of the target of each output, and "weight" last
             where samples have weights.
         sparse : tuple of int
@@ -296,21 +226,21 @@ class Runtime:
             Whether the predictions are kept for the metrics that need all of them; a run must
             then be given room for them.
         """
-        collects = collects and self.training is not None and self.training.needs_all
-        kinds = (kinds,) if isinstance(kinds, str) else kinds
+        collects = collects and self.objective is not None and self.objective.needs_all
+        target_types = (target_types,) if isinstance(target_types, str) else target_types
         with _programs_lock:
-            return self._bound(name, rows, kinds, sparse, collects)
+            return self._bound(name, rows, target_types, sparse, collects)
 
     def _bound(
         self,
         name: str,
         rows: int,
-        kinds: tuple[str, ...],
+        target_types: tuple[str, ...],
         sparse: tuple[int, ...],
         collects: bool,
     ) -> Bound:
         settings = self._settings() if name in ("train", "update") else None
-        key = (name, kinds, sparse, collects, settings)
+        key = (name, target_types, sparse, collects, settings)
         found = self.programs.get(key)
         if found is None or found.plan.capacity < rows:
             if settings is not None:
@@ -319,7 +249,7 @@ class Runtime:
                 del self.programs[old]
             self.one_row.pop(name, None)
             self.few_rows = None if name == "predict" else self.few_rows
-            program = self._program(name, kinds, sparse, collects)
+            program = self._program(name, target_types, sparse, collects)
             made = plan(program, self.dtype, rows, self._places())
             workspace = aligned(made.workspace_bytes, "uint8")
             arenas = {**self.arenas, "workspace": workspace}
@@ -347,14 +277,14 @@ class Runtime:
 
     def _settings(self) -> tuple:
         """What of the optimizer is built into a program; a change makes a new one."""
-        assert self.training is not None
-        settings = vars(self.training.optimizer)  # quicker than config()
+        assert self.objective is not None
+        settings = vars(self.objective.optimizer)  # quicker than config()
         return tuple([value for name, value in settings.items() if name != "learning_rate"])
 
     def check_slots(self) -> None:
         """Raise if the optimizer was set to keep other state than there is."""
-        assert self.training is not None
-        optimizer = self.training.optimizer
+        assert self.objective is not None
+        optimizer = self.objective.optimizer
         if optimizer.slots != self.slots:
             raise RuntimeError(
                 f"{optimizer!r} keeps other state than when compile was called; call it again"
@@ -363,7 +293,7 @@ class Runtime:
     def _program(
         self,
         name: str,
-        kinds: tuple[str, ...],
+        target_types: tuple[str, ...],
         sparse: tuple[int, ...] = (),
         collects: bool = False,
     ) -> Program:
@@ -373,8 +303,8 @@ class Runtime:
             return lower.manual_program(self.graph, sparse)
         if name == "activations":
             return lower.activations_program(self.graph, sparse)
-        assert self.training is not None
-        optimizer, aims = self.training.optimizer, self.training.aims
+        assert self.objective is not None
+        optimizer, objectives = self.objective.optimizer, self.objective.outputs
         if name in ("train", "update") and not optimizer.kernel:
             raise RuntimeError(
                 f"{type(optimizer).__name__} makes no single steps, each of its iterations looks "
@@ -382,8 +312,8 @@ class Runtime:
             )
         if name == "update":
             return lower.update_program(self.graph, optimizer, self.count)
-        is_weighted = kinds[-1] == "weight"
-        dtypes = kinds[:-1] if is_weighted else kinds
+        is_weighted = target_types[-1] == "weight"
+        dtypes = target_types[:-1] if is_weighted else target_types
         targets = tuple(
             Value(f"target of {output}", () if dtype == "label" else shape, True, "input", dtype)
             for output, dtype, shape in zip(
@@ -392,10 +322,10 @@ class Runtime:
         )
         given = Given(targets, Value("sample weight", (), kind="input") if is_weighted else None)
         if name == "evaluate":
-            return lower.evaluate_program(self.graph, aims, given, sparse, collects=collects)
+            return lower.evaluate_program(self.graph, objectives, given, sparse, collects=collects)
         updater = None if name == "gradients" else optimizer
         return lower.train_program(
-            self.graph, aims, given, updater, self.count, sparse, collects=collects
+            self.graph, objectives, given, updater, self.count, sparse, collects=collects
         )
 
     @cached_property

@@ -12,7 +12,7 @@ from fastnn.program.objective import Measure
 from fastnn.runtime import Steps
 
 
-class Tally:
+class Accumulator:
     """What the steps of several parts have found.
 
     Parameters
@@ -27,7 +27,7 @@ class Tally:
         self._sums: Any = 0.0  # of each result over the samples
         self._count = 0
         self._targets: list[list[np.ndarray]] = []
-        self._kinds: list[tuple[str, ...]] = []
+        self._target_types: list[tuple[str, ...]] = []
         self._predictions: list[dict[str, np.ndarray]] = []
         self._inputs = len(program.inputs) - len(program.given)
 
@@ -51,7 +51,7 @@ class Tally:
         if room:
             order = np.arange(done) if steps.order is None else steps.order[:done]
             self._predictions.append({name: array[:done] for name, array in room.items()})
-            self._kinds.append(steps.kinds)
+            self._target_types.append(steps.target_types)
             self._targets.append([source.take(order) for source in steps.sources[self._inputs :]])
 
     def logs(self) -> dict[str, Any]:
@@ -81,13 +81,13 @@ class Tally:
     def _collected(self, measure: Measure) -> Collected:
         value = next(v for v in self._program.outputs if v.name == measure.collected)
         predictions = np.concatenate([made[value.name] for made in self._predictions])
-        kinds = [kinds[measure.output] for kinds in self._kinds]
+        target_types = [target_types[measure.output] for target_types in self._target_types]
         targets = [targets[measure.output] for targets in self._targets]
-        shape = () if set(kinds) == {"label"} else value.shape
+        shape = () if set(target_types) == {"label"} else value.shape
         if shape:  # some batches may bring labels, others probabilities
             targets = [
-                np.eye(shape[-1])[part[:, 0]] if kind == "label" else part
-                for part, kind in zip(targets, kinds, strict=True)
+                np.eye(shape[-1])[part[:, 0]] if target_type == "label" else part
+                for part, target_type in zip(targets, target_types, strict=True)
             ]
         target = np.concatenate(targets)
         return Collected(

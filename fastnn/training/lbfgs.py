@@ -17,7 +17,7 @@ from fastnn.analysis import inspection
 from fastnn.optimizers import LBFGS
 from fastnn.program.lower import Program
 from fastnn.runtime import ROWS, Runtime, Steps
-from fastnn.training.time_budget import Budget
+from fastnn.training.time_budget import TimeBudget
 
 if TYPE_CHECKING:
     from fastnn.model import Model
@@ -103,7 +103,7 @@ class Minimization:
         Compiled with `LBFGS`.
     steps : Steps
         All rows.
-    budget : Budget
+    budget : TimeBudget
     metrics : callable
         Returns the results of the training data that are no losses.
 
@@ -116,14 +116,16 @@ class Minimization:
     """
 
     def __init__(
-        self, model: Model, steps: Steps, budget: Budget, metrics: Callable[[], Results]
+        self, model: Model, steps: Steps, budget: TimeBudget, metrics: Callable[[], Results]
     ) -> None:
         self._model, self._budget, self._metrics = model, budget, metrics
-        self._steps = Steps(steps.sources, steps.rows, min(ROWS, steps.rows), kinds=steps.kinds)
+        self._steps = Steps(
+            steps.sources, steps.rows, min(ROWS, steps.rows), target_types=steps.target_types
+        )
         runtime = model.runtime
-        assert runtime.training is not None
-        assert isinstance(runtime.training.optimizer, LBFGS)
-        self._optimizer = runtime.training.optimizer
+        assert runtime.objective is not None
+        assert isinstance(runtime.objective.optimizer, LBFGS)
+        self._optimizer = runtime.objective.optimizer
         self._names = [name for name, factor in runtime.graph.rate_factors().items() if factor]
         sizes = [runtime.parameters[name].size for name in self._names]
         self._ends = np.cumsum(sizes)[:-1]
@@ -193,7 +195,7 @@ class Minimization:
         self._write(point)
         runtime, decay = self._model.runtime, self._optimizer.weight_decay
         steps = self._steps
-        bound = runtime.bound("gradients", steps.batch, steps.kinds, steps.sparse)
+        bound = runtime.bound("gradients", steps.batch, steps.target_types, steps.sparse)
         began = time.perf_counter()
         with np.errstate(all="ignore"):  # what is not finite is looked for below
             results = inspection.sum_gradients(runtime, bound, steps, self._total, self._look_up)
@@ -233,7 +235,7 @@ class Minimization:
         rows = np.arange(first, min(first + steps.batch, steps.rows))
         return refusal(
             self._model,
-            runtime.bound("gradients", steps.batch, steps.kinds, steps.sparse),
+            runtime.bound("gradients", steps.batch, steps.target_types, steps.sparse),
             [source.take(rows) for source in steps.sources],
             "epoch 1, before its step",
             float(results[:, 0].sum()) if bad.any() else np.nan,
@@ -257,7 +259,9 @@ class Minimization:
         assert self._iterate is not None
         self._budget.epoch_end()
         steps = self._steps
-        bound = self._model.runtime.bound("gradients", steps.batch, steps.kinds, steps.sparse)
+        bound = self._model.runtime.bound(
+            "gradients", steps.batch, steps.target_types, steps.sparse
+        )
         means = map(float, self._iterate[3])
         logs = dict(zip(bound.plan.program.results, means, strict=True))
         self._is_open = False

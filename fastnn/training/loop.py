@@ -23,9 +23,9 @@ from fastnn.core import checks
 from fastnn.data import adapter
 from fastnn.metrics import scalars
 from fastnn.runtime import ROWS, Bound, Steps
-from fastnn.training.accumulator import Tally
+from fastnn.training.accumulator import Accumulator
 from fastnn.training.nonfinite import NonFiniteLossError, not_finite, refusal
-from fastnn.training.time_budget import Budget
+from fastnn.training.time_budget import TimeBudget
 from fastnn.training.validation import split
 
 if TYPE_CHECKING:
@@ -103,12 +103,12 @@ class _Epochs:
     callbacks: Sequence[Callback]
     snapshot: np.ndarray
     by_batch: bool
-    budget: Budget
+    budget: TimeBudget
     before: int = 0  # steps of the epoch in the parts before this one
     seconds: float = 0.0
     rows_done: int = 0
     last_rate: float = math.nan
-    tally: Tally = field(init=False)
+    tally: Accumulator = field(init=False)
 
     def train(self, epoch: int, progress: _Progress) -> dict[str, float]:
         """Train one epoch, part by part, and return its results: means over its samples.
@@ -117,7 +117,7 @@ class _Epochs:
         """
         runtime = self.model.runtime
         np.copyto(self.snapshot, runtime.arenas["parameters"])
-        self.tally = Tally(self.bound.plan.program, runtime.dtype)
+        self.tally = Accumulator(self.bound.plan.program, runtime.dtype)
         made, self.before = 0, 0
         began = time.perf_counter()
         parts = self.feed.epoch(epoch)
@@ -159,13 +159,13 @@ class _Epochs:
         """Take the program that fits the data and the optimizer as they are now."""
         steps = self.steps
         self.bound = self.model.runtime.bound(
-            "train", steps.batch, steps.kinds, steps.sparse, collects=True
+            "train", steps.batch, steps.target_types, steps.sparse, collects=True
         )
 
     def run(self, epoch: int, progress: _Progress) -> int:
         """Train one part of an epoch and return the number of its steps."""
         runtime, count = self.model.runtime, self.steps.count
-        assert runtime.training is not None
+        assert runtime.objective is not None
         snapshot = self.snapshot
         results = np.empty((count, len(self.bound.plan.program.results)))
         room = self.tally.room(self.steps)
@@ -178,7 +178,7 @@ class _Epochs:
                 if self.model.stop_training:
                     break
                 self._bind()
-            optimizer = runtime.training.optimizer
+            optimizer = runtime.objective.optimizer
             if optimizer.learning_rate is not chosen:  # set by a callback, or at the start
                 chosen = optimizer.learning_rate
                 rates[done:] = optimizer.rates(runtime.step, count - done)
@@ -305,7 +305,7 @@ def fit(
     steps_per_epoch: int | None = None,
 ) -> History:
     """Train; see `Model.fit`."""
-    budget = Budget(time_budget)
+    budget = TimeBudget(time_budget)
     if batch_size is not None:
         batch_size = checks.integer("batch_size", batch_size)
     epochs = checks.integer("epochs", epochs)
@@ -351,7 +351,7 @@ def fit(
 
 def _metrics_of(model: Model, x: object, y: object, sample_weight: object) -> dict[str, float]:
     """Evaluate all rows and return the metrics, without the losses."""
-    if not any(aim.metrics for aim in model._compiled().aims):
+    if not any(aim.metrics for aim in model._compiled().outputs):
         return {}
     losses = {"loss", *(f"{name}_loss" for name in model.output_names)}
     results = model.evaluate(x, y, sample_weight)
@@ -365,7 +365,7 @@ def _fit(
     verbose: int,
     followers: list[Callback],
     validation_data: tuple[object, ...] | None,
-    budget: Budget,
+    budget: TimeBudget,
     metrics: Callable[[], dict[str, float]] | None,
 ) -> History:
     """Train on data and arguments that have been checked.
@@ -373,12 +373,12 @@ def _fit(
     `metrics`, of the training data, are for an optimizer that makes no steps of its own.
     """
     runtime = model.runtime
-    assert runtime.training is not None
+    assert runtime.objective is not None
     steps = feed.first
     run: _Epochs | lbfgs.Minimization
     program = "train" if metrics is None else "gradients"
     rows = steps.batch if metrics is None else min(ROWS, steps.batch)
-    bound = runtime.bound(program, rows, steps.kinds, steps.sparse, collects=True)
+    bound = runtime.bound(program, rows, steps.target_types, steps.sparse, collects=True)
     by_batch = any(asks_for_batches(callback) for callback in followers)
     names = [measure.name for measure in bound.plan.program.measures]
     if metrics is None:
@@ -393,7 +393,7 @@ def _fit(
     model.stop_training, model.stop_reason = False, ""
     for callback in followers:
         callback.model, callback.results = model, tuple(expected)
-        callback.training_data = steps.sources, steps.kinds
+        callback.training_data = steps.sources, steps.target_types
         callback.check()
         expected = list(results_behind(callback, expected))
     for callback in followers:

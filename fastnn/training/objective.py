@@ -8,12 +8,12 @@ from fastnn import data, losses
 from fastnn.core import checks
 from fastnn.metrics import Metric
 from fastnn.metrics import get as metric_of
-from fastnn.program.objective import Aim
+from fastnn.program.objective import OutputObjective
 
 
-def aims(
+def output_objectives(
     loss: object, metrics: object, loss_weights: object, outputs: Sequence[str]
-) -> tuple[Aim, ...]:
+) -> tuple[OutputObjective, ...]:
     """Return what each output is trained for.
 
     Parameters
@@ -25,7 +25,7 @@ def aims(
 
     Returns
     -------
-    tuple of Aim
+    tuple of OutputObjective
 
     Raises
     ------
@@ -51,7 +51,7 @@ def aims(
     if loss_weights is not None:
         weights = list(data.by_name("loss_weights", loss_weights, outputs).values())
     return tuple(
-        Aim(one, _distinct(tuple(map(metric_of, own))), _weight(weight))
+        OutputObjective(one, _distinct(tuple(map(metric_of, own))), _weight(weight))
         for one, own, weight in zip(chosen, _metrics(metrics, outputs), weights, strict=True)
     )
 

@@ -16,7 +16,7 @@ def source(
     sample_weight: object,
     class_weight: object,
     targets: Sequence[AnySource],
-    kinds: Sequence[str],
+    target_types: Sequence[str],
     dtype: str,
 ) -> Source:
     """Return the weight of each sample.
@@ -27,7 +27,7 @@ def source(
     class_weight : dict of int to float, or None
         Of the classes that y holds; others count 1.
     targets : sequence of Source
-    kinds : sequence of {"real", "label"}
+    target_types : sequence of {"real", "label"}
         Their dtypes.
     dtype : {"float32", "float64"}
 
@@ -41,7 +41,7 @@ def source(
     if sample_weight is not None:
         weights = _checked("sample_weight", sample_weight, rows, dtype)
     if class_weight is not None:
-        weights = weights * _by_class(class_weight, targets, kinds)
+        weights = weights * _by_class(class_weight, targets, target_types)
         data.check_finite("class_weight", weights, dtype)
     return Source(np.ascontiguousarray(weights).reshape(rows, 1))
 
@@ -56,7 +56,9 @@ def _checked(name: str, value: object, rows: int, dtype: str) -> np.ndarray:
     return array.reshape(rows)
 
 
-def _by_class(value: object, targets: Sequence[AnySource], kinds: Sequence[str]) -> np.ndarray:
+def _by_class(
+    value: object, targets: Sequence[AnySource], target_types: Sequence[str]
+) -> np.ndarray:
     if not isinstance(value, Mapping):
         raise TypeError(
             f"class_weight must be a dict of class to weight, got {value!r} "
@@ -64,9 +66,9 @@ def _by_class(value: object, targets: Sequence[AnySource], kinds: Sequence[str])
         )
     if len(targets) > 1:
         raise ValueError("class_weight is for models of one output; use sample_weight")
-    (target,), (kind,) = targets, kinds
+    (target,), (target_type,) = targets, target_types
     array = target.take()
-    is_column = kind == "label" or array.shape[1] == 1
+    is_column = target_type == "label" or array.shape[1] == 1
     classes = array[:, 0] if is_column else array.argmax(axis=1)
     if is_column and array.dtype.kind == "f" and not np.array_equal(classes, np.rint(classes)):
         raise ValueError("class_weight needs classes, but y holds numbers that are not whole")

@@ -13,7 +13,7 @@ import time
 from fastnn.core import checks
 
 
-class Budget:
+class TimeBudget:
     """A number of seconds from now on, or no limit.
 
     Parameters

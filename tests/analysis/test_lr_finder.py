@@ -10,7 +10,7 @@ import pytest
 from model_helpers import unchanged
 
 import fastnn as fnn
-from fastnn.analysis.lr_finder import RangeTest, _suggestion
+from fastnn.analysis.lr_finder import LearningRateFinder, _suggestion
 
 
 def quadratic(scale=1.0, rows=256):
@@ -161,9 +161,9 @@ def test_suggestion_of_a_step_down(place):
 
 
 def test_repr():
-    assert repr(RangeTest(np.array([1e-6, 0.1]), np.ones(2), np.ones(2), 0.0123, "stopped")) == (
-        "<RangeTest of 2 rates from 1e-06 to 0.1: suggestion 0.012; stopped>"
-    )
+    assert repr(
+        LearningRateFinder(np.array([1e-6, 0.1]), np.ones(2), np.ones(2), 0.0123, "stopped")
+    ) == ("<LearningRateFinder of 2 rates from 1e-06 to 0.1: suggestion 0.012; stopped>")
 
 
 def test_plot():
@@ -180,7 +180,7 @@ def test_plot():
     if found.suggestion is not None:
         assert labels[2] == f"falls most steeply: {found.suggestion:.2g}"
         assert ax.lines[-1].get_xdata()[0] == found.suggestion
-    empty = RangeTest(np.empty(0), np.empty(0), np.empty(0), None, "not finite at 1")
+    empty = LearningRateFinder(np.empty(0), np.empty(0), np.empty(0), None, "not finite at 1")
     with pytest.raises(ValueError, match="no step to draw: not finite at 1"):
         empty.plot(ax=figure.subplots())
     assert math.isfinite(ax.get_ylim()[1])

@@ -301,13 +301,13 @@ def test_comparison():
 
 
 def test_range_test(ax):
-    found = fnn.analysis.lr_finder.RangeTest(
+    found = fnn.analysis.lr_finder.LearningRateFinder(
         np.array([0.1, 1.0, 10.0]), np.array([2.0, 1.0, 9.0]), np.array([2.0, 1.5, 3.0]), 1.0, ""
     )
     plots.range_test(found, ax=ax)
     assert names_of(ax) == ["loss of a batch", "smoothed", "falls most steeply: 1"]
     assert ax.get_xscale() == "log"
-    nothing = fnn.analysis.lr_finder.RangeTest(*[np.array([])] * 3, None, "no step")
+    nothing = fnn.analysis.lr_finder.LearningRateFinder(*[np.array([])] * 3, None, "no step")
     with pytest.raises(ValueError, match="no step to draw: no step"):
         plots.range_test(nothing, ax=ax)
 

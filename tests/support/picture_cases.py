@@ -14,7 +14,7 @@ import numpy as np
 
 import fastnn as fnn
 from fastnn import plots
-from fastnn.analysis.lr_finder import RangeTest
+from fastnn.analysis.lr_finder import LearningRateFinder
 from fastnn.analysis.profiling import OpProfile, Profile
 from fastnn.descent import functions, minimize
 
@@ -122,11 +122,13 @@ def profile() -> Profile:
     return Profile(rows, "train", "float32", 32, 1, 100, limits)
 
 
-def range_test() -> RangeTest:
+def range_test() -> LearningRateFinder:
     rates = np.geomspace(1e-5, 1, 80)
     smoothed = 2.3 - 1.6 / (1 + (0.01 / rates) ** 1.5) + (rates / 0.3) ** 3
     losses = smoothed + 0.15 * np.sin(37.0 * np.arange(80))
-    return RangeTest(rates, losses, smoothed, 0.0085, "the loss has become four times the least")
+    return LearningRateFinder(
+        rates, losses, smoothed, 0.0085, "the loss has become four times the least"
+    )
 
 
 def matrix(classes: int = 4) -> np.ndarray:

@@ -264,7 +264,7 @@ def test_time_budget_overshoots_by_a_batch_at_most(step, monkeypatch):
 
     clock, slices = Clock(), []
     monkeypatch.setattr(time_budget, "time", clock)
-    made = time_budget.Budget(1.0)
+    made = time_budget.TimeBudget(1.0)
     while not made.is_over:
         asked = min(made.steps(), max(1, int(0.04 / step)))
         elapsed = asked * step * (1 + 0.3 * math.sin(len(slices)))  # now quicker, now slower
@@ -280,7 +280,7 @@ def test_time_budget_leaves_time_for_validation(monkeypatch):
 
     clock = Clock()
     monkeypatch.setattr(time_budget, "time", clock)
-    made = time_budget.Budget(10.0)
+    made = time_budget.TimeBudget(10.0)
     clock.now = 3.0
     made.epoch_end()
     clock.now = 5.0  # two seconds for validation

@@ -35,8 +35,8 @@ FAR = 0.3  # a plateau below this part of a constant's loss is where training ha
 def findings(patient: Patient, before: Sequence[Finding]) -> Iterator[Finding]:
     """Train copies at the model's rate, and at others if the loss does not fall."""
     runtime = patient.model.runtime
-    assert runtime.training is not None
-    optimizer = runtime.training.optimizer
+    assert runtime.objective is not None
+    optimizer = runtime.objective.optimizer
     if not optimizer.kernel:
         return  # LBFGS has no rate
     rate = float(optimizer.rates(runtime.step)[0])
@@ -101,7 +101,7 @@ def _trial(patient: Patient, rate: float) -> float:
     epochs = -(-STEPS * batch // rows)
     order = np.concatenate([generator.permutation(rows) for _ in range(epochs)])
     steps = Steps(patient.sources, STEPS * batch, batch, order[: STEPS * batch])
-    bound = runtime.bound("train", batch, patient.kinds, steps.sparse)
+    bound = runtime.bound("train", batch, patient.target_types, steps.sparse)
     results = np.empty((STEPS, len(bound.plan.program.results)))
     done, rates = 0, np.full(STEPS, rate)
     while done < STEPS:
@@ -117,7 +117,7 @@ def _loss(patient: Patient, model: Model) -> float:
     """Return the loss of the sample."""
     runtime = model.runtime
     rows = patient.sample[0].rows
-    bound = runtime.bound("evaluate", rows, patient.kinds)
+    bound = runtime.bound("evaluate", rows, patient.target_types)
     results = np.full((1, len(bound.plan.program.results)), np.nan)
     runtime.run(bound, Steps(patient.sample, rows, rows), results=results)
     return float(results[0, 0])
@@ -126,7 +126,7 @@ def _loss(patient: Patient, model: Model) -> float:
 def constant_loss(patient: Patient) -> float | None:
     """Return the least loss that predicting a constant gives; None for a loss not known here."""
     target, name = patient.target, patient.loss.name
-    if "weight" in patient.kinds or getattr(patient.loss, "label_smoothing", 0.0) > 0:
+    if "weight" in patient.target_types or getattr(patient.loss, "label_smoothing", 0.0) > 0:
         return None
     if name == "crossentropy":
         if patient.kind == "label":

@@ -31,7 +31,7 @@ class Patient:
         Compiled.
     sources : sequence of Source or Sparse
         Inputs, the target, and weights of the samples if any.
-    kinds : tuple of {"real", "label", "weight"}
+    target_types : tuple of {"real", "label", "weight"}
         What follows the inputs; see `Runtime.bound`.
     batch_size : int
         Of the trials.
@@ -39,7 +39,7 @@ class Patient:
 
     model: Model
     sources: Sequence[AnySource]
-    kinds: tuple[str, ...]
+    target_types: tuple[str, ...]
     batch_size: int
 
     @cached_property
@@ -55,12 +55,12 @@ class Patient:
     @cached_property
     def gradients(self) -> dict[str, np.ndarray]:
         """The gradient of the mean loss of the sample."""
-        return inspection.gradients(self.model, self.sample, self.kinds)
+        return inspection.gradients(self.model, self.sample, self.target_types)
 
     @property
     def kind(self) -> str:
         """Dtype of the target."""
-        return self.kinds[0]
+        return self.target_types[0]
 
     @property
     def loss(self) -> Loss:
@@ -106,7 +106,7 @@ def activation_of(layer: Layer) -> str:
 def diagnose(
     model: Model,
     sources: Sequence[AnySource],
-    kinds: tuple[str, ...],
+    target_types: tuple[str, ...],
     *,
     batch_size: int = 32,
 ) -> Diagnosis:
@@ -117,7 +117,7 @@ def diagnose(
     model : Model
     sources : sequence of Source or Sparse
         Inputs, the target, and weights of the samples if any.
-    kinds : tuple of {"real", "label", "weight"}
+    target_types : tuple of {"real", "label", "weight"}
         What follows the inputs; see `Runtime.bound`.
     batch_size : int, default 32
 
@@ -138,7 +138,7 @@ def diagnose(
         )
     from fastnn.analysis.diagnosis import of_data, of_layers, of_rates
 
-    patient = Patient(model, sources, kinds, batch_size)
+    patient = Patient(model, sources, target_types, batch_size)
     with np.errstate(all="ignore"):  # a diverged model has infinities
         findings = list(of_layers.lost_weights(patient))
         if findings:

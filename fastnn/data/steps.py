@@ -1,0 +1,55 @@
+"""Which steps of a program to run on which rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastnn.data.arrays import AnySource
+from fastnn.data.sparse import Sparse
+
+
+@dataclass
+class Steps:
+    """Which steps to run on which rows.
+
+    Attributes
+    ----------
+    sources : list of Source or Sparse
+        One for each input of the program.
+    rows : int
+        In all.
+    batch : int
+    order : ndarray of int64, shape (rows,), optional
+        The order in which rows are taken.
+    in_place : bool
+        Whether rows that need no conversion may be read where they are.
+    target_types : tuple of {"real", "label", "weight"}
+        What follows the inputs; see `Runtime.bound`.
+    """
+
+    sources: Sequence[AnySource]
+    rows: int
+    batch: int
+    order: np.ndarray | None = None
+    in_place: bool = True
+    target_types: tuple[str, ...] = ("real",)
+
+    def rows_of(self, count: int) -> np.ndarray:
+        """Return the rows of each of the first `count` steps."""
+        rows = np.full(count, float(self.batch))
+        if count == self.count:
+            rows[-1:] = self.rows - (count - 1) * self.batch
+        return rows
+
+    @property
+    def count(self) -> int:
+        """Steps that it takes to see every row."""
+        return -(-self.rows // self.batch)
+
+    @property
+    def sparse(self) -> tuple[int, ...]:
+        """Which sources are sparse."""
+        return tuple(i for i, s in enumerate(self.sources) if isinstance(s, Sparse))
