@@ -130,7 +130,7 @@ def test_every_initializer_comes_back(name, tmp_path):
 def test_every_loss_comes_back(loss, tmp_path):
     model = small(loss=loss)
     model.save(tmp_path / "m")
-    assert fnn.load(tmp_path / "m").runtime.training == model.runtime.training
+    assert fnn.load(tmp_path / "m").runtime.objective == model.runtime.objective
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -38,8 +38,8 @@ def reference_training(
     The model is not changed. Each batch is a step of its training program.
     """
     runtime = model.runtime
-    assert runtime.training is not None
-    rate = runtime.training.optimizer.learning_rate
+    assert runtime.objective is not None
+    rate = runtime.objective.optimizer.learning_rate
     program = runtime.bound("train", len(batches[0][0]), kind).plan.program
     parameters = runtime.arenas["parameters"].copy()
     gradients = np.zeros_like(parameters)

@@ -258,8 +258,8 @@ def test_early_stopping_may_watch_one(rng):
 def test_saved_with_those_that_have_a_name(tmp_path, rng):
     model = network("crossentropy", 5, metrics=[*EVERY["classes"][3], lambda t, p: 0.0])
     model.save(tmp_path / "m")
-    found = fnn.load(tmp_path / "m").runtime.training.metrics
-    assert found == model.runtime.training.metrics[:-1]
+    found = fnn.load(tmp_path / "m").runtime.objective.metrics
+    assert found == model.runtime.objective.metrics[:-1]
 
 
 def test_edges():
