@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import copyreg
-import math
 import os
-import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import data, losses, optimizers
+from fastnn import losses
 from fastnn.callbacks import Callback
 from fastnn.core import checks
-from fastnn.data import AnySource, Sparse, adapter
-from fastnn.layers import Layer, Shape, Tensor, graph
-from fastnn.layers.embedding import check_categories
-from fastnn.program.plan import describe
-from fastnn.runtime import ROWS, Bound, Objective, Runtime, Steps, fast_path
-from fastnn.training import loop, nonfinite, objective
-from fastnn.training import sample_weight as weights
-from fastnn.training.accumulator import Accumulator
-from fastnn.training.loop import History
+from fastnn.layers import Layer, Shape, Tensor
+from fastnn.layers import graph as layer_graph
+from fastnn.network import Network, checked_options
+from fastnn.optimizers import Optimizer
+from fastnn.runtime import ROWS
+from fastnn.training import evaluation, loop, single_sample, steps
+from fastnn.training.compile_arguments import objective_of
+from fastnn.training.history import History
+from fastnn.training.manual import ManualSteps
 
 if TYPE_CHECKING:
     from fastnn.analysis.diagnosis import Diagnosis
     from fastnn.analysis.lr_finder import LearningRateFinder
     from fastnn.analysis.profiling import Profile
-
-DTYPES = ("float32", "float64")
 
 
 class Model:
@@ -78,46 +73,30 @@ class Model:
         dtype: str = "float32",
         seed: int | None = None,
     ) -> None:
-        self._start(dtype, seed)
-        tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-        for tensor in tensors:
-            if not isinstance(tensor, Tensor) or tensor.layer is not None:
-                raise TypeError(f"inputs must come from Input(...), got {tensor!r}")
-        ends = [outputs] if isinstance(outputs, Tensor) else outputs
-        if not isinstance(ends, (list, tuple)) or not ends:
-            raise TypeError(f"outputs must be what a layer returned, or a list, got {outputs!r}")
-        for tensor in ends:
-            if not isinstance(tensor, Tensor):
-                raise TypeError(f"outputs must be what a layer returned, got {tensor!r}")
-        self._build(tensors, ends)
+        self._hold(Network(*checked_options(dtype, seed)))
+        self.network.build(*layer_graph.checked_ends(inputs, outputs))
 
-    def _start(self, dtype: str, seed: int | None) -> None:
-        try:
-            name = "" if dtype is None else np.dtype(dtype).name
-        except TypeError:
-            name = ""
-        if name not in DTYPES:
-            raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-        if seed is not None and (
-            isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0
-        ):
-            raise ValueError(f"seed must be an integer of at least 0 or None, got {seed!r}")
-        self._dtype = name
-        self.seed = seed = None if seed is None else int(seed)
-        sequence = np.random.SeedSequence(seed)
-        self._weight_seed, shuffle_seed, dropout_seed = sequence.spawn(3)
-        self.generator = np.random.default_rng(shuffle_seed)
-        self._key = int(dropout_seed.generate_state(1, np.uint64)[0])
-        self._runtime: Runtime | None = None
-        self._training: Objective | None = None
-        self._manual: tuple[Bound, list[AnySource], int] | None = None
-        self._forwards = (-1, 0)  # after which update, and how many since
-        self._has_gradients = False  # zeros, after `backward`, are gradients too
-        self.history: History | None = None
-        self.stop_training = False
-        self.is_fitting = False
-        self.stop_reason = ""
-        self._layers: list[Layer] = []
+    def _hold(self, network: Network) -> None:
+        """Be the face of a network."""
+        self.network = network
+        self._manual = ManualSteps(network)
+
+    @classmethod
+    def of(cls, network: Network) -> Model:
+        """Return a model of a network: `Sequential` where its layers come one after the other.
+
+        Parameters
+        ----------
+        network : fastnn.network.Network
+
+        Returns
+        -------
+        Model
+        """
+        kind = Sequential if network.is_sequential else Model
+        model = kind.__new__(kind)
+        model._hold(network)
+        return model
 
     def __reduce__(self) -> tuple:
         """Copy and pickle a model as it is saved: its arrays are views into one another."""
@@ -125,92 +104,77 @@ class Model:
 
         if not self.built:
             return copyreg.__newobj__, (type(self),), self.__dict__  # type: ignore[attr-defined]
-        aims = () if self._training is None else self._training.outputs
-        own = {aim.loss.name: aim.loss for aim in aims if isinstance(aim.loss, losses.Custom)}
-        return model_file.from_bytes, (model_file.to_bytes(self), own)
+        objective = self.network.objective
+        outputs = () if objective is None else objective.outputs
+        own = {one.loss.name: one.loss for one in outputs if isinstance(one.loss, losses.Custom)}
+        return _from_bytes, (model_file.to_bytes(self.network), own)
 
-    # --- building -----------------------------------------------------------------------------
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        if not self.built:
+            return f"<{name} of {len(self.layers)} layers, not built yet>"
+        shapes = [shape for _, shape in self.input_shapes]
+        given = shapes[0] if len(shapes) == 1 else shapes
+        return (
+            f"<{name} of {len(self.layers)} layers, {given} to {self.output_shape}, "
+            f"{self.count_parameters():,} parameters, {self.dtype}>"
+        )
 
-    def _build(self, inputs: list[Tensor], outputs: Sequence[Tensor]) -> None:
-        """Name the layers, make and fill the parameters."""
-        self._layers, made, initializers = graph.build(inputs, outputs)
-        shapes = {name: value.shape for name, value in made.parameters.items()}
-        with graph.memory_for_parameters(made, self.dtype):
-            runtime = Runtime(made, self.dtype, shapes, self._key)
-            for i, (name, view) in enumerate(runtime.parameters.items()):
-                # Not spawn(), which counts: a model that is built again gets the same weights.
-                key = (*self._weight_seed.spawn_key, i)
-                seed = np.random.SeedSequence(self._weight_seed.entropy, spawn_key=key)
-                view[...] = initializers[name].sample(view.shape, np.random.default_rng(seed))
-            if self._training is not None:
-                runtime.configure(self._training)
-        self._runtime = runtime
-        for layer in self.layers:
-            prefix = layer.name + "/"
-            views = {
-                name.removeprefix(prefix): view
-                for name, view in runtime.parameters.items()
-                if name.startswith(prefix)
-            }
-            layer.take(weakref.ref(runtime), views)
+    # --- what it is made of ------------------------------------------------------------------------
 
     @property
     def dtype(self) -> str:
         """Of parameters and outputs: "float32" or "float64". Programs are compiled with it."""
-        return self._dtype
+        return self.network.dtype
+
+    @property
+    def seed(self) -> int | None:
+        """What initial weights, shuffling and dropout were determined by; None: by chance."""
+        return self.network.seed
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers, each once where the model is built; another list makes another model."""
-        return tuple(self._layers)
+        return self.network.layers
 
     @property
     def built(self) -> bool:
         """Whether the shapes, and so the parameters, are known."""
-        return self._runtime is not None
-
-    @property
-    def runtime(self) -> Runtime:
-        """Arenas and programs; raises RuntimeError if the model is not built."""
-        if self._runtime is None:
-            raise RuntimeError(
-                "the model has no parameters yet: give Sequential an input_shape, or fit it first"
-            )
-        return self._runtime
+        return self.network.built
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
         """Views of the parameters, by "layer/parameter"."""
-        return dict(self.runtime.parameters)
+        return dict(self.network.runtime.parameters)
 
     @property
     def gradients(self) -> dict[str, np.ndarray]:
         """Views of the gradients, by "layer/parameter"."""
-        return dict(self.runtime.gradients)
+        return dict(self.network.runtime.gradients)
 
     @property
     def input_shapes(self) -> list[tuple[str, Shape]]:
         """Name and shape of one sample of each input."""
-        return list(self.runtime.graph.inputs)
+        return self.network.input_shapes
 
     @property
     def output_shape(self) -> Shape | list[Shape]:
         """Shape of one sample of the output; a list where there are several."""
-        shapes = self.runtime.output_shapes
-        return shapes[0] if len(shapes) == 1 else list(shapes)
+        shapes = self.network.output_shapes
+        return shapes[0] if len(shapes) == 1 else shapes
 
     @property
     def output_names(self) -> list[str]:
         """Name of each output: that of the layer it comes from."""
-        return list(self.runtime.graph.output_names)
+        return self.network.output_names
 
     def count_parameters(self) -> int:
         """Return the number of parameters."""
-        return sum(view.size for view in self.runtime.parameters.values())
+        return self.network.count_parameters()
 
     def get_weights(self) -> list[np.ndarray]:
         """Return copies of all parameters, in the order of `parameters`."""
-        return [view.copy() for view in self.runtime.parameters.values()]
+        return self.network.get_weights()
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         """Set all parameters, and their moving average if the optimizer keeps one.
@@ -225,24 +189,9 @@ class Model:
         ValueError
             Number, shape or content does not fit; nothing is changed then.
         """
-        views = self.runtime.parameters
-        if len(weights) != len(views):
-            raise ValueError(f"weights must be {len(views)} arrays, got {len(weights)}")
-        arrays = []
-        for (name, view), weight in zip(views.items(), weights, strict=True):
-            array = data.checked_array(f"weights of {name!r}", weight)
-            if array.shape != view.shape:
-                raise ValueError(
-                    f"weights of {name!r} must have shape {view.shape}, got {array.shape}"
-                )
-            data.check_finite(f"weights of {name!r}", array, self.dtype)
-            arrays.append(array)
-        self.forget_forward()
-        for view, array in zip(views.values(), arrays, strict=True):
-            view[...] = array
-        self.runtime.forget_average()
+        self.network.set_weights(weights)
 
-    # --- training -----------------------------------------------------------------------------
+    # --- training ----------------------------------------------------------------------------------
 
     def compile(
         self,
@@ -276,24 +225,40 @@ class Model:
         >>> model = fnn.Sequential([fnn.Dense(1)], input_shape=(3,))
         >>> model.compile(optimizer=fnn.Adam(1e-3), loss="mse", metrics=["mae"])
         """
-        if self.is_fitting:
+        network = self.network
+        if network.is_fitting:
             raise RuntimeError("compile cannot be called while fit runs (from a callback)")
-        if loss is None:
-            raise ValueError(f"loss must be given, one of {', '.join(losses.registry)}")
-        names = self.output_names if self.built else ["output"]
-        chosen = Objective(
-            optimizers.get(optimizer),
-            objective.output_objectives(loss, metrics, loss_weights, names),
-        )
-        if self._runtime is not None:
-            with graph.memory_for_parameters(self._runtime.graph, self.dtype):
-                self._runtime.configure(chosen)
-        self._training = chosen
+        names = network.output_names if network.built else ["output"]
+        network.configure(objective_of(optimizer, loss, metrics, loss_weights, names))
 
     @property
-    def optimizer(self) -> optimizers.Optimizer | None:
+    def optimizer(self) -> Optimizer | None:
         """The optimizer given to `compile`; its learning_rate may be set at any time."""
-        return None if self._training is None else self._training.optimizer
+        objective = self.network.objective
+        return None if objective is None else objective.optimizer
+
+    @property
+    def history(self) -> History | None:
+        """What the last `fit` has returned, or reached when it was interrupted."""
+        return self.network.history
+
+    @property
+    def stop_training(self) -> bool:
+        """Set it in a callback to end `fit`."""
+        return self.network.stop_training
+
+    @stop_training.setter
+    def stop_training(self, stop: bool) -> None:
+        self.network.stop_training = checks.boolean("stop_training", stop)
+
+    @property
+    def stop_reason(self) -> str:
+        """May be set with `stop_training`, to what `History.stop_reason` is to say."""
+        return self.network.stop_reason
+
+    @stop_reason.setter
+    def stop_reason(self, reason: str) -> None:
+        self.network.stop_reason = str(reason)
 
     def fit(
         self,
@@ -384,134 +349,20 @@ class Model:
         >>> history.history["accuracy"][-1] > 0.9
         True
         """
+        settings = loop.FitSettings(
+            batch_size, epochs, verbose, callbacks, shuffle, time_budget, steps_per_epoch
+        )
         return loop.fit(
+            self.network,
             self,
             x,
             y,
-            batch_size=batch_size,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
+            sample_weight,
+            class_weight,
+            settings,
             validation_split=validation_split,
             validation_data=validation_data,
-            shuffle=shuffle,
-            sample_weight=sample_weight,
-            class_weight=class_weight,
-            time_budget=time_budget,
-            steps_per_epoch=steps_per_epoch,
         )
-
-    def _compiled(self) -> Objective:
-        if self._training is None:
-            raise RuntimeError("call compile(optimizer, loss) first")
-        return self._training
-
-    def training_data(
-        self,
-        x: object,
-        y: object,
-        sample_weight: object = None,
-        class_weight: object = None,
-        *,
-        in_windows: bool = False,
-    ) -> tuple[list[AnySource], tuple[str, ...]]:
-        """Check data for training or evaluation; build the model if it was waiting for it.
-
-        Parameters
-        ----------
-        x, y : object
-        in_windows : bool, default False
-            Whether the numbers of large maps are checked later, a window at a time.
-
-        Returns
-        -------
-        sources : list of Source or Sparse
-            The inputs, the target of each output, the weights of samples if any.
-        target_types : tuple of {"real", "label", "weight"}
-            What follows the inputs; see `Runtime.bound`.
-        """
-        chosen = self._compiled()
-        if self.built:
-            return self._checked_data(chosen, x, y, sample_weight, class_weight, in_windows)
-        with self._built_for(x):
-            return self._checked_data(chosen, x, y, sample_weight, class_weight, in_windows)
-
-    def _checked_data(
-        self,
-        chosen: Objective,
-        x: object,
-        y: object,
-        sample_weight: object,
-        class_weight: object,
-        in_windows: bool,
-    ) -> tuple[list[AnySource], tuple[str, ...]]:
-        for aim, shape in zip(chosen.outputs, self.runtime.output_shapes, strict=True):
-            if aim.loss.is_distribution and math.prod(shape) == 1:
-                raise ValueError(
-                    f"loss {aim.loss.name!r} needs two or more outputs, the model has one, of "
-                    "which softmax is always 1: use 'binary_crossentropy', or as many outputs as "
-                    "there are classes"
-                )
-        sources = data.inputs(x, self.input_shapes, self.dtype, in_windows=in_windows)
-        check_categories(self.runtime.graph, sources, in_windows)
-        rows = sources[0].rows
-        target_types = []
-        for number, (name, part) in enumerate(self.targets_of(y)):
-            target, target_type = self.checked_target(number, name, part, rows, in_windows)
-            sources.append(target)
-            target_types.append(target_type)
-        if sample_weight is not None or class_weight is not None:
-            targets = sources[-len(target_types) :]
-            sources.append(
-                weights.source(sample_weight, class_weight, targets, target_types, self.dtype)
-            )
-            target_types.append("weight")
-        return sources, tuple(target_types)
-
-    def targets_of(self, y: object) -> list[tuple[str, object]]:
-        """Return the target of each output, with what error messages call it."""
-        if len(self.runtime.output_shapes) == 1:
-            return [("y", y)]
-        named = data.by_name("y", y, self.output_names)
-        return [(f"y[{name!r}]", part) for name, part in named.items()]
-
-    def checked_target(
-        self, number: int, name: str, target: object, rows: int, in_windows: bool = False
-    ) -> tuple[data.Source, str]:
-        """Check the target of one output; see `training_data`."""
-        return data.target(
-            target,
-            rows,
-            self.runtime.output_shapes[number],
-            self.dtype,
-            loss=self._compiled().outputs[number].loss,
-            name=name,
-            in_windows=in_windows,
-        )
-
-    def check_validation(self, given: tuple[object, ...]) -> None:
-        """Raise if validation data do not fit, before anything has changed."""
-        try:
-            x, y, sample_weight = (*given, None)[:3]
-            first = next(adapter.parts_for_evaluation(self, x, y, sample_weight, ROWS), None)
-            data.not_empty(0 if first is None else first.rows)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"validation_data: {error}") from None
-
-    def _checked_inputs(self, x: object, *, in_windows: bool = False) -> list[AnySource]:
-        """Check x alone."""
-        with contextlib.nullcontext() if self.built else self._built_for(x):
-            sources = data.inputs(x, self.input_shapes, self.dtype, in_windows=in_windows)
-            check_categories(self.runtime.graph, sources, in_windows)
-            return sources
-
-    def _built_for(self, x: object) -> contextlib.AbstractContextManager[None]:
-        """Build a model that was waiting for the shape of x; undone if x then does not fit."""
-        raise NotImplementedError
-
-    def _unbuild(self) -> None:
-        """Undo what `_built_for` did."""
-        raise NotImplementedError
 
     def train_on_batch(
         self,
@@ -544,22 +395,8 @@ class Model:
         >>> model.train_on_batch(np.ones((4, 2)), np.ones(4))
         1.0
         """
-        sources, target_types = self.training_data(x, y, sample_weight, class_weight)
-        rows = sources[0].rows
-        data.not_empty(rows)
-        runtime = self.runtime
-        steps = Steps(sources, rows, rows)
-        bound = runtime.bound("train", rows, target_types, steps.sparse)
-        results = np.empty((1, len(bound.plan.program.results)))
-        before = runtime.snapshot()
-        assert runtime.objective is not None
-        rate = runtime.objective.optimizer.rates(runtime.step)
-        self.forget_forward()
-        done = runtime.run(bound, steps, results=results, learning_rates=rate)
-        loss = float(results[0, 0])
-        if not done or nonfinite.not_finite(runtime):
-            raise nonfinite.refused_step(self, bound, sources, bool(done), loss, before)
-        return loss
+        samples = steps.checked_samples(self.network, x, y, sample_weight, class_weight)
+        return steps.train_on_samples(self.network, samples)
 
     def learn_one(self, x: object, y: object) -> float:
         """Make one step on one sample and return its loss before the step, in microseconds.
@@ -596,9 +433,7 @@ class Model:
         >>> model.learn_one(np.ones(2), 1.0) < 1
         True
         """
-        loss = fast_path.learn(self, x, y)
-        self.forget_forward()
-        return loss
+        return single_sample.learn_one(self.network, x, y)
 
     def find_learning_rate(
         self,
@@ -661,7 +496,7 @@ class Model:
         from fastnn.analysis import lr_finder
 
         return lr_finder.find_learning_rate(
-            self,
+            self.network,
             x,
             y,
             batch_size=batch_size,
@@ -720,11 +555,12 @@ class Model:
         from fastnn.analysis import diagnosis
 
         batch_size = checks.integer("batch_size", batch_size)
-        sources, target_types = self.training_data(x, y)
-        data.not_empty(sources[0].rows)
-        return diagnosis.diagnose(self, sources, target_types, batch_size=batch_size)
+        samples = steps.checked_samples(self.network, x, y)
+        return diagnosis.diagnose(
+            self.network, samples.sources, samples.target_types, batch_size=batch_size
+        )
 
-    # --- your own loop ------------------------------------------------------------------------
+    # --- your own loop -----------------------------------------------------------------------------
 
     def forward(self, x: object, *, training: bool = False) -> np.ndarray | list[np.ndarray]:
         """Return the outputs for x; with `training`, keep what `backward` needs.
@@ -741,31 +577,8 @@ class Model:
         """
         if not training:
             return self.predict(x)
-        sources = self._checked_inputs(x)
-        rows = sources[0].rows
-        data.not_empty(rows)
-        # The rows are copied, because the caller may reuse x before backward. Dropout gets the
-        # number of the coming update, or, if that has been used, one far from all others.
-        step, count = self._forwards
-        count = count + 1 if step == self.runtime.step else 0
-        self._forwards = self.runtime.step, count
-        number = self.runtime.step + 1 + (count << 40)
-        sources = [s.copy() if isinstance(s, Sparse) else s for s in sources]
-        steps = Steps(sources, rows, rows, in_place=False)
-        # No update of the optimizer's, but moving statistics ask for a rate like any.
-        rate = np.zeros(1)
-        bound = self.runtime.bound("manual", rows, sparse=steps.sparse)
-        self.runtime.run(bound, steps, section="forward", number=number, learning_rates=rate)
-        self._manual = bound, sources, number
-        outputs = []
-        for output in bound.plan.program.outputs:
-            root = bound.plan.roots.get(output, output)
-            if root.kind == "input":  # no op has computed it
-                array = sources[bound.plan.program.inputs.index(root)].take().astype(self.dtype)
-            else:
-                array = bound.view(root, rows).copy()
-            outputs.append(array.reshape(rows, *output.shape))
-        return outputs if len(outputs) > 1 else outputs[0]
+        samples = steps.checked_inputs(self.network, x)
+        return one_or_list(self._manual.forward(samples))
 
     def backward(self, grad_output: object) -> dict[str, np.ndarray]:
         """Compute the gradients of all parameters from that of the output.
@@ -792,26 +605,8 @@ class Model:
         What is written into a view of `parameters` is not seen: call `forward` again after
         that, or the gradients mix its outputs with the new parameters.
         """
-        if self._manual is None:
-            raise RuntimeError(
-                "call forward(x, training=True) first; what it keeps lasts until the parameters "
-                "are changed"
-            )
-        bound, sources, number = self._manual
-        rows = sources[0].rows
-        shapes = list(zip(self.output_names, self.runtime.output_shapes, strict=True))
-        seed = data.inputs(grad_output, shapes, self.dtype, "grad_output")
-        if seed[0].rows != rows:
-            raise ValueError(f"grad_output must have {rows} rows, got {seed[0].rows}")
-        steps = Steps([*sources, *seed], rows, rows, in_place=False)
-        self.runtime.run(bound, steps, section="backward", number=number)
-        self.runtime.clear_frozen_gradients()  # frozen since `forward`
-        self._has_gradients = True
+        self._manual.backward(grad_output)
         return self.gradients
-
-    def forget_forward(self) -> None:
-        """Drop what `forward` has kept: the parameters are about to change."""
-        self._manual = None
 
     def apply_gradients(self) -> None:
         """Make one optimizer step with what is in `gradients`.
@@ -832,16 +627,9 @@ class Model:
         >>> float(model.predict(np.ones((1, 2)))[0, 0])
         1.5
         """
-        chosen = self._compiled()
-        if not self._has_gradients and not self.runtime.arenas["gradients"].any():
-            raise RuntimeError("there are no gradients yet: call backward(grad_output) first")
-        bound = self.runtime.bound("update", 1)
-        rate = chosen.optimizer.rates(self.runtime.step)
-        self.forget_forward()
-        self._has_gradients = True  # written by hand, they may be zeros from now on
-        self.runtime.run(bound, Steps([], 1, 1), learning_rates=rate)
+        self._manual.apply_gradients()
 
-    # --- using it -----------------------------------------------------------------------------
+    # --- using it ----------------------------------------------------------------------------------
 
     def predict(self, x: object, *, batch_size: int = ROWS) -> np.ndarray | list[np.ndarray]:
         """Return the outputs for x.
@@ -866,32 +654,7 @@ class Model:
         >>> model.predict(np.zeros((4, 3))).shape
         (4, 2)
         """
-        batch_size = checks.integer("batch_size", batch_size)
-        output = fast_path.prediction_of_few(self, x)
-        if output is not None:
-            return output
-        made = []
-        with contextlib.closing(adapter.parts_for_prediction(self, x, batch_size)) as all_parts:
-            for steps in all_parts:
-                outs = [
-                    np.empty((steps.rows, *shape), self.dtype)
-                    for shape in self.runtime.output_shapes
-                ]
-                if steps.rows:
-                    steps.batch = min(batch_size, max(steps.rows, ROWS))
-                    bound = self.runtime.bound("predict", steps.batch, sparse=steps.sparse)
-                    names = [value.name for value in bound.plan.program.outputs]
-                    self.runtime.run_all(bound, steps, outputs=dict(zip(names, outs, strict=True)))
-                made.append(outs)
-        if not made:
-            raise ValueError("x must yield at least one batch, got none")
-        if len(made) == 1 and steps.rows and not steps.sparse and self.runtime.few_rows is None:
-            fast_path.prepare_for_few(self.runtime, bound)
-        outs = [
-            parts[0] if len(parts) == 1 else np.concatenate(parts)
-            for parts in zip(*made, strict=True)
-        ]
-        return outs if len(outs) > 1 else outs[0]
+        return one_or_list(evaluation.predict_rows(self.network, x, batch_size))
 
     def predict_one(self, x: object) -> np.ndarray | list[np.ndarray]:
         """Return the output for one sample, in microseconds.
@@ -922,7 +685,7 @@ class Model:
         >>> model.predict_one(np.zeros(3)).shape
         (2,)
         """
-        return fast_path.predict(self, x)
+        return one_or_list(single_sample.predict_one(self.network, x))
 
     def __call__(self, x: object) -> np.ndarray | list[np.ndarray]:
         """Return the same as `predict`."""
@@ -951,31 +714,13 @@ class Model:
             "loss", of several outputs those of each ("dense_loss"), then the metrics; what a
             metric gives that is not one number stays as it is.
         """
-        batch_size = checks.integer("batch_size", batch_size)
-        tally: Accumulator | None = None
-        with contextlib.closing(
-            adapter.parts_for_evaluation(self, x, y, sample_weight, batch_size)
-        ) as parts:
-            for steps in parts:
-                data.not_empty(steps.rows)
-                steps.batch = min(batch_size, max(steps.rows, ROWS))
-                bound = self.runtime.bound(
-                    "evaluate", steps.batch, steps.target_types, steps.sparse, collects=True
-                )
-                tally = tally or Accumulator(bound.plan.program, self.dtype)
-                results = np.empty((steps.count, len(bound.plan.program.results)))
-                room = tally.room(steps)
-                self.runtime.run_all(bound, steps, results=results, outputs=room)
-                tally.add(steps, results, room)
-        if tally is None:
-            raise ValueError("x must yield at least one batch, got none")
-        return tally.logs()
+        return evaluation.evaluate_rows(self.network, x, y, sample_weight, batch_size)
 
-    # --- looking at it ------------------------------------------------------------------------
+    # --- looking at it -----------------------------------------------------------------------------
 
     def summary(self) -> None:
         """Print the layers with output shapes and numbers of parameters."""
-        print(graph.summary(self.runtime.graph, self.dtype))
+        print(layer_graph.summary(self.network.graph, self.dtype))
 
     def explain(self, program: str | None = None, *, batch_size: int = 32) -> None:
         """Print a program: its ops with shapes and places, and what was fused.
@@ -988,22 +733,9 @@ class Model:
         batch_size : int, default 32
             Rows to plan for.
         """
-        names = ("train", "gradients", "evaluate", "predict", "manual", "update", "activations")
-        if program is None:
-            optimizer = self.optimizer
-            steps = "train" if optimizer is None or optimizer.kernel else "gradients"
-            program = "predict" if optimizer is None else steps
-        if program not in names:
-            raise ValueError(f"program must be one of {', '.join(names)}, got {program!r}")
-        target_types: tuple[str, ...] = ("real",)
-        if program not in ("predict", "manual", "activations"):
-            losses_of = [aim.loss for aim in self._compiled().outputs]
-            target_types = tuple("label" if loss.takes_labels else "real" for loss in losses_of)
-        bound = self.runtime.bound(program, checks.integer("batch_size", batch_size), target_types)
-        count, padded = self.count_parameters(), self.runtime.count
-        hint = f", {padded:,} with padding: each array starts on a cache line of its own"
-        print(f"{count:,} parameters{hint if padded > count else ''}")
-        print(describe(bound.plan))
+        from fastnn.analysis.explanation import explanation
+
+        print(explanation(self.network, program, checks.integer("batch_size", batch_size)))
 
     def profile(
         self,
@@ -1059,11 +791,11 @@ class Model:
         """
         from fastnn.analysis import profiling
 
-        made = profiling.profile(self, x, y, steps=steps, batch_size=batch_size)
+        made = profiling.profile(self.network, x, y, steps=steps, batch_size=batch_size)
         print(made)
         return made
 
-    # --- files --------------------------------------------------------------------------------
+    # --- files -------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike) -> None:
         """Save architecture, parameters, and the state of training to a safetensors file.
@@ -1076,7 +808,7 @@ class Model:
         """
         from fastnn.exchange import model_file
 
-        model_file.save(self, path)
+        model_file.save(self.network, path)
 
 
 class Sequential(Model):
@@ -1109,47 +841,10 @@ class Sequential(Model):
         dtype: str = "float32",
         seed: int | None = None,
     ) -> None:
-        self._start(dtype, seed)
-        if isinstance(layers, Layer) or not hasattr(layers, "__iter__"):
-            raise TypeError(
-                f"layers must be a list of Layer instances, got {checks.shown(layers, Layer)}"
-            )
-        given: list[Any] = list(layers)
-        if given and isinstance(given[0], Tensor):
-            if input_shape is not None:
-                raise ValueError("give input_shape or an Input first, not both")
-            input_shape = given.pop(0).shape
-        self._layers = checks.items("layers", given, Layer)
-        if not self._layers:
-            raise ValueError("layers must hold at least one layer, got none")
-        if input_shape is not None:
-            self._chain(checks.shape("input_shape", input_shape))
-
-    def _chain(self, shape: Shape) -> None:
-        first = tensor = Tensor(shape, name="input")
-        graph.name_layers(list(dict.fromkeys(self.layers)))
-        for layer in self.layers:
-            tensor = layer(tensor)
-        self._build([first], [tensor])
-
-    @contextlib.contextmanager
-    def _built_for(self, x: object) -> Iterator[None]:
-        """Build a model that was waiting for the shape of x; undone if x then does not fit."""
-        shape = data.checked_rows("x", x).shape
-        if len(shape) < 2 or 0 in shape:
-            raise ValueError(f"x must have shape (rows, inputs), got {shape}")
-        self._chain(shape[1:])
-        try:
-            yield
-        except Exception:
-            self._unbuild()
-            raise
-
-    def _unbuild(self) -> None:
-        """Undo what `_built_for` did."""
-        self._runtime = None
-        for layer in self.layers:
-            layer.take(None, {})
+        chain, shape = layer_graph.checked_chain(layers, input_shape)
+        self._hold(Network(*checked_options(dtype, seed), chain))
+        if shape is not None:
+            self.network.build_chain(shape)
 
 
 def load(
@@ -1190,19 +885,19 @@ def load(
     """
     from fastnn.exchange import model_file
 
-    kinds: dict[str, type[Layer]] = {}
-    own: dict[str, losses.Custom] = {}
-    for name, one in (custom_objects or {}).items():
-        if isinstance(one, losses.Custom):
-            own |= {name: one, one.name: one}
-        elif isinstance(one, type) and issubclass(one, Layer):
-            kinds |= {name: one, one.kind: one}
-        else:
-            raise TypeError(
-                f"custom_objects[{name!r}] must be a class of layers or a losses.Custom, "
-                f"got {one!r}"
-            )
-    return model_file.restore(*model_file.read(path), path, kinds, own)
+    return Model.of(model_file.load(path, custom_objects))
+
+
+def _from_bytes(content: bytes, own_losses: Mapping[str, losses.Custom]) -> Model:
+    """Return the model of what `model_file.to_bytes` returned: how models are copied and pickled."""
+    from fastnn.exchange import model_file
+
+    return Model.of(model_file.from_bytes(content, own_losses))
+
+
+def one_or_list(outputs: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
+    """Return the output, or a list where there are several."""
+    return outputs[0] if len(outputs) == 1 else outputs
 
 
 __all__ = ["Model", "Sequential", "load"]

@@ -5,14 +5,13 @@ For callbacks and diagnosis: nothing of the model is changed, `Model.gradients` 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.data import AnySource, Source
-from fastnn.runtime import ROWS, Bound, Runtime, Steps
+from fastnn.runtime import ROWS, Steps
 
 if TYPE_CHECKING:
     from fastnn.model import Model
@@ -101,43 +100,3 @@ def gradients(
     finally:
         arena[...] = kept
     return runtime._views(total)
-
-
-def sum_gradients(
-    runtime: Runtime,
-    bound: Bound,
-    steps: Steps,
-    total: np.ndarray,
-    after: Callable[[float], None] = lambda seconds: None,
-) -> np.ndarray:
-    """Compute the gradient of the mean loss of all rows; the gradient arena is used for that.
-
-    Parameters
-    ----------
-    runtime : Runtime
-    bound : Bound
-        The program "gradients".
-    steps : Steps
-    total : ndarray of float64
-        Where the gradient goes, laid out as the arena.
-    after : callable, optional
-        Called after each step with the seconds that it took.
-
-    Returns
-    -------
-    ndarray of float64, shape (steps, results)
-        Of each step.
-    """
-    arena = runtime.arenas["gradients"]
-    results = np.empty((steps.count, len(bound.plan.program.results)))
-    total[...] = 0
-    pace = bound.pace(steps.batch)
-    for step, rows in enumerate(steps.rows_of(steps.count)):
-        began = time.perf_counter()
-        _, workers = pace.next(1)
-        runtime.run(bound, steps, first=step, results=results, workers=workers)
-        if rows == steps.batch:
-            pace.record(1, workers, time.perf_counter() - began)
-        total += np.multiply(arena, rows / steps.rows, dtype=np.float64)
-        after(time.perf_counter() - began)
-    return results

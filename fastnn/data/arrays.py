@@ -6,14 +6,13 @@ Data keeps its dtype: a batch is converted when it is gathered.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fastnn.data import frames, memmap, sparse
-from fastnn.losses import Loss
+from fastnn.data import frames, pages, sparse
 from fastnn.native.kernels import source_number
 
 
@@ -63,9 +62,9 @@ class Source:
         """Bytes from one row to the next."""
         return self.array.strides[0]
 
-    def is_native(self, dtype: str, kind: str) -> bool:
+    def is_native(self, dtype: str, value_type: str) -> bool:
         """Whether a program of this dtype can read the rows where they are."""
-        wanted = np.dtype("int32" if kind == "label" else dtype)
+        wanted = np.dtype("int32" if value_type == "label" else dtype)
         return bool(
             self.array.dtype == wanted
             and self.array.flags.c_contiguous
@@ -131,7 +130,7 @@ def _as_array(name: str, value: object) -> np.ndarray:
     return array
 
 
-def _distinct(array: np.ndarray) -> np.ndarray:
+def distinct_elements(array: np.ndarray) -> np.ndarray:
     """Return the elements of a broadcast array once each, which may be far fewer."""
     if 0 not in array.strides:
         return array
@@ -150,12 +149,12 @@ def check_finite(
     """
     if array.dtype.kind != "f" or array.size == 0:
         return
-    if memmap.is_surely_finite(array, dtype):
+    if pages.is_surely_finite(array, dtype):
         return
-    distinct = _distinct(array)
+    distinct = distinct_elements(array)
     with np.errstate(invalid="ignore"):
         low, high = float(distinct.min()), float(distinct.max())
-    limit = memmap.LARGEST[dtype]
+    limit = pages.LARGEST[dtype]
     if -limit <= low and high <= limit:
         return
     with np.errstate(invalid="ignore"):
@@ -169,190 +168,10 @@ def check_finite(
     raise ValueError(f"{name} must hold {limits}, got {what}")
 
 
-def _rows(array: np.ndarray, width: int) -> np.ndarray:
+def contiguous_rows(array: np.ndarray, width: int) -> np.ndarray:
     """Return the array as (rows, width) with contiguous rows; copies only where it must."""
     flat = array.reshape(len(array), width)
     is_row_contiguous = width == 1 or flat.strides[1] == flat.itemsize
     if not (is_row_contiguous and flat.flags.aligned and flat.strides[0] >= 0):
         flat = np.ascontiguousarray(flat)
     return flat
-
-
-def inputs(
-    x: object,
-    shapes: Sequence[tuple[str, tuple[int, ...]]],
-    dtype: str,
-    name: str = "x",
-    *,
-    in_windows: bool = False,
-) -> list[AnySource]:
-    """Check x against the model's inputs.
-
-    Parameters
-    ----------
-    x : array_like or sparse matrix, shape (rows, *shape), or a list for several inputs
-    shapes : sequence of (name, shape)
-        Of the model's inputs.
-    dtype : {"float32", "float64"}
-    name : str, default "x"
-        For the message.
-    in_windows : bool, default False
-        Whether the numbers of large maps are checked later (`memmap.py`).
-
-    Returns
-    -------
-    list of Source or Sparse
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what came and what was expected.
-    """
-    if len(shapes) == 1:
-        arrays: Sequence[object] = [x]
-        names = [name]
-    else:
-        if not isinstance(x, (list, tuple)) or len(x) != len(shapes):
-            got = f"{len(x)}" if isinstance(x, (list, tuple)) else type(x).__name__
-            raise ValueError(f"{name} must be a list of {len(shapes)} arrays, got {got}")
-        arrays, names = x, [f"{name}[{i}]" for i in range(len(shapes))]
-    sources: list[AnySource] = []
-    for label, value, (_, shape) in zip(names, arrays, shapes, strict=True):
-        array = checked_rows(label, value)
-        if array.ndim == 0 or array.shape[1:] != shape:
-            sizes = "".join(f", {size}" for size in shape) or ","
-            hint = "; one sample is x[np.newaxis]" if array.shape == shape else ""
-            raise ValueError(f"{label} must have shape (rows{sizes}), got {array.shape}{hint}")
-        sources.append(_source(label, array, math.prod(shape), dtype, in_windows=in_windows))
-        if sources[-1].rows != sources[0].rows:
-            raise ValueError(
-                f"{label} must have as many rows as {names[0]}, {sources[0].rows}, "
-                f"got {sources[-1].rows}"
-            )
-    return sources
-
-
-def by_name(argument: str, value: object, names: Sequence[str]) -> dict[str, object]:
-    """Return one entry for each of several outputs, from a list or from a dict by name.
-
-    Raises
-    ------
-    TypeError, ValueError
-        `value` is something else, or its entries are not those of the outputs.
-    """
-    if isinstance(value, dict):
-        if set(value) != set(names):
-            raise ValueError(
-                f"{argument} must have the entries {', '.join(names)}, "
-                f"got {', '.join(map(str, value)) or 'none'}"
-            )
-        return {name: value[name] for name in names}
-    if not isinstance(value, (list, tuple)) or len(value) != len(names):
-        got = f"{len(value)}" if isinstance(value, (list, tuple)) else type(value).__name__
-        raise ValueError(
-            f"{argument} must be a list of {len(names)}, one for each output "
-            f"({', '.join(names)}), or a dict by their names, got {got}"
-        )
-    return dict(zip(names, value, strict=True))
-
-
-def _source(name: str, array: Any, width: int, dtype: str, *, in_windows: bool) -> AnySource:
-    """Check the numbers of what `checked_rows` returned, and make it readable."""
-    if isinstance(array, np.ndarray):
-        rows = _rows(array, width)
-        if not (in_windows and memmap.map_of(rows)):
-            check_finite(name, array, dtype)
-        return Source(rows)
-    if width > sparse.LARGEST_INT32:
-        raise ValueError(f"{name} must have at most 2**31 - 1 columns, got {width}")
-    values = array.data[: array.indptr[-1]]
-    check_finite(name, values, dtype, lambda where: sparse.position(array, where[0]))
-    return sparse.made_native(array, dtype)
-
-
-def target(
-    y: object,
-    rows: int,
-    shape: tuple[int, ...],
-    dtype: str,
-    *,
-    loss: Loss,
-    name: str = "y",
-    in_windows: bool = False,
-) -> tuple[Source, str]:
-    """Check y against the model's output and loss.
-
-    Parameters
-    ----------
-    y : array_like
-    rows : int
-        Of x.
-    shape : tuple of int
-        Of one sample of the model's output.
-    dtype : {"float32", "float64"}
-    loss : Loss
-        Says what y may hold.
-    name : str, default "y"
-    in_windows : bool, default False
-        Whether the numbers of a large map are checked later.
-
-    Returns
-    -------
-    Source
-    kind : {"real", "label"}
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what came and what was expected.
-    """
-    array = checked_array(name, y)
-    if array.ndim == 0:
-        raise ValueError(f"{name} must have one entry for each row of x, got a single number")
-    if len(array) != rows:
-        raise ValueError(f"{name} must have as many rows as x, {rows}, got {len(array)}")
-    is_column = array.shape[1:] in ((), (1,))
-    if loss.takes_labels and is_column and array.shape[1:] != shape:
-        return _labels(array, y, math.prod(shape), name, in_windows=in_windows), "label"
-    if array.shape[1:] != shape and not (is_column and math.prod(shape) == 1):
-        sizes = "".join(f", {size}" for size in shape)
-        labels = " or class labels of shape (rows,)" if loss.takes_labels else ""
-        raise ValueError(f"{name} must have shape (rows{sizes}){labels}, got {array.shape}")
-    if in_windows and memmap.map_of(_rows(array, math.prod(shape))):
-        return Source(_rows(array, math.prod(shape))), "real"
-    check_finite(name, array, dtype)
-    loss.check_target(name, _distinct(array))
-    if loss.is_distribution and array.size:
-        sums = array.reshape(rows, -1).sum(axis=1, dtype=np.float64)
-        worst = int(np.abs(sums - 1).argmax())
-        if abs(sums[worst] - 1) > 1e-3:
-            raise ValueError(
-                f"{name} must hold probabilities that sum to 1 in each row, "
-                f"got {sums[worst]:g} in row {worst}"
-            )
-    return Source(_rows(array, math.prod(shape))), "real"
-
-
-def _labels(
-    array: np.ndarray, given: object, classes: int, name: str, *, in_windows: bool
-) -> Source:
-    """Check class labels; `given` is what the array was made of, for the message."""
-    if array.dtype.kind == "f":
-        raise TypeError(
-            f"{name} must hold integer class labels, or probabilities of shape (rows, {classes}), "
-            f"got {np.asarray(given).dtype} of shape {array.shape}; use {name}.astype(int)"
-        )
-    if array.size and not (in_windows and memmap.map_of(_rows(array, 1))):
-        low, high = _distinct(array).min(), _distinct(array).max()
-        if low < 0 or high >= classes:
-            raise ValueError(
-                f"{name} must hold class labels from 0 to {classes - 1} (the model has {classes} "
-                f"outputs), got {low} to {high}"
-            )
-    return Source(_rows(array, 1))
-
-
-def not_empty(rows: int, name: str = "x") -> None:
-    """Raise if there is nothing to work on."""
-    if rows == 0:
-        raise ValueError(f"{name} must have at least one row, got none")

@@ -1,144 +1,108 @@
-"""Iterables of batches, read a few ahead by a thread."""
+"""Iterables of batches."""
 
 from __future__ import annotations
 
-import threading
-from collections import deque
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterator
 
-import numpy as np
-
-from fastnn.data import sparse
-from fastnn.data.frames import is_frame
-
-T = TypeVar("T")
-AHEAD = 8  # batches
-ATTRIBUTES_OF_ARRAYS = ("__array__", "__array_interface__", "__array_struct__", "__buffer__")
-GOODBYE_SECONDS = 1.0
+from fastnn.data.base import Batching, DataAdapter, Given, Parts
+from fastnn.data.batches_of import batches_of, is_iterator, taken_apart
+from fastnn.data.read_ahead import ReadAhead
+from fastnn.data.samples import Samples, inputs_alone, not_empty, with_targets
+from fastnn.data.steps import Steps
 
 
-class Ahead(Generic[T]):
-    """An iterator that runs in a thread, at most `depth` items ahead of who takes them.
+class BatchesAdapter(DataAdapter):
+    """An iterable of (x, y), for `predict` of x: a part for each, checked and copied by a thread.
 
-    The thread ends with the items, or soon after `close`: with the item that it is waiting for.
-    What the items raise is raised where the next one is asked for, with its own traceback.
-
-    Parameters
-    ----------
-    items : iterable
-    depth : int, default 8
+    The batches are copied because who yields them may fill the same arrays again.
     """
 
-    def __init__(self, items: Iterable[T], depth: int = AHEAD) -> None:
-        self._ready: deque[T] = deque()
-        self._depth = depth
-        self._changed = threading.Condition()
-        self._is_closed = self._is_done = False
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(
-            target=self._fill, args=(items,), name="fastnn reads ahead", daemon=True
-        )
-        self._thread.start()
+    def __init__(self, given: Given, batching: Batching) -> None:
+        x, steps = given.x, batching.steps_per_epoch
+        for name, value in (("y", given.y), ("sample_weight", given.sample_weight)):
+            if value is not None:
+                raise ValueError(
+                    f"{name} must be None where x yields batches (x, y), which "
+                    f"{type(x).__name__} does"
+                )
+        if batching.needs_all_rows:
+            raise ValueError(
+                f"{batching.needs_all_rows}: x must be arrays, got batches ({type(x).__name__})"
+            )
+        if is_iterator(x) and steps is None and batching.epochs > 1:
+            raise ValueError(
+                f"steps_per_epoch must be given for {batching.epochs} epochs of an iterator, which "
+                "can be read only once"
+            )
+        self._given, self._steps = given, steps
+        self.steps_per_epoch = steps
+        if steps is None and hasattr(x, "__len__"):
+            self.steps_per_epoch = len(x)
+        self._reader: ReadAhead[Steps] | None = None
+        self._first: Steps | None = None
 
-    def _fill(self, items: Iterable[T]) -> None:
+    @classmethod
+    def accepts(cls, given: Given) -> bool:
+        """Whether x is to be iterated over."""
+        return given.is_batches
+
+    def first(self) -> Steps:
+        """Return the first batch; the reading begins when it is asked for."""
+        if self._first is None:
+            self._reader = self._read(0)
+            try:
+                self._first = self._reader.peek()
+            except BaseException:
+                self.close()
+                raise
+            if self._first is None:
+                raise ValueError("x must yield at least one batch, got none")
+        return self._first
+
+    def _read(self, number: int) -> ReadAhead[Steps]:
+        return ReadAhead(self._checked(self._steps, f" of epoch {number + 1}"))
+
+    def epoch(self, number: int) -> Parts:
+        """Yield the batches; an iterable that can be read again is started again."""
+        if self._reader is None or number:
+            self._reader = self._read(number)
+        done = 0
+        for steps in self._reader:
+            yield steps
+            done += 1
+        if self._steps is not None and done < self._steps:
+            self.ended = f"x ended after {done} of {self._steps} batches of epoch {number + 1}"
+        elif not done:
+            self.ended = f"x yielded no batch in epoch {number + 1}"
+
+    def once(self, batch: int) -> Parts:
+        """Yield the batches."""
+        reader = ReadAhead(self._checked())
         try:
-            for item in items:
-                with self._changed:
-                    self._ready.append(item)
-                    self._changed.notify_all()
-                    self._changed.wait_for(
-                        lambda: self._is_closed or len(self._ready) < self._depth
-                    )
-                    if self._is_closed:
-                        break
-        except BaseException as error:
-            self._error = error
+            yield from reader
         finally:
-            with self._changed:
-                self._is_done = True
-                self._changed.notify_all()
+            reader.close()
 
-    def __iter__(self) -> Iterator[T]:
-        return self
+    def _checked(self, count: int | None = None, of_what: str = "") -> Iterator[Steps]:
+        """Yield a `Steps` of one step for each batch, once it is known to be right."""
+        for number, batch in enumerate(batches_of(self._given.x, count)):
+            try:
+                samples = self._samples(batch)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"batch {number + 1}{of_what}: {error}") from None
+            yield samples.copy().steps()
 
-    def __next__(self) -> T:
-        with self._changed:
-            self._changed.wait_for(lambda: self._ready or self._is_done)
-            if self._ready:
-                item = self._ready.popleft()
-                self._changed.notify_all()
-                return item
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
-        raise StopIteration
-
-    def peek(self) -> T | None:
-        """Return the next item, which stays, or None at the end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._ready or self._is_done)
-            if self._ready:
-                return self._ready[0]
-        if self._error is not None:
-            raise self._error
-        return None
+    def _samples(self, batch: object) -> Samples:
+        given = self._given
+        if not given.has_targets:  # of (x, ...), x
+            x = batch[0] if isinstance(batch, tuple) and batch else batch
+            return inputs_alone(x, given.specify(x))
+        x, y, sample_weight = taken_apart(batch)
+        samples = with_targets(x, y, sample_weight, given.class_weight, given.specify(x))
+        not_empty(samples.rows)
+        return samples
 
     def close(self) -> None:
-        """Let the thread end. It may outlive this by the item it waits for, if that takes long."""
-        with self._changed:
-            self._is_closed = True
-            self._ready.clear()
-            self._changed.notify_all()
-        self._thread.join(GOODBYE_SECONDS)
-
-
-def is_batches(x: object, *, takes_lists: bool) -> bool:
-    """Whether x is to be iterated over for batches, and is not an array itself.
-
-    Parameters
-    ----------
-    x : object
-    takes_lists : bool
-        Whether a list or tuple holds batches; else it is an array, or one for each input.
-    """
-    if isinstance(x, (list, tuple)):
-        return takes_lists
-    if isinstance(x, np.ndarray):
-        return False
-    if isinstance(x, (str, bytes, bytearray, memoryview, dict, set, frozenset)):
-        return False
-    if any(hasattr(x, name) for name in ATTRIBUTES_OF_ARRAYS):
-        return False
-    if sparse.is_sparse(x) or is_frame(x):
-        return False
-    return hasattr(x, "__iter__") or (hasattr(x, "__getitem__") and hasattr(x, "__len__"))
-
-
-def is_iterator(x: object) -> bool:
-    """Whether x can be iterated over only once."""
-    return hasattr(x, "__next__")
-
-
-def batches_of(x: Any, steps: int | None = None) -> Iterator[Any]:
-    """Return an iterator over the first `steps` batches, by default all."""
-    if hasattr(x, "__iter__"):
-        return islice(x, steps)
-    count = len(x) if steps is None else min(steps, len(x))
-    return (x[i] for i in range(count))
-
-
-def taken_apart(batch: Any) -> tuple[Any, Any, Any]:
-    """Return x, y and the weights of the samples, or None, of a batch for training.
-
-    Raises
-    ------
-    TypeError
-        It is neither (x, y) nor (x, y, sample_weight).
-    """
-    if not isinstance(batch, (tuple, list)):
-        raise TypeError(f"must be a tuple (x, y), got {type(batch).__name__}")
-    if len(batch) not in (2, 3):
-        raise TypeError(f"must be (x, y) or (x, y, sample_weight), got {len(batch)} entries")
-    return batch[0], batch[1], batch[2] if len(batch) == 3 else None
+        """End the thread."""
+        if self._reader is not None:
+            self._reader.close()

@@ -17,7 +17,7 @@ def is_frame(value: object) -> bool:
 
 
 def _library(value: object) -> str:
-    modules = {kind.__module__.split(".")[0] for kind in type(value).__mro__}
+    modules = {one.__module__.split(".")[0] for one in type(value).__mro__}
     return next(iter(modules & {"pandas", "polars"}), "")
 
 

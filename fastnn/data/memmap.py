@@ -1,159 +1,146 @@
-"""Arrays that are files (`np.memmap`), read a window at a time.
-
-A window's pages are used where they are mapped, and given back when it is done, so that no more
-than two windows stay in memory: the one that is trained on, and the next, which a thread reads and
-checks meanwhile. They are not copied: at the pace of a small network, copying would take a third of
-a processor.
-"""
+"""Large memory maps (`np.memmap`): a part for each window, read and checked by a thread."""
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
 
 import numpy as np
 
-from fastnn.native import kernels
+from fastnn.data import pages
+from fastnn.data.arrays import Source, check_finite, checked_array
+from fastnn.data.base import Batching, DataAdapter, Given, Parts
+from fastnn.data.read_ahead import ReadAhead
+from fastnn.data.samples import target, targets_by_name
+from fastnn.data.specification import RowCheck, TargetSpecification
+from fastnn.data.steps import Steps
 
-MAPPED_FROM = 256 << 20  # bytes of a memmap from which it is read in windows
-WINDOW_BYTES = 64 << 20  # of all maps together
-# With a page, Linux maps those around it that it has in memory: in its large folios up to 2 MB of
-# them. Smaller blocks would keep many times their size in memory.
-BLOCK_BYTES = 2 << 20  # rows that stand together in the file, and come together when shuffled
-MARGIN_BYTES = 2 << 20  # given back on both sides of a block
-
-LARGEST = {dtype: float(np.finfo(dtype).max) for dtype in ("float32", "float64")}
-Ranges = list[tuple[int, int]]  # of rows
+RangeCheck = Callable[[int, int], object]  # of a range of rows
 
 
-class Map:
-    """The map that an array's rows lie in.
+class MemmapAdapter(DataAdapter):
+    """Arrays some of which are large memory maps."""
 
-    Parameters
-    ----------
-    array : ndarray, shape (rows, ...)
-        A view of a `np.memmap`.
-    """
+    def __init__(self, given: Given, batching: Batching) -> None:
+        if batching.steps_per_epoch is not None:
+            raise ValueError("steps_per_epoch is for an x that yields batches (x, y)")
+        self._samples = samples = given.samples
+        self._steps = samples.steps(batching.rows_of_a_step(samples.rows))
+        self.steps_per_epoch = self._steps.count
+        self._generator = batching.generator
+        if batching.needs_all_rows:
+            raise ValueError(
+                f"{batching.needs_all_rows}: x and y must not be maps of "
+                f"{pages.MAPPED_FROM >> 20} MB or more, which are read in windows; give a part of "
+                "the rows, as arrays in memory"
+            )
+        found = _maps(given)
+        self._maps = [mapped for _, _, mapped in found]
+        self._row_bytes = sum(array.strides[0] for _, array, _ in found)
+        self._checks = [check for i, array, _ in found for check in _checks(given, i, array)]
 
-    def __init__(self, array: np.ndarray, pages: Any) -> None:
-        self._pages = pages
-        self._first = array.ctypes.data - np.frombuffer(pages, np.uint8).ctypes.data
-        self._row = array.strides[0]
-        self._rows = len(array)
+    @classmethod
+    def accepts(cls, given: Given) -> bool:
+        """Whether any of the arrays is a large memory map."""
+        return bool(_maps(given))
 
-    def _advise(self, advice: str, begin: int, end: int, margin: int = 0) -> None:
-        if not hasattr(mmap, advice):
-            return
-        first = max(self._first + begin * self._row - margin, 0)
-        first -= first % mmap.PAGESIZE
-        last = min(self._first + end * self._row + margin, len(self._pages))
-        self._pages.madvise(getattr(mmap, advice), first, last - first)
+    def first(self) -> Steps:
+        """Return all rows."""
+        return self._steps
 
-    def ask_for(self, begin: int, end: int) -> None:
-        """Let the system read some rows ahead."""
-        self._advise("MADV_WILLNEED", begin, end)
+    def epoch(self, number: int) -> Parts:
+        """Yield the windows; of shuffled rows, blocks of the file in an order of their own."""
+        generator = self._generator
+        if generator is not None:  # the thread has one of its own
+            generator = np.random.default_rng(int(generator.integers(2**63)))
+        yield from self._windows(self._steps.batch, generator)
 
-    def give_back(self, begin: int, end: int) -> None:
-        """Take the pages of some rows out of this process; the file keeps what was written."""
-        self._advise("MADV_DONTNEED", begin, end, MARGIN_BYTES)
+    def once(self, batch: int) -> Parts:
+        """Yield the windows."""
+        yield from self._windows(batch, None)
 
-    def give_all_back(self) -> None:
-        """Take the pages of all rows out of this process."""
-        self.give_back(0, self._rows)
-
-
-def map_of(array: object) -> Map | None:
-    """Return the map behind a large array, None where it is read as memory.
-
-    That is so for a map opened with mode "c", whose changes are in no file.
-    """
-    if not isinstance(array, np.ndarray) or array.nbytes < MAPPED_FROM or array.strides[0] <= 0:
-        return None
-    owner: Any = array
-    while isinstance(owner, np.ndarray):
-        pages = getattr(owner, "_mmap", None) if isinstance(owner, np.memmap) else None
-        if pages is not None:
-            return None if getattr(owner, "mode", "") == "c" else Map(array, pages)
-        owner = owner.base
-    return None
-
-
-def is_surely_finite(array: np.ndarray, dtype: str) -> bool:
-    """Whether all numbers are ones that the model's dtype can hold, found in one quick pass.
-
-    False where only a closer look can tell.
-    """
-    flags, kind = array.flags, array.dtype
-    if not (kind.char in "fd" and kind.isnative and flags.c_contiguous and flags.aligned):
-        return False
-    limit = LARGEST["float32"] ** 2 if dtype == "float32" else LARGEST["float64"]
-    return kernels.sum_of_squares(array, workers=1) <= limit  # which NaN is not
-
-
-def touch(array: np.ndarray) -> None:
-    """Read something of each page, so that it is there."""
-    if array.flags.c_contiguous:
-        array.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max(initial=0)
-
-
-def windows(
-    rows: int, row_bytes: int, batch: int, generator: np.random.Generator | None
-) -> Iterator[tuple[Ranges, np.ndarray | None]]:
-    """Yield the windows of an epoch: ranges of rows, and the order in which to take them.
-
-    Each but the last holds a whole number of batches.
-
-    Parameters
-    ----------
-    rows : int
-        In all.
-    row_bytes : int
-    batch : int
-    generator : numpy.random.Generator, optional
-        Shuffles blocks, and rows within a window; None: all rows as they come, without orders.
-    """
-    size = max(1, WINDOW_BYTES // row_bytes // batch) * batch
-    if generator is None:
-        for begin in range(0, rows, size):
-            yield [(begin, min(begin + size, rows))], None
-        return
-    block = max(1, BLOCK_BYTES // row_bytes)
-    ranges: Ranges = []
-    held = 0
-    for number in generator.permutation(-(-rows // block)):
-        begin, end = int(number) * block, min(int(number + 1) * block, rows)
-        while begin < end:
-            taken = min(end - begin, size - held)
-            ranges.append((begin, begin + taken))
-            begin, held = begin + taken, held + taken
-            if held == size:
-                yield ranges, _shuffled(ranges, generator)
-                ranges, held = [], 0
-    if ranges:
-        yield ranges, _shuffled(ranges, generator)
-
-
-def _shuffled(ranges: Ranges, generator: np.random.Generator) -> np.ndarray:
-    rows = np.concatenate([np.arange(begin, end, dtype=np.int64) for begin, end in ranges])
-    return generator.permutation(rows)
-
-
-def check_rows(check: Callable[[int, int], object], begin: int, end: int) -> None:
-    """Check a range of rows; an error is that of the first bad row, and names it."""
-    try:
-        check(begin, end)
-        return
-    except (TypeError, ValueError):
-        pass
-    while end - begin > 1:
-        middle = (begin + end) // 2
+    def _windows(self, batch: int, generator: np.random.Generator | None) -> Parts:
+        """Yield a `Steps` for each window; its pages are given back when the next is asked for."""
+        reader = ReadAhead(self._read(batch, generator), depth=1)
         try:
-            check(begin, middle)
-            begin = middle
-        except (TypeError, ValueError):
-            end = middle
-    try:
-        check(begin, end)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{error}, in row {begin}") from None
+            for ranges, steps in reader:
+                yield steps
+                for mapped in self._maps:
+                    for begin, end in ranges:
+                        mapped.give_back(begin, end)
+        finally:
+            reader.close()
+            for mapped in self._maps:
+                mapped.give_all_back()
+
+    def _read(
+        self, batch: int, generator: np.random.Generator | None
+    ) -> Iterator[tuple[pages.Ranges, Steps]]:
+        samples = self._samples
+        for ranges, order in pages.windows(samples.rows, self._row_bytes, batch, generator):
+            for begin, end in ranges:
+                for mapped in self._maps:
+                    mapped.ask_for(begin, end)
+            for begin, end in ranges:
+                for check in self._checks:
+                    pages.check_rows(check, begin, end)
+            types = samples.target_types
+            if order is not None:
+                yield (
+                    ranges,
+                    Steps(samples.sources, len(order), batch, order, target_types=types),
+                )
+                continue
+            begin, end = ranges[0]
+            sources = [source.part(begin, end) for source in samples.sources]
+            yield ranges, Steps(sources, end - begin, batch, target_types=types)
+
+
+def _maps(given: Given) -> list[tuple[int, np.ndarray, pages.Map]]:
+    """Return which sources are large memory maps, their rows, and the maps."""
+    return [
+        (i, source.array, mapped)
+        for i, source in enumerate(given.samples.sources)
+        if isinstance(source, Source) and (mapped := pages.map_of(source.array)) is not None
+    ]
+
+
+def _checks(given: Given, position: int, array: np.ndarray) -> list[RangeCheck]:
+    """Return the checks of the rows of a source that have been left for later."""
+    specification, inputs = given.specification, len(given.specification.inputs)
+    if position < inputs:
+        label = specification.label(position)
+        return [
+            partial(_check_numbers, label, array, specification.dtype),
+            *(
+                partial(_check_by_layer, check, label, array)
+                for check in specification.inputs[position].checks
+            ),
+        ]
+    number = position - inputs
+    if given.samples.target_types[number] == "weight":
+        return [partial(_check_numbers, "sample_weight", array, specification.dtype)]
+    name, part = targets_by_name(given.y, specification)[number]
+    one = specification.targets[number]
+    return [partial(_check_target, one, name, checked_array(name, part), specification.dtype)]
+
+
+def _check_numbers(name: str, array: np.ndarray, dtype: str, begin: int, end: int) -> None:
+    """Raise unless a range of rows are numbers that the network can hold."""
+    part = array[begin:end]
+    if part.dtype.kind != "f":
+        pages.touch(part)
+    else:
+        check_finite(name, part, dtype)
+
+
+def _check_by_layer(check: RowCheck, name: str, array: np.ndarray, begin: int, end: int) -> None:
+    """Raise unless a range of rows is what a layer takes."""
+    check(name, array[begin:end], None)
+
+
+def _check_target(
+    one: TargetSpecification, name: str, array: np.ndarray, dtype: str, begin: int, end: int
+) -> None:
+    """Raise unless a range of targets is what the loss takes."""
+    target(array[begin:end], end - begin, one, dtype, name=name)

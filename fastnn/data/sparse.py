@@ -71,7 +71,7 @@ class Sparse:
 def is_sparse(value: object) -> bool:
     """Whether this is a sparse matrix or array of SciPy."""
     return hasattr(value, "tocsr") and any(
-        kind.__module__.startswith("scipy.sparse") for kind in type(value).__mro__
+        one.__module__.startswith("scipy.sparse") for one in type(value).__mro__
     )
 
 

@@ -25,24 +25,25 @@ from fastnn.layers import Layer, Tensor, graph
 from fastnn.layers.base import Kinds, UnknownKind, make
 from fastnn.losses import Custom
 from fastnn.metrics import Function
-from fastnn.model import Model, Sequential
 from fastnn.native import engine
+from fastnn.network import Network, checked_options
+from fastnn.training.compile_arguments import objective_of
 
 FORMAT = 2  # 1 had one output
 
 
 def save(
-    model: Model,
+    network: Network,
     path: str | os.PathLike,
     *,
     attachments: dict[str, Any] | None = None,
     tensors: dict[str, np.ndarray] | None = None,
 ) -> None:
-    """Save a model.
+    """Save a network.
 
     Parameters
     ----------
-    model : Model
+    network : Network
     path : path-like
     attachments : dict, optional
         More to keep in the metadata; JSON.
@@ -59,11 +60,11 @@ def save(
     path = checks.file_path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path: there is no folder {str(path.parent)!r}")
-    replace_file(path, to_bytes(model, attachments=attachments, tensors=tensors))
+    replace_file(path, to_bytes(network, attachments=attachments, tensors=tensors))
 
 
 def to_bytes(
-    model: Model,
+    network: Network,
     *,
     attachments: dict[str, Any] | None = None,
     tensors: dict[str, np.ndarray] | None = None,
@@ -71,7 +72,7 @@ def to_bytes(
     """Return what `save` writes."""
     from safetensors.numpy import save as serialize
 
-    for layer in (part for whole in model.layers for part in whole.parts()):
+    for layer in (part for whole in network.layers for part in whole.parts()):
         if layer.kind not in layers.registry or layers.registry[layer.kind] is not type(layer):
             raise ValueError(
                 f"layer {layer.name!r} is a {type(layer).__name__}, which load would not know: "
@@ -83,7 +84,7 @@ def to_bytes(
             raise ValueError(
                 f"layer {layer.name!r} cannot be saved: its config must be JSON ({error})"
             ) from None
-    runtime = model.runtime
+    runtime = network.runtime
     if runtime.objective is not None:
         runtime.check_slots()  # or nobody could load it
     arrays = {f"parameters/{name}": view for name, view in runtime.parameters.items()}
@@ -93,13 +94,13 @@ def to_bytes(
     about = {
         "format": FORMAT,
         "version": engine.VERSION,
-        "kind": "Sequential" if isinstance(model, Sequential) else "Model",
-        "dtype": model.dtype,
-        "seed": model.seed,
+        "kind": "Sequential" if network.is_sequential else "Model",
+        "dtype": network.dtype,
+        "seed": network.seed,
         "step": runtime.step,
         "key": runtime.key,
-        "generator": model.generator.bit_generator.state,
-        "architecture": graph.describe(runtime.graph, model.layers),
+        "generator": network.generator.bit_generator.state,
+        "architecture": graph.describe(runtime.graph, network.layers),
         "compile": None
         if training is None
         else {
@@ -117,8 +118,28 @@ def to_bytes(
     return serialize(contiguous, {"fastnn": json.dumps(about)})
 
 
-def from_bytes(content: bytes, own_losses: Mapping[str, Custom] | None = None) -> Model:
-    """Return the model of what `to_bytes` returned: how models are copied and pickled."""
+def load(
+    path: str | os.PathLike,
+    custom_objects: Mapping[str, type[Layer] | Custom] | None = None,
+) -> Network:
+    """Return the network of a model file; see `fastnn.load`."""
+    kinds: dict[str, type[Layer]] = {}
+    own: dict[str, Custom] = {}
+    for name, one in (custom_objects or {}).items():
+        if isinstance(one, Custom):
+            own |= {name: one, one.name: one}
+        elif isinstance(one, type) and issubclass(one, Layer):
+            kinds |= {name: one, one.kind: one}
+        else:
+            raise TypeError(
+                f"custom_objects[{name!r}] must be a class of layers or a losses.Custom, "
+                f"got {one!r}"
+            )
+    return restore(*read(path), path, kinds, own)
+
+
+def from_bytes(content: bytes, own_losses: Mapping[str, Custom] | None = None) -> Network:
+    """Return the network of what `to_bytes` returned: how models are copied and pickled."""
     from safetensors.numpy import load as deserialize
 
     # safetensors: the length of the header in eight bytes, the header, the tensors.
@@ -210,8 +231,8 @@ def restore(
     path: str | os.PathLike,
     kinds: Kinds | None = None,
     own_losses: Mapping[str, Custom] | None = None,
-) -> Model:
-    """Build the model that `read` returned.
+) -> Network:
+    """Build the network that `read` returned.
 
     Parameters
     ----------
@@ -226,13 +247,14 @@ def restore(
     """
     kinds = {} if kinds is None else kinds
     try:
-        model = _graph(about, kinds)
+        network = _graph(about, kinds)
         if about["compile"] is not None:
             own = _with_own_losses(about["compile"]["loss"], own_losses or {})
-            model.compile(**{**about["compile"], "loss": own})
-        model.runtime.step = int(about["step"])
-        model.runtime.key = int(about["key"])
-        model.generator.bit_generator.state = about["generator"]
+            told = {"metrics": None, "loss_weights": None, **about["compile"], "loss": own}
+            network.configure(objective_of(**told, outputs=network.output_names))
+        network.runtime.step = int(about["step"])
+        network.runtime.key = int(about["key"])
+        network.generator.bit_generator.state = about["generator"]
     except UnknownKind as error:
         kind = error.args[0]
         raise ValueError(
@@ -249,7 +271,7 @@ def restore(
         raise ValueError(
             f"path: the description in {str(path)!r} is damaged ({type(error).__name__}: {error})"
         ) from None
-    runtime = model.runtime
+    runtime = network.runtime
     views = {f"parameters/{name}": view for name, view in runtime.parameters.items()}
     views |= {f"optimizer/{name}": view for name, view in runtime.state_views().items()}
     for name, view in views.items():
@@ -261,7 +283,7 @@ def restore(
                 f"{view.shape}, is {got}"
             )
         view[...] = found
-    return model
+    return network
 
 
 class _UnknownLoss(LookupError):
@@ -279,22 +301,24 @@ def _with_own_losses(saved: Any, own: Mapping[str, Custom]) -> list[object]:
     return found
 
 
-def _graph(about: dict[str, Any], kinds: Kinds) -> Model:
+def _graph(about: dict[str, Any], kinds: Kinds) -> Network:
     architecture = about["architecture"]
     if "output" in architecture:  # format 1
         architecture = {**architecture, "outputs": [architecture["output"]]}
     made: dict[str, Layer] = {}
     for entry in architecture["layers"]:
         made[entry["name"]] = make(entry, kinds)
-    options = {"dtype": about["dtype"], "seed": about["seed"]}
+    options = checked_options(about["dtype"], about["seed"])
     inputs = [Tensor(tuple(i["shape"]), name=i["name"]) for i in architecture["inputs"]]
     if about["kind"] not in ("Sequential", "Model"):
         raise ValueError(f"unknown kind of model {about['kind']!r}")
     if about["kind"] == "Sequential":
-        chain = [made[step["layer"]] for step in architecture["steps"]]
-        return Sequential(chain, input_shape=inputs[0].shape, **options)
+        network = Network(*options, [made[step["layer"]] for step in architecture["steps"]])
+        network.build_chain(inputs[0].shape)
+        return network
     tensors = list(inputs)
     for step in architecture["steps"]:
         tensors.append(made[step["layer"]](*(tensors[i] for i in step["inputs"])))
-    ends = [tensors[i] for i in architecture["outputs"]]
-    return Model(inputs, ends[0] if len(ends) == 1 else ends, **options)
+    network = Network(*options)
+    network.build(inputs, [tensors[i] for i in architecture["outputs"]])
+    return network

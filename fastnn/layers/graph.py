@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 
+from fastnn.core import checks
 from fastnn.initializers import Initializer
-from fastnn.layers import Layer, Tensor
+from fastnn.layers import Layer, Shape, Tensor
 from fastnn.layers.base import name_layers
+from fastnn.layers.embedding import check_columns, embeddings
 from fastnn.program.lower import Graph
 from fastnn.program.ops import Value
+
+# check(label, rows, first_row): see `fastnn.data.specification`.
+RowCheck = Callable[[str, np.ndarray, int | None], None]
 
 
 def build(
@@ -71,6 +75,50 @@ def build(
     return layers, Graph(shapes, steps, ends, values, owners), initializers
 
 
+def checked_ends(inputs: object, outputs: object) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the ends of a functional model as lists.
+
+    Raises
+    ------
+    TypeError
+        Inputs do not come from `Input`, or outputs are not what a layer returned.
+    """
+    tensors = [inputs] if isinstance(inputs, Tensor) else list(cast(Iterable, inputs))
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor) or tensor.layer is not None:
+            raise TypeError(f"inputs must come from Input(...), got {tensor!r}")
+    ends = [outputs] if isinstance(outputs, Tensor) else outputs
+    if not isinstance(ends, (list, tuple)) or not ends:
+        raise TypeError(f"outputs must be what a layer returned, or a list, got {outputs!r}")
+    for tensor in ends:
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"outputs must be what a layer returned, got {tensor!r}")
+    return tensors, list(ends)
+
+
+def checked_chain(layers: object, input_shape: object) -> tuple[list[Layer], Shape | None]:
+    """Return the layers of a sequential model, and the shape of its input if it is known.
+
+    Raises
+    ------
+    TypeError, ValueError
+        They are not layers, or there are none.
+    """
+    if isinstance(layers, Layer) or not hasattr(layers, "__iter__"):
+        raise TypeError(
+            f"layers must be a list of Layer instances, got {checks.shown(layers, Layer)}"
+        )
+    given: list[Any] = list(cast(Iterable, layers))
+    if given and isinstance(given[0], Tensor):
+        if input_shape is not None:
+            raise ValueError("give input_shape or an Input first, not both")
+        input_shape = given.pop(0).shape
+    chain = checks.items("layers", given, Layer)
+    if not chain:
+        raise ValueError("layers must hold at least one layer, got none")
+    return chain, None if input_shape is None else checks.shape("input_shape", input_shape)
+
+
 def _topological(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Tensor]:
     """Tensors from inputs to outputs, each after what it is made of."""
     order: dict[int, Tensor] = {id(tensor): tensor for tensor in inputs}
@@ -99,25 +147,6 @@ def _unique(names: Sequence[str]) -> list[str]:
             candidate = f"{name}_{number}"
         result.append(candidate)
     return result
-
-
-@contextlib.contextmanager
-def memory_for_parameters(graph: Graph, dtype: str) -> Iterator[None]:
-    """Name the largest layer where the memory does not suffice for what is made inside."""
-    sizes: dict[str, int] = {}
-    for name, value in graph.parameters.items():
-        layer = name.split("/")[0]
-        sizes[layer] = sizes.get(layer, 0) + value.width * np.dtype(dtype).itemsize
-    largest = max(sizes, key=lambda layer: sizes[layer], default="")
-    try:
-        if sum(sizes.values()) > sys.maxsize // 4:  # sizes in 64 bits would wrap around
-            raise MemoryError
-        yield
-    except MemoryError:
-        raise MemoryError(
-            f"layer {largest!r} takes {sizes.get(largest, 0):,} bytes for its parameters, and as "
-            "many for their gradients"
-        ) from None
 
 
 def describe(graph: Graph, layers: Sequence[Layer]) -> dict[str, Any]:
@@ -158,3 +187,11 @@ def summary(graph: Graph, dtype: str) -> str:
     total = sum(value.width for value in graph.parameters.values())
     size = total * np.dtype(dtype).itemsize
     return "\n".join([*lines, f"{total:,} parameters, {dtype}, {size:,} bytes"])
+
+
+def input_checks(graph: Graph) -> list[list[RowCheck]]:
+    """Return, for each input, the checks of the layers that read it as it comes, or reshaped."""
+    found: list[list[RowCheck]] = [[] for _ in graph.inputs]
+    for number, layer in embeddings(graph):
+        found[number].append(partial(check_columns, layer))
+    return found

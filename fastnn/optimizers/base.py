@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -14,6 +14,16 @@ from fastnn.program.ops import OPTIMIZERS
 from fastnn.schedules import Schedule
 
 BATCH_SIZE = 32  # where neither the user nor the optimizer says
+
+
+class Trainers(Protocol):
+    """The ways to train that `fit` offers an optimizer; see `fastnn.training.trainers`."""
+
+    def steps(self) -> Any:
+        """Return a trainer that makes single steps, each with an update of the optimizer."""
+
+    def iterations(self) -> Any:
+        """Return a trainer whose iterations look at all rows several times."""
 
 
 def _names(optimizer: Optimizer) -> tuple[str, ...]:
@@ -134,6 +144,10 @@ class Optimizer(Declaration):
         rates = np.empty(count)
         rates.fill(self.learning_rate)
         return rates
+
+    def trainer(self, trainers: Trainers) -> Any:
+        """Return the trainer of `fit`: one of those that it is offered."""
+        return trainers.steps()
 
     def rows_of_a_step(self, batch_size: int | None, rows: int) -> int:
         """Return how many of `rows` rows a step takes; of None, as many as suit the optimizer.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn
 
 from fastnn.core import checks
-from fastnn.optimizers.base import Optimizer
+from fastnn.optimizers.base import Optimizer, Trainers
 from fastnn.schedules import Schedule
 
 
@@ -130,6 +130,10 @@ class LBFGS(Optimizer):
         else:
             raise self._lacks(name)
         object.__setattr__(self, name, value)
+
+    def trainer(self, trainers: Trainers) -> Any:
+        """Return the trainer of `fit`: SciPy makes the iterations."""
+        return trainers.iterations()
 
     @property
     def learning_rate(self) -> NoReturn:  # type: ignore[override]

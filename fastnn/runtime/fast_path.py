@@ -12,53 +12,33 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn import data
 from fastnn.core import threads
-from fastnn.layers import Shape
 from fastnn.native.engine import FewRows, OneRow
-from fastnn.runtime import Bound, Objective, Runtime, aligned
-from fastnn.training import nonfinite
-
-if TYPE_CHECKING:
-    from fastnn.model import Model
+from fastnn.runtime import Bound, Runtime, aligned
 
 
-def predict(model: Model, x: object) -> np.ndarray | list[np.ndarray]:
-    """Return the output for one sample; see `Model.predict_one`."""
-    output = quick_prediction(model, x)
-    if output is not None:
-        return output
-    outputs = model.predict(_inputs(model, x))
-    if "predict" not in model.runtime.one_row:
-        prepare(model.runtime, "predict")
-    return [array[0] for array in outputs] if isinstance(outputs, list) else outputs[0]
-
-
-def quick_prediction(model: Model, x: object) -> np.ndarray | None:
+def prediction_of_one(runtime: Runtime, x: object) -> np.ndarray | None:
     """Return the output for one sample, or None where the plain way must be taken."""
-    runtime = model._runtime  # the property would take a tenth of the time
-    prepared = None if runtime is None else runtime.one_row.get("predict")
+    prepared = runtime.one_row.get("predict")
     try:
         return None if prepared is None else prepared.predict(x)
     except ValueError:  # no category of an Embedding; the plain way says which
         return None
 
 
-def prediction_of_few(model: Model, x: object) -> np.ndarray | None:
+def prediction_of_few(runtime: Runtime, x: object) -> np.ndarray | None:
     """Return the outputs for few rows, or None where the plain way must be taken."""
-    runtime = model._runtime
-    prepared = None if runtime is None else runtime.few_rows
+    prepared = runtime.few_rows
     if not isinstance(prepared, FewRows) or type(x) is not np.ndarray or x.ndim == 0:
         return None
     rows = len(x)
     try:
         if rows <= prepared.alone:
             return prepared.predict(x)
-        return _prediction_by_a_team(model.runtime, prepared, x, rows)
+        return _prediction_by_a_team(runtime, prepared, x, rows)
     except ValueError:  # as above
         return None
 
@@ -104,25 +84,30 @@ def prepare_for_few(runtime: Runtime, bound: Bound) -> None:
     )
 
 
-def learn(model: Model, x: object, y: object) -> float:
-    """Make one step on one sample and return its loss; see `Model.learn_one`."""
-    runtime, chosen = model._runtime, model._compiled()
-    prepared = None if runtime is None else runtime.one_row.get("train")
-    if prepared is not None and prepared.objective is chosen:
-        try:
-            loss = prepared.learn(x, y, chosen.optimizer.__dict__)
-        except ValueError:  # as above; the step was not made
-            loss = None
-        if loss is not None:
-            return loss if loss == loss else _checked_loss(model, prepared, x, y)
-    batch = _inputs(model, x)
-    loss = model.train_on_batch(batch, _target(model, chosen, y))
-    prepared = model.runtime.one_row.get("train")
-    if prepared is None or not (
-        prepared.objective is chosen and prepared.has_settings(vars(chosen.optimizer))
-    ):
-        prepare(model.runtime, "train")
-    return loss
+def step_on_one(runtime: Runtime, x: object, y: object) -> tuple[float, OneRow] | None:
+    """Make a step on one sample; return its loss, NaN where a closer look is needed, or None.
+
+    None says that nothing has changed and the plain way must be taken.
+    """
+    prepared, objective = runtime.one_row.get("train"), runtime.objective
+    if prepared is None or objective is None or prepared.objective is not objective:
+        return None
+    try:
+        loss = prepared.learn(x, y, objective.optimizer.__dict__)
+    except ValueError:  # as above; the step was not made
+        return None
+    return None if loss is None else (loss, prepared)
+
+
+def is_prepared_to_step(runtime: Runtime) -> bool:
+    """Whether the next step on one sample can be quick."""
+    prepared, objective = runtime.one_row.get("train"), runtime.objective
+    return (
+        prepared is not None
+        and objective is not None
+        and prepared.objective is objective
+        and prepared.has_settings(vars(objective.optimizer))
+    )
 
 
 def prepare(runtime: Runtime, name: str) -> None:
@@ -157,59 +142,3 @@ def prepare(runtime: Runtime, name: str) -> None:
         work=bound.plan.work(1),
         **training_only,
     )
-
-
-def _checked_loss(model: Model, prepared: OneRow, x: object, y: object) -> float:
-    """Return the loss of a step after all, or put the model back and raise."""
-    runtime, chosen = model.runtime, model._compiled()
-    if prepared.is_done and not nonfinite.not_finite(runtime):
-        return prepared.loss  # large parameters: the sum of their squares was not finite
-    sources, target_types = model.training_data(_inputs(model, x), _target(model, chosen, y))
-    bound = runtime.bound("train", 1, target_types)
-    raise nonfinite.refused_step(
-        model, bound, sources, prepared.is_done, prepared.loss, runtime.last_snapshot()
-    )
-
-
-# --- as a batch of one ------------------------------------------------------------------------
-
-
-def _inputs(model: Model, x: object) -> object:
-    """Return a batch of one sample, for the methods that take batches."""
-    shapes = [shape for _, shape in model.input_shapes] if model.built else [None]
-    if len(shapes) == 1:
-        return _batch("x", x, shapes[0], model.dtype)
-    if not isinstance(x, (list, tuple)) or len(x) != len(shapes):
-        return x  # which those methods refuse
-    return [
-        _batch(f"x[{i}]", part, shape, model.dtype)
-        for i, (part, shape) in enumerate(zip(x, shapes, strict=True))
-    ]
-
-
-def _batch(name: str, value: object, shape: Shape | None, dtype: str) -> np.ndarray:
-    array = data.checked_array(name, value)
-    if array.shape != shape and (shape is not None or array.ndim == 0):
-        expected = "(inputs,)" if shape is None else f"{shape}"
-        hint = "; it is one sample, without an axis of rows" if array.shape[1:] == shape else ""
-        raise ValueError(f"{name} must have shape {expected}, got {array.shape}{hint}")
-    data.check_finite(name, array, dtype)
-    return array[np.newaxis]
-
-
-def _target(model: Model, chosen: Objective, y: object) -> object:
-    if model.built and len(model.runtime.output_shapes) > 1:
-        names = model.runtime.graph.output_names
-        parts = data.by_name("y", y, names)
-        return [
-            data.checked_array(f"y[{name!r}]", part)[np.newaxis] for name, part in parts.items()
-        ]
-    array = data.checked_array("y", y)
-    if model.built:
-        (shape,), takes_labels = model.runtime.output_shapes, chosen.loss.takes_labels
-        is_number = array.shape in ((), (1,)) and (takes_labels or math.prod(shape) == 1)
-        if array.shape != shape and not is_number:
-            label = " or be a class label" if takes_labels else ""
-            raise ValueError(f"y must have shape {shape}{label}, got {array.shape}")
-    data.check_finite("y", array, model.dtype)
-    return array[np.newaxis]

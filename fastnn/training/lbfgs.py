@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from fastnn.analysis import inspection
+from fastnn.data import Steps
+from fastnn.data.base import DataAdapter
+from fastnn.network import Network
 from fastnn.optimizers import LBFGS
 from fastnn.program.lower import Program
-from fastnn.runtime import ROWS, Runtime, Steps
-from fastnn.training.time_budget import TimeBudget
+from fastnn.runtime import ROWS, Bound, Runtime
+from fastnn.runtime.gradients import sum_gradients
+from fastnn.training.evaluation import evaluate
+from fastnn.training.nonfinite import refusal
+from fastnn.training.trainers import Loop, Trainer
 
-if TYPE_CHECKING:
-    from fastnn.model import Model
-    from fastnn.training.loop import _Progress
-
-Results = dict[str, float]
 # Parameters, loss with weight decay, gradient, results of the program.
 Look = tuple[np.ndarray, float, np.ndarray, np.ndarray]
 
@@ -39,7 +38,7 @@ NOT_A_FUNCTION = {
 
 
 class _Ended(Exception):
-    """Training ends before SciPy would; the model says why."""
+    """Training ends before SciPy would; the network says why."""
 
 
 def minimizer() -> Any:
@@ -94,38 +93,21 @@ def check(runtime: Runtime, program: Program) -> None:
         raise ValueError("LBFGS has nothing to train: all layers are frozen")
 
 
-class Minimization:
-    """A training with L-BFGS.
+class IterationTrainer(Trainer):
+    """Iterations of SciPy's L-BFGS, one an epoch, each of which looks at all rows several times."""
 
-    Parameters
-    ----------
-    model : Model
-        Compiled with `LBFGS`.
-    steps : Steps
-        All rows.
-    budget : TimeBudget
-    metrics : callable
-        Returns the results of the training data that are no losses.
+    def __init__(self, network: Network) -> None:
+        super().__init__(network)
+        self._minimize = minimizer()  # is there SciPy?
 
-    Attributes
-    ----------
-    seconds : float
-        Spent on losses and gradients.
-    rows_done : int
-        Looked at meanwhile; each row counts at each look.
-    """
-
-    def __init__(
-        self, model: Model, steps: Steps, budget: TimeBudget, metrics: Callable[[], Results]
-    ) -> None:
-        self._model, self._budget, self._metrics = model, budget, metrics
+    def prepare(self, adapter: DataAdapter) -> list[str]:
+        """Take the data, and return the names of the results of an epoch."""
+        self._adapter, steps = adapter, adapter.first()
         self._steps = Steps(
             steps.sources, steps.rows, min(ROWS, steps.rows), target_types=steps.target_types
         )
-        runtime = model.runtime
-        assert runtime.objective is not None
-        assert isinstance(runtime.objective.optimizer, LBFGS)
-        self._optimizer = runtime.objective.optimizer
+        runtime = self.network.runtime
+        check(runtime, self._bound().plan.program)
         self._names = [name for name, factor in runtime.graph.rate_factors().items() if factor]
         sizes = [runtime.parameters[name].size for name in self._names]
         self._ends = np.cumsum(sizes)[:-1]
@@ -134,35 +116,17 @@ class Minimization:
         self._looked_at: Look | None = None
         self._iterate: Look | None = None
         self._epoch, self._is_open = 0, False
-        self.seconds = 0.0
-        self.rows_done = 0
+        return [measure.name for measure in self._bound(collects=True).plan.program.measures]
 
-    def run_epochs(
-        self,
-        epochs: int,
-        progress: _Progress,
-        begin: Callable[[int], bool],
-        end: Callable[[int, Results], bool],
-    ) -> None:
-        """Make one iteration an epoch.
-
-        Parameters
-        ----------
-        epochs : int
-        progress : _Progress
-        begin : callable
-            Told the number of an epoch that begins; whether it may.
-        end : callable
-            Told an epoch and its results; whether to go on.
-        """
-        model = self._model
-        self._begin, self._end, self._progress = begin, end, progress
-        start = self._gathered(model.runtime.parameters)
+    def run(self, epochs: int, loop: Loop) -> None:
+        """Make one iteration an epoch."""
+        self._loop, network = loop, self.network
+        start = self._gathered(network.runtime.parameters)
         found = None
         try:
-            found = minimizer()(
+            found = self._minimize(
                 self._look, start, jac=True, method="L-BFGS-B", callback=self._accept,
-                options=options(self._optimizer, epochs),
+                options=options(self.optimizer, epochs),
             )  # fmt: skip
         except _Ended:
             pass
@@ -170,35 +134,39 @@ class Minimization:
             self._write(start if self._iterate is None else self._iterate[0])
         if self._is_open:  # it had converged before, or found no lower loss, or time is up
             self._finish()
-        if found is not None and found.status != 1 and not model.stop_training:
-            model.stop_training = True
-            model.stop_reason = found.message.strip(" :")
-            if found.status:
-                model.stop_reason += ": the line search has found no lower loss"
+        if found is not None and found.status != 1 and not network.stop_training:
+            reason = found.message.strip(" :")
+            network.stop(reason + ": the line search has found no lower loss" * bool(found.status))
+
+    def _bound(self, *, collects: bool = False) -> Bound:
+        """Return the program that computes loss and gradient."""
+        steps = self._steps
+        return self.network.runtime.bound(
+            "gradients", steps.batch, steps.target_types, steps.sparse, collects=collects
+        )
 
     def _gathered(self, views: dict[str, np.ndarray]) -> np.ndarray:
         parts = [views[name].reshape(-1) for name in self._names]
         return np.concatenate(parts, dtype=np.float64)
 
     def _write(self, point: np.ndarray) -> None:
-        self._model.forget_forward()
+        self.network.parameter_version += 1
         with np.errstate(over="ignore"):  # the loss is not finite then
             for name, part in zip(self._names, np.split(point, self._ends), strict=True):
-                self._model.runtime.parameters[name].reshape(-1)[...] = part
+                self.network.runtime.parameters[name].reshape(-1)[...] = part
 
     def _look(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         """Return loss, with weight decay, and gradient at a point."""
         if not self._is_open:
-            if not self._begin(self._epoch):
+            if not self._loop.epoch_begin(self._epoch):
                 raise _Ended
             self._is_open = True
         self._write(point)
-        runtime, decay = self._model.runtime, self._optimizer.weight_decay
+        runtime, decay = self.network.runtime, self.optimizer.weight_decay
         steps = self._steps
-        bound = runtime.bound("gradients", steps.batch, steps.target_types, steps.sparse)
         began = time.perf_counter()
         with np.errstate(all="ignore"):  # what is not finite is looked for below
-            results = inspection.sum_gradients(runtime, bound, steps, self._total, self._look_up)
+            results = sum_gradients(runtime, self._bound(), steps, self._total, self._look_up)
             means = steps.rows_of(steps.count) @ results / steps.rows
             value = float(means[0] + decay / 2 * point @ point)
             gradient = self._gathered(self._views) + decay * point
@@ -213,11 +181,10 @@ class Minimization:
 
     def _look_up(self, seconds: float) -> None:
         """Look at the clock after each part of the rows; there is a first look in any case."""
-        self._budget.record(1, seconds)
-        if self._budget.is_over and self._iterate is not None:
-            model = self._model
-            model.stop_training = True
-            model.stop_reason = f"{self._budget} in epoch {self._epoch + 1}"
+        budget = self._loop.budget
+        budget.record(1, seconds)
+        if budget.is_over and self._iterate is not None:
+            self.network.stop(f"{budget} in epoch {self._epoch + 1}", overrides=True)
             raise _Ended
 
     def _turned_back(self, point: np.ndarray, results: np.ndarray) -> tuple[float, np.ndarray]:
@@ -227,15 +194,13 @@ class Minimization:
         return turned_back(*self._iterate[:3], point)
 
     def _refusal(self, results: np.ndarray) -> Exception:
-        from fastnn.training.nonfinite import refusal
-
-        runtime, steps = self._model.runtime, self._steps
+        runtime, steps = self.network.runtime, self._steps
         bad = ~np.isfinite(results[:, 0])
         first = int(bad.argmax()) * steps.batch
         rows = np.arange(first, min(first + steps.batch, steps.rows))
         return refusal(
-            self._model,
-            runtime.bound("gradients", steps.batch, steps.target_types, steps.sparse),
+            runtime,
+            self._bound(),
             [source.take(rows) for source in steps.sources],
             "epoch 1, before its step",
             float(results[:, 0].sum()) if bad.any() else np.nan,
@@ -250,21 +215,25 @@ class Minimization:
             self._look(point)
         self._iterate = self._looked_at
         self._write(point)
-        self._model.runtime.step += 1
+        self.network.runtime.step += 1
         if not self._finish():
             raise _Ended
 
     def _finish(self) -> bool:
         """End an epoch with the results at the iterate; return whether to go on."""
         assert self._iterate is not None
-        self._budget.epoch_end()
-        steps = self._steps
-        bound = self._model.runtime.bound(
-            "gradients", steps.batch, steps.target_types, steps.sparse
-        )
+        self._loop.budget.epoch_end()
         means = map(float, self._iterate[3])
-        logs = dict(zip(bound.plan.program.results, means, strict=True))
+        results = dict(zip(self._bound().plan.program.results, means, strict=True))
         self._is_open = False
         self._epoch += 1
-        self._progress.advance(1)
-        return self._end(self._epoch - 1, logs | self._metrics())
+        self._loop.progress.advance(1)
+        return self._loop.epoch_end(self._epoch - 1, results | self._metrics())
+
+    def _metrics(self) -> dict[str, Any]:
+        """Return the metrics of all rows, without the losses."""
+        if not any(one.metrics for one in self.network.compiled.outputs):
+            return {}
+        losses = {"loss", *(f"{name}_loss" for name in self.network.output_names)}
+        found = evaluate(self.network, self._adapter)
+        return {name: value for name, value in found.items() if name not in losses}

@@ -1,10 +1,9 @@
-"""Where a loss or a parameter is not finite: the model is put back, and an error says why."""
+"""Where a loss or a parameter is not finite: the network is put back, and an error says why."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,16 +11,13 @@ from fastnn.data import AnySource
 from fastnn.native import kernels
 from fastnn.runtime import Bound, Runtime
 
-if TYPE_CHECKING:
-    from fastnn.model import Model
-
 
 class NonFiniteLossError(FloatingPointError):
     """The loss became NaN or infinite; the message names step and layer."""
 
 
 def refusal(
-    model: Model,
+    runtime: Runtime,
     bound: Bound,
     batch: list[np.ndarray],
     where: str,
@@ -31,11 +27,12 @@ def refusal(
     best_epoch: int | None = None,
     advice: str = "a smaller learning_rate, global_clipnorm=1.0, or scaled inputs",
 ) -> NonFiniteLossError:
-    """Put the model back to finite parameters and return the error to raise.
+    """Put a network back to finite parameters and return the error to raise.
 
     Parameters
     ----------
-    model : Model
+    runtime : Runtime
+        Of the network.
     bound : Bound
         The training program.
     batch : list of ndarray
@@ -54,7 +51,6 @@ def refusal(
     """
     from fastnn.program import reference  # only a training that failed needs it
 
-    runtime = model.runtime
     layer = reference.first_non_finite(
         bound.plan.program, batch, runtime.parameters, runtime.dtype, runtime.key, runtime.step + 1
     )
@@ -80,18 +76,19 @@ def refusal(
 
 
 def refused_step(
-    model: Model,
+    runtime: Runtime,
     bound: Bound,
     sources: Sequence[AnySource],
     is_done: bool,
     loss: float,
     snapshot: np.ndarray,
 ) -> NonFiniteLossError:
-    """Put the model back after a single step that went wrong and return the error to raise.
+    """Put a network back after a single step that went wrong and return the error to raise.
 
     Parameters
     ----------
-    model : Model
+    runtime : Runtime
+        Of the network.
     bound : Bound
         The training program.
     sources : sequence of Source or Sparse
@@ -102,10 +99,10 @@ def refused_step(
     snapshot : ndarray
         The parameters before the step.
     """
-    where = f"step {model.runtime.step + (not is_done)}"
+    where = f"step {runtime.step + (not is_done)}"
     batch = [source.take() for source in sources]
     loss = np.nan if is_done else loss
-    return refusal(model, bound, batch, where, loss, snapshot, "this step")
+    return refusal(runtime, bound, batch, where, loss, snapshot, "this step")
 
 
 def not_finite(runtime: Runtime) -> list[str]:

@@ -3,54 +3,126 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import Any, cast
 
 from fastnn import data
 from fastnn.core import checks
-from fastnn.data.batches import is_batches, is_iterator
+from fastnn.data.adapter import adapter_of
+from fastnn.data.base import Given
+from fastnn.data.batches_of import is_batches, is_iterator
+from fastnn.network import Network
+from fastnn.runtime import ROWS
+from fastnn.training.evaluation import evaluate
 
-if TYPE_CHECKING:
-    from fastnn.model import Model
+# What validation is done with: x, y and sample_weight, or batches and None.
+Held = tuple[object, ...]
+
+
+class Validation:
+    """What each epoch is validated with.
+
+    Parameters
+    ----------
+    network : Network
+    held : tuple
+        As `split` returns it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The data do not fit.
+    """
+
+    def __init__(self, network: Network, held: Held) -> None:
+        self._network = network
+        x, y, sample_weight = (*held, None)[:3]
+        try:
+            self._adapter = adapter_of(Given(network.specify, x, y, sample_weight))
+            parts = self._adapter.once(ROWS)
+            first = next(parts, None)
+            parts.close()
+            data.not_empty(0 if first is None else first.rows)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"validation_data: {error}") from None
+
+    def results(self) -> dict[str, Any]:
+        """Return loss and metrics as they are now."""
+        return evaluate(self._network, self._adapter)
 
 
 def split(
-    model: Model,
+    network: Network,
     x: object,
     y: object,
     sample_weight: object,
-    share: float,
-    validation_data: tuple[object, ...] | None,
-) -> tuple[object, object, object, tuple[object, ...] | None]:
-    """Take the last `share` of the rows for validation, as Keras does."""
-    share = checks.number("validation_split", share, least=0, below=1)
-    if share and is_batches(x, takes_lists=y is None):
+    share: object,
+    validation_data: object,
+) -> tuple[object, object, object, Held | None]:
+    """Take the last `share` of the rows for validation, as Keras does.
+
+    Parameters
+    ----------
+    network : Network
+    x, y, sample_weight : object
+        As in `Model.fit`.
+    share, validation_data : object
+        `validation_split` and `validation_data` of `Model.fit`.
+
+    Returns
+    -------
+    x, y, sample_weight : object
+        What is left to train on.
+    held : tuple or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what came and what was expected.
+    """
+    part = checks.number("validation_split", share, least=0, below=1)
+    if part and is_batches(x, takes_lists=y is None):
         raise ValueError("validation_split needs arrays; give validation_data beside batches")
-    if validation_data is not None and (
-        is_batches(validation_data, takes_lists=False) or _lists_batches(model, validation_data)
-    ):
+    if validation_data is not None:
+        held = _given(network, validation_data)
+        if part:
+            raise ValueError("give validation_split or validation_data, not both")
+        return x, y, sample_weight, held
+    if not part:
+        return x, y, sample_weight, None
+    return _last_rows(network, x, y, sample_weight, part)
+
+
+def _given(network: Network, validation_data: object) -> Held:
+    """Return what the user gave to validate with."""
+    if is_batches(validation_data, takes_lists=False) or _lists_batches(network, validation_data):
         if is_iterator(validation_data):
             raise TypeError(
                 "validation_data must be (x, y) or an iterable of batches that can be read once "
                 f"an epoch, got an iterator ({type(validation_data).__name__})"
             )
-        return x, y, sample_weight, (validation_data, None)
-    if validation_data is not None:
-        is_sequence = isinstance(validation_data, (tuple, list))
-        if not is_sequence or len(validation_data) not in (2, 3):
-            got = (
-                f"{len(validation_data)} entries" if is_sequence else type(validation_data).__name__
-            )
-            raise TypeError(f"validation_data must be a tuple (x, y), got {got}")
-        if share:
-            raise ValueError("give validation_split or validation_data, not both")
-        return x, y, sample_weight, tuple(validation_data)
-    if not share:
-        return x, y, sample_weight, None
-    parts = _Parts("x", x, model.built and len(model.input_shapes) > 1)
-    targets = _Parts("y", y, model.built and len(model.runtime.output_shapes) > 1)
-    weights = [] if sample_weight is None else [_Parts("sample_weight", sample_weight, False)]
-    total = parts.arrays[0].shape[0]
-    for one in (parts, targets, *weights):
+        return validation_data, None
+    if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+        got = (
+            f"{len(validation_data)} entries"
+            if isinstance(validation_data, (tuple, list))
+            else type(validation_data).__name__
+        )
+        raise TypeError(f"validation_data must be a tuple (x, y), got {got}")
+    return tuple(validation_data)
+
+
+def _last_rows(
+    network: Network, x: object, y: object, sample_weight: object, share: float
+) -> tuple[object, object, object, Held]:
+    """Part all arrays at the same row."""
+    given = [
+        _Parts("x", x, network.built and len(network.input_shapes) > 1),
+        _Parts("y", y, network.built and len(network.output_names) > 1),
+    ]
+    if sample_weight is not None:
+        given.append(_Parts("sample_weight", sample_weight, False))
+    total = given[0].arrays[0].shape[0]
+    for one in given:
         for array in one.arrays:
             if array.shape[0] != total:
                 raise ValueError(
@@ -62,15 +134,13 @@ def split(
             f"validation_split={share} leaves {cut} of {total} rows to train on and "
             f"{total - cut} to validate with; both must have at least one"
         )
-    first, last = slice(None, cut), slice(cut, None)
-    given = (parts, targets, *weights)
-    before = [one.of(first) for one in given] + [None] * (not weights)
-    return before[0], before[1], before[2], tuple(one.of(last) for one in given)
+    before = [one.of(slice(None, cut)) for one in given] + [None] * (len(given) == 2)
+    return before[0], before[1], before[2], tuple(one.of(slice(cut, None)) for one in given)
 
 
-def _lists_batches(model: Model, given: object) -> bool:
+def _lists_batches(network: Network, given: object) -> bool:
     """Whether this is a list of (x, y), not [x, y] with several arrays in each."""
-    is_plain = not model.built or len(model.input_shapes) == 1
+    is_plain = not network.built or len(network.input_shapes) == 1
     return (
         isinstance(given, list)
         and is_plain

@@ -7,9 +7,8 @@ from numbers import Integral
 
 import numpy as np
 
-from fastnn import data
 from fastnn.core import checks
-from fastnn.data import AnySource, Source
+from fastnn.data.arrays import AnySource, Source, check_finite, checked_array
 
 
 def source(
@@ -42,15 +41,15 @@ def source(
         weights = _checked("sample_weight", sample_weight, rows, dtype)
     if class_weight is not None:
         weights = weights * _by_class(class_weight, targets, target_types)
-        data.check_finite("class_weight", weights, dtype)
+        check_finite("class_weight", weights, dtype)
     return Source(np.ascontiguousarray(weights).reshape(rows, 1))
 
 
 def _checked(name: str, value: object, rows: int, dtype: str) -> np.ndarray:
-    array = data.checked_array(name, value)
+    array = checked_array(name, value)
     if array.shape not in ((rows,), (rows, 1)):
         raise ValueError(f"{name} must have shape ({rows},), one for each row, got {array.shape}")
-    data.check_finite(name, array, dtype)
+    check_finite(name, array, dtype)
     if array.size and array.min() < 0:
         raise ValueError(f"{name} must be at least 0, got {array.min()} at [{array.argmin()}]")
     return array.reshape(rows)

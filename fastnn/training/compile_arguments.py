@@ -4,11 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from fastnn import data, losses
+from fastnn import data, losses, optimizers
 from fastnn.core import checks
 from fastnn.metrics import Metric
 from fastnn.metrics import get as metric_of
-from fastnn.program.objective import OutputObjective
+from fastnn.program.objective import Objective, OutputObjective
+
+
+def objective_of(
+    optimizer: object,
+    loss: object,
+    metrics: object,
+    loss_weights: object,
+    outputs: Sequence[str],
+) -> Objective:
+    """Return what `compile` was told, checked.
+
+    Parameters
+    ----------
+    optimizer, loss, metrics, loss_weights
+        As in `Model.compile`.
+    outputs : sequence of str
+        Names of the outputs.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A name is unknown, or there are not as many losses as outputs.
+    """
+    if loss is None:
+        raise ValueError(f"loss must be given, one of {', '.join(losses.registry)}")
+    return Objective(
+        optimizers.get(optimizer), output_objectives(loss, metrics, loss_weights, outputs)
+    )
 
 
 def output_objectives(

@@ -1,0 +1,40 @@
+"""What `Model.explain` prints."""
+
+from __future__ import annotations
+
+from fastnn.network import Network
+from fastnn.program.plan import describe
+
+PROGRAMS = ("train", "gradients", "evaluate", "predict", "manual", "update", "activations")
+
+
+def explanation(network: Network, program: str | None, batch_size: int) -> str:
+    """Return a program as text: its ops with shapes and places, and what was fused.
+
+    Parameters
+    ----------
+    network : Network
+    program : str, optional
+        Default: the one that `fit` runs for a compiled network, else "predict".
+    batch_size : int
+        Rows to plan for.
+
+    Raises
+    ------
+    ValueError
+        There is no such program.
+    """
+    objective = network.objective
+    if program is None:
+        is_stepped = objective is None or objective.optimizer.kernel
+        program = "predict" if objective is None else "train" if is_stepped else "gradients"
+    if program not in PROGRAMS:
+        raise ValueError(f"program must be one of {', '.join(PROGRAMS)}, got {program!r}")
+    target_types: tuple[str, ...] = ("real",)
+    if program not in ("predict", "manual", "activations"):
+        losses = [one.loss for one in network.compiled.outputs]
+        target_types = tuple("label" if loss.takes_labels else "real" for loss in losses)
+    bound = network.runtime.bound(program, batch_size, target_types)
+    count, padded = network.count_parameters(), network.runtime.count
+    hint = f", {padded:,} with padding: each array starts on a cache line of its own"
+    return f"{count:,} parameters{hint if padded > count else ''}\n{describe(bound.plan)}"

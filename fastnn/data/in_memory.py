@@ -1,0 +1,37 @@
+"""Arrays, frames and sparse matrices in memory."""
+
+from __future__ import annotations
+
+from fastnn.data.base import Batching, DataAdapter, Given, Parts
+from fastnn.data.steps import Steps
+
+
+class ArrayAdapter(DataAdapter):
+    """Rows in memory: an epoch is one part, in an order of its own."""
+
+    def __init__(self, given: Given, batching: Batching) -> None:
+        if batching.steps_per_epoch is not None:
+            raise ValueError("steps_per_epoch is for an x that yields batches (x, y)")
+        samples = given.samples
+        self._steps = samples.steps(batching.rows_of_a_step(samples.rows) or 1)
+        self.steps_per_epoch = self._steps.count
+        self._samples, self._generator = samples, batching.generator
+
+    @classmethod
+    def accepts(cls, given: Given) -> bool:
+        """Whether x can be taken for arrays: anything that no other source is."""
+        return True
+
+    def first(self) -> Steps:
+        """Return all rows."""
+        return self._steps
+
+    def epoch(self, number: int) -> Parts:
+        """Yield all rows."""
+        if self._generator is not None:
+            self._steps.order = self._generator.permutation(self._steps.rows)
+        yield self._steps
+
+    def once(self, batch: int) -> Parts:
+        """Yield all rows."""
+        yield self._samples.steps(1)

@@ -1,0 +1,99 @@
+"""The callbacks of a training, told together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from typing import Any
+
+from fastnn.callbacks.base import Callback, asks_for_batches, results_behind
+from fastnn.core import checks
+from fastnn.data import Steps
+from fastnn.network import Network
+
+Results = dict[str, Any]
+
+
+class CallbackList:
+    """All callbacks that `fit` was given, in their order.
+
+    Parameters
+    ----------
+    callbacks : iterable of Callback or None
+
+    Attributes
+    ----------
+    asks_for_batches : bool
+        Whether any of them has a hook of batches, for which steps are made one at a time.
+    """
+
+    def __init__(self, callbacks: object) -> None:
+        self._callbacks: list[Callback] = checks.items("callbacks", callbacks, Callback)
+        self.asks_for_batches = any(map(asks_for_batches, self._callbacks))
+
+    def prepare(
+        self, network: Network, model: object, results: Iterable[str], steps: Steps
+    ) -> None:
+        """Say what is trained, on what, and with which results; let each check that it suits.
+
+        Parameters
+        ----------
+        network : Network
+        model : object
+            The user's model, of which it is the network.
+        results : iterable of str
+            Names of the results of an epoch.
+        steps : Steps
+            The training data; of batches, the first.
+        """
+        expected = list(results)
+        for callback in self._callbacks:
+            callback.network, callback.model = network, model
+            callback.results = tuple(expected)
+            callback.training_data = steps.sources, steps.target_types
+            callback.check()
+            expected = list(results_behind(callback, expected))
+
+    def train_begin(self) -> None:
+        """Tell that training begins."""
+        for callback in self._callbacks:
+            callback.on_train_begin()
+
+    def train_end(self, results: Results) -> None:
+        """Tell that training has ended; each is told even if one raises."""
+        with contextlib.ExitStack() as ends:
+            for callback in reversed(self._callbacks):
+                ends.callback(callback.on_train_end, results)
+
+    def epoch_begin(self, epoch: int) -> None:
+        """Tell that an epoch begins."""
+        for callback in self._callbacks:
+            callback.on_epoch_begin(epoch)
+
+    def epoch_end(self, epoch: int, results: Results) -> Iterable[Callback]:
+        """Tell that an epoch has ended; yield each behind its hook, which may add results."""
+        for callback in self._callbacks:
+            callback.on_epoch_end(epoch, results)
+            yield callback
+
+    def batch_begin(self, batch: int) -> None:
+        """Tell that a batch begins."""
+        for callback in self._callbacks:
+            callback.on_train_batch_begin(batch)
+
+    def batch_end(self, batch: int, results: Results) -> None:
+        """Tell that a batch has ended; each gets results of its own, which it may change."""
+        for callback in self._callbacks:
+            callback.on_train_batch_end(batch, dict(results))
+
+    @property
+    def restores_epoch(self) -> int | None:
+        """The epoch whose weights will be given back at the end, None if there is none."""
+        # They are told of the end in their order: the last of them has the last word.
+        epochs = (callback.restores_epoch for callback in reversed(self._callbacks))
+        return next((epoch for epoch in epochs if epoch is not None), None)
+
+    def ends_quietly(self, error: Exception) -> str:
+        """Return who ends the training without an exception after a loss that is not finite."""
+        quiet = [c for c in self._callbacks if c.on_nonfinite_loss(error)]
+        return type(quiet[0]).__name__ if quiet else ""

@@ -1,0 +1,130 @@
+"""`evaluate` and `predict`: one pass over all rows, with parameters that stay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn import data
+from fastnn.core import checks
+from fastnn.data import Steps
+from fastnn.data.adapter import adapter_of
+from fastnn.data.base import DataAdapter, Given
+from fastnn.network import Network
+from fastnn.runtime import ROWS, Bound, fast_path
+from fastnn.training.accumulator import Accumulator
+
+
+def predict_rows(network: Network, x: object, batch_size: object = ROWS) -> list[np.ndarray]:
+    """Return the outputs for x; see `Model.predict`. Few rows take a fast path."""
+    batch = checks.integer("batch_size", batch_size)
+    output = fast_path.prediction_of_few(network.runtime, x)
+    if output is not None:
+        return [output]
+    with network.built_on_trial():
+        adapter = adapter_of(Given(network.specify, x, has_targets=False))
+        outputs, bound = predict(network, adapter, batch)
+    if bound is not None and network.runtime.few_rows is None:
+        fast_path.prepare_for_few(network.runtime, bound)
+    return outputs
+
+
+def evaluate_rows(
+    network: Network, x: object, y: object, sample_weight: object, batch_size: object = ROWS
+) -> dict[str, Any]:
+    """Return loss and metrics for x and y; see `Model.evaluate`."""
+    batch = checks.integer("batch_size", batch_size)
+    network.compiled  # noqa: B018: raises where there is none
+    with network.built_on_trial():
+        adapter = adapter_of(Given(network.specify, x, y, sample_weight))
+        return evaluate(network, adapter, batch)
+
+
+def evaluate(network: Network, adapter: DataAdapter, batch_size: int = ROWS) -> dict[str, Any]:
+    """Return loss and metrics of all samples.
+
+    Parameters
+    ----------
+    network : Network
+        Compiled.
+    adapter : DataAdapter
+    batch_size : int, default 512
+        Rows computed at a time.
+
+    Returns
+    -------
+    dict of str to float
+        See `Model.evaluate`.
+    """
+    accumulator: Accumulator | None = None
+    parts = adapter.once(batch_size)
+    try:
+        for steps in parts:
+            data.not_empty(steps.rows)
+            _set_batch(steps, batch_size)
+            bound = network.runtime.bound(
+                "evaluate", steps.batch, steps.target_types, steps.sparse, collects=True
+            )
+            accumulator = accumulator or Accumulator(bound.plan.program, network.dtype)
+            results = np.empty((steps.count, len(bound.plan.program.results)))
+            room = accumulator.room(steps)
+            network.runtime.run_all(bound, steps, results=results, outputs=room)
+            accumulator.add(steps, results, room)
+    finally:
+        parts.close()
+    if accumulator is None:
+        raise ValueError("x must yield at least one batch, got none")
+    return accumulator.logs()
+
+
+def predict(
+    network: Network, adapter: DataAdapter, batch_size: int = ROWS
+) -> tuple[list[np.ndarray], Bound | None]:
+    """Return the outputs for all rows.
+
+    Parameters
+    ----------
+    network : Network
+    adapter : DataAdapter
+        Without targets.
+    batch_size : int, default 512
+        Rows computed at a time; does not change the result.
+
+    Returns
+    -------
+    outputs : list of ndarray, shape (rows, *output_shape)
+    bound : Bound or None
+        The program, where all rows were one array in memory that a fast path may take next time.
+    """
+    made: list[list[np.ndarray]] = []
+    bound: Bound | None = None
+    parts = adapter.once(batch_size)
+    is_plain = False
+    try:
+        for steps in parts:
+            outputs = [np.empty((steps.rows, *shape), network.dtype) for shape in
+                       network.output_shapes]  # fmt: skip
+            if steps.rows:
+                _set_batch(steps, batch_size)
+                bound = network.runtime.bound("predict", steps.batch, sparse=steps.sparse)
+                names = [value.name for value in bound.plan.program.outputs]
+                network.runtime.run_all(
+                    bound, steps, outputs=dict(zip(names, outputs, strict=True))
+                )
+            is_plain = bool(steps.rows) and not steps.sparse
+            made.append(outputs)
+    finally:
+        parts.close()
+    if not made:
+        raise ValueError("x must yield at least one batch, got none")
+    joined = [
+        arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        for arrays in zip(*made, strict=True)
+    ]
+    return joined, bound if len(made) == 1 and is_plain else None
+
+
+def _set_batch(steps: Steps, batch_size: int) -> None:
+    """Take so many rows at a time, but plan for no more than there may be."""
+    steps.batch = min(batch_size, max(steps.rows, ROWS))

@@ -1,0 +1,68 @@
+"""`History`: what `fit` returns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastnn.metrics import scalars
+
+
+@dataclass(repr=False)
+class History:
+    """What `fit` returns.
+
+    Attributes
+    ----------
+    history : dict of str to list of float
+        For each result, one number an epoch: "loss", the metrics, and both of the validation
+        data with "val_" in front; and what callbacks add.
+    epoch : list of int
+        Numbers of the epochs, from 0.
+    stop_reason : str
+        Why `fit` ended.
+    samples_per_second : float
+        Training samples a second, validation left out.
+    learning_rates : list of float
+        Of the last step of each epoch; empty for an optimizer that has none.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> x, y = fnn.datasets.load_digits()
+    >>> model = fnn.Sequential([fnn.Dense(10)], input_shape=(64,), seed=0)
+    >>> model.compile("adam", "crossentropy")
+    >>> model.fit(x, y, epochs=2, verbose=0).stop_reason
+    'completed 2 epochs'
+    """
+
+    history: dict[str, list[float]] = field(default_factory=dict)
+    epoch: list[int] = field(default_factory=list)
+    stop_reason: str = ""
+    samples_per_second: float = 0.0
+    learning_rates: list[float] = field(default_factory=list)
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """Draw loss, metrics and learning rate over the epochs; needs ``fastnn[plot]``.
+
+        See `fastnn.plots.history`.
+        """
+        from fastnn import plots
+
+        return plots.history(self, ax=ax)
+
+    def __repr__(self) -> str:
+        ends = scalars({name: values[-1] for name, values in self.history.items()})
+        last = ", ".join(f"{name} {value:.4g}" for name, value in ends.items())
+        return f"<History of {len(self.epoch)} epochs: {last}; {self.stop_reason}>"
+
+    def add(self, epoch: int, logs: dict[str, float]) -> None:
+        """Append the results of an epoch, or those that callbacks have added or changed."""
+        if self.epoch[-1:] != [epoch]:
+            self.epoch.append(epoch)
+        place = len(self.epoch) - 1
+        for name, value in logs.items():
+            values = self.history.setdefault(name, [])
+            values += [math.nan] * (place - len(values))  # some epochs may lack a result
+            values[place:] = [value]

@@ -1,0 +1,119 @@
+"""`forward`, `backward` and `apply_gradients`: a training loop of the user's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastnn import data
+from fastnn.data import Samples, Sparse, Steps
+from fastnn.network import Network
+from fastnn.runtime import Bound
+
+
+@dataclass
+class _Kept:
+    """What `forward` keeps for `backward`.
+
+    Attributes
+    ----------
+    bound : Bound
+        The program, whose workspace holds the activations.
+    samples : Samples
+    number : int
+        Of the step, for dropout.
+    version : int
+        Of the parameters that it was computed with.
+    """
+
+    bound: Bound
+    samples: Samples
+    number: int
+    version: int
+
+
+class ManualSteps:
+    """The steps of a user's own loop.
+
+    Parameters
+    ----------
+    network : Network
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._kept: _Kept | None = None
+        self._forwards = (-1, 0)  # after which update, and how many since
+        self._has_gradients = False  # zeros, after `backward`, are gradients too
+
+    def forward(self, samples: Samples) -> list[np.ndarray]:
+        """Return the outputs in training, and keep what `backward` needs."""
+        runtime, dtype, rows = self._network.runtime, self._network.dtype, samples.rows
+        # The rows are copied, because the caller may reuse x before backward. Dropout gets the
+        # number of the coming update, or, if that has been used, one far from all others.
+        step, count = self._forwards
+        count = count + 1 if step == runtime.step else 0
+        self._forwards = runtime.step, count
+        number = runtime.step + 1 + (count << 40)
+        sources = [s.copy() if isinstance(s, Sparse) else s for s in samples.sources]
+        steps = Steps(sources, rows, rows, in_place=False)
+        # No update of the optimizer's, but moving statistics ask for a rate like any.
+        rate = np.zeros(1)
+        bound = runtime.bound("manual", rows, sparse=steps.sparse)
+        runtime.run(bound, steps, section="forward", number=number, learning_rates=rate)
+        kept = Samples(sources, samples.target_types)
+        self._kept = _Kept(bound, kept, number, self._network.parameter_version)
+        outputs = []
+        for output in bound.plan.program.outputs:
+            root = bound.plan.roots.get(output, output)
+            if root.kind == "input":  # no op has computed it
+                array = sources[bound.plan.program.inputs.index(root)].take().astype(dtype)
+            else:
+                array = bound.view(root, rows).copy()
+            outputs.append(array.reshape(rows, *output.shape))
+        return outputs
+
+    def backward(self, grad_output: object) -> None:
+        """Compute the gradients of all parameters from that of the output.
+
+        Raises
+        ------
+        RuntimeError
+            `forward` has not been called since the parameters were last changed.
+        TypeError, ValueError
+            `grad_output` does not fit.
+        """
+        network, kept = self._network, self._kept
+        if kept is None or kept.version != network.parameter_version:
+            raise RuntimeError(
+                "call forward(x, training=True) first; what it keeps lasts until the parameters "
+                "are changed"
+            )
+        rows = kept.samples.rows
+        shapes = list(zip(network.output_names, network.output_shapes, strict=True))
+        seed = data.inputs(grad_output, shapes, network.dtype, "grad_output")
+        if seed[0].rows != rows:
+            raise ValueError(f"grad_output must have {rows} rows, got {seed[0].rows}")
+        steps = Steps([*kept.samples.sources, *seed], rows, rows, in_place=False)
+        network.runtime.run(kept.bound, steps, section="backward", number=kept.number)
+        network.runtime.clear_frozen_gradients()  # frozen since `forward`
+        self._has_gradients = True
+
+    def apply_gradients(self) -> None:
+        """Make one optimizer step with the gradients that there are.
+
+        Raises
+        ------
+        RuntimeError
+            There are no gradients yet.
+        """
+        network = self._network
+        optimizer, runtime = network.compiled.optimizer, network.runtime
+        if not self._has_gradients and not runtime.arenas["gradients"].any():
+            raise RuntimeError("there are no gradients yet: call backward(grad_output) first")
+        bound = runtime.bound("update", 1)
+        rate = optimizer.rates(runtime.step)
+        network.parameter_version += 1
+        self._has_gradients = True  # written by hand, they may be zeros from now on
+        runtime.run(bound, Steps([], 1, 1), learning_rates=rate)

@@ -1,0 +1,111 @@
+"""`predict_one` and `learn_one`: one sample at a time, in a few microseconds.
+
+A sample goes through a program prepared for one row, which declines whatever is unusual. That, and
+the first sample, goes the plain way, as a batch of one.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fastnn import data
+from fastnn.data import Samples
+from fastnn.data.adapter import adapter_of
+from fastnn.data.base import Given
+from fastnn.layers import Shape
+from fastnn.native.engine import OneRow
+from fastnn.network import Network
+from fastnn.program.objective import Objective
+from fastnn.runtime import fast_path
+from fastnn.training import nonfinite
+from fastnn.training.evaluation import predict
+from fastnn.training.steps import checked_samples, train_on_samples
+
+
+def predict_one(network: Network, x: object) -> list[np.ndarray]:
+    """Return the outputs for one sample; see `Model.predict_one`."""
+    if network.built:
+        output = fast_path.prediction_of_one(network.runtime, x)
+        if output is not None:
+            return [output]
+    with network.built_on_trial():
+        batch = _inputs(network, x)
+        adapter = adapter_of(Given(network.specify, batch, has_targets=False))
+        outputs, _ = predict(network, adapter)
+    if "predict" not in network.runtime.one_row:
+        fast_path.prepare(network.runtime, "predict")
+    return [array[0] for array in outputs]
+
+
+def learn_one(network: Network, x: object, y: object) -> float:
+    """Make one step on one sample and return its loss; see `Model.learn_one`."""
+    objective = network.compiled
+    network.parameter_version += 1
+    if network.built:
+        made = fast_path.step_on_one(network.runtime, x, y)
+        if made is not None:
+            loss, prepared = made
+            return loss if loss == loss else _checked_loss(network, prepared, x, y)
+    with network.built_on_trial():
+        batch = _inputs(network, x)
+        samples = checked_samples(network, batch, _target(network, objective, y))
+    loss = train_on_samples(network, samples)
+    if not fast_path.is_prepared_to_step(network.runtime):
+        fast_path.prepare(network.runtime, "train")
+    return loss
+
+
+def _checked_loss(network: Network, prepared: OneRow, x: object, y: object) -> float:
+    """Return the loss of a step after all, or put the network back and raise."""
+    runtime = network.runtime
+    if prepared.is_done and not nonfinite.not_finite(runtime):
+        return prepared.loss  # large parameters: the sum of their squares was not finite
+    target = _target(network, network.compiled, y)
+    samples: Samples = checked_samples(network, _inputs(network, x), target)
+    bound = runtime.bound("train", 1, samples.target_types)
+    raise nonfinite.refused_step(
+        runtime, bound, samples.sources, prepared.is_done, prepared.loss, runtime.last_snapshot()
+    )
+
+
+def _inputs(network: Network, x: object) -> object:
+    """Return a batch of one sample, for the methods that take batches."""
+    shapes = [shape for _, shape in network.input_shapes] if network.built else [None]
+    if len(shapes) == 1:
+        return _batch("x", x, shapes[0], network.dtype)
+    if not isinstance(x, (list, tuple)) or len(x) != len(shapes):
+        return x  # which those methods refuse
+    return [
+        _batch(f"x[{i}]", part, shape, network.dtype)
+        for i, (part, shape) in enumerate(zip(x, shapes, strict=True))
+    ]
+
+
+def _batch(name: str, value: object, shape: Shape | None, dtype: str) -> np.ndarray:
+    array = data.checked_array(name, value)
+    if array.shape != shape and (shape is not None or array.ndim == 0):
+        expected = "(inputs,)" if shape is None else f"{shape}"
+        hint = "; it is one sample, without an axis of rows" if array.shape[1:] == shape else ""
+        raise ValueError(f"{name} must have shape {expected}, got {array.shape}{hint}")
+    data.check_finite(name, array, dtype)
+    return array[np.newaxis]
+
+
+def _target(network: Network, objective: Objective, y: object) -> object:
+    if network.built and len(network.runtime.output_shapes) > 1:
+        names = network.runtime.graph.output_names
+        parts = data.by_name("y", y, names)
+        return [
+            data.checked_array(f"y[{name!r}]", part)[np.newaxis] for name, part in parts.items()
+        ]
+    array = data.checked_array("y", y)
+    if network.built:
+        (shape,), takes_labels = network.runtime.output_shapes, objective.loss.takes_labels
+        is_number = array.shape in ((), (1,)) and (takes_labels or math.prod(shape) == 1)
+        if array.shape != shape and not is_number:
+            label = " or be a class label" if takes_labels else ""
+            raise ValueError(f"y must have shape {shape}{label}, got {array.shape}")
+    data.check_finite("y", array, network.dtype)
+    return array[np.newaxis]

@@ -1,0 +1,253 @@
+"""How the epochs of a training are made; the optimizer gives the trainer that suits it."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from fastnn.data.base import Batching, DataAdapter
+from fastnn.network import Network
+from fastnn.optimizers import Optimizer
+from fastnn.runtime import Bound
+from fastnn.training.accumulator import Accumulator
+from fastnn.training.callback_list import CallbackList
+from fastnn.training.nonfinite import not_finite, refusal
+from fastnn.training.progress import Progress
+from fastnn.training.time_budget import TimeBudget
+
+Results = dict[str, Any]
+
+
+class Loop(Protocol):
+    """What a trainer is run by: it is told of each epoch, and may end them all."""
+
+    callbacks: CallbackList
+    budget: TimeBudget
+    progress: Progress
+
+    def epoch_begin(self, epoch: int) -> bool:
+        """Begin an epoch; return False if training has ended."""
+
+    def epoch_end(self, epoch: int, results: Results) -> bool:
+        """Take the results of an epoch; return whether training goes on."""
+
+
+class Trainer(ABC):
+    """Makes the epochs of a training.
+
+    Parameters
+    ----------
+    network : Network
+        Compiled, with the optimizer that has chosen this trainer.
+
+    Attributes
+    ----------
+    seconds : float
+        Spent on the rows of `rows_done`.
+    rows_done : int
+    learning_rate : float or None
+        Of the last step; None where there is none.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.optimizer: Optimizer = network.compiled.optimizer
+        self.seconds = 0.0
+        self.rows_done = 0
+        self.learning_rate: float | None = None
+
+    def batching(
+        self, batch_size: int | None, shuffle: bool, steps_per_epoch: int | None, epochs: int
+    ) -> Batching:
+        """Return how the epochs take the data; see `Model.fit`."""
+        takes_all = self.optimizer.full_batch
+        return Batching(
+            rows_of_a_step=partial(self.optimizer.rows_of_a_step, batch_size),
+            generator=self.network.generator if shuffle and not takes_all else None,
+            steps_per_epoch=steps_per_epoch,
+            epochs=epochs,
+            needs_all_rows=(
+                f"{type(self.optimizer).__name__} needs all rows for each step" if takes_all else ""
+            ),
+        )
+
+    @abstractmethod
+    def prepare(self, adapter: DataAdapter) -> list[str]:
+        """Take the data, and return the names of the results of an epoch.
+
+        Raises
+        ------
+        TypeError, ValueError
+            They cannot be trained on.
+        """
+
+    @abstractmethod
+    def run(self, epochs: int, loop: Loop) -> None:
+        """Make some epochs; the loop is told of each and may end them all."""
+
+
+class StepTrainer(Trainer):
+    """Steps of an optimizer, many of them natively in one call."""
+
+    _adapter: DataAdapter
+    _bound: Bound
+    _snapshot: np.ndarray
+
+    def prepare(self, adapter: DataAdapter) -> list[str]:
+        """Take the data, and return the names of the results of an epoch."""
+        self._adapter, self._steps = adapter, adapter.first()
+        self._before = 0  # steps of the epoch in the parts before this one
+        self._bind()
+        self._snapshot = np.empty_like(self.network.runtime.arenas["parameters"])
+        return [measure.name for measure in self._bound.plan.program.measures]
+
+    def run(self, epochs: int, loop: Loop) -> None:
+        """Make some epochs, each of them in the parts in which the data come."""
+        for epoch in range(epochs):
+            if not loop.epoch_begin(epoch):
+                break
+            results = self._train(epoch, loop)
+            if self._adapter.ended:
+                self.network.stop(self._adapter.ended, overrides=True)
+            if not (results and loop.epoch_end(epoch, results)):
+                break
+
+    def _train(self, epoch: int, loop: Loop) -> Results:
+        """Train one epoch, part by part, and return its results: means over its samples.
+
+        They are empty if there was no step because there were no more data.
+        """
+        runtime = self.network.runtime
+        np.copyto(self._snapshot, runtime.arenas["parameters"])
+        self._accumulator = Accumulator(self._bound.plan.program, runtime.dtype)
+        made, self._before = 0, 0
+        began = time.perf_counter()
+        parts = self._adapter.epoch(epoch)
+        try:
+            for self._steps in parts:
+                self.seconds += time.perf_counter() - began
+                self._bind()
+                made = self._train_part(epoch, loop)
+                self._before += made
+                if self.network.stop_training:
+                    break
+                began = time.perf_counter()
+        finally:
+            parts.close()
+        loop.budget.epoch_end()
+        if self._before and not_finite(runtime):
+            self._before -= made
+            self._refuse(epoch, self._steps.count, np.nan, loop)
+        return self._accumulator.logs()
+
+    def _bind(self) -> None:
+        """Take the program that fits the data and the optimizer as they are now."""
+        steps = self._steps
+        self._bound = self.network.runtime.bound(
+            "train", steps.batch, steps.target_types, steps.sparse, collects=True
+        )
+
+    def _train_part(self, epoch: int, loop: Loop) -> int:
+        """Train one part of an epoch and return the number of its steps."""
+        network, steps = self.network, self._steps
+        runtime, count = network.runtime, steps.count
+        results = np.empty((count, len(self._bound.plan.program.results)))
+        room = self._accumulator.room(steps)
+        rates, chosen = np.empty(count), None
+        done = 0
+        while done < count and not network.stop_training:
+            if loop.callbacks.asks_for_batches:
+                loop.callbacks.batch_begin(self._before + done)
+                if network.stop_training:
+                    break
+                self._bind()
+            optimizer = network.compiled.optimizer
+            if optimizer.learning_rate is not chosen:  # set by a callback, or at the start
+                chosen = optimizer.learning_rate
+                rates[done:] = optimizer.rates(runtime.step, count - done)
+            ran, asked = self._run(done, loop, results=results, outputs=room, learning_rates=rates)
+            self.rows_done += min((done + ran) * steps.batch, steps.rows) - done * steps.batch
+            done += ran
+            self.learning_rate = float(rates[done - 1]) if ran else self.learning_rate
+            if ran < asked:
+                self._refuse(epoch, done, results[done, 0], loop)
+            if loop.callbacks.asks_for_batches:
+                logs = self._accumulator.logs_of_step(results[done - 1 : done])
+                loop.callbacks.batch_end(self._before + done - 1, logs)
+            loop.progress.advance(ran)
+            if loop.budget.is_over:
+                network.stop(f"{loop.budget} in epoch {epoch + 1}, step {self._before + done}")
+        self._accumulator.add(steps, results[:done], room)
+        return done
+
+    def _run(self, first: int, loop: Loop, **rest: Any) -> tuple[int, int]:
+        """Run one step, or a slice of them; return how many were made, of how many."""
+        runtime = self.network.runtime
+        self.network.parameter_version += 1
+        if loop.callbacks.asks_for_batches:
+            began = time.perf_counter()
+            ran, asked = runtime.run(self._bound, self._steps, first=first, **rest), 1
+            elapsed = time.perf_counter() - began
+        else:
+            asked, ran, elapsed = runtime.run_slice(
+                self._bound, self._steps, first, most=loop.budget.steps(), **rest
+            )
+        loop.budget.record(ran, elapsed)
+        self.seconds += elapsed
+        return ran, asked
+
+    def _refuse(self, epoch: int, step: int, loss: float, loop: Loop) -> None:
+        """Put the network back to finite parameters and say what went wrong, and where."""
+        steps = self._steps
+        step = min(step, steps.count - 1)  # the last one's update may be what went wrong
+        first = step * steps.batch
+        rows = np.arange(first, min(first + steps.batch, steps.rows))
+        rows = rows if steps.order is None else steps.order[rows]
+        count = self._adapter.steps_per_epoch
+        total = "" if count is None else f" of {count}"
+        raise refusal(
+            self.network.runtime,
+            self._bound,
+            [source.take(rows) for source in steps.sources],
+            f"epoch {epoch + 1}, step {self._before + step + 1}{total}",
+            loss,
+            self._snapshot,
+            best_epoch=loop.callbacks.restores_epoch,
+        )
+
+
+class Trainers:
+    """The trainers that an optimizer may ask for.
+
+    Parameters
+    ----------
+    network : Network
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def steps(self) -> Trainer:
+        """Return the trainer of an optimizer that updates the parameters step by step."""
+        return StepTrainer(self._network)
+
+    def iterations(self) -> Trainer:
+        """Return the trainer of an optimizer whose iterations SciPy makes.
+
+        Raises
+        ------
+        ImportError
+            SciPy is missing.
+        """
+        from fastnn.training.lbfgs import IterationTrainer  # which not every training needs
+
+        return IterationTrainer(self._network)
+
+
+def trainer_of(network: Network) -> Trainer:
+    """Return the trainer that the optimizer of a compiled network chooses."""
+    return network.compiled.optimizer.trainer(Trainers(network))
