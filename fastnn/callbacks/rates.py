@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 
-from fastnn.callbacks.base import BestSoFar, Callback, Logs, Monitored
+from fastnn.callbacks.base import Callback, Logs
+from fastnn.callbacks.monitored import BestSoFar, Monitored
 from fastnn.core import checks
 from fastnn.schedules import Schedule
 
@@ -34,8 +35,7 @@ class ReduceLROnPlateau(Monitored):
     patience : int, default 10
         Epochs without an improvement after which it is.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether less or more is better; auto: more for accuracies, "f1", "precision", "recall",
-        "roc_auc" and "r2", else less.
+        Whether less or more is better; auto: as the loss or metric says.
     min_delta : float, default 1e-4
         What counts as an improvement, at least.
     cooldown : int, default 0

@@ -124,7 +124,7 @@ def animate_decision_boundary(
 
     def draw(look: int) -> None:
         ax.clear()
-        with parameters_of(model, recorder.parameters[look]):
+        with parameters_of(model.runtime, recorder.parameters[look]):
             _areas(model, ax, limits, count)
         _data(ax, points, classes)
         title = f"Decision boundary after {recorder.epochs[look]} epochs"

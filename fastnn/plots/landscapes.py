@@ -96,7 +96,7 @@ def landscape(
     for i, b in enumerate(up):
         for j, a in enumerate(across):
             moved = (center + a * first + b * second).astype(center.dtype)
-            with parameters_of(model, moved):
+            with parameters_of(model.runtime, moved):
                 losses[i, j] = model.evaluate(x, y)["loss"]
     ax = style.axes(ax, (6.4, 4.8))
     finite = losses[np.isfinite(losses)]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.callbacks import Callback, EarlyStopping, TerminateOnNaN
+from fastnn.callbacks import Callback
 from fastnn.callbacks.base import asks_for_batches, results_behind
 from fastnn.core import checks
 from fastnn.data import adapter
@@ -231,14 +231,7 @@ class _Epochs:
         rows = np.arange(first, min(first + steps.batch, steps.rows))
         rows = rows if steps.order is None else steps.order[rows]
         # The last that gives weights back, at on_train_end, has the last word.
-        last = next(
-            (
-                c
-                for c in reversed(self.callbacks)
-                if isinstance(c, EarlyStopping) and c.is_going_back
-            ),
-            None,
-        )
+        restorer = next((c for c in reversed(self.callbacks) if c.restores_epoch is not None), None)
         total = "" if self.feed.count is None else f" of {self.feed.count}"
         raise refusal(
             self.model,
@@ -247,7 +240,7 @@ class _Epochs:
             f"epoch {epoch + 1}, step {self.before + step + 1}{total}",
             loss,
             snapshot,
-            best_epoch=None if last is None else last.best_epoch,
+            restorer=restorer,
         )
 
 
@@ -441,9 +434,10 @@ def _fit(
         raise
     except NonFiniteLossError as error:
         history.stop_reason = str(error)
-        if not any(isinstance(callback, TerminateOnNaN) for callback in followers):
+        quiet = [callback for callback in followers if callback.on_nonfinite_loss(error)]
+        if not quiet:
             raise
-        history.stop_reason = f"TerminateOnNaN: {error}"
+        history.stop_reason = f"{type(quiet[0]).__name__}: {error}"
     except Exception as error:
         history.stop_reason = f"{type(error).__name__}: {error}"
         raise

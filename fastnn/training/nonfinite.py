@@ -13,6 +13,7 @@ from fastnn.native import kernels
 from fastnn.runtime import Bound, Runtime
 
 if TYPE_CHECKING:
+    from fastnn.callbacks import Callback
     from fastnn.model import Model
 
 
@@ -28,7 +29,7 @@ def refusal(
     loss: float,
     snapshot: np.ndarray,
     since: str = "the epoch",
-    best_epoch: int | None = None,
+    restorer: Callback | None = None,
     advice: str = "a smaller learning_rate, global_clipnorm=1.0, or scaled inputs",
 ) -> NonFiniteLossError:
     """Put the model back to finite parameters and return the error to raise.
@@ -47,8 +48,8 @@ def refusal(
         Parameters known to be finite.
     since : str, default "the epoch"
         When they were.
-    best_epoch : int, optional
-        Whose parameters `EarlyStopping` is about to give back.
+    restorer : Callback, optional
+        That is about to give back the parameters of an epoch, its `restores_epoch`.
     advice : str, optional
         What to try.
     """
@@ -65,8 +66,9 @@ def refusal(
         np.copyto(runtime.arenas["parameters"], snapshot)
         runtime.reset_optimizer()
         kept, afresh = f"from the start of {since}", ", the optimizer starts afresh"
-    if best_epoch is not None:
-        kept = f"of epoch {best_epoch + 1}, the best, which EarlyStopping gives back"
+    if restorer is not None and restorer.restores_epoch is not None:
+        number, who = restorer.restores_epoch + 1, type(restorer).__name__
+        kept = f"of epoch {number}, the best, which {who} gives back"
     found = (
         "every layer is finite, the loss is not"
         if layer == "loss"

@@ -82,7 +82,7 @@ def test_loss_and_gradient(name, rng):
     for number, y in enumerate(targets(fnn.losses.get(name), rng, rows, outputs)):
         x = np.eye(rows)  # so that the predictions are the kernel
         sources, kinds = model.training_data(x, y)
-        gradient = inspection.gradients(model, sources, kinds)["dense/kernel"]
+        gradient = inspection.gradients(model.runtime, sources, kinds)["dense/kernel"]
 
         prediction = torch.tensor(model.parameters["dense/kernel"], requires_grad=True)
         wanted = torch_helpers.losses(torch)[name](prediction, torch.tensor(y))

@@ -345,4 +345,4 @@ def test_a_function_may_return_what_is_no_number(rng, result, capsys):
     assert "mine" not in repr(history)
     assert "mine" not in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"monitor must be .* one number, but 'mine' gave a"):
-        model.fit(x, y, verbose=0, callbacks=[fnn.EarlyStopping("mine")])
+        model.fit(x, y, verbose=0, callbacks=[fnn.EarlyStopping("mine", mode="min")])

@@ -273,7 +273,7 @@ class Scripted(fnn.Callback):
 
 def stopped(values, key="val_loss", **options):
     """Epochs that a scripted course took, and the epoch whose weights are left."""
-    model = small()
+    model = small(metrics=["accuracy"])
     stopping = fnn.EarlyStopping(key, **options)
     x = np.zeros((4, 4))
     history = model.fit(

@@ -50,12 +50,12 @@ class Patient:
     @cached_property
     def activations(self) -> dict[str, np.ndarray]:
         """What each layer gives for the sample."""
-        return inspection.activations(self.model, self.sample)
+        return inspection.activations(self.model.runtime, self.sample)
 
     @cached_property
     def gradients(self) -> dict[str, np.ndarray]:
         """The gradient of the mean loss of the sample."""
-        return inspection.gradients(self.model, self.sample, self.target_types)
+        return inspection.gradients(self.model.runtime, self.sample, self.target_types)
 
     @property
     def kind(self) -> str:
@@ -82,7 +82,7 @@ class Patient:
     def layers(self) -> list[tuple[str, Layer]]:
         """The layers in the order in which they are computed, by `inspection.layer_names`."""
         graph = self.model.runtime.graph
-        names = inspection.layer_names(self.model)
+        names = inspection.layer_names(self.model.runtime)
         return [(name, layer) for name, (layer, _) in zip(names, graph.steps, strict=True)]
 
     @cached_property
