@@ -20,7 +20,7 @@ class Fastnn(Side):
 
     def set_weights(self):
         self.model.set_weights(self.arrays.weights)
-        self.model.runtime.reset_optimizer()
+        self.model.network.runtime.reset_optimizer()
 
     def train(self, steps):
         rows = steps * self.network.batch

@@ -127,7 +127,7 @@ def largest_fit(cell: Cell) -> dict[str, float]:
     model = model_of(cell)
     model.compile(fnn.Adam(cell.learning_rate), network.loss)
     model.fit(x, y, batch_size=network.batch, verbose=0)
-    workspace = model.runtime.bound("train", network.batch, "label").plan.workspace_bytes
+    workspace = model.network.runtime.bound("train", network.batch, "label").plan.workspace_bytes
     return {
         "peak": peak(),
         "before": before,

@@ -27,7 +27,9 @@ def both(network, dtype):
         [*layers, fnn.Dense(outputs)], input_shape=(inputs,), dtype=dtype, seed=0
     )
     model.compile(fnn.Adam(LEARNING_RATE), network.loss)
-    twin = NumpyNetwork(network, model.get_weights(), copy.deepcopy(model.generator), LEARNING_RATE)
+    twin = NumpyNetwork(
+        network, model.get_weights(), copy.deepcopy(model.network.generator), LEARNING_RATE
+    )
     rng = np.random.default_rng(1)
     x = rng.standard_normal((network.rows, inputs)).astype(dtype)
     if network.loss == "crossentropy":

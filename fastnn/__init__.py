@@ -30,7 +30,6 @@ from fastnn.callbacks import (
     LambdaCallback,
     LearningRateScheduler,
     ModelCheckpoint,
-    Monitor,
     Recorder,
     ReduceLROnPlateau,
     TensorBoard,
@@ -81,8 +80,8 @@ from fastnn.optimizers import (
     NAdam,
     RMSprop,
 )
+from fastnn.runtime.nonfinite import NonFiniteLossError
 from fastnn.training.loop import History
-from fastnn.training.nonfinite import NonFiniteLossError
 
 __version__: str = _engine.VERSION
 
@@ -137,7 +136,6 @@ __all__ = [
     "MeanSquaredError",
     "Model",
     "ModelCheckpoint",
-    "Monitor",
     "Multiply",
     "NAdam",
     "NonFiniteLossError",

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastnn import losses
 from fastnn.callbacks import Callback
+from fastnn.compilation import objective_of
 from fastnn.core import checks
 from fastnn.layers import Layer, Shape, Tensor
 from fastnn.layers import graph as layer_graph
@@ -18,7 +19,6 @@ from fastnn.network import Network, checked_options
 from fastnn.optimizers import Optimizer
 from fastnn.runtime import ROWS
 from fastnn.training import evaluation, loop, single_sample, steps
-from fastnn.training.compile_arguments import objective_of
 from fastnn.training.history import History
 from fastnn.training.manual import ManualSteps
 
@@ -120,7 +120,7 @@ class Model:
             f"{self.count_parameters():,} parameters, {self.dtype}>"
         )
 
-    # --- what it is made of ------------------------------------------------------------------------
+    # --- what it is made of ---------------------------------------------------------------------
 
     @property
     def dtype(self) -> str:
@@ -191,7 +191,7 @@ class Model:
         """
         self.network.set_weights(weights)
 
-    # --- training ----------------------------------------------------------------------------------
+    # --- training -------------------------------------------------------------------------------
 
     def compile(
         self,
@@ -395,7 +395,7 @@ class Model:
         >>> model.train_on_batch(np.ones((4, 2)), np.ones(4))
         1.0
         """
-        samples = steps.checked_samples(self.network, x, y, sample_weight, class_weight)
+        samples = self.network.checked_samples(x, y, sample_weight, class_weight)
         return steps.train_on_samples(self.network, samples)
 
     def learn_one(self, x: object, y: object) -> float:
@@ -555,12 +555,12 @@ class Model:
         from fastnn.analysis import diagnosis
 
         batch_size = checks.integer("batch_size", batch_size)
-        samples = steps.checked_samples(self.network, x, y)
+        samples = self.network.checked_samples(x, y)
         return diagnosis.diagnose(
             self.network, samples.sources, samples.target_types, batch_size=batch_size
         )
 
-    # --- your own loop -----------------------------------------------------------------------------
+    # --- your own loop --------------------------------------------------------------------------
 
     def forward(self, x: object, *, training: bool = False) -> np.ndarray | list[np.ndarray]:
         """Return the outputs for x; with `training`, keep what `backward` needs.
@@ -577,7 +577,7 @@ class Model:
         """
         if not training:
             return self.predict(x)
-        samples = steps.checked_inputs(self.network, x)
+        samples = self.network.checked_inputs(x)
         return one_or_list(self._manual.forward(samples))
 
     def backward(self, grad_output: object) -> dict[str, np.ndarray]:
@@ -629,7 +629,7 @@ class Model:
         """
         self._manual.apply_gradients()
 
-    # --- using it ----------------------------------------------------------------------------------
+    # --- using it -------------------------------------------------------------------------------
 
     def predict(self, x: object, *, batch_size: int = ROWS) -> np.ndarray | list[np.ndarray]:
         """Return the outputs for x.
@@ -716,7 +716,7 @@ class Model:
         """
         return evaluation.evaluate_rows(self.network, x, y, sample_weight, batch_size)
 
-    # --- looking at it -----------------------------------------------------------------------------
+    # --- looking at it --------------------------------------------------------------------------
 
     def summary(self) -> None:
         """Print the layers with output shapes and numbers of parameters."""
@@ -795,7 +795,7 @@ class Model:
         print(made)
         return made
 
-    # --- files -------------------------------------------------------------------------------------
+    # --- files ----------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike) -> None:
         """Save architecture, parameters, and the state of training to a safetensors file.
@@ -889,7 +889,7 @@ def load(
 
 
 def _from_bytes(content: bytes, own_losses: Mapping[str, losses.Custom]) -> Model:
-    """Return the model of what `model_file.to_bytes` returned: how models are copied and pickled."""
+    """Return the model of what `model_file.to_bytes` returned, for copies and pickles."""
     from fastnn.exchange import model_file
 
     return Model.of(model_file.from_bytes(content, own_losses))

@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 import numpy as np
 
 from fastnn import data
-from fastnn.data import DataSpecification, InputSpecification, TargetSpecification
+from fastnn.core import checks
+from fastnn.data import DataSpecification, InputSpecification, Samples, TargetSpecification
+from fastnn.data.samples import inputs_alone, with_targets
 from fastnn.layers import Layer, Shape, Tensor
 from fastnn.layers import graph as layer_graph
+from fastnn.optimizers import Optimizer
 from fastnn.program.lower import Graph
 from fastnn.program.objective import Objective
 from fastnn.runtime import Runtime
@@ -50,6 +53,20 @@ def checked_options(dtype: object, seed: object) -> tuple[str, int | None]:
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed must be an integer of at least 0 or None, got {seed!r}")
     return name, int(seed)
+
+
+def network_of(model: object, name: str = "model") -> Network:
+    """Return the network of a model, or a network as it is.
+
+    Raises
+    ------
+    TypeError
+        It is something else.
+    """
+    network = getattr(model, "network", model)
+    if not isinstance(network, Network):
+        raise TypeError(f"{name} must be a Model, got {checks.shown(model, Network)}")
+    return network
 
 
 class _NotBuilt:
@@ -179,6 +196,25 @@ class Network:
             self.build_chain(shape[1:])
         return self.specification
 
+    def checked_inputs(self, x: object) -> Samples:
+        """Return x, checked; build a network that was waiting for its shape."""
+        with self.built_on_trial():
+            return inputs_alone(x, self.specify(x))
+
+    def checked_samples(
+        self,
+        x: object,
+        y: object,
+        sample_weight: object = None,
+        class_weight: object = None,
+    ) -> Samples:
+        """Return a batch, checked; build a compiled network that was waiting for its shape."""
+        self.require_objective()
+        with self.built_on_trial():
+            samples = with_targets(x, y, sample_weight, class_weight, self.specify(x))
+            data.not_empty(samples.rows)
+            return samples
+
     @property
     def specification(self) -> DataSpecification:
         """What the data must be like."""
@@ -242,12 +278,16 @@ class Network:
         """The layers in the order in which they are computed."""
         return self.runtime.graph
 
-    @property
-    def compiled(self) -> Objective:
-        """What `compile` was told; raises RuntimeError if it has not been called."""
+    def require_objective(self) -> Objective:
+        """Return what `compile` was told; raise RuntimeError if it has not been called."""
         if self.objective is None:
             raise RuntimeError("call compile(optimizer, loss) first")
         return self.objective
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer given to `compile`; raises RuntimeError if it has not been called."""
+        return self.require_objective().optimizer
 
     @property
     def input_shapes(self) -> list[tuple[str, Shape]]:

@@ -32,7 +32,7 @@ def explanation(network: Network, program: str | None, batch_size: int) -> str:
         raise ValueError(f"program must be one of {', '.join(PROGRAMS)}, got {program!r}")
     target_types: tuple[str, ...] = ("real",)
     if program not in ("predict", "manual", "activations"):
-        losses = [one.loss for one in network.compiled.outputs]
+        losses = [one.loss for one in network.require_objective().outputs]
         target_types = tuple("label" if loss.takes_labels else "real" for loss in losses)
     bound = network.runtime.bound(program, batch_size, target_types)
     count, padded = network.count_parameters(), network.runtime.count

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from fastnn import data
 from fastnn.core import checks
-from fastnn.runtime import Steps
-
-if TYPE_CHECKING:
-    from fastnn.model import Model
+from fastnn.network import network_of
 
 
 class GradientError(AssertionError):
@@ -19,7 +13,7 @@ class GradientError(AssertionError):
 
 
 def gradcheck(
-    model: Model,
+    model: object,
     x: object,
     y: object,
     *,
@@ -75,13 +69,10 @@ def gradcheck(
     rtol = checks.number("rtol", rtol, least=0)
     samples = checks.integer("samples", samples)
     raise_exception = checks.boolean("raise_exception", raise_exception)
-    other = twin(model, "float64")
-    sources, target_types = other.training_data(x, y, sample_weight)
-    rows = sources[0].rows
-    data.not_empty(rows)
+    other = network_of(model).clone("float64")
+    steps = other.checked_samples(x, y, sample_weight).steps()
     runtime = other.runtime
-    steps = Steps(sources, rows, rows)
-    bound = runtime.bound("gradients", rows, target_types, steps.sparse)
+    bound = runtime.bound("gradients", steps.batch, steps.target_types, steps.sparse)
     results = np.empty((1, len(bound.plan.program.results)))
 
     def loss() -> float:
@@ -114,22 +105,3 @@ def gradcheck(
                     f"central difference {difference:.10g}"
                 )
     return True
-
-
-def twin(model: Model, dtype: str) -> Model:
-    """Return a copy of a compiled model to be trained or changed, with weights and dropout's key.
-
-    It has arenas and programs of its own, and an optimizer that starts afresh; layers, random
-    generator and declarations are the model's.
-    """
-    from fastnn.model import Model as AnyModel
-    from fastnn.runtime import Runtime
-
-    runtime = model.runtime
-    other = object.__new__(AnyModel)
-    other.__dict__.update(model.__dict__)
-    other._dtype = dtype
-    other._runtime = Runtime(runtime.graph, dtype, runtime.shapes, runtime.key)
-    other._runtime.configure(model._compiled())
-    other.set_weights(model.get_weights())
-    return other

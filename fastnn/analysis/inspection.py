@@ -1,20 +1,17 @@
-"""What the layers of a model give for some rows, and the gradient of the loss of many.
+"""What the layers of a network output for some rows, and the gradient of the loss of many.
 
-For callbacks and diagnosis: nothing of the model is changed, `Model.gradients` included.
+For callbacks and diagnosis: nothing of the network is changed, its gradients included.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.data import AnySource, Source
-from fastnn.runtime import ROWS, Steps
-
-if TYPE_CHECKING:
-    from fastnn.model import Model
+from fastnn.runtime import ROWS, Runtime, Steps
+from fastnn.runtime.gradients import sum_gradients
 
 
 def sample(sources: Sequence[AnySource], rows: int) -> list[Source]:
@@ -24,21 +21,21 @@ def sample(sources: Sequence[AnySource], rows: int) -> list[Source]:
     return [Source(np.ascontiguousarray(source.take(chosen))) for source in sources]
 
 
-def layer_names(model: Model) -> list[str]:
+def layer_names(runtime: Runtime) -> list[str]:
     """Return the layers in the order in which they are computed; "name:2" for a second use."""
     names: list[str] = []
-    for layer, _ in model.runtime.graph.steps:
+    for layer, _ in runtime.graph.steps:
         uses = sum(name.split(":")[0] == layer.name for name in names)
         names.append(f"{layer.name}:{uses + 1}" if uses else layer.name)
     return names
 
 
-def activations(model: Model, sources: Sequence[Source]) -> dict[str, np.ndarray]:
-    """Return what each layer gives for some rows, dropout left out.
+def activations(runtime: Runtime, sources: Sequence[Source]) -> dict[str, np.ndarray]:
+    """Return what each layer outputs for some rows, without dropout.
 
     Parameters
     ----------
-    model : Model
+    runtime : Runtime
     sources : sequence of Source
         The inputs; a target behind them is not read.
 
@@ -47,7 +44,6 @@ def activations(model: Model, sources: Sequence[Source]) -> dict[str, np.ndarray
     dict of str to ndarray, shape (rows, *shape)
         By the names of `layer_names`.
     """
-    runtime = model.runtime
     rows = sources[0].rows
     bound = runtime.bound("activations", rows)
     program, plan = bound.plan.program, bound.plan
@@ -61,22 +57,22 @@ def activations(model: Model, sources: Sequence[Source]) -> dict[str, np.ndarray
         else:
             array = bound.view(root, rows).copy()
         found.append(array.reshape(rows, *value.shape))
-    return dict(zip(layer_names(model), found, strict=True))
+    return dict(zip(layer_names(runtime), found, strict=True))
 
 
 def gradients(
-    model: Model,
+    runtime: Runtime,
     sources: Sequence[AnySource],
     target: tuple[str, ...],
     *,
     batch_size: int = ROWS,
 ) -> dict[str, np.ndarray]:
-    """Return the gradient of the mean loss of all rows by each parameter.
+    """Return the gradient of the mean loss of all rows with respect to each parameter.
 
     Parameters
     ----------
-    model : Model
-        Compiled.
+    runtime : Runtime
+        Of a network that is compiled.
     sources : sequence of Source
         Inputs, targets, and weights of the samples if any.
     target : tuple of {"real", "label", "weight"}
@@ -89,7 +85,6 @@ def gradients(
     dict of str to ndarray of float64
         By "layer/parameter"; NaN where the loss of some rows is not finite.
     """
-    runtime = model.runtime
     rows = sources[0].rows
     steps = Steps(sources, rows, min(batch_size, rows))
     bound = runtime.bound("gradients", steps.batch, target, steps.sparse)

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn import data
-from fastnn.analysis import gradcheck
 from fastnn.core import checks
+from fastnn.network import Network
 from fastnn.runtime import Steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fastnn.model import Model
 
 SMOOTHING = 0.9  # weight of the past in the running mean of the losses
 EXPLODED = 4.0  # times the least smoothed loss so far
@@ -88,7 +86,7 @@ class LearningRateFinder:
 
 
 def find_learning_rate(
-    model: Model,
+    network: Network,
     x: object,
     y: object,
     *,
@@ -105,31 +103,28 @@ def find_learning_rate(
     steps = checks.integer("steps", steps, least=FIRST)
     if min_rate >= max_rate:
         raise ValueError(f"min_rate must be below max_rate, got {min_rate:g} and {max_rate:g}")
-    sources, target_types = model.training_data(x, y)
-    rows = sources[0].rows
-    data.not_empty(rows)
-    batch = model._compiled().optimizer.rows_of_a_step(batch_size, rows)
-    twin = gradcheck.twin(model, model.dtype)
-    twin.runtime.arenas["state"][...] = model.runtime.arenas["state"]
-    twin.runtime.step = model.runtime.step
+    samples = network.checked_samples(x, y)
+    rows = samples.rows
+    batch = network.optimizer.rows_of_a_step(batch_size, rows)
     generator = np.random.default_rng(0)
     epochs = -(-steps * batch // rows)
     order = np.concatenate([generator.permutation(rows) for _ in range(epochs)])
-    todo = Steps(sources, steps * batch, batch, order[: steps * batch])
+    todo = Steps(
+        samples.sources, steps * batch, batch, order[: steps * batch],
+        target_types=samples.target_types,
+    )  # fmt: skip
     rates = np.geomspace(min_rate, max_rate, steps)
-    losses, smoothed, reason = _run(twin, target_types, todo, rates)
+    losses, smoothed, reason = _run(network.clone(keeps_optimizer_state=True), todo, rates)
     made = len(smoothed)
     return LearningRateFinder(
         rates[:made], losses[:made], smoothed, _suggestion(rates[:made], smoothed, steps), reason
     )
 
 
-def _run(
-    twin: Model, target_types: tuple[str, ...], todo: Steps, rates: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, str]:
+def _run(network: Network, todo: Steps, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
     """Make the steps until the loss explodes; return losses, smoothed losses, and why it ended."""
-    runtime = twin.runtime
-    bound = runtime.bound("train", todo.batch, target_types, todo.sparse)
+    runtime = network.runtime
+    bound = runtime.bound("train", todo.batch, todo.target_types, todo.sparse)
     results = np.empty((len(rates), len(bound.plan.program.results)))
     smoothed: list[float] = []
     mean = 0.0

@@ -23,15 +23,15 @@ from fastnn.analysis import machine_limits
 from fastnn.analysis.machine_limits import Limits
 from fastnn.core import checks, threads
 from fastnn.data import AnySource, Source
+from fastnn.network import Network
 from fastnn.program.ops import Op, Value
 from fastnn.program.plan import Interval, Plan, intersect
 from fastnn.runtime import ROWS, Bound, Runtime, Steps, team
-from fastnn.training.nonfinite import NonFiniteLossError
+from fastnn.runtime.nonfinite import NonFiniteLossError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fastnn.model import Model
 
 SLICES = 20  # a median of so many means, where there are steps enough
 
@@ -174,26 +174,24 @@ class Profile:
         return plots.profile(self, ax=ax)
 
 
-def profile(model: Model, x: object, y: object, *, steps: int, batch_size: int | None) -> Profile:
+def profile(
+    network: Network, x: object, y: object, *, steps: int, batch_size: int | None
+) -> Profile:
     """Time the ops of a model's program; see `Model.profile`."""
     steps = checks.integer("steps", steps)
-    optimizer = model.optimizer
-    makes_steps = optimizer is None or optimizer.kernel
+    objective = network.objective
+    makes_steps = objective is None or objective.optimizer.kernel
     name = "predict" if y is None else "train" if makes_steps else "gradients"
     if batch_size is None:
         batch_size = ROWS if y is None else 32
     batch_size = checks.integer("batch_size", batch_size)
-    target_types: tuple[str, ...] = ("real",)
-    if y is None:
-        sources = model._checked_inputs(x)
-    else:
-        sources, target_types = model.training_data(x, y)
-    rows = sources[0].rows
+    samples = network.checked_inputs(x) if y is None else network.checked_samples(x, y)
+    sources, rows = samples.sources, samples.rows
     data.not_empty(rows)
     batch = min(batch_size, rows)
     found = machine_limits.current()
-    runtime = model.runtime
-    bound = runtime.bound(name, batch, target_types, Steps(sources, rows, batch).sparse)
+    runtime = network.runtime
+    bound = runtime.bound(name, batch, samples.target_types, samples.steps().sparse)
     if y is None:
         todo = Steps(sources, rows // batch * batch, batch)
     else:  # rows from all over, as fit takes them
@@ -208,7 +206,7 @@ def profile(model: Model, x: object, y: object, *, steps: int, batch_size: int |
     return Profile(
         _rows(bound.plan, todo, seconds, found, workers),
         name,
-        model.dtype,
+        network.dtype,
         batch,
         workers,
         steps,

@@ -7,7 +7,6 @@ one that asks for epochs costs nothing inside them.
 from fastnn.callbacks.base import Callback
 from fastnn.callbacks.diagnose import Diagnose
 from fastnn.callbacks.lambdas import LambdaCallback
-from fastnn.callbacks.monitor import Monitor
 from fastnn.callbacks.rates import LearningRateScheduler, ReduceLROnPlateau
 from fastnn.callbacks.recorder import Recorder
 from fastnn.callbacks.records import CSVLogger, ModelCheckpoint
@@ -28,7 +27,6 @@ __all__ = [
     "LambdaCallback",
     "LearningRateScheduler",
     "ModelCheckpoint",
-    "Monitor",
     "Recorder",
     "ReduceLROnPlateau",
     "TensorBoard",

@@ -1,29 +1,57 @@
-"""What a callback is, what `fit` asks of it, and what those that watch a result share."""
+"""What a callback is, what `fit` asks of it, and how it ends a training."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from fastnn.core.registry import did_you_mean
-from fastnn.metrics import is_number, more_is_better
-
-if TYPE_CHECKING:
-    from fastnn.data import AnySource
-    from fastnn.model import Model
+from fastnn.data import AnySource
+from fastnn.network import Network
 
 Logs = dict[str, float]
 
+# Hooks of Keras and Lightning that have another name here, or no counterpart.
+_ELSEWHERE = {
+    "on_batch_begin": "did you mean on_train_batch_begin? (Keras has it under both names)",
+    "on_batch_end": "did you mean on_train_batch_end? (Keras has it under both names)",
+    "on_epoch_start": "did you mean on_epoch_begin?",
+    "on_fit_end": "did you mean on_train_end?",
+    "on_fit_start": "did you mean on_train_begin?",
+    "on_train_batch_start": "did you mean on_train_batch_begin?",
+    "on_train_epoch_end": "did you mean on_epoch_end?",
+    "on_train_epoch_start": "did you mean on_epoch_begin?",
+    "on_train_start": "did you mean on_train_begin?",
+}
+_OF_VALIDATION = "did you mean on_epoch_end? (it is called after the validation, with its results)"
+_OF_PREDICTION = "predict calls no callbacks"
+
 
 class Callback:
-    """Base of all callbacks; override what is needed.
+    """Base of all callbacks: `fit` calls its hooks as the training goes on.
+
+    Override the hooks that are needed. The others cost nothing; only a hook for batches makes `fit`
+    return to Python after every batch.
+
+    - ``check(self)``: before any callback is told that the training begins; may raise.
+    - ``on_train_begin(self)``: before the first epoch.
+    - ``on_epoch_begin(self, epoch)``: before an epoch, counted from 0.
+    - ``on_train_batch_begin(self, batch)``: before a batch, counted from 0 in each epoch.
+    - ``on_train_batch_end(self, batch, logs)``: after a batch, with its results.
+    - ``on_epoch_end(self, epoch, logs)``: after an epoch and its validation, with their results.
+      What it adds to `logs` becomes a result of the epoch.
+    - ``on_nonfinite_loss(self, error) -> bool``: when the loss is NaN or infinite; True ends the
+      training without an exception.
+    - ``on_train_end(self, logs)``: after the last epoch, also when `fit` is interrupted.
+    - ``restores_epoch``, a property: the epoch whose weights `on_train_end` will give back.
 
     Attributes
     ----------
     model : Model
-        Set before `on_train_begin`. ``model.stop_training = True`` ends `fit` after the epoch
-        (after the batch, from a batch hook); ``model.stop_reason`` may say why.
+        Set before `check`. ``model.stop_training = True`` ends `fit` after the epoch (after the
+        batch, from a batch hook); ``model.stop_reason`` may say why.
+    network : fastnn.network.Network
+        That of the model, for what a model does not show; set with `model`.
     results : tuple of str
         Names of the results of an epoch, set with `model`; empty where they are not known,
         because a callback before this one may add some.
@@ -32,12 +60,59 @@ class Callback:
         `Runtime.bound`); of an iterable of batches, the first. Set with `model`.
     added_results : tuple of str or None
         What `on_epoch_end` of the same class adds to the results; None: not known.
+
+    Raises
+    ------
+    TypeError
+        When a subclass is defined with a method whose name begins with "on_" and that `fit` would
+        never call.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> class Lowest(fnn.Callback):
+    ...     "Adds the lowest loss so far to the results, and stops below a limit."
+    ...
+    ...     added_results = ("lowest",)
+    ...
+    ...     def __init__(self, limit):
+    ...         self.limit = limit
+    ...
+    ...     def on_train_begin(self):
+    ...         self.lowest = float("inf")
+    ...
+    ...     def on_epoch_end(self, epoch, logs):
+    ...         self.lowest = logs["lowest"] = min(self.lowest, logs["loss"])
+    ...         if self.lowest < self.limit:
+    ...             self.model.stop_training = True
+    ...             self.model.stop_reason = f"the loss is below {self.limit}"
+    >>> x, y = fnn.datasets.load_digits()
+    >>> model = fnn.Sequential([fnn.Dense(10)], input_shape=(64,), seed=0)
+    >>> model.compile("adam", "crossentropy")
+    >>> history = model.fit(x / 16, y, epochs=50, verbose=0, callbacks=[Lowest(1.0)])
+    >>> history.stop_reason
+    'the loss is below 1.0'
+    >>> history.history["lowest"] == history.history["loss"]
+    True
     """
 
-    model: Model
+    model: Any
+    network: Network
     results: tuple[str, ...] = ()
     training_data: tuple[Sequence[AnySource], tuple[str, ...]] = ((), ("real",))
     added_results: ClassVar[tuple[str, ...] | None] = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse methods that look like hooks and are none."""
+        super().__init_subclass__(**options)
+        for name, value in vars(cls).items():
+            if is_never_called(name) and (callable(value) or isinstance(value, classmethod)):
+                raise TypeError(f"{cls.__name__}.{name} is never called{_instead_of(name)}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if is_never_called(name) and callable(value):
+            raise AttributeError(f"{type(self).__name__}.{name} is never called{_instead_of(name)}")
+        super().__setattr__(name, value)
 
     def check(self) -> None:
         """Raise if there is something wrong with this training.
@@ -64,6 +139,49 @@ class Callback:
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         """Run after a batch, with its results."""
 
+    def on_nonfinite_loss(self, error: FloatingPointError) -> bool:
+        """Run when the loss is NaN or infinite; the model has finite parameters again.
+
+        Parameters
+        ----------
+        error : NonFiniteLossError
+            What `fit` is about to raise; its message names the step and the layer.
+
+        Returns
+        -------
+        bool
+            True: `fit` returns instead, and its ``stop_reason`` names this callback. Every callback
+            is told; the first to return True gives the reason. Default: False.
+        """
+        return False
+
+    @property
+    def restores_epoch(self) -> int | None:
+        """Epoch whose weights `on_train_end` will give back, counted from 0; None: it will not.
+
+        The message about a loss that is not finite says so.
+        """
+        return None
+
+
+HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
+
+
+def is_never_called(name: str) -> bool:
+    """Whether a name looks like that of a hook, and is none."""
+    return name.startswith("on_") and name not in HOOKS
+
+
+def _instead_of(name: str) -> str:
+    """Return the end of the message about a method that is never called."""
+    if name in _ELSEWHERE:
+        return f"; {_ELSEWHERE[name]}"
+    if name.startswith(("on_test_", "on_validation_")):
+        return f"; {_OF_VALIDATION}"
+    if name.startswith("on_predict_"):
+        return f"; {_OF_PREDICTION}"
+    return did_you_mean(name, HOOKS).replace("'", "") or f"; the hooks are {', '.join(HOOKS)}"
+
 
 def _has(callback: Callback, hook: str) -> bool:
     """Whether a callback has a hook of its own, of its class or of itself alone."""
@@ -81,84 +199,11 @@ def results_behind(callback: Callback, results: Sequence[str]) -> tuple[str, ...
         return tuple(results)
     owner: object = callback
     if "on_epoch_end" not in vars(callback):
-        owner = next(kind for kind in type(callback).__mro__ if "on_epoch_end" in vars(kind))
+        owner = next(cls for cls in type(callback).__mro__ if "on_epoch_end" in vars(cls))
     added = vars(owner).get("added_results")
     return () if added is None else tuple(dict.fromkeys([*results, *added]))
 
 
 def end_training(callback: Callback, reason: str) -> None:
     """Let `fit` end after this epoch; the first to ask for it is the one who says why."""
-    if not callback.model.stop_training:
-        callback.model.stop_reason = f"{type(callback).__name__}: {reason}"
-    callback.model.stop_training = True
-
-
-class Monitored(Callback):
-    """A callback that watches one result.
-
-    Parameters
-    ----------
-    monitor : str
-        A key of the history.
-    mode : {"auto", "min", "max"}, default "auto"
-        Whether less or more is better; auto: more for accuracies, "f1", "precision", "recall",
-        "roc_auc" and "r2", else less.
-    """
-
-    def __init__(self, monitor: str, mode: str = "auto") -> None:
-        if mode not in ("auto", "min", "max"):
-            raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
-        if not isinstance(monitor, str):
-            raise TypeError(f"monitor must be the name of a result, got {monitor!r}")
-        self.monitor = monitor
-        self.mode = mode
-        if mode == "auto":
-            self.mode = "max" if more_is_better(monitor) else "min"
-        self._sign = -1.0 if self.mode == "max" else 1.0
-
-    def check(self) -> None:
-        """Check that there is such a result."""
-        if self.results:
-            self._check_monitor(self.results)
-
-    def on_train_begin(self) -> None:
-        """Forget earlier trainings."""
-        self._forget()
-
-    def _forget(self) -> None:
-        """Start afresh."""
-
-    def _height(self, logs: Logs) -> float:
-        """Return the result so that less is better."""
-        self._check_monitor(logs)
-        if not is_number(logs[self.monitor]):
-            raise ValueError(
-                f"monitor must be a result that is one number, but {self.monitor!r} gave a "
-                f"{type(logs[self.monitor]).__name__}"
-            )
-        return self._sign * logs[self.monitor]
-
-    def _check_monitor(self, results: Iterable[str]) -> None:
-        if self.monitor in results:
-            return
-        if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in results):
-            hint = "; give fit validation_data"
-        else:
-            hint = did_you_mean(self.monitor, results)
-        raise ValueError(
-            f"monitor {self.monitor!r} is not among the results {', '.join(results)}{hint}"
-        )
-
-
-class BestSoFar:
-    """Tells improvements of a height (less is better) by at least `min_delta`."""
-
-    def __init__(self, min_delta: float = 0.0, best: float = math.inf) -> None:
-        self.min_delta, self.best = min_delta, best
-
-    def improves(self, height: float) -> bool:
-        """Whether this is the best so far; it is then the one to beat."""
-        if not height < self.best - self.min_delta:
-            return False
-        self.best = height
-        return True
+    callback.network.stop(f"{type(callback).__name__}: {reason}")

@@ -55,7 +55,7 @@ class Diagnose(Callback):
             return
         from fastnn.analysis import diagnosis
 
-        found = diagnosis.diagnose(self.model, *self.training_data, batch_size=self.batch_size)
+        found = diagnosis.diagnose(self.network, *self.training_data, batch_size=self.batch_size)
         known = {(finding.kind, finding.layer) for finding in self.findings}
         for finding in found.findings:
             if (finding.kind, finding.layer) not in known:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 
-from fastnn.callbacks.base import BestSoFar, Callback, Logs, Monitored
+from fastnn.callbacks.base import Callback, Logs
+from fastnn.callbacks.monitored import BestSoFar, Monitored
 from fastnn.core import checks
 from fastnn.schedules import Schedule
 
 
 def _rate(callback: Callback) -> float:
     """Return the learning rate, which must be a number: a schedule has its own mind."""
-    optimizer = callback.model.optimizer
+    optimizer = callback.network.optimizer
     assert optimizer is not None  # fit has seen to it
     if isinstance(optimizer.learning_rate, Schedule):
         raise ValueError(
@@ -34,8 +35,7 @@ class ReduceLROnPlateau(Monitored):
     patience : int, default 10
         Epochs without an improvement after which it is.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether less or more is better; auto: more for accuracies, "f1", "precision", "recall",
-        "roc_auc" and "r2", else less.
+        Whether less or more is better; auto: as the loss or metric says.
     min_delta : float, default 1e-4
         What counts as an improvement, at least.
     cooldown : int, default 0
@@ -95,8 +95,7 @@ class ReduceLROnPlateau(Monitored):
             self._waited += 1
             if self._waited >= self.patience:
                 if rate > self.min_lr:
-                    assert self.model.optimizer is not None
-                    self.model.optimizer.learning_rate = max(rate * self.factor, self.min_lr)
+                    self.network.optimizer.learning_rate = max(rate * self.factor, self.min_lr)
                 self._cooling, self._waited = self.cooldown, 0
 
 
@@ -141,10 +140,9 @@ class LearningRateScheduler(Callback):
     def on_epoch_begin(self, epoch: int) -> None:
         """Set the learning rate."""
         rate = _rate(self)
-        assert self.model.optimizer is not None
         wanted = self.schedule(epoch, rate) if self._takes_rate else self.schedule(epoch)
         checks.number("what schedule returns", wanted, least=0)
-        self.model.optimizer.learning_rate = wanted
+        self.network.optimizer.learning_rate = wanted
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Add the learning rate to the results."""

@@ -1,4 +1,4 @@
-"""A callback that keeps what a training looks like inside, for pictures."""
+"""A callback that keeps how a network changed as it was trained: numbers by layer, and pictures."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.analysis import inspection
 from fastnn.callbacks.base import Callback, Logs
 from fastnn.core import checks
-from fastnn.runtime import aligned
-
-if TYPE_CHECKING:
-    from fastnn.model import Model
+from fastnn.runtime import Runtime, aligned
 
 BINS = 64
 BLOCK_BYTES = 8 << 20  # of copies: large pages come five times as quickly as as many small ones
@@ -25,17 +21,22 @@ _LARGEST = 1e307
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many numbers lie where.
+    """How many numbers lie where, and what sums them up.
 
     Attributes
     ----------
     counts : ndarray of int, shape (bins,)
+        Of the finite numbers, or of the decimal logarithms of their magnitudes.
     low, high : float
         Where the first bin begins and the last one ends.
     zeros : float
         Share of the numbers that are exactly 0.
     finite : float
         Share of the numbers that are finite.
+    mean, deviation : float
+        Mean and standard deviation of the numbers themselves; not finite if one of them is not.
+    norm : float
+        Root of the sum of their squares.
     """
 
     counts: np.ndarray
@@ -43,13 +44,17 @@ class Histogram:
     high: float
     zeros: float
     finite: float
+    mean: float
+    deviation: float
+    norm: float
 
     @classmethod
     def of(cls, array: np.ndarray, *, is_logarithmic: bool = False) -> Histogram:
         """Count the elements of an array, or the decimal logarithms of their magnitudes."""
         values = np.asarray(array, np.float64).reshape(-1)
         if not values.size:
-            return cls(np.zeros(BINS, np.int64), -0.5, 0.5, 0.0, 1.0)
+            nan = math.nan
+            return cls(np.zeros(BINS, np.int64), -0.5, 0.5, 0.0, 1.0, nan, nan, 0.0)
         is_finite = np.isfinite(values)
         chosen = values[is_finite]
         if is_logarithmic:
@@ -60,8 +65,11 @@ class Histogram:
         least = 4 * BINS * float(np.spacing(max(abs(low), abs(high))))
         if high - low < least:  # bins could not tell them apart
             low, high = low - max(0.5, least), high + max(0.5, least)
+        with np.errstate(all="ignore"):  # numbers that are infinite, or whose squares are
+            summary = float(values.mean()), float(values.std()), float(np.linalg.norm(values))
         counts = np.histogram(chosen, BINS, (low, high))[0]
-        return cls(counts, low, high, float(np.mean(values == 0)), float(is_finite.mean()))
+        zeros, finite = float(np.mean(values == 0)), float(is_finite.mean())
+        return cls(counts, low, high, zeros, finite, *summary)
 
     def _below(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the edges of the bins, and the share of the numbers below each."""
@@ -87,20 +95,24 @@ class Histogram:
 class Recorder(Callback):
     """Keep the parameters over the epochs of a training, and show what they made of the data.
 
-    For `fastnn.plots.histograms`, the way in `fastnn.plots.landscape`, and
+    For a look inside the layers (`means`, `deviations`, `zeros`, `gradient_norms`), for
+    `fastnn.plots.histograms`, the path in `fastnn.plots.landscape`, and
     `fastnn.plots.animate_decision_boundary`. While training it only copies the parameters: before
-    the first epoch, and after epochs evenly spread, the last among them. Activations and gradients
-    are computed when they are asked for, with the model as it is compiled then. Among the callbacks
-    it stands behind those that give weights back (`EarlyStopping`), so that its last look is at
-    what they have chosen.
+    the first epoch, and after epochs evenly spread, the last among them. What the layers output
+    and the gradients are computed when they are asked for, with the model as it is compiled then,
+    on some of the training rows, evenly spread over them, the same ones each time. Outputs are
+    those of `predict`, without dropout. Among the callbacks it belongs behind those that give
+    weights back (`EarlyStopping`), so that its last look is at what they have chosen.
 
     Parameters
     ----------
     rows : int, default 256
-        How many training rows to look at, evenly spread; all, if there are fewer.
+        How many training rows to look at; all, if there are fewer.
     looks : int, default 100
         How many copies to keep, at most, and about half of that at least: when there are more,
-        every second one is dropped, and from then on half as many made. At least 4.
+        every second one is dropped, and from then on half as many are made. At least 4.
+    every : int, default 1
+        Epochs from one look to the next, as long as there are not too many.
 
     Attributes
     ----------
@@ -108,6 +120,10 @@ class Recorder(Callback):
         Epochs that were done at each look: 0 is before the first.
     parameters : list of ndarray
         All parameters at each look, laid out as the model's.
+    layers : list of str
+        The layers in the order in which they are computed; "name:2" is the second use of one.
+    parameter_names : list of str
+        "layer/parameter".
 
     Examples
     --------
@@ -117,23 +133,32 @@ class Recorder(Callback):
     >>> model.compile("adam", "crossentropy")
     >>> recorder = fnn.Recorder()
     >>> history = model.fit(x / 16, y, epochs=3, verbose=0, callbacks=[recorder])
-    >>> recorder.epochs, list(recorder.activations[0])
+    >>> recorder.epochs, recorder.layers
     ([0, 1, 2, 3], ['dense', 'dense_1'])
+    >>> recorder.zeros.shape  # the share of zeros in what each layer outputs, at each look
+    (4, 2)
+    >>> recorder.parameter_names
+    ['dense/kernel', 'dense/bias', 'dense_1/kernel', 'dense_1/bias']
+    >>> recorder.gradient_norms.shape
+    (4, 4)
     >>> recorder.gradients[0]["dense/kernel"].finite  # the share of them
     1.0
     """
 
     added_results = ()
 
-    def __init__(self, rows: int = 256, *, looks: int = 100) -> None:
+    def __init__(self, rows: int = 256, *, looks: int = 100, every: int = 1) -> None:
         self.rows = checks.integer("rows", rows)
         self.looks = checks.integer("looks", looks, 4)
+        self.every = checks.integer("every", every)
+        self.layers: list[str] = []
+        self.parameter_names: list[str] = []
         self._forget()
 
     def _forget(self) -> None:
         self.epochs: list[int] = []
         self.parameters: list[np.ndarray] = []
-        self._every, self._done = 1, 0
+        self._gap, self._done = self.every, 0
         self._free: list[np.ndarray] = []
         self._activations: dict[int, dict[str, Histogram]] = {}  # by epochs done
         self._gradients: dict[int, dict[str, Histogram]] = {}
@@ -141,15 +166,18 @@ class Recorder(Callback):
     def on_train_begin(self) -> None:
         """Choose the rows, and look at what there is before the first step."""
         self._forget()
+        runtime = self.network.runtime
+        self.layers = inspection.layer_names(runtime)
+        self.parameter_names = list(runtime.parameters)
         self._sample = inspection.sample(self.training_data[0], self.rows)
         self._look()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Look, if it is time."""
         self._done = epoch + 1
-        if self._done % self._every == 0:
+        if self._done % self._gap == 0:
             self._make_room()
-        if self._done % self._every == 0:
+        if self._done % self._gap == 0:
             self._look()
 
     def on_train_end(self, logs: Logs) -> None:
@@ -167,11 +195,11 @@ class Recorder(Callback):
     def _make_room(self) -> None:
         if len(self.epochs) >= self.looks:
             self.epochs, self.parameters = self.epochs[::2], self.parameters[::2]
-            self._every *= 2
+            self._gap *= 2
 
     def _look(self) -> None:
         self.epochs.append(self._done)
-        arena = self.model.runtime.arenas["parameters"]
+        arena = self.network.runtime.arenas["parameters"]
         if not self._free:
             rows = min(max(1, BLOCK_BYTES // max(arena.nbytes, 1)), self.looks)
             self._free = list(aligned((rows, arena.size), arena.dtype.name))
@@ -181,10 +209,10 @@ class Recorder(Callback):
 
     @property
     def activations(self) -> list[dict[str, Histogram]]:
-        """Histograms of what the layers give at each look, by layer; without dropout."""
+        """Histograms of what the layers output at each look, by layer; without dropout."""
 
         def look() -> dict[str, Histogram]:
-            found = inspection.activations(self.model, self._sample)
+            found = inspection.activations(self.network.runtime, self._sample)
             return {name: Histogram.of(array) for name, array in found.items()}
 
         return self._at_each(self._activations, look)
@@ -197,17 +225,46 @@ class Recorder(Callback):
         """
 
         def look() -> dict[str, Histogram]:
-            found = inspection.gradients(self.model, self._sample, self.training_data[1])
+            runtime, target_types = self.network.runtime, self.training_data[1]
+            found = inspection.gradients(runtime, self._sample, target_types)
             return {name: Histogram.of(array, is_logarithmic=True) for name, array in found.items()}
 
         return self._at_each(self._gradients, look)
+
+    @property
+    def means(self) -> np.ndarray:
+        """Mean of what each layer outputs, over rows and units, shape (looks, layers)."""
+        return self._table(self.activations, self.layers, "mean")
+
+    @property
+    def deviations(self) -> np.ndarray:
+        """Standard deviation of what each layer outputs, shape (looks, layers)."""
+        return self._table(self.activations, self.layers, "deviation")
+
+    @property
+    def zeros(self) -> np.ndarray:
+        """Share of zeros in what each layer outputs, shape (looks, layers)."""
+        return self._table(self.activations, self.layers, "zeros")
+
+    @property
+    def gradient_norms(self) -> np.ndarray:
+        """Euclidean norm of the gradient with respect to each parameter, (looks, parameters).
+
+        Of the mean loss of the rows that are looked at.
+        """
+        return self._table(self.gradients, self.parameter_names, "norm")
+
+    @staticmethod
+    def _table(looks: list[dict[str, Histogram]], names: list[str], what: str) -> np.ndarray:
+        numbers = [[getattr(look[name], what) for name in names] for look in looks]
+        return np.array(numbers, np.float64).reshape(len(looks), len(names))
 
     def _at_each(
         self, known: dict[int, dict[str, Histogram]], look: Callable[[], dict[str, Histogram]]
     ) -> list[dict[str, Histogram]]:
         for done, parameters in zip(self.epochs, self.parameters, strict=True):
             if done not in known:
-                with parameters_of(self.model, parameters):
+                with parameters_of(self.network.runtime, parameters):
                     known[done] = look()
         return [known[done] for done in self.epochs]
 
@@ -218,7 +275,7 @@ def used(recorder: Recorder) -> Recorder:
     Raises
     ------
     TypeError, ValueError
-        It is no recorder, or has seen none.
+        It is not a recorder, or has seen none.
     """
     if not isinstance(recorder, Recorder):
         raise TypeError(f"recorder must be a Recorder, got {recorder!r}")
@@ -228,17 +285,17 @@ def used(recorder: Recorder) -> Recorder:
 
 
 @contextlib.contextmanager
-def parameters_of(model: Model, parameters: np.ndarray) -> Iterator[None]:
-    """Let a model have other parameters for a while; laid out as a Recorder's."""
-    arena = model.runtime.arenas["parameters"]
+def parameters_of(runtime: Runtime, parameters: np.ndarray) -> Iterator[None]:
+    """Let a network have other parameters for a while; laid out as a Recorder's.
+
+    What `Model.forward` has kept stays valid: the parameters come back.
+    """
+    arena = runtime.arenas["parameters"]
     if parameters.shape != arena.shape:
         raise ValueError("the recorder has watched another model")
     kept = arena.copy()
-    forward = model._manual  # what `forward` has kept, for parameters that come back
-    model.forget_forward()
     try:
         arena[...] = parameters
         yield
     finally:
-        model._manual = forward
         arena[...] = kept

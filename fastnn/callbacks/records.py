@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fastnn.callbacks.base import BestSoFar, Callback, Logs, Monitored
+from fastnn.callbacks.base import Callback, Logs
+from fastnn.callbacks.monitored import BestSoFar, Monitored
 from fastnn.core import checks
 from fastnn.core.registry import did_you_mean
 from fastnn.metrics import scalars
@@ -27,8 +28,7 @@ class ModelCheckpoint(Monitored):
     save_best_only : bool, default False
         Whether to save only after an epoch that is better than all before.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether less or more is better; auto: more for accuracies, "f1", "precision", "recall",
-        "roc_auc" and "r2", else less.
+        Whether less or more is better; auto: as the loss or metric says.
     save_freq : "epoch"
     initial_value_threshold : float, optional
         What the first epoch has to be better than to be saved, with `save_best_only`.

@@ -8,7 +8,8 @@ from collections import deque
 import numpy as np
 
 from fastnn.analysis import inspection
-from fastnn.callbacks.base import BestSoFar, Callback, Logs, Monitored, end_training
+from fastnn.callbacks.base import Callback, Logs, end_training
+from fastnn.callbacks.monitored import BestSoFar, Monitored
 from fastnn.core import checks
 
 
@@ -24,8 +25,7 @@ class EarlyStopping(Monitored):
     patience : int, default 0
         Epochs without one after which it stops.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether less or more is better; auto: more for accuracies, "f1", "precision", "recall",
-        "roc_auc" and "r2", else less.
+        Whether less or more is better; auto: as the loss or metric says.
     baseline : float, optional
         An improvement counts as one only if it is better than this, too; so training ends
         after `patience` epochs if it has not got there by then.
@@ -75,9 +75,9 @@ class EarlyStopping(Monitored):
         self._weights: list[np.ndarray] | None = None
 
     @property
-    def is_going_back(self) -> bool:
-        """Whether the model will get the weights of the best epoch back."""
-        return self._weights is not None
+    def restores_epoch(self) -> int | None:
+        """The best epoch, if the model will get its weights back; else None."""
+        return None if self._weights is None else self.best_epoch
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Compare with the best epoch so far."""
@@ -88,7 +88,7 @@ class EarlyStopping(Monitored):
         if self._best.improves(height):
             self.best_epoch = epoch
             if self.restore_best_weights:
-                self._weights = self.model.get_weights()
+                self._weights = self.network.get_weights()
             if self.baseline is None or height < self._sign * self.baseline - self.min_delta:
                 self._waited = 0
         if self._waited >= max(self.patience, 1):
@@ -101,7 +101,7 @@ class EarlyStopping(Monitored):
     def on_train_end(self, logs: Logs) -> None:
         """Give the best weights back."""
         if self._weights is not None:
-            self.model.set_weights(self._weights)
+            self.network.set_weights(self._weights)
             self._weights = None
 
 
@@ -125,6 +125,10 @@ class TerminateOnNaN(Callback):
 
     added_results = ()
 
+    def on_nonfinite_loss(self, error: FloatingPointError) -> bool:
+        """Return True: `fit` returns instead of raising the error."""
+        return True
+
 
 class TerminateOnValue(Monitored):
     """Stop when a result reaches a value.
@@ -135,13 +139,19 @@ class TerminateOnValue(Monitored):
         A key of the history.
     value : float
     mode : {"auto", "min", "max"}, default "auto"
-        Whether the value is reached from above ("min") or from below; auto: from below for
-        accuracies.
+        Whether the value is reached from above ("min") or from below ("max"); auto: from below
+        where more is better, as the metric says.
 
     Examples
     --------
     >>> import fastnn as fnn
-    >>> fnn.TerminateOnValue("val_accuracy", 0.95).mode
+    >>> x, y = fnn.datasets.load_digits()
+    >>> model = fnn.Sequential([fnn.Dense(10)], input_shape=(64,), seed=0)
+    >>> model.compile("adam", "crossentropy", ["accuracy"])
+    >>> stop = fnn.TerminateOnValue("accuracy", 0.5)
+    >>> model.fit(x / 16, y, epochs=100, verbose=0, callbacks=[stop]).stop_reason.split(":")[0]
+    'TerminateOnValue'
+    >>> stop.direction
     'max'
     """
 
@@ -176,8 +186,7 @@ class TerminateOnSmallImprovement(Monitored):
     epochs : int, default 5
         n.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether less or more is better; auto: more for accuracies, "f1", "precision", "recall",
-        "roc_auc" and "r2", else less.
+        Whether less or more is better; auto: as the loss or metric says.
 
     Examples
     --------
@@ -276,7 +285,7 @@ class TerminateOnSmallGradient(Callback):
         """Compute the norm and compare it with the tolerance."""
         if (epoch + 1) % self.every:
             return
-        gradients = inspection.gradients(self.model, *self.training_data)
+        gradients = inspection.gradients(self.network.runtime, *self.training_data)
         self.norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients.values()))
         if self.norm < self.tolerance:
             end_training(

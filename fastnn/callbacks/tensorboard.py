@@ -56,17 +56,14 @@ class TensorBoard(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Write the results, and histograms if it is time."""
-        optimizer = self.model.optimizer
-        assert optimizer is not None
-        last_step = max(self.model.runtime.step - 1, 0)
-        has_rate = bool(optimizer.kernel)  # LBFGS has none
-        rate = {"learning_rate": float(optimizer.rates(last_step)[0])} if has_rate else {}
+        rates = self.model.history.learning_rates  # empty for an optimizer that has none
+        rate = {"learning_rate": rates[-1]} if rates else {}
         for name, value in {**rate, **scalars(logs)}.items():
             is_validation = name.startswith("val_")
             writer = self._writer("validation" if is_validation else "train")
             writer.add_scalar(f"epoch_{name.removeprefix('val_')}", value, epoch)
         if self.histogram_freq and (epoch + 1) % self.histogram_freq == 0:
-            for name, view in self.model.parameters.items():
+            for name, view in self.network.runtime.parameters.items():
                 self._writer("train").add_histogram(f"{name}/histogram", view, epoch)
         for writer in self._writers.values():
             writer.flush()

@@ -187,7 +187,7 @@ def _save(
         "stop_reason": model.history.stop_reason,
     }
     model_file.save(
-        model,
+        model.network,
         folder / MODEL_NAME,
         tensors=tensors,
         attachments={"table": entries, "training": facts},

@@ -132,4 +132,5 @@ class DataAdapter(ABC):
         """Yield all rows in their order, in parts that `batch` divides where it can."""
 
     def close(self) -> None:
-        """End what goes on in the background."""
+        """End what goes on in the background, where something does."""
+        return None

@@ -263,8 +263,10 @@ def _check_by_layers(source: AnySource, one: InputSpecification, label: str) -> 
     rows = max(1, CHECKED_AT_ONCE // max(1, math.prod(one.shape)))
     for first in range(0, source.rows, rows):
         last = min(first + rows, source.rows)
-        is_dense = isinstance(source, Source)
-        part = source.array[first:last] if is_dense else source.take(np.arange(first, last))
+        if isinstance(source, Source):
+            part = source.array[first:last]
+        else:
+            part = source.take(np.arange(first, last))
         for check in one.checks:
             check(label, part, first)
 

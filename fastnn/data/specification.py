@@ -10,7 +10,7 @@ import numpy as np
 from fastnn.losses import Loss
 
 Shape = tuple[int, ...]
-# check(label, rows, first_row) raises where rows of an input are not what a layer takes; `first_row`
+# check(label, rows, first_row) raises where rows of an input are not what a layer takes. The third
 # is the number of the first of them, or None where the message should not name a row.
 RowCheck = Callable[[str, np.ndarray, int | None], None]
 

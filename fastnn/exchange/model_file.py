@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import layers, losses
+from fastnn.compilation import objective_of
 from fastnn.core import checks
 from fastnn.layers import Layer, Tensor, graph
 from fastnn.layers.base import Kinds, UnknownKind, make
@@ -27,7 +28,6 @@ from fastnn.losses import Custom
 from fastnn.metrics import Function
 from fastnn.native import engine
 from fastnn.network import Network, checked_options
-from fastnn.training.compile_arguments import objective_of
 
 FORMAT = 2  # 1 had one output
 
@@ -309,7 +309,9 @@ def _graph(about: dict[str, Any], kinds: Kinds) -> Network:
     for entry in architecture["layers"]:
         made[entry["name"]] = make(entry, kinds)
     options = checked_options(about["dtype"], about["seed"])
-    inputs = [Tensor(tuple(i["shape"]), name=i["name"]) for i in architecture["inputs"]]
+    shapes = [checks.shape("shape", one["shape"]) for one in architecture["inputs"]]
+    names = [one["name"] for one in architecture["inputs"]]
+    inputs = [Tensor(shape, name=name) for shape, name in zip(shapes, names, strict=True)]
     if about["kind"] not in ("Sequential", "Model"):
         raise ValueError(f"unknown kind of model {about['kind']!r}")
     if about["kind"] == "Sequential":

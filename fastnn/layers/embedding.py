@@ -9,7 +9,6 @@ import numpy as np
 
 from fastnn import initializers, regularizers
 from fastnn.core import checks
-from fastnn.data import AnySource, Source, memmap
 from fastnn.initializers import Initializer
 from fastnn.layers.base import Layer, Shape, only, registry
 from fastnn.layers.core import Flatten, Reshape
@@ -170,10 +169,6 @@ def _sizes(name: str, value: object) -> int | list[int]:
     return checks.integer(name, value)
 
 
-# Numbers that are looked at together, so that what is computed of them stays small.
-CHECKED_AT_ONCE = 1 << 20
-
-
 def embeddings(graph: Graph) -> list[tuple[int, Embedding]]:
     """Return the Embedding layers that read a model's input, directly or reshaped; and which."""
     found: list[tuple[int, Embedding]] = []
@@ -189,37 +184,6 @@ def embeddings(graph: Graph) -> list[tuple[int, Embedding]]:
         if isinstance(layer, Embedding):
             found.append((first, layer))
     return found
-
-
-def check_categories(graph: Graph, sources: Sequence[AnySource], in_windows: bool) -> None:
-    """Raise where the data of a model's inputs are not what its Embedding layers take.
-
-    Parameters
-    ----------
-    graph : Graph
-    sources : sequence of Source or Sparse
-        For the model's inputs, checked already.
-    in_windows : bool
-        Whether large maps are left out: their rows are checked as they are read.
-
-    Raises
-    ------
-    ValueError
-        Naming the column, the value and the layer.
-    """
-    for number, layer in embeddings(graph):
-        source = sources[number]
-        if in_windows and isinstance(source, Source) and memmap.map_of(source.array):
-            continue
-        label = f"x[{number}]" if len(graph.inputs) > 1 else "x"
-        rows = max(1, CHECKED_AT_ONCE // max(1, layer.categories(graph.inputs[number][1]).size))
-        for first in range(0, source.rows, rows):
-            last = min(first + rows, source.rows)
-            if isinstance(source, Source):
-                part = source.array[first:last]
-            else:
-                part = source.take(np.arange(first, last))
-            check_columns(layer, label, part, first)
 
 
 def check_columns(

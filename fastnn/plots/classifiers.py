@@ -124,7 +124,7 @@ def animate_decision_boundary(
 
     def draw(look: int) -> None:
         ax.clear()
-        with parameters_of(model, recorder.parameters[look]):
+        with parameters_of(model.network.runtime, recorder.parameters[look]):
             _areas(model, ax, limits, count)
         _data(ax, points, classes)
         title = f"Decision boundary after {recorder.epochs[look]} epochs"
@@ -290,7 +290,7 @@ def _checked(model: Model, x: Any, y: Any, names: Sequence[str]) -> tuple[np.nda
     shapes = [shape for _, shape in model.input_shapes]
     if shapes != [(2,)]:
         raise ValueError(f"the model must have one input of shape (2,), it has {shapes}")
-    if len(model.runtime.output_shapes) != 1:
+    if len(model.network.runtime.output_shapes) != 1:
         raise ValueError(f"the model must have one output, it has {model.output_names}")
     is_row = points.ndim == 2 and points.shape[1] == 2 and len(points) > 0
     if not is_row or classes.ndim not in (1, 2) or len(points) != len(classes):
@@ -320,7 +320,7 @@ def _classes(y: np.ndarray, count: int) -> np.ndarray:
 
 def _count(model: Model) -> int:
     """Return how many classes a model tells apart."""
-    return max(2, int(np.prod(model.runtime.output_shapes[0])))
+    return max(2, int(np.prod(model.network.runtime.output_shapes[0])))
 
 
 def _around(points: np.ndarray) -> list[tuple[float, float]]:
@@ -377,11 +377,11 @@ def _data(ax: Axes, points: np.ndarray, classes: np.ndarray) -> None:
 def _probabilities(model: Model, points: np.ndarray) -> np.ndarray:
     """Return what the model gives as probabilities, of whatever form it gives."""
     said = np.asarray(model.predict(points), np.float64).reshape(len(points), -1)
-    last = getattr(model.runtime.graph.steps[-1][0], "activation", None)
+    last = getattr(model.network.runtime.graph.steps[-1][0], "activation", None)
     end = getattr(last, "name", "linear")
     if end in ("sigmoid", "softmax", "hard_sigmoid"):
         return said
-    loss = model._training.loss if model._training is not None else None
+    loss = None if model.network.objective is None else model.network.objective.loss
     if end == "tanh" or getattr(loss, "name", "") == "hinge":  # between -1 and 1
         return np.clip((said + 1) / 2, 0, 1)
     if end != "linear" and end != "log_softmax" and said.min() >= 0 and said.max() <= 1:

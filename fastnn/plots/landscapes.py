@@ -77,14 +77,14 @@ def landscape(
     points = checks.integer("points", points, 3)
     span = checks.number("span", span, is_positive=True)
     x, y = _some_rows(model, x, y)
-    center = model.runtime.arenas["parameters"].copy()
+    center = model.network.runtime.arenas["parameters"].copy()
     if recorder is None:
         first, second = _random_directions(model, checks.integer("seed", seed, 0))
         limits = [(-span, span)] * 2
         labels = ["random direction, lengths of the parameters", "another one"]
         way = None
     else:
-        if used(recorder).model.runtime.shapes != model.runtime.shapes:
+        if used(recorder).model.network.runtime.shapes != model.network.runtime.shapes:
             raise ValueError("recorder has watched another model")
         first, second, way, kept = _principal_directions(recorder, center)
         limits = [_with_margin(way[:, column]) for column in range(2)]
@@ -96,7 +96,7 @@ def landscape(
     for i, b in enumerate(up):
         for j, a in enumerate(across):
             moved = (center + a * first + b * second).astype(center.dtype)
-            with parameters_of(model, moved):
+            with parameters_of(model.network.runtime, moved):
                 losses[i, j] = model.evaluate(x, y)["loss"]
     ax = style.axes(ax, (6.4, 4.8))
     finite = losses[np.isfinite(losses)]
@@ -138,7 +138,7 @@ def _some_rows(model: Model, x: Any, y: Any) -> tuple[Any, Any]:
 
 def _random_directions(model: Model, seed: int) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(seed)
-    runtime = model.runtime
+    runtime = model.network.runtime
     made = []
     factors = runtime.graph.rate_factors()
     for _ in range(2):

@@ -78,7 +78,7 @@ def histograms(recorder: Recorder, what: str = "activations", *, ax: Any = None)
 
 
 def _of_parameters(recorder: Recorder) -> list[dict[str, Histogram]]:
-    runtime = recorder.model.runtime
+    runtime = recorder.network.runtime
     return [
         {name: Histogram.of(view) for name, view in runtime._views(flat).items()}
         for flat in recorder.parameters

@@ -127,7 +127,7 @@ def graph(model: Model, *, ax: Axes | None = None) -> Axes:
     >>> from fastnn import plots
     >>> plots.graph(model).figure.savefig("model.png")  # doctest: +SKIP
     """
-    made = model.runtime.graph
+    made = model.network.runtime.graph
     texts = [f"{name}\nInput ({_sizes(shape)})" for name, shape in made.inputs]
     depths = [0] * len(texts)
     shapes = [shape for _, shape in made.inputs]

@@ -377,7 +377,7 @@ def load(path: str | os.PathLike) -> tuple[Model, Preprocessing | None, dict[str
     """
     about, tensors = model_file.read(path)
     attachments = about.get("attachments") or {}
-    model = model_file.restore(about, tensors, path)
+    model = Model.of(model_file.restore(about, tensors, path))
     if "table" not in attachments:
         return model, None, attachments
     try:

@@ -87,13 +87,15 @@ class CallbackList:
             callback.on_train_batch_end(batch, dict(results))
 
     @property
-    def restores_epoch(self) -> int | None:
-        """The epoch whose weights will be given back at the end, None if there is none."""
+    def restores_epoch(self) -> tuple[int, str] | None:
+        """The epoch whose weights will be given back at the end, and by whom; None if by no one."""
         # They are told of the end in their order: the last of them has the last word.
-        epochs = (callback.restores_epoch for callback in reversed(self._callbacks))
-        return next((epoch for epoch in epochs if epoch is not None), None)
+        for callback in reversed(self._callbacks):
+            if callback.restores_epoch is not None:
+                return callback.restores_epoch, type(callback).__name__
+        return None
 
-    def ends_quietly(self, error: Exception) -> str:
+    def ends_quietly(self, error: FloatingPointError) -> str:
         """Return who ends the training without an exception after a loss that is not finite."""
         quiet = [c for c in self._callbacks if c.on_nonfinite_loss(error)]
         return type(quiet[0]).__name__ if quiet else ""

@@ -35,7 +35,7 @@ def evaluate_rows(
 ) -> dict[str, Any]:
     """Return loss and metrics for x and y; see `Model.evaluate`."""
     batch = checks.integer("batch_size", batch_size)
-    network.compiled  # noqa: B018: raises where there is none
+    network.require_objective()
     with network.built_on_trial():
         adapter = adapter_of(Given(network.specify, x, y, sample_weight))
         return evaluate(network, adapter, batch)

@@ -19,8 +19,8 @@ from fastnn.optimizers import LBFGS
 from fastnn.program.lower import Program
 from fastnn.runtime import ROWS, Bound, Runtime
 from fastnn.runtime.gradients import sum_gradients
+from fastnn.runtime.nonfinite import refusal
 from fastnn.training.evaluation import evaluate
-from fastnn.training.nonfinite import refusal
 from fastnn.training.trainers import Loop, Trainer
 
 # Parameters, loss with weight decay, gradient, results of the program.
@@ -99,6 +99,8 @@ class IterationTrainer(Trainer):
     def __init__(self, network: Network) -> None:
         super().__init__(network)
         self._minimize = minimizer()  # is there SciPy?
+        assert isinstance(self.optimizer, LBFGS)  # who chose this trainer
+        self._settings = self.optimizer
 
     def prepare(self, adapter: DataAdapter) -> list[str]:
         """Take the data, and return the names of the results of an epoch."""
@@ -126,7 +128,7 @@ class IterationTrainer(Trainer):
         try:
             found = self._minimize(
                 self._look, start, jac=True, method="L-BFGS-B", callback=self._accept,
-                options=options(self.optimizer, epochs),
+                options=options(self._settings, epochs),
             )  # fmt: skip
         except _Ended:
             pass
@@ -232,7 +234,7 @@ class IterationTrainer(Trainer):
 
     def _metrics(self) -> dict[str, Any]:
         """Return the metrics of all rows, without the losses."""
-        if not any(one.metrics for one in self.network.compiled.outputs):
+        if not any(one.metrics for one in self.network.require_objective().outputs):
             return {}
         losses = {"loss", *(f"{name}_loss" for name in self.network.output_names)}
         found = evaluate(self.network, self._adapter)

@@ -13,9 +13,9 @@ from fastnn.core import checks
 from fastnn.data.adapter import adapter_of
 from fastnn.data.base import Given
 from fastnn.network import Network
+from fastnn.runtime.nonfinite import NonFiniteLossError
 from fastnn.training.callback_list import CallbackList
 from fastnn.training.history import History
-from fastnn.training.nonfinite import NonFiniteLossError
 from fastnn.training.progress import Progress
 from fastnn.training.time_budget import TimeBudget
 from fastnn.training.trainers import Trainer, trainer_of

@@ -49,6 +49,7 @@ class ManualSteps:
 
     def forward(self, samples: Samples) -> list[np.ndarray]:
         """Return the outputs in training, and keep what `backward` needs."""
+        data.not_empty(samples.rows)
         runtime, dtype, rows = self._network.runtime, self._network.dtype, samples.rows
         # The rows are copied, because the caller may reuse x before backward. Dropout gets the
         # number of the coming update, or, if that has been used, one far from all others.
@@ -109,7 +110,7 @@ class ManualSteps:
             There are no gradients yet.
         """
         network = self._network
-        optimizer, runtime = network.compiled.optimizer, network.runtime
+        optimizer, runtime = network.optimizer, network.runtime
         if not self._has_gradients and not runtime.arenas["gradients"].any():
             raise RuntimeError("there are no gradients yet: call backward(grad_output) first")
         bound = runtime.bound("update", 1)

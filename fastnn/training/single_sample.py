@@ -18,10 +18,9 @@ from fastnn.layers import Shape
 from fastnn.native.engine import OneRow
 from fastnn.network import Network
 from fastnn.program.objective import Objective
-from fastnn.runtime import fast_path
-from fastnn.training import nonfinite
+from fastnn.runtime import fast_path, nonfinite
 from fastnn.training.evaluation import predict
-from fastnn.training.steps import checked_samples, train_on_samples
+from fastnn.training.steps import train_on_samples
 
 
 def predict_one(network: Network, x: object) -> list[np.ndarray]:
@@ -41,7 +40,7 @@ def predict_one(network: Network, x: object) -> list[np.ndarray]:
 
 def learn_one(network: Network, x: object, y: object) -> float:
     """Make one step on one sample and return its loss; see `Model.learn_one`."""
-    objective = network.compiled
+    objective = network.require_objective()
     network.parameter_version += 1
     if network.built:
         made = fast_path.step_on_one(network.runtime, x, y)
@@ -50,7 +49,7 @@ def learn_one(network: Network, x: object, y: object) -> float:
             return loss if loss == loss else _checked_loss(network, prepared, x, y)
     with network.built_on_trial():
         batch = _inputs(network, x)
-        samples = checked_samples(network, batch, _target(network, objective, y))
+        samples = network.checked_samples(batch, _target(network, objective, y))
     loss = train_on_samples(network, samples)
     if not fast_path.is_prepared_to_step(network.runtime):
         fast_path.prepare(network.runtime, "train")
@@ -62,8 +61,8 @@ def _checked_loss(network: Network, prepared: OneRow, x: object, y: object) -> f
     runtime = network.runtime
     if prepared.is_done and not nonfinite.not_finite(runtime):
         return prepared.loss  # large parameters: the sum of their squares was not finite
-    target = _target(network, network.compiled, y)
-    samples: Samples = checked_samples(network, _inputs(network, x), target)
+    target = _target(network, network.require_objective(), y)
+    samples: Samples = network.checked_samples(_inputs(network, x), target)
     bound = runtime.bound("train", 1, samples.target_types)
     raise nonfinite.refused_step(
         runtime, bound, samples.sources, prepared.is_done, prepared.loss, runtime.last_snapshot()

@@ -13,9 +13,9 @@ from fastnn.data.base import Batching, DataAdapter
 from fastnn.network import Network
 from fastnn.optimizers import Optimizer
 from fastnn.runtime import Bound
+from fastnn.runtime.nonfinite import not_finite, refusal
 from fastnn.training.accumulator import Accumulator
 from fastnn.training.callback_list import CallbackList
-from fastnn.training.nonfinite import not_finite, refusal
 from fastnn.training.progress import Progress
 from fastnn.training.time_budget import TimeBudget
 
@@ -55,7 +55,7 @@ class Trainer(ABC):
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.optimizer: Optimizer = network.compiled.optimizer
+        self.optimizer: Optimizer = network.optimizer
         self.seconds = 0.0
         self.rows_done = 0
         self.learning_rate: float | None = None
@@ -165,7 +165,7 @@ class StepTrainer(Trainer):
                 if network.stop_training:
                     break
                 self._bind()
-            optimizer = network.compiled.optimizer
+            optimizer = network.optimizer
             if optimizer.learning_rate is not chosen:  # set by a callback, or at the start
                 chosen = optimizer.learning_rate
                 rates[done:] = optimizer.rates(runtime.step, count - done)
@@ -216,7 +216,7 @@ class StepTrainer(Trainer):
             f"epoch {epoch + 1}, step {self._before + step + 1}{total}",
             loss,
             self._snapshot,
-            best_epoch=loop.callbacks.restores_epoch,
+            restored=loop.callbacks.restores_epoch,
         )
 
 
@@ -250,4 +250,4 @@ class Trainers:
 
 def trainer_of(network: Network) -> Trainer:
     """Return the trainer that the optimizer of a compiled network chooses."""
-    return network.compiled.optimizer.trainer(Trainers(network))
+    return network.optimizer.trainer(Trainers(network))

@@ -283,11 +283,14 @@ def test_loss_of_a_constant(loss, target, kind):
     x = np.zeros((len(target), 1))
     model = fnn.Sequential([fnn.Dense(units)], input_shape=(1,), dtype="float64", seed=0)
     model.compile(fnn.Adam(fnn.schedules.CosineDecay(0.1, 1500)), loss)
-    sources, found = model.training_data(x, target)
+    samples = model.network.checked_samples(x, target)
+    sources, found = samples.sources, samples.target_types
     assert found == (kind,)
     model.fit(x, target, epochs=1500, verbose=0)
     wanted = model.evaluate(x, target)["loss"]
-    assert constant_loss(Patient(model, sources, found, 32)) == pytest.approx(wanted, rel=1e-3)
+    assert constant_loss(Patient(model.network, sources, found, 32)) == pytest.approx(
+        wanted, rel=1e-3
+    )
 
 
 def test_bad_arguments():

@@ -267,7 +267,7 @@ def everything(build, dtype, rng):
     gradients = model.backward(np.ones_like(out))
     return {
         "weights": weights_as_bytes(model),
-        "state": model.runtime.arenas["state"].tobytes(),
+        "state": model.network.runtime.arenas["state"].tobytes(),
         "results": repr(results),
         "predictions": model.predict(x).tobytes(),
         "forward": out.tobytes(),

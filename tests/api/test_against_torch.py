@@ -81,8 +81,9 @@ def test_loss_and_gradient(name, rng):
     model.compile("sgd", name)
     for number, y in enumerate(targets(fnn.losses.get(name), rng, rows, outputs)):
         x = np.eye(rows)  # so that the predictions are the kernel
-        sources, kinds = model.training_data(x, y)
-        gradient = inspection.gradients(model, sources, kinds)["dense/kernel"]
+        samples = model.network.checked_samples(x, y)
+        sources, kinds = samples.sources, samples.target_types
+        gradient = inspection.gradients(model.network.runtime, sources, kinds)["dense/kernel"]
 
         prediction = torch.tensor(model.parameters["dense/kernel"], requires_grad=True)
         wanted = torch_helpers.losses(torch)[name](prediction, torch.tensor(y))

@@ -61,10 +61,10 @@ def refused(model, call, error, message):
     [
         (lambda m: m.parameters["dense/bias"].__setitem__(0, 1), "parameters"),
         (lambda m: m.gradients["dense/bias"].__setitem__(0, 1), "gradients"),
-        (lambda m: m.runtime.arenas["state"].__setitem__((0, 0), 1), "state"),
-        (lambda m: setattr(m.runtime, "step", 7), "step"),
-        (lambda m: m.generator.random(), "generator"),
-        (lambda m: setattr(m, "history", None), "history"),
+        (lambda m: m.network.runtime.arenas["state"].__setitem__((0, 0), 1), "state"),
+        (lambda m: setattr(m.network.runtime, "step", 7), "step"),
+        (lambda m: m.network.generator.random(), "generator"),
+        (lambda m: setattr(m.network, "history", None), "history"),
         (lambda m: vars(m.layers[0]).update(name="other"), "layers"),
         (lambda m: m.compile("adam", "crossentropy"), "compiled"),
     ],
@@ -556,14 +556,14 @@ def test_gradients_come_before_they_are_applied():
     refused(model, lambda model: model.apply_gradients(), RuntimeError, message)
     model.backward(np.zeros((20, 3)))  # zeros are gradients too
     model.apply_gradients()
-    assert model.runtime.step == 1
+    assert model.network.runtime.step == 1
     by_hand = fnn.Sequential([fnn.Dense(3)], input_shape=(4,))
     by_hand.compile("adam", "mse")
     by_hand.gradients["dense/bias"][...] = 1
     by_hand.apply_gradients()
     by_hand.gradients["dense/bias"][...] = 0
     by_hand.apply_gradients()
-    assert by_hand.runtime.step == 2
+    assert by_hand.network.runtime.step == 2
 
 
 @pytest.mark.parametrize(
@@ -884,7 +884,7 @@ def test_hyper_parameter_that_changes_the_state_is_refused_later():
 
 
 FIXED = {
-    "delta": (lambda m: m._training.loss, "delta", 0.5, "Huber.delta", "Huber(delta=0.5)"),
+    "delta": (lambda m: m.network.objective.loss, "delta", 0.5, "Huber.delta", "Huber(delta=0.5)"),
     "rate": (lambda m: m.layers[1], "rate", 0.9, "Dropout.rate", "Dropout(rate=0.9)"),
     "units": (lambda m: m.layers[0], "units", 7, "Dense.units", "Dense(units=7)"),
     "activation": (

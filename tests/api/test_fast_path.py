@@ -72,7 +72,7 @@ def batch(x):
 
 def short_way(model, x, y):
     """The loss if the prepared program takes the sample, else None."""
-    return model.runtime.one_row["train"].learn(x, y, vars(model.optimizer))
+    return model.network.runtime.one_row["train"].learn(x, y, vars(model.optimizer))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -89,7 +89,7 @@ def test_same_bits_as_a_batch_of_one(case):
     before, after = state_of(twin), state_of(model)
     for name in ("parameters", "gradients", "state", "step"):
         assert after[name] == before[name], name
-    assert model.runtime.step == 3 * ROWS
+    assert model.network.runtime.step == 3 * ROWS
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -99,7 +99,7 @@ def test_which_samples_take_the_short_way(case):
     x, y = samples[0], targets[0]
     model.learn_one(x, y)
     model.predict_one(x)
-    assert model.runtime.one_row["predict"].predict(x) is not None
+    assert model.network.runtime.one_row["predict"].predict(x) is not None
     is_short = short_way(model, x, y) is not None
     assert is_short == (case not in ("label arrays", "probabilities", "booleans"))
 
@@ -126,7 +126,7 @@ def test_any_array_is_taken(kind):
     for _ in range(3):
         assert model.learn_one(x, y) == twin.train_on_batch(batch(x), batch(y))
         assert_same_bits(model.predict_one(x), twin.predict(batch(x))[0])
-    assert model.runtime.one_row["predict"].predict(x) is None
+    assert model.network.runtime.one_row["predict"].predict(x) is None
     assert short_way(model, x, y) is None
 
 
@@ -172,7 +172,7 @@ CHANGES = {
     "compile": lambda model: model.compile(fnn.SGD(0.3), "mae"),
     "weights": lambda model: model.set_weights([2 * w for w in model.get_weights()]),
     "parameters": lambda model: model.parameters["dense/kernel"].fill(0.25),
-    "step": lambda model: setattr(model.runtime, "step", 99),
+    "step": lambda model: setattr(model.network.runtime, "step", 99),
     "fit": lambda model: model.fit(numbers(5), numbers(2), batch_size=4, verbose=0),
     "large batch": lambda model: model.train_on_batch(numbers(5), numbers(2)),
 }
@@ -290,8 +290,8 @@ def test_loss_that_is_not_finite_is_refused_before_the_step():
     got = message_of(lambda: model.learn_one(GOOD, y))
     assert got == message_of(lambda: twin.train_on_batch(GOOD[None], y[None]))
     assert "step 2: layer 'dense_1'" in got
-    assert model.runtime.one_row["train"].is_done is False
-    assert model.runtime.step == twin.runtime.step
+    assert model.network.runtime.one_row["train"].is_done is False
+    assert model.network.runtime.step == twin.network.runtime.step
     assert weights_as_bytes(model) == weights_as_bytes(twin)
 
 
@@ -302,7 +302,7 @@ def test_finite_model_stays_where_it_was_when_the_loss_overflows():
     with pytest.raises(fnn.NonFiniteLossError, match="the parameters are those before this step"):
         model.learn_one(GOOD, np.full(2, 1e30))
     assert weights_as_bytes(model) == before
-    assert model.runtime.step == 1
+    assert model.network.runtime.step == 1
 
 
 def test_update_that_loses_the_parameters_is_undone():
@@ -318,7 +318,7 @@ def test_update_that_loses_the_parameters_is_undone():
     assert got == message_of(lambda: twin.train_on_batch(GOOD[None], y[None]))
     assert weights_as_bytes(model) == before
     assert is_finite(model)
-    assert model.runtime.step == 0
+    assert model.network.runtime.step == 0
 
 
 def test_large_parameters_are_not_taken_for_infinite_ones():
@@ -367,10 +367,10 @@ def test_program_that_is_planned_anew_is_prepared_anew():
     model.learn_one(x[0], y[0])
     model.predict_one(x[0])
     model.train_on_batch(x, y)
-    assert "train" not in model.runtime.one_row
-    assert "predict" in model.runtime.one_row
+    assert "train" not in model.network.runtime.one_row
+    assert "predict" in model.network.runtime.one_row
     model.predict(np.zeros((1000, 5)), batch_size=1000)
-    assert "predict" not in model.runtime.one_row
+    assert "predict" not in model.network.runtime.one_row
 
 
 def test_wide_network_lets_others_run_and_has_the_same_bits(rng):
@@ -382,7 +382,7 @@ def test_wide_network_lets_others_run_and_has_the_same_bits(rng):
         x, y = rng.normal(size=200), rng.normal(size=400)
         assert model.learn_one(x, y) == twin.train_on_batch(x[None], y[None])
         assert_same_bits(model.predict_one(x), twin.predict(x[None])[0])
-    assert set(model.runtime.one_row) == {"train", "predict"}
+    assert set(model.network.runtime.one_row) == {"train", "predict"}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -394,7 +394,7 @@ def test_few_rows_go_a_short_way(rng, dtype):
     )  # fmt: skip
     x = rng.standard_normal((20, 3, 2)).astype(dtype)
     wanted = model.predict(x)
-    prepared = model.runtime.few_rows
+    prepared = model.network.runtime.few_rows
     for rows in (slice(None), slice(0, 1), slice(0, 7), slice(13, None)):
         assert_same_bits(prepared.predict(x[rows]), wanted[rows])
         assert_same_bits(model.predict(x[rows]), wanted[rows])
@@ -440,14 +440,14 @@ def test_rows_that_are_worth_a_team_go_the_short_way_by_a_team(rng, threads):
     model = fnn.Sequential([fnn.Dense(512), fnn.Dense(256)], input_shape=(512,), seed=0)
     x = rng.standard_normal((64, 512)).astype("f")
     wanted = model.predict(x)
-    prepared = model.runtime.few_rows
+    prepared = model.network.runtime.few_rows
     assert (prepared.most, prepared.alone, prepared.workers) == (512, 4, 3)
     for workers in (1, 2, 3):
         for rows in (1, 5, 64):
             assert_same_bits(prepared.predict(x[:rows], workers), wanted[:rows])
     assert prepared.predict(x, 4) is None
     assert prepared.predict(x, 0) is None
-    pace = model.runtime.bound("predict", 1).pace(64)
+    pace = model.network.runtime.bound("predict", 1).pace(64)
     while pace._trials:  # sizes of the team are tried, one stays
         assert_same_bits(model.predict(x), wanted)
     assert set(pace._seconds) == {1, 2, 3}
@@ -455,7 +455,7 @@ def test_rows_that_are_worth_a_team_go_the_short_way_by_a_team(rng, threads):
     assert_same_bits(model.predict(x), wanted)
     while pace._trials:
         assert_same_bits(model.predict(x), wanted)
-    assert model.runtime.few_rows.workers == 4, "prepared anew, for more"
+    assert model.network.runtime.few_rows.workers == 4, "prepared anew, for more"
 
 
 def test_one_row_of_a_model_that_no_cache_holds_is_tried_by_a_team(rng, threads):
@@ -463,8 +463,8 @@ def test_one_row_of_a_model_that_no_cache_holds_is_tried_by_a_team(rng, threads)
     model = fnn.Sequential([fnn.Dense(1024), fnn.Dense(3)], input_shape=(1024,), seed=0)
     x = rng.standard_normal((1, 1024)).astype("f")
     model.predict(x)
-    assert model.runtime.few_rows.alone == 0
-    pace = model.runtime.bound("predict", 1).pace(1)
+    assert model.network.runtime.few_rows.alone == 0
+    pace = model.network.runtime.bound("predict", 1).pace(1)
     while pace._trials:
         model.predict(x)
     assert set(pace._seconds) == {1, 2}
@@ -492,7 +492,7 @@ def test_few_rows_of_unusual_models(kind, rng):
     for _ in range(2):
         assert_same_bits(model.predict(x), first)
     if kind in ("two inputs", "python"):
-        assert model.runtime.few_rows is False, "it is not looked at again"
+        assert model.network.runtime.few_rows is False, "it is not looked at again"
     if kind == "embedding":
         with pytest.raises(ValueError, match="whole numbers from 0 to 4"):
             model.predict(x + 3)

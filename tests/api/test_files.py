@@ -130,7 +130,7 @@ def test_every_initializer_comes_back(name, tmp_path):
 def test_every_loss_comes_back(loss, tmp_path):
     model = small(loss=loss)
     model.save(tmp_path / "m")
-    assert fnn.load(tmp_path / "m").runtime.objective == model.runtime.objective
+    assert fnn.load(tmp_path / "m").network.objective == model.network.objective
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -143,7 +143,7 @@ def test_training_goes_on_with_the_same_bits(name, dtype, tmp_path, rng):
     model.save(tmp_path / "m")
     loaded = fnn.load(tmp_path / "m")
     assert loaded.optimizer == model.optimizer
-    assert loaded.runtime.step == model.runtime.step == 9
+    assert loaded.network.runtime.step == model.network.runtime.step == 9
     history, again = model.fit(x, y, **options), loaded.fit(x, y, **options)
     assert history.history == again.history
     assert weights_as_bytes(loaded) == weights_as_bytes(model)
@@ -180,7 +180,7 @@ def test_numbers_of_numpy_are_saved_too(make, tmp_path):
 
 def test_attachments_and_their_tensors(tmp_path):
     mean = np.arange(4.0)
-    model_file.save(small(), tmp_path / "m", attachments={"a": [1]}, tensors={"mean": mean})
+    model_file.save(small().network, tmp_path / "m", attachments={"a": [1]}, tensors={"mean": mean})
     about, tensors = model_file.read(tmp_path / "m")
     assert about["attachments"] == {"a": [1]}
     assert np.array_equal(tensors["preprocessing/mean"], mean)

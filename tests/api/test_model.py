@@ -384,7 +384,7 @@ def test_own_loop_makes_the_steps_of_train_on_batch(optimizer, rng):
         assert loss == pytest.approx(before, rel=1e-12)
         for name, gradient in twin.gradients.items():
             np.testing.assert_allclose(gradients[name], gradient, rtol=1e-9, atol=1e-14)
-    assert model.runtime.step == twin.runtime.step == 20
+    assert model.network.runtime.step == twin.network.runtime.step == 20
     for weight, other in zip(model.get_weights(), twin.get_weights(), strict=True):
         np.testing.assert_allclose(weight, other, rtol=1e-7)
 
@@ -411,7 +411,7 @@ def test_gradients_of_the_own_loop_go_through_dropout(rng):
         kept, sums = view[where], []
         for shift in (1e-6, -1e-6):
             view[where] = kept + shift
-            model._forwards = (-1, 0)  # the same mask once more
+            model._manual._forwards = (-1, 0)  # the same mask once more
             sums.append((model.forward(x, training=True) * direction).sum())
         view[where] = kept
         assert gradients[name][where] == pytest.approx((sums[0] - sums[1]) / 2e-6, abs=1e-7)

@@ -12,7 +12,7 @@ from model_helpers import unchanged, weights_as_bytes
 from scipy import sparse
 
 import fastnn as fnn
-from fastnn.data.batches import Ahead
+from fastnn.data.read_ahead import ReadAhead
 
 ROWS, BATCH = 50, 8
 
@@ -192,7 +192,7 @@ def test_end_before_the_last_epoch(count, epochs, reason, xy):
     history = model.fit(data, steps_per_epoch=7, epochs=4, verbose=0)
     assert history.stop_reason == reason
     assert len(history.history["loss"]) == epochs
-    assert model.runtime.step == count
+    assert model.network.runtime.step == count
 
 
 def spoiled(xy, what):
@@ -238,7 +238,7 @@ def test_wrong_batch_leaves_the_model_at_the_end_of_the_step_before(what, error,
     twin.fit(batches(xy)[:3], verbose=0)
     assert weights_as_bytes(model) == weights_as_bytes(twin)
     assert model.history.stop_reason.startswith(error.__name__)
-    assert not model.is_fitting
+    assert not model.network.is_fitting
     model.fit(*xy, verbose=0)  # and goes on
     with pytest.raises(error, match=match.replace(" of epoch 1", "")):
         model.evaluate(spoiled(xy, what))
@@ -317,7 +317,7 @@ def test_reader_stays_within_its_depth():
             is_free.release()
             yield i
 
-    reader = Ahead(items(), depth=3)
+    reader = ReadAhead(items(), depth=3)
     for _ in range(3):
         is_free.acquire(timeout=5)
     assert not is_free.acquire(timeout=0.05)

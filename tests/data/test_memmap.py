@@ -11,16 +11,16 @@ from helpers import assert_same_bits
 from model_helpers import unchanged, weights_as_bytes
 
 import fastnn as fnn
-from fastnn.data import memmap
+from fastnn.data import pages
 
 ROWS, COLUMNS = 997, 12
 
 
 @pytest.fixture(autouse=True)
 def _small_windows(monkeypatch):
-    monkeypatch.setattr(memmap, "MAPPED_FROM", 1)
-    monkeypatch.setattr(memmap, "WINDOW_BYTES", 8_000)
-    monkeypatch.setattr(memmap, "BLOCK_BYTES", 1_000)
+    monkeypatch.setattr(pages, "MAPPED_FROM", 1)
+    monkeypatch.setattr(pages, "WINDOW_BYTES", 8_000)
+    monkeypatch.setattr(pages, "BLOCK_BYTES", 1_000)
 
 
 def saved(path, array, mode="r"):
@@ -88,14 +88,14 @@ def test_other_dtypes_and_a_mapped_target(dtype, tmp_path, xy):
 def test_windows_hold_every_row_once_and_whole_batches(batch, rng):
     for generator in (None, rng):
         seen = []
-        made = list(memmap.windows(ROWS, COLUMNS * 4, batch, generator))
+        made = list(pages.windows(ROWS, COLUMNS * 4, batch, generator))
         for ranges, order in made:
             rows = np.concatenate([np.arange(*pair) for pair in ranges])
             assert order is None or sorted(order) == sorted(rows)
             seen.append(rows if order is None else order)
         assert all(len(rows) % batch == 0 for rows in seen[:-1])
         assert sorted(np.concatenate(seen)) == list(range(ROWS))
-    assert len(made) == 1 or len(seen[0]) * COLUMNS * 4 <= max(memmap.WINDOW_BYTES, batch * 48)
+    assert len(made) == 1 or len(seen[0]) * COLUMNS * 4 <= max(pages.WINDOW_BYTES, batch * 48)
 
 
 def test_shuffled_epochs_take_every_row_in_another_order_each_time(xy):
@@ -113,7 +113,9 @@ def test_shuffled_epochs_take_every_row_in_another_order_each_time(xy):
     assert weights_as_bytes(one) == weights_as_bytes(other)
     assert history.history == again.history
     assert history.history["loss"][-1] < history.history["loss"][0]
-    assert not np.array_equal(next(memmap.windows(ROWS, 48, 10, one.generator))[1][:9], range(9))
+    assert not np.array_equal(
+        next(pages.windows(ROWS, 48, 10, one.network.generator))[1][:9], range(9)
+    )
     assert one.evaluate(x, y)["loss"] < small().evaluate(x, y)["loss"]
 
 
@@ -133,7 +135,7 @@ def test_bad_number_is_found_before_a_step_on_its_window(change, match, tmp_path
     with pytest.raises(ValueError, match=match):
         model.fit(x, y, shuffle=False, verbose=0)
     twin = small()
-    good = model.runtime.step * 32
+    good = model.network.runtime.step * 32
     assert 0 < good <= 996
     twin.fit(in_memory(x[:good]), in_memory(y[:good]), shuffle=False, verbose=0)
     assert weights_as_bytes(model) == weights_as_bytes(twin)
@@ -157,14 +159,14 @@ def test_quick_look_is_never_wrong(rng):
     for dtype in (np.float32, np.float64):
         x = rng.standard_normal(10_000).astype(dtype)
         x.flags.writeable = False
-        assert memmap.is_surely_finite(x, "float32")
+        assert pages.is_surely_finite(x, "float32")
         for bad in (np.nan, np.inf, -np.inf):
             for place in (0, 5000, 9999):
                 changed = x.copy()
                 changed[place] = bad
-                assert not memmap.is_surely_finite(changed, "float64")
-    assert not memmap.is_surely_finite(np.array([1e39]), "float32")
-    assert not memmap.is_surely_finite(np.arange(3), "float32")
+                assert not pages.is_surely_finite(changed, "float64")
+    assert not pages.is_surely_finite(np.array([1e39]), "float32")
+    assert not pages.is_surely_finite(np.arange(3), "float32")
 
 
 def test_wrong_shape_and_label_dtype_are_refused_at_once(tmp_path, xy):
@@ -179,7 +181,7 @@ def test_wrong_shape_and_label_dtype_are_refused_at_once(tmp_path, xy):
 def test_copy_on_write_maps_keep_what_was_written(tmp_path, xy):
     x = saved(tmp_path / "x2.npy", xy[0], "c")
     x[:5] = 7
-    assert memmap.map_of(x) is None
+    assert pages.map_of(x) is None
     want = small().predict(in_memory(x))
     model = small()
     assert_same_bits(model.predict(x), want)

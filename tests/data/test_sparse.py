@@ -64,7 +64,7 @@ def test_fit_has_the_same_bits_for_any_number_of_workers(size, team, rng):
         model = fnn.Sequential([fnn.Dense(units, "relu"), fnn.Dense(3)], seed=0)
         model.compile("adam", "crossentropy")
         model.fit(x, y, verbose=0, batch_size=10)
-        made.append(model.runtime.arenas["parameters"].copy())
+        made.append(model.network.runtime.arenas["parameters"].copy())
     assert_same_bits(made[1], made[0])
     assert_same_bits(made[2], made[0])
 
@@ -74,7 +74,7 @@ def test_program_reads_the_matrix_and_never_makes_it_dense(capsys, rng):
     model = fnn.Sequential([fnn.Dense(16), fnn.Dense(3)], input_shape=(20_000,))
     model.compile("adam", "crossentropy")
     model.fit(x, y, verbose=0)
-    plan = next(b.plan for key, b in model.runtime.programs.items() if key[0] == "train")
+    plan = next(b.plan for key, b in model.network.runtime.programs.items() if key[0] == "train")
     kinds = [op.kind for op in plan.program.ops]
     assert {"sparse_affine", "sparse_kernel_gradient_update"} <= set(kinds)
     assert "csr_gather" not in kinds
@@ -103,7 +103,7 @@ def test_every_format_and_dtype_is_taken(form, rng):
 
 def test_data_of_the_models_dtype_is_not_copied(rng):
     x = matrix(rng)
-    sources = small(dtype="float64")._checked_inputs(x)
+    sources = small(dtype="float64").network.checked_inputs(x).sources
     assert np.shares_memory(sources[0].values, x.data)
     assert np.shares_memory(sources[0].columns, x.indices)
 

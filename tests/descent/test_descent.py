@@ -163,7 +163,7 @@ def network_walk(optimizer, function, start, steps):
         model.backward([function.gradient(kernel[0])])
         model.apply_gradients()
         path.append(kernel[0].copy())
-    model.runtime.take_average()
+    model.network.runtime.take_average()
     return np.array(path), kernel[0].copy()
 
 

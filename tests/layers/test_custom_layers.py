@@ -143,7 +143,7 @@ def test_training_is_that_of_the_native_layer(dtype, optimizer, batch, team):
         )  # fmt: skip
         history = model.fit(x, y, epochs=4, batch_size=8, validation_split=0.2, verbose=0)
         found.append((model, history.history))
-        assert model.runtime.step == 4 * 4  # 27 rows
+        assert model.network.runtime.step == 4 * 4  # 27 rows
     tolerance = 1e-4 if dtype == "float32" else 1e-10
     (native, losses), (python, others), (team_of_two, _) = found
     for name, values in losses.items():
@@ -191,7 +191,7 @@ def test_an_error_of_the_users_leaves_the_step_unmade(batch):
         model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
     for i in range(3):
         twin.train_on_batch(x[8 * i : 8 * i + 8], y[8 * i : 8 * i + 8])
-    assert model.runtime.step == 3
+    assert model.network.runtime.step == 3
     for mine, other in zip(model.get_weights(), twin.get_weights(), strict=True):
         assert_same_bits(mine, other)
     model.train_on_batch(x, y)  # goes on
@@ -310,7 +310,7 @@ def test_first_and_last_of_a_model(batch, rng):
     assert_close(model.forward(x, training=True), want, 1e-12)
     assert fnn.gradcheck(model, x, y)
     model.fit(x, y, batch_size=5, verbose=0)
-    assert model.runtime.step == 7
+    assert model.network.runtime.step == 7
 
 
 def test_it_is_shown(capsys, batch):

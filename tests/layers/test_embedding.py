@@ -7,7 +7,7 @@ import pytest
 from helpers import assert_close, assert_same_bits
 
 import fastnn as fnn
-from fastnn.data import memmap
+from fastnn.data import pages
 from fastnn.native import kernels
 
 
@@ -157,7 +157,7 @@ def test_bad_arguments(make, match):
 
 
 def test_rows_of_a_file_are_checked_as_they_are_read(tmp_path, monkeypatch, rng):
-    monkeypatch.setattr(memmap, "MAPPED_FROM", 1)
+    monkeypatch.setattr(pages, "MAPPED_FROM", 1)
     x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.int64, (500, 3))
     x[...] = rng.integers(0, 4, x.shape)
     model = model_of(fnn.Embedding(4, 2))

@@ -59,7 +59,7 @@ def test_the_optimizer_never_touches_the_moving_statistics(optimizer, batch):
     x, y = batch
     model, layer = batch_model(optimizer=optimizer)
     twin, other = batch_model(optimizer=fnn.SGD(0.1))
-    for name, view in model.runtime.state_views().items():
+    for name, view in model.network.runtime.state_views().items():
         if "moving" in name:
             view[...] = 1e6  # a state that would blow them up
     before = hidden(model, x)
@@ -68,7 +68,7 @@ def test_the_optimizer_never_touches_the_moving_statistics(optimizer, batch):
     assert_same_bits(layer.moving_mean, other.moving_mean)
     assert_same_bits(layer.moving_variance, other.moving_variance)
     assert_close(layer.moving_mean, 0.1 * before.mean(axis=0), 1e-12)
-    assert not model.runtime.gradients["batch_normalization/moving_mean"].any()
+    assert not model.network.runtime.gradients["batch_normalization/moving_mean"].any()
 
 
 def test_fit_by_hand_and_one_at_a_time_move_them_alike(batch):

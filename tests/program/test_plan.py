@@ -21,7 +21,7 @@ PROGRAMS = ("predict", "evaluate", "train", "gradients", "manual", "update", "ac
 def programs_of(seed):
     """All programs of a random model, with its parameters' offsets."""
     model, _, y = random_model(seed)
-    runtime = model.runtime
+    runtime = model.network.runtime
     kind = ("label" if y.ndim == 1 else "real",)
     for name in PROGRAMS:
         yield runtime._program(name, kind), runtime.offsets
@@ -35,7 +35,7 @@ def made():
     y = fnn.Dense(3)(fnn.Add()([h, fnn.Dense(5, activation="relu")(h)]))
     model = fnn.Model(x, y, seed=0)
     model.compile(fnn.Adam(global_clipnorm=1.0), "crossentropy", ["accuracy"])
-    return model.runtime.bound("train", 7, "label").plan
+    return model.network.runtime.bound("train", 7, "label").plan
 
 
 def op_of(made, kind):
@@ -64,14 +64,14 @@ def test_plans_of_random_models_are_sound(seed):
 def test_workspace_is_shared_by_lifetime():
     layers = [fnn.Dense(64, activation="relu") for _ in range(20)]
     model = fnn.Sequential(layers, input_shape=(64,), seed=0)
-    made = model.runtime.bound("predict", 100).plan
+    made = model.network.runtime.bound("predict", 100).plan
     assert made.workspace_bytes <= 3 * 100 * 64 * 4
 
 
 def test_reshape_takes_no_memory_and_no_call():
     model = fnn.Sequential([fnn.Flatten(), fnn.Dense(2)], input_shape=(3, 4), seed=0)
     model.compile("sgd", "mse")
-    made = model.runtime.bound("train", 5).plan
+    made = model.network.runtime.bound("train", 5).plan
     _, reshape = op_of(made, "reshape")
     assert made.places[reshape.output] == made.places[reshape.input(0)]
     assert len(made.calls()) == sum(bool(op.row.kernel) for op in made.program.ops)
@@ -79,11 +79,11 @@ def test_reshape_takes_no_memory_and_no_call():
 
 def test_a_workspace_beyond_the_address_space_is_refused():
     model = fnn.Sequential([fnn.Dense(2**20)], input_shape=(1,), seed=0)
-    program = model.runtime._program("predict", "real")
+    program = model.network.runtime._program("predict", "real")
     h = Value("h", (2**40,))
     wide = Program("wide", [*program.ops, Op("add", (h, h), (Value("y", (2**40,)),))], [])
     with pytest.raises(MemoryError, match="rows needs"):
-        plan(wide, "float32", 2**30, model.runtime.offsets)
+        plan(wide, "float32", 2**30, model.network.runtime.offsets)
 
 
 def test_description_shows_every_op_and_its_barrier(made):
@@ -154,7 +154,7 @@ def test_check_refuses_reshaped_memory_that_was_taken():
         input_shape=(3, 4), seed=0,
     )  # fmt: skip
     model.compile("sgd", "mse")
-    made = model.runtime.bound("train", 5).plan
+    made = model.network.runtime.bound("train", 5).plan
     check(made)
     _, tanh = op_of(made, "activation")
     _, dense = op_of(made, "affine")
@@ -165,7 +165,7 @@ def test_check_refuses_reshaped_memory_that_was_taken():
 
 def test_check_refuses_an_output_that_is_overwritten_before_the_run_ends():
     model = fnn.Sequential([fnn.Dense(4), fnn.Dense(4)], input_shape=(4,), seed=0)
-    made = model.runtime.bound("manual", 5).plan
+    made = model.network.runtime.bound("manual", 5).plan
     check(made)
     output = made.program.outputs[0]
     _, gradient = op_of(made, "input_gradient")
@@ -205,7 +205,7 @@ def test_a_barrier_on_an_op_without_a_kernel_does_not_count():
 def test_ops_without_a_conflict_run_without_a_barrier():
     model = fnn.Sequential([fnn.Dense(4), fnn.Dense(4)], input_shape=(4,), seed=0)
     model.compile("sgd", "mse")
-    made = model.runtime.bound("train", 5).plan
+    made = model.network.runtime.bound("train", 5).plan
     kinds = [op.kind for op in made.program.ops]
     position = kinds.index("input_gradient")
     assert kinds[position + 1] == "kernel_gradient"

@@ -94,7 +94,7 @@ def test_training_step_agrees_with_reference(seed):
     for _ in range(2):
         want = train_by_reference(model, x, y)
         got = train_natively(model, x, y)
-        model.runtime.step += 1
+        model.network.runtime.step += 1
         assert got.keys() == want.keys()
         for name, array in got.items():
             assert_close(array, want[name], 1e-10, f"{name} of model {seed}")
@@ -116,12 +116,13 @@ def test_training_step_has_the_same_bits_for_any_number_of_workers(seed, team):
 def test_predict_and_evaluate_agree_with_reference(seed):
     model, x, y = random_model(seed)
     rows, parameters = len(y), model.parameters
-    program = model.runtime.bound("predict", rows).plan.program
+    program = model.network.runtime.bound("predict", rows).plan.program
     batch = [array.reshape(rows, -1) for array in (x if isinstance(x, list) else [x])]
     made = reference.run(program, batch, parameters, reference.Context("float64"))
     assert_close(model.predict(x), made[program.outputs[0]], 1e-10)
-    sources, kind = model.training_data(x, y)
-    program = model.runtime.bound("evaluate", rows, kind).plan.program
+    samples = model.network.checked_samples(x, y)
+    sources, kind = samples.sources, samples.target_types
+    program = model.network.runtime.bound("evaluate", rows, kind).plan.program
     arrays = [source.array for source in sources]
     made = reference.run(program, arrays, parameters, reference.Context("float64"))
     want = {value.name: array for value, array in made.items() if value.kind == "result"}
@@ -149,9 +150,13 @@ def test_random_models_hold_every_kind_of_layer():
     seen = {type(layer).__name__ for model in models for layer in model.layers}
     assert seen == {cls.__name__ for cls in map(fnn.layers.registry.__getitem__,
                                                 fnn.layers.registry)}  # fmt: skip
-    assert any(len(model.runtime.graph.steps) > len(model.layers) for model in models), "no sharing"
+    assert any(len(model.network.runtime.graph.steps) > len(model.layers) for model in models), (
+        "no sharing"
+    )
     kinds = {
-        op.kind for model in models for op in model.runtime.bound("manual", 3).plan.program.ops
+        op.kind
+        for model in models
+        for op in model.network.runtime.bound("manual", 3).plan.program.ops
     }
     assert {"add", "concatenate", "slice_columns", "reshape", "dropout", "softmax"} <= kinds
     forward = {"prelu", "layer_normalization", "batch_normalization", "embedding"}
@@ -164,8 +169,9 @@ def test_random_models_hold_every_kind_of_layer():
 
 def gradients_and_differences(model, x, y):
     """Gradients of the train program, and central differences of its loss."""
-    sources, kind = model.training_data(x, y)
-    runtime, rows = model.runtime, len(y)
+    samples = model.network.checked_samples(x, y)
+    sources, kind = samples.sources, samples.target_types
+    runtime, rows = model.network.runtime, len(y)
     bound = runtime.bound("gradients", rows, kind)
     results = np.empty((1, len(bound.plan.program.results)))
 
@@ -215,7 +221,7 @@ def test_gradients_that_lead_to_no_parameter_are_left_out():
     y = fnn.Dense(3)(fnn.Dropout(0.5)(fnn.Activation("tanh")(x)))
     model = fnn.Model(x, y, seed=0)
     model.compile("sgd", "mse")
-    kinds = [op.kind for op in model.runtime.bound("train", 4).plan.program.ops]
+    kinds = [op.kind for op in model.network.runtime.bound("train", 4).plan.program.ops]
     assert not {"input_gradient", "activation_gradient"} & set(kinds)
     assert kinds.count("dropout") == 1
     assert (kinds.count("kernel_gradient"), kinds.count("bias_gradient")) == (1, 0)
@@ -251,7 +257,7 @@ def three_layers(loss="mse"):
 
 def test_fused_pairs_are_merged_and_named(capsys):
     model = three_layers()
-    program = model.runtime.bound("train", 8).plan.program
+    program = model.network.runtime.bound("train", 8).plan.program
     assert program.merges == [
         "first: affine + relu",
         "second: affine + gelu, keeps its input",
@@ -277,7 +283,7 @@ def test_patterns_that_do_not_apply_are_left_alone():
     h = fnn.Activation("relu")(z)
     model = fnn.Model(x, fnn.Dense(2)(fnn.Add()([z, fnn.Dense(4)(h), h])), dtype="float64", seed=0)
     model.compile("sgd", "mse")
-    program = model.runtime.bound("train", 8).plan.program
+    program = model.network.runtime.bound("train", 8).plan.program
     affine = next(op for op in program.ops if op.kind == "affine")
     assert affine.attributes["activation"] == "relu"
     assert affine.outputs[1] is not None
@@ -287,7 +293,7 @@ def test_patterns_that_do_not_apply_are_left_alone():
 def test_softmax_before_crossentropy_is_not_computed():
     model = fnn.Sequential([fnn.Dense(3, activation="softmax")], input_shape=(4,), seed=0)
     model.compile("sgd", "crossentropy", ["accuracy"])
-    kinds = [op.kind for op in model.runtime.bound("train", 8, "label").plan.program.ops]
+    kinds = [op.kind for op in model.network.runtime.bound("train", 8, "label").plan.program.ops]
     assert "softmax" not in kinds
     assert "softmax_gradient" not in kinds
 
@@ -300,7 +306,7 @@ def test_fused_program_gives_the_bits_of_the_unfused_one(seed, monkeypatch):
     monkeypatch.setattr(fuse, "PATTERNS", [])
     model, x, y = random_model(seed)
     plain = train_natively(model, x, y)
-    assert not model.runtime.bound(
+    assert not model.network.runtime.bound(
         "train", 1, "label" if y.ndim == 1 else "real"
     ).plan.program.merges
     for name, array in fused.items():
@@ -325,7 +331,7 @@ def test_unused_ops_are_dropped_but_roots_are_kept():
 
 def test_first_non_finite_names_the_layer(rng):
     model = three_layers()
-    program = model.runtime.bound("train", 8).plan.program
+    program = model.network.runtime.bound("train", 8).plan.program
     batch = [rng.standard_normal((8, 3)), rng.standard_normal((8, 4))]
 
     def found():
@@ -359,9 +365,13 @@ def test_update_in_the_gradient_leaves_the_same_bits(optimizer, workers, monkeyp
         fnn.set_num_threads(workers)
         model.fit(x, y, batch_size=32, epochs=3, verbose=0)
         fnn.set_num_threads(None)
-        kinds = [op.kind for op in model.runtime.bound("train", 32, "label").plan.program.ops]
+        kinds = [
+            op.kind for op in model.network.runtime.bound("train", 32, "label").plan.program.ops
+        ]
         assert ("update" in kinds) != ("kernel_gradient_update" in kinds)
-        return kinds, {name: model.runtime.arenas[name].copy() for name in ("parameters", "state")}
+        return kinds, {
+            name: model.network.runtime.arenas[name].copy() for name in ("parameters", "state")
+        }
 
     kinds, fused = trained(0)
     assert kinds.count("kernel_gradient_update") == 3
@@ -388,8 +398,12 @@ def test_update_in_the_gradient_of_layers_that_are_not_treated_alike(workers, mo
         fnn.set_num_threads(workers)
         model.fit(x, y, batch_size=32, epochs=3, verbose=0)
         fnn.set_num_threads(None)
-        kinds = [op.kind for op in model.runtime.bound("train", 32, "label").plan.program.ops]
-        return kinds, {name: model.runtime.arenas[name].copy() for name in ("parameters", "state")}
+        kinds = [
+            op.kind for op in model.network.runtime.bound("train", 32, "label").plan.program.ops
+        ]
+        return kinds, {
+            name: model.network.runtime.arenas[name].copy() for name in ("parameters", "state")
+        }
 
     kinds, fused = trained(0)
     assert (kinds.count("kernel_gradient_update"), kinds.count("update")) == (3, 4)
@@ -410,7 +424,7 @@ def test_update_stays_apart_where_all_gradients_are_needed_first(monkeypatch):
     }  # fmt: skip
     for why, (model, optimizer) in models.items():
         model.compile(optimizer, "mse")
-        kinds = [op.kind for op in model.runtime.bound("train", 4).plan.program.ops]
+        kinds = [op.kind for op in model.network.runtime.bound("train", 4).plan.program.ops]
         assert "update" in kinds, why
         assert "kernel_gradient_update" not in kinds, why
 
@@ -435,8 +449,10 @@ def test_affine_in_halves_gives_what_the_whole_gives(activation, dtype, monkeypa
         fnn.set_num_threads(workers)
         model.fit(x, y, batch_size=16, epochs=2, verbose=0)
         fnn.set_num_threads(None)
-        kinds = [op.kind for op in model.runtime.bound("train", 16, "label").plan.program.ops]
-        return kinds, model.runtime.arenas["parameters"].copy()
+        kinds = [
+            op.kind for op in model.network.runtime.bound("train", 16, "label").plan.program.ops
+        ]
+        return kinds, model.network.runtime.arenas["parameters"].copy()
 
     kinds, whole = trained(10**9, 1)
     assert "affine_halves" not in kinds
@@ -455,7 +471,7 @@ def test_only_programs_that_change_the_kernel_split_it(monkeypatch):
     line = "dense_1: affine in two halves of its inputs"
 
     def merges(model, name):
-        return model.runtime.bound(name, 4, "label").plan.program.merges
+        return model.network.runtime.bound(name, 4, "label").plan.program.merges
 
     model = halved(monkeypatch, 70 * 64)
     assert line in merges(model, "train")
@@ -478,8 +494,10 @@ def test_gradients_in_halves_of_the_batch(dtype, bias, monkeypatch, rng):
         fnn.set_num_threads(workers)
         model.fit(x, y, batch_size=batch, epochs=3, verbose=0)  # the last batch is small
         fnn.set_num_threads(None)
-        kinds = [op.kind for op in model.runtime.bound("train", batch, "label").plan.program.ops]
-        return kinds, model.runtime.arenas["parameters"].copy()
+        kinds = [
+            op.kind for op in model.network.runtime.bound("train", batch, "label").plan.program.ops
+        ]
+        return kinds, model.network.runtime.arenas["parameters"].copy()
 
     for batch in (200, 40):
         kinds, whole = trained(10**9, 1, batch)

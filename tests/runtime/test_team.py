@@ -154,7 +154,7 @@ def test_fit_learns_its_pace_and_keeps_it(rng, monkeypatch):
     model = fnn.Sequential([fnn.Dense(64), fnn.Dense(1)], input_shape=(8,), seed=0)
     model.compile("sgd", "mse")
     x, y = rng.standard_normal((2000, 8)), rng.standard_normal((2000, 1))
-    pace = model.runtime.bound("train", 100, "real").pace(100)
+    pace = model.network.runtime.bound("train", 100, "real").pace(100)
     for _ in range(500):  # on a busy machine a team is given time
         model.fit(x, y, batch_size=100, verbose=0)
         if not pace._trials:

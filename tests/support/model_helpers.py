@@ -37,7 +37,7 @@ def reference_training(
 
     The model is not changed. Each batch is a step of its training program.
     """
-    runtime = model.runtime
+    runtime = model.network.runtime
     assert runtime.objective is not None
     rate = runtime.objective.optimizer.learning_rate
     program = runtime.bound("train", len(batches[0][0]), kind).plan.program
@@ -67,14 +67,14 @@ def state_of(model: Model) -> dict[str, Any]:
     """Everything that a refused call must leave alone."""
     found: dict[str, Any] = {
         "built": model.built,
-        "generator": model.generator.bit_generator.state,
+        "generator": model.network.generator.bit_generator.state,
         "history": id(model.history),
-        "compiled": id(model._training),
+        "compiled": id(model.network.objective),
         "layers": [layer.name for layer in model.layers],
     }
     if model.built:
-        found |= {name: a.tobytes() for name, a in model.runtime.arenas.items()}
-        found |= {"step": model.runtime.step}
+        found |= {name: a.tobytes() for name, a in model.network.runtime.arenas.items()}
+        found |= {"step": model.network.runtime.step}
     return found
 
 

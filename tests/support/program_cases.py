@@ -524,8 +524,9 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
 
 def train_natively(model: fnn.Model, x: Any, y: np.ndarray) -> dict[str, np.ndarray]:
     """One step of a model's train program; results, gradients, new parameters and state."""
-    sources, kind = model.training_data(x, y)
-    rows, runtime = len(y), model.runtime
+    samples = model.network.checked_samples(x, y)
+    sources, kind = samples.sources, samples.target_types
+    rows, runtime = len(y), model.network.runtime
     bound = runtime.bound("train", rows, kind)
     results = np.empty((1, len(bound.plan.program.results)))
     rates = np.array([model.optimizer.learning_rate])
@@ -541,8 +542,9 @@ def train_natively(model: fnn.Model, x: Any, y: np.ndarray) -> dict[str, np.ndar
 
 def train_by_reference(model: fnn.Model, x: Any, y: np.ndarray) -> dict[str, np.ndarray]:
     """The same step by the plain executor; the model is not changed."""
-    sources, kind = model.training_data(x, y)
-    runtime = model.runtime
+    samples = model.network.checked_samples(x, y)
+    sources, kind = samples.sources, samples.target_types
+    runtime = model.network.runtime
     program = runtime.bound("gradients", len(y), kind).plan.program
     parameters = {name: view.copy() for name, view in model.parameters.items()}
     arenas = {name: array.copy() for name, array in runtime.arenas.items()}

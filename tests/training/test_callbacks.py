@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import math
+import re
 import struct
 import time
 
@@ -13,7 +15,7 @@ from model_helpers import is_finite, weights_as_bytes
 
 import fastnn as fnn
 from fastnn.analysis import inspection
-from fastnn.callbacks.base import asks_for_batches
+from fastnn.callbacks.base import HOOKS, asks_for_batches
 
 
 def data(rows=64):
@@ -71,13 +73,13 @@ def test_callbacks_change_nothing_in_training(tmp_path):
     model, twin = small(), small()
     model.gradients["last/bias"][...] = 7
     callbacks = [
-        fnn.Monitor(), fnn.TerminateOnSmallGradient(1e-9), fnn.CSVLogger(tmp_path / "log.csv"),
+        fnn.Recorder(), fnn.TerminateOnSmallGradient(1e-9), fnn.CSVLogger(tmp_path / "log.csv"),
         fnn.ModelCheckpoint(tmp_path / "m"), fnn.TerminateOnNaN(), fnn.TerminateOnValue("loss", 0),
     ]  # fmt: skip
     history = model.fit(x, y, batch_size=8, epochs=3, verbose=0, callbacks=callbacks)
     assert history.history == twin.fit(x, y, batch_size=8, epochs=3, verbose=0).history
     assert weights_as_bytes(model) == weights_as_bytes(twin)
-    assert model.generator.bit_generator.state == twin.generator.bit_generator.state
+    assert model.network.generator.bit_generator.state == twin.network.generator.bit_generator.state
 
 
 # --- early stopping: what Keras has, too ----------------------------------------------------------
@@ -96,7 +98,7 @@ def test_callbacks_change_nothing_in_training(tmp_path):
     ],
 )
 def test_early_stopping(values, options, epochs, best):
-    stopping = fnn.EarlyStopping("score", **options)
+    stopping = fnn.EarlyStopping("score", **{"mode": "min", **options})
     history = scripted(values, stopping)
     assert (len(history.epoch), stopping.best_epoch) == (epochs, best)
     if len(history.epoch) < len(values):
@@ -117,7 +119,7 @@ def test_early_stopping(values, options, epochs, best):
     ],
 )
 def test_terminate_on_value(values, options, epochs):
-    history = scripted(values, fnn.TerminateOnValue("score", **options))
+    history = scripted(values, fnn.TerminateOnValue("score", **{"mode": "min", **options}))
     assert len(history.epoch) == epochs
     if epochs < len(values):
         assert history.stop_reason.startswith("TerminateOnValue: score has reached ")
@@ -140,7 +142,8 @@ def test_terminate_on_value(values, options, epochs):
     ],
 )
 def test_terminate_on_small_improvement(values, options, epochs):
-    history = scripted(values, fnn.TerminateOnSmallImprovement("score", **options))
+    stop = fnn.TerminateOnSmallImprovement("score", **{"mode": "min", **options})
+    history = scripted(values, stop)
     assert len(history.epoch) == epochs
     if epochs < len(values):
         assert history.stop_reason.startswith("TerminateOnSmallImprovement: score has improved by")
@@ -187,10 +190,11 @@ def test_inspection_leaves_the_gradients_as_they_are():
     (x, y), model = data(), small()
     model.forward(x, training=True)
     model.backward(y)
-    before = model.runtime.arenas["gradients"].tobytes()
-    sources, kind = model.training_data(x, y)
-    inspection.gradients(model, sources, kind)
-    assert model.runtime.arenas["gradients"].tobytes() == before
+    before = model.network.runtime.arenas["gradients"].tobytes()
+    samples = model.network.checked_samples(x, y)
+    sources, kind = samples.sources, samples.target_types
+    inspection.gradients(model.network.runtime, sources, kind)
+    assert model.network.runtime.arenas["gradients"].tobytes() == before
 
 
 def test_terminate_on_nan():
@@ -210,7 +214,10 @@ def test_terminate_on_nan():
 
 
 def test_the_first_to_stop_says_why():
-    callbacks = [fnn.TerminateOnValue("score", 1), fnn.EarlyStopping("score", patience=1)]
+    callbacks = [
+        fnn.TerminateOnValue("score", 1, mode="min"),
+        fnn.EarlyStopping("score", patience=1, mode="min"),
+    ]
     history = scripted([2, 1.5, 1], *callbacks)
     assert history.stop_reason == "TerminateOnValue: score has reached 1: 1"
     assert scripted([1, 1.5], *callbacks[::-1]).stop_reason.startswith("TerminateOnValue: ")
@@ -232,17 +239,17 @@ def test_time_budget_ends_within_an_epoch_at_the_end_of_a_step():
     else:  # in between, by chance
         assert found.endswith(f" after epoch {len(history.epoch)}")
         steps = len(history.epoch) * 50_000
-    assert model.runtime.step == steps
+    assert model.network.runtime.step == steps
 
     class StopAt(fnn.Callback):
         def on_train_batch_end(self, batch, logs):
-            self.model.stop_training = self.model.runtime.step == 100
+            self.model.stop_training = self.model.network.runtime.step == 100
 
     model, twin = small(), small()
     model.fit(x, y, batch_size=4, verbose=0, time_budget=1e-3)
-    wanted = model.runtime.step
+    wanted = model.network.runtime.step
     StopAt.on_train_batch_end = lambda self, batch, logs: setattr(
-        self.model, "stop_training", self.model.runtime.step == wanted
+        self.model, "stop_training", self.model.network.runtime.step == wanted
     )
     twin.fit(x, y, batch_size=4, verbose=0, callbacks=[StopAt()])
     assert weights_as_bytes(model) == weights_as_bytes(twin)
@@ -317,7 +324,7 @@ def test_time_budget_with_hooks_and_between_epochs():
 )
 def test_reduce_on_plateau(values, options, rates):
     """By Keras' own loop, whose cooldown ends an epoch before the waiting begins."""
-    callback = fnn.ReduceLROnPlateau("score", factor=0.5, **options)
+    callback = fnn.ReduceLROnPlateau("score", factor=0.5, **{"mode": "min", **options})
     history = scripted(values, callback, optimizer=fnn.SGD(1.0))
     assert history.history["learning_rate"] == rates
 
@@ -381,6 +388,7 @@ def test_checkpoints_of_every_epoch(tmp_path):
 )
 def test_checkpoint_of_the_best(values, options, saved, tmp_path):
     path = tmp_path / "{epoch}"
+    options = {"mode": "min", **options}
     callback = fnn.ModelCheckpoint(path, "score", save_best_only=True, **options)
     scripted(values, callback)
     assert callback.last_path == (saved and str(tmp_path / str(saved)))
@@ -473,50 +481,14 @@ def test_lambda_callback():
     ]  # fmt: skip
 
 
-def test_monitor_beside_numpy():
-    x, y = data(1000)
-    layers = [fnn.Dropout(0.5), fnn.Dense(5, "relu", name="middle"), fnn.Flatten()]
-    model, monitor = small(layers=layers), fnn.Monitor(rows=100)
-    before = []
-
-    class Keep(fnn.Callback):
-        def on_epoch_end(self, epoch, logs):
-            before.append({name: view.copy() for name, view in model.parameters.items()})
-
-    model.fit(x, y, epochs=2, verbose=0, callbacks=[Keep(), monitor])
-    assert monitor.epochs.tolist() == [0, 1]
-    assert monitor.layers == ["first", "dropout", "middle", "flatten", "last"]
-    rows = x[np.linspace(0, 999, 100).astype(int)]
-    for look, p in enumerate(before):
-        first = np.tanh(rows @ p["first/kernel"] + p["first/bias"])
-        middle = np.maximum(first @ p["middle/kernel"] + p["middle/bias"], 0)
-        last = middle @ p["last/kernel"] + p["last/bias"]
-        for place, a in enumerate([first, first, middle, middle, last]):
-            found = (monitor.means[look, place], monitor.deviations[look, place])
-            assert found == pytest.approx((a.mean(), a.std()), rel=1e-9)
-            assert monitor.zeros[look, place] == (a == 0).mean()
-    assert 0 < monitor.zeros[0, 2] < 1
-    assert monitor.gradient_norms.shape == (2, len(monitor.parameters))
-    assert (monitor.gradient_norms > 0).all()
-
-
-def test_gradients_of_a_monitor():
-    (x, y), model, monitor = data(), small(fnn.SGD(0.1)), fnn.Monitor(every=2)
-    model.fit(x, y, epochs=5, verbose=0, callbacks=[monitor])
-    assert monitor.epochs.tolist() == [1, 3]
-    model, twin = small(fnn.SGD(0.1)), fnn.Monitor()
-    model.fit(x, y, epochs=2, verbose=0, callbacks=[twin])
-    np.testing.assert_array_equal(twin.gradient_norms[1], monitor.gradient_norms[0])
-    norm = math.sqrt((twin.gradient_norms[1] ** 2).sum())
-    assert norm == pytest.approx(numeric_norm(model, x, y), rel=1e-6)
-
-
 def test_activations_of_a_layer_used_twice_and_of_an_input():
     a, b = fnn.Input((3,)), fnn.Input((3,))
     layer, flat = fnn.Dense(3, "tanh", name="twice"), fnn.Flatten()(a)
     model = fnn.Model([a, b], fnn.Add()([layer(layer(flat)), b]), dtype="float64", seed=0)
     x = np.random.default_rng(0).normal(size=(2, 5, 3))
-    found = inspection.activations(model, model._checked_inputs([x[0], x[1]]))
+    found = inspection.activations(
+        model.network.runtime, model.network.checked_inputs([x[0], x[1]]).sources
+    )
     assert list(found) == ["flatten", "twice", "twice:2", "add"]
     kernel = model.parameters["twice/kernel"]
     once = np.tanh(x[0] @ kernel)
@@ -544,7 +516,7 @@ BAD = {
     "delta": (
         lambda: fnn.TerminateOnSmallImprovement(min_delta=0), "min_delta must be a positive number"
     ),
-    "rows": (lambda: fnn.Monitor(0), "rows must be a positive integer, got 0"),
+    "rows": (lambda: fnn.Recorder(0), "rows must be a positive integer, got 0"),
     "baseline": (lambda: fnn.EarlyStopping(baseline="a"), "baseline must be a finite number, got"),
 }  # fmt: skip
 
@@ -571,21 +543,183 @@ def test_bad_arguments(case):
 )
 def test_results_that_are_not_there_are_refused_before_anything_has_changed(callback, message):
     (x, y), model = data(), small()
-    before, state = weights_as_bytes(model), model.generator.bit_generator.state
+    before, state = weights_as_bytes(model), model.network.generator.bit_generator.state
     with pytest.raises(ValueError) as caught:  # noqa: PT011
-        model.fit(x, y, verbose=0, callbacks=[fnn.Monitor(), callback])
+        model.fit(x, y, verbose=0, callbacks=[fnn.Recorder(), callback])
     assert str(caught.value).startswith(message)
     assert weights_as_bytes(model) == before
-    assert model.generator.bit_generator.state == state
+    assert model.network.generator.bit_generator.state == state
 
 
-@pytest.mark.parametrize("name", list(fnn.metrics.registry))
-@pytest.mark.parametrize("around", ["{}", "val_{}", "val_last_{}"])
-def test_auto_knows_whether_more_of_a_metric_is_better(name, around):
-    falls = name in ("mse", "rmse", "mae", "confusion_matrix")
-    watcher = fnn.EarlyStopping(around.format(name))
-    assert watcher.mode == ("min" if falls else "max")
-    assert fnn.EarlyStopping("loss_of_area1").mode == "min"
+# --- whether more is better -----------------------------------------------------------------------
+
+MONITORED = {
+    "EarlyStopping": lambda monitor, **options: fnn.EarlyStopping(monitor, **options),
+    "ReduceLROnPlateau": lambda monitor, **options: fnn.ReduceLROnPlateau(monitor, **options),
+    "ModelCheckpoint": lambda monitor, **options: fnn.ModelCheckpoint(
+        "never-{epoch}", monitor, save_best_only=True, **options
+    ),
+    "TerminateOnValue": lambda monitor, **options: fnn.TerminateOnValue(monitor, 0.5, **options),
+    "TerminateOnSmallImprovement": lambda monitor, **options: fnn.TerminateOnSmallImprovement(
+        monitor, **options
+    ),
+}
+LESS_IS_BETTER = ("mse", "rmse", "mae")
+
+
+def test_every_callback_that_has_a_mode_is_tested():
+    with_mode = {
+        name
+        for name in fnn.callbacks.__all__
+        if "mode" in inspect.signature(getattr(fnn.callbacks, name)).parameters
+    }
+    assert with_mode == set(MONITORED)
+
+
+def two_outputs(names, metrics, loss="mse"):
+    """A model with two outputs of one number each."""
+    x = fnn.Input((4,))
+    model = fnn.Model(x, [fnn.Dense(1, name=name)(x) for name in names], seed=0)
+    model.compile(fnn.SGD(0.0), loss, metrics)
+    return model
+
+
+def checked(callback, model, *, validates=True):
+    """The callback, behind the check that a training begins with."""
+    x, y = data(16)
+    targets = [y[:, :1]] * len(model.output_names) if len(model.output_names) > 1 else y
+    model.fit(
+        x, targets, validation_data=(x, targets) if validates else None, verbose=0,
+        callbacks=[callback, Stop()],
+    )  # fmt: skip
+    return callback
+
+
+class Stop(fnn.Callback):
+    """Ends the training before anything is compared: only the check counts."""
+
+    def on_train_begin(self):
+        self.model.stop_training = True
+
+    def on_epoch_begin(self, epoch):
+        self.model.stop_training = True
+
+
+@pytest.mark.parametrize("around", ["{}", "val_{}"])
+@pytest.mark.parametrize("name", [n for n in fnn.metrics.registry if n != "confusion_matrix"])
+@pytest.mark.parametrize("callback", MONITORED)
+def test_auto_is_the_direction_of_the_metric(callback, name, around):
+    metric = fnn.metrics.get(name)
+    watcher = MONITORED[callback](around.format(metric.label))
+    assert (watcher.mode, watcher.direction) == ("auto", None)
+    checked(watcher, small(fnn.SGD(0.0), [metric]))
+    assert watcher.direction == ("min" if name in LESS_IS_BETTER else "max")
+    assert watcher.mode == "auto"
+
+
+@pytest.mark.parametrize("callback", MONITORED)
+@pytest.mark.parametrize(
+    ("names", "monitor", "wanted"),
+    [
+        (("acc", "accel"), "accel_loss", "min"),
+        (("acc", "accel"), "acc_loss", "min"),
+        (("acc", "accel"), "val_accel_loss", "min"),
+        (("acc", "accel"), "loss", "min"),
+        (("acc", "accel"), "val_loss", "min"),
+        (("acc", "accel"), "acc_mse", "min"),
+        (("acc", "accel"), "accel_r2", "max"),
+        (("acc", "accel"), "val_acc_r2", "max"),
+        (("val_f1", "r2"), "val_f1_mse", "min"),
+        (("val_f1", "r2"), "val_val_f1_loss", "min"),
+        (("val_f1", "r2"), "r2_loss", "min"),
+        (("val_f1", "r2"), "val_r2_r2", "max"),
+    ],
+)
+def test_auto_with_several_outputs(callback, names, monitor, wanted):
+    model = two_outputs(names, ["mse", "r2"])
+    assert checked(MONITORED[callback](monitor), model).direction == wanted
+
+
+def test_auto_is_what_it_is_in_this_training():
+    def falls(y_true, y_pred):
+        return 1.0
+
+    falls.__name__ = "r2"
+    watcher = fnn.EarlyStopping("r2")
+    assert checked(watcher, small(metrics=["r2"])).direction == "max"
+    with pytest.raises(ValueError, match="cannot tell whether less or more of monitor 'r2' is bet"):
+        checked(watcher, small(metrics=[falls]))
+    named_r2 = two_outputs(("r2", "other"), None)
+    with pytest.raises(ValueError, match="monitor 'r2' is not among the results"):
+        checked(watcher, named_r2)
+    assert checked(fnn.EarlyStopping("r2_loss"), named_r2).direction == "min"
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("callback", MONITORED)
+def test_a_mode_that_is_given_is_taken(callback, mode):
+    watcher = MONITORED[callback]("loss", mode=mode)
+    assert checked(watcher, small()).direction == mode
+
+
+@pytest.mark.parametrize("callback", MONITORED)
+@pytest.mark.parametrize("around", ["{}", "val_{}"])
+def test_a_function_of_the_users_has_no_direction(callback, around):
+    def mean_accuracy(y_true, y_pred):
+        return float(np.mean(y_true - y_pred))
+
+    monitor = around.format("mean_accuracy")
+    model = small(metrics=[mean_accuracy])
+    before = weights_as_bytes(model)
+    message = (
+        f"{callback} cannot tell whether less or more of monitor {monitor!r} is better: "
+        "give mode='min' or mode='max'"
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        checked(MONITORED[callback](monitor), model)
+    assert weights_as_bytes(model) == before
+    assert model.history is None
+    assert checked(MONITORED[callback](monitor, mode="max"), model).direction == "max"
+
+
+def test_what_other_callbacks_add_has_no_direction():
+    (x, y), model = data(), small(fnn.SGD(0.1))
+    adds = {"learning_rate": fnn.LearningRateScheduler(lambda epoch: 0.1), "score": Scripted([1])}
+    for added, first in adds.items():
+        with pytest.raises(ValueError, match=f"of monitor '{added}' is better: give mode="):
+            model.fit(x, y, verbose=0, callbacks=[first, fnn.EarlyStopping(added)])
+        stop = fnn.EarlyStopping(added, mode="min")
+        model.fit(x, y, verbose=0, callbacks=[first, stop])
+
+
+def test_a_checkpoint_of_every_epoch_needs_no_direction(tmp_path):
+    (x, y), model = data(), small()
+    save = fnn.ModelCheckpoint(tmp_path / "m", "anything")
+    model.fit(x, y, verbose=0, callbacks=[save])
+    assert save.last_path == str(tmp_path / "m")
+
+
+def test_reduce_on_plateau_of_a_metric_that_rises():
+    x, y = data(16)
+    model = small(fnn.SGD(1e-12), ["r2"])  # which does not improve by 1e-4
+    plateau = fnn.ReduceLROnPlateau("r2", factor=0.5, patience=2)
+    rates = model.fit(x, y, epochs=4, verbose=0, callbacks=[plateau]).history["learning_rate"]
+    assert rates == [1e-12, 1e-12, 1e-12, 5e-13]
+
+
+def test_a_checkpoint_of_the_best_by_a_metric_that_rises(tmp_path):
+    x, y = data()
+    model = small(fnn.Adam(0.05), ["r2"])
+    save = fnn.ModelCheckpoint(
+        tmp_path / "{epoch}", "r2", save_best_only=True, initial_value_threshold=-1e9
+    )
+    found = model.fit(x, y, epochs=5, verbose=0, callbacks=[save]).history["r2"]
+    assert save.last_path == str(tmp_path / str(found.index(max(found)) + 1))
+    never = fnn.ModelCheckpoint(
+        tmp_path / "n", "r2", save_best_only=True, initial_value_threshold=1.0
+    )
+    model.fit(x, y, epochs=2, verbose=0, callbacks=[never])
+    assert never.last_path is None
 
 
 def test_early_stopping_gives_back_the_best_by_a_metric_that_rises():
@@ -596,3 +730,116 @@ def test_early_stopping_gives_back_the_best_by_a_metric_that_rises():
     assert len(history.epoch) > 4
     best = max(history.history["val_r2"])
     assert model.evaluate(x[32:], y[32:])["r2"] == pytest.approx(best)
+
+
+# --- hooks ----------------------------------------------------------------------------------------
+
+
+def test_a_callback_of_ones_own_may_end_a_training_whose_loss_is_not_finite():
+    told = []
+
+    class Note(fnn.Callback):
+        def __init__(self, answer):
+            self.answer = answer
+
+        def on_nonfinite_loss(self, error):
+            assert is_finite(self.model)
+            told.append((type(self).__name__, str(error)))
+            return self.answer
+
+    class Calm(Note):
+        pass
+
+    def fit(*callbacks):
+        told.clear()
+        (x, y), model = data(), small(fnn.SGD(1e300))
+        return model, lambda: model.fit(x, y, epochs=3, verbose=0, callbacks=callbacks)
+
+    model, run = fit(Note(False), Calm(True), fnn.TerminateOnNaN(), Note(True))
+    history = run()
+    assert [name for name, _ in told] == ["Note", "Calm", "Note"]
+    assert history.stop_reason == f"Calm: {told[0][1]}"
+    assert told[0][1].startswith("the loss is ")
+    assert is_finite(model)
+    model, run = fit(Note(False), Note(None))
+    with pytest.raises(fnn.NonFiniteLossError):
+        run()
+    assert len(told) == 2
+    assert model.history.stop_reason == told[0][1]
+
+
+def test_a_callback_of_ones_own_says_which_epoch_it_gives_back():
+    class GoBack(fnn.Callback):
+        """Gives the weights of the first epoch back."""
+
+        kept = None
+
+        @property
+        def restores_epoch(self):
+            return None if self.kept is None else 0
+
+        def on_epoch_end(self, epoch, logs):
+            if self.kept is None:
+                self.kept = self.model.get_weights()
+                self.model.optimizer.learning_rate = 1e300
+
+        def on_train_end(self, logs):
+            self.model.set_weights(self.kept)
+
+    (x, y), model, back = data(), small(fnn.SGD(0.01)), GoBack()
+    with pytest.raises(fnn.NonFiniteLossError, match="those of epoch 1, the best, which GoBack gi"):
+        model.fit(x, y, epochs=3, verbose=0, callbacks=[fnn.EarlyStopping("loss"), back])
+    for one, other in zip(model.get_weights(), back.kept, strict=True):
+        assert (one == other).all()
+    assert fnn.Callback().restores_epoch is None
+    assert fnn.Callback().on_nonfinite_loss(fnn.NonFiniteLossError("")) is False
+
+
+NEVER_CALLED = {
+    "on_batch_begin": "did you mean on_train_batch_begin? (Keras has it under both names)",
+    "on_batch_end": "did you mean on_train_batch_end? (Keras has it under both names)",
+    "on_epoch_ends": "did you mean on_epoch_end?",
+    "on_epoch_start": "did you mean on_epoch_begin?",
+    "on_train_start": "did you mean on_train_begin?",
+    "on_train_epoch_end": "did you mean on_epoch_end?",
+    "on_train_batch_ends": "did you mean on_train_batch_end?",
+    "on_fit_end": "did you mean on_train_end?",
+    "on_test_end": "did you mean on_epoch_end? (it is called after the validation, with its resul",
+    "on_validation_end": "did you mean on_epoch_end? (it is called after the validation, with",
+    "on_predict_batch_end": "predict calls no callbacks",
+    "on_non_finite_loss": "did you mean on_nonfinite_loss?",
+    "on_xyzzy": "the hooks are on_train_begin, on_train_end, on_epoch_begin, ",
+}
+
+
+@pytest.mark.parametrize("name", NEVER_CALLED)
+@pytest.mark.parametrize("wrap", [lambda f: f, staticmethod, classmethod])
+def test_a_method_that_is_never_called_is_refused(name, wrap):
+    with pytest.raises(TypeError) as caught:
+        type("Mine", (fnn.Callback,), {name: wrap(lambda *given: None)})
+    assert str(caught.value).startswith(f"Mine.{name} is never called; {NEVER_CALLED[name]}")
+    with pytest.raises(TypeError, match="is never called"):
+        type("Mine", (fnn.EarlyStopping,), {name: lambda self, *given: None})
+    callback = fnn.Callback()
+    with pytest.raises(AttributeError) as caught:
+        setattr(callback, name, print)
+    assert str(caught.value).startswith(f"Callback.{name} is never called; {NEVER_CALLED[name]}")
+
+
+def test_hooks_and_other_attributes_may_be_given():
+    class Mine(fnn.Callback):
+        on_what = "not a method"
+
+        def once(self):
+            """Not a hook, and it does not look like one."""
+
+    calls = []
+    mine = Mine()
+    mine.on_epoch_end = lambda epoch, logs: calls.append(epoch)
+    mine.on_gpu = False
+    (x, y), model = data(), small()
+    model.fit(x, y, epochs=2, verbose=0, callbacks=[mine])
+    assert calls == [0, 1]
+    for hook in HOOKS:
+        type("One", (fnn.Callback,), {hook: lambda self, *given: None})
+    assert set(HOOKS) == {name for name in dir(fnn.Callback) if name.startswith("on_")}

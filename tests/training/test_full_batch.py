@@ -59,14 +59,14 @@ def test_takes_all_rows_or_says_so(name, rng):
             call()
     model.fit(x, y, batch_size=50, verbose=0)
     model.fit(x, y, batch_size=64, verbose=0)
-    assert model.runtime.step == 2
+    assert model.network.runtime.step == 2
 
 
 @pytest.mark.parametrize("name", FULL_BATCH)
 def test_large_maps_are_refused(name, rng, tmp_path, monkeypatch):
-    from fastnn.data import memmap
+    from fastnn.data import pages
 
-    monkeypatch.setattr(memmap, "MAPPED_FROM", 1)
+    monkeypatch.setattr(pages, "MAPPED_FROM", 1)
     x, y = linear(rng, 50)
     mapped = np.memmap(tmp_path / "x", np.float64, "w+", shape=x.shape)
     mapped[...] = x
@@ -95,7 +95,7 @@ def test_gradient_descent_is_sgd_with_one_batch(rng):
     sgd.fit(x, y, epochs=5, verbose=0, batch_size=100, shuffle=False)
     assert weights_as_bytes(descent) == weights_as_bytes(sgd)
     sgd.fit(x, y, verbose=0)
-    assert sgd.runtime.step == 5 + 4  # the default of others is still 32
+    assert sgd.network.runtime.step == 5 + 4  # the default of others is still 32
 
 
 def test_range_test_of_gradient_descent_takes_all_rows(rng):
@@ -114,7 +114,7 @@ def test_reaches_the_least_squares_solution(rng):
     history = model.fit(x, y, epochs=100, verbose=0)
     assert np.abs(coefficients(model) - solution(x, y)).max() < 1e-8
     assert history.stop_reason.startswith("CONVERGENCE")
-    assert len(history.epoch) == model.runtime.step < 30
+    assert len(history.epoch) == model.network.runtime.step < 30
     losses = history.history["loss"]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] == pytest.approx(model.evaluate(x, y)["loss"], rel=1e-12)
@@ -196,7 +196,7 @@ def test_needs_fewer_epochs_than_adam(rng):
         model = network(*layers, optimizer=optimizer)
         stop = fnn.TerminateOnValue("loss", 0.02)
         model.fit(x, y, epochs=400, batch_size=300, verbose=0, callbacks=[stop])
-        reached[name] = model.runtime.step
+        reached[name] = model.network.runtime.step
         assert model.history.history["loss"][-1] <= 0.02
         layers = fnn.Dense(8, "tanh"), fnn.Dense(1)
     assert 3 * reached["lbfgs"] < reached["adam"]
@@ -268,11 +268,11 @@ def test_early_stopping_gives_the_best_weights_back(rng):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_the_last_iterate_stays_whatever_happens(error, rng, monkeypatch):
-    from fastnn.analysis import inspection
+    from fastnn.training import lbfgs
 
     x, y = linear(rng)
     looks = []
-    plain = inspection.sum_gradients
+    plain = lbfgs.sum_gradients
 
     def interrupted(*args):
         results = plain(*args)
@@ -282,7 +282,7 @@ def test_the_last_iterate_stays_whatever_happens(error, rng, monkeypatch):
         return results
 
     hooks, model = Hooks(), network(fnn.Dense(4, "tanh"), fnn.Dense(1))
-    monkeypatch.setattr(inspection, "sum_gradients", interrupted)
+    monkeypatch.setattr(lbfgs, "sum_gradients", interrupted)
     with pytest.raises(error):
         model.fit(x, y, epochs=50, verbose=0, callbacks=[hooks])
     assert len(model.history.epoch) >= 2
@@ -321,7 +321,7 @@ def test_turns_back_where_the_loss_is_not_finite(rng):
         optimizer="lbfgs", loss="poisson", dtype="float32", inputs=1,
     )  # fmt: skip
     looks = []
-    plain = model.runtime.run
+    plain = model.network.runtime.run
     with pytest.MonkeyPatch.context() as patch:
 
         def run(bound, steps, **rest):
@@ -330,7 +330,7 @@ def test_turns_back_where_the_loss_is_not_finite(rng):
                 looks.append(rest["results"][0, 0])
             return done
 
-        patch.setattr(model.runtime, "run", run)
+        patch.setattr(model.network.runtime, "run", run)
         history = model.fit(x, counts, epochs=100, verbose=0)
     assert not np.isfinite(looks).all(), "the check cannot fail"
     assert np.isfinite(history.history["loss"]).all()

@@ -258,8 +258,8 @@ def test_early_stopping_may_watch_one(rng):
 def test_saved_with_those_that_have_a_name(tmp_path, rng):
     model = network("crossentropy", 5, metrics=[*EVERY["classes"][3], lambda t, p: 0.0])
     model.save(tmp_path / "m")
-    found = fnn.load(tmp_path / "m").runtime.objective.metrics
-    assert found == model.runtime.objective.metrics[:-1]
+    found = fnn.load(tmp_path / "m").network.objective.metrics
+    assert found == model.network.objective.metrics[:-1]
 
 
 def test_edges():
@@ -345,4 +345,4 @@ def test_a_function_may_return_what_is_no_number(rng, result, capsys):
     assert "mine" not in repr(history)
     assert "mine" not in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"monitor must be .* one number, but 'mine' gave a"):
-        model.fit(x, y, verbose=0, callbacks=[fnn.EarlyStopping("mine")])
+        model.fit(x, y, verbose=0, callbacks=[fnn.EarlyStopping("mine", mode="min")])

@@ -212,12 +212,12 @@ def test_compile_starts_the_state_afresh(rng):
     model = fnn.Sequential([fnn.Dense(2)], input_shape=(3,), seed=0)
     for optimizer in (fnn.Adam(), fnn.Adagrad(initial_accumulator_value=0.25, use_ema=True)):
         model.compile(optimizer, "mse")
-        assert model.runtime.step == 0
+        assert model.network.runtime.step == 0
         begun = np.reshape(optimizer.initial_states, (-1, 1))
-        assert np.all(model.runtime.arenas["state"] == begun)
+        assert np.all(model.network.runtime.arenas["state"] == begun)
         model.train_on_batch(rng.normal(size=(4, 3)), rng.normal(size=(4, 2)))
-        assert model.runtime.step == 1
-        assert np.any(model.runtime.arenas["state"] != begun)
+        assert model.network.runtime.step == 1
+        assert np.any(model.network.runtime.arenas["state"] != begun)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_frozen_layer_stands_still_whatever_the_optimizer_wants(rng):
         assert not change["first/bias"].any(), settings
         assert change["second/kernel"].any()
         assert plain["first/kernel"].any(), "the check cannot fail"
-        ops = model.runtime.bound("train", 8).plan.program.ops
+        ops = model.network.runtime.bound("train", 8).plan.program.ops
         assert not any(op.layer == "first" and "gradient" in op.kind for op in ops)
         model.layers[0].trainable = True
         assert step_of(model, rng)["first/kernel"].any()
@@ -286,7 +286,7 @@ def test_frozen_model_still_counts_its_steps(rng):
     for layer in model.layers:
         layer.trainable = False
     assert not any(change.any() for change in step_of(model, rng).values())
-    assert model.runtime.step == 1
+    assert model.network.runtime.step == 1
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adam", "adamw", "rmsprop"])

@@ -101,7 +101,7 @@ def test_saved_with_losses_weights_and_metrics(given, tmp_path):
     model.fit(*given, verbose=0)
     model.save(tmp_path / "m")
     again = fnn.load(tmp_path / "m")
-    assert again.runtime.objective == model.runtime.objective
+    assert again.network.runtime.objective == model.network.runtime.objective
     model.fit(*given, verbose=0)
     again.fit(*given, verbose=0)
     assert weights_as_bytes(again) == weights_as_bytes(model)

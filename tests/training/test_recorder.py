@@ -12,7 +12,7 @@ from fastnn.callbacks.recorder import BINS, Histogram, parameters_of
 
 
 def arena(model):
-    return model.runtime.arenas["parameters"]
+    return model.network.runtime.arenas["parameters"]
 
 
 def network(*layers, optimizer="adam", **options):
@@ -98,7 +98,7 @@ def test_before_any_training():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [({"rows": 0}, "rows must be"), ({"rows": 1.5}, "rows must be"), ({"looks": 3}, "looks must"),
-     ({"looks": True}, "looks must")],
+     ({"looks": True}, "looks must"), ({"every": 0}, "every must")],
 )  # fmt: skip
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
@@ -230,10 +230,10 @@ def test_rows_are_evenly_spread(given):
 def test_looking_leaves_the_model_alone(given):
     model = network(fnn.Dense(8, "relu"), fnn.Dropout(0.3), fnn.BatchNormalization(), fnn.Dense(3))
     found = recorded(model, given)
-    gradients = model.runtime.arenas["gradients"].copy()
+    gradients = model.network.runtime.arenas["gradients"].copy()
     with unchanged(model):
         assert len(found.activations) == len(found.gradients) == 5
-    assert (model.runtime.arenas["gradients"] == gradients).all()
+    assert (model.network.runtime.arenas["gradients"] == gradients).all()
     again = network(fnn.Dense(8, "relu"), fnn.Dropout(0.3), fnn.BatchNormalization(), fnn.Dense(3))
     x, y = given
     again.fit(x, y, epochs=4, verbose=0)
@@ -319,6 +319,92 @@ def test_sample_weights_count_for_the_gradients(given):
     assert all(gradient.zeros == 1 for gradient in found.gradients[0].values())
 
 
+# --- numbers by layer ---------------------------------------------------------------------------
+
+
+def small(optimizer="adam", *, layers=()):
+    model = fnn.Sequential(
+        [fnn.Dense(6, "tanh", name="first"), *layers, fnn.Dense(2, name="last")],
+        input_shape=(4,), dtype="float64", seed=0,
+    )  # fmt: skip
+    model.compile(optimizer, "mse")
+    return model
+
+
+def of_numbers(rows):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(rows, 4))
+    return x, np.tanh(x @ rng.normal(size=(4, 2)))
+
+
+def test_numbers_of_layers_beside_numpy():
+    x, y = of_numbers(1000)
+    layers = [fnn.Dropout(0.5), fnn.Dense(5, "relu", name="middle"), fnn.Flatten()]
+    model, found = small(layers=layers), fnn.Recorder(rows=100)
+    seen = []
+
+    class Keep(fnn.Callback):
+        def on_train_begin(self):
+            self.on_epoch_end(0, {})
+
+        def on_epoch_end(self, epoch, logs):
+            seen.append({name: view.copy() for name, view in model.parameters.items()})
+
+    model.fit(x, y, epochs=2, verbose=0, callbacks=[Keep(), found])
+    assert found.epochs == [0, 1, 2]
+    assert found.layers == ["first", "dropout", "middle", "flatten", "last"]
+    rows = x[np.linspace(0, 999, 100).astype(int)]
+    for look, p in enumerate(seen):
+        first = np.tanh(rows @ p["first/kernel"] + p["first/bias"])
+        middle = np.maximum(first @ p["middle/kernel"] + p["middle/bias"], 0)
+        last = middle @ p["last/kernel"] + p["last/bias"]
+        for place, a in enumerate([first, first, middle, middle, last]):
+            numbers = (found.means[look, place], found.deviations[look, place])
+            assert numbers == pytest.approx((a.mean(), a.std()), rel=1e-9)
+            assert found.zeros[look, place] == (a == 0).mean()
+    assert 0 < found.zeros[0, 2] < 1
+    assert found.gradient_norms.shape == (3, len(found.parameter_names))
+    assert found.parameter_names == list(model.parameters)
+    assert (found.gradient_norms > 0).all()
+
+
+def numeric_norms(model, x, y):
+    """Norms of the gradient of `evaluate`'s loss by each parameter, by central differences."""
+    norms = []
+    for view in model.parameters.values():
+        squares = 0.0
+        for place in np.ndindex(view.shape):
+            kept, losses = view[place], []
+            for step in (1e-6, -1e-6):
+                view[place] = kept + step
+                losses.append(model.evaluate(x, y)["loss"])
+            view[place] = kept
+            squares += ((losses[0] - losses[1]) / 2e-6) ** 2
+        norms.append(np.sqrt(squares))
+    return norms
+
+
+def test_norms_of_gradients_are_those_of_the_epoch():
+    (x, y), model, every_second = of_numbers(64), small(fnn.SGD(0.1)), fnn.Recorder(every=2)
+    model.fit(x, y, epochs=5, verbose=0, callbacks=[every_second])
+    assert every_second.epochs == [0, 2, 4, 5]
+    model, twin = small(fnn.SGD(0.1)), fnn.Recorder()
+    model.fit(x, y, epochs=2, verbose=0, callbacks=[twin])
+    np.testing.assert_array_equal(twin.gradient_norms[2], every_second.gradient_norms[1])
+    assert twin.gradient_norms[2] == pytest.approx(numeric_norms(model, x, y), rel=1e-6)
+
+
+def test_numbers_before_any_training():
+    found = fnn.Recorder()
+    for table in (found.means, found.deviations, found.zeros, found.gradient_norms):
+        assert table.shape == (0, 0)
+
+
+def test_every_and_looks_thin_out_together(given):
+    found = recorded(network(), given, 23, recorder=fnn.Recorder(looks=4, every=3), batch_size=90)
+    assert found.epochs == [0, 12, 23]
+
+
 # --- a histogram --------------------------------------------------------------------------------
 
 
@@ -331,6 +417,9 @@ def test_counts_are_numpys(rng, dtype):
     assert (got.counts == counts).all()
     assert (got.low, got.high) == (edges[0], edges[-1])
     assert got.zeros == np.mean(array == 0)
+    numbers = array.astype(np.float64)
+    assert_close([got.mean, got.deviation], [numbers.mean(), numbers.std()], 1e-12)
+    assert got.norm == pytest.approx(np.sqrt((numbers**2).sum()))
 
 
 def test_logarithms(rng):
@@ -339,6 +428,9 @@ def test_logarithms(rng):
     assert (got.low, got.high) == (pytest.approx(-3), pytest.approx(2))
     assert got.counts.sum() == 4
     assert (got.zeros, got.finite) == (0.25, 0.75)
+    assert np.isnan(got.mean)
+    finite = Histogram.of(np.array([3.0, -4.0]), is_logarithmic=True)
+    assert (finite.mean, finite.deviation, finite.norm) == (-0.5, 3.5, 5.0)
 
 
 @pytest.mark.parametrize("is_logarithmic", [False, True])
@@ -378,14 +470,17 @@ def test_on_other_edges(rng):
 def test_other_parameters_for_a_while(given):
     model = network()
     before = arena(model).copy()
-    with parameters_of(model, np.zeros_like(before)):
+    with parameters_of(model.network.runtime, np.zeros_like(before)):
         assert not model.predict(given[0]).any()
         assert not model.predict_one(given[0][0]).any()
     assert (arena(model) == before).all()
-    with pytest.raises(LookupError), parameters_of(model, np.zeros_like(before)):
+    with pytest.raises(LookupError), parameters_of(model.network.runtime, np.zeros_like(before)):
         raise LookupError
     assert (arena(model) == before).all()
-    with pytest.raises(ValueError, match="another model"), parameters_of(model, before[1:]):
+    with (
+        pytest.raises(ValueError, match="another model"),
+        parameters_of(model.network.runtime, before[1:]),
+    ):
         pass
 
 
@@ -440,6 +535,22 @@ def test_looking_leaves_what_forward_has_kept():
     assert recorder.gradients
     gradients = model.backward(np.ones((4, 2), "f"))
     assert gradients["dense/bias"].tolist() == [4, 4]
+
+
+def test_looking_leaves_what_forward_has_kept_of_the_inputs(rng):
+    """Backward after a look reads the activations of forward, and the parameters as they were."""
+    model = small(layers=[fnn.Dense(5, "relu"), fnn.BatchNormalization()])
+    twin = small(layers=[fnn.Dense(5, "relu"), fnn.BatchNormalization()])
+    (x, y), recorder = of_numbers(20), fnn.Recorder()
+    for one in (model, twin):
+        one.fit(x, y, epochs=3, verbose=0, callbacks=[recorder] if one is model else [])
+        one.forward(x, training=True)
+    assert recorder.activations
+    assert recorder.gradients
+    grad = rng.normal(size=(20, 2))
+    one, other = model.backward(grad), twin.backward(grad)
+    for name in one:
+        assert (one[name] == other[name]).all(), name
 
 
 def test_learning_rates_are_those_of_the_last_steps():

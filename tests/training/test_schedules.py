@@ -266,9 +266,9 @@ def test_every_way_to_train_takes_the_rate_of_the_step(way):
 def test_the_quick_way_takes_a_schedule():
     model, (x, y) = small(DECAY), data()
     model.learn_one(x[0], y[0])
-    prepared = model.runtime.one_row["train"]
+    prepared = model.network.runtime.one_row["train"]
     assert prepared.learn(x[1], y[1], vars(model.optimizer)) is not None
-    assert model.runtime.step == 2
+    assert model.network.runtime.step == 2
 
 
 def test_the_quick_way_takes_the_rate_of_any_step():
@@ -278,11 +278,11 @@ def test_the_quick_way_takes_the_rate_of_any_step():
     for each in (model, twin):
         each.train_on_batch(x[:1], y[:1])
     twin.set_weights(model.get_weights())
-    twin.runtime.arenas["state"][...] = model.runtime.arenas["state"]
+    twin.network.runtime.arenas["state"][...] = model.network.runtime.arenas["state"]
     for step, schedule in [(1, DECAY), (3, steep), (4, DECAY), (255, steep), (600, steep),
                            (599, steep), (2, steep)]:  # fmt: skip
         model.optimizer.learning_rate = schedule
-        model.runtime.step = twin.runtime.step = step
+        model.network.runtime.step = twin.network.runtime.step = step
         for t in range(step, step + 4):
             twin.optimizer.learning_rate = schedule(t)
             assert model.learn_one(x[0], y[0]) == twin.train_on_batch(x[:1], y[:1])
@@ -292,11 +292,11 @@ def test_the_quick_way_takes_the_rate_of_any_step():
 def test_programs_stay_as_the_rate_changes():
     model, (x, y) = small(DECAY), data()
     by_fit(model, x, y)
-    made = dict(model.runtime.programs)
+    made = dict(model.network.runtime.programs)
     for rate in (0.1, CosineDecay(0.2, 10), 0.3, OneCycle(0.1, 100).config()):
         model.optimizer.learning_rate = rate
         by_fit(model, x, y)
-    assert model.runtime.programs == made
+    assert model.network.runtime.programs == made
 
 
 def test_a_schedule_may_be_replaced_at_any_time():
@@ -304,9 +304,9 @@ def test_a_schedule_may_be_replaced_at_any_time():
 
     class Replace(fnn.Callback):
         def on_train_batch_end(self, batch, logs):
-            if self.model.runtime.step == 4:
+            if self.model.network.runtime.step == 4:
                 self.model.optimizer.learning_rate = 0.02
-            if self.model.runtime.step == 7:
+            if self.model.network.runtime.step == 7:
                 self.model.optimizer.learning_rate = DECAY
 
     model, twin = small(DECAY), small(0.0)
@@ -339,7 +339,7 @@ def test_a_restored_model_goes_on_where_it_was(tmp_path):
     for each in (model, loaded):
         by_train_on_batch(each, x, y)
     assert weights_as_bytes(loaded) == weights_as_bytes(model)
-    assert loaded.runtime.step == 20
+    assert loaded.network.runtime.step == 20
 
 
 def test_one_of_your_own():

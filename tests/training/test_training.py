@@ -65,7 +65,7 @@ def test_loss_of_an_epoch_is_the_mean_over_samples(batch_size, rng):
     expected = model.evaluate(x, y)
     assert history["loss"][0] == pytest.approx(expected["loss"], rel=1e-12)
     assert history["mae"][0] == pytest.approx(expected["mae"], rel=1e-12)
-    assert model.runtime.step == -(-64 // batch_size)
+    assert model.network.runtime.step == -(-64 // batch_size)
 
 
 def test_validation_split_takes_the_last_rows(rng):
@@ -217,13 +217,13 @@ def test_callback_may_stop_after_an_epoch_or_a_batch(rng):
 
     class AfterBatch(fnn.Callback):
         def on_train_batch_end(self, batch, logs):
-            self.model.stop_training = self.model.runtime.step == 11
+            self.model.stop_training = self.model.network.runtime.step == 11
 
     for callback, steps in ((AfterEpoch(), 16), (AfterBatch(), 11)):
         model = small()
         history = model.fit(x, y, batch_size=8, epochs=9, callbacks=[callback], verbose=0)
         assert history.epoch == [0, 1]
-        assert model.runtime.step == steps
+        assert model.network.runtime.step == steps
         assert history.stop_reason == "a callback set stop_training"
         assert model.fit(x, y, verbose=0).stop_reason == "completed 1 epoch"
 
@@ -273,7 +273,7 @@ class Scripted(fnn.Callback):
 
 def stopped(values, key="val_loss", **options):
     """Epochs that a scripted course took, and the epoch whose weights are left."""
-    model = small()
+    model = small(metrics=["accuracy"])
     stopping = fnn.EarlyStopping(key, **options)
     x = np.zeros((4, 4))
     history = model.fit(
@@ -355,7 +355,7 @@ def make():
 
 class StopAt(fnn.Callback):
     def on_train_batch_end(self, batch, logs):
-        self.model.stop_training = self.model.runtime.step == wanted
+        self.model.stop_training = self.model.network.runtime.step == wanted
 
 model, calls = make(), []
 
@@ -368,7 +368,7 @@ try:
     model.fit(x, y, batch_size=64, epochs=10**6, verbose=0, callbacks=[End()])
 except KeyboardInterrupt:
     print("stopped", flush=True)
-wanted, weights, reason = model.runtime.step, model.get_weights(), model.history.stop_reason
+wanted, weights, reason = model.network.runtime.step, model.get_weights(), model.history.stop_reason
 twin = make()
 twin.fit(x, y, batch_size=64, epochs=10**6, verbose=0, callbacks=[StopAt()])
 print(json.dumps({
@@ -437,8 +437,8 @@ def test_divergence_names_epoch_step_and_layer_and_leaves_a_usable_model(optimiz
     assert is_finite(model)
     if "from the start of the epoch" in str(caught.value):
         assert weights_as_bytes(model) == before
-        assert model.runtime.step == 0
-        assert not model.runtime.arenas["state"].any()
+        assert model.network.runtime.step == 0
+        assert not model.network.runtime.arenas["state"].any()
     assert np.isfinite(model.predict(x)).all()
     model.optimizer.learning_rate = 1e-3
     model.set_weights(small(dtype=dtype).get_weights())
@@ -458,11 +458,11 @@ def test_overflow_in_a_layer_is_named_and_the_step_not_made(rng):
     with pytest.raises(fnn.NonFiniteLossError, match=pattern):
         model.fit(x, y, verbose=0)
     assert weights_as_bytes(model) == before
-    assert model.runtime.step == 0
+    assert model.network.runtime.step == 0
     with pytest.raises(fnn.NonFiniteLossError, match="step 1: layer 'middle'"):
         model.train_on_batch(x, y)
     assert weights_as_bytes(model) == before
-    assert model.runtime.step == 0
+    assert model.network.runtime.step == 0
 
 
 class RateOfEpoch(fnn.Callback):
@@ -492,7 +492,9 @@ def test_divergence_says_which_parameters_early_stopping_has_left(rate, rng):
     assert kept in str(caught.value)
     assert "before this step" not in str(caught.value)
     assert "start of the epoch" not in str(caught.value)
-    assert (", the optimizer starts afresh" in str(caught.value)) == (model.runtime.step == 0)
+    assert (", the optimizer starts afresh" in str(caught.value)) == (
+        model.network.runtime.step == 0
+    )
     assert model.history.stop_reason == str(caught.value)
 
 
@@ -558,5 +560,5 @@ def test_fit_inside_a_callback_leaves_compile_refused(rng):
 
     with pytest.raises(RuntimeError, match="compile cannot be called while fit runs"):
         model.fit(x, y, verbose=0, callbacks=[fnn.LambdaCallback(on_epoch_end=nested)])
-    assert not model.is_fitting
+    assert not model.network.is_fitting
     model.compile("adam", "mae")

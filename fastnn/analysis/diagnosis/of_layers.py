@@ -19,7 +19,7 @@ EXPLODED = 100.0
 
 def lost_weights(patient: Patient) -> Iterator[Finding]:
     """Look for parameters that are not finite, with which nothing else can be looked at."""
-    for name, view in patient.model.parameters.items():
+    for name, view in patient.network.runtime.parameters.items():
         lost = int(np.sum(~np.isfinite(view)))
         if lost:
             yield Finding(

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.analysis import gradcheck
 from fastnn.analysis.diagnosis.finding import Finding
 from fastnn.analysis.diagnosis.patient import Patient
+from fastnn.network import Network
 from fastnn.runtime import Steps
-
-if TYPE_CHECKING:
-    from fastnn.model import Model
 
 STEPS = 100  # of a trial
 FACTORS = (1e-4, 1e-3, 0.01, 0.1, 10.0, 100.0, 1e3, 1e4)
@@ -34,13 +30,12 @@ FAR = 0.3  # a plateau below this part of a constant's loss is where training ha
 
 def findings(patient: Patient, before: Sequence[Finding]) -> Iterator[Finding]:
     """Train copies at the model's rate, and at others if the loss does not fall."""
-    runtime = patient.model.runtime
-    assert runtime.objective is not None
-    optimizer = runtime.objective.optimizer
+    runtime = patient.network.runtime
+    optimizer = patient.network.optimizer
     if not optimizer.kernel:
         return  # LBFGS has no rate
     rate = float(optimizer.rates(runtime.step)[0])
-    start = _loss(patient, patient.model)
+    start = _loss(patient, patient.network)
     unit = constant_loss(patient)
     if unit is None:
         unit = start
@@ -53,7 +48,7 @@ def findings(patient: Patient, before: Sequence[Finding]) -> Iterator[Finding]:
         found = _better_rate(patient, rate, start, end, unit)
     if found is not None:
         yield found
-    history = patient.model.history
+    history = patient.network.history
     losses = [] if history is None else history.history.get("loss", [])
     is_flat = len(losses) > EPOCHS and losses[-1] > (1 - FLAT) * losses[-1 - EPOCHS]
     # Standing still is no fault where there is nothing to learn: another one has to be there.
@@ -90,11 +85,8 @@ def _better_rate(
 
 def _trial(patient: Patient, rate: float) -> float:
     """Train a copy and return its loss of the sample; infinite where it diverges."""
-    model = patient.model
-    twin = gradcheck.twin(model, model.dtype)
-    runtime = twin.runtime
-    runtime.arenas["state"][...] = model.runtime.arenas["state"]
-    runtime.step = model.runtime.step
+    clone = patient.network.clone(keeps_optimizer_state=True)
+    runtime = clone.runtime
     rows = patient.sources[0].rows
     batch = min(patient.batch_size, rows)
     generator = np.random.default_rng(0)
@@ -109,13 +101,13 @@ def _trial(patient: Patient, rate: float) -> float:
         done += ran
         if ran < asked:
             return math.inf
-    loss = _loss(patient, twin)
+    loss = _loss(patient, clone)
     return loss if math.isfinite(loss) else math.inf
 
 
-def _loss(patient: Patient, model: Model) -> float:
+def _loss(patient: Patient, network: Network) -> float:
     """Return the loss of the sample."""
-    runtime = model.runtime
+    runtime = network.runtime
     rows = patient.sample[0].rows
     bound = runtime.bound("evaluate", rows, patient.target_types)
     results = np.full((1, len(bound.plan.program.results)), np.nan)

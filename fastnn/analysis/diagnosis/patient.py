@@ -12,11 +12,11 @@ import numpy as np
 from fastnn.analysis import inspection
 from fastnn.analysis.diagnosis.finding import Diagnosis
 from fastnn.data import AnySource, Source
+from fastnn.network import Network
 
 if TYPE_CHECKING:
     from fastnn.layers import Layer
     from fastnn.losses import Loss
-    from fastnn.model import Model
 
 ROWS = 512  # looked at; trials train on all
 
@@ -27,7 +27,7 @@ class Patient:
 
     Attributes
     ----------
-    model : Model
+    network : Network
         Compiled.
     sources : sequence of Source or Sparse
         Inputs, the target, and weights of the samples if any.
@@ -37,7 +37,7 @@ class Patient:
         Of the trials.
     """
 
-    model: Model
+    network: Network
     sources: Sequence[AnySource]
     target_types: tuple[str, ...]
     batch_size: int
@@ -50,12 +50,12 @@ class Patient:
     @cached_property
     def activations(self) -> dict[str, np.ndarray]:
         """What each layer gives for the sample."""
-        return inspection.activations(self.model, self.sample)
+        return inspection.activations(self.network.runtime, self.sample)
 
     @cached_property
     def gradients(self) -> dict[str, np.ndarray]:
         """The gradient of the mean loss of the sample."""
-        return inspection.gradients(self.model, self.sample, self.target_types)
+        return inspection.gradients(self.network.runtime, self.sample, self.target_types)
 
     @property
     def kind(self) -> str:
@@ -65,30 +65,30 @@ class Patient:
     @property
     def loss(self) -> Loss:
         """The model's loss."""
-        return self.model._compiled().loss
+        return self.network.require_objective().loss
 
     @property
     def inputs(self) -> list[tuple[str, np.ndarray]]:
         """Names and rows of the sample's inputs."""
-        names = [name for name, _ in self.model.input_shapes]
+        names = [name for name, _ in self.network.input_shapes]
         return [(name, source.array) for name, source in zip(names, self.sample, strict=False)]
 
     @property
     def target(self) -> np.ndarray:
         """The target of all rows, shape (rows, width)."""
-        return self.sources[len(self.model.input_shapes)].take()
+        return self.sources[len(self.network.input_shapes)].take()
 
     @property
     def layers(self) -> list[tuple[str, Layer]]:
         """The layers in the order in which they are computed, by `inspection.layer_names`."""
-        graph = self.model.runtime.graph
-        names = inspection.layer_names(self.model)
+        graph = self.network.runtime.graph
+        names = inspection.layer_names(self.network.runtime)
         return [(name, layer) for name, (layer, _) in zip(names, graph.steps, strict=True)]
 
     @cached_property
     def end(self) -> tuple[str, str]:
         """Name and activation of the last layer that has one, behind which numbers only move."""
-        graph, named = self.model.runtime.graph, self.layers
+        graph, named = self.network.runtime.graph, self.layers
         position = graph.outputs[0] - len(graph.inputs)
         while position >= 0:
             name, layer = named[position]
@@ -104,7 +104,7 @@ def activation_of(layer: Layer) -> str:
 
 
 def diagnose(
-    model: Model,
+    network: Network,
     sources: Sequence[AnySource],
     target_types: tuple[str, ...],
     *,
@@ -114,7 +114,7 @@ def diagnose(
 
     Parameters
     ----------
-    model : Model
+    network : Network
     sources : sequence of Source or Sparse
         Inputs, the target, and weights of the samples if any.
     target_types : tuple of {"real", "label", "weight"}
@@ -130,7 +130,7 @@ def diagnose(
     ValueError
         The model has several outputs.
     """
-    names = model.output_names
+    names = network.output_names
     if len(names) > 1:
         raise ValueError(
             f"a diagnosis is of a model of one output, this one has {', '.join(names)}: make a "
@@ -138,7 +138,7 @@ def diagnose(
         )
     from fastnn.analysis.diagnosis import of_data, of_layers, of_rates
 
-    patient = Patient(model, sources, target_types, batch_size)
+    patient = Patient(network, sources, target_types, batch_size)
     with np.errstate(all="ignore"):  # a diverged model has infinities
         findings = list(of_layers.lost_weights(patient))
         if findings:

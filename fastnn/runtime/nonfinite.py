@@ -24,7 +24,7 @@ def refusal(
     loss: float,
     snapshot: np.ndarray,
     since: str = "the epoch",
-    best_epoch: int | None = None,
+    restored: tuple[int, str] | None = None,
     advice: str = "a smaller learning_rate, global_clipnorm=1.0, or scaled inputs",
 ) -> NonFiniteLossError:
     """Put a network back to finite parameters and return the error to raise.
@@ -44,8 +44,8 @@ def refusal(
         Parameters known to be finite.
     since : str, default "the epoch"
         When they were.
-    best_epoch : int, optional
-        Whose parameters `EarlyStopping` is about to give back.
+    restored : tuple (int, str), optional
+        The epoch whose parameters a callback is about to give back, and the callback's name.
     advice : str, optional
         What to try.
     """
@@ -61,8 +61,9 @@ def refusal(
         np.copyto(runtime.arenas["parameters"], snapshot)
         runtime.reset_optimizer()
         kept, afresh = f"from the start of {since}", ", the optimizer starts afresh"
-    if best_epoch is not None:
-        kept = f"of epoch {best_epoch + 1}, the best, which EarlyStopping gives back"
+    if restored is not None:
+        epoch, who = restored
+        kept = f"of epoch {epoch + 1}, the best, which {who} gives back"
     found = (
         "every layer is finite, the loss is not"
         if layer == "loss"

@@ -1,0 +1,135 @@
+"""What callbacks that watch a result share: which result, and whether less or more is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from fastnn.callbacks.base import Callback, Logs
+from fastnn.core.registry import did_you_mean
+from fastnn.metrics import Function, is_number
+
+MODES = ("auto", "min", "max")
+
+
+def direction_of(result: str, objective: Any, output_names: Sequence[str]) -> str | None:
+    """Return whether less or more of a result is better, as its loss or metric says.
+
+    Parameters
+    ----------
+    result : str
+        A key of the history, such as "loss", "val_f1" or "digit_accuracy".
+    objective : Objective
+        What `compile` was told.
+    output_names : sequence of str
+
+    Returns
+    -------
+    {"min", "max"} or None
+        None: it is no result of the objective, or a function of the user's.
+    """
+    directions: dict[str, str | None] = {"loss": "min"}
+    is_several = len(output_names) > 1
+    for name, output in zip(output_names, objective.outputs, strict=True):
+        if is_several:
+            directions[f"{name}_loss"] = "min"
+        for metric in output.metrics:
+            label = f"{name}_{metric.label}" if is_several else metric.label
+            direction = "max" if metric.more_is_better else "min"
+            directions[label] = None if isinstance(metric, Function) else direction
+    return directions.get(result, directions.get(result.removeprefix("val_")))
+
+
+class Monitored(Callback):
+    """A callback that watches one result.
+
+    Parameters
+    ----------
+    monitor : str
+        A key of the history.
+    mode : {"auto", "min", "max"}, default "auto"
+        Whether less or more is better; auto: as the loss or metric says.
+
+    Attributes
+    ----------
+    direction : {"min", "max"} or None
+        What `mode` means for the training that was checked last; None before any.
+    """
+
+    def __init__(self, monitor: str, mode: str = "auto") -> None:
+        if mode not in MODES:
+            raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
+        if not isinstance(monitor, str):
+            raise TypeError(f"monitor must be the name of a result, got {monitor!r}")
+        self.monitor = monitor
+        self.mode = mode
+        self.direction: str | None = None if mode == "auto" else mode
+
+    def check(self) -> None:
+        """Check that there is such a result, and that it is known when it is better.
+
+        Raises
+        ------
+        ValueError
+            There is no such result; or `mode` is "auto", and the result is neither a loss nor a
+            metric that says whether more is better.
+        """
+        if self.results:
+            self._check_monitor(self.results)
+        self.direction = self.mode
+        if self.mode == "auto":
+            network = self.network
+            self.direction = direction_of(self.monitor, network.objective, network.output_names)
+        if self.direction is None:
+            raise ValueError(
+                f"{type(self).__name__} cannot tell whether less or more of monitor "
+                f"{self.monitor!r} is better: give mode='min' or mode='max'"
+            )
+
+    def on_train_begin(self) -> None:
+        """Forget earlier trainings."""
+        self._forget()
+
+    def _forget(self) -> None:
+        """Start afresh."""
+
+    @property
+    def _sign(self) -> float:
+        """What a result is multiplied with, so that less is better."""
+        return -1.0 if self.direction == "max" else 1.0
+
+    def _height(self, logs: Logs) -> float:
+        """Return the result so that less is better."""
+        self._check_monitor(logs)
+        if not is_number(logs[self.monitor]):
+            raise ValueError(
+                f"monitor must be a result that is one number, but {self.monitor!r} gave a "
+                f"{type(logs[self.monitor]).__name__}"
+            )
+        return self._sign * logs[self.monitor]
+
+    def _check_monitor(self, results: Iterable[str]) -> None:
+        if self.monitor in results:
+            return
+        if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in results):
+            hint = "; give fit validation_data"
+        else:
+            hint = did_you_mean(self.monitor, results)
+        raise ValueError(
+            f"monitor {self.monitor!r} is not among the results {', '.join(results)}{hint}"
+        )
+
+
+class BestSoFar:
+    """Tells improvements of a height (less is better) by at least `min_delta`."""
+
+    def __init__(self, min_delta: float = 0.0, best: float = math.inf) -> None:
+        self.min_delta, self.best = min_delta, best
+
+    def improves(self, height: float) -> bool:
+        """Whether this is the best so far; it is then the one to beat."""
+        if not height < self.best - self.min_delta:
+            return False
+        self.best = height
+        return True
