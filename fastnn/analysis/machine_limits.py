@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.core import threads
+from fastnn.core import files, threads
 from fastnn.native import engine, kernels
 from fastnn.runtime import aligned
 
@@ -305,8 +305,6 @@ def save(limits: Limits) -> Path:
     OSError
         It cannot be written.
     """
-    from fastnn.exchange import model_file
-
     try:
         kept = _kept()
     except (OSError, ValueError):
@@ -314,7 +312,7 @@ def save(limits: Limits) -> Path:
     kept[_key()] = asdict(limits)
     folder().mkdir(parents=True, exist_ok=True)
     try:
-        model_file.replace_file(path(), (json.dumps(kept, indent=1) + "\n").encode())
+        files.write_atomically(path(), (json.dumps(kept, indent=1) + "\n").encode())
     except ValueError as error:  # a folder of that name
         raise OSError(str(error)) from None
     return path()

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import fastnn as fnn
+from fastnn.core import files
 from fastnn.exchange import model_file
 from fastnn.tabular import encoding, table
 from fastnn.tabular.encoding import FEW, TASKS, Preprocessing
@@ -211,7 +212,7 @@ def _draw(folder: Path, history: fnn.History, task: str) -> str:
         ax.set_ylabel(f"{ax.get_ylabel()}; 1 = predicting the mean")
     png = io.BytesIO()
     figure.savefig(png, format="png")
-    model_file.replace_file(folder / PICTURE_NAME, png.getvalue())
+    files.write_atomically(folder / PICTURE_NAME, png.getvalue())
     return str(folder / PICTURE_NAME)
 
 
@@ -355,7 +356,7 @@ def predict(args: argparse.Namespace) -> int:
     else:
         path = Path(args.output)
         path.parent.mkdir(parents=True, exist_ok=True)
-        model_file.replace_file(path, text.encode())
+        files.write_atomically(path, text.encode())
     return 0
 
 

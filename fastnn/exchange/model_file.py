@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastnn import layers, losses
-from fastnn.core import checks
+from fastnn.core import checks, files
 from fastnn.layers import Layer, Tensor, graph
 from fastnn.layers.base import Kinds, UnknownKind, make
 from fastnn.losses import Custom
@@ -59,7 +57,7 @@ def save(
     path = checks.file_path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path: there is no folder {str(path.parent)!r}")
-    replace_file(path, to_bytes(model, attachments=attachments, tensors=tensors))
+    files.write_atomically(path, to_bytes(model, attachments=attachments, tensors=tensors))
 
 
 def to_bytes(
@@ -125,44 +123,6 @@ def from_bytes(content: bytes, own_losses: Mapping[str, Custom] | None = None) -
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     about = json.loads(header["__metadata__"]["fastnn"])
     return restore(about, deserialize(content), "copy of a model", None, own_losses)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that a crash leaves either the old one or the new one, whole.
-
-    A symbolic link stays, and what it points to is written.
-
-    Raises
-    ------
-    ValueError
-        `path` is something else than a file, such as a folder or a device.
-    """
-    path = path.resolve()
-    if path.exists() and not path.is_file():
-        raise ValueError(f"path: {str(path)!r} exists and is not a file")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    if hasattr(os, "O_DIRECTORY"):  # the new name reaches the disk with its folder
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
