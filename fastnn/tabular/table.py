@@ -1,6 +1,6 @@
 """Tables: read a file's columns, and turn them into what a network takes and gives back.
 
-A `Table` is a file as it was read. A `Preprocessing` says which of its columns are inputs, how
+A `Table` is a file as it was read. An `Encoding` says which of its columns are inputs, how
 they become numbers, and what the outputs mean; it is saved with the model, so that a model file
 alone is enough to predict from another file.
 
@@ -25,7 +25,7 @@ _EXPECTED = "expected a .csv, .parquet or .npz file"
 _EMPTY = "empty, NA, null and nan count as empty; fill or remove such rows"
 
 
-@dataclass
+@dataclass(repr=False)
 class Table:
     """The columns of a file.
 
@@ -47,6 +47,9 @@ class Table:
     rows: int
     has_names: bool = True
     left_out: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Table {self.source!r}: {self.rows:,} rows of {listed(self.columns, 4)}>"
 
     def values(self, name: str) -> np.ndarray:
         """Return a column without empty cells: bool, integers, floats, or str (dtype object).
@@ -166,6 +169,11 @@ def read(path: str | os.PathLike, target: str | None = None, text: Iterable[str]
         return _read_npz(path, target)
     pandas = _pandas()
     frame = _read_csv(pandas, path, text) if suffix == ".csv" else _read_parquet(pandas, path)
+    return _from_frame(path, frame)
+
+
+def _from_frame(path: Path, frame: Any) -> Table:
+    """Return the columns of a pandas frame that have a name."""
     names = [str(name) for name in frame.columns]
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
@@ -232,25 +240,8 @@ def _read_parquet(pandas: Any, path: Path) -> Any:
 
 
 def _read_npz(path: Path, target: str | None) -> Table:
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: is not a .npz file; numpy.savez(path, x=..., y=...) writes one")
-    try:
-        # allow_pickle=False, the default, said aloud: a file must not run anything.
-        with np.load(path, allow_pickle=False) as file:
-            members = {name: file[name] for name in file.files}
-    except MemoryError:
-        raise
-    except Exception as error:  # of a damaged file NumPy passes on whatever its parsers raise
-        reason = " ".join(str(error).split())
-        if "allow_pickle" in reason:
-            reason = "it holds Python objects; save arrays of numbers"
-        raise ValueError(f"{path}: cannot be read: {reason}") from None
-    # NumPy hands out as bytes what is not an array: not for us.
-    arrays = {name: part for name, part in members.items() if isinstance(part, np.ndarray)}
-    others = [name for name in arrays if name != target]
-    if "x" not in others and len(others) != 1:
-        raise ValueError(f"{path}: expected the inputs as array 'x', there is {listed(arrays)}")
-    name = "x" if "x" in others else others[0]
+    arrays = _arrays_in(path)
+    name = _inputs_among(path, arrays, target)
     x = arrays[name]
     if x.ndim < 2 or x.size == 0 or x.dtype.kind not in "biuf":
         raise ValueError(
@@ -266,3 +257,30 @@ def _read_npz(path: Path, target: str | None) -> Table:
         columns[target] = y.reshape(-1)
     unused = tuple(array for array in arrays if array not in (name, target))
     return Table(str(path), columns, len(x), has_names=False, left_out=unused)
+
+
+def _arrays_in(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a ``.npz`` file, by name."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: is not a .npz file; numpy.savez(path, x=..., y=...) writes one")
+    try:
+        # allow_pickle=False, the default, said aloud: a file must not run anything.
+        with np.load(path, allow_pickle=False) as file:
+            members = {name: file[name] for name in file.files}
+    except MemoryError:
+        raise
+    except Exception as error:  # of a damaged file NumPy passes on whatever its parsers raise
+        reason = " ".join(str(error).split())
+        if "allow_pickle" in reason:
+            reason = "it holds Python objects; save arrays of numbers"
+        raise ValueError(f"{path}: cannot be read: {reason}") from None
+    # NumPy hands out as bytes what is not an array: not for us.
+    return {name: part for name, part in members.items() if isinstance(part, np.ndarray)}
+
+
+def _inputs_among(path: Path, arrays: dict[str, np.ndarray], target: str | None) -> str:
+    """Return the name of the array that holds the inputs: "x", or the only one there is."""
+    others = [name for name in arrays if name != target]
+    if "x" not in others and len(others) != 1:
+        raise ValueError(f"{path}: expected the inputs as array 'x', there is {listed(arrays)}")
+    return "x" if "x" in others else others[0]
