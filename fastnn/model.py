@@ -1059,7 +1059,15 @@ class Model:
         """
         from fastnn.analysis import profiling
 
-        made = profiling.profile(self, x, y, steps=steps, batch_size=batch_size)
+        steps = checks.integer("steps", steps)
+        if batch_size is not None:
+            batch_size = checks.integer("batch_size", batch_size)
+        sources, target_types = (
+            (self._checked_inputs(x), None) if y is None else self.training_data(x, y)
+        )
+        made = profiling.profile(
+            self.runtime, sources, target_types, steps=steps, batch_size=batch_size
+        )
         print(made)
         return made
 

@@ -84,7 +84,7 @@ class LearningRateFinder:
         """
         from fastnn import plots
 
-        return plots.range_test(self, ax=ax)
+        return plots.learning_rate_finder(self, ax=ax)
 
 
 def find_learning_rate(

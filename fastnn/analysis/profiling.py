@@ -31,8 +31,6 @@ from fastnn.training.nonfinite import NonFiniteLossError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fastnn.model import Model
-
 SLICES = 20  # a median of so many means, where there are steps enough
 
 
@@ -44,10 +42,10 @@ class OpProfile:
     ----------
     layer : str
         The layer that it came from; "" for an op of no layer.
-    kind : str
+    op : str
         A row of `fastnn.program.ops.OPS`.
     what : str
-        The same with what was fused into it.
+        The op, with what was fused into it.
     microseconds : float
         A step, barrier included; the median.
     share : float
@@ -64,7 +62,7 @@ class OpProfile:
     """
 
     layer: str
-    kind: str
+    op: str
     what: str
     microseconds: float
     share: float
@@ -97,7 +95,7 @@ class Profile:
     >>> model = fnn.Sequential([fnn.Dense(10)], input_shape=(64,), seed=0)
     >>> with contextlib.redirect_stdout(io.StringIO()):
     ...     profile = model.profile(x)
-    >>> [row.kind for row in profile.rows]
+    >>> [row.op for row in profile.rows]
     ['gather', 'affine']
     """
 
@@ -174,46 +172,66 @@ class Profile:
         return plots.profile(self, ax=ax)
 
 
-def profile(model: Model, x: object, y: object, *, steps: int, batch_size: int | None) -> Profile:
-    """Time the ops of a model's program; see `Model.profile`."""
+def profile(
+    runtime: Runtime,
+    sources: Sequence[AnySource],
+    target_types: tuple[str, ...] | None,
+    *,
+    steps: int,
+    batch_size: int | None,
+) -> Profile:
+    """Time the ops of a network's program; see `Model.profile`.
+
+    Parameters
+    ----------
+    runtime : Runtime
+        Of the network.
+    sources : sequence of Source
+        Inputs; behind them targets and weights of the samples, unless predictions are timed.
+    target_types : tuple of {"real", "label", "weight"}, or None
+        What follows the inputs (see `Runtime.bound`); None: predictions are timed.
+    steps : int
+        How many to run.
+    batch_size : int or None
+        Rows of a step; None: 32, or 512 of a prediction.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument does not fit, or an op of the program runs in Python.
+    NonFiniteLossError
+        The loss is not finite.
+    """
     steps = checks.integer("steps", steps)
-    optimizer = model.optimizer
-    makes_steps = optimizer is None or optimizer.kernel
-    name = "predict" if y is None else "train" if makes_steps else "gradients"
     if batch_size is None:
-        batch_size = ROWS if y is None else 32
+        batch_size = ROWS if target_types is None else 32
     batch_size = checks.integer("batch_size", batch_size)
-    target_types: tuple[str, ...] = ("real",)
-    if y is None:
-        sources = model._checked_inputs(x)
-    else:
-        sources, target_types = model.training_data(x, y)
     rows = sources[0].rows
     data.not_empty(rows)
     batch = min(batch_size, rows)
-    found = machine_limits.current()
-    runtime = model.runtime
-    bound = runtime.bound(name, batch, target_types, Steps(sources, rows, batch).sparse)
-    if y is None:
+    limits = machine_limits.current()
+    if target_types is None:
+        program, target_types = "predict", ("real",)
         todo = Steps(sources, rows // batch * batch, batch)
-    else:  # rows from all over, as fit takes them
-        order = np.random.default_rng(0).permutation(rows)
+    else:
+        program = _training_program(runtime)
+        order = np.random.default_rng(0).permutation(rows)  # rows from all over, as fit takes them
         todo = Steps(sources, steps * batch, batch, np.resize(order, steps * batch))
+    bound = runtime.bound(program, batch, target_types, todo.sparse)
     if bound.plan.has_python:
         raise ValueError(
             "profile times native ops, and a layer, activation or loss of this model runs in Python"
         )
     workers = threads.workers_for(bound.plan.work(batch))
     seconds = _seconds(runtime, bound, todo, steps, workers)
-    return Profile(
-        _rows(bound.plan, todo, seconds, found, workers),
-        name,
-        model.dtype,
-        batch,
-        workers,
-        steps,
-        found,
-    )
+    rows_of_table = _rows(bound.plan, todo, seconds, limits, workers)
+    return Profile(rows_of_table, program, runtime.dtype, batch, workers, steps, limits)
+
+
+def _training_program(runtime: Runtime) -> str:
+    """Return the program that training runs with this optimizer."""
+    assert runtime.objective is not None
+    return "train" if runtime.objective.optimizer.kernel else "gradients"
 
 
 # --- time -------------------------------------------------------------------------------------
@@ -276,51 +294,63 @@ class _Access:
 
 
 def _rows(
-    made: Plan, todo: Steps, seconds: np.ndarray, found: Limits, workers: int
+    made: Plan, todo: Steps, seconds: np.ndarray, limits: Limits, workers: int
 ) -> list[OpProfile]:
     """Put time, work, bytes and limits of each op together."""
-    in_place = {
+    in_place = _read_in_place(made, todo)
+    ops = [op for op in made.program.ops if op.row.kernel]
+    running = [
+        (op, float(time))
+        for op, time in zip(ops, seconds, strict=True)
+        if not (op.kind == "gather" and op.output in in_place)
+    ]
+    accesses = [_accesses(made, op, todo, in_place) for op, _ in running]
+    whole = sum(time for _, time in running)
+    rows = []
+    for position, (op, time) in enumerate(running):
+        time = max(time, 1e-9)  # the clock's own step
+        flops = 2 * op.row.work(op) * (todo.batch if op.batched else 1)
+        arithmetic = flops / limits.arithmetic_of(made.dtype, workers) / 1e9
+        levels = _seconds_by_level(accesses, position, limits, workers)
+        memory = sum(levels.values())
+        fused = op.attributes.get("activation", "linear")
+        rows.append(
+            OpProfile(
+                layer=op.layer,
+                op=op.kind,
+                what=op.kind if fused == "linear" else f"{op.kind}[{fused}]",
+                microseconds=1e6 * time,
+                share=time / whole,
+                gflops=flops / time / 1e9,
+                gigabytes=sum(access.nbytes for access in accesses[position]) / time / 1e9,
+                limit="arithmetic" if arithmetic >= memory else max(levels, key=levels.__getitem__),
+                of_limit=max(arithmetic, memory) / time,
+            )
+        )
+    return rows
+
+
+def _read_in_place(made: Plan, todo: Steps) -> set[Value]:
+    """Return the inputs that ops read where the user's arrays lie; nothing gathers those."""
+    return {
         value
         for source, value in zip(todo.sources, made.program.inputs, strict=True)
         if todo.order is None
         and isinstance(source, Source)
         and source.is_native(made.dtype, value.dtype)
     }
-    running = [
-        (op, time)
-        for op, time in zip((op for op in made.program.ops if op.row.kernel), seconds, strict=True)
-        if not (op.kind == "gather" and op.output in in_place)
-    ]
-    accesses = [_accesses(made, op, todo, in_place) for op, _ in running]
-    whole = float(sum(time for _, time in running))
-    rows = []
-    for position, (op, time) in enumerate(running):
-        time = max(float(time), 1e-9)  # the clock's own step
-        flops = 2 * op.row.work(op) * (todo.batch if op.batched else 1)
-        nbytes = sum(access.nbytes for access in accesses[position])
-        least = {"arithmetic": flops / found.arithmetic_of(made.dtype, workers) / 1e9}
-        for access in accesses[position]:
-            distance = _distance(accesses, position, access)
-            level, rate = found.bandwidth_of(distance, workers)
-            least[level] = least.get(level, 0.0) + access.nbytes / rate / 1e9
-        arithmetic = least.pop("arithmetic")
-        memory = sum(least.values())
-        limit = "arithmetic" if arithmetic >= memory else max(least, key=least.__getitem__)
-        fused = op.attributes.get("activation", "linear")
-        rows.append(
-            OpProfile(
-                layer=op.layer,
-                kind=op.kind,
-                what=op.kind if fused == "linear" else f"{op.kind}[{fused}]",
-                microseconds=1e6 * time,
-                share=time / whole,
-                gflops=flops / time / 1e9,
-                gigabytes=nbytes / time / 1e9,
-                limit=limit,
-                of_limit=max(arithmetic, memory) / time,
-            )
-        )
-    return rows
+
+
+def _seconds_by_level(
+    accesses: Sequence[Sequence[_Access]], position: int, limits: Limits, workers: int
+) -> dict[str, float]:
+    """Return the least time that an op's operands take, by the level of memory they come from."""
+    least: dict[str, float] = {}
+    for access in accesses[position]:
+        distance = _distance(accesses, position, access)
+        level, rate = limits.bandwidth_of(distance, workers)
+        least[level] = least.get(level, 0.0) + access.nbytes / rate / 1e9
+    return least
 
 
 def _accesses(made: Plan, op: Op, todo: Steps, in_place: set[Value]) -> list[_Access]:

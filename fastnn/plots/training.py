@@ -219,7 +219,7 @@ def comparison(
     return ax
 
 
-def range_test(found: LearningRateFinder, *, ax: Axes | None = None) -> Axes:
+def learning_rate_finder(found: LearningRateFinder, *, ax: Axes | None = None) -> Axes:
     """Draw the losses of a range test over the learning rates, with the suggestion marked.
 
     Parameters
@@ -249,7 +249,7 @@ def range_test(found: LearningRateFinder, *, ax: Axes | None = None) -> Axes:
     Examples
     --------
     >>> from fastnn import plots
-    >>> plots.range_test(model.find_learning_rate(x, y)).get_xscale()  # doctest: +SKIP
+    >>> plots.learning_rate_finder(model.find_learning_rate(x, y)).get_xscale()  # doctest: +SKIP
     'log'
     """
     if not len(found.rates):
