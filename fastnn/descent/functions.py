@@ -265,3 +265,9 @@ rosenbrock = table["rosenbrock"]
 beale = table["beale"]
 himmelblau = table["himmelblau"]
 rastrigin = table["rastrigin"]
+
+__all__ = ["ADVERTISING", "VISITORS", "Function", "table", *table]
+
+
+def __dir__() -> list[str]:
+    return __all__
