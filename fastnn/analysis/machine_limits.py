@@ -23,6 +23,7 @@ from fastnn.core import files, threads
 from fastnn.native import engine, kernels
 from fastnn.runtime import aligned
 
+DTYPES = ("float32", "float64")
 MEASURING_SECONDS = 0.4  # of each team; one that has been idle takes some 0.1 s to spread out
 BURST_SECONDS = 0.005  # of samples of one kind
 # Elements of a worker: a multiple of CHAINS vectors (src_c/limits.c) on every ISA, since those
@@ -35,7 +36,7 @@ MEMORY_BYTES = 32 << 20  # the arrays of one worker that no level of its own hol
 DEFAULT_LEVELS = {"L1": 32 << 10, "L2": 1 << 20}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Limits:
     """What a machine can do at most, on one worker and on all.
 
@@ -83,6 +84,13 @@ class Limits:
         fitting = (name for name, size in self.levels.items() if nbytes / workers <= size)
         level = next(fitting, "memory")
         return level, _of_team(*self.bandwidth[level], workers)
+
+    def __repr__(self) -> str:
+        team = f"{self.threads} worker" + "s" * (self.threads > 1)
+        rates = ", ".join(
+            f"{dtype} {every:.1f} GFLOP/s" for dtype, (_, every) in self.arithmetic.items()
+        )
+        return f"<Limits of {self.processor}, ISA {self.isa}, {team}: {rates}>"
 
     def __str__(self) -> str:
         teams = ["1 worker"] + [f"{self.threads} workers"] * (self.threads > 1)
@@ -136,34 +144,35 @@ def measure() -> Limits:
     all_threads, levels = threads.get_num_threads(), _levels()
     sizes = {name: size // 2 for name, size in levels.items()}
     sizes["memory"] = max([MEMORY_BYTES, *(4 * size for size in levels.values())])
-    rates: dict[tuple[str, int], float] = {}
-    barrier = math.inf
+    rates, barriers = {}, {}
     for workers in sorted({1, all_threads}):
-        # What is measured, how much of it a sample does, and the sample.
-        samples = {dtype: _arithmetic_sample(dtype, workers) for dtype in ("float32", "float64")}
-        samples |= {level: _bandwidth_sample(size, workers) for level, size in sizes.items()}
-        least = dict.fromkeys(samples, math.inf)
-        end = time.perf_counter() + MEASURING_SECONDS
-        while time.perf_counter() < end:
-            for name, (_, run) in samples.items():
-                least[name] = min(least[name], _least_seconds(run))
-            if workers == all_threads:
-                barrier = min(
-                    barrier, *(engine.barrier_seconds(all_threads, 100) for _ in range(9))
-                )
-        for name, (amount, _) in samples.items():
-            rates[name, workers] = amount / least[name] / 1e9
+        rates[workers], barriers[workers] = _measure_team(workers, sizes)
 
     def of_teams(name: str) -> tuple[float, float]:
-        return rates[name, 1], rates[name, all_threads]
+        return rates[1][name], rates[all_threads][name]
 
     return Limits(
         **_machine(),
-        arithmetic={dtype: of_teams(dtype) for dtype in ("float32", "float64")},
+        arithmetic={dtype: of_teams(dtype) for dtype in DTYPES},
         levels=levels,
         bandwidth={level: of_teams(level) for level in sizes},
-        barrier=barrier,
+        barrier=barriers[all_threads],
     )
+
+
+def _measure_team(workers: int, sizes: dict[str, int]) -> tuple[dict[str, float], float]:
+    """Return GFLOP/s by dtype and GB/s by level of a team, and the seconds of its barrier."""
+    # How much a sample does, and the sample.
+    samples = {dtype: _arithmetic_sample(dtype, workers) for dtype in DTYPES}
+    samples |= {level: _bandwidth_sample(size, workers) for level, size in sizes.items()}
+    least = dict.fromkeys(samples, math.inf)
+    barrier = math.inf
+    end = time.perf_counter() + MEASURING_SECONDS
+    while time.perf_counter() < end:
+        for name, (_, run) in samples.items():
+            least[name] = min(least[name], _least_seconds(run))
+        barrier = min(barrier, *(engine.barrier_seconds(workers, 100) for _ in range(9)))
+    return {name: amount / least[name] / 1e9 for name, (amount, _) in samples.items()}, barrier
 
 
 def _least_seconds(run: Callable[[], object]) -> float:
@@ -202,10 +211,10 @@ def _levels() -> dict[str, int]:
     found = {}
     for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         try:
-            kind, level, size = (
+            cache_type, level, size = (
                 (folder / name).read_text().strip() for name in ("type", "level", "size")
             )
-            if kind in ("Data", "Unified") and level in ("1", "2") and size.endswith("K"):
+            if cache_type in ("Data", "Unified") and level in ("1", "2") and size.endswith("K"):
                 found[f"L{level}"] = int(size[:-1]) << 10
         except (OSError, ValueError):
             continue
@@ -261,7 +270,7 @@ def load() -> Limits | None:
         kept: dict[str, Any] = {name: _tuples(v) for name, v in _kept()[_key()].items()}
         limits = Limits(**kept)
         rates = [*limits.arithmetic.values(), *limits.bandwidth.values()]
-        is_whole = {"float32", "float64"} <= set(limits.arithmetic)
+        is_whole = set(DTYPES) <= set(limits.arithmetic)
         is_whole &= set(limits.bandwidth) == {*limits.levels, "memory"}
         is_whole &= all(one > 0 and every > 0 for one, every in rates)
         return limits if is_whole else None

@@ -122,19 +122,11 @@ def hold_out(
     if seed is not None:
         seed = checks.integer("seed", seed, least=0)
     several = isinstance(x, (list, tuple)) and any(hasattr(part, "shape") for part in x)
-    parts = [_indexable(part) for part in (x if several else [x])]
+    inputs = [_indexable(part) for part in (x if several else [x])]
     target = _indexable(y)
-    rows = target.shape[0] if target.shape else 0
-    for part in parts:
-        found = part.shape[0] if part.shape else 0
-        if found != rows:
-            raise ValueError(f"y must have as many rows as x, {found}, got {rows}")
-    generator = np.random.default_rng(seed) if shuffle else None
-    held: list[np.ndarray] = []
-    for group in _classes(target) if stratify else [np.arange(rows)]:
-        drawn = group if generator is None else generator.permutation(group)
-        held.append(drawn[len(drawn) - round(len(drawn) * share) :])
-    held_out = np.sort(np.concatenate(held)) if held else np.zeros(0, int)
+    rows = _checked_rows(inputs, target)
+    groups = _classes(target) if stratify else [np.arange(rows)]
+    held_out = _drawn(groups, share, np.random.default_rng(seed) if shuffle else None)
     if not 0 < len(held_out) < rows:
         raise ValueError(
             f"share={share:g} leaves {rows - len(held_out)} of {rows} rows to train on and "
@@ -142,14 +134,35 @@ def hold_out(
         )
     train: Any = np.setdiff1d(np.arange(rows), held_out)
     chosen: Any = held_out
-    if not stratify and not shuffle:
+    if not stratify and not shuffle:  # slices, of which arrays make views
         train, chosen = slice(None, len(train)), slice(len(train), None)
 
     def take(some: Any) -> tuple[Any, Any]:
-        taken = [_rows(part, some) for part in parts]
+        taken = [_rows(part, some) for part in inputs]
         return taken if several else taken[0], _rows(target, some)
 
     return take(train), take(chosen)
+
+
+def _checked_rows(inputs: list[Any], target: Any) -> int:
+    """Return the number of rows, which all must have."""
+    rows = target.shape[0] if target.shape else 0
+    for part in inputs:
+        found = part.shape[0] if part.shape else 0
+        if found != rows:
+            raise ValueError(f"y must have as many rows as x, {found}, got {rows}")
+    return rows
+
+
+def _drawn(
+    groups: list[np.ndarray], share: float, generator: np.random.Generator | None
+) -> np.ndarray:
+    """Return a share of the rows of each group, in ascending order; the last ones undrawn."""
+    held: list[np.ndarray] = []
+    for group in groups:
+        drawn = group if generator is None else generator.permutation(group)
+        held.append(drawn[len(drawn) - round(len(drawn) * share) :])
+    return np.sort(np.concatenate(held)) if held else np.zeros(0, int)
 
 
 def _indexable(value: Any) -> Any:
@@ -170,3 +183,10 @@ def _classes(y: Any) -> list[np.ndarray]:
         raise ValueError(f"y must have shape (rows,) to be stratified, got {y.shape}")
     _, numbers = np.unique(labels.reshape(-1), return_inverse=True)
     return [np.flatnonzero(numbers == number) for number in range(numbers.max(initial=-1) + 1)]
+
+
+__all__ = ["DIGIT_NAMES", "hold_out", "load_digits", "split"]
+
+
+def __dir__() -> list[str]:
+    return __all__

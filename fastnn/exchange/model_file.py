@@ -25,6 +25,7 @@ from fastnn.losses import Custom
 from fastnn.metrics import Function
 from fastnn.model import Model, Sequential
 from fastnn.native import engine
+from fastnn.runtime import Objective, Runtime
 
 FORMAT = 2  # 1 had one output
 
@@ -69,6 +70,17 @@ def to_bytes(
     """Return what `save` writes."""
     from safetensors.numpy import save as serialize
 
+    _check_layers(model)
+    if model.runtime.objective is not None:
+        model.runtime.check_slots()  # or nobody could load it
+    arrays = dict(_views(model.runtime))
+    arrays |= {f"preprocessing/{name}": array for name, array in (tensors or {}).items()}
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return serialize(contiguous, {"fastnn": json.dumps(_description(model, attachments or {}))})
+
+
+def _check_layers(model: Model) -> None:
+    """Raise ValueError where a layer could not be loaded again."""
     for layer in (part for whole in model.layers for part in whole.parts()):
         if layer.kind not in layers.registry or layers.registry[layer.kind] is not type(layer):
             raise ValueError(
@@ -81,14 +93,18 @@ def to_bytes(
             raise ValueError(
                 f"layer {layer.name!r} cannot be saved: its config must be JSON ({error})"
             ) from None
+
+
+def _views(runtime: Runtime) -> dict[str, np.ndarray]:
+    """Return views of parameters and optimizer state, by the names that their tensors have."""
+    views = {f"parameters/{name}": view for name, view in runtime.parameters.items()}
+    return views | {f"optimizer/{name}": view for name, view in runtime.state_views().items()}
+
+
+def _description(model: Model, attachments: dict[str, Any]) -> dict[str, Any]:
+    """Return what the metadata hold: all but the tensors, as JSON can hold it."""
     runtime = model.runtime
-    if runtime.objective is not None:
-        runtime.check_slots()  # or nobody could load it
-    arrays = {f"parameters/{name}": view for name, view in runtime.parameters.items()}
-    arrays |= {f"optimizer/{name}": view for name, view in runtime.state_views().items()}
-    arrays |= {f"preprocessing/{name}": array for name, array in (tensors or {}).items()}
-    training = runtime.objective
-    about = {
+    return {
         "format": FORMAT,
         "version": engine.VERSION,
         "kind": "Sequential" if isinstance(model, Sequential) else "Model",
@@ -98,21 +114,22 @@ def to_bytes(
         "key": runtime.key,
         "generator": model.generator.bit_generator.state,
         "architecture": graph.describe(runtime.graph, model.layers),
-        "compile": None
-        if training is None
-        else {
-            "optimizer": training.optimizer.config(),
-            "loss": [aim.loss.config() for aim in training.outputs],
-            "metrics": [
-                [metric.config() for metric in aim.metrics if not isinstance(metric, Function)]
-                for aim in training.outputs
-            ],
-            "loss_weights": [aim.weight for aim in training.outputs],
-        },
-        "attachments": attachments or {},
+        "compile": None if runtime.objective is None else _described_objective(runtime.objective),
+        "attachments": attachments,
     }
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return serialize(contiguous, {"fastnn": json.dumps(about)})
+
+
+def _described_objective(objective: Objective) -> dict[str, Any]:
+    """Return what `compile` was told. Metrics that are functions of the user's are left out."""
+    return {
+        "optimizer": objective.optimizer.config(),
+        "loss": [output.loss.config() for output in objective.outputs],
+        "metrics": [
+            [metric.config() for metric in output.metrics if not isinstance(metric, Function)]
+            for output in objective.outputs
+        ],
+        "loss_weights": [output.weight for output in objective.outputs],
+    }
 
 
 def from_bytes(content: bytes, own_losses: Mapping[str, Custom] | None = None) -> Model:
@@ -184,15 +201,8 @@ def restore(
     own_losses : dict of str to Custom, optional
         Losses, by name, likewise.
     """
-    kinds = {} if kinds is None else kinds
     try:
-        model = _graph(about, kinds)
-        if about["compile"] is not None:
-            own = _with_own_losses(about["compile"]["loss"], own_losses or {})
-            model.compile(**{**about["compile"], "loss": own})
-        model.runtime.step = int(about["step"])
-        model.runtime.key = int(about["key"])
-        model.generator.bit_generator.state = about["generator"]
+        model = _described_model(about, kinds or {}, own_losses or {})
     except UnknownKind as error:
         kind = error.args[0]
         raise ValueError(
@@ -209,9 +219,28 @@ def restore(
         raise ValueError(
             f"path: the description in {str(path)!r} is damaged ({type(error).__name__}: {error})"
         ) from None
-    runtime = model.runtime
-    views = {f"parameters/{name}": view for name, view in runtime.parameters.items()}
-    views |= {f"optimizer/{name}": view for name, view in runtime.state_views().items()}
+    _fill(_views(model.runtime), tensors, path)
+    return model
+
+
+def _described_model(
+    about: dict[str, Any], kinds: Kinds, own_losses: Mapping[str, Custom]
+) -> Model:
+    """Return the model of a description; its parameters are not yet what they were."""
+    model = _graph(about, kinds)
+    if about["compile"] is not None:
+        own = _with_own_losses(about["compile"]["loss"], own_losses)
+        model.compile(**{**about["compile"], "loss": own})
+    model.runtime.step = int(about["step"])
+    model.runtime.key = int(about["key"])
+    model.generator.bit_generator.state = about["generator"]
+    return model
+
+
+def _fill(
+    views: dict[str, np.ndarray], tensors: dict[str, np.ndarray], path: str | os.PathLike
+) -> None:
+    """Copy the tensors of a file to where a model has them."""
     for name, view in views.items():
         found = tensors.get(name)
         if found is None or found.shape != view.shape or found.dtype != view.dtype:
@@ -221,7 +250,6 @@ def restore(
                 f"{view.shape}, is {got}"
             )
         view[...] = found
-    return model
 
 
 class _UnknownLoss(LookupError):
@@ -240,6 +268,7 @@ def _with_own_losses(saved: Any, own: Mapping[str, Custom]) -> list[object]:
 
 
 def _graph(about: dict[str, Any], kinds: Kinds) -> Model:
+    """Return the layers of a description, put together."""
     architecture = about["architecture"]
     if "output" in architecture:  # format 1
         architecture = {**architecture, "outputs": [architecture["output"]]}

@@ -343,6 +343,17 @@ def test_arrays_go_by_position(tmp_path):
         made.encode(table.read(savez(tmp_path / "b.npz", x=np.ones((4, 3)))))
 
 
+def test_reprs_say_what_they_hold_and_no_cells():
+    cells = Table(
+        "f.csv", {"a": np.arange(4.0), "town": np.array(list("xyxy")), "y": np.ones(4)}, 4
+    )
+    assert repr(cells) == "<Table 'f.csv': 4 rows of 'a', 'town', 'y'>"
+    assert repr(planned(cells, "a")) == ("<Encoding for regression of 'a': 2 columns, 3 inputs>")
+    assert repr(Encoding.plan(cells, "town")) == (
+        "<Encoding for classification of 'town': 2 columns, 2 inputs, 2 classes>"
+    )
+
+
 # --- in a model file --------------------------------------------------------------------------
 
 

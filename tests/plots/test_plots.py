@@ -141,6 +141,15 @@ def test_import_is_lean():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    "package", [plots, fnn.descent, fnn.descent.functions, fnn.datasets], ids=lambda p: p.__name__
+)
+def test_dir_shows_public_names_only(package):
+    assert dir(package) == sorted(package.__all__)
+    assert all(hasattr(package, name) for name in package.__all__)
+    assert not {"annotations", "np", "Any"} & set(dir(package))
+
+
 # --- what they share ----------------------------------------------------------------------------
 
 
