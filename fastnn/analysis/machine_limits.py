@@ -1,7 +1,7 @@
-"""What this machine can do at most: multiply-adds, bytes, barriers; for profiles to compare with.
+"""The limits of this machine, which profiles compare with: multiply-adds, bytes, barriers.
 
-Measured once, natively, in less than a second, and kept in a file under the user's cache. Where
-that cannot be written, they are measured again.
+They are measured once, natively, in less than a second, and kept in a file under the user's
+cache. Where that file cannot be written, they are measured again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WHOLE_CHAINS = 960
 SAMPLE_WORK = 1e7  # multiply-adds of a sample in registers: some 0.1 ms
 SAMPLE_BYTES = 16e6  # bytes, of the arrays of one worker, that a sample goes through at least
 MEMORY_BYTES = 32 << 20  # the arrays of one worker that no level of its own holds
-# The levels of a worker where the system does not tell them.
+# The levels of a worker where the system does not report them.
 DEFAULT_LEVELS = {"L1": 32 << 10, "L2": 1 << 20}
 
 
@@ -54,7 +54,7 @@ class Limits:
         For each level, and for "memory" behind them, GB/s read and written, on one worker and on
         all.
     barrier : float
-        The time that all take to meet, in seconds.
+        The time that all workers take to meet, in seconds.
 
     Examples
     --------
@@ -80,7 +80,7 @@ class Limits:
         return _of_team(*self.arithmetic[dtype], workers)
 
     def bandwidth_of(self, nbytes: float, workers: int) -> tuple[str, float]:
-        """Return the level that holds so many bytes, shared by a team, and its GB/s."""
+        """Return the level that holds `nbytes`, shared by a team, and its GB/s."""
         fitting = (name for name, size in self.levels.items() if nbytes / workers <= size)
         level = next(fitting, "memory")
         return level, _of_team(*self.bandwidth[level], workers)
@@ -131,7 +131,7 @@ def measure() -> Limits:
     Notes
     -----
     Each number is the best of many short samples, taken in turn, since other programs may use the
-    machine too. Arithmetic is chains of multiply-adds in registers; bandwidth is
+    machine too. Arithmetic is measured with chains of multiply-adds in registers; bandwidth with
     ``y = y * factor + x`` over arrays that together fill half of a level, three streams of bytes
     counted.
 
@@ -162,7 +162,6 @@ def measure() -> Limits:
 
 def _measure_team(workers: int, sizes: dict[str, int]) -> tuple[dict[str, float], float]:
     """Return GFLOP/s by dtype and GB/s by level of a team, and the seconds of its barrier."""
-    # How much a sample does, and the sample.
     samples = {dtype: _arithmetic_sample(dtype, workers) for dtype in DTYPES}
     samples |= {level: _bandwidth_sample(size, workers) for level, size in sizes.items()}
     least = dict.fromkeys(samples, math.inf)
@@ -230,7 +229,7 @@ def folder() -> Path:
     Raises
     ------
     OSError
-        There is no home.
+        The user has no home directory.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not cache.is_absolute():
@@ -247,7 +246,7 @@ def path() -> Path:
 
 
 def _machine() -> dict:
-    """What limits depend on."""
+    """Return the facts that limits depend on."""
     return {
         "processor": threads.processor_name(),
         "isa": engine.ISA,
@@ -257,7 +256,7 @@ def _machine() -> dict:
 
 
 def load() -> Limits | None:
-    """Return what is kept for this processor, ISA, version and number of threads, or None.
+    """Return the limits kept for this processor, ISA, version and number of threads, or None.
 
     Examples
     --------
@@ -283,7 +282,7 @@ def _key() -> str:
 
 
 def _kept() -> dict:
-    """Everything that is in the file."""
+    """Return the limits of all processors that are in the file."""
     found = json.loads(path().read_text(encoding="utf-8"))
     if not isinstance(found, dict):
         raise ValueError("not a file of limits")
@@ -291,14 +290,14 @@ def _kept() -> dict:
 
 
 def _tuples(value: object) -> object:
-    """JSON has lists only."""
+    """Turn the lists of a table back into tuples: JSON has lists only."""
     if not isinstance(value, dict):
         return value
     return {key: tuple(v) if isinstance(v, list) else v for key, v in value.items()}
 
 
 def save(limits: Limits) -> Path:
-    """Keep limits for `load`, beside those of other processors.
+    """Keep limits for `load`, together with those of other processors.
 
     Parameters
     ----------

@@ -1,13 +1,13 @@
 """Where the time of a step goes, op by op, and how near each op comes to what the machine can do.
 
-The engine reads the clock behind each op of worker 0; the rest is arithmetic on the plan.
+The engine reads the clock after each op of worker 0; the rest is arithmetic on the plan.
 
-Where an operand comes from. Between two touches of the same memory the ops in between move so
-many bytes through the caches; the first level that holds those still holds the operand. So a
-kernel that is read once a step comes from far away where the whole step is large, and the output
-of the op before from nearby. Considered and dropped: the level that holds the op's own operands.
-It takes the parameters of a wide network at a small batch for near ones, and half of memory's
-speed for a fifth of L2's.
+Where an operand comes from: between two accesses to the same memory, the ops in between move a
+number of bytes through the caches; the first level that is large enough for those still holds the
+operand. So a kernel that is read once a step comes from a distant level where the whole step is
+large, and the output of the previous op from a near one. Considered and dropped: the level that is
+large enough for the op's own operands. It takes the parameters of a wide network at a small batch
+for near ones, and half of memory's speed for a fifth of L2's.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ class OpProfile:
     what : str
         The op, with what was fused into it.
     microseconds : float
-        A step, barrier included; the median.
+        Time in a step, barrier included; the median over the steps.
     share : float
-        Of the step.
+        Its share of the step's time.
     gflops : float
         GFLOP/s; a multiply-add counts as two.
     gigabytes : float
-        GB/s that its operands are read and written with.
+        GB/s at which its operands are read and written.
     limit : str
-        What binds it on this machine: "arithmetic", or the level of memory, "L1", "L2", "memory",
+        What bounds it on this machine: "arithmetic", or the level of memory ("L1", "L2", "memory")
         that most of its time would go to.
     of_limit : float
         The share of that limit that it reaches.
@@ -83,7 +83,7 @@ class Profile:
     program : {"train", "predict"}
     dtype : {"float32", "float64"}
     batch_size, workers, steps : int
-        What was run.
+        How the program was run.
     limits : Limits
         What the ops are compared with.
 
@@ -109,7 +109,7 @@ class Profile:
 
     @property
     def microseconds(self) -> float:
-        """Of a step."""
+        """The time of a step: the sum over its ops."""
         return sum(row.microseconds for row in self.rows)
 
     def __repr__(self) -> str:
@@ -286,7 +286,7 @@ def _seconds(runtime: Runtime, bound: Bound, todo: Steps, steps: int, workers: i
 
 @dataclass(frozen=True)
 class _Access:
-    """What an op reads or writes: where, and how many bytes of it in a step."""
+    """An operand of an op: where it lies, and how many bytes of it a step reads or writes."""
 
     interval: Interval
     nbytes: float
@@ -366,7 +366,7 @@ def _accesses(made: Plan, op: Op, todo: Steps, in_place: set[Value]) -> list[_Ac
         share = min(1.0, todo.batch / source.rows)
         return _Access((f"data {id(source)}", 0, 1), share * source.nbytes, source.nbytes)
 
-    # A gradient that is applied at once stays in the worker's scratch.
+    # A gradient that is applied at once stays in the worker's scratch memory.
     applied = [v for v in op.writes() if op.row.updates and v.kind == "gradient"]
     found = [access(value) for value in op.reads() + op.writes() if value not in applied]
     if op.kind == "gather":
@@ -377,7 +377,7 @@ def _accesses(made: Plan, op: Op, todo: Steps, in_place: set[Value]) -> list[_Ac
 
 
 def _distance(accesses: Sequence[Sequence[_Access]], position: int, access: _Access) -> float:
-    """Return the bytes that went by since an operand was touched, in this step or the last."""
+    """Return the bytes moved since an operand was last accessed, in this or the previous step."""
     distance = access.data_bytes
     for back in range(len(accesses)):
         distance += sum(other.nbytes for other in accesses[position - back])

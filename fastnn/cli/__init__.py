@@ -1,4 +1,4 @@
-"""The command `fastnn`: `parser` has its arguments, exit status and errors; a module a command."""
+"""The command `fastnn`: `parser` has the entry point, and each command a module of its own."""
 
 from fastnn.cli.parser import main
 

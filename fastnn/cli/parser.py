@@ -1,7 +1,7 @@
 """The command `fastnn`: its arguments, its exit status, its errors.
 
-What the user got wrong is raised as ValueError, OSError or ImportError by the commands, and becomes
-one line in `main`; anything else is a defect of fastnn and keeps its traceback.
+The commands raise ValueError, OSError or ImportError for a mistake of the user's, and `main` turns
+it into one line; anything else is a defect of fastnn and keeps its traceback.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_output(path: Path, sources: Iterable[str]) -> None:
-    """Refuse to write to what is not a file, or to one of those that are read."""
+    """Raise ValueError if the output is not a file, or one of the files that are read."""
     if not path.exists():
         return
     if not path.is_file():

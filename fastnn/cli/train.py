@@ -37,7 +37,7 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_data(add: AddArgument) -> None:
-    """Which columns are learned from which."""
+    """Add the arguments that choose the data."""
     add(
         "data",
         metavar="DATA",
@@ -62,7 +62,7 @@ def _add_data(add: AddArgument) -> None:
 
 
 def _add_network(add: AddArgument) -> None:
-    """What the layers are."""
+    """Add the arguments that choose the layers."""
     add(
         "--hidden",
         metavar="UNITS",
@@ -88,7 +88,7 @@ def _add_network(add: AddArgument) -> None:
 
 
 def _add_method(add: AddArgument) -> None:
-    """How the network is trained."""
+    """Add the arguments that choose how the network is trained."""
     add(
         "--optimizer",
         metavar="NAME",
@@ -112,7 +112,7 @@ def _add_method(add: AddArgument) -> None:
 
 
 def _add_conditions(add: AddArgument) -> None:
-    """What the network is tested with, what is repeatable, and where the results go."""
+    """Add the arguments for testing, repeating and saving a training."""
     add(
         "--held-out",
         "--validation",

@@ -1,4 +1,4 @@
-"""What `fastnn train` prints and draws."""
+"""The lines that `fastnn train` prints, and its picture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODEL_NAME, PICTURE_NAME = "model.safetensors", "learning_curve.png"
 
 
 def announce(training: Training) -> None:
-    """Say what will be trained on what."""
+    """Print which network will be trained on which data."""
     args, cells, encoding = training.args, training.cells, training.encoding
     unused = [*args.drop, *cells.left_out]
     left_out = f"; left out: {listed(unused)}" if unused else ""
@@ -35,7 +35,7 @@ def announce(training: Training) -> None:
 
 
 def _described_target(training: Training) -> str:
-    """Say what is learned, and how to have it otherwise where that had to be guessed."""
+    """Describe the target, with the option for the other task where the task had to be guessed."""
     cells, encoding = training.cells, training.encoding
     values = cells.values(encoding.target)
     is_clear = not cells.has_names and len(encoding.classes) <= FEW
@@ -49,7 +49,7 @@ def _described_target(training: Training) -> str:
 
 
 def report(training: Training, folder: Path, results: dict[str, float]) -> None:
-    """Say how well the model does, how quickly it was trained, and where it is; draw the curve."""
+    """Print how well the model does, how fast it was trained, and where it is; draw the curve."""
     held_out = len(training.held_out)
     if "accuracy" in results:
         right = round(results["accuracy"] * held_out)
@@ -74,7 +74,7 @@ def report(training: Training, folder: Path, results: dict[str, float]) -> None:
 
 
 def _draw(folder: Path, history: fnn.History, task: str) -> str:
-    """Draw the learning curve and return where it is, or why it is not."""
+    """Draw the learning curve; return its path, or the reason why there is none."""
     from fastnn import plots
 
     if not history.epoch:

@@ -21,13 +21,13 @@ BATCH_SIZE = 64
 
 @dataclass(frozen=True)
 class Training:
-    """What `prepare` has made of the arguments.
+    """The data, their encoding and a compiled model: what `prepare` makes of the arguments.
 
     Attributes
     ----------
     args : Namespace
     cells : Table
-        What was read.
+        The table that was read.
     encoding : Encoding
     x, y : ndarray
         All rows, encoded.
@@ -48,26 +48,26 @@ class Training:
 
     @property
     def optimizer(self) -> fnn.optimizers.Optimizer:
-        """That of the model."""
+        """The optimizer of the model."""
         assert self.model.optimizer is not None
         return self.model.optimizer
 
     @property
     def history(self) -> fnn.History:
-        """That of the model, once it is trained."""
+        """The history of the model, once it is trained."""
         assert self.model.history is not None
         return self.model.history
 
     @property
     def batch_size(self) -> int | None:
-        """What to tell `fit`; None is all rows."""
+        """The `batch_size` for `fit`; None stands for all rows."""
         if self.args.batch_size is None and not self.optimizer.full_batch:
             return BATCH_SIZE
         return self.args.batch_size
 
     @property
     def learning_rate(self) -> float | None:
-        """That of the first step; None where the optimizer has none."""
+        """The learning rate of the first step; None where the optimizer has none."""
         return float(self.optimizer.rates(0)[0]) if self.optimizer.kernel else None
 
 
@@ -120,7 +120,7 @@ def _training_table(args: argparse.Namespace) -> tuple[Table, str]:
 def _split(
     cells: Table, encoding: Encoding, share: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows to train on and to hold out, of each class its share."""
+    """Return the rows to train on and to hold out, the same share of each class."""
     is_stratified = encoding.task == "classification"
     y = encoding.encode_target(cells) if is_stratified else np.zeros(cells.rows, np.int64)
     train, held_out = fnn.datasets.split(y, share, seed)

@@ -27,7 +27,7 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
     Notes
     -----
     The test part of "Optical Recognition of Handwritten Digits" by E. Alpaydin and C. Kaynak,
-    UCI Machine Learning Repository (1998), licence CC BY 4.0; see `DIGITS.md` beside this file.
+    UCI Machine Learning Repository (1998), licence CC BY 4.0; see `DIGITS.md` next to this module.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def split(y: np.ndarray, share: float = 0.2, seed: int = 0) -> tuple[np.ndarray,
     ----------
     y : ndarray of int, shape (rows,)
     share : float, default 0.2
-        Held out of each class.
+        Share of each class to hold out.
     seed : int, default 0
 
     Returns
@@ -80,7 +80,7 @@ def hold_out(
     shuffle: bool = True,
     seed: int | None = None,
 ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """Part data in rows to train on and rows to hold out.
+    """Split data into rows to train on and rows to hold out.
 
     Parameters
     ----------
@@ -88,20 +88,20 @@ def hold_out(
         Or a list of arrays for a model of several inputs.
     y : array_like, series or frame, shape (rows, ...)
     share : float, default 0.2
-        Of the rows, held out.
+        Share of the rows to hold out.
     stratify : bool, default False
-        Whether each class of y is parted by itself, so that both have the same mix of classes.
+        Whether each class of y is split by itself, so that both parts have the same mix of classes.
     shuffle : bool, default True
         Whether the rows are drawn at random; if not, the last ones (of each class, if stratified)
-        are held out. In both parts rows stay in their order.
+        are held out. In both parts the rows keep their order.
     seed : int, optional
-        Gives the draw; None: another one each time.
+        Seed of the draw; None: another draw each time.
 
     Returns
     -------
     train, held_out : tuple (x, y)
-        For `fit`, and for its ``validation_data``. Of the type that x and y have; views where
-        neither stratified nor shuffled, else copies.
+        Arguments for `fit`, and for its ``validation_data``, of the types of x and y. They are
+        views where the rows are neither stratified nor shuffled, and copies otherwise.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def hold_out(
 
 
 def _checked_rows(inputs: list[Any], target: Any) -> int:
-    """Return the number of rows, which all must have."""
+    """Return the number of rows, which x and y must have in common."""
     rows = target.shape[0] if target.shape else 0
     for part in inputs:
         found = part.shape[0] if part.shape else 0
@@ -157,7 +157,7 @@ def _checked_rows(inputs: list[Any], target: Any) -> int:
 def _drawn(
     groups: list[np.ndarray], share: float, generator: np.random.Generator | None
 ) -> np.ndarray:
-    """Return a share of the rows of each group, in ascending order; the last ones undrawn."""
+    """Return a share of the rows of each group, in ascending order: drawn, or the last ones."""
     held: list[np.ndarray] = []
     for group in groups:
         drawn = group if generator is None else generator.permutation(group)
@@ -166,7 +166,7 @@ def _drawn(
 
 
 def _indexable(value: Any) -> Any:
-    """Return what can be indexed by rows."""
+    """Return data as something that can be indexed by rows."""
     if is_sparse(value):
         return value.tocsr()
     return value if is_frame(value) else np.asarray(value)

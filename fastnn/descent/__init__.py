@@ -1,4 +1,4 @@
-"""Gradient descent on functions of one's own, run by the optimizers that train the networks."""
+"""Gradient descent on the user's own functions, with the optimizers that train the networks."""
 
 from fastnn.descent import functions
 from fastnn.descent.minimization import minimize

@@ -1,4 +1,4 @@
-"""`minimize`: a walk down a function, step by step, with all that was seen on the way."""
+"""`minimize`: a walk down a function, step by step, with all that is measured on the way."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ def minimize(
     tol_improvement: float | None = None,
     callback: Callable[[int, Point, float], object] | None = None,
 ) -> Descent:
-    r"""Walk down a function with any of the optimizers, and keep the way.
+    r"""Minimise a function with any of the optimizers, and keep the path.
 
     Everything is computed in float64 by the program that updates a network's parameters. Gradient
-    descent, the default, does :math:`x_{k+1} = x_k - \eta \nabla f(x_k)`.
+    descent, the default, is :math:`x_{k+1} = x_k - \eta \nabla f(x_k)`.
 
     Parameters
     ----------
     f : callable
-        From a point to a number: a float where x0 is one, else an array of x0's shape, which
-        must not be changed. One of `fastnn.descent.functions` brings its gradient.
+        Maps a point to a number. The point is a float where x0 is one, else an array of x0's
+        shape, which must not be changed. Those of `fastnn.descent.functions` have a gradient.
     x0 : float or array_like, shape (variables,)
         Where to start.
     grad : callable, optional
-        From a point to the derivative, a number, or the gradient, of x0's shape. Default: that
-        of `f`, if it has one; else differences, :math:`(f(x + h) - f(x - h)) / 2h` for each
+        Maps a point to the derivative, a number, or to the gradient, of x0's shape. Default: the
+        gradient of `f`, if it has one; else :math:`(f(x + h) - f(x - h)) / 2h` for each
         variable, with ``scipy.optimize.approx_fprime`` (``pip install 'fastnn[scipy]'``). They are
-        good to some ten digits, and call f 2n + 2 times for n variables.
+        accurate to about ten digits, and call f 2n + 2 times for n variables.
     optimizer : str, dict or Optimizer, default "gradient_descent"
-        Any of `fastnn.optimizers`, with its schedule. It is not changed.
+        Any of `fastnn.optimizers`, with its schedule; it is not changed.
     steps : int, default 100
-        At most so many.
+        The most steps to make.
     tol_gradient : float, optional
-        Stop where the Euclidean norm of the gradient is no larger.
+        Stop where the Euclidean norm of the gradient is at most this.
     tol_improvement : float, optional
-        Stop when a step has changed the value by less.
+        Stop when a step has changed the value by less than this.
     callback : callable, optional
         Called with (steps made, point, value) after each step; ends the walk by returning True.
-        It may set hyper-parameters of `optimizer`, which then count from the next step.
+        It may set hyper-parameters of `optimizer`, which take effect from the next step on.
 
     Returns
     -------
@@ -64,15 +64,15 @@ def minimize(
     Raises
     ------
     TypeError, ValueError
-        An argument is not what it should be, or f or grad return something else at x0.
+        An argument does not fit, or f or grad do not return real, finite numbers at x0.
     ImportError
-        SciPy is needed and not there.
+        SciPy is needed and is not installed.
 
     Notes
     -----
-    A walk whose value or gradient is not finite any more (f may raise an ArithmeticError, too) ends
-    at the last point where they were, and ``stop_reason`` says so. Other errors of f are raised: a
-    function that is not defined everywhere returns NaN there.
+    A walk whose value or gradient is no longer finite (f may raise an ArithmeticError, too) ends at
+    the last point where both were, and ``stop_reason`` says so. Other errors that f raises are
+    passed on: a function that is not defined everywhere should return NaN there.
 
     Examples
     --------
@@ -126,7 +126,7 @@ def _checked_start(x0: object) -> np.ndarray:
 
 
 def _differences(f: Callable[[Point], float], start: np.ndarray) -> Callable[[Point], Any]:
-    """Return the derivative by central differences."""
+    """Return a function that computes the derivative by central differences."""
     try:
         from scipy.optimize import approx_fprime
     except ImportError:

@@ -1,4 +1,4 @@
-"""What `minimize` returns: the points of a walk down a function, and what was seen there."""
+"""What `minimize` returns: the points of a walk down a function, with values and gradients."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Descent:
     ----------
     function : callable
     optimizer : Optimizer
-        As it was set at the start.
+        The optimizer as it was set at the start.
     path : ndarray of float64, shape (points,), or (points, variables) where x0 is an array
         The points, the start first.
     values : ndarray of float64, shape (points,)
-        Of the function there.
+        Values of the function there.
     gradient_norms : ndarray of float64, shape (points,)
         Euclidean norms of the gradient there.
     learning_rates : ndarray of float64, shape (points - 1,)
-        Of each step; NaN for `LBFGS`, which has none.
+        Learning rate of each step; NaN for `LBFGS`, which has none.
     stop_reason : str
     x : float or ndarray
         The last point; with an optimizer that keeps a moving average, that average, unless the
@@ -80,8 +80,8 @@ class Descent:
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Draw the walk: on the curve of one variable, on the contours of two.
 
-        With more variables, value and gradient norm over the steps. See `fastnn.plots.descent`,
-        which draws several walks on one picture.
+        With more variables, the value over the steps is drawn. See `fastnn.plots.descent`, which
+        draws several walks in one picture.
         """
         from fastnn import plots
 
@@ -109,7 +109,7 @@ class Descent:
         fps : float, default 10
             Frames a second; of a gif at most 50.
         frames : int, default 100
-            At most so many; steps are left out, evenly.
+            The most frames to draw; steps are left out evenly.
         """
         from fastnn import plots
 

@@ -23,7 +23,8 @@ class StepwiseWalk(Walk):
         has_tolerance = self._tolerances != (None, None)
         chosen: object = None
         first, rates = 0, [0.0]
-        # Names and no calls of our own in the loop: it is most of a walk down a quick function.
+        # Local names instead of attributes: this loop is most of the time of a walk down a fast
+        # function.
         point, found_at, is_finite = self._point, self._found_at, math.isfinite
         points, values, norms = self.points.append, self.values.append, self.norms.append
         make, made, callback = update.step, self.rates.append, self._callback
@@ -64,7 +65,7 @@ class StepwiseWalk(Walk):
         return found, update
 
     def _change_slots(self) -> None:
-        """Give the optimizer the state that it keeps as it is set now, and what it knew of it."""
+        """Lay out the state that the optimizer needs as it is set now; slots that stay are kept."""
         runtime = self._runtime
         step = runtime.step
         known = dict(zip(runtime.slots, runtime.arenas["state"], strict=True))

@@ -21,7 +21,7 @@ LOST = (math.nan, math.nan)  # value and norm where one of them is not finite
 class Walk:
     """The points so far, and a runtime whose one parameter is the point.
 
-    What a step is, its subclasses say.
+    Its subclasses define what a step is.
 
     Parameters
     ----------
@@ -38,12 +38,12 @@ class Walk:
     points : list
         Floats if the start is a number, else arrays that cannot be written to.
     values, norms : list of float
-        Of the function, and of its gradient, at each point.
+        Values of the function, and norms of its gradient, at each point.
     rates : list of float
         The learning rate of each step.
     """
 
-    advice = ""  # what to do where the walk has left the finite numbers
+    advice = ""  # what to do when value or gradient are no longer finite
 
     def __init__(
         self,
@@ -74,12 +74,12 @@ class Walk:
         self._point: Callable[[], Point] = self._x.item if self._is_number else self._copy
 
     def begin(self) -> None:
-        """Look at the start.
+        """Compute value and gradient at the start.
 
         Raises
         ------
         ValueError
-            Value or gradient are not finite there.
+            One of them is not finite there.
         """
         x = self._point()
         try:
@@ -92,13 +92,13 @@ class Walk:
         self._keep(x, value, norm)
 
     def run(self, steps: int) -> str:
-        """Make steps, at most so many, and return why the walk has ended."""
+        """Make at most `steps` steps, and return why the walk has ended."""
         raise NotImplementedError
 
     def end(self) -> Point:
         """Return the last point; the moving average, if one is kept."""
         self._x[...] = self.points[-1]
-        if not self._has_lost:  # then the average holds what was not finite
+        if not self._has_lost:  # else the average holds what was not finite
             self._runtime.take_average()
         return self._x.item() if self._is_number else self._x.copy()
 
@@ -113,7 +113,7 @@ class Walk:
         self.norms.append(norm)
 
     def _look(self, x: Point) -> tuple[float, float]:
-        """Return value and norm, both NaN if not finite; the gradient is then in its place."""
+        """Return value and norm as `_found_at`, but both NaN if one of them is not finite."""
         try:
             value, norm = self._found_at(x)
         except ArithmeticError:
@@ -121,7 +121,7 @@ class Walk:
         return (value, norm) if math.isfinite(value) and math.isfinite(norm) else LOST
 
     def _number_at(self, x: float) -> tuple[float, float]:
-        """Return value and norm of the gradient, which is then in its place."""
+        """Return value and norm of the gradient, and write the gradient to its arena."""
         value, slope = self._f(x), self._grad(x)
         if type(value) is not float:
             value = as_number("f", value, x)
@@ -131,14 +131,14 @@ class Walk:
         return value, abs(slope)
 
     def _array_at(self, x: np.ndarray) -> tuple[float, float]:
-        """Return value and norm of the gradient, which is then in its place."""
+        """Return value and norm of the gradient, and write the gradient to its arena."""
         value = as_number("f", self._f(x), x)
         self._gradient[...] = _as_gradient(self._grad(x), x)
         norm = math.sqrt(self._gradient @ self._gradient)
         return value, norm if norm < math.inf else math.hypot(*self._gradient)
 
     def _is_there(self, done: int) -> str:
-        """Return why to stop after so many steps, or nothing."""
+        """Return why to stop after `done` steps, or an empty string."""
         of_gradient, of_improvement = self._tolerances
         norm = self.norms[-1]
         if of_gradient is not None and norm <= of_gradient:
@@ -197,7 +197,7 @@ def _as_gradient(found: Any, x: np.ndarray) -> np.ndarray:
 
 
 def is_true(found: object) -> bool:
-    """Return whether a callback has returned True, and not just something."""
+    """Return whether a callback has returned True itself, not merely something true."""
     return isinstance(found, (bool, np.bool_)) and bool(found)
 
 

@@ -17,7 +17,7 @@ Iterate = tuple[np.ndarray, float, np.ndarray]  # a point, with the value and gr
 class LBFGSWalk(Walk):
     """A walk whose steps SciPy makes; what it minimizes includes the optimizer's weight decay."""
 
-    _iterate: Iterate  # where the line search has begun
+    _iterate: Iterate  # where the line search began
 
     def run(self, steps: int) -> str:
         """Let SciPy make its iterations, and return why it has stopped."""
@@ -44,7 +44,7 @@ class LBFGSWalk(Walk):
         return point.copy(), value + decay / 2 * point @ point, self._gradient + decay * point
 
     def _value_and_gradient(self, point: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return what SciPy asks for at each point of a line search."""
+        """Return value and gradient at a point of a line search, or what leads it back."""
         self._x[...] = point
         value, _ = self._look(self._point())
         if math.isnan(value):
@@ -56,7 +56,7 @@ class LBFGSWalk(Walk):
         self._x[...] = intermediate_result.x
         x = self._point()
         value, norm = self._look(x)
-        if math.isnan(value):  # a line search that has turned back ends where it is finite
+        if math.isnan(value):  # a line search that was led back ends where the value is finite
             raise _Ended(self._is_lost(len(self.values)))
         self._iterate = self._penalized(value, intermediate_result.x)
         self.rates.append(math.nan)
@@ -69,4 +69,4 @@ class LBFGSWalk(Walk):
 
 
 class _Ended(Exception):
-    """SciPy is to stop; the message says why."""
+    """Raised to stop SciPy; the message is the reason."""

@@ -2,10 +2,10 @@
 
     parameters/<layer>/<name>         the parameters
     optimizer/<slot>/<layer>/<name>   the optimizer's state, for a compiled model
-    preprocessing/<name>              what was saved with the model (see `attachments`)
+    preprocessing/<name>              further tensors saved with the model (see `save`)
 
-The metadata hold one entry, "fastnn": JSON with the format's version, the architecture, what
-`compile` was told, and attachments.
+The metadata hold one entry, "fastnn": JSON with the format's version, the architecture, the
+arguments of `compile`, and attachments.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def save(
     model : Model
     path : path-like
     attachments : dict, optional
-        More to keep in the metadata; JSON.
+        Further entries to keep in the metadata, in the types of JSON.
     tensors : dict of str to ndarray, optional
-        More to keep as tensors, under "preprocessing/".
+        Further tensors to keep, under "preprocessing/".
 
     Raises
     ------
@@ -67,7 +67,7 @@ def to_bytes(
     attachments: dict[str, Any] | None = None,
     tensors: dict[str, np.ndarray] | None = None,
 ) -> bytes:
-    """Return what `save` writes."""
+    """Return the bytes that `save` writes."""
     from safetensors.numpy import save as serialize
 
     _check_layers(model)
@@ -102,7 +102,7 @@ def _views(runtime: Runtime) -> dict[str, np.ndarray]:
 
 
 def _description(model: Model, attachments: dict[str, Any]) -> dict[str, Any]:
-    """Return what the metadata hold: all but the tensors, as JSON can hold it."""
+    """Return the content of the metadata: everything but the tensors, in the types of JSON."""
     runtime = model.runtime
     return {
         "format": FORMAT,
@@ -120,7 +120,7 @@ def _description(model: Model, attachments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _described_objective(objective: Objective) -> dict[str, Any]:
-    """Return what `compile` was told. Metrics that are functions of the user's are left out."""
+    """Return the arguments of `compile`, without metrics that are functions of the user's."""
     return {
         "optimizer": objective.optimizer.config(),
         "loss": [output.loss.config() for output in objective.outputs],
@@ -133,7 +133,7 @@ def _described_objective(objective: Objective) -> dict[str, Any]:
 
 
 def from_bytes(content: bytes, own_losses: Mapping[str, Custom] | None = None) -> Model:
-    """Return the model of what `to_bytes` returned: how models are copied and pickled."""
+    """Return the model that `to_bytes` was given: models are copied and pickled this way."""
     from safetensors.numpy import load as deserialize
 
     # safetensors: the length of the header in eight bytes, the header, the tensors.
@@ -188,18 +188,18 @@ def restore(
     kinds: Kinds | None = None,
     own_losses: Mapping[str, Custom] | None = None,
 ) -> Model:
-    """Build the model that `read` returned.
+    """Build the model whose description and tensors `read` returned.
 
     Parameters
     ----------
     about, tensors
         From `read`.
     path : path-like
-        For the messages.
+        Where they come from, for the messages.
     kinds : dict of str to type, optional
         Classes of layers, by kind, that the registry does not hold.
     own_losses : dict of str to Custom, optional
-        Losses, by name, likewise.
+        Losses, by name, that the registry does not hold.
     """
     try:
         model = _described_model(about, kinds or {}, own_losses or {})
@@ -226,7 +226,7 @@ def restore(
 def _described_model(
     about: dict[str, Any], kinds: Kinds, own_losses: Mapping[str, Custom]
 ) -> Model:
-    """Return the model of a description; its parameters are not yet what they were."""
+    """Return the model that a description describes, with parameters of its own."""
     model = _graph(about, kinds)
     if about["compile"] is not None:
         own = _with_own_losses(about["compile"]["loss"], own_losses)
@@ -240,7 +240,7 @@ def _described_model(
 def _fill(
     views: dict[str, np.ndarray], tensors: dict[str, np.ndarray], path: str | os.PathLike
 ) -> None:
-    """Copy the tensors of a file to where a model has them."""
+    """Copy the tensors of a file into the views of a model."""
     for name, view in views.items():
         found = tensors.get(name)
         if found is None or found.shape != view.shape or found.dtype != view.dtype:
@@ -253,11 +253,11 @@ def _fill(
 
 
 class _UnknownLoss(LookupError):
-    """There is no loss of a name."""
+    """The name of a loss is unknown."""
 
 
 def _with_own_losses(saved: Any, own: Mapping[str, Custom]) -> list[object]:
-    """Return what was saved of the losses, with the user's own in place of their names."""
+    """Return the saved descriptions of losses, the user's own losses in place of theirs."""
     found: list[object] = []
     for config in saved if isinstance(saved, list) else [saved]:  # format 1 had one
         name = config["name"]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastnn.model import Model
 
 _GRID_POINTS = 161
-_PALE = 0.35  # of the colours behind the data
+_PALE = 0.35  # share of a colour that is left behind the data
 
 
 def decision_boundary(
@@ -31,18 +31,18 @@ def decision_boundary(
     names: Sequence[str] = ("x[0]", "x[1]"),
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw what a classifier of two inputs says of each point, and the data.
+    """Draw the class that a classifier of two inputs predicts at each point, and the data.
 
     Parameters
     ----------
     model : Model
-        Of two inputs; its outputs are one for each class, or a single one (the probability or
+        A model of two inputs, with an output for each class or a single one (the probability or
         logit of class 1).
     x : array_like, shape (rows, 2)
     y : array_like of int, shape (rows,)
-        Their classes; or rows of probabilities.
+        Classes of the rows; or rows of probabilities.
     names : sequence of two str
-        Of the inputs, for the labels.
+        Names of the inputs, for the labels.
     ax : matplotlib Axes, optional
         Where to draw; default: a new figure.
 
@@ -55,7 +55,7 @@ def decision_boundary(
     ImportError
         matplotlib is missing.
     ValueError
-        The model has not two inputs.
+        The model does not have two inputs.
 
     Examples
     --------
@@ -81,12 +81,12 @@ def animate_decision_boundary(
     fps: float = 10,
     frames: int = 100,
 ) -> Path:
-    """Save how the boundary of a classifier of two inputs has moved as it learned.
+    """Save how the boundary of a classifier of two inputs moved as it learned, as an animation.
 
     Parameters
     ----------
     recorder : Recorder
-        That was among the callbacks of `fit`.
+        A recorder that was among the callbacks of `fit`.
     x, y, names
         See `decision_boundary`.
     file : str or Path
@@ -94,7 +94,7 @@ def animate_decision_boundary(
     fps : float, default 10
         Frames a second; of a gif at most 50.
     frames : int, default 100
-        At most so many of the recorder's looks, evenly spread.
+        The most frames to draw, evenly spread over the copies that the recorder has.
 
     Returns
     -------
@@ -162,7 +162,7 @@ def _checked(model: Model, x: Any, y: Any, names: Sequence[str]) -> tuple[np.nda
 
 
 def _count(model: Model) -> int:
-    """Return how many classes a model tells apart."""
+    """Return the number of classes that a model distinguishes."""
     return max(2, int(np.prod(model.runtime.output_shapes[0])))
 
 
@@ -175,7 +175,7 @@ def _around(points: np.ndarray) -> list[tuple[float, float]]:
 
 
 def _areas(model: Model, ax: Axes, limits: list[tuple[float, float]], count: int) -> None:
-    """Colour each point by its class; of two classes, the deeper the surer."""
+    """Colour each point by its class; for two classes, a deeper colour is a surer prediction."""
     from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 
     x, y = np.meshgrid(*(np.linspace(low, high, _GRID_POINTS) for low, high in limits))
@@ -192,7 +192,7 @@ def _areas(model: Model, ax: Axes, limits: list[tuple[float, float]], count: int
     classes = said.argmax(axis=1).reshape(x.shape)
     palette = ListedColormap([_pale(i) for i in range(count)])
     ax.pcolormesh(x, y, classes, cmap=palette, vmin=-0.5, vmax=count - 0.5, rasterized=True)
-    for number in range(said.shape[1]):  # smooth lines over the steps of the grid
+    for number in range(said.shape[1]):  # smooth lines that cover the steps of the grid
         others = np.delete(said, number, axis=1).max(axis=1)
         ahead = (said[:, number] - others).reshape(x.shape)
         if ahead.min() < 0 < ahead.max():
@@ -218,7 +218,7 @@ def _data(ax: Axes, points: np.ndarray, classes: np.ndarray) -> None:
 
 
 def _probabilities(model: Model, points: np.ndarray) -> np.ndarray:
-    """Return what the model gives as probabilities, of whatever form it gives."""
+    """Return the outputs of the model as probabilities, whatever form they have."""
     said = np.asarray(model.predict(points), np.float64).reshape(len(points), -1)
     last = getattr(model.runtime.graph.steps[-1][0], "activation", None)
     end = getattr(last, "name", "linear")

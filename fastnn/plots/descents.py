@@ -1,4 +1,4 @@
-"""Walks down a function: on its curve, its contours, its surface, and over the steps."""
+"""Walks down a function, drawn on its curve, its contours, its surface, and over the steps."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 _CURVE_POINTS = 400
 _GRID_POINTS = 121  # in each direction
-_STEPS_WITH_DOTS = 60  # more would run into each other
+_STEPS_WITH_DOTS = 60  # more dots would overlap
 
 
 def descent(descents: Descents, *, ax: Axes | None = None) -> Axes:
     """Draw walks down a function: on its curve, on its contours, or over the steps.
 
-    A function of one variable is drawn as a curve, one of two as filled contours; of more, the
-    value over the steps.
+    A function of one variable is drawn as a curve, one of two variables as filled contours; for
+    more variables, the value is drawn over the steps.
 
     Parameters
     ----------
     descents : Descent, or several of one function
-        A dict names them in the legend; else their optimizers do.
+        The keys of a dict are the names in the legend; otherwise the optimizers are.
     ax : matplotlib Axes, optional
         Where to draw; default: a new figure.
 
@@ -44,7 +44,8 @@ def descent(descents: Descents, *, ax: Axes | None = None) -> Axes:
     ImportError
         matplotlib is missing.
     TypeError, ValueError
-        There is no walk, or something else among them, or they are not all of as many variables.
+        There is no walk, or something other than a walk, or the walks differ in their number of
+        variables.
 
     Examples
     --------
@@ -82,7 +83,7 @@ def surface(descents: Descents, *, ax: Axes3D | None = None) -> Axes3D:
     ImportError
         matplotlib is missing.
     ValueError
-        The function has not two variables, or the axes not three dimensions.
+        The function does not have two variables, or the axes do not have three dimensions.
 
     Examples
     --------
@@ -99,7 +100,7 @@ def surface(descents: Descents, *, ax: Axes3D | None = None) -> Axes3D:
     ax = style.axes(ax, (7.0, 5.4), projection="3d")
     limits = paths.limits_of(walks)
     x, y, z = paths.grid(first, limits, 61)
-    ax.computed_zorder = False  # a walk lies on the surface, not half in it
+    ax.computed_zorder = False  # else a walk is half hidden in the surface
     ax.plot_surface(x, y, z, cmap=style.SEQUENTIAL, alpha=0.75, linewidth=0, zorder=1)
     extent = np.nanmax(z) - np.nanmin(z) if np.isfinite(z).any() else 0.0
     for number, (name, walk) in enumerate(walks.items()):
@@ -109,8 +110,8 @@ def surface(descents: Descents, *, ax: Axes3D | None = None) -> Axes3D:
                    color="white", edgecolor="black", zorder=4)  # fmt: skip
     ax.set(xlabel="x", ylabel="y", zlabel="f(x, y)", title=paths.title(walks))
     ax.tick_params(labelsize=8)
-    ax.locator_params(nbins=5)  # they would run into each other where the axes are small
-    ax.set_box_aspect(None, zoom=0.88)  # else the label of z is cut
+    ax.locator_params(nbins=5)  # more labels would overlap where the axes are small
+    ax.set_box_aspect(None, zoom=0.88)  # else the label of z is cut off
     ax.legend(frameon=False, loc="upper left", fontsize="small")
     return ax
 
@@ -159,19 +160,19 @@ def convergence(descents: Descents, *, ax: Any = None) -> list[Axes]:
     Returns
     -------
     list of matplotlib Axes
-        That of the value, that of the norm.
+        The axes of the value, and those of the norm.
 
     Raises
     ------
     ImportError
         matplotlib is missing.
     ValueError
-        The axes given are not two.
+        `ax` does not hold two axes.
 
     Notes
     -----
-    The value is drawn above the least that is known, the function's minimum, where the walks have
-    not gone below it. The axes are logarithmic where the numbers are positive and span a decade.
+    The value is drawn as its height above the function's minimum, where that is known and no walk
+    has gone below it. The axes are logarithmic where the numbers are positive and span a decade.
 
     Examples
     --------
@@ -204,7 +205,7 @@ def animate_descent(walk: Descent, file: str | Path, *, fps: float = 10, frames:
     fps : float, default 10
         Frames a second; of a gif at most 50.
     frames : int, default 100
-        At most so many; steps are left out, evenly.
+        The most frames to draw; steps are left out evenly.
 
     Returns
     -------
@@ -215,7 +216,7 @@ def animate_descent(walk: Descent, file: str | Path, *, fps: float = 10, frames:
     ImportError
         matplotlib is missing.
     ValueError
-        The walk is of more variables, or the file's name ends otherwise.
+        The walk has more variables, or the name of the file ends otherwise.
     RuntimeError
         ffmpeg, which writes mp4, is missing.
 
@@ -357,7 +358,7 @@ def _values(walks: dict[str, Descent], ax: Axes) -> Axes:
     return ax
 
 
-_LEAST, _MOST = 1e-200, 1e200  # on a logarithmic axis, whose ticks go further
+_LEAST, _MOST = 1e-200, 1e200  # limits on a logarithmic axis, whose ticks go further
 
 
 def _log_scale(ax: Axes) -> str:
@@ -367,7 +368,7 @@ def _log_scale(ax: Axes) -> str:
     shown = numbers[(numbers > _LEAST) & (numbers < _MOST)]
     if (numbers < 0).any() or not shown.size or shown.max() < 10 * shown.min():
         return ""
-    for line, curve in zip(ax.lines, curves, strict=True):  # gaps where there is no place
+    for line, curve in zip(ax.lines, curves, strict=True):  # gaps beyond the axis
         line.set_ydata(np.where((curve > _LEAST) & (curve < _MOST), curve, np.nan))
     ax.relim()
     ax.set_yscale("log")

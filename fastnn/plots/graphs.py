@@ -100,7 +100,7 @@ def _sizes(shape: tuple[int, ...]) -> str:
 
 
 def _places(boxes: list[_Box]) -> list[tuple[float, float]]:
-    """Return where each box stands: rows by depth, in a row as near as can be to its sources."""
+    """Return the place of each box: its row is its depth, its column is near its sources."""
     places: list[tuple[float, float]] = [(0.0, 0.0)] * len(boxes)
     for depth in range(max(box.depth for box in boxes) + 1):
         row = [number for number, box in enumerate(boxes) if box.depth == depth]
@@ -153,7 +153,7 @@ def _draw_edges(
 
 
 class _Lanes:
-    """Which arrows go around boxes of a column, and how far out, so that none lies on another."""
+    """Keeps the arrows that go around boxes of a column apart: each has a lane of its own."""
 
     def __init__(self) -> None:
         self._taken: list[tuple[float, int, int, int]] = []  # column, first and last row, lane

@@ -1,4 +1,4 @@
-"""The loss around a trained model, along two directions, with the way that training has gone."""
+"""The loss around a trained model, along two directions, with the path of the training."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from fastnn.model import Model
 
-_ROWS = 1024  # of the data, at most: the picture takes hundreds of evaluations
-_MARGIN = 0.25  # of the way's extent, on each side
+_ROWS = 1024  # the most rows of the data: the picture takes hundreds of evaluations
+_MARGIN = 0.25  # on each side, as a share of the path's extent
 
 
 def landscape(
@@ -34,26 +34,27 @@ def landscape(
 ) -> Axes:
     """Draw the loss around a model's parameters along two directions.
 
-    With a recorder the directions are the two principal ones of the way that the training has
-    gone (Li, Xu, Taylor, Studer & Goldstein 2018), which is drawn; the labels say how much of it
-    they hold. Without one they are random, and for each kernel and bias as long as it is
-    ("filter-normalized", there by filter), so that steps of 1 mean the same in all layers; what
-    is not trained stays as it is.
+    With a recorder the directions are the two principal directions of the path that the training
+    took (Li, Xu, Taylor, Studer & Goldstein 2018), which is drawn; the labels say which share of
+    its variance each has. Without a recorder they are random, scaled for each kernel and bias to
+    its length ("filter-normalized", which the paper does for each filter), so that steps of 1 mean
+    the same in all layers; parameters that are not trained stay as they are.
 
     Parameters
     ----------
     model : Model
-        Compiled. Its parameters are as they were when the picture is done.
+        A compiled model; its parameters are restored afterwards.
     x, y
-        Data for the loss, as in `fit`; 1,024 rows evenly spread, if there are more.
+        Data for the loss, as in `fit`; if there are more than 1,024 rows, so many of them, evenly
+        spread.
     recorder : Recorder, optional
-        That was among the callbacks of `fit`.
+        A recorder that was among the callbacks of `fit`.
     points : int, default 31
-        In each direction; as many evaluations squared.
+        Points in each direction; the loss is evaluated at their square.
     span : float, default 1.0
-        Random directions: how far to go, in lengths of the parameters.
+        How far to go along random directions, in lengths of the parameters.
     seed : int, default 0
-        Of random directions.
+        Seed of random directions.
     ax : matplotlib Axes, optional
         Where to draw; default: a new figure.
 
@@ -68,7 +69,7 @@ def landscape(
     TypeError
         `recorder` is not a recorder.
     ValueError
-        It has watched another model, or seen fewer than three looks.
+        It has recorded another model, or fewer than three copies of the parameters.
 
     Examples
     --------
@@ -99,7 +100,7 @@ def landscape(
 
 @dataclass(frozen=True)
 class _Plane:
-    """Two directions from the parameters of a model, and what is drawn along them.
+    """Two directions from the parameters of a model, with limits, labels and a path.
 
     Attributes
     ----------
@@ -170,7 +171,7 @@ def _some_rows(model: Model, x: Any, y: Any) -> tuple[Any, Any]:
     xs = [data.checked_rows("x", one) for one in inputs]
     ys = [data.checked_rows("y", one) for one in targets]
     count = xs[0].shape[0] if xs[0].ndim else 0
-    if count > _ROWS and all(a.shape[:1] == (count,) for a in (*xs, *ys)):  # else evaluate objects
+    if count > _ROWS and all(a.shape[:1] == (count,) for a in (*xs, *ys)):  # else evaluate raises
         rows = np.linspace(0, count - 1, _ROWS).astype(int)
         xs, ys = [a[rows] for a in xs], [a[rows] for a in ys]
     return (xs if len(xs) > 1 else xs[0]), (ys if len(ys) > 1 else ys[0])
@@ -201,14 +202,15 @@ def _random_directions(model: Model, seed: int) -> tuple[np.ndarray, np.ndarray]
 def _principal_directions(
     recorder: Recorder, center: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[float]]:
-    """Return two directions of length 1, the way along them, and their shares of its variance."""
+    """Return two directions of length 1, the path along them, and their shares of its variance."""
     if len(recorder.parameters) < 3:
         raise ValueError(
             f"the recorder has looked {len(recorder.parameters)} times; a way takes three looks: "
             "train for more epochs"
         )
     moves = np.array(recorder.parameters, np.float64) - center
-    # Of the moves' products with each other, a small matrix, where their own would be a large one.
+    # The eigenvectors of the small matrix of products between moves, not of their covariances,
+    # which are a large one.
     sizes, mixtures = np.linalg.eigh(moves @ moves.T)
     directions = mixtures[:, :-3:-1].T @ moves
     directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-300)

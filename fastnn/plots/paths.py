@@ -1,4 +1,4 @@
-"""What the pictures of descents share: whose walks they are, what they are drawn on, and how."""
+"""What the pictures of descents share: names and checks of walks, the function around them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fastnn.plots import style
 
 Descents = Descent | Iterable[Descent] | Mapping[str, Descent]
 
-# They show on white and on coloured ground, where blue and yellow would drown.
+# These stand out on white and on coloured ground, on which blue and yellow would not.
 _COLORS = (style.VERMILLION, style.BLACK, style.SKY, style.PURPLE, style.GREEN)
 
 
 def named(descents: Descents) -> dict[str, Descent]:
-    """Return the walks with their names in the legend."""
+    """Return the walks by their names in the legend."""
     if isinstance(descents, Mapping):
         walks = {str(name): walk for name, walk in descents.items()}
         listed = list(walks.values())
@@ -71,7 +71,7 @@ def minima(walk: Descent) -> tuple[tuple[float, ...], ...]:
 
 
 def limits_of(walks: dict[str, Descent]) -> list[tuple[float, float]]:
-    """Return what to draw in each direction: the function's own limits, and all walks."""
+    """Return the limits of the picture: those of the function, widened to show all walks."""
     first = next(iter(walks.values()))
     paths = np.concatenate([walk.path.reshape(len(walk.path), -1) for walk in walks.values()])
     found = []
@@ -79,12 +79,12 @@ def limits_of(walks: dict[str, Descent]) -> list[tuple[float, float]]:
         low, high = float(paths[:, column].min()), float(paths[:, column].max())
         own = getattr(first.function, "limits", None)
         margin = 0.08 * (high - low) if own else 0.25 * (high - low)
-        if low == high:  # it stands still
+        if low == high:  # the walk does not move
             margin = max(1.0, 0.1 * abs(high))
         low, high = low - margin, high + margin
         if own and len(own) == first.variables:
             left, right = own[column]
-            beyond = 0.5 * (right - left)  # a walk that runs away leaves the picture
+            beyond = 0.5 * (right - left)  # a walk that diverges leaves the picture
             low = min(left, max(low, left - beyond))
             high = max(right, min(high, right + beyond))
         found.append((low, high))
@@ -126,7 +126,7 @@ def curve(number: int) -> dict[str, Any]:
 
 
 def outlined(color: str) -> list[Any]:
-    """Return what sets a line off from the ground."""
+    """Return path effects that set a line off from the ground."""
     from matplotlib import patheffects
 
     return [patheffects.Stroke(linewidth=3.0, foreground=color), patheffects.Normal()]

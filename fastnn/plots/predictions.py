@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 def confusion_matrix(
     matrix: np.ndarray, *, labels: Sequence[object] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw how often a sample of one class was taken for another.
+    """Draw how often samples of each class were predicted to be of each class.
 
     Parameters
     ----------
     matrix : array_like of int, shape (classes, classes)
-        Rows for what is, columns for what was said: the metric ``"confusion_matrix"``.
+        A row for each true class, a column for each predicted one: the metric
+        ``"confusion_matrix"``.
     labels : sequence, optional
         Names of the classes; default: their numbers.
     ax : matplotlib Axes, optional
@@ -38,11 +39,11 @@ def confusion_matrix(
     ImportError
         matplotlib is missing.
     ValueError
-        It is not square, or there are not as many labels.
+        The matrix is not square, or the number of labels is not that of the classes.
 
     Notes
     -----
-    The colour is the share of the row, so that rare classes can be compared with frequent ones.
+    The colour shows the share of the row, so that rare classes can be compared with frequent ones.
 
     Examples
     --------
@@ -62,7 +63,7 @@ def confusion_matrix(
     ax = style.axes(ax, (size + 0.9, size))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True, dtype=np.float64), 1)
     image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.argwhere(counts):  # zeros would hide the mistakes
+    for row, column in np.argwhere(counts):  # zeros would distract from the mistakes
         ax.text(
             column, row, f"{counts[row, column]:,}", ha="center", va="center",
             color="white" if shares[row, column] > 0.55 else "0.15",
@@ -82,18 +83,18 @@ def confusion_matrix(
 def calibration(
     y: np.ndarray, probabilities: np.ndarray, *, bins: int = 10, ax: Axes | None = None
 ) -> Axes:
-    """Draw how often what was said with a probability was right.
+    """Draw how often predictions of each probability were right.
 
-    On the diagonal a classifier is as sure as it may be; below it, too sure.
+    On the diagonal a classifier is as confident as it should be; below it, too confident.
 
     Parameters
     ----------
     y : array_like of int, shape (rows,)
-        Classes; 0 or 1 where there is one probability a row.
+        Classes; 0 or 1 where each row has one probability.
     probabilities : array_like, shape (rows,), (rows, 1) or (rows, classes)
-        Of class 1; or of each class, and then the largest of each row is looked at.
+        Probabilities of class 1; or of each class, of which the largest of each row is used.
     bins : int, default 10
-        As many groups of probabilities, equally wide.
+        Number of groups of probabilities, which are equally wide.
     ax : matplotlib Axes, optional
         Where to draw; default: a new figure.
 
@@ -106,12 +107,12 @@ def calibration(
     ImportError
         matplotlib is missing.
     ValueError
-        The shapes do not fit, or something is no probability.
+        The shapes do not fit, or a number is not a probability.
 
     Notes
     -----
     The expected calibration error of the title (Guo, Pleiss, Sun & Weinberger 2017) is the mean
-    distance from the diagonal, weighted with the rows of each group.
+    distance from the diagonal, weighted by the rows of each group.
 
     Examples
     --------
@@ -167,7 +168,7 @@ def _checked_probabilities(y: Any, probabilities: Any) -> tuple[np.ndarray, np.n
 
 
 def checked_classes(y: np.ndarray, count: int) -> np.ndarray:
-    """Return y as integers, if it holds classes of so many; -1 and 1 are two classes."""
+    """Return y as integers, if it holds classes below `count`; -1 and 1 are two classes."""
     least = -1 if count == 2 else 0
     if y.ndim not in (1, 2) or y.size != len(y):
         raise ValueError(f"y must have shape (rows,) or (rows, 1), got {y.shape}")

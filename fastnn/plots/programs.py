@@ -40,7 +40,7 @@ _GROUP_OF = {
 
 
 def profile(profile: Profile, *, ax: Axes | None = None) -> Axes:
-    """Draw the time of each op of a step, and what it would take at the machine's limit.
+    """Draw the time of each op of a step, and the time it would take at the machine's limit.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def _draw_times(ax: Axes, rows: Sequence[OpProfile]) -> None:
 
 
 def _draw_limits(ax: Axes, rows: Sequence[OpProfile], least: list[float]) -> None:
-    """Mark what each op would take at the machine's limit, and write its share beside it."""
+    """Mark the time of each op at the machine's limit, and write its share next to it."""
     ax.plot(
         least,
         range(len(rows)),

@@ -1,4 +1,4 @@
-"""What a single column of a table holds: classes, categories, numbers; and its cells as numbers."""
+"""Single columns of a table: classes, categories and numbers, and their cells as inputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastnn.tabular.table import Table, listed
 
 MAX_CATEGORIES = 1000
 MAX_CLASSES = 1000
-FEW = 20  # so many different whole numbers in a table's target are still taken for classes
+FEW = 20  # up to this many different whole numbers in a table's target are taken for classes
 TASKS = ("classification", "regression")
 
 
@@ -21,12 +21,12 @@ def task_of(table: Table, values: np.ndarray) -> str:
 
 
 def check_target(table: Table, target: str, values: np.ndarray, classes: list[str]) -> None:
-    """Check a target's cells; `classes` are those of a classification, none of a regression.
+    """Check the cells of a target; `classes` is empty for a regression.
 
     Raises
     ------
     ValueError
-        It is text that should be numbers, the same in every row, or of too many classes.
+        The target is text that should be numbers, the same in every row, or has too many classes.
     """
     if not classes and values.dtype.kind == "O":
         raise ValueError(
@@ -128,7 +128,7 @@ def mean_and_scale(table: Table, name: str, cells: np.ndarray) -> tuple[float, f
         mean, scale = float(values.mean()), float(values.std())
     if not np.isfinite([mean, scale]).all():
         raise ValueError(f"{table.source}: column {name!r} holds too large numbers")
-    # A tiny deviation may be rounding only; whether all are equal is told exactly.
+    # A tiny deviation may be mere rounding; the comparison says exactly whether all are equal.
     return mean, scale if scale > 0 and values.min() < values.max() else 1.0
 
 
@@ -155,6 +155,6 @@ def standardised(
         row = int(is_bad.argmax())
         raise ValueError(
             f"{table.source}: column {name!r} holds {cells[row]:g} in row {row + 1}, "
-            "which is too large beside the training data"
+            "which is too large compared with the training data"
         )
     return values

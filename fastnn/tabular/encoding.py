@@ -1,4 +1,4 @@
-"""What lies between a table and a network: columns, categories, standardisation, classes."""
+"""From a table to a network and back: columns, categories, standardisation, classes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fastnn.tabular.table import Table, listed
 class Encoding:
     """How columns become inputs, and outputs become predictions.
 
-    Text columns are one-hot, one input a category. Numbers and booleans (0 and 1) are
+    Text columns are one-hot, with one input for each category. Numbers and booleans (0 and 1) are
     standardised, (value - mean) / scale, with mean and standard deviation of the training rows;
     a column that is constant there has scale 1. A regression target is standardised too, so
     that one learning rate suits any unit; `decode` undoes it.
@@ -38,12 +38,12 @@ class Encoding:
     columns : list of str
         The inputs' columns, in order.
     categories : dict of str to list of str
-        Of the text columns.
+        Categories of the text columns.
     classes : list of str
         Names of the classes, in the order of the network's outputs.
     mean, scale : ndarray of float64, shape (numeric columns,)
     target_mean, target_scale : float
-        In the target's unit; 0 and 1 for classes.
+        Mean and scale of a regression's target, in its unit; 0 and 1 for classes.
 
     Examples
     --------
@@ -96,7 +96,7 @@ class Encoding:
         values = table.values(target)
         names = [name for name in table.columns if name != target and name not in left_out]
         if not names:
-            raise ValueError(f"{table.source}: no column is left as input beside {target!r}")
+            raise ValueError(f"{table.source}: no column is left as input besides {target!r}")
         made = cls(task_of(table, values) if task == "auto" else task, target, names)
         if made.task == "classification":
             made.classes = distinct_texts(values)
@@ -148,7 +148,7 @@ class Encoding:
         Raises
         ------
         ValueError
-            A column is missing or empty, or holds what was not there in training.
+            A column is missing or empty, or holds a cell that was not there in training.
         """
         x = np.zeros((table.rows, self.inputs), np.float32)
         position = numeric = 0
@@ -185,7 +185,7 @@ class Encoding:
         return self.columns
 
     def encode_target(self, table: Table) -> np.ndarray:
-        """Return what the network is to learn.
+        """Return the targets of the network.
 
         Returns
         -------
@@ -216,14 +216,14 @@ class Encoding:
         return outputs[:, 0].astype(np.float64) * self.target_scale + self.target_mean
 
     def to_file(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return what `model_file.save` takes: a part of the attachments, and tensors."""
+        """Return a part of the attachments, and the tensors, for `model_file.save`."""
         entries = {f.name: getattr(self, f.name) for f in fields(self)}
         tensors = {name: entries.pop(name) for name in ("mean", "scale")}
         return entries, tensors
 
     @classmethod
     def from_file(cls, entries: Any, tensors: dict[str, np.ndarray]) -> Encoding:
-        """Return what `to_file` described.
+        """Return the encoding that `to_file` described.
 
         Raises
         ------
@@ -253,7 +253,7 @@ class Encoding:
 
 
 def _check_left_out(table: Table, target: str, names: list[str]) -> None:
-    """Refuse to leave out what is the target, or is not there."""
+    """Raise ValueError for names that are not columns, or the target."""
     for name in names:
         if name not in table.columns or name == target:
             what = "is the target" if name == target else "is not a column"

@@ -1,4 +1,4 @@
-"""Tables: read a file's columns, and turn them into what a network takes and gives back.
+"""Tables: the columns of a file, with checks of their cells.
 
 A `Table` is a file as it was read. An `Encoding` says which of its columns are inputs, how
 they become numbers, and what the outputs mean; it is saved with the model, so that a model file
@@ -32,14 +32,14 @@ class Table:
     Attributes
     ----------
     source : str
-        Where it comes from, for messages.
+        Where the columns come from, for messages.
     columns : dict of str to one-dimensional array or pandas Series
         As they were read; `values` checks them.
     rows : int
     has_names : bool
         False for arrays: their columns are numbered, and matched by position.
     left_out : tuple of str
-        What else is in the file: columns without a name, arrays that are not inputs.
+        The rest of the file: columns without a name, arrays that are not inputs.
     """
 
     source: str
@@ -179,7 +179,7 @@ def _from_frame(path: Path, frame: Any) -> Table:
     if repeated:
         raise ValueError(f"{path}: column names must be unique, repeated: {listed(repeated)}")
     columns = {name: frame.iloc[:, i] for i, name in enumerate(names)}
-    # A nameless column is most often the row numbers that `to_csv` adds: nothing to learn from.
+    # A nameless column is usually the row numbers that `to_csv` adds: nothing to learn from.
     kept = {n: c for n, c in columns.items() if n and not re.fullmatch(r"Unnamed: \d+", n)}
     if len(frame) == 0:
         raise ValueError(f"{path}: has column names but no rows")
@@ -264,17 +264,17 @@ def _arrays_in(path: Path) -> dict[str, np.ndarray]:
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path}: is not a .npz file; numpy.savez(path, x=..., y=...) writes one")
     try:
-        # allow_pickle=False, the default, said aloud: a file must not run anything.
+        # allow_pickle=False is the default, and explicit here: a file must not run anything.
         with np.load(path, allow_pickle=False) as file:
             members = {name: file[name] for name in file.files}
     except MemoryError:
         raise
-    except Exception as error:  # of a damaged file NumPy passes on whatever its parsers raise
+    except Exception as error:  # NumPy passes on whatever its parsers raise for a damaged file
         reason = " ".join(str(error).split())
         if "allow_pickle" in reason:
             reason = "it holds Python objects; save arrays of numbers"
         raise ValueError(f"{path}: cannot be read: {reason}") from None
-    # NumPy hands out as bytes what is not an array: not for us.
+    # NumPy returns members that are not arrays as bytes; they are of no use here.
     return {name: part for name, part in members.items() if isinstance(part, np.ndarray)}
 
 
