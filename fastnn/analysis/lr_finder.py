@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.core import checks
+from fastnn.core.drawing import draw
 from fastnn.network import Network
 from fastnn.runtime import Steps
 
@@ -80,9 +81,7 @@ class LearningRateFinder:
         --------
         >>> model.find_learning_rate(x, y).plot()  # doctest: +SKIP
         """
-        from fastnn import plots
-
-        return plots.range_test(self, ax=ax)
+        return draw("learning_rate_finder", self, ax=ax)
 
 
 def find_learning_rate(

@@ -1,7 +1,7 @@
-"""What this machine can do at most: multiply-adds, bytes, barriers; for profiles to compare with.
+"""The limits of this machine, which profiles compare with: multiply-adds, bytes, barriers.
 
-Measured once, natively, in less than a second, and kept in a file under the user's cache. Where
-that cannot be written, they are measured again.
+They are measured once, natively, in less than a second, and kept in a file under the user's
+cache. Where that file cannot be written, they are measured again.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.core import threads
+from fastnn.core import files, threads
 from fastnn.native import engine, kernels
 from fastnn.runtime import aligned
 
+DTYPES = ("float32", "float64")
 MEASURING_SECONDS = 0.4  # of each team; one that has been idle takes some 0.1 s to spread out
 BURST_SECONDS = 0.005  # of samples of one kind
 # Elements of a worker: a multiple of CHAINS vectors (src_c/limits.c) on every ISA, since those
@@ -31,11 +32,11 @@ WHOLE_CHAINS = 960
 SAMPLE_WORK = 1e7  # multiply-adds of a sample in registers: some 0.1 ms
 SAMPLE_BYTES = 16e6  # bytes, of the arrays of one worker, that a sample goes through at least
 MEMORY_BYTES = 32 << 20  # the arrays of one worker that no level of its own holds
-# The levels of a worker where the system does not tell them.
+# The levels of a worker where the system does not report them.
 DEFAULT_LEVELS = {"L1": 32 << 10, "L2": 1 << 20}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Limits:
     """What a machine can do at most, on one worker and on all.
 
@@ -53,7 +54,7 @@ class Limits:
         For each level, and for "memory" behind them, GB/s read and written, on one worker and on
         all.
     barrier : float
-        The time that all take to meet, in seconds.
+        The time that all workers take to meet, in seconds.
 
     Examples
     --------
@@ -79,10 +80,17 @@ class Limits:
         return _of_team(*self.arithmetic[dtype], workers)
 
     def bandwidth_of(self, nbytes: float, workers: int) -> tuple[str, float]:
-        """Return the level that holds so many bytes, shared by a team, and its GB/s."""
+        """Return the level that holds `nbytes`, shared by a team, and its GB/s."""
         fitting = (name for name, size in self.levels.items() if nbytes / workers <= size)
         level = next(fitting, "memory")
         return level, _of_team(*self.bandwidth[level], workers)
+
+    def __repr__(self) -> str:
+        team = f"{self.threads} worker" + "s" * (self.threads > 1)
+        rates = ", ".join(
+            f"{dtype} {every:.1f} GFLOP/s" for dtype, (_, every) in self.arithmetic.items()
+        )
+        return f"<Limits of {self.processor}, ISA {self.isa}, {team}: {rates}>"
 
     def __str__(self) -> str:
         teams = ["1 worker"] + [f"{self.threads} workers"] * (self.threads > 1)
@@ -123,7 +131,7 @@ def measure() -> Limits:
     Notes
     -----
     Each number is the best of many short samples, taken in turn, since other programs may use the
-    machine too. Arithmetic is chains of multiply-adds in registers; bandwidth is
+    machine too. Arithmetic is measured with chains of multiply-adds in registers; bandwidth with
     ``y = y * factor + x`` over arrays that together fill half of a level, three streams of bytes
     counted.
 
@@ -136,34 +144,34 @@ def measure() -> Limits:
     all_threads, levels = threads.get_num_threads(), _levels()
     sizes = {name: size // 2 for name, size in levels.items()}
     sizes["memory"] = max([MEMORY_BYTES, *(4 * size for size in levels.values())])
-    rates: dict[tuple[str, int], float] = {}
-    barrier = math.inf
+    rates, barriers = {}, {}
     for workers in sorted({1, all_threads}):
-        # What is measured, how much of it a sample does, and the sample.
-        samples = {dtype: _arithmetic_sample(dtype, workers) for dtype in ("float32", "float64")}
-        samples |= {level: _bandwidth_sample(size, workers) for level, size in sizes.items()}
-        least = dict.fromkeys(samples, math.inf)
-        end = time.perf_counter() + MEASURING_SECONDS
-        while time.perf_counter() < end:
-            for name, (_, run) in samples.items():
-                least[name] = min(least[name], _least_seconds(run))
-            if workers == all_threads:
-                barrier = min(
-                    barrier, *(engine.barrier_seconds(all_threads, 100) for _ in range(9))
-                )
-        for name, (amount, _) in samples.items():
-            rates[name, workers] = amount / least[name] / 1e9
+        rates[workers], barriers[workers] = _measure_team(workers, sizes)
 
     def of_teams(name: str) -> tuple[float, float]:
-        return rates[name, 1], rates[name, all_threads]
+        return rates[1][name], rates[all_threads][name]
 
     return Limits(
         **_machine(),
-        arithmetic={dtype: of_teams(dtype) for dtype in ("float32", "float64")},
+        arithmetic={dtype: of_teams(dtype) for dtype in DTYPES},
         levels=levels,
         bandwidth={level: of_teams(level) for level in sizes},
-        barrier=barrier,
+        barrier=barriers[all_threads],
     )
+
+
+def _measure_team(workers: int, sizes: dict[str, int]) -> tuple[dict[str, float], float]:
+    """Return GFLOP/s by dtype and GB/s by level of a team, and the seconds of its barrier."""
+    samples = {dtype: _arithmetic_sample(dtype, workers) for dtype in DTYPES}
+    samples |= {level: _bandwidth_sample(size, workers) for level, size in sizes.items()}
+    least = dict.fromkeys(samples, math.inf)
+    barrier = math.inf
+    end = time.perf_counter() + MEASURING_SECONDS
+    while time.perf_counter() < end:
+        for name, (_, run) in samples.items():
+            least[name] = min(least[name], _least_seconds(run))
+        barrier = min(barrier, *(engine.barrier_seconds(workers, 100) for _ in range(9)))
+    return {name: amount / least[name] / 1e9 for name, (amount, _) in samples.items()}, barrier
 
 
 def _least_seconds(run: Callable[[], object]) -> float:
@@ -202,10 +210,10 @@ def _levels() -> dict[str, int]:
     found = {}
     for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         try:
-            kind, level, size = (
+            cache_type, level, size = (
                 (folder / name).read_text().strip() for name in ("type", "level", "size")
             )
-            if kind in ("Data", "Unified") and level in ("1", "2") and size.endswith("K"):
+            if cache_type in ("Data", "Unified") and level in ("1", "2") and size.endswith("K"):
                 found[f"L{level}"] = int(size[:-1]) << 10
         except (OSError, ValueError):
             continue
@@ -221,7 +229,7 @@ def folder() -> Path:
     Raises
     ------
     OSError
-        There is no home.
+        The user has no home directory.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not cache.is_absolute():
@@ -238,7 +246,7 @@ def path() -> Path:
 
 
 def _machine() -> dict:
-    """What limits depend on."""
+    """Return the facts that limits depend on."""
     return {
         "processor": threads.processor_name(),
         "isa": engine.ISA,
@@ -248,7 +256,7 @@ def _machine() -> dict:
 
 
 def load() -> Limits | None:
-    """Return what is kept for this processor, ISA, version and number of threads, or None.
+    """Return the limits kept for this processor, ISA, version and number of threads, or None.
 
     Examples
     --------
@@ -261,7 +269,7 @@ def load() -> Limits | None:
         kept: dict[str, Any] = {name: _tuples(v) for name, v in _kept()[_key()].items()}
         limits = Limits(**kept)
         rates = [*limits.arithmetic.values(), *limits.bandwidth.values()]
-        is_whole = {"float32", "float64"} <= set(limits.arithmetic)
+        is_whole = set(DTYPES) <= set(limits.arithmetic)
         is_whole &= set(limits.bandwidth) == {*limits.levels, "memory"}
         is_whole &= all(one > 0 and every > 0 for one, every in rates)
         return limits if is_whole else None
@@ -274,7 +282,7 @@ def _key() -> str:
 
 
 def _kept() -> dict:
-    """Everything that is in the file."""
+    """Return the limits of all processors that are in the file."""
     found = json.loads(path().read_text(encoding="utf-8"))
     if not isinstance(found, dict):
         raise ValueError("not a file of limits")
@@ -282,14 +290,14 @@ def _kept() -> dict:
 
 
 def _tuples(value: object) -> object:
-    """JSON has lists only."""
+    """Turn the lists of a table back into tuples: JSON has lists only."""
     if not isinstance(value, dict):
         return value
     return {key: tuple(v) if isinstance(v, list) else v for key, v in value.items()}
 
 
 def save(limits: Limits) -> Path:
-    """Keep limits for `load`, beside those of other processors.
+    """Keep limits for `load`, together with those of other processors.
 
     Parameters
     ----------
@@ -305,8 +313,6 @@ def save(limits: Limits) -> Path:
     OSError
         It cannot be written.
     """
-    from fastnn.exchange import model_file
-
     try:
         kept = _kept()
     except (OSError, ValueError):
@@ -314,7 +320,7 @@ def save(limits: Limits) -> Path:
     kept[_key()] = asdict(limits)
     folder().mkdir(parents=True, exist_ok=True)
     try:
-        model_file.replace_file(path(), (json.dumps(kept, indent=1) + "\n").encode())
+        files.write_atomically(path(), (json.dumps(kept, indent=1) + "\n").encode())
     except ValueError as error:  # a folder of that name
         raise OSError(str(error)) from None
     return path()

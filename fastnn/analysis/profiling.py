@@ -1,13 +1,13 @@
 """Where the time of a step goes, op by op, and how near each op comes to what the machine can do.
 
-The engine reads the clock behind each op of worker 0; the rest is arithmetic on the plan.
+The engine reads the clock after each op of worker 0; the rest is arithmetic on the plan.
 
-Where an operand comes from. Between two touches of the same memory the ops in between move so
-many bytes through the caches; the first level that holds those still holds the operand. So a
-kernel that is read once a step comes from far away where the whole step is large, and the output
-of the op before from nearby. Considered and dropped: the level that holds the op's own operands.
-It takes the parameters of a wide network at a small batch for near ones, and half of memory's
-speed for a fifth of L2's.
+Where an operand comes from: between two accesses to the same memory, the ops in between move a
+number of bytes through the caches; the first level that is large enough for those still holds the
+operand. So a kernel that is read once a step comes from a distant level where the whole step is
+large, and the output of the previous op from a near one. Considered and dropped: the level that is
+large enough for the op's own operands. It takes the parameters of a wide network at a small batch
+for near ones, and half of memory's speed for a fifth of L2's.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from fastnn import data
 from fastnn.analysis import machine_limits
 from fastnn.analysis.machine_limits import Limits
 from fastnn.core import checks, threads
+from fastnn.core.drawing import draw
 from fastnn.data import AnySource, Source
 from fastnn.network import Network
 from fastnn.program.ops import Op, Value
@@ -31,7 +32,6 @@ from fastnn.runtime.nonfinite import NonFiniteLossError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
 
 SLICES = 20  # a median of so many means, where there are steps enough
 
@@ -44,27 +44,27 @@ class OpProfile:
     ----------
     layer : str
         The layer that it came from; "" for an op of no layer.
-    kind : str
+    op : str
         A row of `fastnn.program.ops.OPS`.
     what : str
-        The same with what was fused into it.
+        The op, with what was fused into it.
     microseconds : float
-        A step, barrier included; the median.
+        Time in a step, barrier included; the median over the steps.
     share : float
-        Of the step.
+        Its share of the step's time.
     gflops : float
         GFLOP/s; a multiply-add counts as two.
     gigabytes : float
-        GB/s that its operands are read and written with.
+        GB/s at which its operands are read and written.
     limit : str
-        What binds it on this machine: "arithmetic", or the level of memory, "L1", "L2", "memory",
+        What bounds it on this machine: "arithmetic", or the level of memory ("L1", "L2", "memory")
         that most of its time would go to.
     of_limit : float
         The share of that limit that it reaches.
     """
 
     layer: str
-    kind: str
+    op: str
     what: str
     microseconds: float
     share: float
@@ -85,7 +85,7 @@ class Profile:
     program : {"train", "predict"}
     dtype : {"float32", "float64"}
     batch_size, workers, steps : int
-        What was run.
+        How the program was run.
     limits : Limits
         What the ops are compared with.
 
@@ -97,7 +97,7 @@ class Profile:
     >>> model = fnn.Sequential([fnn.Dense(10)], input_shape=(64,), seed=0)
     >>> with contextlib.redirect_stdout(io.StringIO()):
     ...     profile = model.profile(x)
-    >>> [row.kind for row in profile.rows]
+    >>> [row.op for row in profile.rows]
     ['gather', 'affine']
     """
 
@@ -111,7 +111,7 @@ class Profile:
 
     @property
     def microseconds(self) -> float:
-        """Of a step."""
+        """The time of a step: the sum over its ops."""
         return sum(row.microseconds for row in self.rows)
 
     def __repr__(self) -> str:
@@ -169,49 +169,62 @@ class Profile:
         --------
         >>> model.profile(x, y).plot()  # doctest: +SKIP
         """
-        from fastnn import plots
-
-        return plots.profile(self, ax=ax)
+        return draw("profile", self, ax=ax)
 
 
 def profile(
-    network: Network, x: object, y: object, *, steps: int, batch_size: int | None
+    network: Network, x: object, y: object, *, steps: object, batch_size: object
 ) -> Profile:
-    """Time the ops of a model's program; see `Model.profile`."""
-    steps = checks.integer("steps", steps)
-    objective = network.objective
-    makes_steps = objective is None or objective.optimizer.kernel
-    name = "predict" if y is None else "train" if makes_steps else "gradients"
+    """Time the ops of a network's program; see `Model.profile`.
+
+    Parameters
+    ----------
+    network : Network
+    x, y : object
+        As in `Model.fit`; without y predictions are timed.
+    steps : int
+        How many to run.
+    batch_size : int or None
+        Rows of a step; None: 32, or 512 of a prediction.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument does not fit, or an op of the program runs in Python.
+    NonFiniteLossError
+        The loss is not finite.
+    """
+    count = checks.integer("steps", steps)
     if batch_size is None:
         batch_size = ROWS if y is None else 32
-    batch_size = checks.integer("batch_size", batch_size)
+    batch = checks.integer("batch_size", batch_size)
     samples = network.checked_inputs(x) if y is None else network.checked_samples(x, y)
-    sources, rows = samples.sources, samples.rows
+    runtime, rows = network.runtime, samples.rows
     data.not_empty(rows)
-    batch = min(batch_size, rows)
-    found = machine_limits.current()
-    runtime = network.runtime
-    bound = runtime.bound(name, batch, samples.target_types, samples.steps().sparse)
+    batch = min(batch, rows)
+    limits = machine_limits.current()
     if y is None:
-        todo = Steps(sources, rows // batch * batch, batch)
-    else:  # rows from all over, as fit takes them
-        order = np.random.default_rng(0).permutation(rows)
-        todo = Steps(sources, steps * batch, batch, np.resize(order, steps * batch))
+        program = "predict"
+        todo = Steps(samples.sources, rows // batch * batch, batch)
+    else:
+        program = _training_program(runtime)
+        order = np.random.default_rng(0).permutation(rows)  # rows from all over, as fit takes them
+        todo = Steps(samples.sources, count * batch, batch, np.resize(order, count * batch))
+    bound = runtime.bound(program, batch, samples.target_types, todo.sparse)
     if bound.plan.has_python:
         raise ValueError(
             "profile times native ops, and a layer, activation or loss of this model runs in Python"
         )
     workers = threads.workers_for(bound.plan.work(batch))
-    seconds = _seconds(runtime, bound, todo, steps, workers)
-    return Profile(
-        _rows(bound.plan, todo, seconds, found, workers),
-        name,
-        network.dtype,
-        batch,
-        workers,
-        steps,
-        found,
-    )
+    seconds = _seconds(runtime, bound, todo, count, workers)
+    rows_of_table = _rows(bound.plan, todo, seconds, limits, workers)
+    return Profile(rows_of_table, program, runtime.dtype, batch, workers, count, limits)
+
+
+def _training_program(runtime: Runtime) -> str:
+    """Return the program that training runs with this optimizer."""
+    assert runtime.objective is not None
+    return "train" if runtime.objective.optimizer.kernel else "gradients"
 
 
 # --- time -------------------------------------------------------------------------------------
@@ -266,7 +279,7 @@ def _seconds(runtime: Runtime, bound: Bound, todo: Steps, steps: int, workers: i
 
 @dataclass(frozen=True)
 class _Access:
-    """What an op reads or writes: where, and how many bytes of it in a step."""
+    """An operand of an op: where it lies, and how many bytes of it a step reads or writes."""
 
     interval: Interval
     nbytes: float
@@ -274,51 +287,63 @@ class _Access:
 
 
 def _rows(
-    made: Plan, todo: Steps, seconds: np.ndarray, found: Limits, workers: int
+    made: Plan, todo: Steps, seconds: np.ndarray, limits: Limits, workers: int
 ) -> list[OpProfile]:
     """Put time, work, bytes and limits of each op together."""
-    in_place = {
+    in_place = _read_in_place(made, todo)
+    ops = [op for op in made.program.ops if op.row.kernel]
+    running = [
+        (op, float(time))
+        for op, time in zip(ops, seconds, strict=True)
+        if not (op.kind == "gather" and op.output in in_place)
+    ]
+    accesses = [_accesses(made, op, todo, in_place) for op, _ in running]
+    whole = sum(time for _, time in running)
+    rows = []
+    for position, (op, time) in enumerate(running):
+        time = max(time, 1e-9)  # the clock's own step
+        flops = 2 * op.row.work(op) * (todo.batch if op.batched else 1)
+        arithmetic = flops / limits.arithmetic_of(made.dtype, workers) / 1e9
+        levels = _seconds_by_level(accesses, position, limits, workers)
+        memory = sum(levels.values())
+        fused = op.attributes.get("activation", "linear")
+        rows.append(
+            OpProfile(
+                layer=op.layer,
+                op=op.kind,
+                what=op.kind if fused == "linear" else f"{op.kind}[{fused}]",
+                microseconds=1e6 * time,
+                share=time / whole,
+                gflops=flops / time / 1e9,
+                gigabytes=sum(access.nbytes for access in accesses[position]) / time / 1e9,
+                limit="arithmetic" if arithmetic >= memory else max(levels, key=levels.__getitem__),
+                of_limit=max(arithmetic, memory) / time,
+            )
+        )
+    return rows
+
+
+def _read_in_place(made: Plan, todo: Steps) -> set[Value]:
+    """Return the inputs that ops read where the user's arrays lie; nothing gathers those."""
+    return {
         value
         for source, value in zip(todo.sources, made.program.inputs, strict=True)
         if todo.order is None
         and isinstance(source, Source)
         and source.is_native(made.dtype, value.dtype)
     }
-    running = [
-        (op, time)
-        for op, time in zip((op for op in made.program.ops if op.row.kernel), seconds, strict=True)
-        if not (op.kind == "gather" and op.output in in_place)
-    ]
-    accesses = [_accesses(made, op, todo, in_place) for op, _ in running]
-    whole = float(sum(time for _, time in running))
-    rows = []
-    for position, (op, time) in enumerate(running):
-        time = max(float(time), 1e-9)  # the clock's own step
-        flops = 2 * op.row.work(op) * (todo.batch if op.batched else 1)
-        nbytes = sum(access.nbytes for access in accesses[position])
-        least = {"arithmetic": flops / found.arithmetic_of(made.dtype, workers) / 1e9}
-        for access in accesses[position]:
-            distance = _distance(accesses, position, access)
-            level, rate = found.bandwidth_of(distance, workers)
-            least[level] = least.get(level, 0.0) + access.nbytes / rate / 1e9
-        arithmetic = least.pop("arithmetic")
-        memory = sum(least.values())
-        limit = "arithmetic" if arithmetic >= memory else max(least, key=least.__getitem__)
-        fused = op.attributes.get("activation", "linear")
-        rows.append(
-            OpProfile(
-                layer=op.layer,
-                kind=op.kind,
-                what=op.kind if fused == "linear" else f"{op.kind}[{fused}]",
-                microseconds=1e6 * time,
-                share=time / whole,
-                gflops=flops / time / 1e9,
-                gigabytes=nbytes / time / 1e9,
-                limit=limit,
-                of_limit=max(arithmetic, memory) / time,
-            )
-        )
-    return rows
+
+
+def _seconds_by_level(
+    accesses: Sequence[Sequence[_Access]], position: int, limits: Limits, workers: int
+) -> dict[str, float]:
+    """Return the least time that an op's operands take, by the level of memory they come from."""
+    least: dict[str, float] = {}
+    for access in accesses[position]:
+        distance = _distance(accesses, position, access)
+        level, rate = limits.bandwidth_of(distance, workers)
+        least[level] = least.get(level, 0.0) + access.nbytes / rate / 1e9
+    return least
 
 
 def _accesses(made: Plan, op: Op, todo: Steps, in_place: set[Value]) -> list[_Access]:
@@ -334,7 +359,7 @@ def _accesses(made: Plan, op: Op, todo: Steps, in_place: set[Value]) -> list[_Ac
         share = min(1.0, todo.batch / source.rows)
         return _Access((f"data {id(source)}", 0, 1), share * source.nbytes, source.nbytes)
 
-    # A gradient that is applied at once stays in the worker's scratch.
+    # A gradient that is applied at once stays in the worker's scratch memory.
     applied = [v for v in op.writes() if op.row.updates and v.kind == "gradient"]
     found = [access(value) for value in op.reads() + op.writes() if value not in applied]
     if op.kind == "gather":
@@ -345,7 +370,7 @@ def _accesses(made: Plan, op: Op, todo: Steps, in_place: set[Value]) -> list[_Ac
 
 
 def _distance(accesses: Sequence[Sequence[_Access]], position: int, access: _Access) -> float:
-    """Return the bytes that went by since an operand was touched, in this step or the last."""
+    """Return the bytes moved since an operand was last accessed, in this or the previous step."""
     distance = access.data_bytes
     for back in range(len(accesses)):
         distance += sum(other.nbytes for other in accesses[position - back])

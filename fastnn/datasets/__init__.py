@@ -27,7 +27,7 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
     Notes
     -----
     The test part of "Optical Recognition of Handwritten Digits" by E. Alpaydin and C. Kaynak,
-    UCI Machine Learning Repository (1998), licence CC BY 4.0; see `DIGITS.md` beside this file.
+    UCI Machine Learning Repository (1998), licence CC BY 4.0; see `DIGITS.md` next to this module.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def split(y: np.ndarray, share: float = 0.2, seed: int = 0) -> tuple[np.ndarray,
     ----------
     y : ndarray of int, shape (rows,)
     share : float, default 0.2
-        Held out of each class.
+        Share of each class to hold out.
     seed : int, default 0
 
     Returns
@@ -80,7 +80,7 @@ def hold_out(
     shuffle: bool = True,
     seed: int | None = None,
 ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """Part data in rows to train on and rows to hold out.
+    """Split data into rows to train on and rows to hold out.
 
     Parameters
     ----------
@@ -88,20 +88,20 @@ def hold_out(
         Or a list of arrays for a model of several inputs.
     y : array_like, series or frame, shape (rows, ...)
     share : float, default 0.2
-        Of the rows, held out.
+        Share of the rows to hold out.
     stratify : bool, default False
-        Whether each class of y is parted by itself, so that both have the same mix of classes.
+        Whether each class of y is split by itself, so that both parts have the same mix of classes.
     shuffle : bool, default True
         Whether the rows are drawn at random; if not, the last ones (of each class, if stratified)
-        are held out. In both parts rows stay in their order.
+        are held out. In both parts the rows keep their order.
     seed : int, optional
-        Gives the draw; None: another one each time.
+        Seed of the draw; None: another draw each time.
 
     Returns
     -------
     train, held_out : tuple (x, y)
-        For `fit`, and for its ``validation_data``. Of the type that x and y have; views where
-        neither stratified nor shuffled, else copies.
+        Arguments for `fit`, and for its ``validation_data``, of the types of x and y. They are
+        views where the rows are neither stratified nor shuffled, and copies otherwise.
 
     Raises
     ------
@@ -122,19 +122,11 @@ def hold_out(
     if seed is not None:
         seed = checks.integer("seed", seed, least=0)
     several = isinstance(x, (list, tuple)) and any(hasattr(part, "shape") for part in x)
-    parts = [_indexable(part) for part in (x if several else [x])]
+    inputs = [_indexable(part) for part in (x if several else [x])]
     target = _indexable(y)
-    rows = target.shape[0] if target.shape else 0
-    for part in parts:
-        found = part.shape[0] if part.shape else 0
-        if found != rows:
-            raise ValueError(f"y must have as many rows as x, {found}, got {rows}")
-    generator = np.random.default_rng(seed) if shuffle else None
-    held: list[np.ndarray] = []
-    for group in _classes(target) if stratify else [np.arange(rows)]:
-        drawn = group if generator is None else generator.permutation(group)
-        held.append(drawn[len(drawn) - round(len(drawn) * share) :])
-    held_out = np.sort(np.concatenate(held)) if held else np.zeros(0, int)
+    rows = _checked_rows(inputs, target)
+    groups = _classes(target) if stratify else [np.arange(rows)]
+    held_out = _drawn(groups, share, np.random.default_rng(seed) if shuffle else None)
     if not 0 < len(held_out) < rows:
         raise ValueError(
             f"share={share:g} leaves {rows - len(held_out)} of {rows} rows to train on and "
@@ -142,18 +134,39 @@ def hold_out(
         )
     train: Any = np.setdiff1d(np.arange(rows), held_out)
     chosen: Any = held_out
-    if not stratify and not shuffle:
+    if not stratify and not shuffle:  # slices, of which arrays make views
         train, chosen = slice(None, len(train)), slice(len(train), None)
 
     def take(some: Any) -> tuple[Any, Any]:
-        taken = [_rows(part, some) for part in parts]
+        taken = [_rows(part, some) for part in inputs]
         return taken if several else taken[0], _rows(target, some)
 
     return take(train), take(chosen)
 
 
+def _checked_rows(inputs: list[Any], target: Any) -> int:
+    """Return the number of rows, which x and y must have in common."""
+    rows = target.shape[0] if target.shape else 0
+    for part in inputs:
+        found = part.shape[0] if part.shape else 0
+        if found != rows:
+            raise ValueError(f"y must have as many rows as x, {found}, got {rows}")
+    return rows
+
+
+def _drawn(
+    groups: list[np.ndarray], share: float, generator: np.random.Generator | None
+) -> np.ndarray:
+    """Return a share of the rows of each group, in ascending order: drawn, or the last ones."""
+    held: list[np.ndarray] = []
+    for group in groups:
+        drawn = group if generator is None else generator.permutation(group)
+        held.append(drawn[len(drawn) - round(len(drawn) * share) :])
+    return np.sort(np.concatenate(held)) if held else np.zeros(0, int)
+
+
 def _indexable(value: Any) -> Any:
-    """Return what can be indexed by rows."""
+    """Return data as something that can be indexed by rows."""
     if is_sparse(value):
         return value.tocsr()
     return value if is_frame(value) else np.asarray(value)
@@ -170,3 +183,10 @@ def _classes(y: Any) -> list[np.ndarray]:
         raise ValueError(f"y must have shape (rows,) to be stratified, got {y.shape}")
     _, numbers = np.unique(labels.reshape(-1), return_inverse=True)
     return [np.flatnonzero(numbers == number) for number in range(numbers.max(initial=-1) + 1)]
+
+
+__all__ = ["DIGIT_NAMES", "hold_out", "load_digits", "split"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,7 +1,7 @@
-"""Functions to descend on, with their gradients and minima: valleys, ravines, saddles, traps.
+"""Test functions for optimizers, with gradients and minima: valleys, ravines, saddles, traps.
 
 Each is called with a number, or an array of one axis (of shape (variables, ...) to compute many
-points at once), and has a ``gradient`` that is called alike.
+points at once), and has a ``gradient`` that is called in the same way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Function:
-    """A function to be minimised, and what is known of it.
+    """A function to be minimised, with its gradient, minima and limits.
 
     Attributes
     ----------
@@ -23,18 +23,18 @@ class Function:
     formula : str
         As mathtext, without dollars.
     variables : int
-        1: it is called with a number; else with an array of shape (variables,). Those that take
-        any number say here how many they are drawn with.
+        1: it is called with a number; else with an array of shape (variables,). For a function of
+        any number of variables: how many it is drawn with.
     takes_any : bool
-        Whether it takes any number of variables.
+        Whether it accepts any number of variables.
     value, slope : callable
         The function, and its gradient, of floats.
     minima : tuple of tuple of float
-        Where it is least; empty if it falls without end.
+        Where it is least; empty if it is unbounded below.
     start : tuple of float
         Where a walk is worth watching from.
     limits : tuple of (float, float)
-        What to draw, for each variable.
+        The range to draw, for each variable.
     source : str
         Where it comes from.
 
@@ -144,7 +144,7 @@ def _log_over_square_gradient(x: Any) -> Any:
     return (2 * x * np.log1p(sigmoid) / square - by_logarithm) / square
 
 
-# Spent on advertising, and visitors who came.
+# Money spent on advertising, and the visitors who came.
 ADVERTISING = (10.0, 2.0, 5.0, 10.0, 10.0, 5.0)
 VISITORS = (12.0, 4.0, 8.0, 12.0, 11.0, 4.0)
 
@@ -265,3 +265,9 @@ rosenbrock = table["rosenbrock"]
 beale = table["beale"]
 himmelblau = table["himmelblau"]
 rastrigin = table["rastrigin"]
+
+__all__ = ["ADVERTISING", "VISITORS", "Function", "table", *table]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -2,32 +2,31 @@
 
     parameters/<layer>/<name>         the parameters
     optimizer/<slot>/<layer>/<name>   the optimizer's state, for a compiled model
-    preprocessing/<name>              what was saved with the model (see `attachments`)
+    preprocessing/<name>              further tensors saved with the model (see `save`)
 
-The metadata hold one entry, "fastnn": JSON with the format's version, the architecture, what
-`compile` was told, and attachments.
+The metadata hold one entry, "fastnn": JSON with the format's version, the architecture, the
+arguments of `compile`, and attachments.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastnn import layers, losses
 from fastnn.compilation import objective_of
-from fastnn.core import checks
+from fastnn.core import checks, files
 from fastnn.layers import Layer, Tensor, graph
 from fastnn.layers.base import Kinds, UnknownKind, make
 from fastnn.losses import Custom
 from fastnn.metrics import Function
 from fastnn.native import engine
 from fastnn.network import Network, checked_options
+from fastnn.runtime import Objective, Runtime
 
 FORMAT = 2  # 1 had one output
 
@@ -46,9 +45,9 @@ def save(
     network : Network
     path : path-like
     attachments : dict, optional
-        More to keep in the metadata; JSON.
+        Further entries to keep in the metadata, in the types of JSON.
     tensors : dict of str to ndarray, optional
-        More to keep as tensors, under "preprocessing/".
+        Further tensors to keep, under "preprocessing/".
 
     Raises
     ------
@@ -60,7 +59,7 @@ def save(
     path = checks.file_path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path: there is no folder {str(path.parent)!r}")
-    replace_file(path, to_bytes(network, attachments=attachments, tensors=tensors))
+    files.write_atomically(path, to_bytes(network, attachments=attachments, tensors=tensors))
 
 
 def to_bytes(
@@ -69,9 +68,20 @@ def to_bytes(
     attachments: dict[str, Any] | None = None,
     tensors: dict[str, np.ndarray] | None = None,
 ) -> bytes:
-    """Return what `save` writes."""
+    """Return the bytes that `save` writes."""
     from safetensors.numpy import save as serialize
 
+    _check_layers(network)
+    if network.runtime.objective is not None:
+        network.runtime.check_slots()  # or nobody could load it
+    arrays = dict(_views(network.runtime))
+    arrays |= {f"preprocessing/{name}": array for name, array in (tensors or {}).items()}
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return serialize(contiguous, {"fastnn": json.dumps(_description(network, attachments or {}))})
+
+
+def _check_layers(network: Network) -> None:
+    """Raise ValueError where a layer could not be loaded again."""
     for layer in (part for whole in network.layers for part in whole.parts()):
         if layer.kind not in layers.registry or layers.registry[layer.kind] is not type(layer):
             raise ValueError(
@@ -84,14 +94,18 @@ def to_bytes(
             raise ValueError(
                 f"layer {layer.name!r} cannot be saved: its config must be JSON ({error})"
             ) from None
+
+
+def _views(runtime: Runtime) -> dict[str, np.ndarray]:
+    """Return views of parameters and optimizer state, by the names that their tensors have."""
+    views = {f"parameters/{name}": view for name, view in runtime.parameters.items()}
+    return views | {f"optimizer/{name}": view for name, view in runtime.state_views().items()}
+
+
+def _description(network: Network, attachments: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of the metadata: everything but the tensors, in the types of JSON."""
     runtime = network.runtime
-    if runtime.objective is not None:
-        runtime.check_slots()  # or nobody could load it
-    arrays = {f"parameters/{name}": view for name, view in runtime.parameters.items()}
-    arrays |= {f"optimizer/{name}": view for name, view in runtime.state_views().items()}
-    arrays |= {f"preprocessing/{name}": array for name, array in (tensors or {}).items()}
-    training = runtime.objective
-    about = {
+    return {
         "format": FORMAT,
         "version": engine.VERSION,
         "kind": "Sequential" if network.is_sequential else "Model",
@@ -101,21 +115,22 @@ def to_bytes(
         "key": runtime.key,
         "generator": network.generator.bit_generator.state,
         "architecture": graph.describe(runtime.graph, network.layers),
-        "compile": None
-        if training is None
-        else {
-            "optimizer": training.optimizer.config(),
-            "loss": [aim.loss.config() for aim in training.outputs],
-            "metrics": [
-                [metric.config() for metric in aim.metrics if not isinstance(metric, Function)]
-                for aim in training.outputs
-            ],
-            "loss_weights": [aim.weight for aim in training.outputs],
-        },
-        "attachments": attachments or {},
+        "compile": None if runtime.objective is None else _described_objective(runtime.objective),
+        "attachments": attachments,
     }
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return serialize(contiguous, {"fastnn": json.dumps(about)})
+
+
+def _described_objective(objective: Objective) -> dict[str, Any]:
+    """Return the arguments of `compile`, without metrics that are functions of the user's."""
+    return {
+        "optimizer": objective.optimizer.config(),
+        "loss": [output.loss.config() for output in objective.outputs],
+        "metrics": [
+            [metric.config() for metric in output.metrics if not isinstance(metric, Function)]
+            for output in objective.outputs
+        ],
+        "loss_weights": [output.weight for output in objective.outputs],
+    }
 
 
 def load(
@@ -139,51 +154,13 @@ def load(
 
 
 def from_bytes(content: bytes, own_losses: Mapping[str, Custom] | None = None) -> Network:
-    """Return the network of what `to_bytes` returned: how models are copied and pickled."""
+    """Return the model that `to_bytes` was given: models are copied and pickled this way."""
     from safetensors.numpy import load as deserialize
 
     # safetensors: the length of the header in eight bytes, the header, the tensors.
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     about = json.loads(header["__metadata__"]["fastnn"])
     return restore(about, deserialize(content), "copy of a model", None, own_losses)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that a crash leaves either the old one or the new one, whole.
-
-    A symbolic link stays, and what it points to is written.
-
-    Raises
-    ------
-    ValueError
-        `path` is something else than a file, such as a folder or a device.
-    """
-    path = path.resolve()
-    if path.exists() and not path.is_file():
-        raise ValueError(f"path: {str(path)!r} exists and is not a file")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    if hasattr(os, "O_DIRECTORY"):  # the new name reaches the disk with its folder
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -232,29 +209,21 @@ def restore(
     kinds: Kinds | None = None,
     own_losses: Mapping[str, Custom] | None = None,
 ) -> Network:
-    """Build the network that `read` returned.
+    """Build the model whose description and tensors `read` returned.
 
     Parameters
     ----------
     about, tensors
         From `read`.
     path : path-like
-        For the messages.
+        Where they come from, for the messages.
     kinds : dict of str to type, optional
         Classes of layers, by kind, that the registry does not hold.
     own_losses : dict of str to Custom, optional
-        Losses, by name, likewise.
+        Losses, by name, that the registry does not hold.
     """
-    kinds = {} if kinds is None else kinds
     try:
-        network = _graph(about, kinds)
-        if about["compile"] is not None:
-            own = _with_own_losses(about["compile"]["loss"], own_losses or {})
-            told = {"metrics": None, "loss_weights": None, **about["compile"], "loss": own}
-            network.configure(objective_of(**told, outputs=network.output_names))
-        network.runtime.step = int(about["step"])
-        network.runtime.key = int(about["key"])
-        network.generator.bit_generator.state = about["generator"]
+        network = _described_network(about, kinds or {}, own_losses or {})
     except UnknownKind as error:
         kind = error.args[0]
         raise ValueError(
@@ -271,9 +240,29 @@ def restore(
         raise ValueError(
             f"path: the description in {str(path)!r} is damaged ({type(error).__name__}: {error})"
         ) from None
-    runtime = network.runtime
-    views = {f"parameters/{name}": view for name, view in runtime.parameters.items()}
-    views |= {f"optimizer/{name}": view for name, view in runtime.state_views().items()}
+    _fill(_views(network.runtime), tensors, path)
+    return network
+
+
+def _described_network(
+    about: dict[str, Any], kinds: Kinds, own_losses: Mapping[str, Custom]
+) -> Network:
+    """Return the network that a description describes, with parameters of its own."""
+    network = _graph(about, kinds)
+    if about["compile"] is not None:
+        own = _with_own_losses(about["compile"]["loss"], own_losses)
+        told = {"metrics": None, "loss_weights": None, **about["compile"], "loss": own}
+        network.configure(objective_of(**told, outputs=network.output_names))
+    network.runtime.step = int(about["step"])
+    network.runtime.key = int(about["key"])
+    network.generator.bit_generator.state = about["generator"]
+    return network
+
+
+def _fill(
+    views: dict[str, np.ndarray], tensors: dict[str, np.ndarray], path: str | os.PathLike
+) -> None:
+    """Copy the tensors of a file into the views of a model."""
     for name, view in views.items():
         found = tensors.get(name)
         if found is None or found.shape != view.shape or found.dtype != view.dtype:
@@ -283,15 +272,14 @@ def restore(
                 f"{view.shape}, is {got}"
             )
         view[...] = found
-    return network
 
 
 class _UnknownLoss(LookupError):
-    """There is no loss of a name."""
+    """The name of a loss is unknown."""
 
 
 def _with_own_losses(saved: Any, own: Mapping[str, Custom]) -> list[object]:
-    """Return what was saved of the losses, with the user's own in place of their names."""
+    """Return the saved descriptions of losses, the user's own losses in place of theirs."""
     found: list[object] = []
     for config in saved if isinstance(saved, list) else [saved]:  # format 1 had one
         name = config["name"]
@@ -302,6 +290,7 @@ def _with_own_losses(saved: Any, own: Mapping[str, Custom]) -> list[object]:
 
 
 def _graph(about: dict[str, Any], kinds: Kinds) -> Network:
+    """Return the layers of a description, put together."""
     architecture = about["architecture"]
     if "output" in architecture:  # format 1
         architecture = {**architecture, "outputs": [architecture["output"]]}

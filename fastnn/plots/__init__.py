@@ -1,21 +1,18 @@
-"""Pictures: of functions, of descents, of trainings, of what is inside a network.
+"""Pictures of functions, of descents, of trainings, and of the inside of a network.
 
 Each takes ``ax=``, returns the axes it has drawn on, and works without a screen. matplotlib, the
 extra ``fastnn[plot]``, is imported when the first one is drawn.
 """
 
-from fastnn.plots.classifiers import (
-    animate_decision_boundary,
-    calibration,
-    confusion_matrix,
-    decision_boundary,
-)
+from fastnn.plots.classifiers import animate_decision_boundary, decision_boundary
 from fastnn.plots.descents import animate_descent, convergence, descent, surface
 from fastnn.plots.functions import activations
+from fastnn.plots.graphs import graph
 from fastnn.plots.landscapes import landscape
 from fastnn.plots.layers import histograms
-from fastnn.plots.programs import graph, profile
-from fastnn.plots.training import comparison, history, learning_curve, range_test
+from fastnn.plots.predictions import calibration, confusion_matrix
+from fastnn.plots.programs import profile
+from fastnn.plots.training import comparison, history, learning_curve, learning_rate_finder
 
 __all__ = [
     "activations",
@@ -32,7 +29,11 @@ __all__ = [
     "history",
     "landscape",
     "learning_curve",
+    "learning_rate_finder",
     "profile",
-    "range_test",
     "surface",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

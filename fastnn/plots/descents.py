@@ -1,9 +1,7 @@
-"""Walks down a function: on its curve, its contours, its surface, and over the steps."""
+"""Walks down a function, drawn on its curve, its contours, its surface, and over the steps."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,29 +9,28 @@ import numpy as np
 
 from fastnn.core import checks
 from fastnn.descent import Descent
-from fastnn.plots import style
+from fastnn.plots import paths, style
+from fastnn.plots.paths import Descents
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from mpl_toolkits.mplot3d.axes3d import Axes3D
 
-Descents = Descent | Iterable[Descent] | Mapping[str, Descent]
-
 _CURVE_POINTS = 400
 _GRID_POINTS = 121  # in each direction
-_STEPS_WITH_DOTS = 60  # more would run into each other
+_STEPS_WITH_DOTS = 60  # more dots would overlap
 
 
 def descent(descents: Descents, *, ax: Axes | None = None) -> Axes:
     """Draw walks down a function: on its curve, on its contours, or over the steps.
 
-    A function of one variable is drawn as a curve, one of two as filled contours; of more, the
-    value over the steps.
+    A function of one variable is drawn as a curve, one of two variables as filled contours; for
+    more variables, the value is drawn over the steps.
 
     Parameters
     ----------
     descents : Descent, or several of one function
-        A dict names them in the legend; else their optimizers do.
+        The keys of a dict are the names in the legend; otherwise the optimizers are.
     ax : matplotlib Axes, optional
         Where to draw; default: a new figure.
 
@@ -47,7 +44,8 @@ def descent(descents: Descents, *, ax: Axes | None = None) -> Axes:
     ImportError
         matplotlib is missing.
     TypeError, ValueError
-        There is no walk, or something else among them, or they are not all of as many variables.
+        There is no walk, or something other than a walk, or the walks differ in their number of
+        variables.
 
     Examples
     --------
@@ -58,7 +56,7 @@ def descent(descents: Descents, *, ax: Axes | None = None) -> Axes:
     >>> plots.descent(walk).get_xlabel()  # doctest: +SKIP
     'x'
     """
-    walks = _of_one_function(_named(descents))
+    walks = paths.of_one_function(paths.named(descents))
     first = next(iter(walks.values()))
     if first.variables > 2:
         return _values(walks, style.axes(ax))
@@ -85,7 +83,7 @@ def surface(descents: Descents, *, ax: Axes3D | None = None) -> Axes3D:
     ImportError
         matplotlib is missing.
     ValueError
-        The function has not two variables, or the axes not three dimensions.
+        The function does not have two variables, or the axes do not have three dimensions.
 
     Examples
     --------
@@ -93,48 +91,60 @@ def surface(descents: Descents, *, ax: Axes3D | None = None) -> Axes3D:
     >>> plots.surface(walk).get_zlabel()  # doctest: +SKIP
     'f(x, y)'
     """
-    walks = _of_one_function(_named(descents))
+    walks = paths.of_one_function(paths.named(descents))
     first = next(iter(walks.values()))
     if first.variables != 2:
         raise ValueError(f"a surface takes a function of two variables, this has {first.variables}")
     if ax is not None and not hasattr(ax, "plot_surface"):
         raise ValueError('ax must have three dimensions: subplots(subplot_kw={"projection": "3d"})')
     ax = style.axes(ax, (7.0, 5.4), projection="3d")
-    limits = _limits(walks)
-    x, y, z = _grid(first, limits, 61)
-    ax.computed_zorder = False  # a walk lies on the surface, not half in it
+    limits = paths.limits_of(walks)
+    x, y, z = paths.grid(first, limits, 61)
+    ax.computed_zorder = False  # else a walk is half hidden in the surface
     ax.plot_surface(x, y, z, cmap=style.SEQUENTIAL, alpha=0.75, linewidth=0, zorder=1)
-    height = np.nanmax(z) - np.nanmin(z) if np.isfinite(z).any() else 0.0
-    height *= 0.01  # a line in the surface would flicker
+    extent = np.nanmax(z) - np.nanmin(z) if np.isfinite(z).any() else 0.0
     for number, (name, walk) in enumerate(walks.items()):
-        is_in = np.all([(low <= column) & (column <= high) for column, (low, high) in
-                        zip(walk.path.T, limits, strict=True)], axis=0)  # fmt: skip
-        way = np.where(is_in, walk.values + height, np.nan)
-        if number == 0:
-            ax.scatter(
-                *walk.path[0],
-                way[0],
-                color=style.GREEN,
-                edgecolor="black",
-                s=70,
-                label="start",
-                zorder=4,
-            )
-        ax.plot(
-            *walk.path[is_in].T, way[is_in], label=name, zorder=3,
-            path_effects=_outlined("white"), **_curve(number),
-        )  # fmt: skip
-        if is_in[-1]:
-            ax.scatter(*walk.path[-1], way[-1], color="black", s=25, zorder=4)
-    for minimum in _minima(first):
+        _walk_on_surface(ax, walk, limits, number, name, lift=0.01 * extent)
+    for minimum in paths.minima(first):
         ax.scatter(*minimum, first.function(np.array(minimum)), marker="*", s=140, label="minimum",
                    color="white", edgecolor="black", zorder=4)  # fmt: skip
-    ax.set(xlabel="x", ylabel="y", zlabel="f(x, y)", title=_title(walks))
+    ax.set(xlabel="x", ylabel="y", zlabel="f(x, y)", title=paths.title(walks))
     ax.tick_params(labelsize=8)
-    ax.locator_params(nbins=5)  # they would run into each other where the axes are small
-    ax.set_box_aspect(None, zoom=0.88)  # else the label of z is cut
+    ax.locator_params(nbins=5)  # more labels would overlap where the axes are small
+    ax.set_box_aspect(None, zoom=0.88)  # else the label of z is cut off
     ax.legend(frameon=False, loc="upper left", fontsize="small")
     return ax
+
+
+def _walk_on_surface(
+    ax: Axes3D,
+    walk: Descent,
+    limits: list[tuple[float, float]],
+    number: int,
+    name: str,
+    *,
+    lift: float,
+) -> None:
+    """Draw the part of a walk within the limits, lifted, since a line in a surface flickers."""
+    is_in = np.all([(low <= column) & (column <= high) for column, (low, high) in
+                    zip(walk.path.T, limits, strict=True)], axis=0)  # fmt: skip
+    way = np.where(is_in, walk.values + lift, np.nan)
+    if number == 0:
+        ax.scatter(
+            *walk.path[0],
+            way[0],
+            color=style.GREEN,
+            edgecolor="black",
+            s=70,
+            label="start",
+            zorder=4,
+        )
+    ax.plot(
+        *walk.path[is_in].T, way[is_in], label=name, zorder=3,
+        path_effects=paths.outlined("white"), **paths.curve(number),
+    )  # fmt: skip
+    if is_in[-1]:
+        ax.scatter(*walk.path[-1], way[-1], color="black", s=25, zorder=4)
 
 
 def convergence(descents: Descents, *, ax: Any = None) -> list[Axes]:
@@ -150,19 +160,19 @@ def convergence(descents: Descents, *, ax: Any = None) -> list[Axes]:
     Returns
     -------
     list of matplotlib Axes
-        That of the value, that of the norm.
+        The axes of the value, and those of the norm.
 
     Raises
     ------
     ImportError
         matplotlib is missing.
     ValueError
-        The axes given are not two.
+        `ax` does not hold two axes.
 
     Notes
     -----
-    The value is drawn above the least that is known, the function's minimum, where the walks have
-    not gone below it. The axes are logarithmic where the numbers are positive and span a decade.
+    The value is drawn as its height above the function's minimum, where that is known and no walk
+    has gone below it. The axes are logarithmic where the numbers are positive and span a decade.
 
     Examples
     --------
@@ -170,11 +180,11 @@ def convergence(descents: Descents, *, ax: Any = None) -> list[Axes]:
     >>> [ax.get_ylabel() for ax in plots.convergence(walk)]  # doctest: +SKIP
     ['f - min f (log scale)', '|gradient| (log scale)']
     """
-    walks = _named(descents)
+    walks = paths.named(descents)
     upper, lower = style.panels(ax, 2, (6.4, 2.7), names="value and the norm", sharex=ax is None)
     _values(walks, upper)
     for number, (name, walk) in enumerate(walks.items()):
-        lower.plot(walk.gradient_norms, label=name, **_curve(number))
+        lower.plot(walk.gradient_norms, label=name, **paths.curve(number))
     style.whole_numbers(lower)
     style.finish(lower, xlabel="step", ylabel="|gradient|" + _log_scale(lower))
     if len(walks) > 1:
@@ -195,7 +205,7 @@ def animate_descent(walk: Descent, file: str | Path, *, fps: float = 10, frames:
     fps : float, default 10
         Frames a second; of a gif at most 50.
     frames : int, default 100
-        At most so many; steps are left out, evenly.
+        The most frames to draw; steps are left out evenly.
 
     Returns
     -------
@@ -206,7 +216,7 @@ def animate_descent(walk: Descent, file: str | Path, *, fps: float = 10, frames:
     ImportError
         matplotlib is missing.
     ValueError
-        The walk is of more variables, or the file's name ends otherwise.
+        The walk has more variables, or the name of the file ends otherwise.
     RuntimeError
         ffmpeg, which writes mp4, is missing.
 
@@ -243,90 +253,18 @@ def animate_descent(walk: Descent, file: str | Path, *, fps: float = 10, frames:
         plt.close(figure)
 
 
-def _of_one_function(walks: dict[str, Descent]) -> dict[str, Descent]:
-    """Check that the walks may be drawn on one function's curve, contours or surface."""
-    first = next(iter(walks.values()))
-    for name, walk in walks.items():
-        if walk.function is first.function:
-            continue
-        found = _value(first, walk.path[0])
-        if not np.isclose(found, walk.values[0], rtol=1e-9):
-            raise ValueError(
-                f"descents must be walks down one function: it is {found:.6g} where the walk "
-                f"{name!r} starts, which says {walk.values[0]:.6g}"
-            )
-    return walks
-
-
-def _named(descents: Descents) -> dict[str, Descent]:
-    """Return the walks with their names in the legend."""
-    if isinstance(descents, Mapping):
-        walks = {str(name): walk for name, walk in descents.items()}
-        listed = list(walks.values())
-    else:
-        if not isinstance(descents, (Descent, Iterable)):
-            raise TypeError(f"descents must be what minimize returned, got {descents!r}")
-        listed = [descents] if isinstance(descents, Descent) else list(descents)
-        names = [repr(getattr(walk, "optimizer", None)) for walk in listed]
-        walks = {
-            name + f" ({names[:i].count(name) + 1})" * (name in names[:i]): walk
-            for i, (name, walk) in enumerate(zip(names, listed, strict=True))
-        }
-    for walk in listed:
-        if not isinstance(walk, Descent):
-            raise TypeError(f"descents must be what minimize returned, got {walk!r}")
-    if len({walk.variables for walk in listed}) != 1:
-        raise ValueError("descents must be walks, at least one, all of as many variables")
-    return walks
-
-
-def _title(walks: dict[str, Descent]) -> str:
-    function = next(iter(walks.values())).function
-    formula = getattr(function, "formula", "")
-    title = f"$f = {formula}$" if formula else "Descent"
-    if len(walks) == 1:
-        name, walk = next(iter(walks.items()))
-        title += "\n" + textwrap.fill(f"{name}, {walk.steps} steps", 60)
-    return title
-
-
-def _minima(walk: Descent) -> tuple[tuple[float, ...], ...]:
-    return getattr(walk.function, "minima", ())
-
-
-def _limits(walks: dict[str, Descent]) -> list[tuple[float, float]]:
-    """Return what to draw in each direction: the function's own limits, and all walks."""
-    first = next(iter(walks.values()))
-    paths = np.concatenate([walk.path.reshape(len(walk.path), -1) for walk in walks.values()])
-    found = []
-    for column in range(first.variables):
-        low, high = float(paths[:, column].min()), float(paths[:, column].max())
-        own = getattr(first.function, "limits", None)
-        margin = 0.08 * (high - low) if own else 0.25 * (high - low)
-        if low == high:  # it stands still
-            margin = max(1.0, 0.1 * abs(high))
-        low, high = low - margin, high + margin
-        if own and len(own) == first.variables:
-            left, right = own[column]
-            beyond = 0.5 * (right - left)  # a walk that runs away leaves the picture
-            low = min(left, max(low, left - beyond))
-            high = max(right, min(high, right + beyond))
-        found.append((low, high))
-    return found
-
-
 def _on_curve(walks: dict[str, Descent], ax: Axes) -> Axes:
     first = next(iter(walks.values()))
-    ((low, high),) = _limits(walks)
+    ((low, high),) = paths.limits_of(walks)
     across = np.linspace(low, high, _CURVE_POINTS)
     with np.errstate(all="ignore"):
-        up = np.array([_value(first, float(x)) for x in across])
+        up = np.array([paths.value_at(first, float(x)) for x in across])
     ax.plot(across, up, color="0.45", linewidth=1.6, zorder=1)
     for number, (name, walk) in enumerate(walks.items()):
         _way(ax, walk.path, walk.values, number, name if len(walks) > 1 else "steps")
-    for i, minimum in enumerate(_minima(first)):
+    for i, minimum in enumerate(paths.minima(first)):
         label = "minimum" if i == 0 else None
-        ax.plot(minimum[0], _value(first, minimum[0]), label=label, **_STAR)
+        ax.plot(minimum[0], paths.value_at(first, minimum[0]), label=label, **_STAR)
     ax.set_xlim(low, high)
     seen = up[np.isfinite(up)]
     if (
@@ -335,15 +273,15 @@ def _on_curve(walks: dict[str, Descent], ax: Axes) -> Axes:
     ):
         margin = 0.05 * float(np.ptp(seen)) or 1.0
         ax.set_ylim(seen.min() - margin, seen.max() + margin)
-    style.finish(ax, xlabel="x", ylabel="f(x)", title=_title(walks))
+    style.finish(ax, xlabel="x", ylabel="f(x)", title=paths.title(walks))
     style.legend_below(ax, 3 if len(walks) == 1 else 2)
     return ax
 
 
 def _on_contours(walks: dict[str, Descent], ax: Axes) -> Axes:
     first = next(iter(walks.values()))
-    limits = _limits(walks)
-    x, y, z = _grid(first, limits, _GRID_POINTS)
+    limits = paths.limits_of(walks)
+    x, y, z = paths.grid(first, limits, _GRID_POINTS)
     low, high = float(np.nanmin(z)), float(np.nanmax(z))
     middle = float(np.nanmedian(z))
     # Where most of the picture is far below its highest point, even steps would show one colour.
@@ -352,9 +290,9 @@ def _on_contours(walks: dict[str, Descent], ax: Axes) -> Axes:
     for number, (name, walk) in enumerate(walks.items()):
         across, up = walk.path.T
         _way(ax, across, up, number, name if len(walks) > 1 else "steps", is_dark=True)
-    for i, minimum in enumerate(_minima(first)):
+    for i, minimum in enumerate(paths.minima(first)):
         ax.plot(*minimum, label="minimum" if i == 0 else None, **_STAR)
-    ax.set(xlabel="x", ylabel="y", title=_title(walks), xlim=limits[0], ylim=limits[1])
+    ax.set(xlabel="x", ylabel="y", title=paths.title(walks), xlim=limits[0], ylim=limits[1])
     style.legend_below(ax, 3 if len(walks) == 1 else 2)
     return ax
 
@@ -363,22 +301,6 @@ _STAR: dict[str, Any] = {
     "marker": "*", "markersize": 15, "markerfacecolor": "white", "markeredgecolor": "black",
     "linestyle": "none", "zorder": 4,
 }  # fmt: skip
-
-
-# They show on white and on coloured ground, where blue and yellow would drown.
-_COLORS = (style.VERMILLION, style.BLACK, style.SKY, style.PURPLE, style.GREEN)
-
-
-def _curve(number: int) -> dict[str, Any]:
-    """Return how a walk is drawn, the same in every picture."""
-    return {**style.curve(number), "color": _COLORS[number % len(_COLORS)]}
-
-
-def _outlined(color: str) -> list[Any]:
-    """Return what sets a line off from the ground."""
-    from matplotlib import patheffects
-
-    return [patheffects.Stroke(linewidth=3.0, foreground=color), patheffects.Normal()]
 
 
 def _way(
@@ -391,10 +313,10 @@ def _way(
     is_dark: bool = False,
 ) -> None:
     """Draw a walk, its start and its end."""
-    line = _curve(number)
+    line = paths.curve(number)
     marker = style.marker(number)
     edge = "white" if line["color"] == style.BLACK else "black"
-    effects = _outlined(edge if is_dark else "white")
+    effects = paths.outlined(edge if is_dark else "white")
     every = max(1, len(across) // _STEPS_WITH_DOTS)
     ends: dict[str, Any] = {
         "marker": "o",
@@ -414,7 +336,9 @@ def _way(
 def _base(walk: Descent) -> float | None:
     """Return the least value of the function, if it is known and none of the walk's is less."""
     with np.errstate(all="ignore"):
-        known = [_value(walk, _point(walk, minimum)) for minimum in _minima(walk)]
+        known = [
+            paths.value_at(walk, paths.point_of(walk, minimum)) for minimum in paths.minima(walk)
+        ]
     least = min(known, default=np.inf)
     lowest = float(walk.values.min())
     return least if known and least <= lowest + 1e-12 * (1 + abs(least)) else None
@@ -425,16 +349,16 @@ def _values(walks: dict[str, Descent], ax: Axes) -> Axes:
     bases = [_base(walk) for walk in walks.values()]
     is_above = None not in bases
     for number, ((name, walk), base) in enumerate(zip(walks.items(), bases, strict=True)):
-        ax.plot(walk.values - (base or 0.0) * is_above, label=name, **_curve(number))
+        ax.plot(walk.values - (base or 0.0) * is_above, label=name, **paths.curve(number))
     style.whole_numbers(ax)
     label = "f - min f" if is_above else "f"
-    style.finish(ax, xlabel="step", ylabel=label + _log_scale(ax), title=_title(walks))
+    style.finish(ax, xlabel="step", ylabel=label + _log_scale(ax), title=paths.title(walks))
     if len(walks) > 1:
         style.legend_below(ax, 2)
     return ax
 
 
-_LEAST, _MOST = 1e-200, 1e200  # on a logarithmic axis, whose ticks go further
+_LEAST, _MOST = 1e-200, 1e200  # limits on a logarithmic axis, whose ticks go further
 
 
 def _log_scale(ax: Axes) -> str:
@@ -444,36 +368,8 @@ def _log_scale(ax: Axes) -> str:
     shown = numbers[(numbers > _LEAST) & (numbers < _MOST)]
     if (numbers < 0).any() or not shown.size or shown.max() < 10 * shown.min():
         return ""
-    for line, curve in zip(ax.lines, curves, strict=True):  # gaps where there is no place
+    for line, curve in zip(ax.lines, curves, strict=True):  # gaps beyond the axis
         line.set_ydata(np.where((curve > _LEAST) & (curve < _MOST), curve, np.nan))
     ax.relim()
     ax.set_yscale("log")
     return " (log scale)"
-
-
-def _point(walk: Descent, point: Sequence[float]) -> Any:
-    return point[0] if walk.path.ndim == 1 else np.array(point)
-
-
-def _value(walk: Descent, x: Any) -> float:
-    """Return the function at a point; NaN where it has no value."""
-    try:
-        if walk.path.ndim == 2 and np.ndim(x) == 0:
-            x = np.array([x])
-        return float(np.asarray(walk.function(x)).reshape(()))
-    except (ArithmeticError, TypeError, ValueError):
-        return np.nan
-
-
-def _grid(
-    walk: Descent, limits: list[tuple[float, float]], count: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return x, y and the function on a grid of count by count points."""
-    x, y = np.meshgrid(*(np.linspace(low, high, count) for low, high in limits))
-    with np.errstate(all="ignore"):
-        z = [_value(walk, np.array(point)) for point in zip(x.flat, y.flat, strict=True)]
-    heights = np.array(z).reshape(x.shape)
-    heights[~np.isfinite(heights)] = np.nan  # gaps in the picture
-    if np.isnan(heights).all():
-        raise ValueError("the function has no finite value in the picture")
-    return x, y, heights

@@ -26,9 +26,9 @@ def activations(
     Parameters
     ----------
     functions : sequence of str, dict or ActivationFunction, optional
-        Default: all that are computed number by number, in their registry's order.
+        Default: all that are computed element by element, in the order of their registry.
     limit : float, default 5.0
-        They are drawn from -limit to limit.
+        The functions are drawn from -limit to limit.
     ax : sequence of matplotlib Axes, optional
         One for each function; default: a grid on a new figure.
 
@@ -42,8 +42,8 @@ def activations(
     ImportError
         matplotlib is missing.
     ValueError
-        A name is unknown, or one of a function that looks at whole rows (softmax); or the axes
-        given are not as many.
+        A name is unknown, or that of a function of whole rows (softmax); or the number of axes
+        is not that of the functions.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def activations(
 
 
 def _curves(function: ActivationFunction, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return function and derivative at each x."""
+    """Return the function and its derivative at each x."""
     if isinstance(function, Custom):
         return function.function(x), function.derivative(x)
     row, parameter = x[np.newaxis], function.parameter

@@ -1,4 +1,4 @@
-"""What is inside a network while it learns: histograms by layer over the epochs."""
+"""The inside of a network while it learns: histograms by layer over the epochs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _LABELS = {
 
 
 def histograms(recorder: Recorder, what: str = "activations", *, ax: Any = None) -> list[Axes]:
-    """Draw how parameters, activations or gradients are spread, by layer, over the epochs.
+    """Draw the distributions of parameters, activations or gradients, by layer, over the epochs.
 
-    One panel for each layer (for parameters and gradients, each kernel and bias). A column is a
-    histogram; the darker, the more of the numbers lie there. The line is their median. A ReLU
-    layer that dies gathers at 0, gradients that vanish sink from panel to panel, and what
-    explodes leaves upwards.
+    There is one panel for each layer (for parameters and gradients, one for each kernel and bias).
+    A column is a histogram; where it is darker, there are more of the numbers. The line is their
+    median. A ReLU layer that dies gathers at 0, gradients that vanish sink from panel to panel,
+    and those that explode rise out of sight.
 
     Parameters
     ----------
     recorder : Recorder
-        That was among the callbacks of `fit`.
+        A recorder that was among the callbacks of `fit`.
     what : {"activations", "gradients", "parameters"}, default "activations"
     ax : sequence of matplotlib Axes, optional
         One for each panel; default: a new figure.
@@ -44,8 +44,8 @@ def histograms(recorder: Recorder, what: str = "activations", *, ax: Any = None)
     ImportError
         matplotlib is missing.
     ValueError
-        `what` is something else, the recorder has not been used yet, or the axes given are not as
-        many as panels.
+        `what` is something else, the recorder has not been used yet, or the number of axes is not
+        that of the panels.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def histograms(recorder: Recorder, what: str = "activations", *, ax: Any = None)
 def _of_parameters(recorder: Recorder) -> list[dict[str, Histogram]]:
     runtime = recorder.network.runtime
     return [
-        {name: Histogram.of(view) for name, view in runtime._views(flat).items()}
+        {name: Histogram.of(view) for name, view in runtime.views_of(flat).items()}
         for flat in recorder.parameters
     ]
 
@@ -90,16 +90,16 @@ def _heat(ax: Axes, epochs: list[int], looks: list[Histogram]) -> None:
     low, high = min(look.low for look in full), max(look.high for look in full)
     edges = np.linspace(low, high, BINS + 1)
     shares = np.array([look.on(edges) for look in looks]).T
-    # Each column counts until the next look.
+    # Each column extends to the next one.
     sides = np.append(epochs, epochs[-1] + max(1, epochs[-1] - epochs[-2]) if epochs[1:] else 1)
-    # Roots: a few numbers far out are what one looks for. The scale ends where relu's zeros, which
-    # are half of all and more, leave the rest a colour.
+    # Square roots, because a few numbers far out matter most. The scale ends where the zeros of a
+    # relu, which are half of the numbers or more, leave the others a visible colour.
     roots = np.sqrt(shares)
     darkest = float(np.quantile(roots[roots > 0], 0.97)) if roots.any() else 1.0
     heat = ax.pcolormesh(
         sides, edges, roots, cmap="Blues", vmin=0, vmax=darkest, shading="flat", rasterized=True
     )
-    ax.set_facecolor(heat.cmap(0.0))  # axes that are shared may go beyond
+    ax.set_facecolor(heat.cmap(0.0))  # shared axes may extend beyond it
     medians = [look.median for look in looks]
     ax.step(
         sides, [*medians, medians[-1]], where="post", color=style.VERMILLION, linewidth=1.2,

@@ -1,6 +1,6 @@
-"""What all pictures share: colours that the colour-blind tell apart, axes, panels, animations.
+"""What all pictures share: colours that the colour-blind distinguish, axes, panels, animations.
 
-Curves differ in line style or marker as well, so that they can be told apart in greyscale.
+Curves differ in line style or marker as well, so that they can be distinguished in greyscale.
 matplotlib, the extra `fastnn[plot]`, is imported when something is drawn.
 """
 
@@ -30,21 +30,21 @@ TRAINING: dict[str, Any] = {"color": BLUE, "linestyle": "-"}
 VALIDATION: dict[str, Any] = {"color": VERMILLION, "linestyle": "--"}
 SIZE = (6.4, 4.0)  # inches
 LEVELS = 24  # of contours
-SEQUENTIAL = "cividis"  # even in greyscale, and made for the colour-blind (Nunez et al. 2018)
+SEQUENTIAL = "cividis"  # uniform in greyscale, and made for the colour-blind (Nunez et al. 2018)
 
 
 def color(number: int) -> str:
-    """Return the color of one thing among several."""
+    """Return the color of the curve, or class, of this number."""
     return COLORS[number % len(COLORS)]
 
 
 def marker(number: int) -> str:
-    """Return the marker of one thing among several."""
+    """Return the marker of the curve, or class, of this number."""
     return MARKERS[number % len(MARKERS)]
 
 
 def curve(number: int) -> dict[str, Any]:
-    """Return color and line style of a curve among several."""
+    """Return color, style and width of the line of the curve of this number."""
     return {
         "color": color(number),
         "linestyle": DASHES[number % len(DASHES)],
@@ -58,7 +58,7 @@ def pyplot() -> Any:
     Raises
     ------
     ImportError
-        It is missing; the message names the extra.
+        It is not installed; the message names the extra.
     """
     try:
         import matplotlib.pyplot
@@ -68,7 +68,7 @@ def pyplot() -> Any:
 
 
 def axes(ax: Any, size: tuple[float, float] = SIZE, **options: Any) -> Any:
-    """Return the axes to draw on: those given, or one of a new figure."""
+    """Return the axes to draw on: `ax`, or those of a new figure."""
     plt = pyplot()
     if ax is not None:
         return _checked(ax)
@@ -89,14 +89,14 @@ def panels(
     names: str = "panels",
     **options: Any,
 ) -> list[Any]:
-    """Return `count` axes: those given, or a grid on a new figure whose spare places are empty.
+    """Return `count` axes: `ax`, or a grid on a new figure whose spare places are empty.
 
     Parameters
     ----------
     ax : matplotlib Axes, sequence of them, or None
     count : int
     size : tuple of float
-        Of a panel, in inches.
+        Size of a panel, in inches.
     columns : int, default 1
     names : str
         What a panel shows, for the error message.
@@ -106,7 +106,7 @@ def panels(
     Raises
     ------
     ValueError
-        The axes given are not as many.
+        `ax` does not hold `count` axes.
     """
     plt = pyplot()
     if ax is not None:
@@ -135,7 +135,7 @@ def panels(
 
 
 def finish(ax: Axes, *, legend: bool = False, **labels: str) -> Axes:
-    """Set title and labels, a grid behind all, and no frame on top and right."""
+    """Set title and labels, put a grid behind everything, and remove the frame at top and right."""
     ax.set(**labels)
     ax.grid(True, color="0.9", linewidth=0.8)
     ax.set_axisbelow(True)
@@ -197,7 +197,7 @@ def legend_below(ax: Axes, columns: int = 2) -> None:
 
 
 def whole_numbers(ax: Axes) -> None:
-    """Let the x axis count: epochs, steps."""
+    """Put ticks of the x axis at whole numbers only: epochs, steps."""
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
@@ -205,7 +205,7 @@ def whole_numbers(ax: Axes) -> None:
 
 
 def check_movie(file: object, fps: object) -> Path:
-    """Return the path of a moving picture, known before it is drawn to be one that can be saved.
+    """Check, before it is drawn, that an animation can be saved, and return its path.
 
     Parameters
     ----------
@@ -217,9 +217,9 @@ def check_movie(file: object, fps: object) -> Path:
     Raises
     ------
     TypeError, ValueError
-        It is no such file, or fps no such number.
+        `file` does not name such a file, or `fps` is not such a number.
     RuntimeError
-        ffmpeg, which writes mp4, is missing.
+        ffmpeg, which writes mp4, is not installed.
     """
     pyplot()  # is there matplotlib?
     from matplotlib import animation
@@ -242,13 +242,13 @@ def animate(
     path: Path,
     fps: float,
 ) -> Path:
-    """Save a moving picture.
+    """Save an animation.
 
     Parameters
     ----------
     figure : matplotlib Figure
     draw : callable
-        Told a frame's number, changes the figure.
+        Changes the figure; called with the number of a frame.
     frames : sequence of int
     path : Path
         What `check_movie` returned.
@@ -275,7 +275,7 @@ def animate(
 
 
 def spread(count: int, most: int) -> list[int]:
-    """Return at most `most` of the numbers from 0 to count - 1, evenly, the last among them."""
+    """Return at most `most` of the numbers from 0 to count - 1, evenly spread, with the last."""
     if count <= most:
         return list(range(count))
     return sorted({round(i) for i in np.linspace(count - 1, 0, most)})

@@ -1,4 +1,4 @@
-"""Trainings: how loss, metrics and learning rate went, several beside each other, a range test."""
+"""Trainings: loss, metrics and learning rates over the epochs, of one or several; range tests."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from fastnn.analysis.lr_finder import LearningRateFinder
 
-_LOG_FROM = 30.0  # largest by smallest loss from which a linear axis hides the late epochs
+_LOG_FROM = 30.0  # ratio of losses from which on a linear axis hides the late epochs
 
 
 def learning_curve(history: History, *, ax: Axes | None = None) -> Axes:
-    """Draw the loss over the epochs, of the training and of the validation data.
+    """Draw the loss over the epochs, on the training and on the validation data.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ def learning_curve(history: History, *, ax: Axes | None = None) -> Axes:
     Notes
     -----
     The axis of the loss is logarithmic where the losses span more than a factor of 30. The mark
-    is the epoch of the least validation loss: what falls on the training curve after it is
-    learned by heart.
+    is at the epoch of the least validation loss; where the training loss still falls after it, the
+    model learns the training data by heart.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def learning_curve(history: History, *, ax: Axes | None = None) -> Axes:
 
 
 def history(history: History, *, ax: Any = None) -> list[Axes]:
-    """Draw a training: the loss, the metrics if there are any, the learning rate if it changes.
+    """Draw a training: the loss, the metrics if there are any, and the learning rate if it changes.
 
     The last epoch is marked with the reason for which training stopped.
 
@@ -100,7 +100,7 @@ def history(history: History, *, ax: Any = None) -> list[Axes]:
     ImportError
         matplotlib is missing.
     ValueError
-        There is no epoch to draw, or the axes given are not as many as panels.
+        There is no epoch to draw, or the number of axes is not that of the panels.
 
     Examples
     --------
@@ -166,12 +166,12 @@ def comparison(
     result: str = "loss",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw one result of several trainings: one network with different optimizers, say.
+    """Draw one result of several trainings, such as one network with different optimizers.
 
     Parameters
     ----------
     histories : dict of str to History
-        The names are those of the legend.
+        Trainings by their names in the legend.
     result : str, default "loss"
         A key of their ``history``.
     ax : matplotlib Axes, optional
@@ -186,7 +186,7 @@ def comparison(
     ImportError
         matplotlib is missing.
     ValueError
-        There is no training, or one without that result.
+        There is no training, or one of them does not have that result.
 
     Examples
     --------
@@ -219,7 +219,7 @@ def comparison(
     return ax
 
 
-def range_test(found: LearningRateFinder, *, ax: Axes | None = None) -> Axes:
+def learning_rate_finder(found: LearningRateFinder, *, ax: Axes | None = None) -> Axes:
     """Draw the losses of a range test over the learning rates, with the suggestion marked.
 
     Parameters
@@ -243,13 +243,13 @@ def range_test(found: LearningRateFinder, *, ax: Axes | None = None) -> Axes:
 
     Notes
     -----
-    The axis of the loss ends at twice the first smoothed loss: what explodes behind would press
-    all else to the bottom.
+    The axis of the loss ends at twice the first smoothed loss: the losses that explode after it
+    would press everything else to the bottom.
 
     Examples
     --------
     >>> from fastnn import plots
-    >>> plots.range_test(model.find_learning_rate(x, y)).get_xscale()  # doctest: +SKIP
+    >>> plots.learning_rate_finder(model.find_learning_rate(x, y)).get_xscale()  # doctest: +SKIP
     'log'
     """
     if not len(found.rates):
@@ -279,7 +279,7 @@ def range_test(found: LearningRateFinder, *, ax: Axes | None = None) -> Axes:
 
 
 def _scale(ax: Axes, losses: list[float], label: str = "loss") -> None:
-    """Choose the axis of some numbers, and say which it is."""
+    """Choose a linear or logarithmic axis for some numbers, and label it."""
     from matplotlib import ticker
 
     finite = [loss for loss in losses if math.isfinite(loss)]

@@ -162,6 +162,8 @@ class Runtime:
             for (name, shape), first in zip(self.shapes.items(), self.offsets.values(), strict=True)
         }
 
+    views_of = _views
+
     def configure(self, objective: Objective) -> None:
         """Take a new optimizer, loss and metrics; the optimizer starts afresh."""
         self.objective = objective

@@ -1,6 +1,6 @@
-"""Tables: read a file's columns, and turn them into what a network takes and gives back.
+"""Tables: the columns of a file, with checks of their cells.
 
-A `Table` is a file as it was read. A `Preprocessing` says which of its columns are inputs, how
+A `Table` is a file as it was read. An `Encoding` says which of its columns are inputs, how
 they become numbers, and what the outputs mean; it is saved with the model, so that a model file
 alone is enough to predict from another file.
 
@@ -25,21 +25,21 @@ _EXPECTED = "expected a .csv, .parquet or .npz file"
 _EMPTY = "empty, NA, null and nan count as empty; fill or remove such rows"
 
 
-@dataclass
+@dataclass(repr=False)
 class Table:
     """The columns of a file.
 
     Attributes
     ----------
     source : str
-        Where it comes from, for messages.
+        Where the columns come from, for messages.
     columns : dict of str to one-dimensional array or pandas Series
         As they were read; `values` checks them.
     rows : int
     has_names : bool
         False for arrays: their columns are numbered, and matched by position.
     left_out : tuple of str
-        What else is in the file: columns without a name, arrays that are not inputs.
+        The rest of the file: columns without a name, arrays that are not inputs.
     """
 
     source: str
@@ -47,6 +47,9 @@ class Table:
     rows: int
     has_names: bool = True
     left_out: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Table {self.source!r}: {self.rows:,} rows of {listed(self.columns, 4)}>"
 
     def values(self, name: str) -> np.ndarray:
         """Return a column without empty cells: bool, integers, floats, or str (dtype object).
@@ -166,12 +169,17 @@ def read(path: str | os.PathLike, target: str | None = None, text: Iterable[str]
         return _read_npz(path, target)
     pandas = _pandas()
     frame = _read_csv(pandas, path, text) if suffix == ".csv" else _read_parquet(pandas, path)
+    return _from_frame(path, frame)
+
+
+def _from_frame(path: Path, frame: Any) -> Table:
+    """Return the columns of a pandas frame that have a name."""
     names = [str(name) for name in frame.columns]
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
         raise ValueError(f"{path}: column names must be unique, repeated: {listed(repeated)}")
     columns = {name: frame.iloc[:, i] for i, name in enumerate(names)}
-    # A nameless column is most often the row numbers that `to_csv` adds: nothing to learn from.
+    # A nameless column is usually the row numbers that `to_csv` adds: nothing to learn from.
     kept = {n: c for n, c in columns.items() if n and not re.fullmatch(r"Unnamed: \d+", n)}
     if len(frame) == 0:
         raise ValueError(f"{path}: has column names but no rows")
@@ -232,25 +240,8 @@ def _read_parquet(pandas: Any, path: Path) -> Any:
 
 
 def _read_npz(path: Path, target: str | None) -> Table:
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: is not a .npz file; numpy.savez(path, x=..., y=...) writes one")
-    try:
-        # allow_pickle=False, the default, said aloud: a file must not run anything.
-        with np.load(path, allow_pickle=False) as file:
-            members = {name: file[name] for name in file.files}
-    except MemoryError:
-        raise
-    except Exception as error:  # of a damaged file NumPy passes on whatever its parsers raise
-        reason = " ".join(str(error).split())
-        if "allow_pickle" in reason:
-            reason = "it holds Python objects; save arrays of numbers"
-        raise ValueError(f"{path}: cannot be read: {reason}") from None
-    # NumPy hands out as bytes what is not an array: not for us.
-    arrays = {name: part for name, part in members.items() if isinstance(part, np.ndarray)}
-    others = [name for name in arrays if name != target]
-    if "x" not in others and len(others) != 1:
-        raise ValueError(f"{path}: expected the inputs as array 'x', there is {listed(arrays)}")
-    name = "x" if "x" in others else others[0]
+    arrays = _arrays_in(path)
+    name = _inputs_among(path, arrays, target)
     x = arrays[name]
     if x.ndim < 2 or x.size == 0 or x.dtype.kind not in "biuf":
         raise ValueError(
@@ -266,3 +257,30 @@ def _read_npz(path: Path, target: str | None) -> Table:
         columns[target] = y.reshape(-1)
     unused = tuple(array for array in arrays if array not in (name, target))
     return Table(str(path), columns, len(x), has_names=False, left_out=unused)
+
+
+def _arrays_in(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a ``.npz`` file, by name."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: is not a .npz file; numpy.savez(path, x=..., y=...) writes one")
+    try:
+        # allow_pickle=False is the default, and explicit here: a file must not run anything.
+        with np.load(path, allow_pickle=False) as file:
+            members = {name: file[name] for name in file.files}
+    except MemoryError:
+        raise
+    except Exception as error:  # NumPy passes on whatever its parsers raise for a damaged file
+        reason = " ".join(str(error).split())
+        if "allow_pickle" in reason:
+            reason = "it holds Python objects; save arrays of numbers"
+        raise ValueError(f"{path}: cannot be read: {reason}") from None
+    # NumPy returns members that are not arrays as bytes; they are of no use here.
+    return {name: part for name, part in members.items() if isinstance(part, np.ndarray)}
+
+
+def _inputs_among(path: Path, arrays: dict[str, np.ndarray], target: str | None) -> str:
+    """Return the name of the array that holds the inputs: "x", or the only one there is."""
+    others = [name for name in arrays if name != target]
+    if "x" not in others and len(others) != 1:
+        raise ValueError(f"{path}: expected the inputs as array 'x', there is {listed(arrays)}")
+    return "x" if "x" in others else others[0]

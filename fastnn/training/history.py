@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from fastnn.core.drawing import draw
 from fastnn.metrics import scalars
 
 
@@ -48,9 +49,7 @@ class History:
 
         See `fastnn.plots.history`.
         """
-        from fastnn import plots
-
-        return plots.history(self, ax=ax)
+        return draw("history", self, ax=ax)
 
     def __repr__(self) -> str:
         ends = scalars({name: values[-1] for name, values in self.history.items()})

@@ -99,6 +99,14 @@ def test_table():
     assert "2 workers" not in str(made(threads=1))
 
 
+def test_repr_names_the_machine_and_its_arithmetic():
+    shown = repr(made(threads=2))
+    assert re.fullmatch(
+        r"<Limits of .+, ISA \w+, 2 workers: float32 150.0 GFLOP/s, float64 75.0 GFLOP/s>", shown
+    )
+    assert ", 1 worker: " in repr(made(threads=1))
+
+
 # --- keeping --------------------------------------------------------------------------------------
 
 

@@ -72,7 +72,7 @@ def test_every_op_of_a_step_has_a_row(capsys):
 def test_prediction_reads_in_place_what_needs_no_conversion(dtype):
     profile = compiled(dtype=dtype).profile(X)
     gathers = ["gather"] * (dtype == "float64")
-    assert [row.kind for row in profile.rows] == [*gathers, "affine", "affine"]
+    assert [row.op for row in profile.rows] == [*gathers, "affine", "affine"]
     assert (profile.program, profile.batch_size) == ("predict", 50)
     assert compiled().profile(X, batch_size=7).batch_size == 7
 

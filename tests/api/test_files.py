@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import fastnn as fnn
+from fastnn.core import files
 from fastnn.exchange import model_file
 
 OPTIMIZERS = {
@@ -241,6 +242,24 @@ def test_file_and_folder_are_synced_around_the_replacement(tmp_path, monkeypatch
         monkeypatch.setattr(os, name, lambda *a, _r=real, _n=name: (calls.append(_n), _r(*a))[1])
     small().save(tmp_path / "m")
     assert calls == ["fsync", "replace", "fsync"]
+
+
+def test_a_file_keeps_its_permission_bits_and_a_symbolic_link_stays(tmp_path):
+    path, link = tmp_path / "file", tmp_path / "link"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    link.symlink_to(path)
+    files.write_atomically(link, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert link.is_symlink()
+    assert sorted(os.listdir(tmp_path)) == ["file", "link"]
+
+
+def test_what_is_not_a_file_is_not_written_to(tmp_path):
+    with pytest.raises(ValueError, match=r"path: '.*' exists and is not a file"):
+        files.write_atomically(tmp_path, b"new")
+    assert os.listdir(tmp_path) == []
 
 
 # --- files that are not right ---------------------------------------------------------------------

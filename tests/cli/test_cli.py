@@ -16,12 +16,10 @@ import pytest
 import fastnn as fnn
 from fastnn import cli
 from fastnn.analysis import machine_limits
-from fastnn.cli import commands
+from fastnn.cli.train_report import MODEL_NAME as MODEL
 
 pandas = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
-
-MODEL = commands.MODEL_NAME
 
 
 def houses(rows=200):

@@ -9,8 +9,8 @@ import pytest
 
 import fastnn as fnn
 from fastnn.exchange import model_file
-from fastnn.tabular import encoding, table
-from fastnn.tabular.encoding import Preprocessing
+from fastnn.tabular import files, table
+from fastnn.tabular.encoding import Encoding
 from fastnn.tabular.table import Table
 
 pandas = pytest.importorskip("pandas")
@@ -43,7 +43,7 @@ def savez(path, **arrays):
 
 
 def planned(cells, target, rows=None, **options):
-    made = Preprocessing.plan(cells, target, **options)
+    made = Encoding.plan(cells, target, **options)
     made.fit(cells, np.arange(cells.rows) if rows is None else rows)
     return made
 
@@ -191,9 +191,9 @@ def test_too_many_categories():
     names = [f"n{i}" for i in range(10_000)]
     read = Table("file", {"name": np.array(names), "y": np.arange(10_000) % 2}, 10_000)
     with pytest.raises(ValueError, match=r"column 'name' holds 10,000 different texts.*--drop"):
-        Preprocessing.plan(read, "y")
+        Encoding.plan(read, "y")
     with pytest.raises(ValueError, match="no column is left"):
-        Preprocessing.plan(read, "y", drop=["name"])
+        Encoding.plan(read, "y", drop=["name"])
 
 
 def test_one_question_mark_among_numbers():
@@ -201,7 +201,7 @@ def test_one_question_mark_among_numbers():
     ages[15] = "?"
     read = Table("file", {"age": np.array(ages), "y": np.arange(60) % 2}, 60)
     with pytest.raises(ValueError, match=r"column 'age' holds numbers, but also '\?' \(row 16\)"):
-        Preprocessing.plan(read, "y")
+        Encoding.plan(read, "y")
 
 
 # --- task and target --------------------------------------------------------------------------
@@ -220,13 +220,13 @@ def test_one_question_mark_among_numbers():
 )
 def test_task(target, has_names, task, classes):
     read = Table("file", {"a": np.zeros(len(target)), "y": target}, len(target), has_names)
-    made = Preprocessing.plan(read, "y")
+    made = Encoding.plan(read, "y")
     assert (made.task, made.classes) == (task, classes)
 
 
 def test_task_can_be_said():
     read = Table("file", {"a": np.zeros(3), "y": np.array([1.0, 2.5, 1.0])}, 3)
-    made = Preprocessing.plan(read, "y", task="classification")
+    made = Encoding.plan(read, "y", task="classification")
     assert made.classes == ["1", "2.5"]
     assert made.encode_target(read).tolist() == [0, 1, 0]
 
@@ -245,13 +245,13 @@ def test_wrong_target(name):
     target, task, message = WRONG_TARGETS[name]
     read = Table("file", {"a": np.zeros(len(target)), "y": target}, len(target))
     with pytest.raises(ValueError, match=message):
-        Preprocessing.plan(read, "y", task=task)
+        Encoding.plan(read, "y", task=task)
 
 
 def test_wrong_drop(csv):
     for name, message in (("price", "the target"), ("no", "not a column")):
         with pytest.raises(ValueError, match=message):
-            Preprocessing.plan(table.read(csv), "price", drop=[name])
+            Encoding.plan(table.read(csv), "price", drop=[name])
 
 
 # --- encoding ---------------------------------------------------------------------------------
@@ -343,6 +343,17 @@ def test_arrays_go_by_position(tmp_path):
         made.encode(table.read(savez(tmp_path / "b.npz", x=np.ones((4, 3)))))
 
 
+def test_reprs_say_what_they_hold_and_no_cells():
+    cells = Table(
+        "f.csv", {"a": np.arange(4.0), "town": np.array(list("xyxy")), "y": np.ones(4)}, 4
+    )
+    assert repr(cells) == "<Table 'f.csv': 4 rows of 'a', 'town', 'y'>"
+    assert repr(planned(cells, "a")) == ("<Encoding for regression of 'a': 2 columns, 3 inputs>")
+    assert repr(Encoding.plan(cells, "town")) == (
+        "<Encoding for classification of 'town': 2 columns, 2 inputs, 2 classes>"
+    )
+
+
 # --- in a model file --------------------------------------------------------------------------
 
 
@@ -358,7 +369,7 @@ def saved(csv, tmp_path):
 
 def test_file_round_trip(saved, csv):
     path, made = saved
-    _, loaded, _ = encoding.load(path)
+    _, loaded, _ = files.load(path)
     cells = table.read(csv)
     np.testing.assert_array_equal(loaded.encode(cells), made.encode(cells))
     assert loaded.to_file()[0] == made.to_file()[0]
@@ -373,17 +384,17 @@ def test_file_round_trip(saved, csv):
 )  # fmt: skip
 def test_damaged_description(saved, tmp_path, change):
     path, _ = saved
-    model, made, _ = encoding.load(path)
+    model, made, _ = files.load(path)
     entries, tensors = made.to_file()
     broken = tmp_path / "broken.safetensors"
     model_file.save(model, broken, attachments={"table": entries | change}, tensors=tensors)
     with pytest.raises(ValueError, match=r"broken.safetensors.*(damaged|do not fit)"):
-        encoding.load(broken)
+        files.load(broken)
 
 
 def test_model_without_table(tmp_path):
     fnn.Sequential([fnn.Dense(1)], input_shape=(3,)).save(tmp_path / "m.safetensors")
-    assert encoding.load(tmp_path / "m.safetensors")[1] is None
+    assert files.load(tmp_path / "m.safetensors")[1] is None
 
 
 def test_without_pandas(csv, monkeypatch):

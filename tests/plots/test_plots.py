@@ -132,13 +132,22 @@ def test_without_a_screen(tmp_path):
 
 def test_import_is_lean():
     heavy = (
-        "pandas matplotlib tqdm safetensors fastnn.cli fastnn.cli.commands fastnn.plots "
+        "pandas matplotlib tqdm safetensors fastnn.cli fastnn.cli.parser fastnn.plots "
         "fastnn.analysis.profiling fastnn.analysis.machine_limits fastnn.analysis.diagnosis "
         "fastnn.analysis.lr_finder tensorboardX"
     )
     code = f"import sys, fastnn; print([m for m in {heavy.split()} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/")
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "package", [plots, fnn.descent, fnn.descent.functions, fnn.datasets], ids=lambda p: p.__name__
+)
+def test_dir_shows_public_names_only(package):
+    assert dir(package) == sorted(package.__all__)
+    assert all(hasattr(package, name) for name in package.__all__)
+    assert not {"annotations", "np", "Any"} & set(dir(package))
 
 
 # --- what they share ----------------------------------------------------------------------------
@@ -300,16 +309,16 @@ def test_comparison():
         plots.comparison(two, result="val_loss")
 
 
-def test_range_test(ax):
+def test_learning_rate_finder(ax):
     found = fnn.analysis.lr_finder.LearningRateFinder(
         np.array([0.1, 1.0, 10.0]), np.array([2.0, 1.0, 9.0]), np.array([2.0, 1.5, 3.0]), 1.0, ""
     )
-    plots.range_test(found, ax=ax)
+    plots.learning_rate_finder(found, ax=ax)
     assert names_of(ax) == ["loss of a batch", "smoothed", "falls most steeply: 1"]
     assert ax.get_xscale() == "log"
     nothing = fnn.analysis.lr_finder.LearningRateFinder(*[np.array([])] * 3, None, "no step")
     with pytest.raises(ValueError, match="no step to draw: no step"):
-        plots.range_test(nothing, ax=ax)
+        plots.learning_rate_finder(nothing, ax=ax)
 
 
 # --- programs and models ------------------------------------------------------------------------

@@ -113,16 +113,16 @@ def profile() -> Profile:
     rows = [
         OpProfile(**{
             **dict.fromkeys(OpProfile.__dataclass_fields__, 0),
-            "layer": layer, "kind": kind, "what": f"{kind} {what}".strip().replace("_", " "),
+            "layer": layer, "op": op, "what": f"{op} {what}".strip().replace("_", " "),
             "microseconds": time, "share": time / total, "of_limit": limit,
         })
-        for layer, kind, what, time, limit in times
+        for layer, op, what, time, limit in times
     ]  # fmt: skip
     limits: Any = None
     return Profile(rows, "train", "float32", 32, 1, 100, limits)
 
 
-def range_test() -> LearningRateFinder:
+def learning_rate_finder() -> LearningRateFinder:
     rates = np.geomspace(1e-5, 1, 80)
     smoothed = 2.3 - 1.6 / (1 + (0.01 / rates) ** 1.5) + (rates / 0.3) ** 3
     losses = smoothed + 0.15 * np.sin(37.0 * np.arange(80))
@@ -191,8 +191,11 @@ CASES: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "landscape", lambda ax: plots.landscape(*trained()[:3], points=9, ax=ax)
     ),
     "learning_curve": ("learning_curve", lambda ax: plots.learning_curve(history(), ax=ax)),
+    "learning_rate_finder": (
+        "learning_rate_finder",
+        lambda ax: plots.learning_rate_finder(learning_rate_finder(), ax=ax),
+    ),
     "profile": ("profile", lambda ax: plots.profile(profile(), ax=ax)),
-    "range_test": ("range_test", lambda ax: plots.range_test(range_test(), ax=ax)),
     "surface": ("surface", lambda ax: plots.surface(walks(), ax=ax)),
 }  # fmt: skip
 

@@ -1,0 +1,70 @@
+"""Writing a file so that a crash, or a full disk, leaves either the old file or the new one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a crash leaves either the old one or the new one, whole.
+
+    A file that exists keeps its permission bits; a new one has those that the umask leaves. A
+    symbolic link stays, and the file that it points to is written.
+
+    Parameters
+    ----------
+    path : Path
+        In a folder that exists.
+    content : bytes
+
+    Raises
+    ------
+    OSError
+        The file cannot be written; the old one is as it was.
+    ValueError
+        `path` is something other than a file, such as a folder or a device.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> path = Path(tempfile.mkdtemp()) / "notes.txt"
+    >>> write_atomically(path, b"first")
+    >>> write_atomically(path, b"second")
+    >>> path.read_bytes(), len(list(path.parent.iterdir()))
+    (b'second', 1)
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise ValueError(f"path: {str(path)!r} exists and is not a file")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the new name of a file reach the disk, where the system can sync folders."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0)  # there is no way to read it but to set it
+    os.umask(mask)
+    return mask
