@@ -363,7 +363,7 @@ def saved(csv, tmp_path):
     model = fnn.Sequential([fnn.Dense(1)], input_shape=(made.inputs,), seed=0)
     path = tmp_path / "m.safetensors"
     entries, tensors = made.to_file()
-    model_file.save(model, path, attachments={"table": entries}, tensors=tensors)
+    model_file.save(model.network, path, attachments={"table": entries}, tensors=tensors)
     return path, made
 
 
@@ -387,7 +387,7 @@ def test_damaged_description(saved, tmp_path, change):
     model, made, _ = files.load(path)
     entries, tensors = made.to_file()
     broken = tmp_path / "broken.safetensors"
-    model_file.save(model, broken, attachments={"table": entries | change}, tensors=tensors)
+    model_file.save(model.network, broken, attachments={"table": entries | change}, tensors=tensors)
     with pytest.raises(ValueError, match=r"broken.safetensors.*(damaged|do not fit)"):
         files.load(broken)
 
