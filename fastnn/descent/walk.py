@@ -133,7 +133,20 @@ class Walk:
     def _array_at(self, x: np.ndarray) -> tuple[float, float]:
         """Return value and norm of the gradient, and write the gradient to its arena."""
         value = as_number("f", self._f(x), x)
-        self._gradient[...] = _as_gradient(self._grad(x), x)
+        found = self._grad(x)
+        try:
+            gradient = np.asarray(found)
+            if gradient.dtype.kind == "O":
+                gradient = gradient.astype(np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(f"grad must return real numbers, got {found!r} at {x!r}") from None
+        if gradient.dtype.kind not in "biuf":
+            raise TypeError(f"grad must return real numbers, got {found!r} at {x!r}")
+        if gradient.shape != x.shape:
+            raise ValueError(
+                f"grad must return shape {x.shape}, as x0 has, got {gradient.shape} at {x!r}"
+            )
+        self._gradient[...] = gradient
         norm = math.sqrt(self._gradient @ self._gradient)
         return value, norm if norm < math.inf else math.hypot(*self._gradient)
 
@@ -177,23 +190,6 @@ def as_number(name: str, value: Any, x: Point) -> float:
     except (TypeError, ValueError):
         pass
     raise TypeError(f"{name} must return a number, got {value!r} at {x!r}")
-
-
-def _as_gradient(found: Any, x: np.ndarray) -> np.ndarray:
-    """Return the gradient that grad has returned at x."""
-    try:
-        gradient = np.asarray(found)
-        if gradient.dtype.kind == "O":
-            gradient = gradient.astype(np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"grad must return real numbers, got {found!r} at {x!r}") from None
-    if gradient.dtype.kind not in "biuf":
-        raise TypeError(f"grad must return real numbers, got {found!r} at {x!r}")
-    if gradient.shape != x.shape:
-        raise ValueError(
-            f"grad must return shape {x.shape}, as x0 has, got {gradient.shape} at {x!r}"
-        )
-    return gradient
 
 
 def is_true(found: object) -> bool:

@@ -45,12 +45,11 @@ def landscape(
     model : Model
         A compiled model; its parameters are restored afterwards.
     x, y
-        Data for the loss, as in `fit`; if there are more than 1,024 rows, so many of them, evenly
-        spread.
+        Data for the loss, as in `fit`. Of more than 1,024 rows, 1,024 are used, evenly spread.
     recorder : Recorder, optional
         A recorder that was among the callbacks of `fit`.
     points : int, default 31
-        Points in each direction; the loss is evaluated at their square.
+        Number of points in each direction; the loss is evaluated points * points times.
     span : float, default 1.0
         How far to go along random directions, in lengths of the parameters.
     seed : int, default 0
@@ -205,8 +204,8 @@ def _principal_directions(
     """Return two directions of length 1, the path along them, and their shares of its variance."""
     if len(recorder.parameters) < 3:
         raise ValueError(
-            f"the recorder has looked {len(recorder.parameters)} times; a way takes three looks: "
-            "train for more epochs"
+            f"the recorder has kept the parameters {len(recorder.parameters)} times; a path takes "
+            "three: train for more epochs"
         )
     moves = np.array(recorder.parameters, np.float64) - center
     # The eigenvectors of the small matrix of products between moves, not of their covariances,

@@ -1,6 +1,6 @@
 """What all pictures share: colours that the colour-blind distinguish, axes, panels, animations.
 
-Curves differ in line style or marker as well, so that they can be distinguished in greyscale.
+Curves differ in line style or marker as well, so that they can be told apart in greyscale.
 matplotlib, the extra `fastnn[plot]`, is imported when something is drawn.
 """
 

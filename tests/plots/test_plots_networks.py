@@ -346,7 +346,7 @@ def test_what_has_no_landscape():
     short = fnn.Recorder()
     other = network(fnn.Dense(2))
     other.fit(x, y, epochs=1, verbose=0, callbacks=[short])
-    with pytest.raises(ValueError, match="has looked 2 times; a way takes three looks"):
+    with pytest.raises(ValueError, match="has kept the parameters 2 times; a path takes three"):
         plots.landscape(other, x, y, recorder=short)
     with pytest.raises(ValueError, match="y"):
         plots.landscape(model, x, y[:-1])
