@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +10,10 @@ import numpy as np
 
 from fastnn import initializers, regularizers
 from fastnn.core import checks
+from fastnn.core.declare import checked, instance_of
 from fastnn.data import AnySource, Source, memmap
 from fastnn.initializers import Initializer
 from fastnn.layers.base import Layer, Shape, only, registry
-from fastnn.layers.core import Flatten, Reshape
 from fastnn.layers.merge import Concatenate
 from fastnn.program.lower import Builder, Graph
 from fastnn.program.ops import Value
@@ -20,6 +21,14 @@ from fastnn.regularizers import Regularizer
 
 # Categories travel in the model's dtype; float32 holds every whole number up to this one.
 MOST_CATEGORIES = 2**24
+
+
+def _sizes(name: str, value: object) -> int | list[int]:
+    if isinstance(value, (list, tuple, np.ndarray)):
+        if len(value) == 0:
+            raise ValueError(f"{name} must hold a number for each column, got none")
+        return [checks.integer(f"{name}[{i}]", size) for i, size in enumerate(value)]
+    return checks.integer(name, value)
 
 
 @registry.add
@@ -65,19 +74,13 @@ class Embedding(Layer):
 
     kind = "embedding"
 
-    def __init__(
-        self,
-        input_dim: int | Sequence[int],
-        output_dim: int | Sequence[int],
-        *,
-        embeddings_initializer: object = "uniform",
-        embeddings_regularizer: object = None,
-        name: str | None = None,
-        trainable: bool = True,
-    ) -> None:
-        super().__init__(name, trainable)
-        self.input_dim = _sizes("input_dim", input_dim)
-        self.output_dim = _sizes("output_dim", output_dim)
+    input_dim: int | list[int] = checked(_sizes)
+    output_dim: int | list[int] = checked(_sizes)
+    embeddings_initializer: Any = instance_of(initializers.get, default="uniform", kw_only=True)
+    embeddings_regularizer: Any = instance_of(regularizers.get, default=None, kw_only=True)
+
+    def check_together(self) -> None:
+        """Raise ValueError where a category has no number, or the two have not as many entries."""
         most = max(self.input_dim) if isinstance(self.input_dim, list) else self.input_dim
         if most > MOST_CATEGORIES:
             raise ValueError(
@@ -89,10 +92,8 @@ class Embedding(Layer):
             if len(self.output_dim) != wanted:
                 raise ValueError(
                     "output_dim must be an integer, or as many as input_dim has, "
-                    f"got {output_dim!r} for input_dim={input_dim!r}"
+                    f"got {self.output_dim!r} for input_dim={self.input_dim!r}"
                 )
-        self.embeddings_initializer = initializers.get(embeddings_initializer)
-        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
 
     def regularizer(self, parameter: str) -> Regularizer | None:
         """Return what is added to the loss for a table."""
@@ -119,6 +120,30 @@ class Embedding(Layer):
         counts = np.empty(int(np.prod(shape)), np.int64)
         counts[...] = self.input_dim
         return counts
+
+    def check_input(self, label: str, rows: np.ndarray, first_row: int | None = None) -> None:
+        """Raise ValueError where rows hold something else than categories.
+
+        Parameters
+        ----------
+        label : str
+            What the message calls the data.
+        rows : ndarray, shape (rows, columns)
+        first_row : int, optional
+            The number of the first of them in the data; None: rows are not named.
+        """
+        counts = self.categories(rows.shape[1:])
+        bad = (rows < 0) | (rows >= counts)
+        if rows.dtype.kind == "f":
+            bad |= rows != np.floor(rows)
+        if bad.any():
+            row, column = map(int, np.unravel_index(int(np.argmax(bad)), bad.shape))
+            where = "" if first_row is None else f" in row {first_row + row}"
+            raise ValueError(
+                f"{label} must hold whole numbers from 0 to {counts[column] - 1} in column "
+                f"{column}, the categories of layer {self.name!r}, "
+                f"got {rows[row, column].item()!r}{where}"
+            )
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """Return (columns, output_dim), or the sum of the output_dim of all columns."""
@@ -152,47 +177,31 @@ class Embedding(Layer):
             parts.append(builder.emit("embedding", operands, (depth,), first=column, columns=1))
         return Concatenate().emit(builder, *parts)
 
-    def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, as JSON can hold them."""
-        return {
-            "input_dim": self.input_dim,
-            "output_dim": self.output_dim,
-            "embeddings_initializer": self.embeddings_initializer.config(),
-            **self.regularizer_configs(),
-        }
-
-
-def _sizes(name: str, value: object) -> int | list[int]:
-    if isinstance(value, (list, tuple, np.ndarray)):
-        if len(value) == 0:
-            raise ValueError(f"{name} must hold a number for each column, got none")
-        return [checks.integer(f"{name}[{i}]", size) for i, size in enumerate(value)]
-    return checks.integer(name, value)
-
 
 # Numbers that are looked at together, so that what is computed of them stays small.
 CHECKED_AT_ONCE = 1 << 20
 
 
-def embeddings(graph: Graph) -> list[tuple[int, Embedding]]:
-    """Return the Embedding layers that read a model's input, directly or reshaped; and which."""
-    found: list[tuple[int, Embedding]] = []
-    if not any(isinstance(layer, Embedding) for layer, _ in graph.steps):
+def checked_inputs(graph: Graph) -> list[tuple[int, Layer]]:
+    """Return the layers that check an input of the model, and the number of that input.
+
+    They read it directly, or reshaped.
+    """
+    found: list[tuple[int, Layer]] = []
+    if not any(layer.checks_input for layer, _ in graph.steps):
         return found
     origin = {i: i for i in range(len(graph.inputs))}  # of the values that are inputs still
     for position, (layer, inputs) in enumerate(graph.steps, start=len(graph.inputs)):
-        first = origin.get(inputs[0])
-        if first is None:
-            continue
-        if isinstance(layer, (Flatten, Reshape)):
-            origin[position] = first
-        if isinstance(layer, Embedding):
-            found.append((first, layer))
+        read = [origin[source] for source in inputs if source in origin]
+        if layer.is_reshape and read:
+            origin[position] = read[0]
+        if layer.checks_input:
+            found += [(number, layer) for number in read]
     return found
 
 
 def check_categories(graph: Graph, sources: Sequence[AnySource], in_windows: bool) -> None:
-    """Raise where the data of a model's inputs are not what its Embedding layers take.
+    """Raise where the data of a model's inputs are not what the layers that read them take.
 
     Parameters
     ----------
@@ -207,43 +216,29 @@ def check_categories(graph: Graph, sources: Sequence[AnySource], in_windows: boo
     ValueError
         Naming the column, the value and the layer.
     """
-    for number, layer in embeddings(graph):
+    for number, layer in checked_inputs(graph):
         source = sources[number]
         if in_windows and isinstance(source, Source) and memmap.map_of(source.array):
             continue
         label = f"x[{number}]" if len(graph.inputs) > 1 else "x"
-        rows = max(1, CHECKED_AT_ONCE // max(1, layer.categories(graph.inputs[number][1]).size))
+        rows = max(1, CHECKED_AT_ONCE // max(1, math.prod(graph.inputs[number][1])))
         for first in range(0, source.rows, rows):
             last = min(first + rows, source.rows)
             if isinstance(source, Source):
                 part = source.array[first:last]
             else:
                 part = source.take(np.arange(first, last))
-            check_columns(layer, label, part, first)
+            layer.check_input(label, part, first)
+
+
+def embeddings(graph: Graph) -> list[tuple[int, Embedding]]:
+    """Return the Embedding layers that read a model's input, directly or reshaped; and which."""
+    return [(number, layer) for number, layer in checked_inputs(graph)
+            if isinstance(layer, Embedding)]  # fmt: skip
 
 
 def check_columns(
-    layer: Embedding, label: str, part: np.ndarray, first_row: int | None = None
+    layer: Layer, label: str, part: np.ndarray, first_row: int | None = None
 ) -> None:
-    """Raise where rows hold something else than the layer's categories.
-
-    Parameters
-    ----------
-    layer : Embedding
-    label : str
-        What the message calls the data.
-    part : ndarray, shape (rows, columns)
-    first_row : int, optional
-        Its number in the data; None: the row is not named.
-    """
-    counts = layer.categories(part.shape[1:])
-    bad = (part < 0) | (part >= counts)
-    if part.dtype.kind == "f":
-        bad |= part != np.floor(part)
-    if bad.any():
-        row, column = map(int, np.unravel_index(int(np.argmax(bad)), bad.shape))
-        where = "" if first_row is None else f" in row {first_row + row}"
-        raise ValueError(
-            f"{label} must hold whole numbers from 0 to {counts[column] - 1} in column {column}, "
-            f"the categories of layer {layer.name!r}, got {part[row, column].item()!r}{where}"
-        )
+    """Raise where rows hold something else than the layer's categories; see `check_input`."""
+    layer.check_input(label, part, first_row)

@@ -214,7 +214,7 @@ def test_faults_are_named(case):
     if epochs:
         model.fit(x, y, epochs=epochs, verbose=0, callbacks=[fnn.TerminateOnNaN()])
     found = model.diagnose(x, y)
-    named = [finding for finding in found.findings if finding.kind == kind]
+    named = [finding for finding in found.findings if finding.problem == kind]
     assert named, found
     assert layer in (None, named[0].layer)
     for finding in found.findings:
@@ -229,7 +229,7 @@ def test_every_kind_of_finding_is_among_the_faults():
 
     documented = " ".join(Finding.__doc__.split())
     kinds = {kind for kind, _, _, _ in FAULTS.values()}
-    listed = documented.split("kind : str ")[1].split(" layer : str")[0]
+    listed = documented.split("problem : str ")[1].split(" layer : str")[0]
     assert {part.split('"')[0] for part in listed.replace(" or ", ", ").split(', "')} | {
         listed.split('"')[1]
     } >= kinds
@@ -307,7 +307,7 @@ def test_callback_warns_once_of_each_finding():
     assert [message.split(":")[0] for message in messages] == ["epoch 2", "epoch 6"]
     assert messages[0].startswith("epoch 2: learning rate too low: 100 steps at 1e-06 take the")
     assert messages[1].startswith("epoch 6: plateau: the loss is ")
-    assert [finding.kind for finding in look.findings] == ["learning rate too low", "plateau"]
+    assert [finding.problem for finding in look.findings] == ["learning rate too low", "plateau"]
 
 
 def test_callback_changes_nothing_in_training():
