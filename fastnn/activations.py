@@ -168,8 +168,8 @@ class Custom(ActivationFunction):
 
     name: ClassVar[str] = "custom"  # type: ignore[misc]
     parameter: ClassVar[float] = 0.0  # type: ignore[misc]
-    function: Callable[[np.ndarray], np.ndarray] = declare.function()
-    derivative: Callable[[np.ndarray], np.ndarray] = declare.function()
+    function: Callable[[np.ndarray], np.ndarray] = declare.function()  # type: ignore[misc]
+    derivative: Callable[[np.ndarray], np.ndarray] = declare.function()  # type: ignore[misc]
 
     def emit(self, builder: Builder, x: Value) -> Value:
         """Append the op."""

@@ -206,7 +206,7 @@ class Uniform(Initializer):
         """Raise ValueError if there is nothing between the two."""
         if self.minimum > self.maximum:
             raise ValueError(
-                f"minimum must be at most maximum, got {self.minimum!r} > {self.maximum!r}"
+                f"minimum must be at most maximum, got {self.minimum:g} > {self.maximum:g}"
             )
 
     def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:

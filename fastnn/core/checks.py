@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any, cast
 
 
-def integer(name: str, value: object, least: int = 1) -> int:
-    """Return an integer of at least `least`."""
-    if type(value) is int and value >= least:
+def integer(name: str, value: object, least: int | None = 1) -> int:
+    """Return an integer of at least `least`; of None, any."""
+    if type(value) is int and (least is None or value >= least):
         return value
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+    is_integer = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_integer or (least is not None and cast(int, value) < least):
+        if least is None:
+            raise ValueError(f"{name} must be an integer, got {value!r}")
         expected = "a positive integer" if least == 1 else f"an integer of at least {least}"
         raise ValueError(f"{name} must be {expected}, got {value!r}")
-    return int(value)
+    return int(cast(int, value))
 
 
 def number(

@@ -153,7 +153,7 @@ def number(
     is_fixed: bool | None = None,
 ) -> Any:
     """Declare a finite number in [least, below), above 0 if `is_positive`; see `checks.number`."""
-    bounds = {"least": least, "below": below, "is_positive": is_positive}
+    bounds: dict[str, Any] = {"least": least, "below": below, "is_positive": is_positive}
     return Field(
         functools.partial(checks.number, **bounds),
         default,
@@ -171,9 +171,7 @@ def integer(*, default: Any = REQUIRED, least: int = 1, kw_only: bool = False) -
     return Field(check, default, bounds={"least": least}, kw_only=kw_only)
 
 
-def boolean(
-    *, default: Any = REQUIRED, kw_only: bool = False, is_fixed: bool | None = None
-) -> Any:
+def boolean(*, default: Any = REQUIRED, kw_only: bool = False, is_fixed: bool | None = None) -> Any:
     """Declare True or False."""
     return Field(checks.boolean, default, kw_only=kw_only, is_fixed=is_fixed)
 
@@ -262,7 +260,7 @@ def _of_plain_default(annotation: object, value: Any) -> Field | None:
     if isinstance(value, bool):
         return Field(checks.boolean, value)
     if isinstance(value, int) and annotation in (int, "int"):
-        return Field(functools.partial(checks.integer, least=-math.inf), value)
+        return Field(functools.partial(checks.integer, least=None), value)
     if isinstance(value, (int, float)):
         return Field(checks.number, value)
     return Field(checks.text, value) if isinstance(value, str) else None
@@ -398,12 +396,10 @@ class Declared:
         fields, is_whole = cls._fields, "_opening" not in values
         given = dict(zip(cls._positional, args, strict=False))
         if len(args) > len(cls._positional):
-            raise TypeError(
-                f"{cls.__name__}() takes {_counted(cls._positional)}, got {len(args)}"
-            )
+            raise TypeError(f"{cls.__name__}() takes {_counted(cls._positional)}, got {len(args)}")
         for name, value in kwargs.items():
             if name in cls._absent:
-                raise TypeError(cls._absent[name].message(cls))
+                raise ValueError(cls._absent[name].message(cls))
             if name not in fields or not fields[name].init:
                 raise hints.unexpected_argument(cls, name, cls.fields())
             if name in given:
@@ -484,7 +480,7 @@ class Declared:
         """Raise if nothing reads this attribute, which is no field, or if it may not change."""
         cls, values = type(self), vars(self)
         if name in cls._absent:
-            raise AttributeError(cls._absent[name].message(cls))
+            raise ValueError(cls._absent[name].message(cls))
         if name in cls._accepted or name.startswith("_"):
             return
         if name in values and cls._is_fixed and (not cls._is_open or name in cls._arguments):
@@ -517,10 +513,7 @@ class Declared:
             if number == 0 and field is not None and _is_required(field):
                 parts.append(shown)
             elif (
-                number == 0
-                or field is None
-                or _is_required(field)
-                or value != field.initial(self)
+                number == 0 or field is None or _is_required(field) or value != field.initial(self)
             ):
                 parts.append(f"{name}={shown}")
         return f"{type(self).__name__}({', '.join(parts)})"
@@ -591,8 +584,8 @@ def _closing(init: Callable[..., None]) -> Callable[..., None]:
             init(self, *args, **kwargs)
         finally:
             values.pop("_opening", None)
-        for name, field in type(self)._fields.items():
-            if name not in values and field.init:
+        for name, field in self.fields().items():
+            if name not in values:
                 if _is_required(field):
                     raise _missing(type(self), name)
                 values[name] = field.initial(self)
@@ -613,4 +606,3 @@ def _counted(names: tuple[str, ...]) -> str:
         return "no positional arguments"
     plural = "s" * (len(names) > 1)
     return f"at most {len(names)} positional argument{plural}, {', '.join(names)}"
-

@@ -38,8 +38,8 @@ ELSEWHERE = {
 }
 
 _FROM_LOGITS = (
-    "leave it out: the loss takes logits unless the model ends with {link!r}, of which it takes the "
-    "input itself"
+    "leave it out: the loss takes logits; where the model ends with {link!r}, it takes the input of "
+    "that"
 )
 _INPUT_SHAPE = "give it to the model, Sequential([...], input_shape=(inputs,)), or use Input(shape)"
 _SHOW = "leave it out: there is no progress bar here"

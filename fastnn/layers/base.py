@@ -211,7 +211,9 @@ class Layer(Declared):
             if whole is not None:
                 whole.layer_changed()
 
-    def take(self, owner: weakref.ref[LayerOwner] | None, parameters: dict[str, np.ndarray]) -> None:
+    def take(
+        self, owner: weakref.ref[LayerOwner] | None, parameters: dict[str, np.ndarray]
+    ) -> None:
         """Belong to a model, with views of its parameters by name, or to none."""
         self.owner, self.parameters = owner, parameters
 

@@ -151,9 +151,9 @@ class Activation(Layer):
 class Dropout(Layer):
     """In training, sets each input to 0 with probability `rate` and scales the others up.
 
-    y = x * mask / (1 - rate), so that the mean stays the same (Srivastava et al. 2014). The mask comes
-    from a counter-based generator keyed by the model's seed and the step; it is the same for
-    any number of threads. Outside training the layer does nothing.
+    y = x * mask / (1 - rate), so that the mean stays the same (Srivastava et al. 2014). The
+    mask comes from a counter-based generator keyed by the model's seed and the step; it is the
+    same for any number of threads. Outside training the layer does nothing.
 
     Parameters
     ----------

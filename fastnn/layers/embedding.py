@@ -237,8 +237,6 @@ def embeddings(graph: Graph) -> list[tuple[int, Embedding]]:
             if isinstance(layer, Embedding)]  # fmt: skip
 
 
-def check_columns(
-    layer: Layer, label: str, part: np.ndarray, first_row: int | None = None
-) -> None:
+def check_columns(layer: Layer, label: str, part: np.ndarray, first_row: int | None = None) -> None:
     """Raise where rows hold something else than the layer's categories; see `check_input`."""
     layer.check_input(label, part, first_row)

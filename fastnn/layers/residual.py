@@ -15,6 +15,7 @@ from fastnn.program.lower import Builder
 from fastnn.program.ops import Value
 from fastnn.regularizers import Regularizer
 
+
 def _layers(name: str, value: object) -> tuple[Layer, ...]:
     given = [value] if isinstance(value, Layer) else checks.items(name, value, Layer)
     if not given:
@@ -51,7 +52,7 @@ class Residual(Layer):
 
     kind = "residual"
 
-    block: tuple[Layer, ...] = checked(_layers)
+    block: Any = checked(_layers)  # a tuple of layers
 
     def check_together(self) -> None:
         """Freeze the block's layers with this one."""
@@ -65,7 +66,9 @@ class Residual(Layer):
             for layer in self.block:
                 layer.trainable = value
 
-    def take(self, owner: weakref.ref[LayerOwner] | None, parameters: dict[str, np.ndarray]) -> None:
+    def take(
+        self, owner: weakref.ref[LayerOwner] | None, parameters: dict[str, np.ndarray]
+    ) -> None:
         """Belong to a model, and so do the block's layers, with their parameters."""
         super().take(owner, parameters)
         for layer in dict.fromkeys(self.block):

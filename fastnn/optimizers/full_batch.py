@@ -72,8 +72,8 @@ class LBFGS(Optimizer):
     Notes
     -----
     There is no learning rate, and the gradient cannot be clipped: the line search determines the
-    one and needs the other as it is. A layer's learning_rate_factor only says whether it is trained (not 0). The loss must
-    be the same function at each look: `Dropout` and `BatchNormalization` (unless frozen) are
+    one and needs the other as it is. A layer's learning_rate_factor only says whether it is trained
+    (not 0). The loss must be the same function at each evaluation: `Dropout` and `BatchNormalization` (unless frozen) are
     refused. Callbacks get epochs, and no batches. In float32 losses are sums of numbers with
     seven digits, and the line search may end there with SciPy's "ABNORMAL"; float64 goes on to a
     gradient of zero.

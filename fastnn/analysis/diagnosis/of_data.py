@@ -66,8 +66,8 @@ def _targets(patient: Patient) -> Iterator[Finding]:
             "targets out of reach",
             layer,
             outside,
-            f"{activation.name} outputs {_interval(low, high)}, but {outside:.0%} of y lie outside, "
-            f"which goes from {target.min():.3g} to {target.max():.3g}",
+            f"{activation.name} outputs {_interval(low, high)}, but {outside:.0%} of y lie "
+            f"outside, which goes from {target.min():.3g} to {target.max():.3g}",
             "a linear output layer (activation=None), or y scaled into that range",
         )
         return
@@ -88,7 +88,7 @@ def _logits(patient: Patient) -> Iterator[Finding]:
     """An activation between the logits and a loss that takes logits."""
     (layer, activation), link = patient.end, patient.loss.link
     low, high = activation.range
-    if link is None or activation.name == link or math.isinf(low) and math.isinf(high):
+    if link is None or activation.name == link or math.isinf(low):
         return
     yield Finding(
         "squashed logits",

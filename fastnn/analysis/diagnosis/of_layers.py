@@ -60,8 +60,8 @@ def findings(patient: Patient) -> Iterator[Finding]:
                     "saturated units",
                     name,
                     share,
-                    f"{share:.0%} of what {activation.name} outputs lies within {EDGE:.0%} of its limits, "
-                    "where its slope is next to 0",
+                    f"{share:.0%} of what {activation.name} outputs lies within {EDGE:.0%} of its "
+                    "limits, where its slope is next to 0",
                     "scaled inputs, smaller initial weights ('glorot_uniform'), a smaller "
                     "learning rate, or 'relu'",
                 )
