@@ -38,8 +38,8 @@ ELSEWHERE = {
 }
 
 _FROM_LOGITS = (
-    "leave it out: the loss takes logits; where the model ends with {link!r}, it takes the input of "
-    "that"
+    "leave it out: the loss takes logits, and where the model ends with {link!r}, the input of that"
+    " activation"
 )
 _INPUT_SHAPE = "give it to the model, Sequential([...], input_shape=(inputs,)), or use Input(shape)"
 _SHOW = "leave it out: there is no progress bar here"
@@ -138,8 +138,10 @@ ADVICE = {
     ("Metric", "dtype"): "leave it out: metrics are summed in float64",
     ("TopKAccuracy", "top_k"): "write k",
     ("Callback", "verbose"): "leave it out: fit(verbose=...) shows the results",
-    ("ModelCheckpoint", "filepath"): "write path",
-    ("CSVLogger", "filename"): "write path",
+    ("ModelCheckpoint", "path"): "write filepath",
+    ("ModelCheckpoint", "filename"): "write filepath",
+    ("CSVLogger", "filepath"): "write filename",
+    ("CSVLogger", "path"): "write filename",
     # Models
     ("Model", "lr"): "set model.optimizer.learning_rate",
     ("Model", "learning_rate"): "set model.optimizer.learning_rate",

@@ -72,14 +72,14 @@ class LBFGS(Optimizer):
     Notes
     -----
     There is no learning rate, and the gradient cannot be clipped: the line search determines the
-    one and needs the other as it is. A layer's learning_rate_factor only says whether it is trained
-    (not 0). The loss must be the same function at each evaluation: `Dropout` and `BatchNormalization` (unless frozen) are
-    refused. Callbacks get epochs, and no batches. In float32 losses are sums of numbers with
-    seven digits, and the line search may end there with SciPy's "ABNORMAL"; float64 goes on to a
-    gradient of zero.
+    one and needs the other as it is. A layer's learning_rate_factor only says whether the layer is
+    trained (not 0). The loss must be the same function at each evaluation, so `Dropout` and
+    `BatchNormalization` (unless frozen) are refused. Callbacks are told of epochs, and not of
+    batches. In float32, losses are sums of numbers with seven digits, and the line search may end
+    there with SciPy's "ABNORMAL"; float64 goes on to a gradient of zero.
 
-    The loss in the history is the one behind the epoch's step, as of validation data; in other
-    optimizers' it is the mean over the epoch's steps.
+    The loss in the history is the one after the epoch's step, like that of validation data; with
+    the other optimizers it is the mean over the epoch's steps.
 
     Examples
     --------

@@ -290,6 +290,50 @@ def test_loss_of_a_constant(loss, target, kind):
     assert constant_loss(Patient(model, sources, found, 32)) == pytest.approx(wanted, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("activation", "shown"),
+    [
+        ("hard_sigmoid", "hard_sigmoid outputs 0 to 1"),
+        ("softsign", "softsign outputs -1 to 1"),
+        ("exponential", "exponential outputs 0 or more"),
+        ("softplus", "softplus outputs 0 or more"),
+        ("elu", "elu outputs -1 or more"),
+        ("log_softmax", "log_softmax outputs 0 or less"),
+        ("leaky_relu", None),
+        ("linear", None),
+    ],
+)
+def test_targets_out_of_reach_of_any_activation(activation, shown):
+    x = np.random.default_rng(0).normal(size=(80, 3))
+    y = -5 + 0.1 * x if shown and shown.endswith("or more") else 5 + 0.1 * x
+    layers = [fnn.Dense(3, activation), fnn.Reshape((1, 3)), fnn.Flatten()]
+    model = fnn.Sequential(layers, input_shape=(3,), seed=0)
+    model.compile("adam", "mse")
+    found = [f for f in model.diagnose(x, y).findings if f.problem == "targets out of reach"]
+    assert [f.layer for f in found] == (["dense"] if shown else [])
+    assert all(f.shown.startswith(f"{shown}, but 100% of y lie outside") for f in found)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "hard_sigmoid", "softsign"])
+def test_units_saturated_at_both_ends(activation):
+    x = np.random.default_rng(0).normal(size=(80, 3))
+    wide = fnn.initializers.Normal(0.0, 300.0)
+    layers = [fnn.Dense(6, activation, kernel_initializer=wide), fnn.Dense(1)]
+    model = fnn.Sequential(layers, input_shape=(3,), seed=0)
+    model.compile("adam", "mse")
+    found = [f for f in model.diagnose(x, x[:, 0]).findings if f.problem == "saturated units"]
+    assert [f.layer for f in found] == ["dense"]
+
+
+def test_logits_behind_log_softmax_are_logits():
+    x = np.random.default_rng(0).normal(size=(80, 3))
+    for end, is_found in (("log_softmax", False), ("relu", True)):
+        model = fnn.Sequential([fnn.Dense(3, end)], input_shape=(3,), seed=0)
+        model.compile("adam", "crossentropy")
+        problems = [f.problem for f in model.diagnose(x, x.argmax(axis=1)).findings]
+        assert ("squashed logits" in problems) == is_found
+
+
 def test_bad_arguments():
     model, x, y = HEALTHY["binary"]()
     with unchanged(model), pytest.raises(ValueError, match="batch_size must be a positive integer"):
