@@ -14,256 +14,25 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from collections.abc import Callable, Collection
-from typing import Any, ClassVar, Literal, dataclass_transform
+from typing import Any, ClassVar, dataclass_transform
 
-from fastnn.core import checks, hints
-
-Check = Callable[[str, Any], Any]
-
-
-class _Required:
-    """Stands for the default of a field that has none."""
-
-    def __repr__(self) -> str:
-        return "REQUIRED"
-
-
-REQUIRED = _Required()
-
-
-class Field:
-    """A hyper-parameter: its default, the check of its values, and how it may be given.
-
-    Attributes
-    ----------
-    name : str
-    check : callable or None
-        Of name and value; returns the value that is kept, or raises.
-    default : object
-        `REQUIRED` where there is none.
-    bounds : dict
-        Of a number: least, below and is_positive, as `checks.number` takes them.
-    is_optional : bool
-        Whether None is a value, which is not checked.
-    kw_only : bool
-        Whether it is given to the constructor by keyword alone.
-    init : bool
-        Whether the constructor takes it.
-    is_fixed : bool or None
-        Whether it is set once, by the constructor; None: as the class says.
-    factory : callable or None
-        Of the object, whose fields before this one are set: returns what None stands for.
-    """
-
-    __slots__ = (
-        "_default_value",
-        "bounds",
-        "check",
-        "default",
-        "factory",
-        "init",
-        "is_fixed",
-        "is_optional",
-        "kw_only",
-        "name",
-    )
-
-    def __init__(
-        self,
-        check: Check | None,
-        default: Any,
-        *,
-        bounds: dict[str, Any] | None = None,
-        is_optional: bool = False,
-        kw_only: bool = False,
-        init: bool = True,
-        is_fixed: bool | None = None,
-        factory: Callable[[Any], Any] | None = None,
-    ) -> None:
-        self.name = ""
-        self.check = check
-        self.default = default
-        self.bounds = bounds or {}
-        self.is_optional = is_optional
-        self.kw_only = kw_only
-        self.init = init
-        self.is_fixed = is_fixed
-        self.factory = factory
-        self._default_value = REQUIRED
-
-    def with_default(self, default: Any) -> Field:
-        """Return a field that differs in its default alone."""
-        return Field(
-            self.check,
-            default,
-            bounds=self.bounds,
-            is_optional=self.is_optional,
-            kw_only=self.kw_only,
-            init=self.init,
-            is_fixed=self.is_fixed,
-            factory=self.factory,
-        )
-
-    def checked(self, value: Any) -> Any:
-        """Return what is kept for a value, or raise."""
-        if self.check is None or (value is None and self.is_optional):
-            return value
-        return self.check(self.name, value)
-
-    def initial(self, owner: object) -> Any:
-        """Return what an object starts from that is not told."""
-        if self.factory is not None:
-            return self.checked(self.factory(owner))
-        if self._default_value is REQUIRED:
-            self._default_value = self.checked(self.default)
-        return self._default_value
-
-
-class Absent:
-    """Stands in a class for a field of its base that it does not have, and says why."""
-
-    def __init__(self, reason: str) -> None:
-        self.name, self.reason = "", reason
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, instance: object, owner: type) -> Any:
-        raise AttributeError(self.message(owner))
-
-    def message(self, owner: type) -> str:
-        """Return what an error says."""
-        return f"{owner.__name__} has no {self.name}: {self.reason}"
-
-
-# --- field specifiers -----------------------------------------------------------------------------
-
-
-def number(
-    *,
-    default: Any = REQUIRED,
-    least: float = -math.inf,
-    below: float = math.inf,
-    is_positive: bool = False,
-    is_optional: bool = False,
-    kw_only: bool = False,
-    init: bool = True,
-    is_fixed: bool | None = None,
-) -> Any:
-    """Declare a finite number in [least, below), above 0 if `is_positive`; see `checks.number`."""
-    bounds: dict[str, Any] = {"least": least, "below": below, "is_positive": is_positive}
-    return Field(
-        functools.partial(checks.number, **bounds),
-        default,
-        bounds=bounds,
-        is_optional=is_optional,
-        kw_only=kw_only,
-        init=init,
-        is_fixed=is_fixed,
-    )
-
-
-def integer(*, default: Any = REQUIRED, least: int = 1, kw_only: bool = False) -> Any:
-    """Declare an integer of at least `least`."""
-    check = functools.partial(checks.integer, least=least)
-    return Field(check, default, bounds={"least": least}, kw_only=kw_only)
-
-
-def boolean(*, default: Any = REQUIRED, kw_only: bool = False, is_fixed: bool | None = None) -> Any:
-    """Declare True or False."""
-    return Field(checks.boolean, default, kw_only=kw_only, is_fixed=is_fixed)
-
-
-def choice(*among: str, default: Any = REQUIRED, kw_only: bool = False) -> Any:
-    """Declare one of some strings."""
-    return Field(functools.partial(checks.choice, among=among), default, kw_only=kw_only)
-
-
-def checked(
-    check: Check,
-    *,
-    default: Any = REQUIRED,
-    default_factory: Callable[[Any], Any] | None = None,
-    is_optional: bool = False,
-    kw_only: bool = False,
-    is_fixed: bool | None = None,
-) -> Any:
-    """Declare what a function of name and value checks and returns.
-
-    Parameters
-    ----------
-    check : callable
-    default : object, optional
-    default_factory : callable, optional
-        Of the object, whose fields before this one are set: returns the value that None, the
-        default, stands for.
-    is_optional : bool, default False
-        Whether None is a value, which is not checked.
-    kw_only : bool, default False
-    is_fixed : bool, optional
-        Whether it is set once, by the constructor; default: as the class says.
-    """
-    return Field(
-        check,
-        None if default_factory is not None else default,
-        is_optional=is_optional,
-        kw_only=kw_only,
-        is_fixed=is_fixed,
-        factory=default_factory,
-    )
-
-
-def instance_of(
-    get: Callable[[object], Any], *, default: Any = REQUIRED, kw_only: bool = False
-) -> Any:
-    """Declare what a registry's `get` makes of a name, a config or an instance."""
-    return Field(functools.partial(_got, get=get), default, kw_only=kw_only)
-
-
-def _got(name: str, value: object, *, get: Callable[[object], Any]) -> Any:
-    return get(value)
-
-
-def function(*, default: Any = REQUIRED, is_optional: bool = False, kw_only: bool = False) -> Any:
-    """Declare something callable."""
-    return Field(checks.function, default, is_optional=is_optional, kw_only=kw_only)
-
-
-def state(
-    *,
-    default: Any = None,
-    default_factory: Callable[[], Any] | None = None,
-    init: Literal[False] = False,
-) -> Any:
-    """Declare what an object keeps while it runs, which is no argument and may be set.
-
-    Parameters
-    ----------
-    default : object, optional
-        What it starts from.
-    default_factory : callable, optional
-        Makes it, for each object anew.
-    """
-    factory = None if default_factory is None else lambda _: default_factory()
-    return Field(None, default, init=False, is_fixed=False, factory=factory)
-
-
-def absent(reason: str, *, init: Literal[False] = False) -> Any:
-    """Declare that a class has not what its base has, for a reason that errors end with."""
-    return Absent(reason)
-
-
-def _of_plain_default(annotation: object, value: Any) -> Field | None:
-    """Return the field for a plain default, such as ``beta_3: float = 0.5``; None for none."""
-    if isinstance(value, bool):
-        return Field(checks.boolean, value)
-    if isinstance(value, int) and annotation in (int, "int"):
-        return Field(functools.partial(checks.integer, least=None), value)
-    if isinstance(value, (int, float)):
-        return Field(checks.number, value)
-    return Field(checks.text, value) if isinstance(value, str) else None
+from fastnn.core import hints
+from fastnn.core.fields import (
+    REQUIRED,
+    Absent,
+    Field,
+    absent,
+    boolean,
+    checked,
+    choice,
+    function,
+    instance_of,
+    integer,
+    number,
+    of_plain_default,
+    state,
+)
 
 
 def fixed(owner: object, name: str, value: object) -> AttributeError:
@@ -276,9 +45,6 @@ def fixed(owner: object, name: str, value: object) -> AttributeError:
         f"{cls}.{name} cannot be changed, because programs are compiled with it: "
         f"use another, {cls}({name}={value!r})"
     )
-
-
-# --- what is declared -----------------------------------------------------------------------------
 
 
 class _Signature:
@@ -298,16 +64,12 @@ class _Signature:
                 inspect.Parameter(
                     name,
                     kinds.KEYWORD_ONLY if field.kw_only else kinds.POSITIONAL_OR_KEYWORD,
-                    default=inspect.Parameter.empty if _is_required(field) else field.default,
+                    default=inspect.Parameter.empty if field.is_required else field.default,
                     annotation=annotations.get(name, inspect.Parameter.empty),
                 )
                 for name, field in owner.fields().items()
             ]
         )
-
-
-def _is_required(field: Field) -> bool:
-    return field.default is REQUIRED
 
 
 @dataclass_transform(
@@ -349,39 +111,13 @@ class Declared:
     def __init_subclass__(cls, **options: Any) -> None:
         """Collect the fields."""
         super().__init_subclass__(**options)
-        own = vars(cls)
-        annotations = cls.__annotations__
-        found: dict[str, Field] = {}
-        dropped: list[str] = []
-        for name, value in list(own.items()):
-            if isinstance(value, Field):
-                value.name = name
-                found[name] = value
-                delattr(cls, name)
-            elif isinstance(value, Absent):
-                dropped.append(name)
-                cls._absent = {**cls._absent, name: value}
-            elif name in cls._fields:
-                if hasattr(value, "__get__") or "ClassVar" in str(annotations.get(name)):
-                    dropped.append(name)
-                else:
-                    found[name] = cls._fields[name].with_default(value)
-                    found[name].name = name
-                    delattr(cls, name)
-            elif name in annotations and not name.startswith("_"):
-                annotation = annotations[name]
-                field = None if "ClassVar" in str(annotation) else _of_plain_default(
-                    annotation, value
-                )  # fmt: skip
-                if field is not None:
-                    field.name = name
-                    if cls._is_open:
-                        field.is_fixed = False
-                    found[name] = field
-                    delattr(cls, name)
+        found, dropped = cls._declared()
+        for name, field in found.items():
+            field.name = name
+            delattr(cls, name)
         if found or dropped:
             cls._fields = _ordered(cls._fields, found, dropped)
-        init = own.get("__init__")
+        init = vars(cls).get("__init__")
         if init is not None:
             cls._arguments = frozenset(_arguments_of(init))
             cls.__init__ = _closing(init)  # type: ignore[method-assign]
@@ -390,6 +126,30 @@ class Declared:
             cls._positional = tuple(names) or cls._else_positional
         if cls._is_open:
             cls._accepted = set()
+
+    @classmethod
+    def _declared(cls) -> tuple[dict[str, Field], list[str]]:
+        """Return the fields that the class itself has, and those of its base that it has not."""
+        annotations = cls.__annotations__
+        found: dict[str, Field] = {}
+        dropped: list[str] = []
+        for name, value in list(vars(cls).items()):
+            if isinstance(value, Field):
+                found[name] = value
+            elif isinstance(value, Absent):
+                cls._absent = {**cls._absent, name: value}
+                dropped.append(name)
+            elif name in cls._fields:
+                if _is_of_class(annotations, name) or hasattr(value, "__get__"):
+                    dropped.append(name)
+                else:
+                    found[name] = cls._fields[name].with_default(value)
+            elif name in annotations and name[0] != "_" and not _is_of_class(annotations, name):
+                field = of_plain_default(annotations[name], value)
+                if field is not None:
+                    field.is_fixed = False if cls._is_open else None
+                    found[name] = field
+        return found, dropped
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         cls, values = type(self), vars(self)
@@ -507,13 +267,13 @@ class Declared:
     def __repr__(self) -> str:
         parts = []
         fields = self.fields()
-        for number, (name, value) in enumerate(self.arguments().items()):
+        for position, (name, value) in enumerate(self.arguments().items()):
             field = fields.get(name)
             shown = value.shown() if isinstance(value, Declared) else repr(value)
-            if number == 0 and field is not None and _is_required(field):
+            if position == 0 and field is not None and field.is_required:
                 parts.append(shown)
             elif (
-                number == 0 or field is None or _is_required(field) or value != field.initial(self)
+                position == 0 or field is None or field.is_required or value != field.initial(self)
             ):
                 parts.append(f"{name}={shown}")
         return f"{type(self).__name__}({', '.join(parts)})"
@@ -523,26 +283,8 @@ class Declared:
         return repr(self)
 
 
-class Declaration(Declared):
-    """Something that a name and a few numbers describe: its fields are all there is.
-
-    Attributes
-    ----------
-    name : str
-        What it is called in its registry.
-    """
-
-    name: ClassVar[str] = ""
-
-    def config(self) -> dict[str, Any]:
-        """Return what makes an equal one again."""
-        return {"name": self.name, **super().config()}
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    def __hash__(self) -> int:
-        return hash((type(self), *vars(self).items()))
+def _is_of_class(annotations: dict[str, Any], name: str) -> bool:
+    return "ClassVar" in str(annotations.get(name))
 
 
 def _ordered(
@@ -586,7 +328,7 @@ def _closing(init: Callable[..., None]) -> Callable[..., None]:
             values.pop("_opening", None)
         for name, field in self.fields().items():
             if name not in values:
-                if _is_required(field):
+                if field.is_required:
                     raise _missing(type(self), name)
                 values[name] = field.initial(self)
         self.check_together()
@@ -606,3 +348,25 @@ def _counted(names: tuple[str, ...]) -> str:
         return "no positional arguments"
     plural = "s" * (len(names) > 1)
     return f"at most {len(names)} positional argument{plural}, {', '.join(names)}"
+
+
+class Declaration(Declared):
+    """Something that a name and a few numbers describe: its fields are all there is.
+
+    Attributes
+    ----------
+    name : str
+        What it is called in its registry.
+    """
+
+    name: ClassVar[str] = ""
+
+    def config(self) -> dict[str, Any]:
+        """Return what makes an equal one again."""
+        return {"name": self.name, **super().config()}
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).items()))
