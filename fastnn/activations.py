@@ -228,6 +228,6 @@ def get(what: object, **parameters: float) -> ActivationFunction:
         if given != name:
             takes = f"takes {name!r}" if name else "takes no parameter"
             raise TypeError(f"activation {what!r} {takes}, got {given!r}")
-        # The derivative of leaky_relu is told from its output, which needs a slope >= 0.
+        # The derivative of leaky_relu is computed from its output, which needs a slope >= 0.
         number = checks.number(name, value, least=0)
     return ActivationFunction(what, number)

@@ -19,7 +19,7 @@ class Initializer(Declaration):
     Attributes
     ----------
     name : str
-        What `Dense(kernel_initializer=name)` is told.
+        The name that `Dense(kernel_initializer=name)` takes.
     """
 
     def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:

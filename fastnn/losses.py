@@ -35,7 +35,7 @@ class Loss(Declaration):
     Attributes
     ----------
     name : str
-        What `compile(loss=name)` is told.
+        The name that `compile(loss=name)` takes.
     takes_labels : bool
         Whether y may hold class labels, besides an array of the prediction's shape.
     is_distribution : bool
@@ -324,9 +324,9 @@ class Crossentropy(Loss):
     r"""Mean over samples of the cross-entropy of softmax; name ``"crossentropy"``.
 
     On logits z: :math:`\log \sum_j e^{z_j} - z_t` for an integer label t, or
-    :math:`-\sum_j t_j \log \mathrm{softmax}(z)_j` for probabilities; which of the two is told
-    by dtype and shape of y. A model that ends with ``softmax`` is trained on what goes into it;
-    otherwise its output is taken as logits.
+    :math:`-\sum_j t_j \log \mathrm{softmax}(z)_j` for probabilities; which of the two y holds
+    is decided by its dtype and shape. A model that ends with ``softmax`` is trained on what goes
+    into it; otherwise its output is taken as logits.
 
     Parameters
     ----------

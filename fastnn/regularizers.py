@@ -14,7 +14,7 @@ class Regularizer(Declaration):
     Attributes
     ----------
     name : str
-        What `Dense(kernel_regularizer=name)` is told.
+        The name that `Dense(kernel_regularizer=name)` takes.
     weights : tuple of float
         l1 and l2.
     """

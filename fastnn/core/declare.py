@@ -2,7 +2,7 @@
 
 A class names its fields, and everything else comes from them: the constructor and its signature,
 the check of each value whenever it is set, `config`, `repr`, equality, and the error for a name
-that there is not. A subclass by a user gets all of it.
+that does not exist. A subclass by a user gets all of it.
 
 Plain classes rather than dataclasses: those compile a constructor for each class, and sixty of them
 would take a third of the time of `import fastnn`. Here a class costs a few microseconds, and a
@@ -93,13 +93,13 @@ class Declared:
     _fields: ClassVar[dict[str, Field]] = {}
     _absent: ClassVar[dict[str, Absent]] = {}
     _positional: ClassVar[tuple[str, ...]] = ()
-    _arguments: ClassVar[Collection[str]] = ()  # of an __init__ of its own
+    _arguments: ClassVar[tuple[str, ...]] = ()  # of an __init__ of its own
     _accepted: ClassVar[set[str]] = set()  # names that an open class has been asked for
     # Whether fields are set once, by the constructor.
     _is_fixed: ClassVar[bool] = True
     # Whether objects keep what their own methods set, under any name.
     _is_open: ClassVar[bool] = False
-    # Of those names, what is no slip of a letter or two: an attribute that means something.
+    # Attributes that mean something, so that a name like one of them is a slip, and refused.
     _not_misspelt: ClassVar[tuple[str, ...]] = ()
     # Whether an object may have methods of its own.
     _has_hooks: ClassVar[bool] = False
@@ -119,7 +119,7 @@ class Declared:
             cls._fields = _ordered(cls._fields, found, dropped)
         init = vars(cls).get("__init__")
         if init is not None:
-            cls._arguments = frozenset(_arguments_of(init))
+            cls._arguments = _arguments_of(init)
             cls.__init__ = _closing(init)  # type: ignore[method-assign]
         elif found and cls.is_generic():
             names = [name for name, field in cls.fields().items() if not field.kw_only]
@@ -129,7 +129,7 @@ class Declared:
 
     @classmethod
     def _declared(cls) -> tuple[dict[str, Field], list[str]]:
-        """Return the fields that the class itself has, and those of its base that it has not."""
+        """Return the fields of the class itself, and the names of the base's that it lacks."""
         annotations = cls.__annotations__
         found: dict[str, Field] = {}
         dropped: list[str] = []
@@ -195,17 +195,16 @@ class Declared:
         """Raise if fields do not fit each other; called when one has been set, and undone then."""
 
     def arguments(self) -> dict[str, Any]:
-        """Return the fields' values, and what an ``__init__`` of its own has set, by name."""
+        """Return the values of the fields by name.
+
+        With an ``__init__`` of its own, also those of the attributes named as its arguments.
+        """
         values = vars(self)
         named = {name: values[name] for name in self.fields() if name in values}
         if self.is_generic():
             return named
-        others = {
-            name: value
-            for name, value in values.items()
-            if name not in self._fields and not name.startswith("_")
-        }
-        return {**named, **others}
+        own = (name for name in self._arguments if name in values and name not in self._fields)
+        return {**named, **{name: values[name] for name in own}}
 
     def config(self) -> dict[str, Any]:
         """Return the arguments that make an equal one again."""
@@ -237,7 +236,7 @@ class Declared:
             raise
 
     def _check_settable(self, name: str, value: object) -> None:
-        """Raise if nothing reads this attribute, which is no field, or if it may not change."""
+        """Raise if nothing reads this attribute, which is not a field, or if it is fixed."""
         cls, values = type(self), vars(self)
         if name in cls._absent:
             raise ValueError(cls._absent[name].message(cls))

@@ -110,7 +110,7 @@ class Field:
         return self.check(self.name, value)
 
     def initial(self, owner: object) -> Any:
-        """Return what an object starts from that is not told."""
+        """Return the value of an object that was not given one."""
         if self.factory is not None:
             return self.checked(self.factory(owner))
         if self._default_value is REQUIRED:
@@ -119,7 +119,7 @@ class Field:
 
 
 class Absent:
-    """Stands in a class for a field of its base that it does not have, and says why."""
+    """Stands in a class for a field of its base that it lacks, and says why."""
 
     def __init__(self, reason: str) -> None:
         self.name, self.reason = "", reason
@@ -234,7 +234,7 @@ def state(
     default_factory: Callable[[], Any] | None = None,
     init: Literal[False] = False,
 ) -> Any:
-    """Declare what an object keeps while it runs, which is no argument and may be set.
+    """Declare what an object keeps while it runs, which is not an argument and may be set.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def state(
 
 
 def absent(reason: str, *, init: Literal[False] = False) -> Any:
-    """Declare that a class has not what its base has, for a reason that errors end with."""
+    """Declare that a class lacks a field of its base, for a reason that errors end with."""
     return Absent(reason)
 
 

@@ -61,8 +61,8 @@ class Embedding(Layer):
     -----
     The input holds whole numbers of any dtype, shape (columns,) a sample; the output has shape
     (columns, output_dim), or, with lists, (sum of output_dim,). Where the input is one of the
-    model's, directly or through Reshape or Flatten, `fit` and the others check it first; else a
-    number that is no category is an error while they run, and no step is made with it.
+    model's, directly or through Reshape or Flatten, `fit` and the others check it first. Otherwise
+    a number that is not a category is an error while they run, and no step is made with it.
 
     Examples
     --------
@@ -122,7 +122,7 @@ class Embedding(Layer):
         return counts
 
     def check_input(self, label: str, rows: np.ndarray, first_row: int | None = None) -> None:
-        """Raise ValueError where rows hold something else than categories.
+        """Raise ValueError where rows hold anything but categories.
 
         Parameters
         ----------

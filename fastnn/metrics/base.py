@@ -17,7 +17,7 @@ class Metric(Declaration):
     Attributes
     ----------
     name : str
-        What `compile(metrics=[name])` is told.
+        The name that `compile(metrics=[name])` takes.
     label : str
         The key in the history; mostly the name.
     takes_scores : bool

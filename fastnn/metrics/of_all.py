@@ -126,7 +126,7 @@ class Precision(_OfDecisions):
     direction: ClassVar[str] = "max"
 
     def ratio(self, right: Any, positive: Any, said_positive: Any) -> Any:
-        """Return the share of what is said that is right."""
+        """Return the share of the predicted that is right."""
         return _share(right, said_positive)
 
 
@@ -172,7 +172,7 @@ class F1(_OfDecisions):
     direction: ClassVar[str] = "max"
 
     def ratio(self, right: Any, positive: Any, said_positive: Any) -> Any:
-        """Return twice what is right over what is there and what is said together."""
+        """Return twice the right ones over the positive and the predicted together."""
         return _share(2 * right, positive + said_positive)
 
 
@@ -217,9 +217,9 @@ def _area(yes: np.ndarray, score: np.ndarray) -> float:
 class ConfusionMatrix(EpochMetric):
     """How often a sample of class i was taken for class j; name ``"confusion_matrix"``.
 
-    An array of integers of shape (classes, classes), rows for what is, columns for what was said;
-    of one output that counts by itself the classes are no and yes. Progress bars and files leave
-    it out.
+    An array of integers of shape (classes, classes), with rows for the true class and columns for
+    the predicted one; the classes of one output that counts by itself are no and yes. Progress
+    bars and files leave it out.
 
     Examples
     --------

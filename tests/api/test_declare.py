@@ -461,6 +461,7 @@ def test_a_layer_of_the_users_keeps_what_it_likes(rng):
     assert fnn.gradcheck(model, x, y)
     assert (layer.power, layer.calls > 0) == (3.0, True)
     layer.note = "mine"
+    assert repr(layer) == "Powers(name='powers', power=3.0)"
     for name in ("trainble", "trainabel", "learning_rate_facto"):
         with pytest.raises(AttributeError, match=f"Powers has no attribute '{name}'; did you mean"):
             setattr(layer, name, False)
@@ -507,6 +508,7 @@ def test_a_schedule_with_a_constructor_of_its_own():
         def __init__(self, height, period=4):
             self.height = height
             self.period = period
+            self.slope = height / period
 
         def rates(self, steps):
             return self.height * (1 - steps % self.period / self.period)
