@@ -1,18 +1,23 @@
 """Activations by name. The functions and their derivatives are rows of `src_c/activations.h`.
 
-This table is read from the compiled kernels, so a row added there is known here. `softmax` and
-`log_softmax` look at a whole row of numbers and are ops of their own.
+The names are read from the compiled kernels, so a row added there is known here; what is known of
+each stands in `FACTS`, and a test fails where a row has none. `softmax` and `log_softmax` look at a
+whole row of numbers and are ops of their own.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from fastnn.core import checks
+from fastnn import initializers
+from fastnn.core import checks, declare
+from fastnn.core.declare import Declaration, number
 from fastnn.core.registry import unknown_name
+from fastnn.initializers import Initializer
 from fastnn.program.lower import Builder
 from fastnn.program.ops import ACTIVATIONS, Value
 from fastnn.program.python_ops import FunctionCode
@@ -20,27 +25,102 @@ from fastnn.program.python_ops import FunctionCode
 OF_ROWS = ("softmax", "log_softmax")
 NAMES: tuple[str, ...] = (*ACTIVATIONS, *OF_ROWS)
 
+Interval = tuple[float, float]
 
-@dataclass(frozen=True)
-class ActivationFunction:
-    """An activation with its parameter.
+
+class Facts(NamedTuple):
+    """What is known of an activation.
 
     Attributes
     ----------
+    range : tuple of float, or callable
+        The smallest closed interval that holds all outputs; or a function of the parameter that
+        returns it.
+    saturation : tuple of float, or None
+        The limits that the outputs approach at both ends, where the derivative approaches 0; None
+        where there are no two.
+    initializer : str
+        Of the kernel in front of it, where the user says nothing. He's is for the relu family.
+        LeCun's is for selu, which then keeps its promise of mean 0 and variance 1 (Klambauer et al.
+        2017). Glorot's is for all others.
+    """
+
+    range: Interval | Callable[[float], Interval] = (-math.inf, math.inf)
+    saturation: Interval | None = None
+    initializer: str = "glorot_uniform"
+
+
+def _from_the_slope(negative_slope: float) -> Interval:
+    return (-math.inf if negative_slope > 0 else 0.0), math.inf
+
+
+def _from_alpha(alpha: float) -> Interval:
+    return -alpha, math.inf
+
+
+# The least outputs of gelu, silu, mish and gelu_tanh were found numerically and are rounded down.
+FACTS: dict[str, Facts] = {
+    "linear": Facts(),
+    "relu": Facts((0.0, math.inf), initializer="he_uniform"),
+    "leaky_relu": Facts(_from_the_slope, initializer="he_uniform"),
+    "elu": Facts(_from_alpha, initializer="he_uniform"),
+    "sigmoid": Facts((0.0, 1.0), (0.0, 1.0)),
+    "tanh": Facts((-1.0, 1.0), (-1.0, 1.0)),
+    "gelu": Facts((-0.169972, math.inf), initializer="he_uniform"),
+    "silu": Facts((-0.278465, math.inf), initializer="he_uniform"),
+    "softplus": Facts((0.0, math.inf), initializer="he_uniform"),
+    "selu": Facts((-1.758100, math.inf), initializer="lecun_normal"),
+    "gelu_tanh": Facts((-0.170041, math.inf), initializer="he_uniform"),
+    "mish": Facts((-0.308844, math.inf), initializer="he_uniform"),
+    "hard_sigmoid": Facts((0.0, 1.0), (0.0, 1.0)),
+    "softsign": Facts((-1.0, 1.0), (-1.0, 1.0)),
+    "exponential": Facts((0.0, math.inf)),
+    "softmax": Facts((0.0, 1.0)),
+    "log_softmax": Facts((-math.inf, 0.0)),
+}
+
+
+class ActivationFunction(Declaration):
+    """An activation with its parameter.
+
+    Parameters
+    ----------
     name : str
         One of `NAMES`.
-    parameter : float
+    parameter : float, default 0.0
         leaky_relu's negative_slope, elu's alpha; 0 for those without one.
 
     Examples
     --------
     >>> import fastnn as fnn
     >>> fnn.activations.get("leaky_relu")
-    ActivationFunction(name='leaky_relu', parameter=0.2)
+    ActivationFunction('leaky_relu', parameter=0.2)
+    >>> fnn.activations.get("tanh").range
+    (-1.0, 1.0)
     """
 
-    name: str
-    parameter: float = 0.0
+    name: str = declare.checked(checks.text)  # type: ignore[misc]
+    parameter: float = number(default=0.0)
+
+    @property
+    def range(self) -> Interval:
+        """The smallest closed interval that holds all outputs."""
+        known = self._facts.range
+        return known(self.parameter) if callable(known) else known
+
+    @property
+    def saturation(self) -> Interval | None:
+        """The limits of the outputs at both ends, where the derivative approaches 0, if any."""
+        return self._facts.saturation
+
+    @property
+    def initializer(self) -> Initializer:
+        """What a kernel in front of it starts from, where the user says nothing."""
+        return initializers.get(self._facts.initializer)
+
+    @property
+    def _facts(self) -> Facts:
+        return FACTS.get(self.name, Facts())
 
     def emit(self, builder: Builder, x: Value) -> Value:
         """Append the op; linear appends none."""
@@ -57,17 +137,21 @@ class ActivationFunction:
         parameter = ACTIVATIONS[self.name][1] if self.name in ACTIVATIONS else ""
         return {"name": self.name, **({parameter: self.parameter} if parameter else {})}
 
+    def shown(self) -> str:
+        """Return its name, where its parameter is the default one."""
+        is_usual = self.name in NAMES and self == get(self.name)
+        return repr(self.name) if is_usual else repr(self)
 
-@dataclass(frozen=True)
+
 class Custom(ActivationFunction):
     """An activation function of your own, with its derivative; both run in Python.
 
     Parameters
     ----------
     function : callable
-        Of an array of shape (rows, ...), to one of that shape.
+        It takes an array of shape (rows, ...) and returns one of that shape.
     derivative : callable
-        The derivative at each element, likewise.
+        It returns the derivative at each element, likewise.
 
     Notes
     -----
@@ -82,16 +166,10 @@ class Custom(ActivationFunction):
     array([[4., 9.]], dtype=float32)
     """
 
-    name: str = field(default="custom", init=False)
-    parameter: float = field(default=0.0, init=False)
-    function: Callable[[np.ndarray], np.ndarray]
-    derivative: Callable[[np.ndarray], np.ndarray]
-
-    def __post_init__(self) -> None:
-        """Check the arguments."""
-        for name in ("function", "derivative"):
-            if not callable(getattr(self, name)):
-                raise TypeError(f"{name} must be callable, got {getattr(self, name)!r}")
+    name: ClassVar[str] = "custom"  # type: ignore[misc]
+    parameter: ClassVar[float] = 0.0  # type: ignore[misc]
+    function: Callable[[np.ndarray], np.ndarray] = declare.function()  # type: ignore[misc]
+    derivative: Callable[[np.ndarray], np.ndarray] = declare.function()  # type: ignore[misc]
 
     def emit(self, builder: Builder, x: Value) -> Value:
         """Append the op."""
@@ -101,6 +179,10 @@ class Custom(ActivationFunction):
     def config(self) -> dict[str, object]:
         """Return what it is made of; no file can hold that."""
         return {"name": self.name, "function": self.function, "derivative": self.derivative}
+
+    def shown(self) -> str:
+        """Return how it is made."""
+        return repr(self)
 
 
 def get(what: object, **parameters: float) -> ActivationFunction:
@@ -146,6 +228,6 @@ def get(what: object, **parameters: float) -> ActivationFunction:
         if given != name:
             takes = f"takes {name!r}" if name else "takes no parameter"
             raise TypeError(f"activation {what!r} {takes}, got {given!r}")
-        # The derivative of leaky_relu is told from its output, which needs a slope >= 0.
+        # The derivative of leaky_relu is computed from its output, which needs a slope >= 0.
         number = checks.number(name, value, least=0)
     return ActivationFunction(what, number)

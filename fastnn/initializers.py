@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastnn.core import checks
-from fastnn.core.registry import Declaration, Registry
+from fastnn.core.declare import Declaration, number
+from fastnn.core.registry import Registry
 
 
 class Initializer(Declaration):
@@ -19,7 +19,7 @@ class Initializer(Declaration):
     Attributes
     ----------
     name : str
-        What `Dense(kernel_initializer=name)` is told.
+        The name that `Dense(kernel_initializer=name)` takes.
     """
 
     def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
@@ -92,8 +92,7 @@ class Constant(Initializer):
 
     name: ClassVar[str] = "constant"
 
-    def __init__(self, value: float = 0.0) -> None:
-        self.value = checks.number("value", value)
+    value: float = number(default=0.0)
 
     def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         """Return an array of the value."""
@@ -117,9 +116,8 @@ class Normal(Initializer):
 
     name: ClassVar[str] = "normal"
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05) -> None:
-        self.mean = checks.number("mean", mean)
-        self.stddev = checks.number("stddev", stddev, least=0)
+    mean: float = number(default=0.0)
+    stddev: float = number(default=0.05, least=0)
 
     def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         """Return normal numbers."""
@@ -173,8 +171,7 @@ class Orthogonal(Initializer):
 
     name: ClassVar[str] = "orthogonal"
 
-    def __init__(self, gain: float = 1.0) -> None:
-        self.gain = checks.number("gain", gain)
+    gain: float = number(default=1.0)
 
     def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         """Return an orthogonal matrix, by QR of a normal one."""
@@ -202,11 +199,15 @@ class Uniform(Initializer):
 
     name: ClassVar[str] = "uniform"
 
-    def __init__(self, minimum: float = -0.05, maximum: float = 0.05) -> None:
-        self.minimum = checks.number("minimum", minimum)
-        self.maximum = checks.number("maximum", maximum)
+    minimum: float = number(default=-0.05)
+    maximum: float = number(default=0.05)
+
+    def check_together(self) -> None:
+        """Raise ValueError if there is nothing between the two."""
         if self.minimum > self.maximum:
-            raise ValueError(f"minimum must be at most maximum, got {minimum!r} > {maximum!r}")
+            raise ValueError(
+                f"minimum must be at most maximum, got {self.minimum:g} > {self.maximum:g}"
+            )
 
     def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
         """Return uniform numbers."""
@@ -300,31 +301,3 @@ for _initializer in (
 ):
     registry.add(_initializer)
 get = registry.get
-
-# What a kernel starts from where the user says nothing; other activations take Glorot's. selu keeps
-# its promise of mean 0 and variance 1 with LeCun's (Klambauer et al. 2017).
-_FOLLOWS_ACTIVATION = dict.fromkeys(
-    ("relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "mish", "softplus"), "he_uniform"
-) | {"selu": "lecun_normal"}
-
-
-def default_for(activation: str) -> Initializer:
-    """Return the initializer that suits an activation.
-
-    He for the relu family, LeCun for selu, else Glorot.
-
-    Parameters
-    ----------
-    activation : str
-
-    Returns
-    -------
-    Initializer
-
-    Examples
-    --------
-    >>> import fastnn as fnn
-    >>> fnn.initializers.default_for("relu")
-    HeUniform()
-    """
-    return get(_FOLLOWS_ACTIVATION.get(activation, "glorot_uniform"))

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from fastnn.core import checks
-from fastnn.core.registry import Declaration, Registry
+from fastnn.core.declare import Declaration, number
+from fastnn.core.registry import Registry
 from fastnn.program.ops import LOSSES, EmitOp, Op, Value
 from fastnn.program.python_ops import LossCode
+
+
+class BestConstant(NamedTuple):
+    """The constant prediction with the least loss.
+
+    Attributes
+    ----------
+    prediction : ndarray, shape (outputs,)
+        What the link of the loss outputs, if it has one: probabilities or rates, not logits.
+    loss : float
+    """
+
+    prediction: np.ndarray
+    loss: float
 
 
 class Loss(Declaration):
@@ -20,7 +35,7 @@ class Loss(Declaration):
     Attributes
     ----------
     name : str
-        What `compile(loss=name)` is told.
+        The name that `compile(loss=name)` takes.
     takes_labels : bool
         Whether y may hold class labels, besides an array of the prediction's shape.
     is_distribution : bool
@@ -29,7 +44,7 @@ class Loss(Declaration):
         The activation whose input (logits) it is defined on. Where a model ends with it the
         two are fused; where it does not, its output is taken as logits.
     target_range : tuple of float
-        What the numbers of y may be, least and most.
+        The least and the largest number that y may hold.
     """
 
     link: ClassVar[str | None] = None
@@ -38,7 +53,7 @@ class Loss(Declaration):
     target_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
 
     def check_target(self, name: str, target: np.ndarray) -> None:
-        """Raise ValueError where a target is not in `target_range`; labels are not looked at."""
+        """Raise ValueError where a target is not in `target_range`; labels are not checked."""
         least, most = self.target_range
         if target.size == 0 or (least, most) == (-math.inf, math.inf):
             return
@@ -48,6 +63,35 @@ class Loss(Declaration):
                 f"lie in [{least:g}, {most:g}]" if most < math.inf else f"be at least {least:g}"
             )
             raise ValueError(f"{name} must {allowed} for this loss, got {low} to {high}")
+
+    def threshold(self, output: Value, target: Value) -> float | None:
+        """Return where a yes begins, of the scores, if each output counts by itself.
+
+        None where the largest of the outputs is the class.
+        """
+        if self.link == "sigmoid":
+            return 0.0  # of a logit
+        return 0.5 if output.width == 1 and target.dtype != "label" else None
+
+    def best_constant(self, targets: np.ndarray) -> BestConstant | None:
+        """Return the constant prediction with the least loss, and that loss.
+
+        Parameters
+        ----------
+        targets : ndarray, shape (rows, outputs), or (rows,) of class labels
+
+        Returns
+        -------
+        BestConstant or None
+            None where it is not known.
+
+        Examples
+        --------
+        >>> import fastnn as fnn, numpy as np
+        >>> fnn.losses.get("mse").best_constant(np.array([[1.0], [3.0]]))
+        BestConstant(prediction=array([2.]), loss=1.0)
+        """
+        return None
 
     def emit(self, emit: EmitOp, scores: Value, target: Value, *, gradient: bool) -> Op:
         """Append the op: outputs are the loss of each row, then the gradient if asked for."""
@@ -76,6 +120,11 @@ class MeanSquaredError(Loss):
 
     name: ClassVar[str] = "mse"
 
+    def best_constant(self, targets: np.ndarray) -> BestConstant:
+        """Return the mean of each output; its loss is the variance."""
+        variances = np.var(targets, axis=0, dtype=np.float64)
+        return BestConstant(targets.mean(axis=0, dtype=np.float64), float(variances.mean()))
+
 
 class MeanAbsoluteError(Loss):
     r"""Mean over samples and outputs of :math:`|p - t|`; name ``"mae"``.
@@ -90,6 +139,11 @@ class MeanAbsoluteError(Loss):
     """
 
     name: ClassVar[str] = "mae"
+
+    def best_constant(self, targets: np.ndarray) -> BestConstant:
+        """Return the median of each output."""
+        best = np.median(targets, axis=0)
+        return BestConstant(best, float(np.abs(targets - best).mean(dtype=np.float64)))
 
 
 class Huber(Loss):
@@ -112,8 +166,14 @@ class Huber(Loss):
 
     name: ClassVar[str] = "huber"
 
-    def __init__(self, delta: float = 1.0) -> None:
-        self.delta = checks.number("delta", delta, is_positive=True)
+    delta: float = number(default=1.0, is_positive=True)
+
+    def best_constant(self, targets: np.ndarray) -> BestConstant:
+        """Return where the clipped distances of each output sum to 0."""
+        best = _root(lambda p: np.clip(p - targets, -self.delta, self.delta).mean(axis=0), targets)
+        size = np.abs(best - targets)
+        line = self.delta * (size - self.delta / 2)
+        return BestConstant(best, float(np.where(size <= self.delta, size**2 / 2, line).mean()))
 
 
 class BinaryCrossentropy(Loss):
@@ -139,8 +199,15 @@ class BinaryCrossentropy(Loss):
     link: ClassVar[str | None] = "sigmoid"
     target_range: ClassVar[tuple[float, float]] = (0, 1)
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
-        self.label_smoothing = checks.number("label_smoothing", label_smoothing, least=0, below=1)
+    label_smoothing: float = number(default=0.0, least=0, below=1)
+
+    def best_constant(self, targets: np.ndarray) -> BestConstant | None:
+        """Return the mean of each output, as a probability; None with label smoothing."""
+        if self.label_smoothing:
+            return None
+        means = targets.mean(axis=0, dtype=np.float64)
+        loss = np.mean([_entropy(np.array([mean, 1 - mean])) for mean in means])
+        return BestConstant(means, float(loss))
 
 
 class LogCosh(Loss):
@@ -156,6 +223,13 @@ class LogCosh(Loss):
     """
 
     name: ClassVar[str] = "log_cosh"
+
+    def best_constant(self, targets: np.ndarray) -> BestConstant:
+        """Return where the derivatives of each output sum to 0."""
+        best = _root(lambda p: np.tanh(p - targets).mean(axis=0), targets)
+        size = np.abs(best - targets)
+        losses = size + np.log1p(np.exp(-2 * size)) - math.log(2)
+        return BestConstant(best, float(losses.mean(dtype=np.float64)))
 
 
 class Quantile(Loss):
@@ -178,8 +252,14 @@ class Quantile(Loss):
 
     name: ClassVar[str] = "quantile"
 
-    def __init__(self, quantile: float = 0.5) -> None:
-        self.quantile = checks.number("quantile", quantile, is_positive=True, below=1)
+    quantile: float = number(default=0.5, is_positive=True, below=1)
+
+    def best_constant(self, targets: np.ndarray) -> BestConstant:
+        """Return the quantile of each output."""
+        best = np.quantile(targets, self.quantile, axis=0, method="inverted_cdf")
+        error = targets - best
+        losses = np.maximum(self.quantile * error, (self.quantile - 1) * error)
+        return BestConstant(best, float(losses.mean(dtype=np.float64)))
 
 
 class Poisson(Loss):
@@ -187,7 +267,7 @@ class Poisson(Loss):
 
     On the logarithm z of the rate: :math:`e^z - t z` with t at least 0, which is the negative
     logarithm of the likelihood but for what depends on t alone (PyTorch's form). A model that
-    ends with ``exponential`` gives the rate and is trained on what goes into it; otherwise the
+    ends with ``exponential`` outputs the rate and is trained on what goes into it; otherwise the
     model's output is taken as the logarithm of the rate.
 
     Examples
@@ -200,6 +280,12 @@ class Poisson(Loss):
     name: ClassVar[str] = "poisson"
     link: ClassVar[str | None] = "exponential"
     target_range: ClassVar[tuple[float, float]] = (0, math.inf)
+
+    def best_constant(self, targets: np.ndarray) -> BestConstant:
+        """Return the mean of each output, as a rate."""
+        rates = targets.mean(axis=0, dtype=np.float64)
+        logarithms = np.log(rates, where=rates > 0, out=np.zeros(rates.shape))
+        return BestConstant(rates, float((rates - rates * logarithms).mean()))
 
 
 class Hinge(Loss):
@@ -217,8 +303,18 @@ class Hinge(Loss):
     name: ClassVar[str] = "hinge"
     target_range: ClassVar[tuple[float, float]] = (-1, 1)
 
+    def threshold(self, output: Value, target: Value) -> float | None:
+        """Return 0 for one output, whose sign tells the class; None for several."""
+        return 0.0 if output.width == 1 else None
+
+    def best_constant(self, targets: np.ndarray) -> BestConstant:
+        """Return the more frequent of the two classes of each output."""
+        shares = (targets > 0).mean(axis=0)
+        best = np.where(shares >= 0.5, 1.0, -1.0)
+        return BestConstant(best, float(2 * np.minimum(shares, 1 - shares).mean()))
+
     def check_target(self, name: str, target: np.ndarray) -> None:
-        """Raise ValueError where a target is 0 or beyond 1."""
+        """Raise ValueError where a target is 0, or its magnitude above 1."""
         super().check_target(name, target)
         if target.size and not target.all():
             raise ValueError(f"{name} must be -1 or 1 for this loss, got 0; use 2 * {name} - 1")
@@ -228,9 +324,9 @@ class Crossentropy(Loss):
     r"""Mean over samples of the cross-entropy of softmax; name ``"crossentropy"``.
 
     On logits z: :math:`\log \sum_j e^{z_j} - z_t` for an integer label t, or
-    :math:`-\sum_j t_j \log \mathrm{softmax}(z)_j` for probabilities; which of the two is told
-    by dtype and shape of y. A model that ends with ``softmax`` is trained on what goes into it;
-    otherwise its output is taken as logits.
+    :math:`-\sum_j t_j \log \mathrm{softmax}(z)_j` for probabilities; which of the two y holds
+    is decided by its dtype and shape. A model that ends with ``softmax`` is trained on what goes
+    into it; otherwise its output is taken as logits.
 
     Parameters
     ----------
@@ -251,8 +347,14 @@ class Crossentropy(Loss):
     is_distribution: ClassVar[bool] = True
     target_range: ClassVar[tuple[float, float]] = (0, 1)
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
-        self.label_smoothing = checks.number("label_smoothing", label_smoothing, least=0, below=1)
+    label_smoothing: float = number(default=0.0, least=0, below=1)
+
+    def best_constant(self, targets: np.ndarray) -> BestConstant | None:
+        """Return the share of each class, as a probability; None with label smoothing."""
+        if self.label_smoothing:
+            return None
+        shares = _shares(targets)
+        return BestConstant(shares, _entropy(shares))
 
     def emit(self, emit: EmitOp, scores: Value, target: Value, *, gradient: bool) -> Op:
         """Append the op: outputs are the loss of each row, then the gradient if asked for."""
@@ -263,7 +365,7 @@ class KLDivergence(Loss):
     r"""Mean over samples of Kullback and Leibler's divergence; name ``"kl_divergence"``.
 
     On logits z, with probabilities t: :math:`\sum_j t_j (\log t_j - \log \mathrm{softmax}(z)_j)`,
-    the cross-entropy without the entropy of t: 0 where the model gives t itself. A model that
+    the cross-entropy without the entropy of t: 0 where the model outputs t itself. A model that
     ends with ``softmax`` is trained on what goes into it; otherwise its output is taken as
     logits.
 
@@ -278,6 +380,11 @@ class KLDivergence(Loss):
     link: ClassVar[str | None] = "softmax"
     is_distribution: ClassVar[bool] = True
     target_range: ClassVar[tuple[float, float]] = (0, 1)
+
+    def best_constant(self, targets: np.ndarray) -> BestConstant:
+        """Return the mean of each class's probability."""
+        shares = _shares(targets)
+        return BestConstant(shares, _entropy(shares) - _entropy(targets) / len(targets))
 
     def emit(self, emit: EmitOp, scores: Value, target: Value, *, gradient: bool) -> Op:
         """Append the op: outputs are the loss of each row, then the gradient if asked for."""
@@ -295,9 +402,10 @@ class Custom(Loss):
         of the model's dtype and of the shape of its output, (rows, ...), that must not be
         changed; of one output both are (rows, 1). Do not take the mean over the rows.
     derivative : callable
-        ``derivative(y_true, y_pred)`` returns the derivative of what `function` returns by
-        y_pred, in the shape of y_pred: of a sample's loss by each of its outputs, or of each
-        output's by that output. It is divided here by what the mean is taken over.
+        ``derivative(y_true, y_pred)`` returns the derivative of what `function` returns with
+        respect to y_pred, in the shape of y_pred: of a sample's loss with respect to each of its
+        outputs, or of each output's loss with respect to that output. It is divided here by what
+        the mean is taken over.
     name : str, optional
         What messages and files call it; default: that of the function, or "custom" if it has
         none.
@@ -313,7 +421,7 @@ class Custom(Loss):
     Notes
     -----
     `fastnn.gradcheck` compares the derivative with differences of the function. The prediction is
-    what the model's last layer gives; nothing is taken for logits. A file keeps the name alone:
+    what the model's last layer outputs; nothing is taken for logits. A file keeps the name alone:
     give ``load(path, custom_objects={name: loss})`` the loss.
 
     Examples
@@ -372,6 +480,28 @@ class Custom(Loss):
         code = LossCode(self.function, self.derivative, self.name)
         shapes = ((), scores.shape if gradient else None)
         return emit("python_loss", (scores, target), shapes, code=code)
+
+
+def _shares(targets: np.ndarray) -> np.ndarray:
+    """Return the share of each class, of labels or of rows of probabilities."""
+    if targets.ndim == 1:
+        return np.bincount(targets) / len(targets)
+    return targets.mean(axis=0, dtype=np.float64)
+
+
+def _entropy(shares: np.ndarray) -> float:
+    shares = shares[shares > 0]
+    return float(-(shares * np.log(shares)).sum())
+
+
+def _root(rising: Callable[[np.ndarray], np.ndarray], targets: np.ndarray) -> np.ndarray:
+    """Return where a rising function of a constant for each output is 0, by bisection."""
+    low, high = targets.min(axis=0).astype(np.float64), targets.max(axis=0).astype(np.float64)
+    for _ in range(50):
+        middle = (low + high) / 2
+        is_above = rising(middle) > 0
+        low, high = np.where(is_above, low, middle), np.where(is_above, middle, high)
+    return (low + high) / 2
 
 
 def _on_logits(

@@ -546,7 +546,7 @@ class Model:
         >>> x, y = fnn.datasets.load_digits()
         >>> model = fnn.Sequential([fnn.Dense(10)], input_shape=(64,), seed=0)
         >>> model.compile(fnn.Adam(1e-7), "crossentropy")
-        >>> [finding.kind for finding in model.diagnose(x / 16, y).findings]
+        >>> [finding.problem for finding in model.diagnose(x / 16, y).findings]
         ['learning rate too low']
         >>> model.optimizer.learning_rate = 1e-3
         >>> model.diagnose(x / 16, y)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from fastnn.core import checks
-from fastnn.core.registry import Declaration, Registry
+from fastnn.core.declare import Declaration, number
+from fastnn.core.registry import Registry
 
 
 class Regularizer(Declaration):
@@ -14,7 +14,7 @@ class Regularizer(Declaration):
     Attributes
     ----------
     name : str
-        What `Dense(kernel_regularizer=name)` is told.
+        The name that `Dense(kernel_regularizer=name)` takes.
     weights : tuple of float
         l1 and l2.
     """
@@ -26,7 +26,7 @@ class Regularizer(Declaration):
 
 
 class L1(Regularizer):
-    r"""Adds :math:`l_1 \sum |p|`, which makes parameters exactly 0 that are of little use.
+    r"""Adds :math:`l_1 \sum |p|`, which makes parameters of little use exactly 0.
 
     The derivative at 0 is 0.
 
@@ -43,8 +43,7 @@ class L1(Regularizer):
 
     name: ClassVar[str] = "l1"
 
-    def __init__(self, l1: float = 0.01) -> None:
-        self.l1 = checks.number("l1", l1, least=0)
+    l1: float = number(default=0.01, least=0)
 
 
 class L2(Regularizer):
@@ -63,8 +62,7 @@ class L2(Regularizer):
 
     name: ClassVar[str] = "l2"
 
-    def __init__(self, l2: float = 0.01) -> None:
-        self.l2 = checks.number("l2", l2, least=0)
+    l2: float = number(default=0.01, least=0)
 
 
 class L1L2(Regularizer):
@@ -83,9 +81,8 @@ class L1L2(Regularizer):
 
     name: ClassVar[str] = "l1_l2"
 
-    def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
-        self.l1 = checks.number("l1", l1, least=0)
-        self.l2 = checks.number("l2", l2, least=0)
+    l1: float = number(default=0.0, least=0)
+    l2: float = number(default=0.0, least=0)
 
 
 registry = Registry("regularizer", Regularizer)

@@ -7,8 +7,9 @@
  *                                          row keeps for backward: its "input" x
  *                                          or its "output" f(x)
  *
- * To add one: write the two functions, add the line, and give its formula in
- * fastnn/program/reference_rows.py. Everything else enumerates the table.
+ * To add one: write the two functions, add the line, give its formula in
+ * fastnn/program/reference/rows.py, and say what is known of it in FACTS
+ * (fastnn/activations.py). Everything else enumerates the table.
  *
  * Saving the output lets the product overwrite its pre-activation; the input is kept
  * where the derivative cannot be had from the output without losing digits.

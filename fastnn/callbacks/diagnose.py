@@ -56,9 +56,9 @@ class Diagnose(Callback):
         from fastnn.analysis import diagnosis
 
         found = diagnosis.diagnose(self.network, *self.training_data, batch_size=self.batch_size)
-        known = {(finding.kind, finding.layer) for finding in self.findings}
+        known = {(finding.problem, finding.layer) for finding in self.findings}
         for finding in found.findings:
-            if (finding.kind, finding.layer) not in known:
+            if (finding.problem, finding.layer) not in known:
                 self.findings.append(finding)
                 warnings.warn(
                     f"epoch {epoch + 1}: {finding}", diagnosis.DiagnosisWarning, stacklevel=2

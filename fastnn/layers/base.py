@@ -11,21 +11,19 @@ import re
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
 from fastnn import initializers
 from fastnn.core import checks
-from fastnn.core.registry import Registry, fixed
+from fastnn.core.declare import Declared, boolean, checked, number, state
+from fastnn.core.registry import Registry
 from fastnn.initializers import Initializer
 from fastnn.program.lower import Builder
 from fastnn.program.ops import Value
 from fastnn.program.python_ops import LayerCode
 from fastnn.regularizers import Regularizer
-
-if TYPE_CHECKING:
-    from fastnn.runtime import Runtime
 
 Shape = tuple[int, ...]
 Kinds = dict[str, "type[Layer]"]
@@ -34,7 +32,7 @@ T = TypeVar("T", bound="Layer")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Tensor:
-    """A place in the graph of a functional `Model`: what a layer gives for symbolic inputs.
+    """A place in the graph of a functional `Model`: what a layer outputs for symbolic inputs.
 
     Attributes
     ----------
@@ -53,7 +51,9 @@ class Tensor:
     name: str = ""
 
     def __repr__(self) -> str:
-        return f"<Tensor {self.shape} of {self.name or self.layer!r}>"
+        if self.layer is None:
+            return f"Input({self.shape}, name={self.name!r})"
+        return f"Tensor(shape={self.shape}, layer={self.layer.name!r})"
 
 
 def Input(shape: Shape, name: str = "input") -> Tensor:
@@ -80,10 +80,23 @@ def Input(shape: Shape, name: str = "input") -> Tensor:
     return Tensor(checks.shape("shape", shape), name=name)
 
 
-class Layer:
+class LayerOwner(Protocol):
+    """What a layer belongs to, and tells that it has changed."""
+
+    def layer_changed(self) -> None:
+        """Drop what was compiled with the layer as it was."""
+
+
+def _layer_name(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value or "/" in value:
+        raise ValueError(f"{name} must be a non-empty string without '/', got {value!r}")
+    return value
+
+
+class Layer(Declared):
     """Base of all layers, and of those that you write with NumPy.
 
-    What is in `config` is set once, by the constructor.
+    The constructor's arguments are set once, by the constructor.
 
     Parameters
     ----------
@@ -97,7 +110,7 @@ class Layer:
     trainable : bool
         May be set at any time: False freezes the layer.
     learning_rate_factor : float
-        What the learning rate is multiplied with for its parameters; 1 at first, may be set at
+        What the learning rate is multiplied by for its parameters; 1 at first, may be set at
         any time.
     parameters : dict of str to ndarray
         By name; read-only while `forward` and `backward` run.
@@ -112,14 +125,15 @@ class Layer:
         x of shape (rows, *input_shape) in the model's dtype, read-only; of several inputs a
         tuple. It returns the output, and may keep on the layer what `backward` needs.
     ``backward(self, grad_output)``
-        It returns the gradient by x (of several inputs a tuple), and writes those of the
-        parameters to ``self.gradients[name][...]``.
+        It returns the gradient with respect to x (of several inputs a tuple), and writes those
+        with respect to the parameters to ``self.gradients[name][...]``.
     ``build(self, input_shape)``, optional
         Calls `add_weight` for each parameter; of several inputs it gets a tuple of shapes.
     ``output_shape(self, *input_shapes)``, optional
         Of one sample; default: the input's.
-    ``config(self)``, if its constructor takes arguments
-        They, as JSON can hold them.
+    ``config(self)``, if its own ``__init__`` takes arguments
+        It returns them, as JSON can hold them. Arguments that are fields with defaults, such as
+        ``power: float = 2.0`` in the class, need neither.
 
     It runs in Python, between native parts of a step, and may raise: the parameters are then as
     before the step. To save a model with it, decorate the class with
@@ -149,63 +163,92 @@ class Layer:
 
     kind: ClassVar[str] = ""
 
-    def __init__(self, name: str | None = None, trainable: bool = True) -> None:
-        if name is not None and (not isinstance(name, str) or not name or "/" in name):
-            raise ValueError(f"name must be a non-empty string without '/', got {name!r}")
-        self.given_name = name
-        self.name = name or self.kind
-        self.parameters: dict[str, np.ndarray] = {}
-        self.owner: weakref.ref[Runtime] | None = None  # a layer belongs to one model
-        self.trainable = trainable
-        self.learning_rate_factor = 1.0
-        self.gradients: dict[str, np.ndarray] = {}  # for layers written with NumPy
+    # Whether the numbers stay where they are, and only the shape of a sample changes.
+    is_reshape: ClassVar[bool] = False
+    # Whether outside training the outputs hold the inputs' numbers.
+    is_identity: ClassVar[bool] = False
+
+    _else_positional: ClassVar[tuple[str, ...]] = ("name", "trainable")
+    _not_misspelt: ClassVar[tuple[str, ...]] = ("trainable", "learning_rate_factor")
+
+    name: str = checked(_layer_name, default=None, is_optional=True, kw_only=True, is_fixed=False)
+    trainable: bool = boolean(default=True, kw_only=True, is_fixed=False)
+    learning_rate_factor: float = number(default=1.0, least=0, init=False, is_fixed=False)
+    given_name: str | None = state()
+    parameters: dict[str, np.ndarray] = state(default_factory=dict)
+    gradients: dict[str, np.ndarray] = state(default_factory=dict)
+    owner: weakref.ref[LayerOwner] | None = state()  # a layer belongs to one model
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Name the kind after the class, unless it says so itself."""
+        cls._is_open = hasattr(cls, "forward")
         super().__init_subclass__(**options)
         if "kind" not in vars(cls):
             cls.kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
-    def __setattr__(self, name: str, value: object) -> None:
-        if name == "trainable":
-            value = checks.boolean(name, value)
-        elif name == "learning_rate_factor":
-            value = checks.number(name, value, least=0)
-        elif name == "name" and vars(self).get("owner") is not None:
+    def set_up(self) -> None:
+        """Take the name that was given, or that of the class."""
+        values = vars(self)
+        values["given_name"] = values["name"]
+        values["name"] = values["name"] or self.kind
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        values = vars(self)
+        if name == "name" and values.get("owner") is not None:
             raise AttributeError(
                 f"layer {self.name!r} belongs to a model that knows it by this name: "
                 f"name it where it is made, {type(self).__name__}(..., name={value!r})"
             )
-        elif name in vars(self) and (name.endswith("_regularizer") or name in self.config()):
-            raise fixed(self, name, value)
         super().__setattr__(name, value)
-        assigned = vars(self).get("_assigned")  # while a forward of the user's runs
+        assigned = values.get("_assigned")  # while a forward of the user's runs
         if assigned is not None:
             assigned[name] = value
-        owner = vars(self).get("owner")
-        runtime = None if owner is None else owner()
-        if runtime is not None and name in ("trainable", "learning_rate_factor"):
-            runtime.forget_training_programs()
+        if name == "name":
+            values["given_name"] = value
+        elif name in ("trainable", "learning_rate_factor"):
+            owner = values.get("owner")
+            whole = None if owner is None else owner()
+            if whole is not None:
+                whole.layer_changed()
 
-    def take(self, owner: weakref.ref[Runtime] | None, parameters: dict[str, np.ndarray]) -> None:
+    def take(
+        self, owner: weakref.ref[LayerOwner] | None, parameters: dict[str, np.ndarray]
+    ) -> None:
         """Belong to a model, with views of its parameters by name, or to none."""
         self.owner, self.parameters = owner, parameters
 
     def rate_factor(self, parameter: str) -> float:
-        """Return what the learning rate of a parameter is multiplied with; 0 if it is frozen."""
+        """Return what the learning rate of a parameter is multiplied by; 0 if it is frozen."""
         return self.learning_rate_factor if self.trainable else 0.0
 
     def regularizer(self, parameter: str) -> Regularizer | None:
         """Return what is added to the loss for a parameter: `self.<parameter>_regularizer`."""
         return getattr(self, f"{parameter}_regularizer", None)
 
-    def regularizer_configs(self) -> dict[str, Any]:
-        """Return what `config` says of the regularizers that were given."""
-        return {
-            name: value.config()
-            for name, value in vars(self).items()
-            if name.endswith("_regularizer") and value is not None
-        }
+    def check_input(self, label: str, rows: np.ndarray, first_row: int | None = None) -> None:
+        """Raise where rows of a model's input are not what the layer takes.
+
+        Asked for layers that read an input of the model directly, or reshaped; most take any
+        numbers.
+
+        Parameters
+        ----------
+        label : str
+            What the message calls the data.
+        rows : ndarray, shape (rows, ...)
+        first_row : int, optional
+            The number of the first of them in the data; None: rows are not named.
+
+        Raises
+        ------
+        ValueError
+            Naming the place, the value and the layer.
+        """
+
+    @property
+    def checks_input(self) -> bool:
+        """Whether `check_input` looks at anything."""
+        return type(self).check_input is not Layer.check_input
 
     # --- what the package's layers define, and others inherit -----------------------------------
 
@@ -271,8 +314,17 @@ class Layer:
         return (self,)
 
     def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, as JSON can hold them."""
-        return {}
+        """Return the constructor's arguments, as JSON can hold them.
+
+        Without the name and `trainable`, which `describe` returns, and without regularizers that
+        were not given.
+        """
+        fields = self.fields()
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in super().config().items()
+            if name in fields and name not in Layer.fields() and not _is_left_out(name, value)
+        }
 
     def describe(self) -> dict[str, Any]:
         """Return what `make` builds an equal layer from, as JSON can hold it."""
@@ -324,14 +376,15 @@ class Layer:
         except ValueError as error:
             raise ValueError(f"layer {self.name!r}: {error}") from None
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r}>"
+
+def _is_left_out(name: str, value: object) -> bool:
+    return value is None and name.endswith("_regularizer")
 
 
-def only(kind: str, shapes: tuple[Shape, ...]) -> Shape:
+def only(cls_name: str, shapes: tuple[Shape, ...]) -> Shape:
     """Return the shape of the single input that a layer takes; raise if there are more."""
     if len(shapes) != 1:
-        raise ValueError(f"{kind} takes one input, got {len(shapes)}")
+        raise ValueError(f"{cls_name} takes one input, got {len(shapes)}")
     return shapes[0]
 
 
@@ -370,11 +423,11 @@ def make(described: dict[str, Any], kinds: Kinds) -> Layer:
 
 
 def name_layers(layers: Sequence[Layer]) -> None:
-    """Give each layer a name of its own among these: what the user said, or its kind."""
+    """Give each layer a name of its own among these: the given one, or its kind, numbered."""
     for layer in layers:
         if "owner" not in vars(layer):
-            kind = type(layer).__name__
-            raise TypeError(f"{kind}.__init__ must begin with super().__init__(name)")
+            cls = type(layer).__name__
+            raise TypeError(f"{cls}.__init__ must begin with super().__init__(name)")
         if layer.owner is not None:
             raise ValueError(
                 f"layer {layer.name!r} already belongs to another model; make a new layer"
@@ -392,7 +445,7 @@ def name_layers(layers: Sequence[Layer]) -> None:
             number += 1
             name = f"{layer.kind}_{number}"
         taken.add(name)
-        layer.name = name
+        vars(layer)["name"] = name  # not one that was given
 
 
 class _Kinds(Registry[Layer]):

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import math
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fastnn import activations, initializers, regularizers
 from fastnn.core import checks
+from fastnn.core.declare import boolean, checked, instance_of, integer, number
 from fastnn.initializers import Initializer
 from fastnn.layers.base import Layer, Shape, only, registry, view_of
 from fastnn.program.lower import Builder
 from fastnn.program.ops import Value
+
+
+def initializer(name: str, value: object) -> Initializer:
+    """Return what `initializers.get` makes of an argument."""
+    return initializers.get(value)
 
 
 @registry.add
@@ -28,7 +34,8 @@ class Dense(Layer):
         f; default linear.
     use_bias : bool, default True
     kernel_initializer : str or Initializer, optional
-        Default: He uniform for the relu family, else Glorot uniform.
+        Default: as the activation says, He uniform for the relu family, LeCun normal for selu, and
+        Glorot uniform otherwise.
     bias_initializer : str or Initializer, default "zeros"
     kernel_regularizer, bias_regularizer : str or Regularizer, optional
         A penalty that is added to the loss.
@@ -51,31 +58,15 @@ class Dense(Layer):
 
     kind = "dense"
 
-    def __init__(
-        self,
-        units: int,
-        activation: object = None,
-        *,
-        use_bias: bool = True,
-        kernel_initializer: object = None,
-        bias_initializer: object = "zeros",
-        kernel_regularizer: object = None,
-        bias_regularizer: object = None,
-        name: str | None = None,
-        trainable: bool = True,
-    ) -> None:
-        super().__init__(name, trainable)
-        self.units = checks.integer("units", units)
-        self.activation = activations.get(activation)
-        self.use_bias = checks.boolean("use_bias", use_bias)
-        self.kernel_initializer = (
-            initializers.default_for(self.activation.name)
-            if kernel_initializer is None
-            else initializers.get(kernel_initializer)
-        )
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
+    units: int = integer()
+    activation: Any = instance_of(activations.get, default=None)
+    use_bias: bool = boolean(default=True, kw_only=True)
+    kernel_initializer: Any = checked(
+        initializer, default_factory=lambda layer: layer.activation.initializer, kw_only=True
+    )
+    bias_initializer: Any = instance_of(initializers.get, default="zeros", kw_only=True)
+    kernel_regularizer: Any = instance_of(regularizers.get, default=None, kw_only=True)
+    bias_regularizer: Any = instance_of(regularizers.get, default=None, kw_only=True)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """Return (units,)."""
@@ -115,17 +106,6 @@ class Dense(Layer):
         """Whether the activation is the user's."""
         return isinstance(self.activation, activations.Custom)
 
-    def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, as JSON can hold them."""
-        return {
-            "units": self.units,
-            "activation": self.activation.config(),
-            "use_bias": self.use_bias,
-            "kernel_initializer": self.kernel_initializer.config(),
-            "bias_initializer": self.bias_initializer.config(),
-            **self.regularizer_configs(),
-        }
-
 
 @registry.add
 class Activation(Layer):
@@ -135,6 +115,7 @@ class Activation(Layer):
     ----------
     activation : str or ActivationFunction
     name : str, optional
+    trainable : bool, default True
 
     Examples
     --------
@@ -146,9 +127,7 @@ class Activation(Layer):
 
     kind = "activation"
 
-    def __init__(self, activation: object, *, name: str | None = None) -> None:
-        super().__init__(name)
-        self.activation = activations.get(activation)
+    activation: Any = instance_of(activations.get)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """Return that of the input."""
@@ -167,24 +146,21 @@ class Activation(Layer):
         """Whether the activation is the user's."""
         return isinstance(self.activation, activations.Custom)
 
-    def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, as JSON can hold them."""
-        return {"activation": self.activation.config()}
-
 
 @registry.add
 class Dropout(Layer):
     """In training, sets each input to 0 with probability `rate` and scales the others up.
 
-    y = x * mask / (1 - rate), so that the mean stays (Srivastava et al. 2014). The mask comes
-    from a counter-based generator keyed by the model's seed and the step; it is the same for
-    any number of threads. Outside training nothing happens.
+    y = x * mask / (1 - rate), so that the mean stays the same (Srivastava et al. 2014). The
+    mask comes from a counter-based generator keyed by the model's seed and the step; it is the
+    same for any number of threads. Outside training the layer does nothing.
 
     Parameters
     ----------
     rate : float
         In [0, 1).
     name : str, optional
+    trainable : bool, default True
 
     Examples
     --------
@@ -194,10 +170,9 @@ class Dropout(Layer):
     """
 
     kind = "dropout"
+    is_identity: ClassVar[bool] = True
 
-    def __init__(self, rate: float, *, name: str | None = None) -> None:
-        super().__init__(name)
-        self.rate = checks.number("rate", rate, least=0, below=1)
+    rate: float = number(least=0, below=1)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """Return that of the input."""
@@ -210,18 +185,15 @@ class Dropout(Layer):
         stream = builder.new_stream()
         return builder.emit("dropout", inputs, inputs[0].shape, rate=self.rate, stream=stream)
 
-    def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, as JSON can hold them."""
-        return {"rate": self.rate}
-
 
 @registry.add
 class Flatten(Layer):
-    """Gives each sample one dimension. Costs nothing: the numbers stay where they are.
+    """Gives each sample one dimension, without any cost: the numbers stay where they are.
 
     Parameters
     ----------
     name : str, optional
+    trainable : bool, default True
 
     Examples
     --------
@@ -231,6 +203,8 @@ class Flatten(Layer):
     """
 
     kind = "flatten"
+    is_reshape: ClassVar[bool] = True
+    is_identity: ClassVar[bool] = True
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """Return the product of the input's sizes."""
@@ -241,15 +215,30 @@ class Flatten(Layer):
         return builder.emit("reshape", inputs, (inputs[0].width,))
 
 
+def _target_shape(name: str, value: Any) -> Shape:
+    sizes: Any = (value,) if isinstance(value, Integral) else value
+    try:
+        known = checks.shape(name, [size for size in sizes if size != -1])
+        is_right = len(sizes) - len(known) <= 1
+    except (TypeError, ValueError):
+        is_right = False
+    if not is_right:
+        raise ValueError(
+            f"{name} must be a tuple of positive integers, one of which may be -1, got {value!r}"
+        )
+    return tuple(int(size) for size in sizes)
+
+
 @registry.add
 class Reshape(Layer):
-    """Gives each sample another shape of as many numbers. Costs nothing.
+    """Changes the shape of each sample, without any cost.
 
     Parameters
     ----------
     target_shape : tuple of int
-        Of one sample; one size may be -1, which stands for what is left.
+        Of one sample; one size may be -1, which is computed from the others.
     name : str, optional
+    trainable : bool, default True
 
     Examples
     --------
@@ -259,21 +248,10 @@ class Reshape(Layer):
     """
 
     kind = "reshape"
+    is_reshape: ClassVar[bool] = True
+    is_identity: ClassVar[bool] = True
 
-    def __init__(self, target_shape: Shape, *, name: str | None = None) -> None:
-        super().__init__(name)
-        sizes: Any = (target_shape,) if isinstance(target_shape, Integral) else target_shape
-        try:
-            known = checks.shape("target_shape", [size for size in sizes if size != -1])
-            is_right = len(sizes) - len(known) <= 1
-        except (TypeError, ValueError):
-            is_right = False
-        if not is_right:
-            raise ValueError(
-                "target_shape must be a tuple of positive integers, one of which may be -1, "
-                f"got {target_shape!r}"
-            )
-        self.target_shape = tuple(int(size) for size in sizes)
+    target_shape: Shape = checked(_target_shape)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """Return the target shape, with what -1 stands for."""
@@ -290,10 +268,6 @@ class Reshape(Layer):
     def emit(self, builder: Builder, *inputs: Value) -> Value:
         """Append the reshape."""
         return builder.emit("reshape", inputs, self.output_shape(inputs[0].shape))
-
-    def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, as JSON can hold them."""
-        return {"target_shape": list(self.target_shape)}
 
 
 @registry.add
@@ -327,19 +301,9 @@ class PReLU(Layer):
 
     kind = "prelu"
 
-    def __init__(
-        self,
-        alpha_initializer: object = "zeros",
-        *,
-        alpha_regularizer: object = None,
-        shared: bool = False,
-        name: str | None = None,
-        trainable: bool = True,
-    ) -> None:
-        super().__init__(name, trainable)
-        self.alpha_initializer = initializers.get(alpha_initializer)
-        self.alpha_regularizer = regularizers.get(alpha_regularizer)
-        self.shared = checks.boolean("shared", shared)
+    alpha_initializer: Any = instance_of(initializers.get, default="zeros")
+    alpha_regularizer: Any = instance_of(regularizers.get, default=None, kw_only=True)
+    shared: bool = boolean(default=False, kw_only=True)
 
     alpha = view_of("alpha")
 
@@ -354,11 +318,3 @@ class PReLU(Layer):
     def emit(self, builder: Builder, *inputs: Value) -> Value:
         """Append the op."""
         return builder.emit("prelu", (inputs[0], builder.parameter("alpha")), inputs[0].shape)
-
-    def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, as JSON can hold them."""
-        return {
-            "alpha_initializer": self.alpha_initializer.config(),
-            "shared": self.shared,
-            **self.regularizer_configs(),
-        }

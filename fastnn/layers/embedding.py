@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from fastnn import initializers, regularizers
 from fastnn.core import checks
+from fastnn.core.declare import checked, instance_of
 from fastnn.initializers import Initializer
 from fastnn.layers.base import Layer, Shape, only, registry
-from fastnn.layers.core import Flatten, Reshape
 from fastnn.layers.merge import Concatenate
-from fastnn.program.lower import Builder, Graph
+from fastnn.program.lower import Builder
 from fastnn.program.ops import Value
 from fastnn.regularizers import Regularizer
 
 # Categories travel in the model's dtype; float32 holds every whole number up to this one.
 MOST_CATEGORIES = 2**24
+
+
+def _sizes(name: str, value: object) -> int | list[int]:
+    if isinstance(value, (list, tuple, np.ndarray)):
+        if len(value) == 0:
+            raise ValueError(f"{name} must hold a number for each column, got none")
+        return [checks.integer(f"{name}[{i}]", size) for i, size in enumerate(value)]
+    return checks.integer(name, value)
 
 
 @registry.add
@@ -51,8 +58,8 @@ class Embedding(Layer):
     -----
     The input holds whole numbers of any dtype, shape (columns,) a sample; the output has shape
     (columns, output_dim), or, with lists, (sum of output_dim,). Where the input is one of the
-    model's, directly or through Reshape or Flatten, `fit` and the others check it first; else a
-    number that is no category is an error while they run, and no step is made with it.
+    model's, directly or through Reshape or Flatten, `fit` and the others check it first. Otherwise
+    a number that is not a category is an error while they run, and no step is made with it.
 
     Examples
     --------
@@ -64,19 +71,13 @@ class Embedding(Layer):
 
     kind = "embedding"
 
-    def __init__(
-        self,
-        input_dim: int | Sequence[int],
-        output_dim: int | Sequence[int],
-        *,
-        embeddings_initializer: object = "uniform",
-        embeddings_regularizer: object = None,
-        name: str | None = None,
-        trainable: bool = True,
-    ) -> None:
-        super().__init__(name, trainable)
-        self.input_dim = _sizes("input_dim", input_dim)
-        self.output_dim = _sizes("output_dim", output_dim)
+    input_dim: int | list[int] = checked(_sizes)
+    output_dim: int | list[int] = checked(_sizes)
+    embeddings_initializer: Any = instance_of(initializers.get, default="uniform", kw_only=True)
+    embeddings_regularizer: Any = instance_of(regularizers.get, default=None, kw_only=True)
+
+    def check_together(self) -> None:
+        """Raise ValueError where a category has no number, or the two have not as many entries."""
         most = max(self.input_dim) if isinstance(self.input_dim, list) else self.input_dim
         if most > MOST_CATEGORIES:
             raise ValueError(
@@ -88,10 +89,8 @@ class Embedding(Layer):
             if len(self.output_dim) != wanted:
                 raise ValueError(
                     "output_dim must be an integer, or as many as input_dim has, "
-                    f"got {output_dim!r} for input_dim={input_dim!r}"
+                    f"got {self.output_dim!r} for input_dim={self.input_dim!r}"
                 )
-        self.embeddings_initializer = initializers.get(embeddings_initializer)
-        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
 
     def regularizer(self, parameter: str) -> Regularizer | None:
         """Return what is added to the loss for a table."""
@@ -118,6 +117,30 @@ class Embedding(Layer):
         counts = np.empty(int(np.prod(shape)), np.int64)
         counts[...] = self.input_dim
         return counts
+
+    def check_input(self, label: str, rows: np.ndarray, first_row: int | None = None) -> None:
+        """Raise ValueError where rows hold anything but categories.
+
+        Parameters
+        ----------
+        label : str
+            What the message calls the data.
+        rows : ndarray, shape (rows, columns)
+        first_row : int, optional
+            The number of the first of them in the data; None: rows are not named.
+        """
+        counts = self.categories(rows.shape[1:])
+        bad = (rows < 0) | (rows >= counts)
+        if rows.dtype.kind == "f":
+            bad |= rows != np.floor(rows)
+        if bad.any():
+            row, column = map(int, np.unravel_index(int(np.argmax(bad)), bad.shape))
+            where = "" if first_row is None else f" in row {first_row + row}"
+            raise ValueError(
+                f"{label} must hold whole numbers from 0 to {counts[column] - 1} in column "
+                f"{column}, the categories of layer {self.name!r}, "
+                f"got {rows[row, column].item()!r}{where}"
+            )
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """Return (columns, output_dim), or the sum of the output_dim of all columns."""
@@ -150,64 +173,3 @@ class Embedding(Layer):
             operands = x, builder.parameter(name)
             parts.append(builder.emit("embedding", operands, (depth,), first=column, columns=1))
         return Concatenate().emit(builder, *parts)
-
-    def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, as JSON can hold them."""
-        return {
-            "input_dim": self.input_dim,
-            "output_dim": self.output_dim,
-            "embeddings_initializer": self.embeddings_initializer.config(),
-            **self.regularizer_configs(),
-        }
-
-
-def _sizes(name: str, value: object) -> int | list[int]:
-    if isinstance(value, (list, tuple, np.ndarray)):
-        if len(value) == 0:
-            raise ValueError(f"{name} must hold a number for each column, got none")
-        return [checks.integer(f"{name}[{i}]", size) for i, size in enumerate(value)]
-    return checks.integer(name, value)
-
-
-def embeddings(graph: Graph) -> list[tuple[int, Embedding]]:
-    """Return the Embedding layers that read a model's input, directly or reshaped; and which."""
-    found: list[tuple[int, Embedding]] = []
-    if not any(isinstance(layer, Embedding) for layer, _ in graph.steps):
-        return found
-    origin = {i: i for i in range(len(graph.inputs))}  # of the values that are inputs still
-    for position, (layer, inputs) in enumerate(graph.steps, start=len(graph.inputs)):
-        first = origin.get(inputs[0])
-        if first is None:
-            continue
-        if isinstance(layer, (Flatten, Reshape)):
-            origin[position] = first
-        if isinstance(layer, Embedding):
-            found.append((first, layer))
-    return found
-
-
-def check_columns(
-    layer: Embedding, label: str, part: np.ndarray, first_row: int | None = None
-) -> None:
-    """Raise where rows hold something else than the layer's categories.
-
-    Parameters
-    ----------
-    layer : Embedding
-    label : str
-        What the message calls the data.
-    part : ndarray, shape (rows, columns)
-    first_row : int, optional
-        Its number in the data; None: the row is not named.
-    """
-    counts = layer.categories(part.shape[1:])
-    bad = (part < 0) | (part >= counts)
-    if part.dtype.kind == "f":
-        bad |= part != np.floor(part)
-    if bad.any():
-        row, column = map(int, np.unravel_index(int(np.argmax(bad)), bad.shape))
-        where = "" if first_row is None else f" in row {first_row + row}"
-        raise ValueError(
-            f"{label} must hold whole numbers from 0 to {counts[column] - 1} in column {column}, "
-            f"the categories of layer {layer.name!r}, got {part[row, column].item()!r}{where}"
-        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +11,6 @@ from fastnn.core import checks
 from fastnn.initializers import Initializer
 from fastnn.layers import Layer, Shape, Tensor
 from fastnn.layers.base import name_layers
-from fastnn.layers.embedding import check_columns, embeddings
 from fastnn.program.lower import Graph
 from fastnn.program.ops import Value
 
@@ -192,6 +190,14 @@ def summary(graph: Graph, dtype: str) -> str:
 def input_checks(graph: Graph) -> list[list[RowCheck]]:
     """Return, for each input, the checks of the layers that read it as it comes, or reshaped."""
     found: list[list[RowCheck]] = [[] for _ in graph.inputs]
-    for number, layer in embeddings(graph):
-        found[number].append(partial(check_columns, layer))
+    if not any(layer.checks_input for layer, _ in graph.steps):
+        return found
+    origin = {i: i for i in range(len(graph.inputs))}  # of the values that are inputs still
+    for position, (layer, inputs) in enumerate(graph.steps, start=len(graph.inputs)):
+        read = [origin[source] for source in inputs if source in origin]
+        if layer.is_reshape and read:
+            origin[position] = read[0]
+        if layer.checks_input:
+            for number in read:
+                found[number].append(layer.check_input)
     return found

@@ -8,11 +8,11 @@ from fastnn.program.lower import Builder
 from fastnn.program.ops import Value
 
 
-def _of_one_shape(kind: str, shapes: tuple[Shape, ...]) -> Shape:
+def _of_one_shape(cls_name: str, shapes: tuple[Shape, ...]) -> Shape:
     if len(shapes) < 2:
-        raise ValueError(f"{kind} takes two or more inputs, got {len(shapes)}")
+        raise ValueError(f"{cls_name} takes two or more inputs, got {len(shapes)}")
     if len(set(shapes)) > 1:
-        raise ValueError(f"{kind} takes inputs of one shape, got {', '.join(map(str, shapes))}")
+        raise ValueError(f"{cls_name} takes inputs of one shape, got {', '.join(map(str, shapes))}")
     return shapes[0]
 
 
@@ -30,6 +30,7 @@ class Add(Layer):
     Parameters
     ----------
     name : str, optional
+    trainable : bool, default True
 
     Examples
     --------
@@ -57,6 +58,7 @@ class Multiply(Layer):
     Parameters
     ----------
     name : str, optional
+    trainable : bool, default True
 
     Examples
     --------
@@ -84,6 +86,7 @@ class Concatenate(Layer):
     Parameters
     ----------
     name : str, optional
+    trainable : bool, default True
 
     Examples
     --------

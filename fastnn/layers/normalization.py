@@ -1,11 +1,11 @@
-"""Layers that give their inputs mean 0 and variance 1."""
+"""Layers whose outputs have mean 0 and variance 1."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fastnn import initializers, regularizers
-from fastnn.core import checks
+from fastnn.core.declare import boolean, instance_of, number
 from fastnn.initializers import Initializer
 from fastnn.layers.base import Layer, Shape, only, registry, view_of
 from fastnn.program.lower import Builder
@@ -13,39 +13,24 @@ from fastnn.program.ops import Value
 
 
 class _Normalization(Layer):
-    """What both have: epsilon, gamma and beta."""
+    """Base of both, with gamma and beta."""
 
-    def __init__(
-        self,
-        epsilon: float = 1e-3,
-        *,
-        center: bool = True,
-        scale: bool = True,
-        beta_initializer: object = "zeros",
-        gamma_initializer: object = "ones",
-        beta_regularizer: object = None,
-        gamma_regularizer: object = None,
-        name: str | None = None,
-        trainable: bool = True,
-    ) -> None:
-        super().__init__(name, trainable)
-        self.epsilon = checks.number("epsilon", epsilon, is_positive=True)
-        self.center = checks.boolean("center", center)
-        self.scale = checks.boolean("scale", scale)
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
-        self.beta_regularizer = regularizers.get(beta_regularizer)
-        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+    center: bool = boolean(default=True, kw_only=True)
+    scale: bool = boolean(default=True, kw_only=True)
+    beta_initializer: Any = instance_of(initializers.get, default="zeros", kw_only=True)
+    gamma_initializer: Any = instance_of(initializers.get, default="ones", kw_only=True)
+    beta_regularizer: Any = instance_of(regularizers.get, default=None, kw_only=True)
+    gamma_regularizer: Any = instance_of(regularizers.get, default=None, kw_only=True)
 
     gamma = view_of("gamma")
     beta = view_of("beta")
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """Return that of the input."""
-        kind = type(self).__name__
-        shape = only(kind, inputs)
+        cls = type(self).__name__
+        shape = only(cls, inputs)
         if len(shape) != 1:
-            raise ValueError(f"{kind} takes samples of shape (inputs,), got {shape}; add Flatten()")
+            raise ValueError(f"{cls} takes samples of shape (inputs,), got {shape}; add Flatten()")
         return shape
 
     def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
@@ -61,17 +46,6 @@ class _Normalization(Layer):
         gamma = builder.parameter("gamma") if self.scale else None
         beta = builder.parameter("beta") if self.center else None
         return x, gamma, beta
-
-    def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, as JSON can hold them."""
-        return {
-            "epsilon": self.epsilon,
-            "center": self.center,
-            "scale": self.scale,
-            "beta_initializer": self.beta_initializer.config(),
-            "gamma_initializer": self.gamma_initializer.config(),
-            **self.regularizer_configs(),
-        }
 
 
 @registry.add
@@ -108,6 +82,8 @@ class LayerNormalization(_Normalization):
     """
 
     kind = "layer_normalization"
+
+    epsilon: float = number(default=1e-3, is_positive=True)
 
     def emit(self, builder: Builder, *inputs: Value) -> Value:
         """Append the op; in training it keeps what backward needs."""
@@ -164,36 +140,10 @@ class BatchNormalization(_Normalization):
 
     kind = "batch_normalization"
 
-    def __init__(
-        self,
-        momentum: float = 0.99,
-        epsilon: float = 1e-3,
-        *,
-        center: bool = True,
-        scale: bool = True,
-        beta_initializer: object = "zeros",
-        gamma_initializer: object = "ones",
-        moving_mean_initializer: object = "zeros",
-        moving_variance_initializer: object = "ones",
-        beta_regularizer: object = None,
-        gamma_regularizer: object = None,
-        name: str | None = None,
-        trainable: bool = True,
-    ) -> None:
-        super().__init__(
-            epsilon,
-            center=center,
-            scale=scale,
-            beta_initializer=beta_initializer,
-            gamma_initializer=gamma_initializer,
-            beta_regularizer=beta_regularizer,
-            gamma_regularizer=gamma_regularizer,
-            name=name,
-            trainable=trainable,
-        )
-        self.momentum = checks.number("momentum", momentum, least=0, below=1)
-        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
-        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+    momentum: float = number(default=0.99, least=0, below=1)
+    epsilon: float = number(default=1e-3, is_positive=True)
+    moving_mean_initializer: Any = instance_of(initializers.get, default="zeros", kw_only=True)
+    moving_variance_initializer: Any = instance_of(initializers.get, default="ones", kw_only=True)
 
     moving_mean = view_of("moving_mean")
     moving_variance = view_of("moving_variance")
@@ -207,7 +157,7 @@ class BatchNormalization(_Normalization):
         }
 
     def rate_factor(self, parameter: str) -> float:
-        """Return what a parameter's learning rate is multiplied with: 0 for the moving ones."""
+        """Return what a parameter's learning rate is multiplied by: 0 for the moving ones."""
         return 0.0 if parameter.startswith("moving_") else super().rate_factor(parameter)
 
     def emit(self, builder: Builder, *inputs: Value) -> Value:
@@ -223,12 +173,3 @@ class BatchNormalization(_Normalization):
         for parameter, value in zip(moving, batch, strict=True):
             builder.update(parameter, value, self.momentum)
         return y
-
-    def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, as JSON can hold them."""
-        return {
-            "momentum": self.momentum,
-            **super().config(),
-            "moving_mean_initializer": self.moving_mean_initializer.config(),
-            "moving_variance_initializer": self.moving_variance_initializer.config(),
-        }

@@ -1,22 +1,27 @@
-"""A block of layers beside a straight way."""
+"""A block of layers with a skip connection around it."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastnn.core import checks
+from fastnn.core.declare import checked
 from fastnn.initializers import Initializer
-from fastnn.layers.base import Kinds, Layer, Shape, make, name_layers, only, registry
+from fastnn.layers.base import Kinds, Layer, LayerOwner, Shape, make, name_layers, only, registry
 from fastnn.program.lower import Builder
 from fastnn.program.ops import Value
 from fastnn.regularizers import Regularizer
 
-if TYPE_CHECKING:
-    from fastnn.runtime import Runtime
+
+def _layers(name: str, value: object) -> tuple[Layer, ...]:
+    given = [value] if isinstance(value, Layer) else checks.items(name, value, Layer)
+    if not given:
+        raise ValueError(f"{name} must hold at least one layer, got none")
+    name_layers(list(dict.fromkeys(given)))
+    return tuple(given)
 
 
 @registry.add
@@ -26,7 +31,7 @@ class Residual(Layer):
     Parameters
     ----------
     block : Layer or list of Layer
-        One after the other; what comes out must have the input's shape.
+        Applied one after the other; the output must have the input's shape.
     name : str, optional
     trainable : bool, default True
         Setting it sets that of the block's layers.
@@ -47,25 +52,23 @@ class Residual(Layer):
 
     kind = "residual"
 
-    def __init__(
-        self, block: Layer | Sequence[Layer], *, name: str | None = None, trainable: bool = True
-    ) -> None:
-        super().__init__(name)
-        given = [block] if isinstance(block, Layer) else checks.items("block", block, Layer)
-        if not given:
-            raise ValueError("block must hold at least one layer, got none")
-        name_layers(list(dict.fromkeys(given)))
-        self.block = tuple(given)
-        if not trainable:
-            self.trainable = False
+    block: Any = checked(_layers)  # a tuple of layers
 
-    def __setattr__(self, name: str, value: object) -> None:
+    def check_together(self) -> None:
+        """Freeze the block's layers with this one."""
+        if not self.trainable:
+            for layer in self.block:
+                layer.trainable = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name == "trainable":
-            for layer in vars(self).get("block", ()):
+            for layer in self.block:
                 layer.trainable = value
 
-    def take(self, owner: weakref.ref[Runtime] | None, parameters: dict[str, np.ndarray]) -> None:
+    def take(
+        self, owner: weakref.ref[LayerOwner] | None, parameters: dict[str, np.ndarray]
+    ) -> None:
         """Belong to a model, and so do the block's layers, with their parameters."""
         super().take(owner, parameters)
         for layer in dict.fromkeys(self.block):

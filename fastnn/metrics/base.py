@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastnn.core.registry import Declaration
+from fastnn.core.declare import Declaration
 from fastnn.program.ops import EmitOp, Op, Value
 
 
@@ -17,21 +17,21 @@ class Metric(Declaration):
     Attributes
     ----------
     name : str
-        What `compile(metrics=[name])` is told.
+        The name that `compile(metrics=[name])` takes.
     label : str
         The key in the history; mostly the name.
     takes_scores : bool
-        Whether it can be told from the logits just as well; then the model's last softmax or
-        sigmoid need not be computed for it.
+        Whether it can be computed from the logits just as well, so that the model's last softmax
+        or sigmoid need not be computed for it.
     needs_all : bool
         Whether it is computed of all samples at once; see `EpochMetric`.
-    more_is_better : bool
-        What a callback that watches it takes for an improvement.
+    direction : {"min", "max"} or None
+        Which way is an improvement, for a callback that watches it; None where nobody can know.
     """
 
     takes_scores: ClassVar[bool] = False
     needs_all: ClassVar[bool] = False
-    more_is_better: ClassVar[bool] = False
+    direction: ClassVar[str | None] = None
 
     @property
     def label(self) -> str:
@@ -41,7 +41,7 @@ class Metric(Declaration):
     def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
         """Append the op whose first output is the number of each row.
 
-        `threshold` is where a yes begins if each output counts by itself, None for classes.
+        `threshold` is where a yes begins if each output counts by itself; see `Loss.threshold`.
         """
         return distance(self, "mse", emit, prediction, target)
 
@@ -54,7 +54,7 @@ class Metric(Declaration):
 
 
 def distance(metric: Metric, loss: str, emit: EmitOp, prediction: Value, target: Value) -> Op:
-    """Append the op that gives the distance of each row from its target."""
+    """Append the op that computes the distance of each row from its target."""
     check_numbers(metric, target)
     return emit("elementwise_loss", (prediction, target), ((), None), loss=loss, parameter=0.0)
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastnn.core import checks
+from fastnn.core.declare import integer, number
 from fastnn.metrics.base import Metric, distance, logit
 from fastnn.program.ops import EmitOp, Op, Value
 
@@ -16,7 +16,7 @@ class Accuracy(Metric):
 
     With class labels, or rows of probabilities, the class is that of the largest output. With
     a target of the same shape and one output, or with ``"binary_crossentropy"``, each output
-    counts by itself: above 1/2 (above 0 for logits) is a yes.
+    counts by itself: above 1/2 (above 0 for logits, and with ``"hinge"``) is a yes.
 
     Examples
     --------
@@ -26,7 +26,7 @@ class Accuracy(Metric):
     """
 
     name: ClassVar[str] = "accuracy"
-    more_is_better: ClassVar[bool] = True
+    direction: ClassVar[str] = "max"
     takes_scores: ClassVar[bool] = True
 
     def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
@@ -54,18 +54,17 @@ class BinaryAccuracy(Metric):
     """
 
     name: ClassVar[str] = "binary_accuracy"
-    more_is_better: ClassVar[bool] = True
+    direction: ClassVar[str] = "max"
     takes_scores: ClassVar[bool] = True
 
-    def __init__(self, threshold: float = 0.5) -> None:
-        self.threshold = checks.number("threshold", threshold, is_positive=True, below=1)
+    threshold: float = number(default=0.5, is_positive=True, below=1)
 
     def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
         """Append the op whose first output is the number of each row."""
         if target.dtype == "label":
             raise ValueError("metric 'binary_accuracy' is for outputs that count by themselves")
-        number = logit(self.threshold) if threshold == 0 else self.threshold
-        return emit("binary_accuracy", (prediction, target), ((),), threshold=number)
+        cut = logit(self.threshold) if threshold == 0 else self.threshold
+        return emit("binary_accuracy", (prediction, target), ((),), threshold=cut)
 
 
 class TopKAccuracy(Metric):
@@ -85,11 +84,10 @@ class TopKAccuracy(Metric):
     """
 
     name: ClassVar[str] = "top_k_accuracy"
-    more_is_better: ClassVar[bool] = True
+    direction: ClassVar[str] = "max"
     takes_scores: ClassVar[bool] = True
 
-    def __init__(self, k: int = 5) -> None:
-        self.k = checks.integer("k", k)
+    k: int = integer(default=5)
 
     @property
     def label(self) -> str:
@@ -114,6 +112,7 @@ class MeanSquaredErrorMetric(Metric):
     """
 
     name: ClassVar[str] = "mse"
+    direction: ClassVar[str] = "min"
 
 
 class RootMeanSquaredError(Metric):
@@ -127,6 +126,7 @@ class RootMeanSquaredError(Metric):
     """
 
     name: ClassVar[str] = "rmse"
+    direction: ClassVar[str] = "min"
 
     def finish(self, mean: float) -> float:
         """Return the root of the mean of all squares."""
@@ -144,6 +144,7 @@ class MeanAbsoluteErrorMetric(Metric):
     """
 
     name: ClassVar[str] = "mae"
+    direction: ClassVar[str] = "min"
 
     def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
         """Append the op whose first output is the number of each row."""

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastnn.core import checks
+from fastnn.core.declare import checked, number
 from fastnn.metrics.base import Metric, check_numbers, logit
 from fastnn.program.ops import Value
 
@@ -26,7 +27,8 @@ class Collected:
     is_binary : bool
         Whether each output counts by itself; else the largest is the class.
     is_logit : bool
-        Whether the output is what softmax or sigmoid of the loss is applied to.
+        Whether the output is what softmax or sigmoid of the loss is applied to, or a number whose
+        sign is the decision.
     """
 
     target: np.ndarray
@@ -49,7 +51,7 @@ class Collected:
 
 
 class EpochMetric(Metric):
-    """A metric of all samples of an epoch at once."""
+    """Base of the metrics that look at all samples of an epoch at once."""
 
     needs_all: ClassVar[bool] = True
 
@@ -58,16 +60,20 @@ class EpochMetric(Metric):
         raise NotImplementedError
 
 
+AVERAGES = ("macro", "micro", "weighted")
+
+
+def _average(name: str, value: object) -> str:
+    if value not in AVERAGES:
+        raise ValueError(f"{name} must be one of {', '.join(AVERAGES)}, got {value!r}")
+    return str(value)
+
+
 class _OfDecisions(EpochMetric):
-    """Of what was said to be positive, or to be of a class, and what is."""
+    """Base of the metrics that compare the classes predicted with the true ones."""
 
-    AVERAGES: ClassVar[tuple[str, ...]] = ("macro", "micro", "weighted")
-
-    def __init__(self, average: str = "macro", threshold: float = 0.5) -> None:
-        if average not in self.AVERAGES:
-            raise ValueError(f"average must be one of {', '.join(self.AVERAGES)}, got {average!r}")
-        self.average = average
-        self.threshold = checks.number("threshold", threshold, is_positive=True, below=1)
+    average: str = checked(_average, default="macro")
+    threshold: float = number(default=0.5, is_positive=True, below=1)
 
     def compute(self, collected: Collected) -> float:
         """Return the metric."""
@@ -96,18 +102,18 @@ def _share(part: Any, whole: Any) -> Any:
 
 
 class Precision(_OfDecisions):
-    """Of what is said to be positive, the share that is; name ``"precision"``.
+    """The share of the samples predicted positive that are positive; name ``"precision"``.
 
-    Of several classes, or of several outputs that count by themselves, it is computed for each.
-    0 where nothing is said to be positive.
+    With several classes, or several outputs that count by themselves, it is computed for each. It
+    is 0 where nothing is predicted positive.
 
     Parameters
     ----------
     average : {"macro", "micro", "weighted"}, default "macro"
-        The mean over classes; of all together; the mean weighted with how many there are. As in
-        scikit-learn.
+        The mean over the classes, the metric of all of them together, or the mean weighted with how
+        many samples there are of each, as in scikit-learn.
     threshold : float, default 0.5
-        Of the probability where each output counts by itself.
+        Where each output counts by itself: the probability above which it is positive.
 
     Examples
     --------
@@ -117,15 +123,15 @@ class Precision(_OfDecisions):
     """
 
     name: ClassVar[str] = "precision"
-    more_is_better: ClassVar[bool] = True
+    direction: ClassVar[str] = "max"
 
     def ratio(self, right: Any, positive: Any, said_positive: Any) -> Any:
-        """Return the share of what is said that is right."""
+        """Return the share of the predicted that is right."""
         return _share(right, said_positive)
 
 
 class Recall(_OfDecisions):
-    """Of what is positive, the share that is found; name ``"recall"``.
+    """The share of the positive samples that are predicted positive; name ``"recall"``.
 
     Parameters
     ----------
@@ -136,11 +142,11 @@ class Recall(_OfDecisions):
     --------
     >>> import fastnn as fnn
     >>> fnn.metrics.get("recall")
-    Recall(average='macro', threshold=0.5)
+    Recall(average='macro')
     """
 
     name: ClassVar[str] = "recall"
-    more_is_better: ClassVar[bool] = True
+    direction: ClassVar[str] = "max"
 
     def ratio(self, right: Any, positive: Any, said_positive: Any) -> Any:
         """Return the share of what is there that is found."""
@@ -163,10 +169,10 @@ class F1(_OfDecisions):
     """
 
     name: ClassVar[str] = "f1"
-    more_is_better: ClassVar[bool] = True
+    direction: ClassVar[str] = "max"
 
     def ratio(self, right: Any, positive: Any, said_positive: Any) -> Any:
-        """Return twice what is right over what is there and what is said together."""
+        """Return twice the right ones over the positive and the predicted together."""
         return _share(2 * right, positive + said_positive)
 
 
@@ -185,7 +191,7 @@ class ROCAUC(EpochMetric):
     """
 
     name: ClassVar[str] = "roc_auc"
-    more_is_better: ClassVar[bool] = True
+    direction: ClassVar[str] = "max"
 
     def compute(self, collected: Collected) -> float:
         """Return the area."""
@@ -211,9 +217,9 @@ def _area(yes: np.ndarray, score: np.ndarray) -> float:
 class ConfusionMatrix(EpochMetric):
     """How often a sample of class i was taken for class j; name ``"confusion_matrix"``.
 
-    An array of integers of shape (classes, classes), rows for what is, columns for what was said;
-    of one output that counts by itself the classes are no and yes. Progress bars and files leave
-    it out.
+    An array of integers of shape (classes, classes), with rows for the true class and columns for
+    the predicted one; the classes of one output that counts by itself are no and yes. Progress
+    bars and files leave it out.
 
     Examples
     --------
@@ -262,7 +268,7 @@ class R2(EpochMetric):
     """
 
     name: ClassVar[str] = "r2"
-    more_is_better: ClassVar[bool] = True
+    direction: ClassVar[str] = "max"
 
     def check(self, output: Value, target: Value, is_binary: bool) -> None:
         """Raise if the target is a class label."""
@@ -278,6 +284,16 @@ class R2(EpochMetric):
         return float(np.mean(np.where(varies, explained, error == 0)))
 
 
+def _function(name: str, value: object) -> Callable[..., Any]:
+    if not callable(value) or isinstance(value, type):
+        raise TypeError(f"{name} must be a function of (y_true, y_pred), got {value!r}")
+    return value
+
+
+def _direction(name: str, value: object) -> str:
+    return checks.choice(name, value, ("min", "max"))
+
+
 class Function(EpochMetric):
     """A metric of your own: a function of all targets and predictions of an epoch.
 
@@ -286,9 +302,11 @@ class Function(EpochMetric):
     Parameters
     ----------
     function : callable
-        Of ``(y_true, y_pred)``: class labels of shape (rows,) or targets of shape
-        (rows, *output_shape), and the model's outputs. Called once an epoch, not for each batch.
-        A saved model is saved without it.
+        It takes ``(y_true, y_pred)``: class labels of shape (rows,) or targets of shape
+        (rows, *output_shape), and the model's outputs. It is called once an epoch, not for each
+        batch. A saved model is saved without it.
+    direction : {"min", "max"}, optional
+        Which way is an improvement, for callbacks that watch it.
 
     Examples
     --------
@@ -301,10 +319,10 @@ class Function(EpochMetric):
     3.0
     """
 
-    def __init__(self, function: Callable[[np.ndarray, np.ndarray], Any]) -> None:
-        if not callable(function) or isinstance(function, type):
-            raise TypeError(f"function must be a function of (y_true, y_pred), got {function!r}")
-        self.function = function
+    function: Callable[[np.ndarray, np.ndarray], Any] = checked(_function)
+    direction: str | None = checked(  # type: ignore[misc]
+        _direction, default=None, is_optional=True
+    )
 
     @property
     def label(self) -> str:

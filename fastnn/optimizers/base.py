@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from fastnn import schedules
 from fastnn.core import checks
-from fastnn.core.registry import Declaration
+from fastnn.core.declare import Declaration, boolean, checked, number
 from fastnn.program.ops import OPTIMIZERS
 from fastnn.schedules import Schedule
 
@@ -26,19 +25,21 @@ class Trainers(Protocol):
         """Return a trainer whose iterations look at all rows several times."""
 
 
-def _names(optimizer: Optimizer) -> tuple[str, ...]:
-    return tuple(optimizer.__dataclass_fields__)
+def _rate(name: str, value: Any) -> float | Schedule:
+    """Check a learning rate."""
+    if isinstance(value, (Schedule, dict, type)):
+        return schedules.get(value)
+    return checks.number(name, value, least=0)
 
 
-@dataclass(eq=False, repr=False, match_args=False)
 class Optimizer(Declaration):
     r"""What an update needs to know.
 
     Parameters
     ----------
     learning_rate : float or Schedule
-        Positive, or 0 to stand still; or one of `fastnn.schedules`, or its ``config()``. May be
-        set at any time; it counts from the next step.
+        Positive, or 0 to stand still; or one of `fastnn.schedules`, or its ``config()``. It may be
+        set at any time and counts from the next step, and so may all hyper-parameters.
     weight_decay : float, default 0.0
         Coupled L2: weight_decay * parameter is added to the gradient.
     clipvalue : float, optional
@@ -62,44 +63,23 @@ class Optimizer(Declaration):
     """
 
     full_batch: ClassVar[bool] = False
+    _is_fixed: ClassVar[bool] = False
 
-    learning_rate: float | Schedule = 0.01
-    _: KW_ONLY
-    weight_decay: float = 0.0
-    clipvalue: float | None = None
-    global_clipnorm: float | None = None
-    clipnorm: float | None = None
-    use_ema: bool = False
-    ema_momentum: float = 0.99
+    learning_rate: float | Schedule = checked(_rate, default=0.01)
+    weight_decay: float = number(default=0.0, least=0, kw_only=True)
+    clipvalue: float | None = number(default=None, is_positive=True, is_optional=True, kw_only=True)
+    global_clipnorm: float | None = number(
+        default=None, is_positive=True, is_optional=True, kw_only=True
+    )
+    clipnorm: float | None = number(default=None, is_positive=True, is_optional=True, kw_only=True)
+    use_ema: bool = boolean(default=False, kw_only=True)
+    ema_momentum: float = number(default=0.99, least=0, below=1, kw_only=True)
 
-    def __setattr__(self, name: str, value: object) -> None:
-        """Check a hyper-parameter whenever it is set, before anything is done with it."""
-        if name == "learning_rate" and isinstance(value, (Schedule, dict, type)):
-            value = schedules.get(value)
-        elif name in ("nesterov", "centered", "use_ema", "amsgrad"):
-            value = checks.boolean(name, value)
-        elif name in ("clipvalue", "global_clipnorm", "clipnorm"):
-            value = None if value is None else checks.number(name, value, is_positive=True)
-            other = {"clipnorm": "global_clipnorm", "global_clipnorm": "clipnorm"}.get(name, "")
-            if value is not None and getattr(self, other or name, None) is not None and other:
-                raise ValueError(f"give {name} or {other}, not both")
-        elif name in ("beta_1", "beta_2", "rho", "momentum", "ema_momentum"):
-            value = checks.number(name, value, least=0, below=1)
-        elif name in _names(self):
-            value = checks.number(name, value, least=0)
-        else:
-            raise AttributeError(f"{type(self).__name__} has no hyper-parameter {name!r}")
-        object.__setattr__(self, name, value)
-
-    def __repr__(self) -> str:
-        """Show the learning rate, and what else is not its default."""
-        fields = self.__dataclass_fields__.values()
-        shown = {field.name: getattr(self, field.name) for field in fields}
-        changed = {field.name for field in fields if shown[field.name] != field.default} | {
-            "learning_rate"
-        }
-        inside = ", ".join(f"{name}={v!r}" for name, v in shown.items() if name in changed)
-        return f"{type(self).__name__}({inside})"
+    def check_together(self) -> None:
+        """Raise ValueError where hyper-parameters do not fit each other."""
+        values = vars(self)  # an optimizer may lack them
+        if values.get("clipnorm") is not None and values.get("global_clipnorm") is not None:
+            raise ValueError("give clipnorm or global_clipnorm, not both")
 
     @property
     def kernel(self) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
-from fastnn.core import checks
+from fastnn.core.declare import absent, integer, number
 from fastnn.optimizers.base import Optimizer, Trainers
 from fastnn.schedules import Schedule
 
 
-@dataclass(eq=False, repr=False, match_args=False)
 class GradientDescent(Optimizer):
     r"""Gradient descent on all rows: one step an epoch, :math:`p \leftarrow p - \eta g`.
 
@@ -44,10 +42,14 @@ class GradientDescent(Optimizer):
         return "sgd"
 
 
-class LBFGS(Optimizer):
-    r"""L-BFGS (Byrd, Lu, Nocedal & Zhu 1995): a quasi-Newton method, of SciPy's.
+_CLIPPED = "its line search needs the gradient as it is"
+_AVERAGED = "its iterates need no average"
 
-    For small models on data of some thousand rows, and where a minimum is wanted to many digits.
+
+class LBFGS(Optimizer):
+    r"""L-BFGS (Byrd, Lu, Nocedal & Zhu 1995): SciPy's quasi-Newton method.
+
+    It suits small models on data of some thousand rows, and minima that are wanted to many digits.
     Each epoch of `fit` is one iteration: a direction from the last gradients, and a line search
     along it, each point of which takes loss and gradient of all rows (mostly one or two). Those
     are computed 512 rows at a time. `fit` ends when it has converged; ``stop_reason`` then holds
@@ -69,15 +71,15 @@ class LBFGS(Optimizer):
 
     Notes
     -----
-    There is no learning rate, and the gradient cannot be clipped: the line search needs both as
-    they are. A layer's learning_rate_factor only says whether it is trained (not 0). The loss must
-    be the same function at each look: `Dropout` and `BatchNormalization` (unless frozen) are
-    refused. Callbacks get epochs, and no batches. In float32 losses are sums of numbers with
-    seven digits, and the line search may end there with SciPy's "ABNORMAL"; float64 goes on to a
-    gradient of zero.
+    There is no learning rate, and the gradient cannot be clipped: the line search determines the
+    one and needs the other as it is. A layer's learning_rate_factor only says whether the layer is
+    trained (not 0). The loss must be the same function at each evaluation, so `Dropout` and
+    `BatchNormalization` (unless frozen) are refused. Callbacks are told of epochs, and not of
+    batches. In float32, losses are sums of numbers with seven digits, and the line search may end
+    there with SciPy's "ABNORMAL"; float64 goes on to a gradient of zero.
 
-    The loss in the history is the one behind the epoch's step, as of validation data; in other
-    optimizers' it is the mean over the epoch's steps.
+    The loss in the history is the one after the epoch's step, like that of validation data; with
+    the other optimizers it is the mean over the epoch's steps.
 
     Examples
     --------
@@ -97,56 +99,16 @@ class LBFGS(Optimizer):
     kernel: ClassVar[str] = ""
     slots: ClassVar[list[str]] = []
 
-    def __init__(
-        self,
-        memory: int = 10,
-        tolerance_gradient: float = 1e-5,
-        tolerance_change: float = 1e-9,
-        *,
-        weight_decay: float = 0.0,
-        **others: Any,
-    ) -> None:
-        for name in others:
-            raise self._lacks(name)
-        self.memory = memory
-        self.tolerance_gradient = tolerance_gradient
-        self.tolerance_change = tolerance_change
-        self.weight_decay = weight_decay
-
-    def __repr__(self) -> str:
-        """Show what is not its default."""
-        usual = vars(type(self)())
-        changed = [
-            f"{name}={value!r}" for name, value in vars(self).items() if value != usual[name]
-        ]
-        return f"LBFGS({', '.join(changed)})"
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Check a hyper-parameter whenever it is set."""
-        if name == "memory":
-            value = checks.integer(name, value)
-        elif name in ("tolerance_gradient", "tolerance_change", "weight_decay"):
-            value = checks.number(name, value, least=0)
-        else:
-            raise self._lacks(name)
-        object.__setattr__(self, name, value)
+    memory: int = integer(default=10)
+    tolerance_gradient: float = number(default=1e-5, least=0)
+    tolerance_change: float = number(default=1e-9, least=0)
+    learning_rate: Any = absent("a line search finds the length of each step")
+    clipvalue: Any = absent(_CLIPPED)
+    global_clipnorm: Any = absent(_CLIPPED)
+    clipnorm: Any = absent(_CLIPPED)
+    use_ema: Any = absent(_AVERAGED)
+    ema_momentum: Any = absent(_AVERAGED)
 
     def trainer(self, trainers: Trainers) -> Any:
         """Return the trainer of `fit`: SciPy makes the iterations."""
         return trainers.iterations()
-
-    @property
-    def learning_rate(self) -> NoReturn:  # type: ignore[override]
-        """There is none: an AttributeError."""
-        raise self._lacks("learning_rate", AttributeError)
-
-    @staticmethod
-    def _lacks(name: str, kind: type[Exception] = ValueError) -> Exception:
-        reason = "there is memory, tolerance_gradient, tolerance_change, weight_decay"
-        if name == "learning_rate":
-            reason = "a line search finds the length of each step"
-        elif name in ("clipvalue", "clipnorm", "global_clipnorm"):
-            reason = "its line search needs the gradient as it is"
-        elif name in ("use_ema", "ema_momentum"):
-            reason = "its iterates need no average"
-        return kind(f"LBFGS has no {name}: {reason}")

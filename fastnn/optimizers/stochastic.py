@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar
 
+from fastnn.core.declare import boolean, number
 from fastnn.optimizers.base import Optimizer
 from fastnn.schedules import Schedule
 
 
-@dataclass(eq=False, repr=False, match_args=False)
 class SGD(Optimizer):
-    r"""Stochastic gradient descent, with momentum if wanted.
+    r"""Stochastic gradient descent, with momentum if it is given.
 
     :math:`v \leftarrow \mu v + g`, :math:`p \leftarrow p - \eta v`; with Nesterov
     :math:`p \leftarrow p - \eta (g + \mu v)` (Sutskever et al. 2013, PyTorch's form: the
-    learning rate multiplies the velocity when it is applied, not when it is gathered).
+    learning rate multiplies the velocity when it is applied, not when it accumulates).
 
     Parameters
     ----------
@@ -23,7 +22,7 @@ class SGD(Optimizer):
     momentum : float, default 0.0
         In [0, 1).
     nesterov : bool, default False
-    weight_decay, clipvalue, global_clipnorm
+    weight_decay, clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
         As in `Optimizer`.
 
     Examples
@@ -34,8 +33,8 @@ class SGD(Optimizer):
     """
 
     learning_rate: float | Schedule = 0.01
-    momentum: float = 0.0
-    nesterov: bool = False
+    momentum: float = number(default=0.0, least=0, below=1)
+    nesterov: bool = boolean(default=False)
     name: ClassVar[str] = "sgd"
 
     @property
@@ -43,13 +42,13 @@ class SGD(Optimizer):
         """The row of `src_c/optimizers.h`."""
         return "momentum" if self.momentum else "sgd"
 
-    def __post_init__(self) -> None:
-        """Refuse Nesterov without momentum, which would be plain SGD."""
+    def check_together(self) -> None:
+        """Raise ValueError for Nesterov without momentum, which would be plain SGD."""
+        super().check_together()
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov=True needs a momentum above 0")
 
 
-@dataclass(eq=False, repr=False, match_args=False)
 class Adagrad(Optimizer):
     r"""Adagrad (Duchi et al. 2011).
 
@@ -61,7 +60,7 @@ class Adagrad(Optimizer):
     initial_accumulator_value : float, default 0.1
         What s starts from.
     epsilon : float, default 1e-7
-    weight_decay, clipvalue, global_clipnorm
+    weight_decay, clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
         As in `Optimizer`.
 
     Examples
@@ -72,8 +71,8 @@ class Adagrad(Optimizer):
     """
 
     learning_rate: float | Schedule = 0.001
-    initial_accumulator_value: float = 0.1
-    epsilon: float = 1e-7
+    initial_accumulator_value: float = number(default=0.1, least=0)
+    epsilon: float = number(default=1e-7, least=0)
     name: ClassVar[str] = "adagrad"
 
     @property
@@ -82,9 +81,8 @@ class Adagrad(Optimizer):
         return [self.initial_accumulator_value] + [0.0] * self.use_ema
 
 
-@dataclass(eq=False, repr=False, match_args=False)
 class RMSprop(Optimizer):
-    r"""RMSprop (Tieleman & Hinton 2012), with momentum and centering (Graves 2013) if wanted.
+    r"""RMSprop (Tieleman & Hinton 2012), optionally with momentum and centering (Graves 2013).
 
     :math:`s \leftarrow \rho s + (1 - \rho) g^2`, :math:`d = g / (\sqrt s + \epsilon)`,
     :math:`p \leftarrow p - \eta d`. Centered, :math:`s - m^2` takes the place of s under the
@@ -100,7 +98,7 @@ class RMSprop(Optimizer):
         In [0, 1).
     epsilon : float, default 1e-7
     centered : bool, default False
-    weight_decay, clipvalue, global_clipnorm
+    weight_decay, clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
         As in `Optimizer`.
 
     Examples
@@ -111,10 +109,10 @@ class RMSprop(Optimizer):
     """
 
     learning_rate: float | Schedule = 0.001
-    rho: float = 0.9
-    momentum: float = 0.0
-    epsilon: float = 1e-7
-    centered: bool = False
+    rho: float = number(default=0.9, least=0, below=1)
+    momentum: float = number(default=0.0, least=0, below=1)
+    epsilon: float = number(default=1e-7, least=0)
+    centered: bool = boolean(default=False)
     name: ClassVar[str] = "rmsprop"
 
     @property
@@ -123,7 +121,6 @@ class RMSprop(Optimizer):
         return "rmsprop" + "_centered" * self.centered + "_momentum" * bool(self.momentum)
 
 
-@dataclass(eq=False, repr=False, match_args=False)
 class Adam(Optimizer):
     r"""Adam (Kingma & Ba 2015).
 
@@ -139,8 +136,8 @@ class Adam(Optimizer):
         In [0, 1).
     epsilon : float, default 1e-7
     amsgrad : bool, default False
-        Let the largest v so far stand in place of v (Reddi et al. 2018).
-    weight_decay, clipvalue, global_clipnorm
+        Use the largest v so far in place of v (Reddi et al. 2018).
+    weight_decay, clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
         As in `Optimizer`.
 
     Examples
@@ -151,10 +148,10 @@ class Adam(Optimizer):
     """
 
     learning_rate: float | Schedule = 0.001
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-7
-    amsgrad: bool = False
+    beta_1: float = number(default=0.9, least=0, below=1)
+    beta_2: float = number(default=0.999, least=0, below=1)
+    epsilon: float = number(default=1e-7, least=0)
+    amsgrad: bool = boolean(default=False)
     name: ClassVar[str] = "adam"
 
     @property
@@ -163,7 +160,6 @@ class Adam(Optimizer):
         return self.name + "_amsgrad" * self.amsgrad
 
 
-@dataclass(eq=False, repr=False, match_args=False)
 class AdamW(Adam):
     r"""Adam with decoupled weight decay (Loshchilov & Hutter 2019).
 
@@ -179,7 +175,7 @@ class AdamW(Adam):
         As in `Adam`.
     weight_decay : float, default 0.004
         Lambda; decoupled.
-    clipvalue, global_clipnorm
+    clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
         As in `Optimizer`.
 
     Examples
@@ -189,7 +185,7 @@ class AdamW(Adam):
     0.004
     """
 
-    weight_decay: float = field(default=0.004, kw_only=True)
+    weight_decay: float = number(default=0.004, least=0, kw_only=True)
     name: ClassVar[str] = "adamw"
 
     @property
@@ -203,7 +199,6 @@ class AdamW(Adam):
         return self.weight_decay
 
 
-@dataclass(eq=False, repr=False, match_args=False)
 class NAdam(Optimizer):
     r"""Adam with Nesterov's momentum (Dozat 2016), in PyTorch's form.
 
@@ -214,13 +209,13 @@ class NAdam(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, default 0.001
+    learning_rate : float or Schedule, default 0.001
     beta_1, beta_2 : float, default 0.9 and 0.999
         In [0, 1).
     epsilon : float, default 1e-7
     momentum_decay : float, default 0.004
         Psi, PyTorch's default. (Keras has no such argument; its number is 1.)
-    weight_decay, clipvalue, global_clipnorm
+    weight_decay, clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
         As in `Optimizer`.
 
     Examples
@@ -230,11 +225,11 @@ class NAdam(Optimizer):
     ['mean', 'variance', 'momentum_product']
     """
 
-    learning_rate: float = 0.001
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-7
-    momentum_decay: float = 0.004
+    learning_rate: float | Schedule = 0.001
+    beta_1: float = number(default=0.9, least=0, below=1)
+    beta_2: float = number(default=0.999, least=0, below=1)
+    epsilon: float = number(default=1e-7, least=0)
+    momentum_decay: float = number(default=0.004, least=0)
     name: ClassVar[str] = "nadam"
 
     @property
@@ -243,22 +238,21 @@ class NAdam(Optimizer):
         return [0.0, 0.0, 1.0] + [0.0] * self.use_ema
 
 
-@dataclass(eq=False, repr=False, match_args=False)
 class Lion(Optimizer):
     r"""Lion: steps of one size, in the direction of a sign (Chen et al. 2023).
 
     :math:`p \leftarrow p - \eta (\mathrm{sign}(\beta_1 m + (1 - \beta_1) g) + \lambda p)`, then
-    :math:`m \leftarrow \beta_2 m + (1 - \beta_2) g`. It wants a learning rate 3 to 10 times
-    smaller than Adam's, and a weight decay as much larger.
+    :math:`m \leftarrow \beta_2 m + (1 - \beta_2) g`. It needs a learning rate 3 to 10 times
+    smaller than Adam's, and a weight decay larger by the same factor.
 
     Parameters
     ----------
-    learning_rate : float, default 0.001
+    learning_rate : float or Schedule, default 0.001
     beta_1, beta_2 : float, default 0.9 and 0.99
         In [0, 1).
     weight_decay : float, default 0.0
         Lambda; decoupled.
-    clipvalue, global_clipnorm
+    clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
         As in `Optimizer`.
 
     Examples
@@ -268,9 +262,9 @@ class Lion(Optimizer):
     ['mean']
     """
 
-    learning_rate: float = 0.001
-    beta_1: float = 0.9
-    beta_2: float = 0.99
+    learning_rate: float | Schedule = 0.001
+    beta_1: float = number(default=0.9, least=0, below=1)
+    beta_2: float = number(default=0.99, least=0, below=1)
     name: ClassVar[str] = "lion"
 
     @property

@@ -33,7 +33,8 @@ class Measure:
     is_binary : bool
         Whether each number of a prediction counts by itself.
     is_logit : bool
-        Whether the output is what softmax or sigmoid of the loss is applied to.
+        Whether the output is what softmax or sigmoid of the loss is applied to, or a number whose
+        sign is the decision.
     """
 
     name: str
@@ -193,7 +194,7 @@ def measure(
         else:
             inputs = (weighted(rows.output, objective.weight),)
             ops.append(Op("mean", inputs, (total,), {"checked": training}, "loss"))
-        threshold = _threshold(objective.loss, output, target)
+        threshold = objective.loss.threshold(output, target)
         collected = Value(f"predictions of {name}", output.shape, kind="output")
         for metric in objective.metrics:
             label = f"{name}_{metric.label}" if is_several else metric.label
@@ -208,8 +209,9 @@ def measure(
                     found.collected.append(collected)
                     copied = {"activation": "linear", "parameter": 0.0}
                     ops.append(Op("activation", (output,), (collected,), copied, "loss"))
-                is_binary, is_logit = threshold is not None, scores is output
-                is_logit &= objective.loss.link in ("softmax", "sigmoid")
+                is_binary = threshold is not None
+                has_logits = threshold == 0 if is_binary else objective.loss.is_distribution
+                is_logit = scores is output and has_logits
                 measure = Measure(label, metric, number, collected.name, is_binary, is_logit)
                 metrics.append(measure)
     for i, (part, objective) in enumerate(zip(parts, objectives, strict=bool(parts))):
@@ -227,13 +229,6 @@ def add_seed(ops: list[Op], seeds: dict[Value, Value], output: Value, gradient: 
         ops.append(Op("add", (seeds[output], gradient), (total,)))
         gradient = total
     seeds[output] = gradient
-
-
-def _threshold(loss: Loss, output: Value, target: Value) -> float | None:
-    """Return where a yes begins if each output counts by itself, None for classes."""
-    if loss.link == "sigmoid":
-        return 0.0  # of a logit
-    return 0.5 if output.width == 1 and target.dtype != "label" else None
 
 
 def _before_link(ops: list[Op], output: Value, link: str | None) -> Value:

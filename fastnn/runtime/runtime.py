@@ -266,10 +266,11 @@ class Runtime:
     def forget_training_programs(self) -> None:
         """Drop the programs that depend on which parameters learn, and how fast."""
         with _programs_lock:
-            kept = ("predict", "evaluate")
-            self.programs = {key: bound for key, bound in self.programs.items() if key[0] in kept}
+            self.programs = {k: bound for k, bound in self.programs.items() if k[0] == "predict"}
             self.one_row.pop("train", None)
             self.clear_frozen_gradients()
+
+    layer_changed = forget_training_programs  # what layers call
 
     def clear_frozen_gradients(self) -> None:
         """Zero the gradients of what does not learn: they count for the norm of all."""

@@ -7,15 +7,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastnn.core import checks
-from fastnn.core.registry import Declaration, Registry
+from fastnn.core.declare import Declaration, number
+from fastnn.core.registry import Registry
 
 
 class Schedule(Declaration):
     """Base of all schedules: a learning rate for each step.
 
-    For one of your own, take the arguments in ``__init__``, keep them under their names, and
-    override `rates`. A model with it is saved and loaded if it has a ``name`` and was added to
+    For a schedule of your own, name its arguments as fields with defaults and override `rates`. A
+    model with it is saved and loaded if the class has a ``name`` and was added to
     ``fastnn.schedules.registry``.
 
     Examples
@@ -26,6 +26,14 @@ class Schedule(Declaration):
     0.05
     >>> schedule([0, 100, 200])
     array([0.1, 0. , 0. ])
+    >>> class Sawtooth(fnn.schedules.Schedule):
+    ...     height: float = 0.1
+    ...     period: int = 4
+    ...
+    ...     def rates(self, steps):
+    ...         return self.height * (1 - steps % self.period / self.period)
+    >>> Sawtooth(0.2)([0, 1, 4])
+    array([0.2 , 0.15, 0.2 ])
     """
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
@@ -89,8 +97,7 @@ class Constant(Schedule):
 
     name: ClassVar[str] = "constant"
 
-    def __init__(self, learning_rate: float) -> None:
-        self.learning_rate = checks.number("learning_rate", learning_rate, least=0)
+    learning_rate: float = number(least=0)
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the rate for each step."""
@@ -100,11 +107,6 @@ class Constant(Schedule):
 registry = Registry("learning_rate schedule", Schedule)
 registry.add(Constant)
 get = registry.get
-
-
-def initial_rate(value: object) -> float:
-    """Check an argument `initial_learning_rate`."""
-    return checks.number("initial_learning_rate", value, least=0)
 
 
 def half_cosine(part: np.ndarray) -> np.ndarray:

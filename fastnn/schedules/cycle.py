@@ -8,15 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from fastnn.core import checks
-from fastnn.schedules.base import (
-    Constant,
-    Schedule,
-    after_line,
-    get,
-    half_cosine,
-    initial_rate,
-    registry,
-)
+from fastnn.core.declare import boolean, checked, choice, integer, number
+from fastnn.schedules.base import Constant, Schedule, after_line, get, half_cosine, registry
 
 
 class CosineDecayRestarts(Schedule):
@@ -47,19 +40,11 @@ class CosineDecayRestarts(Schedule):
 
     name: ClassVar[str] = "cosine_decay_restarts"
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        first_decay_steps: int,
-        t_mul: float = 2.0,
-        m_mul: float = 1.0,
-        alpha: float = 0.0,
-    ) -> None:
-        self.initial_learning_rate = initial_rate(initial_learning_rate)
-        self.first_decay_steps = checks.integer("first_decay_steps", first_decay_steps)
-        self.t_mul = checks.number("t_mul", t_mul, least=1)
-        self.m_mul = checks.number("m_mul", m_mul, least=0)
-        self.alpha = checks.number("alpha", alpha, least=0)
+    initial_learning_rate: float = number(least=0)
+    first_decay_steps: int = integer()
+    t_mul: float = number(default=2.0, least=1)
+    m_mul: float = number(default=1.0, least=0)
+    alpha: float = number(default=0.0, least=0)
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the rate of each step."""
@@ -79,6 +64,12 @@ class CosineDecayRestarts(Schedule):
             part = (steps - start(period)) / (first * self.t_mul**period)
         height = (1 - self.alpha) * self.m_mul**period * half_cosine(part)
         return self.initial_learning_rate * (height + self.alpha)
+
+
+def _schedule(name: str, value: object) -> Schedule:
+    if isinstance(value, (Schedule, dict, type)):
+        return get(value)
+    return Constant(checks.number(name, value, least=0))
 
 
 class WarmUp(Schedule):
@@ -105,13 +96,9 @@ class WarmUp(Schedule):
 
     name: ClassVar[str] = "warm_up"
 
-    def __init__(self, schedule: object, steps: int, start: float = 0.0) -> None:
-        if isinstance(schedule, (Schedule, dict, type)):
-            self.schedule = get(schedule)
-        else:
-            self.schedule = Constant(checks.number("schedule", schedule, least=0))
-        self.steps = checks.integer("steps", steps)
-        self.start = checks.number("start", start, least=0)
+    schedule: Schedule = checked(_schedule)
+    steps: int = integer()
+    start: float = number(default=0.0, least=0)
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the rate of each step."""
@@ -142,7 +129,7 @@ class OneCycle(Schedule):
 
     Notes
     -----
-    PyTorch's also turns the momentum, from 0.85 to 0.95 by default; this one leaves it alone
+    PyTorch's also cycles the momentum, from 0.85 to 0.95 by default; this one leaves it alone
     (``cycle_momentum=False``).
 
     Examples
@@ -154,31 +141,20 @@ class OneCycle(Schedule):
 
     name: ClassVar[str] = "one_cycle"
 
-    def __init__(
-        self,
-        max_learning_rate: float,
-        total_steps: int,
-        pct_start: float = 0.3,
-        anneal_strategy: str = "cos",
-        div_factor: float = 25.0,
-        final_div_factor: float = 1e4,
-        three_phase: bool = False,
-    ) -> None:
-        self.max_learning_rate = checks.number("max_learning_rate", max_learning_rate, least=0)
-        self.total_steps = checks.integer("total_steps", total_steps)
-        self.pct_start = checks.number("pct_start", pct_start, least=0)
-        if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f"anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}")
-        self.anneal_strategy = anneal_strategy
-        self.div_factor = checks.number("div_factor", div_factor, is_positive=True)
-        self.final_div_factor = checks.number(
-            "final_div_factor", final_div_factor, is_positive=True
-        )
-        self.three_phase = checks.boolean("three_phase", three_phase)
+    max_learning_rate: float = number(least=0)
+    total_steps: int = integer()
+    pct_start: float = number(default=0.3, least=0)
+    anneal_strategy: str = choice("cos", "linear", default="cos")
+    div_factor: float = number(default=25.0, is_positive=True)
+    final_div_factor: float = number(default=1e4, is_positive=True)
+    three_phase: bool = boolean(default=False)
+
+    def check_together(self) -> None:
+        """Raise ValueError where the rise takes too much of the steps."""
         most = 0.5 if self.three_phase else 1.0
         if self.pct_start > most:
             phases = " with three phases" if self.three_phase else ""
-            raise ValueError(f"pct_start must be at most {most:g}{phases}, got {pct_start!r}")
+            raise ValueError(f"pct_start must be at most {most:g}{phases}, got {self.pct_start!r}")
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the rate of each step."""
@@ -200,5 +176,5 @@ class OneCycle(Schedule):
         return goal + (source - goal) * half_cosine(part)
 
 
-for _schedule in (CosineDecayRestarts, WarmUp, OneCycle):
-    registry.add(_schedule)
+for _each in (CosineDecayRestarts, WarmUp, OneCycle):
+    registry.add(_each)

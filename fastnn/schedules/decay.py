@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fastnn.core import checks
-from fastnn.schedules.base import Schedule, after_line, half_cosine, initial_rate, registry
+from fastnn.core.declare import boolean, checked, integer, number
+from fastnn.schedules.base import Schedule, after_line, half_cosine, registry
 
 
 class StepDecay(Schedule):
@@ -31,12 +32,9 @@ class StepDecay(Schedule):
 
     name: ClassVar[str] = "step_decay"
 
-    def __init__(
-        self, initial_learning_rate: float, decay_steps: int, decay_rate: float = 0.1
-    ) -> None:
-        self.initial_learning_rate = initial_rate(initial_learning_rate)
-        self.decay_steps = checks.integer("decay_steps", decay_steps)
-        self.decay_rate = checks.number("decay_rate", decay_rate, least=0)
+    initial_learning_rate: float = number(least=0)
+    decay_steps: int = integer()
+    decay_rate: float = number(default=0.1, least=0)
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the rate of each step."""
@@ -46,17 +44,10 @@ class StepDecay(Schedule):
 class _Decay(Schedule):
     """What `ExponentialDecay` and `InverseTimeDecay` share."""
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: int,
-        decay_rate: float,
-        staircase: bool = False,
-    ) -> None:
-        self.initial_learning_rate = initial_rate(initial_learning_rate)
-        self.decay_steps = checks.integer("decay_steps", decay_steps)
-        self.decay_rate = checks.number("decay_rate", decay_rate, least=0)
-        self.staircase = checks.boolean("staircase", staircase)
+    initial_learning_rate: float = number(least=0)
+    decay_steps: int = integer()
+    decay_rate: float = number(least=0)
+    staircase: bool = boolean(default=False)
 
     def _decays(self, steps: np.ndarray) -> np.ndarray:
         return steps // self.decay_steps if self.staircase else steps / self.decay_steps
@@ -137,19 +128,11 @@ class PolynomialDecay(Schedule):
 
     name: ClassVar[str] = "polynomial_decay"
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: int,
-        end_learning_rate: float = 0.0001,
-        power: float = 1.0,
-        cycle: bool = False,
-    ) -> None:
-        self.initial_learning_rate = initial_rate(initial_learning_rate)
-        self.decay_steps = checks.integer("decay_steps", decay_steps)
-        self.end_learning_rate = checks.number("end_learning_rate", end_learning_rate, least=0)
-        self.power = checks.number("power", power, is_positive=True)
-        self.cycle = checks.boolean("cycle", cycle)
+    initial_learning_rate: float = number(least=0)
+    decay_steps: int = integer()
+    end_learning_rate: float = number(default=0.0001, least=0)
+    power: float = number(default=1.0, is_positive=True)
+    cycle: bool = boolean(default=False)
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the rate of each step."""
@@ -172,7 +155,7 @@ class CosineDecay(Schedule):
     ----------
     initial_learning_rate : float
     decay_steps : int
-        Without those of the warm-up.
+        Steps of the decay, without those of the warm-up.
     alpha : float, default 0.0
     warmup_target : float, optional
         With it the rate rises in a line from `initial_learning_rate` to `warmup_target` in
@@ -188,26 +171,17 @@ class CosineDecay(Schedule):
 
     name: ClassVar[str] = "cosine_decay"
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: int,
-        alpha: float = 0.0,
-        warmup_target: float | None = None,
-        warmup_steps: int = 0,
-    ) -> None:
-        self.initial_learning_rate = initial_rate(initial_learning_rate)
-        self.decay_steps = checks.integer("decay_steps", decay_steps)
-        self.alpha = checks.number("alpha", alpha, least=0)
-        self.warmup_target = (
-            None
-            if warmup_target is None
-            else checks.number("warmup_target", warmup_target, least=0)
-        )
-        self.warmup_steps = checks.integer("warmup_steps", warmup_steps, least=0)
-        if warmup_steps and warmup_target is None:
+    initial_learning_rate: float = number(least=0)
+    decay_steps: int = integer()
+    alpha: float = number(default=0.0, least=0)
+    warmup_target: float | None = number(default=None, least=0, is_optional=True)
+    warmup_steps: int = integer(default=0, least=0)
+
+    def check_together(self) -> None:
+        """Raise ValueError for a warm-up that leads nowhere."""
+        if self.warmup_steps and self.warmup_target is None:
             raise ValueError(
-                f"warmup_steps={warmup_steps} needs a warmup_target, the rate to rise to"
+                f"warmup_steps={self.warmup_steps} needs a warmup_target, the rate to rise to"
             )
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
@@ -220,8 +194,22 @@ class CosineDecay(Schedule):
         return after_line(steps, self.initial_learning_rate, peak, first, decayed)
 
 
+def _numbers(name: str, values: object, check: Callable[[object], float]) -> tuple:
+    if isinstance(values, str) or not hasattr(values, "__iter__"):
+        raise TypeError(f"{name} must be a list of numbers, got {values!r}")
+    return tuple(map(check, values))
+
+
+def _steps(name: str, value: object) -> tuple[int, ...]:
+    return _numbers(name, value, lambda each: checks.integer(name, each, least=0))
+
+
+def _rates(name: str, value: object) -> tuple[float, ...]:
+    return _numbers(name, value, lambda each: checks.number(name, each, least=0))
+
+
 class PiecewiseConstantDecay(Schedule):
-    """One rate up to and with a boundary, another one from the step behind it.
+    """One rate up to and including a boundary, and another from the next step on.
 
     Parameters
     ----------
@@ -239,13 +227,11 @@ class PiecewiseConstantDecay(Schedule):
 
     name: ClassVar[str] = "piecewise_constant_decay"
 
-    def __init__(self, boundaries: Sequence[int], values: Sequence[float]) -> None:
-        self.boundaries = _numbers(
-            "boundaries", boundaries, lambda each: checks.integer("boundaries", each, least=0)
-        )
-        self.values = _numbers(
-            "values", values, lambda each: checks.number("values", each, least=0)
-        )
+    boundaries: Any = checked(_steps)
+    values: Any = checked(_rates)
+
+    def check_together(self) -> None:
+        """Raise ValueError where the boundaries do not rise, or the values are too few or many."""
         if sorted(set(self.boundaries)) != list(self.boundaries):
             raise ValueError(f"boundaries must rise, got {list(self.boundaries)}")
         if len(self.values) != len(self.boundaries) + 1:
@@ -257,12 +243,6 @@ class PiecewiseConstantDecay(Schedule):
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the rate of each step."""
         return np.array(self.values)[np.searchsorted(self.boundaries, steps)]
-
-
-def _numbers(name: str, values: object, check: Callable[[object], float]) -> tuple:
-    if isinstance(values, str) or not hasattr(values, "__iter__"):
-        raise TypeError(f"{name} must be a list of numbers, got {values!r}")
-    return tuple(map(check, values))
 
 
 for _schedule in (

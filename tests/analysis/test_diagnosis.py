@@ -214,7 +214,7 @@ def test_faults_are_named(case):
     if epochs:
         model.fit(x, y, epochs=epochs, verbose=0, callbacks=[fnn.TerminateOnNaN()])
     found = model.diagnose(x, y)
-    named = [finding for finding in found.findings if finding.kind == kind]
+    named = [finding for finding in found.findings if finding.problem == kind]
     assert named, found
     assert layer in (None, named[0].layer)
     for finding in found.findings:
@@ -229,7 +229,7 @@ def test_every_kind_of_finding_is_among_the_faults():
 
     documented = " ".join(Finding.__doc__.split())
     kinds = {kind for kind, _, _, _ in FAULTS.values()}
-    listed = documented.split("kind : str ")[1].split(" layer : str")[0]
+    listed = documented.split("problem : str ")[1].split(" layer : str")[0]
     assert {part.split('"')[0] for part in listed.replace(" or ", ", ").split(', "')} | {
         listed.split('"')[1]
     } >= kinds
@@ -293,6 +293,50 @@ def test_loss_of_a_constant(loss, target, kind):
     )
 
 
+@pytest.mark.parametrize(
+    ("activation", "shown"),
+    [
+        ("hard_sigmoid", "hard_sigmoid outputs 0 to 1"),
+        ("softsign", "softsign outputs -1 to 1"),
+        ("exponential", "exponential outputs 0 or more"),
+        ("softplus", "softplus outputs 0 or more"),
+        ("elu", "elu outputs -1 or more"),
+        ("log_softmax", "log_softmax outputs 0 or less"),
+        ("leaky_relu", None),
+        ("linear", None),
+    ],
+)
+def test_targets_out_of_reach_of_any_activation(activation, shown):
+    x = np.random.default_rng(0).normal(size=(80, 3))
+    y = -5 + 0.1 * x if shown and shown.endswith("or more") else 5 + 0.1 * x
+    layers = [fnn.Dense(3, activation), fnn.Reshape((1, 3)), fnn.Flatten()]
+    model = fnn.Sequential(layers, input_shape=(3,), seed=0)
+    model.compile("adam", "mse")
+    found = [f for f in model.diagnose(x, y).findings if f.problem == "targets out of reach"]
+    assert [f.layer for f in found] == (["dense"] if shown else [])
+    assert all(f.shown.startswith(f"{shown}, but 100% of y lie outside") for f in found)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "hard_sigmoid", "softsign"])
+def test_units_saturated_at_both_ends(activation):
+    x = np.random.default_rng(0).normal(size=(80, 3))
+    wide = fnn.initializers.Normal(0.0, 300.0)
+    layers = [fnn.Dense(6, activation, kernel_initializer=wide), fnn.Dense(1)]
+    model = fnn.Sequential(layers, input_shape=(3,), seed=0)
+    model.compile("adam", "mse")
+    found = [f for f in model.diagnose(x, x[:, 0]).findings if f.problem == "saturated units"]
+    assert [f.layer for f in found] == ["dense"]
+
+
+def test_logits_behind_log_softmax_are_logits():
+    x = np.random.default_rng(0).normal(size=(80, 3))
+    for end, is_found in (("log_softmax", False), ("relu", True)):
+        model = fnn.Sequential([fnn.Dense(3, end)], input_shape=(3,), seed=0)
+        model.compile("adam", "crossentropy")
+        problems = [f.problem for f in model.diagnose(x, x.argmax(axis=1)).findings]
+        assert ("squashed logits" in problems) == is_found
+
+
 def test_bad_arguments():
     model, x, y = HEALTHY["binary"]()
     with unchanged(model), pytest.raises(ValueError, match="batch_size must be a positive integer"):
@@ -310,7 +354,7 @@ def test_callback_warns_once_of_each_finding():
     assert [message.split(":")[0] for message in messages] == ["epoch 2", "epoch 6"]
     assert messages[0].startswith("epoch 2: learning rate too low: 100 steps at 1e-06 take the")
     assert messages[1].startswith("epoch 6: plateau: the loss is ")
-    assert [finding.kind for finding in look.findings] == ["learning rate too low", "plateau"]
+    assert [finding.problem for finding in look.findings] == ["learning rate too low", "plateau"]
 
 
 def test_callback_changes_nothing_in_training():

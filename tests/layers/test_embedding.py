@@ -179,3 +179,31 @@ def test_sparse_rows_are_checked_too(rng):
     x[7, 2] = -1
     with pytest.raises(ValueError, match=r"in column 2, .*got -1.0 in row 7"):
         model.predict(sparse.csr_array(x))
+
+
+def test_a_layer_of_ones_own_checks_its_input():
+    """The hook that Embedding uses is there for all layers, directly or behind a reshape."""
+    from fastnn.layers.embedding import checked_inputs
+
+    class Positive(fnn.Layer):
+        def check_input(self, label, rows, first_row=None):
+            if (rows <= 0).any():
+                raise ValueError(f"{label} must be positive for layer {self.name!r}")
+
+        def forward(self, x, *, training):
+            self.x = x
+            return np.log(x)
+
+        def backward(self, grad_output):
+            return grad_output / self.x
+
+    model = fnn.Sequential([fnn.Reshape((2, 2)), Positive(), fnn.Flatten()], input_shape=(4,))
+    model.compile("sgd", "mse")
+    assert [number for number, _ in checked_inputs(model.runtime.graph)] == [0]
+    x = np.ones((5, 4))
+    model.fit(x, x, verbose=0)
+    x[3, 1] = -1
+    with pytest.raises(ValueError, match="x must be positive for layer 'positive'"):
+        model.fit(x, np.ones((5, 4)), verbose=0)
+    behind = fnn.Sequential([fnn.Dense(4), Positive(name="behind")], input_shape=(4,))
+    assert checked_inputs(behind.runtime.graph) == []

@@ -246,4 +246,4 @@ def test_names_are_numbered_by_kind_and_given_names_kept():
         input_shape=(2,),
     )
     assert [layer.name for layer in model.layers] == ["dense", "dense_1", "dense_2", "dropout"]
-    assert repr(model.layers[1]) == "<Dense 'dense_1'>"
+    assert repr(model.layers[1]) == "Dense(2, name='dense_1')"

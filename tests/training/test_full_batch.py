@@ -398,7 +398,6 @@ def test_what_only_looks_still_works(rng, capsys):
         ("clipvalue", "its line search needs the gradient as it is"),
         ("global_clipnorm", "its line search needs the gradient as it is"),
         ("use_ema", "its iterates need no average"),
-        ("maxiter", "there is memory, tolerance_gradient, tolerance_change, weight_decay"),
     ],
 )
 def test_arguments_without_a_meaning(argument, reason):
@@ -409,6 +408,14 @@ def test_arguments_without_a_meaning(argument, reason):
     with pytest.raises(ValueError, match=message):
         setattr(optimizer, argument, 0.1)
     assert not hasattr(optimizer, "learning_rate")
+
+
+def test_arguments_of_others():
+    message = r"'maxiter': give fit epochs: each is one iteration"
+    with pytest.raises(TypeError, match=f"LBFGS.. got an unexpected keyword argument {message}"):
+        fnn.LBFGS(maxiter=100)
+    with pytest.raises(AttributeError, match=f"LBFGS has no attribute {message}"):
+        fnn.LBFGS().maxiter = 100
 
 
 def test_without_scipy_it_names_the_extra(rng, monkeypatch):

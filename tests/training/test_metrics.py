@@ -346,3 +346,75 @@ def test_a_function_may_return_what_is_no_number(rng, result, capsys):
     assert "mine" not in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"monitor must be .* one number, but 'mine' gave a"):
         model.fit(x, y, verbose=0, callbacks=[fnn.EarlyStopping("mine", mode="min")])
+
+
+def test_decisions_of_the_hinge_loss_are_those_of_the_sign():
+    """Outputs -0.4, 0.2, 0.3, 0.4, 2.0 for labels -1, 1, 1, 1, 1: at 1/2 two of five are right."""
+    scores = np.array([[-0.4], [0.2], [0.3], [0.4], [2.0]])
+    labels = np.array([-1, 1, 1, 1, 1])
+    model = fnn.Sequential([fnn.Activation("linear")], input_shape=(1,), dtype="float64")
+    names = ["accuracy", "binary_accuracy", "f1", "precision", "recall", "confusion_matrix"]
+    model.compile("sgd", "hinge", names)
+    found = model.evaluate(scores, labels)
+    np.testing.assert_array_equal(found.pop("confusion_matrix"), [[1, 0], [0, 4]])
+    assert found.pop("loss") == pytest.approx((0.6 + 0.8 + 0.7 + 0.6 + 0) / 5)
+    assert found == dict.fromkeys(names[:-1], 1.0)
+    wrong = model.evaluate(scores, -labels)
+    assert {name: wrong[name] for name in names[:-1]} == dict.fromkeys(names[:-1], 0.0)
+
+
+def two_outputs():
+    x = fnn.Input((3,))
+    outputs = [fnn.Dense(1, name="accel")(x), fnn.Dense(4, name="digit")(x)]
+    model = fnn.Model(x, outputs)
+
+    def accuracy_of_mine(y_true, y_pred):
+        return 0.0
+
+    model.compile(
+        "adam", {"accel": "mse", "digit": "crossentropy"},
+        {"accel": ["mae", "r2", accuracy_of_mine],
+         "digit": ["f1", "top_k_accuracy", "confusion_matrix",
+                   metrics.Function(lambda y_true, y_pred: 0.0, direction="max")]},
+    )  # fmt: skip
+    return model
+
+
+@pytest.mark.parametrize(
+    ("result", "direction"),
+    [
+        ("loss", "min"),
+        ("val_loss", "min"),
+        ("accel_loss", "min"),
+        ("val_accel_loss", "min"),
+        ("accel_mae", "min"),
+        ("val_accel_r2", "max"),
+        ("accel_accuracy_of_mine", None),
+        ("digit_f1", "max"),
+        ("val_digit_top_5_accuracy", "max"),
+        ("digit_confusion_matrix", None),
+        ("digit_<lambda>", "max"),
+        ("accuracy", None),
+        ("learning_rate", None),
+    ],
+)
+def test_the_direction_of_a_result_is_that_of_its_metric(result, direction):
+    model = two_outputs()
+    outputs = model.runtime.objective.outputs
+    assert metrics.direction_of(result, outputs, model.output_names) == direction
+
+
+def test_the_direction_of_a_result_of_one_output():
+    model = fnn.Sequential([fnn.Dense(1, name="val")], input_shape=(3,))
+    model.compile("adam", "mse", ["rmse", "r2"])
+    for result, direction in {"loss": "min", "val_rmse": "min", "r2": "max", "val_x": None}.items():
+        found = metrics.direction_of(result, model.runtime.objective.outputs, model.output_names)
+        assert found == direction
+
+
+@pytest.mark.parametrize("name", list(metrics.registry))
+def test_every_metric_has_a_direction_but_the_matrix(name):
+    direction = metrics.get(name).direction
+    assert direction in (("min", "max") if name != "confusion_matrix" else (None,))
+    with pytest.raises(ValueError, match="direction must be 'min' or 'max', got 'up'"):
+        metrics.Function(np.mean, direction="up")

@@ -72,6 +72,28 @@ def test_frozen_layer_has_no_penalty(batch):
     assert weights_as_bytes(model) == weights_as_bytes(plain)
 
 
+def test_evaluate_notices_a_frozen_layer():
+    """Its penalty is not in the loss: worked out by hand, with kernel and bias of one number."""
+    x, y = np.array([[1.0], [3.0]]), np.array([[0.0], [2.0]])
+    model = fnn.Sequential(
+        [fnn.Dense(1, kernel_regularizer=fnn.regularizers.L2(0.5))],
+        input_shape=(1,), dtype="float64",
+    )  # fmt: skip
+    model.compile("sgd", "mse")
+    model.set_weights([np.array([[2.0]]), np.array([1.0])])
+    of_the_data = ((2 * 1 + 1 - 0) ** 2 + (2 * 3 + 1 - 2) ** 2) / 2
+    layer = model.layers[0]
+    for is_trainable in (True, False, True):
+        layer.trainable = is_trainable
+        expected = of_the_data + 0.5 * 2.0**2 * is_trainable
+        assert model.evaluate(x, y)["loss"] == expected
+    history = model.fit(x, y, epochs=1, validation_data=(x, y), verbose=0).history
+    layer.trainable = False
+    again = model.fit(x, y, epochs=1, validation_data=(x, y), verbose=0).history
+    penalty = 0.5 * model.get_weights()[0].item() ** 2
+    assert history["val_loss"][0] - again["val_loss"][0] == pytest.approx(penalty, rel=1e-12)
+
+
 def test_shared_layer_is_penalised_once(rng):
     x = fnn.Input((4,))
     shared = fnn.Dense(4, kernel_regularizer=fnn.regularizers.L2(0.5))

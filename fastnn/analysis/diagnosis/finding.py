@@ -15,7 +15,7 @@ class Finding:
 
     Attributes
     ----------
-    kind : str
+    problem : str
         "lost weights", "dead units", "saturated units", "identical units", "vanishing
         gradient", "exploding gradient", "learning rate too high", "learning rate too low",
         "plateau", "unscaled inputs", "unscaled targets", "constant targets", "targets out of
@@ -29,7 +29,7 @@ class Finding:
         What to try.
     """
 
-    kind: str
+    problem: str
     layer: str
     figure: float
     shown: str
@@ -37,7 +37,7 @@ class Finding:
 
     def __str__(self) -> str:
         where = f" in layer {self.layer!r}" if self.layer else ""
-        return f"{self.kind}{where}: {self.shown}. Try {self.advice}"
+        return f"{self.problem}{where}: {self.shown}. Try {self.advice}"
 
 
 @dataclass(frozen=True, repr=False)

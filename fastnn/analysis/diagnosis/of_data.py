@@ -1,4 +1,4 @@
-"""Inputs that are not scaled; targets that the loss or the model's end cannot meet."""
+"""Inputs that are not scaled; targets that the model's last activation cannot reach."""
 
 from __future__ import annotations
 
@@ -13,13 +13,6 @@ from fastnn.analysis.diagnosis.patient import Patient
 LARGE = 30.0  # root mean square of a column; pixels up to 16 train well, those up to 255 do not
 SMALL = 0.01
 OUTSIDE = 0.1  # share of the targets
-REACH = {
-    "sigmoid": (0.0, 1.0),
-    "softmax": (0.0, 1.0),
-    "tanh": (-1.0, 1.0),
-    "relu": (0.0, math.inf),
-    "softplus": (0.0, math.inf),
-}
 
 
 def findings(patient: Patient) -> Iterator[Finding]:
@@ -64,17 +57,17 @@ def _targets(patient: Patient) -> Iterator[Finding]:
         return
     if patient.loss.link is not None:
         return  # `data.target` has checked them
-    low, high = REACH.get(activation, (-math.inf, math.inf))
-    room = 0.1 * (high - low) if high < math.inf else 1e-3 * float(target.std())
+    low, high = activation.range
+    is_limited = math.isfinite(high - low)
+    room = 0.1 * (high - low) if is_limited else 1e-3 * float(target.std())
     outside = float(np.mean((target < low - room) | (target > high + room)))
     if outside > OUTSIDE:
-        reach = f"{low:g} to {high:g}" if high < math.inf else f"{low:g} or more"
         yield Finding(
             "targets out of reach",
             layer,
             outside,
-            f"{activation} gives {reach}, but {outside:.0%} of y lie outside, which goes from "
-            f"{target.min():.3g} to {target.max():.3g}",
+            f"{activation.name} outputs {_interval(low, high)}, but {outside:.0%} of y lie "
+            f"outside, which goes from {target.min():.3g} to {target.max():.3g}",
             "a linear output layer (activation=None), or y scaled into that range",
         )
         return
@@ -94,14 +87,20 @@ def _targets(patient: Patient) -> Iterator[Finding]:
 def _logits(patient: Patient) -> Iterator[Finding]:
     """An activation between the logits and a loss that takes logits."""
     (layer, activation), link = patient.end, patient.loss.link
-    if link is None or activation in (link, "linear") or activation not in REACH:
+    low, high = activation.range
+    if link is None or activation.name == link or math.isinf(low):
         return
-    low, high = REACH[activation]
     yield Finding(
         "squashed logits",
         layer,
         high,
         f"loss {patient.loss.name!r} takes what does not end in {link} for logits, of any size, "
-        f"but {activation} gives {low:g} to {high:g}",
+        f"but {activation.name} outputs {_interval(low, high)}",
         f"activation={link!r} or none there",
     )
+
+
+def _interval(low: float, high: float) -> str:
+    if math.isinf(high):
+        return f"{low:g} or more"
+    return f"{high:g} or less" if math.isinf(low) else f"{low:g} to {high:g}"

@@ -39,28 +39,29 @@ def findings(patient: Patient) -> Iterator[Finding]:
         array = patient.activations[name]
         activation = activation_of(layer)
         units = array.reshape(len(array), -1)
-        if activation == "relu":
+        if activation.name == "relu":
             dead = (units == 0).all(axis=0)
             if dead.mean() >= DEAD and len(units) > 1:
                 yield Finding(
                     "dead units",
                     name,
                     float(dead.mean()),
-                    f"{dead.sum()} of {len(dead)} relu units give 0 for all {len(units)} rows, "
+                    f"{dead.sum()} of {len(dead)} relu units output 0 for all {len(units)} rows, "
                     "so they have no gradient",
                     "new weights (they do not come back), then a smaller learning rate, "
                     "'leaky_relu', or scaled inputs",
                 )
-        if activation in ("sigmoid", "tanh") and name != end:
-            part = units if activation == "sigmoid" else (units + 1) / 2
+        if activation.saturation is not None and name != end:
+            low, high = activation.saturation
+            part = (units - low) / (high - low)
             share = float(np.mean((part < EDGE) | (part > 1 - EDGE)))
             if share > SATURATED:
                 yield Finding(
                     "saturated units",
                     name,
                     share,
-                    f"{share:.0%} of what {activation} gives lies within {EDGE:.0%} of its limits, "
-                    "where its slope is next to 0",
+                    f"{share:.0%} of what {activation.name} outputs lies within {EDGE:.0%} of its "
+                    "limits, where its slope is next to 0",
                     "scaled inputs, smaller initial weights ('glorot_uniform'), a smaller "
                     "learning rate, or 'relu'",
                 )

@@ -79,8 +79,8 @@ def _better_rate(
     advice = f"a rate like {best:.2g}; model.find_learning_rate(x, y) draws the losses"
     if not rate:
         advice += "; has a schedule come to its end?"
-    kind = "low" if best > rate else "high"
-    return Finding(f"learning rate too {kind}", "", rate, shown, advice)
+    fault = "low" if best > rate else "high"
+    return Finding(f"learning rate too {fault}", "", rate, shown, advice)
 
 
 def _trial(patient: Patient, rate: float) -> float:
@@ -116,31 +116,11 @@ def _loss(patient: Patient, network: Network) -> float:
 
 
 def constant_loss(patient: Patient) -> float | None:
-    """Return the least loss that predicting a constant gives; None for a loss not known here."""
-    target, name = patient.target, patient.loss.name
-    if "weight" in patient.target_types or getattr(patient.loss, "label_smoothing", 0.0) > 0:
+    """Return the least loss that predicting a constant reaches; None where it is not known."""
+    if "weight" in patient.target_types:
         return None
-    if name == "crossentropy":
-        if patient.kind == "label":
-            shares = np.bincount(target.reshape(-1)) / len(target)
-        else:
-            shares = target.mean(axis=0, dtype=np.float64)
-        return _entropy(shares)
-    if name == "binary_crossentropy":
-        means = target.mean(axis=0, dtype=np.float64)
-        return float(np.mean([_entropy(np.array([mean, 1 - mean])) for mean in means]))
-    distances = np.abs(target - np.median(target, axis=0)).astype(np.float64)
-    if name == "mse":
-        return float(np.mean(np.var(target, axis=0, dtype=np.float64)))
-    if name == "mae":
-        return float(distances.mean())
-    if name == "huber":
-        delta = patient.loss.delta  # type: ignore[attr-defined]
-        inside = distances**2 / 2
-        return float(np.where(distances <= delta, inside, delta * (distances - delta / 2)).mean())
-    return None
-
-
-def _entropy(shares: np.ndarray) -> float:
-    shares = shares[shares > 0]
-    return float(-(shares * np.log(shares)).sum())
+    target = patient.target
+    best = patient.loss.best_constant(
+        target.reshape(-1) if patient.target_type == "label" else target
+    )
+    return None if best is None else best.loss

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn import activations
+from fastnn.activations import ActivationFunction
 from fastnn.analysis import inspection
 from fastnn.analysis.diagnosis.finding import Diagnosis
 from fastnn.data import AnySource, Source
@@ -49,7 +51,7 @@ class Patient:
 
     @cached_property
     def activations(self) -> dict[str, np.ndarray]:
-        """What each layer gives for the sample."""
+        """What each layer outputs for the sample."""
         return inspection.activations(self.network.runtime, self.sample)
 
     @cached_property
@@ -58,8 +60,8 @@ class Patient:
         return inspection.gradients(self.network.runtime, self.sample, self.target_types)
 
     @property
-    def kind(self) -> str:
-        """Dtype of the target."""
+    def target_type(self) -> str:
+        """What the target holds: "real" or "label"."""
         return self.target_types[0]
 
     @property
@@ -86,21 +88,22 @@ class Patient:
         return [(name, layer) for name, (layer, _) in zip(names, graph.steps, strict=True)]
 
     @cached_property
-    def end(self) -> tuple[str, str]:
-        """Name and activation of the last layer that has one, behind which numbers only move."""
+    def end(self) -> tuple[str, ActivationFunction]:
+        """Name and activation of the last layer that changes the numbers it reads."""
         graph, named = self.network.runtime.graph, self.layers
         position = graph.outputs[0] - len(graph.inputs)
         while position >= 0:
             name, layer = named[position]
-            if layer.kind not in ("flatten", "dropout"):
+            if not layer.is_identity:
                 return name, activation_of(layer)
             position = graph.steps[position][1][0] - len(graph.inputs)
-        return "", "linear"
+        return "", activations.get("linear")
 
 
-def activation_of(layer: Layer) -> str:
-    """Return the name of a layer's activation; "linear" if it has none."""
-    return getattr(getattr(layer, "activation", None), "name", "linear")
+def activation_of(layer: Layer) -> ActivationFunction:
+    """Return a layer's activation; "linear" if it has none."""
+    found = getattr(layer, "activation", None)
+    return found if isinstance(found, ActivationFunction) else activations.get("linear")
 
 
 def diagnose(
