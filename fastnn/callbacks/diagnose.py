@@ -9,22 +9,22 @@ from fastnn.core import checks
 
 
 class Diagnose(Callback):
-    """Run `Model.diagnose` every so many epochs, and warn of what it finds, once of each.
+    """Run `Model.diagnose` at the end of some epochs, and warn about each finding once.
 
-    Inside epochs it costs nothing; at the end of one, as much as some hundred to a thousand
+    Within epochs it costs nothing; at the end of one it costs as much as some hundred to a thousand
     steps.
 
     Parameters
     ----------
     every : int, default 10
-        Epochs from one look to the next.
+        Epochs from one diagnosis to the next.
     batch_size : int, default 32
-        Of the trials of the learning rate; take that of `fit`.
+        Batch size of the trials of the learning rate; take that of `fit`.
 
     Attributes
     ----------
     findings : list of fastnn.analysis.diagnosis.Finding
-        All so far, each once.
+        All findings so far, each once.
 
     Examples
     --------
@@ -50,7 +50,7 @@ class Diagnose(Callback):
         self.findings = []
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Look, and warn of what is new."""
+        """Diagnose the model, and warn about what is new."""
         if (epoch + 1) % self.every:
             return
         from fastnn.analysis import diagnosis

@@ -10,8 +10,8 @@ from fastnn.callbacks.base import Callback
 class LambdaCallback(Callback):
     """A callback made of functions, each called as Keras calls it.
 
-    Hooks that are not given cost nothing; a batch hook makes `fit` come back to Python after
-    every batch.
+    Hooks that are not given cost nothing; a batch hook makes `fit` return to Python after every
+    batch.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ class LambdaCallback(Callback):
     on_train_begin, on_train_end : callable, optional
         ``f(logs)``.
     on_train_batch_begin, on_train_batch_end : callable, optional
-        ``f(batch, logs)``. The logs of a beginning are empty.
+        ``f(batch, logs)``. The logs passed at a beginning are empty.
 
     Examples
     --------
@@ -60,5 +60,5 @@ class LambdaCallback(Callback):
 
 
 def _with_logs(function: Callable) -> Callable:
-    """Give a function the logs that the beginnings here have not."""
+    """Return a hook that also passes empty logs, as Keras does at a beginning."""
     return lambda *number: function(*number, {})

@@ -12,7 +12,7 @@ from fastnn.schedules import Schedule
 
 
 def _rate(callback: Callback) -> float:
-    """Return the learning rate, which must be a number: a schedule has its own mind."""
+    """Return the learning rate, which must be a number: a schedule is not overruled."""
     optimizer = callback.model.optimizer
     assert optimizer is not None  # fit has seen to it
     if isinstance(optimizer.learning_rate, Schedule):
@@ -31,17 +31,17 @@ class ReduceLROnPlateau(Monitored):
     monitor : str, default "val_loss"
         A key of the history.
     factor : float, default 0.1
-        Below 1: what the rate is multiplied with.
+        What the rate is multiplied by; below 1.
     patience : int, default 10
-        Epochs without an improvement after which it is.
+        Epochs without an improvement after which the rate is reduced.
     mode : {"auto", "min", "max"}, default "auto"
         Whether less or more is better; auto: as the loss or metric says.
     min_delta : float, default 1e-4
-        What counts as an improvement, at least.
+        The least change that counts as an improvement.
     cooldown : int, default 0
-        Epochs after a reduction that are not counted.
+        Epochs after a reduction in which the lack of an improvement is not counted.
     min_lr : float, default 0.0
-        The rate does not go below.
+        The rate is not reduced below this.
 
     Notes
     -----
@@ -103,13 +103,13 @@ class ReduceLROnPlateau(Monitored):
 class LearningRateScheduler(Callback):
     """Ask a function for the learning rate of each epoch.
 
-    For a rate of each step, give the optimizer one of `fastnn.schedules`.
+    For a rate for each step, give the optimizer one of `fastnn.schedules` instead.
 
     Parameters
     ----------
     schedule : callable
-        ``schedule(epoch, learning_rate)``, with the epoch counted from 0 and the rate so far,
-        or ``schedule(epoch)``: returns the rate.
+        ``schedule(epoch, learning_rate)`` or ``schedule(epoch)``, with the epoch counted from 0 and
+        the rate so far; returns the rate of the epoch.
 
     Notes
     -----

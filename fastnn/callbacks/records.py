@@ -15,23 +15,23 @@ from fastnn.metrics import scalars
 class ModelCheckpoint(Monitored):
     """Save the model at the end of epochs.
 
-    The file is what `Model.save` writes, with the state of the optimizer, so that training can
-    go on from it; and it is whole at any time.
+    The file is what `Model.save` writes, with the state of the optimizer, so that training can be
+    continued from it. It is complete at all times: a crash leaves the file before.
 
     Parameters
     ----------
     filepath : path-like
-        May have fields: ``{epoch}``, counted from 1, and the results of the epoch, as in
-        ``"model-{epoch:03d}-{val_loss:.2f}.safetensors"``. Folders are made where missing.
+        May contain fields: ``{epoch}``, counted from 1, and the results of the epoch, as in
+        ``"model-{epoch:03d}-{val_loss:.2f}.safetensors"``. Missing folders are created.
     monitor : str, default "val_loss"
-        A key of the history; only looked at with `save_best_only`.
+        A key of the history; only used with `save_best_only`.
     save_best_only : bool, default False
-        Whether to save only after an epoch that is better than all before.
+        Whether to save only after an epoch that is better than all before it.
     mode : {"auto", "min", "max"}, default "auto"
         Whether less or more is better; auto: as the loss or metric says.
     save_freq : "epoch"
     initial_value_threshold : float, optional
-        What the first epoch has to be better than to be saved, with `save_best_only`.
+        The result that an epoch must beat to be the first that is saved, with `save_best_only`.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class ModelCheckpoint(Monitored):
         self._forget()
 
     def check(self) -> None:
-        """Check what the file's name asks for, and the monitor if it counts."""
+        """Check the fields of the file's name, and the monitor if it is used."""
         if self.results:
             self._check_fields(self.results)
         if self.save_best_only:
@@ -115,7 +115,7 @@ class ModelCheckpoint(Monitored):
                 )
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Save, if this epoch is to be saved."""
+        """Save the model if this epoch is to be saved."""
         self._check_fields(logs)
         if self.save_best_only and not self._best.improves(self._height(logs)):
             return
@@ -126,16 +126,16 @@ class ModelCheckpoint(Monitored):
 
 
 class CSVLogger(Callback):
-    """Write the results of each epoch to a table, a line an epoch, as soon as it is over.
+    """Write the results to a table, one line per epoch, as soon as the epoch is over.
 
     Parameters
     ----------
     filename : path-like
-        Its first line has the names of the columns, "epoch" (counted from 0) and the results.
+        Its first line holds the names of the columns: "epoch" (counted from 0) and the results.
     separator : str, default ","
         One character.
     append : bool, default False
-        Whether to go on with a table that is there, instead of replacing it.
+        Whether to append to a table that exists instead of replacing it.
 
     Examples
     --------
@@ -163,7 +163,7 @@ class CSVLogger(Callback):
         self._columns: list[str] = []
 
     def check(self) -> None:
-        """Read which columns there are, if the file is to go on."""
+        """Read the columns of the file if lines are appended to it."""
         import csv  # here, because `import fastnn` should be quick
 
         self._columns = []
@@ -174,7 +174,7 @@ class CSVLogger(Callback):
                 self._check_columns(self.results)
 
     def on_train_begin(self) -> None:
-        """Empty the file, if it is not to go on."""
+        """Empty the file unless lines are appended to it."""
         if not (self.append and self.filename.exists()):
             self.filename.write_text("", encoding="utf-8")
 
@@ -187,7 +187,7 @@ class CSVLogger(Callback):
             )
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Add a line. The file is closed again, so that it is whole whatever happens."""
+        """Add a line. The file is closed again, so that it is complete whatever happens."""
         logs = scalars(logs)
         import csv
 
@@ -202,7 +202,7 @@ class CSVLogger(Callback):
 
 
 def _path(name: str, value: object) -> Path:
-    """Return the path of a file, naming the argument where it is none."""
+    """Return the path of a file; an error names the argument."""
     try:
         return checks.file_path(value)
     except (TypeError, ValueError) as error:

@@ -14,31 +14,31 @@ from fastnn.core import checks
 
 
 class EarlyStopping(Monitored):
-    """Stop when a result no longer improves, and go back to the best weights.
+    """Stop when a result no longer improves, and restore the best weights.
 
     Parameters
     ----------
     monitor : str, default "val_loss"
         A key of the history.
     min_delta : float, default 0.0
-        What counts as an improvement, at least.
+        The least change that counts as an improvement.
     patience : int, default 0
-        Epochs without one after which it stops.
+        Epochs without an improvement after which training stops.
     mode : {"auto", "min", "max"}, default "auto"
         Whether less or more is better; auto: as the loss or metric says.
     baseline : float, optional
-        An improvement counts as one only if it is better than this, too; so training ends
-        after `patience` epochs if it has not got there by then.
+        Only results better than this reset the count of epochs, so that training ends after
+        `patience` epochs if it has not got there by then.
     restore_best_weights : bool, default True
-        Whether the model gets the weights of its best epoch back, at the last epoch too.
-        (Keras' default is False.)
+        Whether the model gets the weights of its best epoch back, also where training runs to the
+        last epoch. (Keras' default is False.)
     start_from_epoch : int, default 0
-        Epochs before this one, counted from 0, are not looked at.
+        Epochs before this one, counted from 0, are ignored.
 
     Attributes
     ----------
     best_epoch : int
-        Counted from 0; -1 if there was none.
+        Counted from 0; -1 before the first.
 
     Examples
     --------
@@ -99,7 +99,7 @@ class EarlyStopping(Monitored):
             )
 
     def on_train_end(self, logs: Logs) -> None:
-        """Give the best weights back."""
+        """Restore the best weights."""
         if self._weights is not None:
             self.model.set_weights(self._weights)
             self._weights = None
@@ -108,9 +108,9 @@ class EarlyStopping(Monitored):
 class TerminateOnNaN(Callback):
     """End training without an exception when the loss is NaN or infinite.
 
-    Otherwise `fit` raises `NonFiniteLossError`. ``history.stop_reason`` holds its message, which
-    names step and layer; the epoch that was not finished is not in the history; and, unlike
-    Keras', the model is left with parameters that are finite, as after the error.
+    Without it `fit` raises `NonFiniteLossError`. ``history.stop_reason`` holds its message, which
+    names the step and the layer. The epoch that was not finished is not in the history. Unlike in
+    Keras, the model is left with parameters that are finite, as after the error.
 
     Examples
     --------
@@ -170,10 +170,11 @@ class TerminateOnValue(Monitored):
 class TerminateOnSmallImprovement(Monitored):
     r"""Stop when a result has improved by less than a threshold over the last epochs.
 
-    With b the best result so far, now and n epochs ago, it stops when
-    :math:`b_{now} > b_{then} - \delta`, or, `relative`,
+    Let b be the best result so far, now and n epochs ago. Training stops when
+    :math:`b_{now} > b_{then} - \delta`, or with `relative` when
     :math:`b_{now} > b_{then} - \delta |b_{then}|` (for a result of which less is better).
-    The best, not the last one: noise from epoch to epoch is not taken for progress.
+    The best results are compared, not the last ones, so that noise from epoch to epoch is not taken
+    for progress.
 
     Parameters
     ----------
@@ -182,9 +183,9 @@ class TerminateOnSmallImprovement(Monitored):
     min_delta : float, default 1e-4
         :math:`\delta`; positive.
     relative : bool, default True
-        Whether it is a part of the result, or in the result's unit.
+        Whether `min_delta` is a fraction of the result; otherwise it is in the result's unit.
     epochs : int, default 5
-        n.
+        Over how many epochs, n.
     mode : {"auto", "min", "max"}, default "auto"
         Whether less or more is better; auto: as the loss or metric says.
 
@@ -242,16 +243,16 @@ class TerminateOnSmallGradient(Callback):
     """Stop when the norm of the gradient of the whole training loss falls below a tolerance.
 
     The gradient of the mean over all training rows is computed at the end of an epoch, 512 rows
-    at a time, and costs about as much as an epoch of large batches; inside epochs it costs
-    nothing. Dropout drops in it, as in training, so that the norm of a model with dropout does
-    not come near 0.
+    at a time, and costs about as much as an epoch of large batches; within epochs it costs
+    nothing. Dropout is active, as in training, so that the norm of a model with dropout does not
+    come near 0.
 
     Parameters
     ----------
     tolerance : float, default 1e-3
-        Of the Euclidean norm over all parameters; positive.
+        For the Euclidean norm over all parameters; positive.
     every : int, default 1
-        Epochs from one look to the next.
+        Epochs from one computation to the next.
 
     Attributes
     ----------

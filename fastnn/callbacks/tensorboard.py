@@ -1,4 +1,4 @@
-"""A callback that writes what TensorBoard shows; tensorboardX, an extra, writes its files."""
+"""A callback that writes what TensorBoard shows; tensorboardX, an extra, writes the files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from fastnn.metrics import scalars
 
 
 class TensorBoard(Callback):
-    """Write the results of each epoch where TensorBoard finds them; extra ``tensorboard``.
+    """Write the results of each epoch for TensorBoard; needs the extra ``tensorboard``.
 
-    As Keras writes them: "epoch_loss" and so on, with the learning rate, to the folder "train",
-    and those of the validation data under the same names to the folder "validation". See them
-    with ``tensorboard --logdir logs``.
+    As in Keras, results ("epoch_loss" and so on) and the learning rate go to the folder "train",
+    results of the validation data under the same names to the folder "validation". To see them, run
+    ``tensorboard --logdir logs``.
 
     Parameters
     ----------
