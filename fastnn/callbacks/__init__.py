@@ -1,7 +1,7 @@
-"""Callbacks: what `fit` tells as it goes, with Keras' names and hooks.
+"""Callbacks: what `fit` calls as the training goes on, with Keras' names and hooks.
 
-One that asks for batches (has a batch hook) makes `fit` come back to Python after every batch;
-one that asks for epochs costs nothing inside them.
+A callback that has a hook for batches makes `fit` return to Python after every batch; one that has
+hooks for epochs alone costs nothing within them.
 """
 
 from fastnn.callbacks.base import Callback

@@ -5,26 +5,26 @@ from __future__ import annotations
 import warnings
 
 from fastnn.callbacks.base import Callback, Logs
-from fastnn.core import checks
+from fastnn.core.declare import integer, state
 
 
 class Diagnose(Callback):
-    """Run `Model.diagnose` every so many epochs, and warn of what it finds, once of each.
+    """Run `Model.diagnose` at the end of some epochs, and warn about each finding once.
 
-    Inside epochs it costs nothing; at the end of one, as much as some hundred to a thousand
+    Within epochs it costs nothing; at the end of one it costs as much as some hundred to a thousand
     steps.
 
     Parameters
     ----------
     every : int, default 10
-        Epochs from one look to the next.
+        Epochs from one diagnosis to the next.
     batch_size : int, default 32
-        Of the trials of the learning rate; take that of `fit`.
+        Batch size of the trials of the learning rate; take that of `fit`.
 
     Attributes
     ----------
     findings : list of fastnn.analysis.diagnosis.Finding
-        All so far, each once.
+        All findings so far, each once.
 
     Examples
     --------
@@ -38,19 +38,19 @@ class Diagnose(Callback):
     []
     """
 
+    _is_open = False
     added_results = ()
 
-    def __init__(self, every: int = 10, *, batch_size: int = 32) -> None:
-        self.every = checks.integer("every", every)
-        self.batch_size = checks.integer("batch_size", batch_size)
-        self.findings: list = []
+    every: int = integer(default=10)
+    batch_size: int = integer(default=32, kw_only=True)
+    findings: list = state(default_factory=list)
 
     def on_train_begin(self) -> None:
         """Forget earlier trainings."""
         self.findings = []
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Look, and warn of what is new."""
+        """Diagnose the model, and warn about what is new."""
         if (epoch + 1) % self.every:
             return
         from fastnn.analysis import diagnosis

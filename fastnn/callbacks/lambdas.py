@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from fastnn.callbacks.base import Callback
+from fastnn.callbacks.base import Callback, instead_of
 
 
 class LambdaCallback(Callback):
     """A callback made of functions, each called as Keras calls it.
 
-    Hooks that are not given cost nothing; a batch hook makes `fit` come back to Python after
-    every batch.
+    Hooks that are not given cost nothing; a batch hook makes `fit` return to Python after every
+    batch.
 
     Parameters
     ----------
@@ -20,7 +21,7 @@ class LambdaCallback(Callback):
     on_train_begin, on_train_end : callable, optional
         ``f(logs)``.
     on_train_batch_begin, on_train_batch_end : callable, optional
-        ``f(batch, logs)``. The logs of a beginning are empty.
+        ``f(batch, logs)``. The logs passed at a beginning are empty.
 
     Examples
     --------
@@ -34,6 +35,8 @@ class LambdaCallback(Callback):
     1 ['loss']
     """
 
+    _is_open = False
+
     def __init__(
         self,
         on_epoch_begin: Callable | None = None,
@@ -42,7 +45,10 @@ class LambdaCallback(Callback):
         on_train_end: Callable | None = None,
         on_train_batch_begin: Callable | None = None,
         on_train_batch_end: Callable | None = None,
+        **others: Callable,
     ) -> None:
+        for name in others:
+            raise TypeError(f"LambdaCallback has no hook {name!r}{instead_of(name)}")
         given = {
             "on_epoch_begin": on_epoch_begin,
             "on_epoch_end": on_epoch_end,
@@ -51,14 +57,17 @@ class LambdaCallback(Callback):
             "on_train_batch_begin": on_train_batch_begin,
             "on_train_batch_end": on_train_batch_end,
         }
-        for name, function in given.items():
-            if function is None:
-                continue
+        self._given = {name: hook for name, hook in given.items() if hook is not None}
+        for name, function in self._given.items():
             if not callable(function):
                 raise TypeError(f"{name} must be a function, got {function!r}")
             setattr(self, name, _with_logs(function) if name.endswith("begin") else function)
 
+    def arguments(self) -> dict[str, Any]:
+        """Return the functions that were given, by the name of the hook."""
+        return dict(self._given)
+
 
 def _with_logs(function: Callable) -> Callable:
-    """Give a function the logs that the beginnings here have not."""
+    """Return a hook that also passes empty logs, as Keras does at a beginning."""
     return lambda *number: function(*number, {})

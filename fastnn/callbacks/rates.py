@@ -6,13 +6,14 @@ import inspect
 from collections.abc import Callable
 
 from fastnn.callbacks.base import Callback, Logs
-from fastnn.callbacks.monitored import BestSoFar, Monitored
+from fastnn.callbacks.monitored import BestSoFar, Monitored, a_mode, a_result
 from fastnn.core import checks
+from fastnn.core.declare import checked, integer, number
 from fastnn.schedules import Schedule
 
 
 def _rate(callback: Callback) -> float:
-    """Return the learning rate, which must be a number: a schedule has its own mind."""
+    """Return the learning rate, which must be a number: a schedule is not overruled."""
     optimizer = callback.network.optimizer
     assert optimizer is not None  # fit has seen to it
     if isinstance(optimizer.learning_rate, Schedule):
@@ -23,7 +24,7 @@ def _rate(callback: Callback) -> float:
     return optimizer.learning_rate
 
 
-class ReduceLROnPlateau(Monitored):
+class ReduceLROnPlateau(Monitored, Callback):
     """Reduce the learning rate when a result no longer improves.
 
     Parameters
@@ -31,17 +32,17 @@ class ReduceLROnPlateau(Monitored):
     monitor : str, default "val_loss"
         A key of the history.
     factor : float, default 0.1
-        Below 1: what the rate is multiplied with.
+        What the rate is multiplied by; below 1.
     patience : int, default 10
-        Epochs without an improvement after which it is.
+        Epochs without an improvement after which the rate is reduced.
     mode : {"auto", "min", "max"}, default "auto"
         Whether less or more is better; auto: as the loss or metric says.
     min_delta : float, default 1e-4
-        What counts as an improvement, at least.
+        The least change that counts as an improvement.
     cooldown : int, default 0
-        Epochs after a reduction that are not counted.
+        Epochs after a reduction in which the lack of an improvement is not counted.
     min_lr : float, default 0.0
-        The rate does not go below.
+        The rate is not reduced below this.
 
     Notes
     -----
@@ -54,24 +55,16 @@ class ReduceLROnPlateau(Monitored):
     0.5
     """
 
+    _is_open = False
     added_results = ("learning_rate",)
 
-    def __init__(
-        self,
-        monitor: str = "val_loss",
-        factor: float = 0.1,
-        patience: int = 10,
-        mode: str = "auto",
-        min_delta: float = 1e-4,
-        cooldown: int = 0,
-        min_lr: float = 0.0,
-    ) -> None:
-        super().__init__(monitor, mode)
-        self.factor = checks.number("factor", factor, least=0, below=1)
-        self.patience = checks.integer("patience", patience, least=0)
-        self.min_delta = checks.number("min_delta", min_delta, least=0)
-        self.cooldown = checks.integer("cooldown", cooldown, least=0)
-        self.min_lr = checks.number("min_lr", min_lr, least=0)
+    monitor: str = checked(a_result, default="val_loss")
+    factor: float = number(default=0.1, least=0, below=1)
+    patience: int = integer(default=10, least=0)
+    mode: str = checked(a_mode, default="auto")
+    min_delta: float = number(default=1e-4, least=0)
+    cooldown: int = integer(default=0, least=0)
+    min_lr: float = number(default=0.0, least=0)
 
     def check(self) -> None:
         """Check that there is such a result, and a learning rate that may be set."""
@@ -99,16 +92,22 @@ class ReduceLROnPlateau(Monitored):
                 self._cooling, self._waited = self.cooldown, 0
 
 
+def _function(name: str, value: object) -> Callable[..., float]:
+    if not callable(value):
+        raise TypeError(f"{name} must be a function (epoch, learning_rate), got {value!r}")
+    return value
+
+
 class LearningRateScheduler(Callback):
     """Ask a function for the learning rate of each epoch.
 
-    For a rate of each step, give the optimizer one of `fastnn.schedules`.
+    For a rate for each step, give the optimizer one of `fastnn.schedules` instead.
 
     Parameters
     ----------
     schedule : callable
-        ``schedule(epoch, learning_rate)``, with the epoch counted from 0 and the rate so far,
-        or ``schedule(epoch)``: returns the rate.
+        ``schedule(epoch, learning_rate)`` or ``schedule(epoch)``, with the epoch counted from 0 and
+        the rate so far; returns the rate of the epoch.
 
     Notes
     -----
@@ -125,13 +124,10 @@ class LearningRateScheduler(Callback):
     [0.005, 0.0025]
     """
 
+    _is_open = False
     added_results = ("learning_rate",)
 
-    def __init__(self, schedule: Callable[..., float]) -> None:
-        if not callable(schedule):
-            raise TypeError(f"schedule must be a function (epoch, learning_rate), got {schedule!r}")
-        self.schedule = schedule
-        self._takes_rate = _takes_two(schedule)
+    schedule: Callable[..., float] = checked(_function)
 
     def check(self) -> None:
         """Check that there is a learning rate that may be set."""
@@ -140,7 +136,7 @@ class LearningRateScheduler(Callback):
     def on_epoch_begin(self, epoch: int) -> None:
         """Set the learning rate."""
         rate = _rate(self)
-        wanted = self.schedule(epoch, rate) if self._takes_rate else self.schedule(epoch)
+        wanted = self.schedule(epoch, rate) if _takes_two(self.schedule) else self.schedule(epoch)
         checks.number("what schedule returns", wanted, least=0)
         self.network.optimizer.learning_rate = wanted
 

@@ -6,32 +6,68 @@ import os
 from pathlib import Path
 
 from fastnn.callbacks.base import Callback, Logs
-from fastnn.callbacks.monitored import BestSoFar, Monitored
+from fastnn.callbacks.monitored import BestSoFar, Monitored, a_mode, a_result
 from fastnn.core import checks
-from fastnn.core.registry import did_you_mean
+from fastnn.core.declare import boolean, checked, number, state
+from fastnn.core.hints import did_you_mean
 from fastnn.metrics import scalars
 
 
-class ModelCheckpoint(Monitored):
+def _path(name: str, value: object) -> str:
+    return str(checks.file_path(value, name))
+
+
+def _path_with_fields(name: str, value: object) -> str:
+    path = _path(name, value)
+    try:
+        _names_in_braces(path)
+    except ValueError as error:
+        raise ValueError(f"{name} {path!r}: {error}") from None
+    return path
+
+
+def _names_in_braces(path: str) -> set[str]:
+    """Return the names in braces."""
+    import string  # here, because `import fastnn` should be quick
+
+    return {field for _, field, _, _ in string.Formatter().parse(path) if field is not None}
+
+
+def _frequency(name: str, value: object) -> str:
+    if not isinstance(value, str) or value != "epoch":
+        raise ValueError(
+            f"{name} must be 'epoch', got {value!r}; to save after some batches, call "
+            "model.save from a callback's on_train_batch_end"
+        )
+    return value
+
+
+def _one_character(name: str, value: object) -> str:
+    if not isinstance(value, str) or len(value) != 1:
+        raise ValueError(f"{name} must be one character, got {value!r}")
+    return value
+
+
+class ModelCheckpoint(Monitored, Callback):
     """Save the model at the end of epochs.
 
-    The file is what `Model.save` writes, with the state of the optimizer, so that training can
-    go on from it; and it is whole at any time.
+    The file is what `Model.save` writes, with the state of the optimizer, so that training can be
+    continued from it. It is complete at all times: a crash leaves the file before.
 
     Parameters
     ----------
     filepath : path-like
-        May have fields: ``{epoch}``, counted from 1, and the results of the epoch, as in
-        ``"model-{epoch:03d}-{val_loss:.2f}.safetensors"``. Folders are made where missing.
+        May contain fields: ``{epoch}``, counted from 1, and the results of the epoch, as in
+        ``"model-{epoch:03d}-{val_loss:.2f}.safetensors"``. Missing folders are created.
     monitor : str, default "val_loss"
-        A key of the history; only looked at with `save_best_only`.
+        A key of the history; only used with `save_best_only`.
     save_best_only : bool, default False
-        Whether to save only after an epoch that is better than all before.
+        Whether to save only after an epoch that is better than all before it.
     mode : {"auto", "min", "max"}, default "auto"
         Whether less or more is better; auto: as the loss or metric says.
     save_freq : "epoch"
     initial_value_threshold : float, optional
-        What the first epoch has to be better than to be saved, with `save_best_only`.
+        The result that an epoch must beat to be the first that is saved, with `save_best_only`.
 
     Attributes
     ----------
@@ -51,44 +87,19 @@ class ModelCheckpoint(Monitored):
     ['digits-1.safetensors', 'digits-2.safetensors']
     """
 
+    _is_open = False
     added_results = ()
 
-    def __init__(
-        self,
-        filepath: str | os.PathLike,
-        monitor: str = "val_loss",
-        *,
-        save_best_only: bool = False,
-        mode: str = "auto",
-        save_freq: str = "epoch",
-        initial_value_threshold: float | None = None,
-    ) -> None:
-        super().__init__(monitor, mode)
-        self.filepath = str(_path("filepath", filepath))
-        self.save_best_only = checks.boolean("save_best_only", save_best_only)
-        if save_freq != "epoch":
-            raise ValueError(
-                f"save_freq must be 'epoch', got {save_freq!r}; to save after some batches, call "
-                "model.save from a callback's on_train_batch_end"
-            )
-        import string  # here, because `import fastnn` should be quick
-
-        self.save_freq = save_freq
-        self.initial_value_threshold = (
-            None
-            if initial_value_threshold is None
-            else checks.number("initial_value_threshold", initial_value_threshold)
-        )
-        try:
-            self._fields = {field for _, field, _, _ in string.Formatter().parse(self.filepath)}
-        except ValueError as error:
-            raise ValueError(f"filepath {self.filepath!r}: {error}") from None
-        self._fields.discard(None)
-        self.last_path: str | None = None
-        self._forget()
+    filepath: str = checked(_path_with_fields)
+    monitor: str = checked(a_result, default="val_loss")
+    save_best_only: bool = boolean(default=False, kw_only=True)
+    mode: str = checked(a_mode, default="auto", kw_only=True)
+    save_freq: str = checked(_frequency, default="epoch", kw_only=True)
+    initial_value_threshold: float | None = number(default=None, is_optional=True, kw_only=True)
+    last_path: str | None = state()
 
     def check(self) -> None:
-        """Check what the file's name asks for, and the monitor if it counts."""
+        """Check the fields of the file's name, and the monitor if it is used."""
         if self.results:
             self._check_fields(self.results)
         if self.save_best_only:
@@ -107,7 +118,7 @@ class ModelCheckpoint(Monitored):
 
     def _check_fields(self, results: tuple[str, ...] | Logs) -> None:
         known = ["epoch", *results]
-        for field in self._fields:
+        for field in _names_in_braces(self.filepath):
             if field not in known:
                 raise ValueError(
                     f"filepath {self.filepath!r} has a field {field!r}, but there are only "
@@ -115,7 +126,7 @@ class ModelCheckpoint(Monitored):
                 )
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Save, if this epoch is to be saved."""
+        """Save the model if this epoch is to be saved."""
         self._check_fields(logs)
         if self.save_best_only and not self._best.improves(self._height(logs)):
             return
@@ -126,16 +137,16 @@ class ModelCheckpoint(Monitored):
 
 
 class CSVLogger(Callback):
-    """Write the results of each epoch to a table, a line an epoch, as soon as it is over.
+    """Write the results to a table, one line per epoch, as soon as the epoch is over.
 
     Parameters
     ----------
     filename : path-like
-        Its first line has the names of the columns, "epoch" (counted from 0) and the results.
+        Its first line holds the names of the columns: "epoch" (counted from 0) and the results.
     separator : str, default ","
         One character.
     append : bool, default False
-        Whether to go on with a table that is there, instead of replacing it.
+        Whether to append to a table that exists instead of replacing it.
 
     Examples
     --------
@@ -150,48 +161,47 @@ class CSVLogger(Callback):
     epoch,loss,accuracy
     """
 
+    _is_open = False
     added_results = ()
 
-    def __init__(
-        self, filename: str | os.PathLike, separator: str = ",", append: bool = False
-    ) -> None:
-        self.filename = _path("filename", filename)
-        if not isinstance(separator, str) or len(separator) != 1:
-            raise ValueError(f"separator must be one character, got {separator!r}")
-        self.separator = separator
-        self.append = checks.boolean("append", append)
+    filename: str = checked(_path)
+    separator: str = checked(_one_character, default=",")
+    append: bool = boolean(default=False)
+
+    def set_up(self) -> None:
+        """Start without known columns."""
         self._columns: list[str] = []
 
     def check(self) -> None:
-        """Read which columns there are, if the file is to go on."""
+        """Read the columns of the file if lines are appended to it."""
         import csv  # here, because `import fastnn` should be quick
 
         self._columns = []
-        if self.append and self.filename.exists():
-            with self.filename.open(newline="", encoding="utf-8") as file:
+        if self.append and os.path.exists(self.filename):
+            with open(self.filename, newline="", encoding="utf-8") as file:
                 self._columns = next(csv.reader(file, delimiter=self.separator), [])
             if self.results and self._columns:
                 self._check_columns(self.results)
 
     def on_train_begin(self) -> None:
-        """Empty the file, if it is not to go on."""
-        if not (self.append and self.filename.exists()):
-            self.filename.write_text("", encoding="utf-8")
+        """Empty the file unless lines are appended to it."""
+        if not (self.append and os.path.exists(self.filename)):
+            Path(self.filename).write_text("", encoding="utf-8")
 
     def _check_columns(self, results: tuple[str, ...] | Logs) -> None:
         missing = [name for name in ("epoch", *results) if name not in self._columns]
         if missing:
             raise ValueError(
-                f"filename: {str(self.filename)!r} has the columns {', '.join(self._columns)}, "
+                f"filename: {self.filename!r} has the columns {', '.join(self._columns)}, "
                 f"which have no place for {', '.join(missing)}"
             )
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Add a line. The file is closed again, so that it is whole whatever happens."""
+        """Add a line. The file is closed again, so that it is complete whatever happens."""
         logs = scalars(logs)
         import csv
 
-        with self.filename.open("a", newline="", encoding="utf-8") as file:
+        with open(self.filename, "a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, delimiter=self.separator, lineterminator="\n")
             if not self._columns:
                 self._columns = ["epoch", *logs]
@@ -199,11 +209,3 @@ class CSVLogger(Callback):
             self._check_columns(logs)
             row = {**logs, "epoch": epoch}
             writer.writerow([row.get(name, "NA") for name in self._columns])
-
-
-def _path(name: str, value: object) -> Path:
-    """Return the path of a file, naming the argument where it is none."""
-    try:
-        return checks.file_path(value)
-    except (TypeError, ValueError) as error:
-        raise type(error)(str(error).replace("path", name, 1)) from None

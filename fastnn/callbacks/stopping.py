@@ -9,36 +9,36 @@ import numpy as np
 
 from fastnn.analysis import inspection
 from fastnn.callbacks.base import Callback, Logs, end_training
-from fastnn.callbacks.monitored import BestSoFar, Monitored
-from fastnn.core import checks
+from fastnn.callbacks.monitored import BestSoFar, Monitored, a_mode, a_result
+from fastnn.core.declare import boolean, checked, integer, number, state
 
 
-class EarlyStopping(Monitored):
-    """Stop when a result no longer improves, and go back to the best weights.
+class EarlyStopping(Monitored, Callback):
+    """Stop when a result no longer improves, and restore the best weights.
 
     Parameters
     ----------
     monitor : str, default "val_loss"
         A key of the history.
     min_delta : float, default 0.0
-        What counts as an improvement, at least.
+        The least change that counts as an improvement.
     patience : int, default 0
-        Epochs without one after which it stops.
+        Epochs without an improvement after which training stops.
     mode : {"auto", "min", "max"}, default "auto"
         Whether less or more is better; auto: as the loss or metric says.
     baseline : float, optional
-        An improvement counts as one only if it is better than this, too; so training ends
-        after `patience` epochs if it has not got there by then.
+        Only results better than this reset the count of epochs, so that training ends after
+        `patience` epochs if it has not got there by then.
     restore_best_weights : bool, default True
-        Whether the model gets the weights of its best epoch back, at the last epoch too.
-        (Keras' default is False.)
+        Whether the model gets the weights of its best epoch back, also where training runs to the
+        last epoch. (Keras' default is False.)
     start_from_epoch : int, default 0
-        Epochs before this one, counted from 0, are not looked at.
+        Epochs before this one, counted from 0, are ignored.
 
     Attributes
     ----------
     best_epoch : int
-        Counted from 0; -1 if there was none.
+        Counted from 0; -1 before the first.
 
     Examples
     --------
@@ -47,26 +47,17 @@ class EarlyStopping(Monitored):
     'val_loss'
     """
 
+    _is_open = False
     added_results = ()
 
-    def __init__(
-        self,
-        monitor: str = "val_loss",
-        *,
-        min_delta: float = 0.0,
-        patience: int = 0,
-        mode: str = "auto",
-        baseline: float | None = None,
-        restore_best_weights: bool = True,
-        start_from_epoch: int = 0,
-    ) -> None:
-        super().__init__(monitor, mode)
-        self.min_delta = checks.number("min_delta", min_delta, least=0)
-        self.patience = checks.integer("patience", patience, least=0)
-        self.baseline = None if baseline is None else checks.number("baseline", baseline)
-        self.restore_best_weights = checks.boolean("restore_best_weights", restore_best_weights)
-        self.start_from_epoch = checks.integer("start_from_epoch", start_from_epoch, least=0)
-        self._forget()
+    monitor: str = checked(a_result, default="val_loss")
+    min_delta: float = number(default=0.0, least=0, kw_only=True)
+    patience: int = integer(default=0, least=0, kw_only=True)
+    mode: str = checked(a_mode, default="auto", kw_only=True)
+    baseline: float | None = number(default=None, is_optional=True, kw_only=True)
+    restore_best_weights: bool = boolean(default=True, kw_only=True)
+    start_from_epoch: int = integer(default=0, least=0, kw_only=True)
+    best_epoch: int = state(default=-1)
 
     def _forget(self) -> None:
         self.best_epoch = -1
@@ -99,7 +90,7 @@ class EarlyStopping(Monitored):
             )
 
     def on_train_end(self, logs: Logs) -> None:
-        """Give the best weights back."""
+        """Restore the best weights."""
         if self._weights is not None:
             self.network.set_weights(self._weights)
             self._weights = None
@@ -108,9 +99,9 @@ class EarlyStopping(Monitored):
 class TerminateOnNaN(Callback):
     """End training without an exception when the loss is NaN or infinite.
 
-    Otherwise `fit` raises `NonFiniteLossError`. ``history.stop_reason`` holds its message, which
-    names step and layer; the epoch that was not finished is not in the history; and, unlike
-    Keras', the model is left with parameters that are finite, as after the error.
+    Without it `fit` raises `NonFiniteLossError`. ``history.stop_reason`` holds its message, which
+    names the step and the layer. The epoch that was not finished is not in the history. Unlike in
+    Keras, the model is left with parameters that are finite, as after the error.
 
     Examples
     --------
@@ -123,6 +114,7 @@ class TerminateOnNaN(Callback):
     'TerminateOnNaN'
     """
 
+    _is_open = False
     added_results = ()
 
     def on_nonfinite_loss(self, error: FloatingPointError) -> bool:
@@ -130,7 +122,7 @@ class TerminateOnNaN(Callback):
         return True
 
 
-class TerminateOnValue(Monitored):
+class TerminateOnValue(Monitored, Callback):
     """Stop when a result reaches a value.
 
     Parameters
@@ -155,11 +147,12 @@ class TerminateOnValue(Monitored):
     'max'
     """
 
+    _is_open = False
     added_results = ()
 
-    def __init__(self, monitor: str, value: float, *, mode: str = "auto") -> None:
-        super().__init__(monitor, mode)
-        self.value = checks.number("value", value)
+    monitor: str = checked(a_result)
+    value: float = number()
+    mode: str = checked(a_mode, default="auto", kw_only=True)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Compare with the value."""
@@ -167,13 +160,14 @@ class TerminateOnValue(Monitored):
             end_training(self, f"{self.monitor} has reached {self.value:g}: {logs[self.monitor]:g}")
 
 
-class TerminateOnSmallImprovement(Monitored):
+class TerminateOnSmallImprovement(Monitored, Callback):
     r"""Stop when a result has improved by less than a threshold over the last epochs.
 
-    With b the best result so far, now and n epochs ago, it stops when
-    :math:`b_{now} > b_{then} - \delta`, or, `relative`,
+    Let b be the best result so far, now and n epochs ago. Training stops when
+    :math:`b_{now} > b_{then} - \delta`, or with `relative` when
     :math:`b_{now} > b_{then} - \delta |b_{then}|` (for a result of which less is better).
-    The best, not the last one: noise from epoch to epoch is not taken for progress.
+    The best results are compared, not the last ones, so that noise from epoch to epoch is not taken
+    for progress.
 
     Parameters
     ----------
@@ -182,9 +176,9 @@ class TerminateOnSmallImprovement(Monitored):
     min_delta : float, default 1e-4
         :math:`\delta`; positive.
     relative : bool, default True
-        Whether it is a part of the result, or in the result's unit.
+        Whether `min_delta` is a fraction of the result; otherwise it is in the result's unit.
     epochs : int, default 5
-        n.
+        Over how many epochs, n.
     mode : {"auto", "min", "max"}, default "auto"
         Whether less or more is better; auto: as the loss or metric says.
 
@@ -199,22 +193,14 @@ class TerminateOnSmallImprovement(Monitored):
     True
     """
 
+    _is_open = False
     added_results = ()
 
-    def __init__(
-        self,
-        monitor: str = "loss",
-        *,
-        min_delta: float = 1e-4,
-        relative: bool = True,
-        epochs: int = 5,
-        mode: str = "auto",
-    ) -> None:
-        super().__init__(monitor, mode)
-        self.min_delta = checks.number("min_delta", min_delta, is_positive=True)
-        self.relative = checks.boolean("relative", relative)
-        self.epochs = checks.integer("epochs", epochs)
-        self._forget()
+    monitor: str = checked(a_result, default="loss")
+    min_delta: float = number(default=1e-4, is_positive=True, kw_only=True)
+    relative: bool = boolean(default=True, kw_only=True)
+    epochs: int = integer(default=5, kw_only=True)
+    mode: str = checked(a_mode, default="auto", kw_only=True)
 
     def _forget(self) -> None:
         self._best: deque[float] = deque([math.inf], maxlen=self.epochs + 1)
@@ -242,16 +228,16 @@ class TerminateOnSmallGradient(Callback):
     """Stop when the norm of the gradient of the whole training loss falls below a tolerance.
 
     The gradient of the mean over all training rows is computed at the end of an epoch, 512 rows
-    at a time, and costs about as much as an epoch of large batches; inside epochs it costs
-    nothing. Dropout drops in it, as in training, so that the norm of a model with dropout does
-    not come near 0.
+    at a time, and costs about as much as an epoch of large batches; within epochs it costs
+    nothing. Dropout is active, as in training, so that the norm of a model with dropout does not
+    come near 0.
 
     Parameters
     ----------
     tolerance : float, default 1e-3
-        Of the Euclidean norm over all parameters; positive.
+        For the Euclidean norm over all parameters; positive.
     every : int, default 1
-        Epochs from one look to the next.
+        Epochs from one computation to the next.
 
     Attributes
     ----------
@@ -270,12 +256,12 @@ class TerminateOnSmallGradient(Callback):
     True
     """
 
+    _is_open = False
     added_results = ()
 
-    def __init__(self, tolerance: float = 1e-3, *, every: int = 1) -> None:
-        self.tolerance = checks.number("tolerance", tolerance, is_positive=True)
-        self.every = checks.integer("every", every)
-        self.norm = math.nan
+    tolerance: float = number(default=1e-3, is_positive=True)
+    every: int = integer(default=1, kw_only=True)
+    norm: float = state(default=math.nan)
 
     def on_train_begin(self) -> None:
         """Forget earlier trainings."""

@@ -84,7 +84,7 @@ def direction_of(
     >>> import fastnn as fnn
     >>> model = fnn.Sequential([fnn.Dense(3)], input_shape=(4,))
     >>> model.compile("adam", "crossentropy", ["accuracy"])
-    >>> objectives = model.runtime.objective.outputs
+    >>> objectives = model.network.objective.outputs
     >>> fnn.metrics.direction_of("val_accuracy", objectives, model.output_names)
     'max'
     """

@@ -28,7 +28,7 @@ class GradientDescent(Optimizer):
     >>> model = fnn.Sequential([fnn.Dense(1)], input_shape=(3,), seed=0)
     >>> model.compile(fnn.GradientDescent(0.1), "mse")
     >>> history = model.fit(x, x.sum(axis=1), epochs=50, verbose=0)
-    >>> model.runtime.step  # not four an epoch
+    >>> model.network.runtime.step  # not four an epoch
     50
     """
 

@@ -199,7 +199,7 @@ def test_a_layer_of_ones_own_checks_its_input():
 
     model = fnn.Sequential([fnn.Reshape((2, 2)), Positive(), fnn.Flatten()], input_shape=(4,))
     model.compile("sgd", "mse")
-    assert [number for number, _ in checked_inputs(model.runtime.graph)] == [0]
+    assert [number for number, _ in checked_inputs(model.network.runtime.graph)] == [0]
     x = np.ones((5, 4))
     model.fit(x, x, verbose=0)
     x[3, 1] = -1

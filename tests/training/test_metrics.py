@@ -400,7 +400,7 @@ def two_outputs():
 )
 def test_the_direction_of_a_result_is_that_of_its_metric(result, direction):
     model = two_outputs()
-    outputs = model.runtime.objective.outputs
+    outputs = model.network.runtime.objective.outputs
     assert metrics.direction_of(result, outputs, model.output_names) == direction
 
 
@@ -408,7 +408,9 @@ def test_the_direction_of_a_result_of_one_output():
     model = fnn.Sequential([fnn.Dense(1, name="val")], input_shape=(3,))
     model.compile("adam", "mse", ["rmse", "r2"])
     for result, direction in {"loss": "min", "val_rmse": "min", "r2": "max", "val_x": None}.items():
-        found = metrics.direction_of(result, model.runtime.objective.outputs, model.output_names)
+        found = metrics.direction_of(
+            result, model.network.runtime.objective.outputs, model.output_names
+        )
         assert found == direction
 
 
