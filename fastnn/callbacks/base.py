@@ -26,7 +26,7 @@ _ELSEWHERE = {
 }
 _OF_VALIDATION = "did you mean on_epoch_end? (it is called after the validation, with its results)"
 _OF_PREDICTION = "predict calls no callbacks"
-_SET_BY_FIT = frozenset({"model", "results", "training_data"})
+_SET_BY_FIT = frozenset({"model", "network", "results", "training_data"})
 
 
 class Callback(Declared):
