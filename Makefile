@@ -20,6 +20,8 @@ BIN := $(CURDIR)/$(VENV)/bin
 STAMPS := $(VENV)/stamps
 # The peers take gigabytes, and few things need them: they have an environment of their own.
 PEERS := .venv-peers
+# The installed code is changed there.
+MUTANTS := .venv-mutants
 # At one release: figures compare, and its next may be of another size. Installed before all else,
 # so that nothing asks for another one.
 TORCH := torch==2.13.0
@@ -27,6 +29,7 @@ TORCH := torch==2.13.0
 pip = PATH="$(BIN):$$PATH" $(INTERPRETER) -m pip --python $(1)/bin/python --disable-pip-version-check
 PIP := $(call pip,$(VENV))
 INSTALL := $(PIP) install --quiet --no-warn-script-location
+INSTALL_MUTANTS := $(call pip,$(MUTANTS)) install --quiet --no-warn-script-location
 INSTALL_PEERS := $(call pip,$(PEERS)) install --quiet --no-warn-script-location
 # -P keeps the source tree out of sys.path: what runs is the installed wheel.
 RUN := $(BIN)/python -P
@@ -65,6 +68,10 @@ coverage: $(STAMPS)/test $(STAMPS)/coverage
 	cd out && $(RUN) -m pytest ../tests -q -p no:cacheprovider $(ALONE) \
 	  --cov=fastnn --cov-branch --cov-append --cov-report=term:skip-covered --cov-report=html:coverage
 
+# make mutate N=20 SEED=3 ARGUMENTS="--file training/"
+mutate: $(MUTANTS)/stamp
+	$(MUTANTS)/bin/python -P tools/mutate.py --number $(or $(N),50) --seed $(or $(SEED),0) $(ARGUMENTS)
+
 pictures: $(STAMPS)/test
 	FASTNN_NEW_PICTURES=1 $(RUN) -m pytest -q tests/plots/test_plots_pictures.py
 
@@ -99,7 +106,7 @@ check-loops: $(STAMPS)/wheel
 	$(INTERPRETER) tools/check_inner_loops.py build/wheel
 
 clean:
-	rm -rf $(VENV) $(PEERS) build dist out .pytest_cache .mypy_cache .ruff_cache .benchmarks
+	rm -rf $(VENV) $(PEERS) $(MUTANTS) build dist out .pytest_cache .mypy_cache .ruff_cache .benchmarks
 
 $(STAMPS)/venv:
 	$(INTERPRETER) -m venv --without-pip $(VENV)
@@ -128,6 +135,12 @@ $(STAMPS)/plot $(STAMPS)/test $(STAMPS)/bench $(STAMPS)/lint: $(STAMPS)/%: $(STA
 
 $(STAMPS)/coverage: $(STAMPS)/venv
 	$(INSTALL) "pytest-cov>=5"
+	@touch $@
+
+$(MUTANTS)/stamp: $(STAMPS)/wheel pyproject.toml
+	test -d $(MUTANTS) || $(INTERPRETER) -m venv --without-pip $(MUTANTS)
+	$(INSTALL_MUTANTS) --force-reinstall --no-deps $(CURDIR)/$$(ls dist/*.whl)
+	$(INSTALL_MUTANTS) "$(CURDIR)/$$(ls dist/*.whl)[test]" "pytest-cov>=5"
 	@touch $@
 
 $(PEERS)/torch:

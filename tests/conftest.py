@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+import installation
 import numpy as np
 import pytest
+import skip_list
+from skip_list import SkipRecord
 
 import fastnn as fnn
 from fastnn.analysis import machine_limits
 from fastnn.core import threads as thread_limits
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE / "support"))  # found by name under importlib import mode
-sys.path.insert(0, str(HERE.parent / "tools"))  # check_inner_loops.py
-
-import installation
-import skip_list
-from skip_list import SkipRecord
 
 
 def pytest_addoption(parser):

@@ -56,5 +56,5 @@ def refusal(package: Path, root: Path) -> str:
         return ""
     return (
         f"these tests test an installed fastnn, but got {package}. Run `pip install .` and start "
-        "pytest outside the source tree, or `pip install --no-build-isolation -e .` to test the tree."
+        "pytest outside the source tree, or `pip install --no-build-isolation -e .` for this tree."
     )

@@ -1,4 +1,4 @@
-"""`--no-unexpected-skips`: a run fails where a test is skipped that `tests/skips.toml` does not name.
+"""`--no-unexpected-skips`: a run fails where a test is skipped that `tests/skips.toml` lacks.
 
 A check that is skipped everywhere is not a check. Where everything that tests may use is
 installed, what is still skipped must stand on that list, with the reason; an entry that matches no

@@ -33,7 +33,9 @@ def record(monkeypatch):
 
 def test_an_installed_package_is_tested(record):
     record(None)
-    assert not installation.refusal(Path("/x/lib/python3.11/site-packages/fastnn/__init__.py"), ROOT)
+    assert not installation.refusal(
+        Path("/x/lib/python3.11/site-packages/fastnn/__init__.py"), ROOT
+    )
 
 
 def test_an_editable_install_of_this_tree_is_tested(record):
