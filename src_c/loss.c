@@ -255,11 +255,36 @@ static ptrdiff_t row_argmax(const real *x, ptrdiff_t n)
     return j;
 }
 
-/* Whether `index` is what row_argmax would find; a wrong one is mostly told by its number. */
+/* Whether all of x[0:n] are below `limit`, or equal to it where that is `allowed`; no NaN is. */
+ALWAYS_INLINE int row_is_below(const int allowed, const real *x, ptrdiff_t n, real limit)
+{
+    enum { VECTORS = 4 }; /* looked at together: a wrong label is mostly told by the first of them */
+    vec most = vbroadcast(limit);
+    ptrdiff_t j = 0;
+#define BELOW(at) (allowed ? vless_equal(vload(x + (at)), most) : vless(vload(x + (at)), most))
+    for (; j + VECTORS * LANES <= n; j += VECTORS * LANES) {
+        vmask below = BELOW(j);
+        UNROLL for (int v = 1; v < VECTORS; v++) below = vmask_and(below, BELOW(j + v * LANES));
+        if (!vall(below)) return 0;
+    }
+    if (n >= LANES) { /* the last vector may overlap the one before it */
+        vmask below = BELOW(n - LANES);
+        for (; j + LANES < n; j += LANES) below = vmask_and(below, BELOW(j));
+        return vall(below);
+    }
+#undef BELOW
+    int below = 1;
+    for (; j < n; j++) below &= allowed ? x[j] <= limit : x[j] < limit;
+    return below;
+}
+
+/* Whether `index` is what row_argmax would find: none exceeds x[index], and none before it equals it.
+ * One comparison a vector, where the largest of a row takes a chain of selections. */
 static int row_is_argmax(const real *x, ptrdiff_t n, ptrdiff_t index)
 {
-    real largest = row_largest(x, n);
-    return largest == largest && x[index] != largest ? 0 : row_argmax(x, n) == index;
+    real own = x[index];
+    if (own != own) return row_argmax(x, n) == index;
+    return row_is_below(1, x, n, own) && row_is_below(0, x, index, own);
 }
 
 /* Whether fewer than `k` of x[0:n] come before x[index]: larger ones, NaN, and those alike before it. */

@@ -85,6 +85,7 @@ ALWAYS_INLINE vmask vless(vec a, vec b) { return a < b; }
 ALWAYS_INLINE vmask vless_equal(vec a, vec b) { return a <= b; }
 ALWAYS_INLINE vmask vequal(vec a, vec b) { return a == b; }
 ALWAYS_INLINE vmask vmask_or(vmask a, vmask b) { return a | b; }
+ALWAYS_INLINE vmask vmask_and(vmask a, vmask b) { return a & b; }
 ALWAYS_INLINE vec vselect(vmask mask, vec yes, vec no) { return mask ? yes : no; }
 #else
 typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
@@ -107,6 +108,7 @@ ALWAYS_INLINE vmask vless(vec a, vec b) { return COMPARE512(a, b, _CMP_LT_OQ); }
 ALWAYS_INLINE vmask vless_equal(vec a, vec b) { return COMPARE512(a, b, _CMP_LE_OQ); }
 ALWAYS_INLINE vmask vequal(vec a, vec b) { return COMPARE512(a, b, _CMP_EQ_OQ); }
 ALWAYS_INLINE vmask vmask_or(vmask a, vmask b) { return (vmask)(a | b); }
+ALWAYS_INLINE vmask vmask_and(vmask a, vmask b) { return (vmask)(a & b); }
 ALWAYS_INLINE vec vselect(vmask mask, vec yes, vec no) { return (vec)V512(mask_blend)(mask, no, yes); }
 #else
 typedef ivec vmask;
@@ -114,6 +116,7 @@ ALWAYS_INLINE vmask vless(vec a, vec b) { return (vmask)(a < b); }
 ALWAYS_INLINE vmask vless_equal(vec a, vec b) { return (vmask)(a <= b); }
 ALWAYS_INLINE vmask vequal(vec a, vec b) { return (vmask)(a == b); }
 ALWAYS_INLINE vmask vmask_or(vmask a, vmask b) { return a | b; }
+ALWAYS_INLINE vmask vmask_and(vmask a, vmask b) { return a & b; }
 ALWAYS_INLINE vec vselect(vmask mask, vec yes, vec no)
 {
     return (vec)((mask & (ivec)yes) | (~mask & (ivec)no));
@@ -355,6 +358,15 @@ ALWAYS_INLINE int vany(vmask mask)
     memcpy(lanes, &mask, sizeof lanes);
     for (int i = 0; i < LANES; i++) any |= lanes[i];
     return any != 0;
+#endif
+}
+/* Whether every lane is true. */
+ALWAYS_INLINE int vall(vmask mask)
+{
+#if LANES == 1
+    return mask != 0;
+#else
+    return !vany((vmask)~mask);
 #endif
 }
 ALWAYS_INLINE vmask vis_nan(vec a)

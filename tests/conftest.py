@@ -1,42 +1,44 @@
-"""What all tests share: which fastnn is tested, randomness, threads, and `--run-slow`."""
+"""What all tests share: which fastnn is tested, randomness, threads, and the options."""
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
+import installation
 import numpy as np
 import pytest
+import skip_list
+from skip_list import SkipRecord
 
 import fastnn as fnn
 from fastnn.analysis import machine_limits
 from fastnn.core import threads as thread_limits
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE / "support"))  # found by name under importlib import mode
-sys.path.insert(0, str(HERE.parent / "tools"))  # check_inner_loops.py
 
 
 def pytest_addoption(parser):
     parser.addoption("--run-slow", action="store_true", help="also run tests marked slow")
+    parser.addoption(
+        "--no-unexpected-skips", action="store_true",
+        help="fail where a test is skipped that tests/skips.toml does not name",
+    )  # fmt: skip
 
 
 def pytest_configure(config):
-    where = Path(fnn.__file__).resolve()
-    is_editable = os.environ.get("FASTNN_TEST_EDITABLE") == "1"
-    if not is_editable and not {"site-packages", "dist-packages"} & set(where.parts):
-        raise pytest.UsageError(
-            f"these tests test an installed fastnn, but got {where}. Run `pip install .` and start "
-            "pytest outside the source tree, or set FASTNN_TEST_EDITABLE=1 for an editable install."
-        )
+    refusal = installation.refusal(Path(fnn.__file__), HERE.parent)
+    if refusal:
+        raise pytest.UsageError(refusal)
+    if config.getoption("--no-unexpected-skips"):
+        config.pluginmanager.register(SkipRecord(skip_list.read(HERE / "skips.toml")))
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--run-slow"):
-        return
     for item in items:
-        if "slow" in item.keywords:
+        if {"team", "threads"} & set(item.fixturenames):
+            item.add_marker("alone")
+        if "slow" in item.keywords and not config.getoption("--run-slow"):
             item.add_marker(pytest.mark.skip(reason="slow; use --run-slow"))
 
 

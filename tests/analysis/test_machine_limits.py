@@ -16,6 +16,8 @@ from fastnn.analysis.machine_limits import (  # before the tests get a folder of
 )
 from fastnn.native import engine
 
+pytestmark = pytest.mark.alone
+
 
 def made(**changes):
     """Limits of a machine that nobody has measured."""

@@ -116,7 +116,7 @@ def test_unsupported_isa_is_refused_with_the_supported_ones():
 @pytest.mark.slow
 @pytest.mark.parametrize("isa", SUPPORTED[1:])
 def test_kernel_tests_on_every_isa(isa):
-    names = ("kernels", "products", "vmath", "optimizer_kernels", "random")
+    names = ("kernels", "products", "vmath", "optimizer_kernels", "random", "categorical_accuracy")
     files = [*(str(HERE / f"test_{name}.py") for name in names), str(HERE.parent / "program")]
     code = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
     run = child(isa, code, "-q", "-p", "no:cacheprovider", "--import-mode=importlib", *files)

@@ -16,6 +16,8 @@ import fastnn as fnn
 from fastnn.core import threads as thread_limits
 from fastnn.native import engine
 
+pytestmark = pytest.mark.alone
+
 
 def python(code, *, cwd, timeout=60, **environment):
     """Run code in another Python, started in a folder."""

@@ -85,6 +85,7 @@ def optimizer_like(torch: Any, optimizer: Any, parameters: list) -> Any:
         "sgd": lambda: torch.optim.SGD(
             parameters, momentum=config["momentum"], nesterov=config["nesterov"], **common
         ),
+        "gradient_descent": lambda: torch.optim.SGD(parameters, **common),
         "adagrad": lambda: torch.optim.Adagrad(
             parameters, initial_accumulator_value=config["initial_accumulator_value"], **common
         ),

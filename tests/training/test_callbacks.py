@@ -235,6 +235,7 @@ def test_the_first_to_stop_says_why():
 # --- a budget of time -----------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_time_budget_ends_within_an_epoch_at_the_end_of_a_step():
     (x, y), model = data(200_000), small()
     began = time.perf_counter()

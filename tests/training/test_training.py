@@ -382,6 +382,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.alone
 def test_ctrl_c_ends_fit_within_half_a_second_at_the_end_of_a_step(tmp_path):
     script = tmp_path / "interrupted.py"
     script.write_text(INTERRUPTED)

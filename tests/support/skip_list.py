@@ -1,0 +1,119 @@
+"""`--no-unexpected-skips`: a run fails where a test is skipped that `tests/skips.toml` lacks.
+
+A check that is skipped everywhere is not a check. Where everything that tests may use is
+installed, what is still skipped must stand on that list, with the reason; an entry that matches no
+test, or whose tests were not skipped though `always` says so, fails the run as well.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Tests that may be skipped.
+
+    Attributes
+    ----------
+    tests : str
+        Pattern of their node ids, as in `fnmatch`; brackets stand for themselves.
+    skipped : str
+        Pattern of the reason that pytest prints.
+    because : str
+        Why that is right.
+    always : bool
+        Whether these tests are skipped on every machine.
+    """
+
+    tests: str
+    skipped: str
+    because: str
+    always: bool = False
+
+    def matches(self, test: str, reason: str | None = None) -> bool:
+        """Return whether a test is meant; with a reason, whether the skip is."""
+        return _matches(test, self.tests) and (reason is None or _matches(reason, self.skipped))
+
+
+def _matches(text: str, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(text, pattern.replace("[", "[[]"))
+
+
+def read(path: Path) -> list[Entry]:
+    """Return the entries of a list, each with a reason.
+
+    Raises
+    ------
+    ValueError
+        If an entry lacks `tests`, `skipped` or `because`.
+    """
+    entries = []
+    for table in tomllib.loads(path.read_text())["skip"]:
+        for name in ("tests", "skipped", "because"):
+            if not str(table.get(name, "")).strip():
+                raise ValueError(f"{path}: {name} is missing in {table}")
+        entries.append(Entry(**table))
+    return entries
+
+
+@dataclass
+class SkipRecord:
+    """A pytest plugin that notes what is skipped, and fails the run where it should not be.
+
+    Parameters
+    ----------
+    entries : list of Entry
+    """
+
+    entries: list[Entry]
+    tests: set[str] = field(default_factory=set)
+    skips: dict[str, str] = field(default_factory=dict)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Note a test; an expected failure is not a skip."""
+        self.tests.add(report.nodeid)
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self.skips[report.nodeid] = _reason(report)
+
+    def pytest_collectreport(self, report: Any) -> None:
+        """Note a file that is skipped whole."""
+        if report.skipped:
+            self.skips[report.nodeid] = _reason(report)
+
+    def faults(self) -> list[str]:
+        """Return a line for each skip that is not on the list, and for each idle entry."""
+        lines = [
+            f"skipped, but not on the list: {test}: {reason}"
+            for test, reason in sorted(self.skips.items())
+            if not any(entry.matches(test, reason) for entry in self.entries)
+        ]
+        for entry in self.entries:
+            if not any(entry.matches(test) for test in self.tests | set(self.skips)):
+                lines.append(f"the list names tests that do not exist: {entry.tests}")
+            elif entry.always and not any(entry.matches(*skip) for skip in self.skips.items()):
+                lines.append(f"the list names a skip that did not happen: {entry.tests}")
+        return lines
+
+    def pytest_sessionfinish(self, session: Any) -> None:
+        """Fail a run that would have passed."""
+        if self.faults() and session.exitstatus == 0:
+            session.exitstatus = 1
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print the faults."""
+        faults = self.faults()
+        if faults:
+            terminalreporter.section("unexpected skips (tests/skips.toml)", red=True)
+            for line in faults:
+                terminalreporter.line(line)
+
+
+def _reason(report: Any) -> str:
+    """The reason of a skip, without the word before it."""
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return text.removeprefix("Skipped: ")

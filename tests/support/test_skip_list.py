@@ -1,0 +1,85 @@
+"""`--no-unexpected-skips` fails where it should, and the list itself can be read."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import skip_list
+from skip_list import Entry, SkipRecord
+
+ENTRIES = [
+    Entry("tests/a.py::test_one[*", "needs *", "There is no such thing here.", always=True),
+    Entry("tests/b.py*", "needs a fork", "Some systems have none."),
+]
+
+
+def report(test, reason=None, **more):
+    longrepr = None if reason is None else ("file.py", 3, f"Skipped: {reason}")
+    return SimpleNamespace(nodeid=test, skipped=reason is not None, longrepr=longrepr, **more)
+
+
+def record(*reports):
+    """A run in which all is as the list says, and these reports more."""
+    made = SkipRecord(ENTRIES)
+    for each in (
+        report("tests/a.py::test_one[x]", "needs y"),
+        report("tests/b.py::test_two"),
+        *reports,
+    ):
+        made.pytest_runtest_logreport(each)
+    return made
+
+
+def test_skips_on_the_list_are_no_fault():
+    assert record(report("tests/b.py::test_two", "needs a fork")).faults() == []
+
+
+@pytest.mark.parametrize(
+    ("test", "reason"),
+    [
+        ("tests/c.py::test_three", "needs a fork"),
+        ("tests/b.py::test_two", "could not import 'torch'"),
+        ("tests/a.py::test_one", "needs y"),
+    ],
+    ids=["another test", "another reason", "without parameters"],
+)
+def test_a_skip_that_is_not_on_the_list_is_a_fault(test, reason):
+    (fault,) = record(report(test, reason)).faults()
+    assert fault == f"skipped, but not on the list: {test}: {reason}"
+
+
+def test_a_file_that_is_skipped_whole_is_a_fault():
+    made = record()
+    made.pytest_collectreport(report("tests/d.py", "could not import 'scipy'"))
+    assert made.faults() == ["skipped, but not on the list: tests/d.py: could not import 'scipy'"]
+
+
+def test_an_expected_failure_is_not_a_skip():
+    assert record(report("tests/c.py::test_three", "known", wasxfail="known")).faults() == []
+
+
+def test_idle_entries_are_faults():
+    made = SkipRecord(ENTRIES)
+    made.pytest_runtest_logreport(report("tests/a.py::test_one[x]"))
+    assert made.faults() == [
+        "the list names a skip that did not happen: tests/a.py::test_one[*",
+        "the list names tests that do not exist: tests/b.py*",
+    ]
+
+
+def test_a_fault_fails_a_run_that_would_have_passed():
+    passed, failed = SimpleNamespace(exitstatus=0), SimpleNamespace(exitstatus=2)
+    record().pytest_sessionfinish(passed)
+    assert passed.exitstatus == 0
+    made = record(report("tests/c.py::test_three", "why not"))
+    made.pytest_sessionfinish(passed)
+    made.pytest_sessionfinish(failed)
+    assert (passed.exitstatus, failed.exitstatus) == (1, 2)
+
+
+def test_every_entry_has_a_reason(tmp_path):
+    path = tmp_path / "skips.toml"
+    path.write_text('[[skip]]\ntests = "a"\nskipped = "b"\nbecause = " "\n')
+    with pytest.raises(ValueError, match="because is missing"):
+        skip_list.read(path)
