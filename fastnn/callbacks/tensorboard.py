@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from fastnn.callbacks.base import Callback, Logs
-from fastnn.core import checks
+from fastnn.core import checks, extras
 from fastnn.metrics import scalars
 
 
@@ -81,7 +81,5 @@ def _writer_class() -> Any:
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
-        raise ImportError(
-            "TensorBoard needs tensorboardX: pip install 'fastnn[tensorboard]'"
-        ) from None
+        raise extras.missing("TensorBoard needs tensorboardX", "tensorboard") from None
     return SummaryWriter

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import fastnn as fnn
+from fastnn.core import extras
 from fastnn.exchange import model_file
 from fastnn.tabular import encoding, table
 from fastnn.tabular.encoding import FEW, TASKS, Preprocessing
@@ -203,7 +204,7 @@ def _draw(folder: Path, history: fnn.History, task: str) -> str:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        return "no learning curve: pip install 'fastnn[plot]' to get one"
+        return f"no learning curve: {extras.install('plot')} to get one"
     # A Figure of its own, not pyplot's: no window, whatever backend the user has set.
     figure = Figure(figsize=(6.4, 4.0), dpi=150, layout="constrained")
     ax = plots.learning_curve(history, ax=figure.subplots())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn import data, optimizers
-from fastnn.core import checks
+from fastnn.core import checks, extras
 from fastnn.layers import Layer
 from fastnn.native.engine import Update
 from fastnn.optimizers import LBFGS, Optimizer
@@ -153,7 +153,7 @@ def minimize(
     grad : callable, optional
         From a point to the derivative, a number, or the gradient, of x0's shape. Default: that
         of `f`, if it has one; else differences, :math:`(f(x + h) - f(x - h)) / 2h` for each
-        variable, with ``scipy.optimize.approx_fprime`` (``pip install 'fastnn[scipy]'``). They are
+        variable, with ``scipy.optimize.approx_fprime`` (the extra ``scipy``). They are
         good to some ten digits, and call f 2n + 2 times for n variables.
     optimizer : str, dict or Optimizer, default "gradient_descent"
         Any of `fastnn.optimizers`, with its schedule. It is not changed.
@@ -240,9 +240,8 @@ def _differences(f: Callable[[Point], float], start: np.ndarray) -> Callable[[Po
     try:
         from scipy.optimize import approx_fprime
     except ImportError:
-        raise ImportError(
-            "without grad the derivative is taken by SciPy: pip install 'fastnn[scipy]', or give "
-            "grad"
+        raise extras.missing(
+            "without grad the derivative is taken by SciPy", "scipy", "give grad"
         ) from None
     width = float(np.cbrt(np.finfo(np.float64).eps))  # balances truncation and rounding
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.analysis import inspection
+from fastnn.core import extras
 from fastnn.optimizers import LBFGS
 from fastnn.program.lower import Program
 from fastnn.runtime import ROWS, Runtime, Steps
@@ -53,7 +54,7 @@ def minimizer() -> Any:
     try:
         from scipy.optimize import minimize
     except ImportError:
-        raise ImportError("LBFGS needs SciPy: pip install 'fastnn[scipy]'") from None
+        raise extras.missing("LBFGS needs SciPy", "scipy") from None
     return minimize
 
 
