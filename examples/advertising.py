@@ -1,8 +1,8 @@
 """Linear regression twice: as a function to be minimised, and as the smallest of all networks.
 
 A dense layer with one input, one unit and no bias computes visitors = a * advertising. Trained
-with gradient descent on the mean squared error it goes the very way of the walk on the error,
-which is a function of a: training a network is walking downhill.
+with gradient descent on the mean squared error it takes the same path as the descent on the
+error, which is a function of a: training a network is gradient descent.
 """
 
 import math

@@ -1,8 +1,8 @@
 """A walk down the bowl x^2 + y^2 with three learning rates.
 
-0.1 goes straight to the middle. 0.9 jumps across it from side to side, and gets there only
-because each jump is a fifth shorter than the last; beyond 1 it would leave the bowl. 0.001 has
-hardly begun after 20 steps.
+With 0.1 the walk goes straight to the middle. With 0.9 it jumps across from side to side, and only
+arrives because each jump is a fifth shorter than the last; beyond 1 it would leave the bowl. With
+0.001 it has hardly begun after 20 steps.
 """
 
 import sys

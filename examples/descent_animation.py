@@ -1,7 +1,7 @@
-"""A descent that moves: fitting visitors = a * advertising, step by step, as a GIF.
+"""An animated descent: fitting visitors = a * advertising, step by step, as a GIF.
 
-The mean squared error is a parabola in a. From a = -4 the first steps are long, for the slope is
-steep; the nearer to the minimum, the shorter they get, without anyone telling them to.
+The mean squared error is a parabola in a. From a = -4 the first steps are long, because the slope
+is steep; they get shorter near the minimum, although the learning rate does not change.
 """
 
 import sys

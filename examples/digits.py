@@ -1,8 +1,8 @@
 """Handwritten digits: train on four fifths of them, judge on the fifth that was held out.
 
-Training ends when a tenth of the training rows, set apart to validate with, is not predicted
-better any more; the held-out digits have no say in that. The confusion matrix tells more than the
-accuracy: which digits are taken for which.
+Training ends when the predictions of a tenth of the training rows, set apart for validation, do not
+improve any more; the held-out digits have no influence on that. The confusion matrix says more than
+the accuracy: which digits are mistaken for which.
 """
 
 import sys
@@ -33,7 +33,7 @@ matrix = results["confusion_matrix"]
 mistakes = [f"{truth} for {said}" for truth, said in np.argwhere(matrix) if truth != said]
 print(history.stop_reason)
 print(f"{results['accuracy']:.1%} of {len(held_out[1])} held-out digits are read rightly")
-print(f"taken for another digit: {', '.join(mistakes)}")
+print(f"mistaken for another digit: {', '.join(mistakes)}")
 plots.confusion_matrix(matrix, labels=fnn.datasets.DIGIT_NAMES).figure.savefig(
     Path(*sys.argv[1:2], "digits.png"), dpi=70
 )

@@ -1,7 +1,7 @@
 """Gradient descent by hand: x is changed by -learning_rate * f'(x), again and again.
 
-Four functions of one variable, from an exercise to a trap. One learns that the steps shrink with
-the slope, that a small learning rate takes many of them, and that a walk ends in the valley below
+Four functions of one variable, from an exercise to a trap. They show that the steps shrink with the
+slope, that a small learning rate takes many of them, and that a descent ends in the valley below
 its start, which need not be the deepest one.
 """
 
@@ -21,8 +21,8 @@ def walk(function, start, learning_rate, steps):
     return minimize(function, start, optimizer=fnn.GradientDescent(learning_rate), steps=steps)
 
 
-# 1. The minimum of x^2 + exp(-x) has no formula of school mathematics: 2x = exp(-x) is solved by
-# walking. The learning rate is tiny, so that it takes thousands of steps.
+# 1. The minimum of x^2 + exp(-x) has no closed form: 2x = exp(-x) is solved by gradient
+# descent. The learning rate is tiny, so that it takes thousands of steps.
 slow = walk(functions.square_and_exponential, 3.0, learning_rate=0.0005, steps=10_001)
 print(f"x^2 + exp(-x): x = {slow.path[1]} after 1 step, {slow.x} after {slow.steps:,}")
 assert math.isclose(slow.path[1], 2.997024893534184, rel_tol=1e-12)

@@ -1,8 +1,8 @@
 """A trap and a pass: what momentum and Adam do where plain gradient descent stays.
 
-The double well is a W with a shallow valley on the left: only who comes down with enough momentum
-rolls on into the deep one. On the saddle the slope is nearly zero although it is no minimum, and
-the way down begins at a hair's breadth: plain gradient descent takes longest to find it.
+The double well is a W with a shallow valley on the left: only an optimizer with enough
+momentum rolls on into the deep one. On the saddle the slope is nearly zero although it is not a
+minimum, and the way down begins very gently: plain gradient descent takes longest to find it.
 """
 
 import sys

@@ -1,8 +1,7 @@
-"""The loss around a trained network, and the way that training has gone.
+"""The loss around a trained network, and the path of its training.
 
-A network has thousands of parameters; the picture shows the plane in which most of its way lies.
-Steep at first, then along the floor of a valley: what the walks on functions of two variables
-look like holds for networks, too.
+A network has thousands of parameters; the picture shows the plane in which most of the path lies.
+The path is steep at first, then follows the floor of a valley, as on functions of two variables.
 """
 
 import sys

@@ -1,8 +1,8 @@
-"""A layer of your own, written with NumPy, trained among the others.
+"""Your own layer, written with NumPy, trained together with the others.
 
 Each unit of `Bumps` is a bell around a centre that it learns: exp(-((x - centre) / width)^2).
 `build` says which parameters there are, `forward` computes, `backward` is the chain rule, and
-`gradcheck` tells whether the latter fits the former.
+`gradcheck` tells whether `backward` fits `forward`.
 """
 
 import sys
@@ -40,7 +40,7 @@ class Bumps(fnn.Layer):
         return self.bell
 
     def backward(self, grad_output):
-        """Return the gradient by x; those by the centres are its opposite, summed over rows."""
+        """Return the gradient with respect to x; the centres' is its opposite, summed over rows."""
         by_x = grad_output * self.bell * (-2 * self.distance / self.width)
         self.gradients["centre"][...] = -by_x.sum(axis=0)
         return by_x.sum(axis=1, keepdims=True)

@@ -1,8 +1,8 @@
 """The same network trained by five optimizers.
 
-All begin with the same weights and see the same batches in the same order, but for
-`GradientDescent`, which makes one step an epoch, on all rows at once. Learning rates were chosen
-for each; one that is good for SGD is far too large for Adam.
+All start from the same weights and see the same batches in the same order, except
+`GradientDescent`, which takes one step per epoch, on all rows at once. The learning rate was chosen
+for each of them; one that is good for SGD is far too large for Adam.
 """
 
 import sys

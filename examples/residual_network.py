@@ -1,8 +1,9 @@
-"""Residual blocks: a straight way past each block lets a deep network learn.
+"""Residual blocks: a connection that bypasses each block lets a deep network learn.
 
 Sixty layers one after the other learn next to nothing in ten epochs. If what goes into a block of
 three is added to what comes out of it (`Residual`), the same layers with the same number of
-parameters read nearly all digits. Right in the picture: such a block written out with `Add`.
+parameters read nearly all digits. The right half of the picture shows such a block, written out
+with `Add`.
 """
 
 import sys

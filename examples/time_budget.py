@@ -1,8 +1,8 @@
 """Half a second to retrain: training inside a program that cannot wait.
 
-What is to be learned changes: the border between two classes turns from round to round. In each
-round the program has half a second for the newest data. `fit(time_budget=...)` ends in time,
-within an epoch if need be; the model goes on from where it was.
+What is to be learned changes: the border between two classes rotates from round to round. In each
+round the program has half a second for the newest data. `fit(time_budget=...)` ends in time, within
+an epoch if necessary, and the model continues from where it was.
 """
 
 import sys

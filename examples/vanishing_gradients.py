@@ -1,8 +1,9 @@
 """Why a deep stack of sigmoids does not learn, and one of ReLUs does.
 
-The derivative of the sigmoid is a quarter at most, so that gradients shrink from layer to layer
+The derivative of the sigmoid is at most a quarter, so gradients shrink from layer to layer
 on their way back to the input. The picture shows their magnitudes, layer by layer over the
-epochs: in the upper row they sink by orders from right to left, in the lower one they do not.
+epochs: in the upper row they fall by orders of magnitude from right to left, in the lower
+one they do not.
 `diagnose` says the same in words.
 """
 

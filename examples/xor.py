@@ -1,7 +1,7 @@
-"""XOR: what no straight line can part, a hidden layer of four units can.
+"""XOR: no straight line separates the classes, but a hidden layer of four units does.
 
 Pairs of bits, blurred: class 1 is where exactly one of them is set. Saves the decision boundary
-after training (xor.png), and how it came about (xor.gif).
+after training (xor.png), and how it develops (xor.gif).
 """
 
 import sys

@@ -58,7 +58,7 @@ class LearningRateFinder:
         return f"<LearningRateFinder of {tried}: {suggested}; {self.stop_reason}>"
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
-        """Draw the losses over the learning rates; needs the extra ``fastnn[plot]``.
+        """Draw the losses over the learning rates; needs the extra ``plot``.
 
         Parameters
         ----------

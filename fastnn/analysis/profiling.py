@@ -148,7 +148,7 @@ class Profile:
         return "\n".join(lines)
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
-        """Draw the time of each op and its limit; needs the extra ``fastnn[plot]``.
+        """Draw the time of each op and its limit; needs the extra ``plot``.
 
         Parameters
         ----------

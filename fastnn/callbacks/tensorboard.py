@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from fastnn.callbacks.base import Callback, Logs
+from fastnn.core import extras
 from fastnn.core.declare import checked, integer
 from fastnn.metrics import scalars
 
@@ -85,7 +86,5 @@ def _writer_class() -> Any:
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
-        raise ImportError(
-            "TensorBoard needs tensorboardX: pip install 'fastnn[tensorboard]'"
-        ) from None
+        raise extras.missing("TensorBoard needs tensorboardX", "tensorboard") from None
     return SummaryWriter

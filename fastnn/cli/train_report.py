@@ -9,6 +9,7 @@ from pathlib import Path
 import fastnn as fnn
 from fastnn.cli.output import amount, method, results_as_text, say, short
 from fastnn.cli.training import Training
+from fastnn.core import extras
 from fastnn.core.files import write_atomically
 from fastnn.tabular.columns import FEW, TASKS
 from fastnn.tabular.table import listed
@@ -82,7 +83,7 @@ def _draw(folder: Path, history: fnn.History, task: str) -> str:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        return "no learning curve: pip install 'fastnn[plot]' to get one"
+        return f"no learning curve: {extras.install('plot')} to get one"
     # A Figure of its own, not pyplot's: no window, whatever backend the user has set.
     figure = Figure(figsize=(6.4, 4.0), dpi=150, layout="constrained")
     ax = plots.learning_curve(history, ax=figure.subplots())

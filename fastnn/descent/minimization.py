@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import data, optimizers
-from fastnn.core import checks
+from fastnn.core import checks, extras
 from fastnn.descent.result import Descent, Point
 from fastnn.descent.stepwise import StepwiseWalk
 from fastnn.descent.walk import Walk, as_number
@@ -43,7 +43,7 @@ def minimize(
     grad : callable, optional
         Maps a point to the derivative, a number, or to the gradient, of x0's shape. Default: the
         gradient of `f`, if it has one; else :math:`(f(x + h) - f(x - h)) / 2h` for each
-        variable, with ``scipy.optimize.approx_fprime`` (``pip install 'fastnn[scipy]'``). They are
+        variable, with ``scipy.optimize.approx_fprime`` (``pip install 'fastnn-cpu[scipy]'``). They are
         accurate to about ten digits, and call f 2n + 2 times for n variables.
     optimizer : str, dict or Optimizer, default "gradient_descent"
         Any of `fastnn.optimizers`, with its schedule; it is not changed.
@@ -130,9 +130,8 @@ def _differences(f: Callable[[Point], float], start: np.ndarray) -> Callable[[Po
     try:
         from scipy.optimize import approx_fprime
     except ImportError:
-        raise ImportError(
-            "without grad the derivative is taken by SciPy: pip install 'fastnn[scipy]', or give "
-            "grad"
+        raise extras.missing(
+            "without grad the derivative is taken by SciPy", "scipy", "give grad"
         ) from None
     width = float(np.cbrt(np.finfo(np.float64).eps))  # balances truncation and rounding
 

@@ -53,7 +53,7 @@ class LBFGS(Optimizer):
     Each epoch of `fit` is one iteration: a direction from the last gradients, and a line search
     along it, each point of which takes loss and gradient of all rows (mostly one or two). Those
     are computed 512 rows at a time. `fit` ends when it has converged; ``stop_reason`` then holds
-    SciPy's message. It needs SciPy: ``pip install 'fastnn[scipy]'``.
+    SciPy's message. It needs SciPy, the extra ``scipy``.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Pictures of functions, of descents, of trainings, and of the inside of a network.
 
 Each takes ``ax=``, returns the axes it has drawn on, and works without a screen. matplotlib, the
-extra ``fastnn[plot]``, is imported when the first one is drawn.
+extra ``plot``, is imported when the first one is drawn.
 """
 
 from fastnn.plots.classifiers import animate_decision_boundary, decision_boundary

@@ -1,7 +1,7 @@
 """What all pictures share: colours that the colour-blind distinguish, axes, panels, animations.
 
 Curves differ in line style or marker as well, so that they can be told apart in greyscale.
-matplotlib, the extra `fastnn[plot]`, is imported when something is drawn.
+matplotlib, the extra `plot`, is imported when something is drawn.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.core import checks
+from fastnn.core import checks, extras
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +63,7 @@ def pyplot() -> Any:
     try:
         import matplotlib.pyplot
     except ImportError:
-        raise ImportError("pictures need matplotlib: pip install 'fastnn[plot]'") from None
+        raise extras.missing("pictures need matplotlib", "plot") from None
     return matplotlib.pyplot
 
 

@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.core import extras
+
 SUFFIXES = (".csv", ".parquet", ".npz")
 _EXPECTED = "expected a .csv, .parquet or .npz file"
 _EMPTY = "empty, NA, null and nan count as empty; fill or remove such rows"
@@ -190,9 +192,7 @@ def _pandas() -> Any:
     try:
         import pandas
     except ImportError:
-        raise ImportError(
-            "reading .csv and .parquet needs pandas: pip install 'fastnn[table]'"
-        ) from None
+        raise extras.missing("reading .csv and .parquet needs pandas", "table") from None
     return pandas
 
 
@@ -233,7 +233,7 @@ def _read_parquet(pandas: Any, path: Path) -> Any:
     try:
         return pandas.read_parquet(path, engine="pyarrow")
     except ImportError:
-        raise ImportError("reading .parquet needs pyarrow: pip install 'fastnn[table]'") from None
+        raise extras.missing("reading .parquet needs pyarrow", "table") from None
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path}: is not a Parquet table: {reason}") from None

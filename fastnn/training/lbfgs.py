@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.core import extras
 from fastnn.data import Steps
 from fastnn.data.base import DataAdapter
 from fastnn.network import Network
@@ -52,7 +53,7 @@ def minimizer() -> Any:
     try:
         from scipy.optimize import minimize
     except ImportError:
-        raise ImportError("LBFGS needs SciPy: pip install 'fastnn[scipy]'") from None
+        raise extras.missing("LBFGS needs SciPy", "scipy") from None
     return minimize
 
 

@@ -166,7 +166,7 @@ def test_without_matplotlib(run, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     status, out, _ = run("train", "-q", "--epochs", "1")
     assert status == 0
-    last = "no learning curve: pip install 'fastnn[plot]' to get one"
+    last = "no learning curve: pip install 'fastnn-cpu[plot]' to get one"
     assert out.splitlines()[-1] == " " * 10 + last
 
 
@@ -419,7 +419,7 @@ def test_missing_pandas(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     status, _, err = run("train", "houses.csv", "--target", "price")
     assert (status, err.count("\n")) == (2, 1)
-    assert "pip install 'fastnn[table]'" in err
+    assert "pip install 'fastnn-cpu[table]'" in err
 
 
 def test_names_on_a_narrow_terminal(here):

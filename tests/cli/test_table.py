@@ -399,5 +399,5 @@ def test_model_without_table(tmp_path):
 
 def test_without_pandas(csv, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pandas", None)
-    with pytest.raises(ImportError, match=r"fastnn\[table\]"):
+    with pytest.raises(ImportError, match=r"fastnn-cpu\[table\]"):
         table.read(csv)

@@ -550,9 +550,9 @@ def test_differences_go_the_same_way(function):
 def test_without_scipy(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy", None)
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
-    with pytest.raises(ImportError, match=r"fastnn\[scipy\].*grad"):
+    with pytest.raises(ImportError, match=r"fastnn-cpu\[scipy\].*grad"):
         minimize(square, 3.0)
-    with pytest.raises(ImportError, match=r"fastnn\[scipy\]"):
+    with pytest.raises(ImportError, match=r"fastnn-cpu\[scipy\]"):
         minimize(functions.square, 3.0, optimizer="lbfgs")
     assert minimize(functions.square, 3.0).steps == 100
     assert minimize(square, 3.0, grad=double).steps == 100

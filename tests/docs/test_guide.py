@@ -1,6 +1,8 @@
 """The guide: what its pages show is run, and the two languages say the same."""
 
 import importlib.util
+import re
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,28 @@ def test_links_lead_to_pages(name):
     for language, pages in (("en", ENGLISH), ("ja", JAPANESE)):
         for target in guide.LINK.findall(pages[name]):
             assert (GUIDE / language / target).exists(), target
+
+
+def broken_japanese(page):
+    """Return lines that end between two Japanese characters: a page shows a space there."""
+
+    def is_wide(character):
+        return unicodedata.east_asian_width(character) in "WF"
+
+    prose = re.sub(r"^```.*?^```$", "", page, flags=re.DOTALL | re.MULTILINE)
+    lines = [line.strip() for line in prose.split("\n")]
+    return [
+        line
+        for line, after in zip(lines, lines[1:], strict=False)
+        if line and after and is_wide(line[-1]) and is_wide(after[0])
+    ]
+
+
+@pytest.mark.parametrize("name", JAPANESE)
+def test_no_line_ends_inside_a_japanese_sentence(name):
+    assert broken_japanese(JAPANESE[name]) == []
+
+
+def test_a_line_that_ends_inside_a_japanese_sentence_is_found():
+    assert broken_japanese("ネット\nワークは `fit` で\n```\n損失\n損失\n```\n") == ["ネット"]
+    assert broken_japanese("これは `fit`\nです。\n\n次の段落") == []

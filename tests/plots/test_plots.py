@@ -109,7 +109,7 @@ def test_without_matplotlib(name, monkeypatch, tmp_path):
     trained(), walks()
     for module in ("matplotlib", "matplotlib.pyplot"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=r"pip install 'fastnn\[plot\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'fastnn-cpu\[plot\]'"):
         CASES[name][1](None) if name in CASES else MOVING[name](tmp_path / "a.gif")
 
 

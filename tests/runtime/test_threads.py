@@ -224,7 +224,7 @@ def test_show_config_of_another_mode():
 def test_version_is_that_of_the_package():
     from importlib.metadata import version
 
-    assert fnn.__version__ == version("fastnn")
+    assert fnn.__version__ == version("fastnn-cpu")
 
 
 def test_source_tree_says_what_to_do(tmp_path):

@@ -475,7 +475,7 @@ def test_tensorboard_without_its_writer(monkeypatch, tmp_path):
     import sys
 
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(ImportError, match=r"fastnn\[tensorboard\]"):
+    with pytest.raises(ImportError, match=r"fastnn-cpu\[tensorboard\]"):
         small().fit(*data(), verbose=0, callbacks=[fnn.TensorBoard(tmp_path)])
 
 

@@ -422,7 +422,7 @@ def test_without_scipy_it_names_the_extra(rng, monkeypatch):
     x, y = linear(rng, 50)
     model = network(optimizer="lbfgs")
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
-    with unchanged(model), pytest.raises(ImportError, match=r"pip install 'fastnn\[scipy\]'"):
+    with unchanged(model), pytest.raises(ImportError, match=r"pip install 'fastnn-cpu\[scipy\]'"):
         model.fit(x, y)
 
 
