@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnn.core import checks
 from fastnn.core.registry import unknown_name
-from fastnn.program.lower import Builder
+from fastnn.program.builder import Builder
 from fastnn.program.ops import ACTIVATIONS, Value
 from fastnn.program.python_ops import FunctionCode
 

@@ -19,8 +19,9 @@ from fastnn.data import AnySource, Sparse, adapter
 from fastnn.layers import Layer, Shape, Tensor, graph
 from fastnn.layers.embedding import check_categories
 from fastnn.program.plan import describe
-from fastnn.runtime import ROWS, Bound, Objective, Runtime, Steps, fast_path
-from fastnn.training import loop, nonfinite, objective
+from fastnn.runtime import ROWS, Bound, Objective, Purpose, Runtime, Steps
+from fastnn.runtime.arenas import memory_for_parameters
+from fastnn.training import loop, nonfinite, objective, single_sample
 from fastnn.training import sample_weight as weights
 from fastnn.training.accumulator import Accumulator
 from fastnn.training.loop import History
@@ -135,7 +136,7 @@ class Model:
         """Name the layers, make and fill the parameters."""
         self._layers, made, initializers = graph.build(inputs, outputs)
         shapes = {name: value.shape for name, value in made.parameters.items()}
-        with graph.memory_for_parameters(made, self.dtype):
+        with memory_for_parameters(made, self.dtype):
             runtime = Runtime(made, self.dtype, shapes, self._key)
             for i, (name, view) in enumerate(runtime.parameters.items()):
                 # Not spawn(), which counts: a model that is built again gets the same weights.
@@ -286,7 +287,7 @@ class Model:
             objective.output_objectives(loss, metrics, loss_weights, names),
         )
         if self._runtime is not None:
-            with graph.memory_for_parameters(self._runtime.graph, self.dtype):
+            with memory_for_parameters(self._runtime.graph, self.dtype):
                 self._runtime.configure(chosen)
         self._training = chosen
 
@@ -549,16 +550,16 @@ class Model:
         data.not_empty(rows)
         runtime = self.runtime
         steps = Steps(sources, rows, rows)
-        bound = runtime.bound("train", rows, target_types, steps.sparse)
+        bound = runtime.bound(Purpose.TRAIN, rows, target_types, steps.sparse)
         results = np.empty((1, len(bound.plan.program.results)))
         before = runtime.snapshot()
         assert runtime.objective is not None
         rate = runtime.objective.optimizer.rates(runtime.step)
         self.forget_forward()
-        done = runtime.run(bound, steps, results=results, learning_rates=rate)
+        done = bound.prepare(steps, results=results, learning_rates=rate).make()
         loss = float(results[0, 0])
         if not done or nonfinite.not_finite(runtime):
-            raise nonfinite.refused_step(self, bound, sources, bool(done), loss, before)
+            raise nonfinite.refused_step(self, sources, bool(done), loss, before)
         return loss
 
     def learn_one(self, x: object, y: object) -> float:
@@ -596,7 +597,7 @@ class Model:
         >>> model.learn_one(np.ones(2), 1.0) < 1
         True
         """
-        loss = fast_path.learn(self, x, y)
+        loss = single_sample.learn(self, x, y)
         self.forget_forward()
         return loss
 
@@ -754,17 +755,10 @@ class Model:
         steps = Steps(sources, rows, rows, in_place=False)
         # No update of the optimizer's, but moving statistics ask for a rate like any.
         rate = np.zeros(1)
-        bound = self.runtime.bound("manual", rows, sparse=steps.sparse)
-        self.runtime.run(bound, steps, section="forward", number=number, learning_rates=rate)
+        bound = self.runtime.bound(Purpose.MANUAL, rows, sparse=steps.sparse)
+        bound.prepare(steps, learning_rates=rate).section("forward", number)
         self._manual = bound, sources, number
-        outputs = []
-        for output in bound.plan.program.outputs:
-            root = bound.plan.roots.get(output, output)
-            if root.kind == "input":  # no op has computed it
-                array = sources[bound.plan.program.inputs.index(root)].take().astype(self.dtype)
-            else:
-                array = bound.view(root, rows).copy()
-            outputs.append(array.reshape(rows, *output.shape))
+        outputs = bound.kept(steps)
         return outputs if len(outputs) > 1 else outputs[0]
 
     def backward(self, grad_output: object) -> dict[str, np.ndarray]:
@@ -804,7 +798,7 @@ class Model:
         if seed[0].rows != rows:
             raise ValueError(f"grad_output must have {rows} rows, got {seed[0].rows}")
         steps = Steps([*sources, *seed], rows, rows, in_place=False)
-        self.runtime.run(bound, steps, section="backward", number=number)
+        bound.prepare(steps).section("backward", number)
         self.runtime.clear_frozen_gradients()  # frozen since `forward`
         self._has_gradients = True
         return self.gradients
@@ -835,11 +829,11 @@ class Model:
         chosen = self._compiled()
         if not self._has_gradients and not self.runtime.arenas["gradients"].any():
             raise RuntimeError("there are no gradients yet: call backward(grad_output) first")
-        bound = self.runtime.bound("update", 1)
+        bound = self.runtime.bound(Purpose.UPDATE, 1)
         rate = chosen.optimizer.rates(self.runtime.step)
         self.forget_forward()
         self._has_gradients = True  # written by hand, they may be zeros from now on
-        self.runtime.run(bound, Steps([], 1, 1), learning_rates=rate)
+        bound.prepare(Steps([], 1, 1), learning_rates=rate).make()
 
     # --- using it -----------------------------------------------------------------------------
 
@@ -867,7 +861,7 @@ class Model:
         (4, 2)
         """
         batch_size = checks.integer("batch_size", batch_size)
-        output = fast_path.prediction_of_few(self, x)
+        output = None if self._runtime is None else self._runtime.fast_path.try_predict_few(x)
         if output is not None:
             return output
         made = []
@@ -879,14 +873,15 @@ class Model:
                 ]
                 if steps.rows:
                     steps.batch = min(batch_size, max(steps.rows, ROWS))
-                    bound = self.runtime.bound("predict", steps.batch, sparse=steps.sparse)
+                    bound = self.runtime.bound(Purpose.PREDICT, steps.batch, sparse=steps.sparse)
                     names = [value.name for value in bound.plan.program.outputs]
-                    self.runtime.run_all(bound, steps, outputs=dict(zip(names, outs, strict=True)))
+                    bound.prepare(steps, outputs=dict(zip(names, outs, strict=True))).all()
                 made.append(outs)
         if not made:
             raise ValueError("x must yield at least one batch, got none")
-        if len(made) == 1 and steps.rows and not steps.sparse and self.runtime.few_rows is None:
-            fast_path.prepare_for_few(self.runtime, bound)
+        fast_path = self.runtime.fast_path
+        if len(made) == 1 and steps.rows and not steps.sparse and fast_path.wants_few_rows:
+            fast_path.prepare_few_rows(bound, self.runtime.graph)
         outs = [
             parts[0] if len(parts) == 1 else np.concatenate(parts)
             for parts in zip(*made, strict=True)
@@ -922,7 +917,7 @@ class Model:
         >>> model.predict_one(np.zeros(3)).shape
         (2,)
         """
-        return fast_path.predict(self, x)
+        return single_sample.predict(self, x)
 
     def __call__(self, x: object) -> np.ndarray | list[np.ndarray]:
         """Return the same as `predict`."""
@@ -960,12 +955,12 @@ class Model:
                 data.not_empty(steps.rows)
                 steps.batch = min(batch_size, max(steps.rows, ROWS))
                 bound = self.runtime.bound(
-                    "evaluate", steps.batch, steps.target_types, steps.sparse, collects=True
+                    Purpose.EVALUATE, steps.batch, steps.target_types, steps.sparse, collects=True
                 )
                 tally = tally or Accumulator(bound.plan.program, self.dtype)
                 results = np.empty((steps.count, len(bound.plan.program.results)))
                 room = tally.room(steps)
-                self.runtime.run_all(bound, steps, results=results, outputs=room)
+                bound.prepare(steps, results=results, outputs=room).all()
                 tally.add(steps, results, room)
         if tally is None:
             raise ValueError("x must yield at least one batch, got none")
@@ -988,18 +983,16 @@ class Model:
         batch_size : int, default 32
             Rows to plan for.
         """
-        names = ("train", "gradients", "evaluate", "predict", "manual", "update", "activations")
         if program is None:
             optimizer = self.optimizer
-            steps = "train" if optimizer is None or optimizer.kernel else "gradients"
-            program = "predict" if optimizer is None else steps
-        if program not in names:
-            raise ValueError(f"program must be one of {', '.join(names)}, got {program!r}")
+            steps = Purpose.TRAIN if optimizer is None or optimizer.kernel else Purpose.GRADIENTS
+            program = Purpose.PREDICT if optimizer is None else steps
+        purpose = Purpose.named(program)
         target_types: tuple[str, ...] = ("real",)
-        if program not in ("predict", "manual", "activations"):
+        if purpose.needs_objective:
             losses_of = [aim.loss for aim in self._compiled().outputs]
             target_types = tuple("label" if loss.takes_labels else "real" for loss in losses_of)
-        bound = self.runtime.bound(program, checks.integer("batch_size", batch_size), target_types)
+        bound = self.runtime.bound(purpose, checks.integer("batch_size", batch_size), target_types)
         count, padded = self.count_parameters(), self.runtime.count
         hint = f", {padded:,} with padding: each array starts on a cache line of its own"
         print(f"{count:,} parameters{hint if padded > count else ''}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn import data
 from fastnn.core import checks
-from fastnn.runtime import Steps
+from fastnn.runtime import Purpose, Steps
 
 if TYPE_CHECKING:
     from fastnn.model import Model
@@ -81,11 +81,12 @@ def gradcheck(
     data.not_empty(rows)
     runtime = other.runtime
     steps = Steps(sources, rows, rows)
-    bound = runtime.bound("gradients", rows, target_types, steps.sparse)
+    bound = runtime.bound(Purpose.GRADIENTS, rows, target_types, steps.sparse)
     results = np.empty((1, len(bound.plan.program.results)))
+    run = bound.prepare(steps, results=results)
 
     def loss() -> float:
-        runtime.run(bound, steps, results=results)
+        run.make()
         return float(results[0, 0])
 
     loss()

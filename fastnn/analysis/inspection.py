@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.data import AnySource, Source
-from fastnn.runtime import ROWS, Bound, Runtime, Steps
+from fastnn.runtime import ROWS, Bound, Purpose, Runtime, Steps
 
 if TYPE_CHECKING:
     from fastnn.model import Model
@@ -50,19 +50,10 @@ def activations(model: Model, sources: Sequence[Source]) -> dict[str, np.ndarray
     """
     runtime = model.runtime
     rows = sources[0].rows
-    bound = runtime.bound("activations", rows)
-    program, plan = bound.plan.program, bound.plan
-    inputs = list(sources[: len(program.inputs)])
-    runtime.run(bound, Steps(inputs, rows, rows, in_place=False))
-    found = []
-    for value in program.outputs:
-        root = plan.roots.get(value, value)
-        if root.kind == "input":  # no op has computed it
-            array = inputs[program.inputs.index(root)].array.astype(runtime.dtype)
-        else:
-            array = bound.view(root, rows).copy()
-        found.append(array.reshape(rows, *value.shape))
-    return dict(zip(layer_names(model), found, strict=True))
+    bound = runtime.bound(Purpose.ACTIVATIONS, rows)
+    steps = Steps(sources[: len(runtime.graph.inputs)], rows, rows, in_place=False)
+    bound.prepare(steps).make()
+    return dict(zip(layer_names(model), bound.kept(steps), strict=True))
 
 
 def gradients(
@@ -93,14 +84,14 @@ def gradients(
     runtime = model.runtime
     rows = sources[0].rows
     steps = Steps(sources, rows, min(batch_size, rows))
-    bound = runtime.bound("gradients", steps.batch, target, steps.sparse)
+    bound = runtime.bound(Purpose.GRADIENTS, steps.batch, target, steps.sparse)
     arena = runtime.arenas["gradients"]
     kept, total = arena.copy(), np.empty(arena.shape)
     try:
         sum_gradients(runtime, bound, steps, total)
     finally:
         arena[...] = kept
-    return runtime._views(total)
+    return runtime.views_of(total)
 
 
 def sum_gradients(
@@ -131,13 +122,13 @@ def sum_gradients(
     arena = runtime.arenas["gradients"]
     results = np.empty((steps.count, len(bound.plan.program.results)))
     total[...] = 0
-    pace = bound.pace(steps.batch)
+    team, run = bound.team(steps.batch), bound.prepare(steps, results=results)
     for step, rows in enumerate(steps.rows_of(steps.count)):
         began = time.perf_counter()
-        _, workers = pace.next(1)
-        runtime.run(bound, steps, first=step, results=results, workers=workers)
+        _, workers = team.next(1)
+        run.make(step, workers=workers)
         if rows == steps.batch:
-            pace.record(1, workers, time.perf_counter() - began)
+            team.record(1, workers, time.perf_counter() - began)
         total += np.multiply(arena, rows / steps.rows, dtype=np.float64)
         after(time.perf_counter() - began)
     return results

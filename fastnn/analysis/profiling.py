@@ -25,7 +25,7 @@ from fastnn.core import checks, threads
 from fastnn.data import AnySource, Source
 from fastnn.program.ops import Op, Value
 from fastnn.program.plan import Interval, Plan, intersect
-from fastnn.runtime import ROWS, Bound, Runtime, Steps, team
+from fastnn.runtime import ROWS, Bound, Purpose, Runtime, Steps, team
 from fastnn.training.nonfinite import NonFiniteLossError
 
 if TYPE_CHECKING:
@@ -179,7 +179,8 @@ def profile(model: Model, x: object, y: object, *, steps: int, batch_size: int |
     steps = checks.integer("steps", steps)
     optimizer = model.optimizer
     makes_steps = optimizer is None or optimizer.kernel
-    name = "predict" if y is None else "train" if makes_steps else "gradients"
+    trained = Purpose.TRAIN if makes_steps else Purpose.GRADIENTS
+    purpose = Purpose.PREDICT if y is None else trained
     if batch_size is None:
         batch_size = ROWS if y is None else 32
     batch_size = checks.integer("batch_size", batch_size)
@@ -193,7 +194,7 @@ def profile(model: Model, x: object, y: object, *, steps: int, batch_size: int |
     batch = min(batch_size, rows)
     found = machine_limits.current()
     runtime = model.runtime
-    bound = runtime.bound(name, batch, target_types, Steps(sources, rows, batch).sparse)
+    bound = runtime.bound(purpose, batch, target_types, Steps(sources, rows, batch).sparse)
     if y is None:
         todo = Steps(sources, rows // batch * batch, batch)
     else:  # rows from all over, as fit takes them
@@ -207,7 +208,7 @@ def profile(model: Model, x: object, y: object, *, steps: int, batch_size: int |
     seconds = _seconds(runtime, bound, todo, steps, workers)
     return Profile(
         _rows(bound.plan, todo, seconds, found, workers),
-        name,
+        purpose.value,
         model.dtype,
         batch,
         workers,
@@ -225,7 +226,7 @@ def _seconds(runtime: Runtime, bound: Bound, todo: Steps, steps: int, workers: i
     The learning rate is 0, so that no step depends on how many there are.
     """
     made = bound.plan
-    longest = bound.pace(todo.batch).steps_in(team.SLICE_SECONDS)
+    longest = bound.team(todo.batch).steps_in(team.SLICE_SECONDS)
     count = min(max(1, steps // SLICES), longest, todo.count)
     slices = -(-steps // count)
     seconds = np.zeros((slices, len(made.calls())))
@@ -237,20 +238,12 @@ def _seconds(runtime: Runtime, bound: Bound, todo: Steps, steps: int, workers: i
     }
     kept = {name: arena.copy() for name, arena in runtime.arenas.items()}
     updates = runtime.step
+    run = bound.prepare(todo, results=results, outputs=outputs, learning_rates=rates)
     try:
         for number in range(-1, slices):  # one more, to warm up
             first = max(number, 0) * count % (todo.count - count + 1)
-            done = runtime.run(
-                bound,
-                todo,
-                first=first,
-                count=count,
-                outputs=outputs,
-                results=results,
-                learning_rates=rates,
-                workers=workers,
-                seconds=seconds[number] if number >= 0 else None,
-            )
+            timed = seconds[number] if number >= 0 else None
+            done = run.make(first, count, workers=workers, seconds=timed)
             if done < count:
                 raise NonFiniteLossError(
                     f"the loss is {results[first + done, 0]:g}, and nothing is known of the time "
@@ -289,7 +282,7 @@ def _rows(
     running = [
         (op, time)
         for op, time in zip((op for op in made.program.ops if op.row.kernel), seconds, strict=True)
-        if not (op.kind == "gather" and op.output in in_place)
+        if not (op.name == "gather" and op.output in in_place)
     ]
     accesses = [_accesses(made, op, todo, in_place) for op, _ in running]
     whole = float(sum(time for _, time in running))
@@ -310,8 +303,8 @@ def _rows(
         rows.append(
             OpProfile(
                 layer=op.layer,
-                kind=op.kind,
-                what=op.kind if fused == "linear" else f"{op.kind}[{fused}]",
+                kind=op.name,
+                what=op.name if fused == "linear" else f"{op.name}[{fused}]",
                 microseconds=1e6 * time,
                 share=time / whole,
                 gflops=flops / time / 1e9,
@@ -328,7 +321,7 @@ def _accesses(made: Plan, op: Op, todo: Steps, in_place: set[Value]) -> list[_Ac
 
     def access(value: Value) -> _Access:
         value = made.roots.get(value, value)
-        if value in in_place or value.kind == "sparse":
+        if value in in_place or value.storage == "sparse":
             return of_data(todo.sources[made.program.inputs.index(value)])
         return _Access(made.interval(value), made.bytes_of(value, todo.batch))
 
@@ -337,12 +330,12 @@ def _accesses(made: Plan, op: Op, todo: Steps, in_place: set[Value]) -> list[_Ac
         return _Access((f"data {id(source)}", 0, 1), share * source.nbytes, source.nbytes)
 
     # A gradient that is applied at once stays in the worker's scratch.
-    applied = [v for v in op.writes() if op.row.updates and v.kind == "gradient"]
+    applied = [v for v in op.writes() if op.row.updates and v.storage == "gradient"]
     found = [access(value) for value in op.reads() + op.writes() if value not in applied]
-    if op.kind == "gather":
+    if op.name == "gather":
         found.append(of_data(todo.sources[made.program.inputs.index(op.output)]))
     if op.row.updates:  # it writes the state, too
-        found += [access(value) for value in op.reads() if value.kind == "state"]
+        found += [access(value) for value in op.reads() if value.storage == "state"]
     return found
 
 

@@ -14,11 +14,11 @@ import numpy as np
 from fastnn import data, optimizers
 from fastnn.core import checks
 from fastnn.layers import Layer
-from fastnn.native.engine import Update
+from fastnn.native.engine import Prepared
 from fastnn.optimizers import LBFGS, Optimizer
-from fastnn.program.lower import Graph
+from fastnn.program.graph import Graph
 from fastnn.program.ops import Value
-from fastnn.runtime import Bound, Objective, Runtime
+from fastnn.runtime import Bound, Objective, Purpose, Runtime
 from fastnn.training import lbfgs
 
 if TYPE_CHECKING:
@@ -304,7 +304,7 @@ class _Walk:
         self.values: list[float] = []
         self.norms: list[float] = []
         self.rates: list[float] = []
-        value = Value("x/x", (start.size,), batched=False, kind="parameter")
+        value = Value("x/x", (start.size,), batched=False, storage="parameter")
         graph = Graph([], [], (), {value.name: value}, {value.name: (Layer(), "x")})
         self._runtime = Runtime(graph, "float64", {value.name: value.shape}, 0)
         self._runtime.configure(Objective(optimizer, ()))
@@ -419,17 +419,19 @@ class _Walk:
                 if _is_true(callback(done + 1, x, value)):
                     return f"the callback ended it after {_steps(done + 1)}"
                 bound, update = self._prepared(bound, update)
-                make = update.step
+                make = update.update
         return self._is_there(steps) or f"completed {_steps(steps)}"
 
-    def _prepared(self, bound: Bound | None, update: Update | None) -> tuple[Bound, Update]:
+    def _prepared(self, bound: Bound | None, update: Prepared | None) -> tuple[Bound, Prepared]:
         """Return the program of the optimizer as it is set now, prepared."""
         runtime = self._runtime
         if self._optimizer.slots != runtime.slots:
             self._change_slots()
-        found = runtime.bound("update", 1)
+        found = runtime.bound(Purpose.UPDATE, 1)
         if update is None or found is not bound:
-            update = Update(found.executor, runtime.counter, work=found.plan.work(1))
+            update = Prepared(
+                found.executor, runtime.dtype, counter=runtime.counter, work=found.plan.work(1)
+            )
         return found, update
 
     def _change_slots(self) -> None:

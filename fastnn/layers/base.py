@@ -19,7 +19,7 @@ from fastnn import initializers
 from fastnn.core import checks
 from fastnn.core.registry import Registry, fixed
 from fastnn.initializers import Initializer
-from fastnn.program.lower import Builder
+from fastnn.program.builder import Builder
 from fastnn.program.ops import Value
 from fastnn.program.python_ops import LayerCode
 from fastnn.regularizers import Regularizer

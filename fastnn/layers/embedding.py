@@ -14,7 +14,8 @@ from fastnn.initializers import Initializer
 from fastnn.layers.base import Layer, Shape, only, registry
 from fastnn.layers.core import Flatten, Reshape
 from fastnn.layers.merge import Concatenate
-from fastnn.program.lower import Builder, Graph
+from fastnn.program.builder import Builder
+from fastnn.program.graph import Graph
 from fastnn.program.ops import Value
 from fastnn.regularizers import Regularizer
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,7 @@ import numpy as np
 from fastnn.initializers import Initializer
 from fastnn.layers import Layer, Tensor
 from fastnn.layers.base import name_layers
-from fastnn.program.lower import Graph
+from fastnn.program.graph import Graph
 from fastnn.program.ops import Value
 
 
@@ -55,7 +53,7 @@ def build(
         wanted = layer.parameter_shapes(*(source.shape for source in tensor.inputs))
         for name, (shape, initializer) in wanted.items():
             full = f"{layer.name}/{name}"
-            new = Value(full, shape, batched=False, kind="parameter")
+            new = Value(full, shape, batched=False, storage="parameter")
             if values.setdefault(full, new).shape != shape:
                 raise ValueError(
                     f"layer {layer.name!r} is used for inputs of different sizes: "
@@ -99,25 +97,6 @@ def _unique(names: Sequence[str]) -> list[str]:
             candidate = f"{name}_{number}"
         result.append(candidate)
     return result
-
-
-@contextlib.contextmanager
-def memory_for_parameters(graph: Graph, dtype: str) -> Iterator[None]:
-    """Name the largest layer where the memory does not suffice for what is made inside."""
-    sizes: dict[str, int] = {}
-    for name, value in graph.parameters.items():
-        layer = name.split("/")[0]
-        sizes[layer] = sizes.get(layer, 0) + value.width * np.dtype(dtype).itemsize
-    largest = max(sizes, key=lambda layer: sizes[layer], default="")
-    try:
-        if sum(sizes.values()) > sys.maxsize // 4:  # sizes in 64 bits would wrap around
-            raise MemoryError
-        yield
-    except MemoryError:
-        raise MemoryError(
-            f"layer {largest!r} takes {sizes.get(largest, 0):,} bytes for its parameters, and as "
-            "many for their gradients"
-        ) from None
 
 
 def describe(graph: Graph, layers: Sequence[Layer]) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def _random_directions(model: Model, seed: int) -> tuple[np.ndarray, np.ndarray]
     factors = runtime.graph.rate_factors()
     for _ in range(2):
         flat = np.zeros(runtime.count)
-        for name, view in runtime._views(flat).items():
+        for name, view in runtime.views_of(flat).items():
             direction = generator.normal(size=view.shape)
             length = np.linalg.norm(runtime.parameters[name]) if factors[name] else 0.0
             view[...] = direction * (length / max(float(np.linalg.norm(direction)), 1e-30))

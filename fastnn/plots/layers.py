@@ -80,7 +80,7 @@ def histograms(recorder: Recorder, what: str = "activations", *, ax: Any = None)
 def _of_parameters(recorder: Recorder) -> list[dict[str, Histogram]]:
     runtime = recorder.model.runtime
     return [
-        {name: Histogram.of(view) for name, view in runtime._views(flat).items()}
+        {name: Histogram.of(view) for name, view in runtime.views_of(flat).items()}
         for flat in recorder.parameters
     ]
 

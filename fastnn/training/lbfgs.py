@@ -16,7 +16,7 @@ import numpy as np
 from fastnn.analysis import inspection
 from fastnn.optimizers import LBFGS
 from fastnn.program.lower import Program
-from fastnn.runtime import ROWS, Runtime, Steps
+from fastnn.runtime import ROWS, Purpose, Runtime, Steps
 from fastnn.training.time_budget import TimeBudget
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ def turned_back(
 def check(runtime: Runtime, program: Program) -> None:
     """Raise ValueError where a loss has no minimum to be found by this method."""
     for op in program.ops:
-        if op.kind in NOT_A_FUNCTION:
-            kind, instead = NOT_A_FUNCTION[op.kind]
+        if op.name in NOT_A_FUNCTION:
+            kind, instead = NOT_A_FUNCTION[op.name]
             raise ValueError(
                 f"LBFGS needs a loss that only the parameters change, and layer {op.layer!r} is a "
                 f"{kind}: {instead}"
@@ -130,7 +130,7 @@ class Minimization:
         sizes = [runtime.parameters[name].size for name in self._names]
         self._ends = np.cumsum(sizes)[:-1]
         self._total = np.empty(runtime.count)
-        self._views = runtime._views(self._total)
+        self._views = runtime.views_of(self._total)
         self._looked_at: Look | None = None
         self._iterate: Look | None = None
         self._epoch, self._is_open = 0, False
@@ -195,7 +195,7 @@ class Minimization:
         self._write(point)
         runtime, decay = self._model.runtime, self._optimizer.weight_decay
         steps = self._steps
-        bound = runtime.bound("gradients", steps.batch, steps.target_types, steps.sparse)
+        bound = runtime.bound(Purpose.GRADIENTS, steps.batch, steps.target_types, steps.sparse)
         began = time.perf_counter()
         with np.errstate(all="ignore"):  # what is not finite is looked for below
             results = inspection.sum_gradients(runtime, bound, steps, self._total, self._look_up)
@@ -235,7 +235,6 @@ class Minimization:
         rows = np.arange(first, min(first + steps.batch, steps.rows))
         return refusal(
             self._model,
-            runtime.bound("gradients", steps.batch, steps.target_types, steps.sparse),
             [source.take(rows) for source in steps.sources],
             "epoch 1, before its step",
             float(results[:, 0].sum()) if bad.any() else np.nan,
@@ -260,7 +259,7 @@ class Minimization:
         self._budget.epoch_end()
         steps = self._steps
         bound = self._model.runtime.bound(
-            "gradients", steps.batch, steps.target_types, steps.sparse
+            Purpose.GRADIENTS, steps.batch, steps.target_types, steps.sparse
         )
         means = map(float, self._iterate[3])
         logs = dict(zip(bound.plan.program.results, means, strict=True))

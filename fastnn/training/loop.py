@@ -22,7 +22,7 @@ from fastnn.callbacks.base import asks_for_batches, results_behind
 from fastnn.core import checks
 from fastnn.data import adapter
 from fastnn.metrics import scalars
-from fastnn.runtime import ROWS, Bound, Steps
+from fastnn.runtime import ROWS, Bound, Purpose, Run, Steps
 from fastnn.training.accumulator import Accumulator
 from fastnn.training.nonfinite import NonFiniteLossError, not_finite, refusal
 from fastnn.training.time_budget import TimeBudget
@@ -159,7 +159,7 @@ class _Epochs:
         """Take the program that fits the data and the optimizer as they are now."""
         steps = self.steps
         self.bound = self.model.runtime.bound(
-            "train", steps.batch, steps.target_types, steps.sparse, collects=True
+            Purpose.TRAIN, steps.batch, steps.target_types, steps.sparse, collects=True
         )
 
     def run(self, epoch: int, progress: _Progress) -> int:
@@ -170,6 +170,7 @@ class _Epochs:
         results = np.empty((count, len(self.bound.plan.program.results)))
         room = self.tally.room(self.steps)
         rates, chosen = np.empty(count), None
+        prepared: Run | None = None
         done = 0
         while done < count and not self.model.stop_training:
             if self.by_batch:
@@ -184,27 +185,16 @@ class _Epochs:
                 rates[done:] = optimizer.rates(runtime.step, count - done)
             first = done * self.steps.batch
             self.model.forget_forward()
+            if prepared is None or prepared.bound is not self.bound:
+                prepared = self.bound.prepare(
+                    self.steps, results=results, outputs=room, learning_rates=rates
+                )
             if self.by_batch:
                 began = time.perf_counter()
-                ran = runtime.run(
-                    self.bound,
-                    self.steps,
-                    first=done,
-                    results=results,
-                    outputs=room,
-                    learning_rates=rates,
-                )
+                ran = prepared.make(done)
                 asked, elapsed = 1, time.perf_counter() - began
             else:
-                asked, ran, elapsed = runtime.run_slice(
-                    self.bound,
-                    self.steps,
-                    done,
-                    most=self.budget.steps(),
-                    results=results,
-                    outputs=room,
-                    learning_rates=rates,
-                )
+                asked, ran, elapsed = prepared.slice(done, most=self.budget.steps())
             self.budget.record(ran, elapsed)
             self.seconds += elapsed
             done += ran
@@ -242,7 +232,6 @@ class _Epochs:
         total = "" if self.feed.count is None else f" of {self.feed.count}"
         raise refusal(
             self.model,
-            self.bound,
             [source.take(rows) for source in steps.sources],
             f"epoch {epoch + 1}, step {self.before + step + 1}{total}",
             loss,
@@ -376,11 +365,11 @@ def _fit(
     assert runtime.objective is not None
     steps = feed.first
     run: _Epochs | lbfgs.Minimization
-    program = "train" if metrics is None else "gradients"
+    program = Purpose.TRAIN if metrics is None else Purpose.GRADIENTS
     rows = steps.batch if metrics is None else min(ROWS, steps.batch)
     bound = runtime.bound(program, rows, steps.target_types, steps.sparse, collects=True)
     by_batch = any(asks_for_batches(callback) for callback in followers)
-    names = [measure.name for measure in bound.plan.program.measures]
+    names = [one.name for one in bound.plan.program.reported]
     if metrics is None:
         snapshot = np.empty_like(runtime.arenas["parameters"])
         run = _Epochs(model, bound, steps, feed, followers, snapshot, by_batch, budget)

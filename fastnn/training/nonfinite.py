@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnn.data import AnySource
 from fastnn.native import kernels
-from fastnn.runtime import Bound, Runtime
+from fastnn.runtime import Runtime
 
 if TYPE_CHECKING:
     from fastnn.model import Model
@@ -22,7 +22,6 @@ class NonFiniteLossError(FloatingPointError):
 
 def refusal(
     model: Model,
-    bound: Bound,
     batch: list[np.ndarray],
     where: str,
     loss: float,
@@ -36,8 +35,6 @@ def refusal(
     Parameters
     ----------
     model : Model
-    bound : Bound
-        The training program.
     batch : list of ndarray
         The rows of its inputs in the step that went wrong.
     where : str
@@ -52,12 +49,8 @@ def refusal(
     advice : str, optional
         What to try.
     """
-    from fastnn.program import reference  # only a training that failed needs it
-
     runtime = model.runtime
-    layer = reference.first_non_finite(
-        bound.plan.program, batch, runtime.parameters, runtime.dtype, runtime.key, runtime.step + 1
-    )
+    layer = runtime.first_non_finite(batch)
     bad = not_finite(runtime)
     kept, afresh = "before this step", ""
     if bad:
@@ -81,7 +74,6 @@ def refusal(
 
 def refused_step(
     model: Model,
-    bound: Bound,
     sources: Sequence[AnySource],
     is_done: bool,
     loss: float,
@@ -92,10 +84,8 @@ def refused_step(
     Parameters
     ----------
     model : Model
-    bound : Bound
-        The training program.
     sources : sequence of Source or Sparse
-        Its inputs.
+        Inputs and targets.
     is_done : bool
         Whether the update was made; it has then lost the parameters.
     loss : float
@@ -105,7 +95,7 @@ def refused_step(
     where = f"step {model.runtime.step + (not is_done)}"
     batch = [source.take() for source in sources]
     loss = np.nan if is_done else loss
-    return refusal(model, bound, batch, where, loss, snapshot, "this step")
+    return refusal(model, batch, where, loss, snapshot, "this step")
 
 
 def not_finite(runtime: Runtime) -> list[str]:

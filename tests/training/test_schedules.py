@@ -12,6 +12,7 @@ from model_helpers import weights_as_bytes
 
 import fastnn as fnn
 from fastnn import schedules
+from fastnn.program.purpose import Purpose
 from fastnn.schedules import (
     Constant,
     CosineDecay,
@@ -266,7 +267,7 @@ def test_every_way_to_train_takes_the_rate_of_the_step(way):
 def test_the_quick_way_takes_a_schedule():
     model, (x, y) = small(DECAY), data()
     model.learn_one(x[0], y[0])
-    prepared = model.runtime.one_row["train"]
+    prepared = model.runtime.fast_path.one_row[Purpose.TRAIN]
     assert prepared.learn(x[1], y[1], vars(model.optimizer)) is not None
     assert model.runtime.step == 2
 

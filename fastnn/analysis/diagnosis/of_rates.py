@@ -15,7 +15,7 @@ import numpy as np
 from fastnn.analysis import gradcheck
 from fastnn.analysis.diagnosis.finding import Finding
 from fastnn.analysis.diagnosis.patient import Patient
-from fastnn.runtime import Steps
+from fastnn.runtime import Purpose, Steps
 
 if TYPE_CHECKING:
     from fastnn.model import Model
@@ -101,11 +101,12 @@ def _trial(patient: Patient, rate: float) -> float:
     epochs = -(-STEPS * batch // rows)
     order = np.concatenate([generator.permutation(rows) for _ in range(epochs)])
     steps = Steps(patient.sources, STEPS * batch, batch, order[: STEPS * batch])
-    bound = runtime.bound("train", batch, patient.target_types, steps.sparse)
+    bound = runtime.bound(Purpose.TRAIN, batch, patient.target_types, steps.sparse)
     results = np.empty((STEPS, len(bound.plan.program.results)))
-    done, rates = 0, np.full(STEPS, rate)
+    run = bound.prepare(steps, results=results, learning_rates=np.full(STEPS, rate))
+    done = 0
     while done < STEPS:
-        asked, ran, _ = runtime.run_slice(bound, steps, done, results=results, learning_rates=rates)
+        asked, ran, _ = run.slice(done)
         done += ran
         if ran < asked:
             return math.inf
@@ -117,9 +118,9 @@ def _loss(patient: Patient, model: Model) -> float:
     """Return the loss of the sample."""
     runtime = model.runtime
     rows = patient.sample[0].rows
-    bound = runtime.bound("evaluate", rows, patient.target_types)
+    bound = runtime.bound(Purpose.EVALUATE, rows, patient.target_types)
     results = np.full((1, len(bound.plan.program.results)), np.nan)
-    runtime.run(bound, Steps(patient.sample, rows, rows), results=results)
+    bound.prepare(Steps(patient.sample, rows, rows), results=results).make()
     return float(results[0, 0])
 
 
