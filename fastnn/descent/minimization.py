@@ -395,7 +395,7 @@ class _Walk:
             self._point, self._found_at, math.isfinite, self._callback,
         )  # fmt: skip
         points, values, norms = self.points.append, self.values.append, self.norms.append
-        make, made = update.step, self.rates.append
+        make, made = update.update, self.rates.append
         for done in range(steps):
             if has_tolerance and (reason := self._is_there(done)):
                 return reason

@@ -62,10 +62,11 @@ cdef class Prepared:
     cdef Run run
     cdef double rate, work
     cdef readonly int workers
-    cdef list inputs            # of (place, _Samples)
+    cdef list inputs            # of _Samples
+    cdef _Samples only          # of them, if it is one
     cdef cnp.npy_intp output_shape[64]
     cdef int output_type, output_dimensions
-    cdef Py_ssize_t output_place, target_place
+    cdef Py_ssize_t output_place
     cdef _Samples target
     cdef cnp.ndarray results, counter, parameters, snapshot
     cdef _SumOfSquares squares
@@ -98,7 +99,8 @@ cdef class Prepared:
         self.run.learning_rates, self.run.inputs = &self.rate, self.addresses.inputs
         self.run.key = key
         fastnn_barrier_init(&self.run.barrier)
-        self.inputs = [(place, _Samples(rows, shape, dtype)) for place, shape in inputs]
+        self.inputs = [_Samples(place, rows, shape, dtype) for place, shape in inputs]
+        self.only = self.inputs[0] if len(self.inputs) == 1 else None
         self.results = np.zeros(max(len(results), 1))
         for i, place in enumerate(results):
             self.addresses.put(place, self.results[i:])
@@ -112,8 +114,8 @@ cdef class Prepared:
         self.objective, self.settings = objective, settings
         self.counter, self.parameters, self.snapshot = counter, parameters, snapshot
         if target is not None:
-            self.target_place, shape, classes, limits = target
-            self.target = _Samples(1, shape, dtype, classes, limits)
+            place, shape, classes, limits = target
+            self.target = _Samples(place, 1, shape, dtype, classes, limits)
             self.squares = _SumOfSquares(parameters.size, dtype == "float64")
 
     def __dealloc__(self):
@@ -176,7 +178,7 @@ cdef class Prepared:
             if not (self.has_settings(settings) and self._take(x, False)
                     and self.target.take_target(y)):
                 return None
-            self.addresses.places[self.target_place].base = <char *>self.target.data
+            self._put(self.target)
             rate = settings["learning_rate"]
             memcpy(cnp.PyArray_DATA(self.snapshot), cnp.PyArray_DATA(self.parameters),
                    cnp.PyArray_NBYTES(self.parameters))
@@ -213,18 +215,24 @@ cdef class Prepared:
 
     cdef Py_ssize_t _take(self, x, bint has_rows) except -1:
         """Find the rows of each input; 0 declines."""
-        cdef Py_ssize_t i, rows = 0, count = len(self.inputs)
+        cdef Py_ssize_t i, rows = 0
         cdef _Samples samples
-        cdef bint is_one = count == 1
-        if not is_one and not (isinstance(x, (list, tuple)) and len(x) == count):
+        if self.only is not None:
+            rows = self.only.take(x, has_rows)
+            self._put(self.only)
+            return rows
+        if not isinstance(x, (list, tuple)) or len(x) != len(self.inputs):
             return 0
-        for i in range(count):
-            place, samples = self.inputs[i]
-            rows = samples.take(x if is_one else x[i], has_rows)
+        for i in range(len(self.inputs)):
+            samples = self.inputs[i]
+            rows = samples.take(x[i], has_rows)
             if rows == 0:
                 return 0
-            self.addresses.places[<Py_ssize_t>place].base = <char *>samples.data
+            self._put(samples)
         return rows
+
+    cdef void _put(self, _Samples samples) noexcept:
+        self.addresses.places[samples.place].base = <char *>samples.data
 
     cdef int _run(self, int workers) except -1:
         cdef _Scratch scratch = take_scratch(workers)

@@ -56,6 +56,7 @@ cdef class _SumOfSquares:
 
 cdef class _Samples:
     """What one input, or the target, of a program may be, and where the last one taken lies."""
+    cdef Py_ssize_t place
     cdef cnp.ndarray like       # of `most` rows; it has only type and shape
     cdef cnp.ndarray converted  # where numbers are converted to; made when it is first needed
     cdef _SumOfSquares squares
@@ -64,8 +65,9 @@ cdef class _Samples:
     cdef double least, most, largest
     cdef void *data
 
-    def __cinit__(self, Py_ssize_t rows, tuple shape, str dtype, Py_ssize_t classes=0,
-                  tuple limits=EVERYTHING):
+    def __cinit__(self, Py_ssize_t place, Py_ssize_t rows, tuple shape, str dtype,
+                  Py_ssize_t classes=0, tuple limits=EVERYTHING):
+        self.place = place
         kind = "int32" if classes else dtype
         self.like = np.broadcast_to(np.zeros((), kind), (rows, *shape))
         self.classes, self.is_double = classes, dtype == "float64"

@@ -40,7 +40,8 @@ def fuse(program: Program) -> Program:
 
 def _sections(program: Program, fused: list[Op]) -> dict[str, tuple[int, int]]:
     """Return the sections of a fused program: each begins with the op that it began with."""
-    firsts = {name: fused.index(program.ops[first]) for name, (first, _) in program.sections.items()}
+    begins = {name: program.ops[first] for name, (first, _) in program.sections.items()}
+    firsts = {name: fused.index(op) for name, op in begins.items()}
     ends = [*list(firsts.values())[1:], len(fused)]
     return {name: (first, end) for (name, first), end in zip(firsts.items(), ends, strict=False)}
 
@@ -326,9 +327,7 @@ def _with_update(op: Op, update: Op) -> Op:
 KEPT_APART = ("reshape", "gather", "python")
 
 
-def outputs_where_they_are_wanted(
-    ops: list[Op], roots: set[Value]
-) -> tuple[list[Op], list[str]]:
+def outputs_where_they_are_wanted(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
     """Let the op that computes an output write it to the run's array, instead of copying it."""
     copies = [op for op in ops if _copies_output(op)]
     ops = [op for op in ops if not _copies_output(op)]

@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 
 class Penalty(Protocol):
-    """A regularizer: what it adds to the loss is l1 * |p| + l2 * p ** 2, summed over a parameter."""
+    """A regularizer: it adds l1 * |p| + l2 * p ** 2, summed over a parameter, to the loss."""
 
     @property
     def weights(self) -> tuple[float, float]:

@@ -122,7 +122,8 @@ def lower(
         training=purpose.is_training,
         collects=collects,
     )
-    backward = _backward(graph, lowered) if purpose.is_training else penalties(graph, {}, lowered.loss)
+    is_training = purpose.is_training
+    backward = _backward(graph, lowered) if is_training else penalties(graph, {}, lowered.loss)
     update: list[Op] = []
     if purpose.updates:
         assert optimizer is not None

@@ -1,7 +1,7 @@
 """Where every value of a program lives, and which barriers its ops need.
 
-Values whose storage is "work" or "input" share one workspace: two whose lives do not overlap may have
-the same place. The plan is made for a number of rows, the capacity; a smaller batch uses the
+Values whose storage is "work" or "input" share one workspace: two whose lives do not overlap may
+have the same place. The plan is made for a number of rows, the capacity; a smaller batch uses the
 same places. `check` proves a plan independently of how it was made.
 
 Considered and dropped: writing an op's output over an input that dies there. It saves one
@@ -208,7 +208,8 @@ class Plan:
             value
             for op in self.program.ops
             for value in op.reads()
-            if value.storage == "parameter" and op.row.work(op) >= value.width  # not a few rows of it
+            # An op that does less than that reads only a few rows of it.
+            if value.storage == "parameter" and op.row.work(op) >= value.width
         }
         size = sum(self.bytes_of(value) for value in read)
         return WORK_OF_BYTE * size if size > CACHE_BYTES else 0.0

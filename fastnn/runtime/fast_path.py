@@ -52,30 +52,36 @@ class FastPath:
 
     Attributes
     ----------
-    one_row : dict of Purpose to Prepared
+    predictor : Prepared or None
+        Predicts for one row.
+    learner : Prepared or None
+        Makes a step on one row.
     few_rows : FewRows or None
     few_rows_are_plain : bool
         Whether `prepare_few_rows` has found that this network's batches go the plain way.
     """
 
     def __init__(self) -> None:
-        self.one_row: dict[Purpose, Prepared] = {}
+        self.predictor: Prepared | None = None
+        self.learner: Prepared | None = None
         self.few_rows: FewRows | None = None
         self.few_rows_are_plain = False
 
     def forget(self, purpose: Purpose) -> None:
         """Drop what was prepared from the programs of a purpose."""
-        self.one_row.pop(purpose, None)
+        if purpose is Purpose.TRAIN:
+            self.learner = None
         if purpose is Purpose.PREDICT:
-            self.few_rows, self.few_rows_are_plain = None, False
+            self.predictor = self.few_rows = None
+            self.few_rows_are_plain = False
 
     # --- one row ------------------------------------------------------------------------------
 
     def try_predict_one(self, x: object) -> np.ndarray | None:
         """Return the output for one sample, or None where the plain way must be taken."""
-        prepared = self.one_row.get(Purpose.PREDICT)
+        predictor = self.predictor
         try:
-            return None if prepared is None else prepared.predict_one(x)
+            return None if predictor is None else predictor.predict_one(x)
         except ValueError:  # no category of an Embedding; the plain way says which
             return None
 
@@ -94,36 +100,32 @@ class FastPath:
             None where the plain way must be taken; NaN where the loss or a parameter may not be
             finite: see `last_step`.
         """
-        prepared = self.one_row.get(Purpose.TRAIN)
-        if prepared is None or prepared.objective is not objective:
+        learner = self.learner
+        if learner is None or learner.objective is not objective:
             return None
         try:
-            return prepared.learn(x, y, objective.optimizer.__dict__)
+            return learner.learn(x, y, objective.optimizer.__dict__)
         except ValueError:  # as above; the step was not made
             return None
 
     @property
     def last_step(self) -> tuple[bool, float]:
         """Whether the last step of `try_learn` was made, and its loss."""
-        prepared = self.one_row[Purpose.TRAIN]
-        return prepared.is_done, prepared.loss
-
-    def can_predict_one(self) -> bool:
-        """Whether a prediction of one row is prepared."""
-        return Purpose.PREDICT in self.one_row
+        assert self.learner is not None
+        return self.learner.is_done, self.learner.loss
 
     def can_learn(self, objective: Objective) -> bool:
         """Whether a step on one row is prepared for an objective, with its optimizer's settings."""
-        prepared = self.one_row.get(Purpose.TRAIN)
+        learner = self.learner
         return (
-            prepared is not None
-            and prepared.objective is objective
-            and prepared.has_settings(vars(objective.optimizer))
+            learner is not None
+            and learner.objective is objective
+            and learner.has_settings(vars(objective.optimizer))
         )
 
     def prepare_predict_one(self, bound: Bound, graph: Graph) -> None:
         """Prepare a prediction of one row, unless the network is one for the plain way."""
-        self._prepare_one(bound, graph)
+        self.predictor = _prepared_for_one(bound, graph)
 
     def prepare_learn(
         self,
@@ -150,7 +152,7 @@ class FastPath:
         shape = graph.output_shapes[0]
         place = plan.externals.batches[len(graph.inputs)]
         own, classes = ((), math.prod(shape)) if loss.takes_labels else (shape, 0)
-        self._prepare_one(
+        self.learner = _prepared_for_one(
             bound,
             graph,
             target=(place, own, classes, loss.target_range),
@@ -159,21 +161,6 @@ class FastPath:
             snapshot=snapshot,
             objective=objective,
             settings=dict(vars(objective.optimizer)),
-        )
-
-    def _prepare_one(self, bound: Bound, graph: Graph, **training_only: Any) -> None:
-        plan = bound.plan
-        if plan.has_python or len(graph.outputs) > 1:
-            return  # Python runs in between, or there are several arrays a sample
-        self.one_row[plan.program.purpose] = Prepared(
-            bound.executor,
-            plan.dtype,
-            key=bound.key,
-            work=plan.work(1),
-            inputs=_input_places(bound, graph),
-            output=_output_place(bound, graph),
-            results=list(plan.externals.results.values()),
-            **training_only,
         )
 
     # --- few rows -----------------------------------------------------------------------------
@@ -242,6 +229,23 @@ class FastPath:
             output=output,
         )
         self.few_rows = FewRows(prepared, bound, alone)
+
+
+def _prepared_for_one(bound: Bound, graph: Graph, **training_only: Any) -> Prepared | None:
+    """Return a program prepared for one row, or None where the plain way must be taken."""
+    plan = bound.plan
+    if plan.has_python or len(graph.outputs) > 1:
+        return None  # Python runs in between, or there are several arrays a sample
+    return Prepared(
+        bound.executor,
+        plan.dtype,
+        key=bound.key,
+        work=plan.work(1),
+        inputs=_input_places(bound, graph),
+        output=_output_place(bound, graph),
+        results=list(plan.externals.results.values()),
+        **training_only,
+    )
 
 
 def _input_places(bound: Bound, graph: Graph) -> list[tuple[int, tuple[int, ...]]]:

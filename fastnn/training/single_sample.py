@@ -28,7 +28,7 @@ def predict(model: Model, x: object) -> np.ndarray | list[np.ndarray]:
     if output is not None:
         return output
     outputs = model.predict(_inputs(model, x))
-    if not model.runtime.fast_path.can_predict_one():
+    if model.runtime.fast_path.predictor is None:
         model.runtime.prepare_one_row(Purpose.PREDICT)
     return [array[0] for array in outputs] if isinstance(outputs, list) else outputs[0]
 

@@ -73,7 +73,7 @@ def batch(x):
 
 def short_way(model, x, y):
     """The loss if the prepared program takes the sample, else None."""
-    return model.runtime.fast_path.one_row[Purpose.TRAIN].learn(x, y, vars(model.optimizer))
+    return model.runtime.fast_path.learner.learn(x, y, vars(model.optimizer))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -100,7 +100,7 @@ def test_which_samples_take_the_short_way(case):
     x, y = samples[0], targets[0]
     model.learn_one(x, y)
     model.predict_one(x)
-    assert model.runtime.fast_path.one_row[Purpose.PREDICT].predict_one(x) is not None
+    assert model.runtime.fast_path.predictor.predict_one(x) is not None
     is_short = short_way(model, x, y) is not None
     assert is_short == (case not in ("label arrays", "probabilities", "booleans"))
 
@@ -127,7 +127,7 @@ def test_any_array_is_taken(kind):
     for _ in range(3):
         assert model.learn_one(x, y) == twin.train_on_batch(batch(x), batch(y))
         assert_same_bits(model.predict_one(x), twin.predict(batch(x))[0])
-    assert model.runtime.fast_path.one_row[Purpose.PREDICT].predict_one(x) is None
+    assert model.runtime.fast_path.predictor.predict_one(x) is None
     assert short_way(model, x, y) is None
 
 
@@ -291,7 +291,7 @@ def test_loss_that_is_not_finite_is_refused_before_the_step():
     got = message_of(lambda: model.learn_one(GOOD, y))
     assert got == message_of(lambda: twin.train_on_batch(GOOD[None], y[None]))
     assert "step 2: layer 'dense_1'" in got
-    assert model.runtime.fast_path.one_row[Purpose.TRAIN].is_done is False
+    assert model.runtime.fast_path.learner.is_done is False
     assert model.runtime.step == twin.runtime.step
     assert weights_as_bytes(model) == weights_as_bytes(twin)
 
@@ -368,10 +368,10 @@ def test_program_that_is_planned_anew_is_prepared_anew():
     model.learn_one(x[0], y[0])
     model.predict_one(x[0])
     model.train_on_batch(x, y)
-    assert Purpose.TRAIN not in model.runtime.fast_path.one_row
-    assert Purpose.PREDICT in model.runtime.fast_path.one_row
+    assert model.runtime.fast_path.learner is None
+    assert model.runtime.fast_path.predictor is not None
     model.predict(np.zeros((1000, 5)), batch_size=1000)
-    assert Purpose.PREDICT not in model.runtime.fast_path.one_row
+    assert model.runtime.fast_path.predictor is None
 
 
 def test_wide_network_lets_others_run_and_has_the_same_bits(rng):
@@ -383,7 +383,8 @@ def test_wide_network_lets_others_run_and_has_the_same_bits(rng):
         x, y = rng.normal(size=200), rng.normal(size=400)
         assert model.learn_one(x, y) == twin.train_on_batch(x[None], y[None])
         assert_same_bits(model.predict_one(x), twin.predict(x[None])[0])
-    assert set(model.runtime.fast_path.one_row) == {Purpose.TRAIN, Purpose.PREDICT}
+    assert model.runtime.fast_path.learner is not None
+    assert model.runtime.fast_path.predictor is not None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -151,9 +151,8 @@ def test_random_models_hold_every_kind_of_layer():
     assert seen == {cls.__name__ for cls in map(fnn.layers.registry.__getitem__,
                                                 fnn.layers.registry)}  # fmt: skip
     assert any(len(model.runtime.graph.steps) > len(model.layers) for model in models), "no sharing"
-    kinds = {
-        op.name for model in models for op in model.runtime.bound(Purpose.MANUAL, 3).plan.program.ops
-    }
+    plans = [model.runtime.bound(Purpose.MANUAL, 3).plan for model in models]
+    kinds = {op.name for plan in plans for op in plan.program.ops}
     assert {"add", "concatenate", "slice_columns", "reshape", "dropout", "softmax"} <= kinds
     forward = {"prelu", "layer_normalization", "batch_normalization", "embedding"}
     assert forward | {f"{kind}_gradient" for kind in forward} <= kinds
@@ -478,7 +477,8 @@ def test_gradients_in_halves_of_the_batch(dtype, bias, monkeypatch, rng):
         fnn.set_num_threads(workers)
         model.fit(x, y, batch_size=batch, epochs=3, verbose=0)  # the last batch is small
         fnn.set_num_threads(None)
-        kinds = [op.name for op in model.runtime.bound(Purpose.TRAIN, batch, "label").plan.program.ops]
+        program = model.runtime.bound(Purpose.TRAIN, batch, "label").plan.program
+        kinds = [op.name for op in program.ops]
         return kinds, model.runtime.arenas["parameters"].copy()
 
     for batch in (200, 40):

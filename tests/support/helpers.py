@@ -102,9 +102,9 @@ def run_native(
 ) -> list[np.ndarray]:
     """Plan, check and run a program of one batch; return its outputs, then its results.
 
-    The outputs must be of kind "work"; arenas change in place.
+    Arenas change in place.
     """
-    rows = len(batch[0])
+    rows = len(batch[0]) if batch else 1
     made = plan(program, dtype, rows, offsets)
     check(made)
     check_barriers(made)
@@ -128,13 +128,22 @@ def run_native(
         addresses.put(numbers.sources[i], array, source.stride)
         if value in made.places:
             addresses.put(numbers.batches[i], workspace, 0, 0, made.places[value][0])
+    arrays_of = {
+        value: np.full((rows, *value.shape), np.nan, dtype)
+        for value in program.outputs if value.storage == "output"
+    }  # fmt: skip
+    for value, array in arrays_of.items():
+        addresses.put(numbers.outputs[value.name], array, array[0].nbytes)
     for i, place in enumerate(numbers.results.values()):
         addresses.put(place, results[i:])
     executor.run(
         addresses, batch=rows, total_rows=rows, learning_rates=np.array([learning_rate]),
         first_number=step, key=key, workers=workers,
     )  # fmt: skip
-    outputs = [_view(made, workspace, value).copy() for value in program.outputs]
+    outputs = [
+        arrays_of[value] if value in arrays_of else _view(made, workspace, value).copy()
+        for value in program.outputs
+    ]
     return [*outputs, *results[: len(program.results)]]
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import fastnn as fnn
-from fastnn.program.purpose import Purpose
 from fastnn import optimizers
+from fastnn.program.purpose import Purpose
 
 # configuration: (optimizer, its slots, parameter 1 after steps with gradients 2 and 0.5)
 BY_HAND = {

@@ -267,7 +267,7 @@ def test_every_way_to_train_takes_the_rate_of_the_step(way):
 def test_the_quick_way_takes_a_schedule():
     model, (x, y) = small(DECAY), data()
     model.learn_one(x[0], y[0])
-    prepared = model.runtime.fast_path.one_row[Purpose.TRAIN]
+    prepared = model.runtime.fast_path.learner
     assert prepared.learn(x[1], y[1], vars(model.optimizer)) is not None
     assert model.runtime.step == 2
 
