@@ -113,6 +113,7 @@ def largest_fit(cell: Cell) -> dict[str, float]:
     from peer_data import model_of
 
     import fastnn as fnn
+    from fastnn.runtime import Purpose
 
     def peak() -> int:
         # What ru_maxrss counts, but that one begins with the peak of the process that forked.
@@ -127,7 +128,9 @@ def largest_fit(cell: Cell) -> dict[str, float]:
     model = model_of(cell)
     model.compile(fnn.Adam(cell.learning_rate), network.loss)
     model.fit(x, y, batch_size=network.batch, verbose=0)
-    workspace = model.network.runtime.bound("train", network.batch, "label").plan.workspace_bytes
+    workspace = model.network.runtime.bound(
+        Purpose.TRAIN, network.batch, "label"
+    ).plan.workspace_bytes
     return {
         "peak": peak(),
         "before": before,

@@ -18,7 +18,7 @@ from fastnn.core import checks, declare
 from fastnn.core.declare import Declaration, number
 from fastnn.core.registry import unknown_name
 from fastnn.initializers import Initializer
-from fastnn.program.lower import Builder
+from fastnn.program.builder import Builder
 from fastnn.program.ops import ACTIVATIONS, Value
 from fastnn.program.python_ops import FunctionCode
 

@@ -11,7 +11,7 @@ import copy
 import math
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -22,10 +22,11 @@ from fastnn.data.samples import inputs_alone, with_targets
 from fastnn.layers import Layer, Shape, Tensor
 from fastnn.layers import graph as layer_graph
 from fastnn.optimizers import Optimizer
-from fastnn.program.lower import Graph
+from fastnn.program.graph import Graph
 from fastnn.program.objective import Objective
 from fastnn.runtime import Runtime
 from fastnn.runtime.arenas import memory_for_parameters
+from fastnn.runtime.fast_path import FastPath
 
 if TYPE_CHECKING:
     from fastnn.training.history import History
@@ -72,8 +73,7 @@ def network_of(model: object, name: str = "model") -> Network:
 class _NotBuilt:
     """Stands for the runtime of a network that is not built, and says so when it is used."""
 
-    one_row: ClassVar[dict[str, Any]] = {}  # no fast path
-    few_rows = None
+    fast_path = FastPath()  # with nothing prepared
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):  # what copying and pickling ask for

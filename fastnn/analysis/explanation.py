@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from fastnn.network import Network
 from fastnn.program.plan import describe
-
-PROGRAMS = ("train", "gradients", "evaluate", "predict", "manual", "update", "activations")
+from fastnn.program.purpose import Purpose
 
 
 def explanation(network: Network, program: str | None, batch_size: int) -> str:
@@ -26,15 +25,13 @@ def explanation(network: Network, program: str | None, batch_size: int) -> str:
     """
     objective = network.objective
     if program is None:
-        is_stepped = objective is None or objective.optimizer.kernel
-        program = "predict" if objective is None else "train" if is_stepped else "gradients"
-    if program not in PROGRAMS:
-        raise ValueError(f"program must be one of {', '.join(PROGRAMS)}, got {program!r}")
+        program = Purpose.PREDICT if objective is None else objective.optimizer.program
+    purpose = Purpose.named(program)
     target_types: tuple[str, ...] = ("real",)
-    if program not in ("predict", "manual", "activations"):
+    if purpose.needs_objective:
         losses = [one.loss for one in network.require_objective().outputs]
         target_types = tuple("label" if loss.takes_labels else "real" for loss in losses)
-    bound = network.runtime.bound(program, batch_size, target_types)
+    bound = network.runtime.bound(purpose, batch_size, target_types)
     count, padded = network.count_parameters(), network.runtime.count
     hint = f", {padded:,} with padding: each array starts on a cache line of its own"
     return f"{count:,} parameters{hint if padded > count else ''}\n{describe(bound.plan)}"

@@ -6,6 +6,7 @@ import numpy as np
 
 from fastnn.core import checks
 from fastnn.network import network_of
+from fastnn.runtime import Purpose
 
 
 class GradientError(AssertionError):
@@ -72,11 +73,13 @@ def gradcheck(
     other = network_of(model).clone("float64")
     steps = other.checked_samples(x, y, sample_weight).steps()
     runtime = other.runtime
-    bound = runtime.bound("gradients", steps.batch, steps.target_types, steps.sparse)
+    bound = runtime.bound(Purpose.GRADIENTS, steps.batch, steps.target_types, steps.sparse)
     results = np.empty((1, len(bound.plan.program.results)))
 
+    run = bound.prepare(steps, results=results)
+
     def loss() -> float:
-        runtime.run(bound, steps, results=results)
+        run.make()
         return float(results[0, 0])
 
     loss()

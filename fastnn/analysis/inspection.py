@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastnn.data import AnySource, Source
-from fastnn.runtime import ROWS, Runtime, Steps
+from fastnn.runtime import ROWS, Purpose, Runtime, Steps
 from fastnn.runtime.gradients import sum_gradients
 
 
@@ -45,19 +45,10 @@ def activations(runtime: Runtime, sources: Sequence[Source]) -> dict[str, np.nda
         By the names of `layer_names`.
     """
     rows = sources[0].rows
-    bound = runtime.bound("activations", rows)
-    program, plan = bound.plan.program, bound.plan
-    inputs = list(sources[: len(program.inputs)])
-    runtime.run(bound, Steps(inputs, rows, rows, in_place=False))
-    found = []
-    for value in program.outputs:
-        root = plan.roots.get(value, value)
-        if root.kind == "input":  # no op has computed it
-            array = inputs[program.inputs.index(root)].array.astype(runtime.dtype)
-        else:
-            array = bound.view(root, rows).copy()
-        found.append(array.reshape(rows, *value.shape))
-    return dict(zip(layer_names(runtime), found, strict=True))
+    bound = runtime.bound(Purpose.ACTIVATIONS, rows)
+    steps = Steps(sources[: len(runtime.graph.inputs)], rows, rows, in_place=False)
+    bound.prepare(steps).make()
+    return dict(zip(layer_names(runtime), bound.kept(steps), strict=True))
 
 
 def gradients(
@@ -87,11 +78,11 @@ def gradients(
     """
     rows = sources[0].rows
     steps = Steps(sources, rows, min(batch_size, rows))
-    bound = runtime.bound("gradients", steps.batch, target, steps.sparse)
+    bound = runtime.bound(Purpose.GRADIENTS, steps.batch, target, steps.sparse)
     arena = runtime.arenas["gradients"]
     kept, total = arena.copy(), np.empty(arena.shape)
     try:
         sum_gradients(runtime, bound, steps, total)
     finally:
         arena[...] = kept
-    return runtime._views(total)
+    return runtime.views_of(total)

@@ -10,7 +10,7 @@ import numpy as np
 from fastnn.core import checks
 from fastnn.core.drawing import draw
 from fastnn.network import Network
-from fastnn.runtime import Steps
+from fastnn.runtime import Purpose, Steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,12 +123,13 @@ def find_learning_rate(
 def _run(network: Network, todo: Steps, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
     """Make the steps until the loss explodes; return losses, smoothed losses, and why it ended."""
     runtime = network.runtime
-    bound = runtime.bound("train", todo.batch, todo.target_types, todo.sparse)
+    bound = runtime.bound(Purpose.TRAIN, todo.batch, todo.target_types, todo.sparse)
     results = np.empty((len(rates), len(bound.plan.program.results)))
+    run = bound.prepare(todo, results=results, learning_rates=rates)
     smoothed: list[float] = []
     mean = 0.0
     for step in range(len(rates)):
-        if not runtime.run(bound, todo, first=step, results=results, learning_rates=rates):
+        if not run.make(step):
             return results[:, 0], np.array(smoothed), f"the loss is not finite at {rates[step]:.2g}"
         mean = SMOOTHING * mean + (1 - SMOOTHING) * float(results[step, 0])
         smoothed.append(mean / (1 - SMOOTHING ** (step + 1)))

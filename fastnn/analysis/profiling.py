@@ -27,7 +27,7 @@ from fastnn.data import AnySource, Source
 from fastnn.network import Network
 from fastnn.program.ops import Op, Value
 from fastnn.program.plan import Interval, Plan, intersect
-from fastnn.runtime import ROWS, Bound, Runtime, Steps, team
+from fastnn.runtime import ROWS, Bound, Purpose, Runtime, Steps, team
 from fastnn.runtime.nonfinite import NonFiniteLossError
 
 if TYPE_CHECKING:
@@ -204,13 +204,13 @@ def profile(
     batch = min(batch, rows)
     limits = machine_limits.current()
     if y is None:
-        program = "predict"
+        purpose = Purpose.PREDICT
         todo = Steps(samples.sources, rows // batch * batch, batch)
     else:
-        program = _training_program(runtime)
+        purpose = _training_program(runtime)
         order = np.random.default_rng(0).permutation(rows)  # rows from all over, as fit takes them
         todo = Steps(samples.sources, count * batch, batch, np.resize(order, count * batch))
-    bound = runtime.bound(program, batch, samples.target_types, todo.sparse)
+    bound = runtime.bound(purpose, batch, samples.target_types, todo.sparse)
     if bound.plan.has_python:
         raise ValueError(
             "profile times native ops, and a layer, activation or loss of this model runs in Python"
@@ -218,13 +218,13 @@ def profile(
     workers = threads.workers_for(bound.plan.work(batch))
     seconds = _seconds(runtime, bound, todo, count, workers)
     rows_of_table = _rows(bound.plan, todo, seconds, limits, workers)
-    return Profile(rows_of_table, program, runtime.dtype, batch, workers, count, limits)
+    return Profile(rows_of_table, purpose.value, runtime.dtype, batch, workers, count, limits)
 
 
-def _training_program(runtime: Runtime) -> str:
+def _training_program(runtime: Runtime) -> Purpose:
     """Return the program that training runs with this optimizer."""
     assert runtime.objective is not None
-    return "train" if runtime.objective.optimizer.kernel else "gradients"
+    return runtime.objective.optimizer.program
 
 
 # --- time -------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def _seconds(runtime: Runtime, bound: Bound, todo: Steps, steps: int, workers: i
     The learning rate is 0, so that no step depends on how many there are.
     """
     made = bound.plan
-    longest = bound.pace(todo.batch).steps_in(team.SLICE_SECONDS)
+    longest = bound.team(todo.batch).steps_in(team.SLICE_SECONDS)
     count = min(max(1, steps // SLICES), longest, todo.count)
     slices = -(-steps // count)
     seconds = np.zeros((slices, len(made.calls())))
@@ -246,22 +246,14 @@ def _seconds(runtime: Runtime, bound: Bound, todo: Steps, steps: int, workers: i
         value.name: np.empty((todo.rows, *value.shape), made.dtype)
         for value in made.program.outputs
     }
+    run = bound.prepare(todo, results=results, outputs=outputs, learning_rates=rates)
     kept = {name: arena.copy() for name, arena in runtime.arenas.items()}
     updates = runtime.step
     try:
         for number in range(-1, slices):  # one more, to warm up
             first = max(number, 0) * count % (todo.count - count + 1)
-            done = runtime.run(
-                bound,
-                todo,
-                first=first,
-                count=count,
-                outputs=outputs,
-                results=results,
-                learning_rates=rates,
-                workers=workers,
-                seconds=seconds[number] if number >= 0 else None,
-            )
+            timed = seconds[number] if number >= 0 else None
+            done = run.make(first, count, workers=workers, seconds=timed)
             if done < count:
                 raise NonFiniteLossError(
                     f"the loss is {results[first + done, 0]:g}, and nothing is known of the time "
@@ -295,7 +287,7 @@ def _rows(
     running = [
         (op, float(time))
         for op, time in zip(ops, seconds, strict=True)
-        if not (op.kind == "gather" and op.output in in_place)
+        if not (op.name == "gather" and op.output in in_place)
     ]
     accesses = [_accesses(made, op, todo, in_place) for op, _ in running]
     whole = sum(time for _, time in running)
@@ -310,8 +302,8 @@ def _rows(
         rows.append(
             OpProfile(
                 layer=op.layer,
-                op=op.kind,
-                what=op.kind if fused == "linear" else f"{op.kind}[{fused}]",
+                op=op.name,
+                what=op.name if fused == "linear" else f"{op.name}[{fused}]",
                 microseconds=1e6 * time,
                 share=time / whole,
                 gflops=flops / time / 1e9,
@@ -351,7 +343,7 @@ def _accesses(made: Plan, op: Op, todo: Steps, in_place: set[Value]) -> list[_Ac
 
     def access(value: Value) -> _Access:
         value = made.roots.get(value, value)
-        if value in in_place or value.kind == "sparse":
+        if value in in_place or value.storage == "sparse":
             return of_data(todo.sources[made.program.inputs.index(value)])
         return _Access(made.interval(value), made.bytes_of(value, todo.batch))
 
@@ -360,12 +352,12 @@ def _accesses(made: Plan, op: Op, todo: Steps, in_place: set[Value]) -> list[_Ac
         return _Access((f"data {id(source)}", 0, 1), share * source.nbytes, source.nbytes)
 
     # A gradient that is applied at once stays in the worker's scratch memory.
-    applied = [v for v in op.writes() if op.row.updates and v.kind == "gradient"]
+    applied = [v for v in op.writes() if op.row.updates and v.storage == "gradient"]
     found = [access(value) for value in op.reads() + op.writes() if value not in applied]
-    if op.kind == "gather":
+    if op.name == "gather":
         found.append(of_data(todo.sources[made.program.inputs.index(op.output)]))
     if op.row.updates:  # it writes the state, too
-        found += [access(value) for value in op.reads() if value.kind == "state"]
+        found += [access(value) for value in op.reads() if value.storage == "state"]
     return found
 
 

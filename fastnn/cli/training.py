@@ -68,7 +68,7 @@ class Training:
     @property
     def learning_rate(self) -> float | None:
         """The learning rate of the first step; None where the optimizer has none."""
-        return float(self.optimizer.rates(0)[0]) if self.optimizer.kernel else None
+        return self.optimizer.rate_of(0)
 
 
 def prepare(args: argparse.Namespace) -> Training:

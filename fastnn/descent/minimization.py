@@ -43,8 +43,8 @@ def minimize(
     grad : callable, optional
         Maps a point to the derivative, a number, or to the gradient, of x0's shape. Default: the
         gradient of `f`, if it has one; else :math:`(f(x + h) - f(x - h)) / 2h` for each
-        variable, with ``scipy.optimize.approx_fprime`` (``pip install 'fastnn-cpu[scipy]'``). They are
-        accurate to about ten digits, and call f 2n + 2 times for n variables.
+        variable, with ``scipy.optimize.approx_fprime`` (``pip install 'fastnn-cpu[scipy]'``). They
+        are accurate to about ten digits, and call f 2n + 2 times for n variables.
     optimizer : str, dict or Optimizer, default "gradient_descent"
         Any of `fastnn.optimizers`, with its schedule; it is not changed.
     steps : int, default 100

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from fastnn.descent.walk import Walk, is_true, steps_as_text
-from fastnn.native.engine import Update
-from fastnn.runtime import Bound, Objective
+from fastnn.native.engine import Prepared
+from fastnn.runtime import Bound, Objective, Purpose
 
 RATES_AT_ONCE = 256
 
@@ -27,7 +27,7 @@ class StepwiseWalk(Walk):
         # function.
         point, found_at, is_finite = self._point, self._found_at, math.isfinite
         points, values, norms = self.points.append, self.values.append, self.norms.append
-        make, made, callback = update.step, self.rates.append, self._callback
+        make, made, callback = update.update, self.rates.append, self._callback
         for done in range(steps):
             if has_tolerance and (reason := self._is_there(done)):
                 return reason
@@ -51,17 +51,19 @@ class StepwiseWalk(Walk):
                 if is_true(callback(done + 1, x, value)):
                     return f"the callback ended it after {steps_as_text(done + 1)}"
                 bound, update = self._prepared(bound, update)
-                make = update.step
+                make = update.update
         return self._is_there(steps) or f"completed {steps_as_text(steps)}"
 
-    def _prepared(self, bound: Bound | None, update: Update | None) -> tuple[Bound, Update]:
+    def _prepared(self, bound: Bound | None, update: Prepared | None) -> tuple[Bound, Prepared]:
         """Return the program of the optimizer as it is set now, prepared."""
         runtime = self._runtime
         if self._optimizer.slots != runtime.slots:
             self._change_slots()
-        found = runtime.bound("update", 1)
+        found = runtime.bound(Purpose.UPDATE, 1)
         if update is None or found is not bound:
-            update = Update(found.executor, runtime.counter, work=found.plan.work(1))
+            update = Prepared(
+                found.executor, runtime.dtype, counter=runtime.counter, work=found.plan.work(1)
+            )
         return found, update
 
     def _change_slots(self) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.descent.result import Point
 from fastnn.layers import Layer
 from fastnn.optimizers import Optimizer
-from fastnn.program.lower import Graph
+from fastnn.program.graph import Graph
 from fastnn.program.ops import Value
 from fastnn.runtime import Objective, Runtime
 
@@ -64,7 +64,7 @@ class Walk:
         self.values: list[float] = []
         self.norms: list[float] = []
         self.rates: list[float] = []
-        value = Value("x/x", (start.size,), batched=False, kind="parameter")
+        value = Value("x/x", (start.size,), batched=False, storage="parameter")
         graph = Graph([], [], (), {value.name: value}, {value.name: (Layer(), "x")})
         self._runtime = Runtime(graph, "float64", {value.name: value.shape}, 0)
         self._runtime.configure(Objective(optimizer, ()))

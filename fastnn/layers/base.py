@@ -20,7 +20,7 @@ from fastnn.core import checks
 from fastnn.core.declare import Declared, boolean, checked, number, state
 from fastnn.core.registry import Registry
 from fastnn.initializers import Initializer
-from fastnn.program.lower import Builder
+from fastnn.program.builder import Builder
 from fastnn.program.ops import Value
 from fastnn.program.python_ops import LayerCode
 from fastnn.regularizers import Regularizer

@@ -13,7 +13,7 @@ from fastnn.core import checks
 from fastnn.core.declare import boolean, checked, instance_of, integer, number
 from fastnn.initializers import Initializer
 from fastnn.layers.base import Layer, Shape, only, registry, view_of
-from fastnn.program.lower import Builder
+from fastnn.program.builder import Builder
 from fastnn.program.ops import Value
 
 

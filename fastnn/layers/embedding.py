@@ -12,7 +12,7 @@ from fastnn.core.declare import checked, instance_of
 from fastnn.initializers import Initializer
 from fastnn.layers.base import Layer, Shape, only, registry
 from fastnn.layers.merge import Concatenate
-from fastnn.program.lower import Builder
+from fastnn.program.builder import Builder
 from fastnn.program.ops import Value
 from fastnn.regularizers import Regularizer
 

@@ -11,7 +11,7 @@ from fastnn.core import checks
 from fastnn.initializers import Initializer
 from fastnn.layers import Layer, Shape, Tensor
 from fastnn.layers.base import name_layers
-from fastnn.program.lower import Graph
+from fastnn.program.graph import Graph
 from fastnn.program.ops import Value
 
 # check(label, rows, first_row): see `fastnn.data.specification`.
@@ -57,7 +57,7 @@ def build(
         wanted = layer.parameter_shapes(*(source.shape for source in tensor.inputs))
         for name, (shape, initializer) in wanted.items():
             full = f"{layer.name}/{name}"
-            new = Value(full, shape, batched=False, kind="parameter")
+            new = Value(full, shape, batched=False, storage="parameter")
             if values.setdefault(full, new).shape != shape:
                 raise ValueError(
                     f"layer {layer.name!r} is used for inputs of different sizes: "

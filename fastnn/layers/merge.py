@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastnn.layers.base import Layer, Shape, registry
 from fastnn.native.engine import MAX_INPUTS_OF_CONCATENATE
-from fastnn.program.lower import Builder
+from fastnn.program.builder import Builder
 from fastnn.program.ops import Value
 
 

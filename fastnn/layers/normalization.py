@@ -8,7 +8,7 @@ from fastnn import initializers, regularizers
 from fastnn.core.declare import boolean, instance_of, number
 from fastnn.initializers import Initializer
 from fastnn.layers.base import Layer, Shape, only, registry, view_of
-from fastnn.program.lower import Builder
+from fastnn.program.builder import Builder
 from fastnn.program.ops import Value
 
 

@@ -11,7 +11,7 @@ from fastnn.core import checks
 from fastnn.core.declare import checked
 from fastnn.initializers import Initializer
 from fastnn.layers.base import Kinds, Layer, LayerOwner, Shape, make, name_layers, only, registry
-from fastnn.program.lower import Builder
+from fastnn.program.builder import Builder
 from fastnn.program.ops import Value
 from fastnn.regularizers import Regularizer
 

@@ -17,7 +17,6 @@ def compiled_isas() -> list[str]: ...
 def supported_isas() -> list[str]: ...
 def variants(table: str) -> dict[str, tuple[str, str, float]]: ...
 def kernel_names() -> list[str]: ...
-def address_of(array: np.ndarray) -> int: ...
 def barrier_seconds(workers: int, times: int) -> float: ...
 
 class Executor:
@@ -26,11 +25,12 @@ class Executor:
         calls: Sequence[Call],
         dtype: str,
         arenas: Mapping[str, np.ndarray],
-        externals: Sequence[str],
+        externals: int,
+        inputs: int,
     ) -> None: ...
     def run(
         self,
-        externals: Mapping[str, tuple[int, int, int]],
+        addresses: Addresses,
         *,
         batch: int,
         total_rows: int,
@@ -43,55 +43,47 @@ class Executor:
         begin: int = 0,
         end: int = -1,
         workers: int = 1,
-        sources: Mapping[int, tuple[bool, int, int]] | None = None,
         seconds: np.ndarray | None = None,
     ) -> int: ...
 
-class Update:
-    def __init__(self, executor: Executor, counter: np.ndarray, *, work: float) -> None: ...
-    def step(self, learning_rate: float) -> None: ...
-
-class FewRows:
-    most: int
-    alone: int
-    workers: int
-    def __init__(
+class Addresses:
+    def __init__(self, executor: Executor) -> None: ...
+    def put(
         self,
-        executor: Executor,
-        most: int,
-        alone: int,
-        input_shape: tuple[int, ...],
-        output_shape: tuple[int, ...],
-        dtype: str,
-        *,
-        key: int,
-        work: float,
-        workers: int,
+        place: int,
+        array: np.ndarray,
+        row_bytes: int = 0,
+        step_bytes: int = 0,
+        offset: int = 0,
     ) -> None: ...
-    def predict(self, x: object, workers: int = 1) -> np.ndarray | None: ...
+    def gather(self, number: int, source: int, stride: int) -> None: ...
 
-class OneRow:
+class Prepared:
+    workers: int
     loss: float
     is_done: bool
     objective: object
     def __init__(
         self,
         executor: Executor,
-        inputs: list[np.ndarray],
-        output_shape: tuple[int, ...],
-        results: Sequence[str],
+        dtype: str,
         *,
-        key: int,
-        work: float,
-        target: np.ndarray | None = None,
-        classes: int = 0,
-        target_range: tuple[float, float] = ...,
+        rows: int = 1,
+        workers: int = 1,
+        key: int = 0,
+        work: float = 0,
+        inputs: Sequence[tuple[int, tuple[int, ...]]] = (),
+        output: tuple[int, tuple[int, ...]] | None = None,
+        results: Sequence[int] = (),
+        target: tuple[int, tuple[int, ...], int, tuple[float, float]] | None = None,
         counter: np.ndarray | None = None,
         parameters: np.ndarray | None = None,
         snapshot: np.ndarray | None = None,
         objective: object = None,
         settings: dict[str, object] | None = None,
     ) -> None: ...
-    def predict(self, x: object) -> np.ndarray | None: ...
-    def learn(self, x: object, y: object, settings: dict[str, object]) -> float | None: ...
+    def predict_one(self, x: object) -> np.ndarray | None: ...
+    def predict_few(self, x: object, workers: int = 1) -> np.ndarray | None: ...
     def has_settings(self, settings: dict[str, object]) -> bool: ...
+    def learn(self, x: object, y: object, settings: dict[str, object]) -> float | None: ...
+    def update(self, learning_rate: float) -> None: ...

@@ -15,7 +15,7 @@ from cython.parallel cimport parallel, threadid
 from libc.float cimport FLT_MAX, DBL_MAX
 from libc.math cimport INFINITY, NAN, isfinite
 from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
-from libc.stdlib cimport free
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 import os
@@ -299,6 +299,12 @@ cdef struct External:
     Py_ssize_t step_bytes    # ... and this much a step
 
 
+cdef struct Gathered:
+    bint in_place            # read where it is, so that its gather is skipped
+    int source               # number of the dtype of its source
+    Py_ssize_t stride        # bytes from one row of the source to the next
+
+
 cdef struct Run:
     Slot *slots              # (workers, count)
     Py_ssize_t count
@@ -309,8 +315,7 @@ cdef struct Run:
     uint64_t first_number    # the number of the first step, counted from 1
     uint64_t key
     char *scratch
-    const Py_ssize_t *skipped_inputs   # inputs read in place: their gather is skipped
-    Py_ssize_t inputs
+    const Gathered *inputs
     Py_ssize_t stopped_at    # step whose loss was not finite, or -1
     int status
     double *seconds          # (count) spent in each op by worker 0, or NULL
@@ -347,7 +352,7 @@ cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
         rows = run.batch if run.total_rows - row > run.batch else run.total_rows - row
         for op in range(run.begin, run.end):
             slot = slots + op
-            if slot.gathers < 0 or not run.skipped_inputs[slot.gathers]:
+            if slot.gathers < 0 or not run.inputs[slot.gathers].in_place:
                 slot.call.step = run.first_number + <uint64_t>(step - run.first_step)
                 if slot.batched:
                     slot.call.rows = rows
@@ -388,6 +393,67 @@ def _has_forked():
 os.register_at_fork(after_in_child=_has_forked)
 
 
+cdef class Executor
+
+
+cdef class Addresses:
+    """Where the arrays of a run lie, by the numbers of `fastnn.program.externals`.
+
+    Parameters
+    ----------
+    executor : Executor
+        Of the program that is run.
+    """
+    cdef External *places
+    cdef Gathered *inputs
+    cdef Py_ssize_t count, input_count
+    cdef list kept  # the arrays
+
+    def __cinit__(self, Executor executor):
+        cdef Py_ssize_t i
+        self.count, self.input_count = executor.external_count, executor.input_count
+        self.kept = []
+        self.places = <External *>calloc(max(self.count, 1), sizeof(External))
+        self.inputs = <Gathered *>calloc(max(self.input_count, 1), sizeof(Gathered))
+        if self.places == NULL or self.inputs == NULL:
+            raise MemoryError("cannot allocate the addresses of a run")
+        for i in range(self.input_count):
+            self.inputs[i].in_place = True
+
+    def __dealloc__(self):
+        free(self.places)
+        free(self.inputs)
+
+    def put(self, Py_ssize_t place, cnp.ndarray array not None, Py_ssize_t row_bytes=0,
+            Py_ssize_t step_bytes=0, Py_ssize_t offset=0):
+        """Say where an array lies; it is kept alive.
+
+        Parameters
+        ----------
+        place : int
+        array : ndarray
+        row_bytes, step_bytes : int, default 0
+            How far the address moves with each row of the data, and with each step.
+        offset : int, default 0
+            Bytes from the first element.
+        """
+        if not 0 <= place < self.count:
+            raise ValueError(f"place must lie in [0, {self.count}), got {place}")
+        self.places[place].base = cnp.PyArray_BYTES(array) + offset
+        self.places[place].row_bytes, self.places[place].step_bytes = row_bytes, step_bytes
+        self.kept.append(array)
+
+    def gather(self, Py_ssize_t number, int source, Py_ssize_t stride):
+        """Let an input be gathered, from rows of a dtype (`kernels.source_number`), so far apart.
+
+        Without it an input is read in place.
+        """
+        if not 0 <= number < self.input_count:
+            raise ValueError(f"number must lie in [0, {self.input_count}), got {number}")
+        self.inputs[number].in_place = False
+        self.inputs[number].source, self.inputs[number].stride = source, stride
+
+
 cdef class Executor:
     """A planned program, bound to its arenas.
 
@@ -397,10 +463,12 @@ cdef class Executor:
         The ops in the order in which they run.
     dtype : {"float32", "float64"}
     arenas : dict of str to ndarray
-        What the spaces of the operands stand for. The arrays are kept alive and must keep
+        What the names in the operands stand for. The arrays are kept alive and must keep
         their addresses.
-    externals : sequence of str
-        Names of the spaces whose address is given to each `run`.
+    externals : int
+        How many addresses each run brings; the numbers in the operands are theirs.
+    inputs : int
+        How many inputs the program has.
 
     Raises
     ------
@@ -408,67 +476,67 @@ cdef class Executor:
         A kernel is unknown, or an operand lies outside its arena.
     """
     cdef Slot *slots
-    cdef Py_ssize_t count
+    cdef Py_ssize_t count, external_count, input_count
     cdef object arenas, lock
     cdef int64_t forks
-    cdef tuple externals
 
-    def __cinit__(self, calls, str dtype, dict arenas, externals):
-        cdef Slot *slot
+    def __cinit__(self, calls, str dtype, dict arenas, Py_ssize_t externals, Py_ssize_t inputs):
         cdef Py_ssize_t position
-        cdef int i
-        self.arenas, self.lock, self.externals = dict(arenas), threading.Lock(), tuple(externals)
+        self.arenas, self.lock = dict(arenas), threading.Lock()
+        self.external_count, self.input_count = externals, inputs
         self.forks = _forks
-        if len(self.externals) > 256:
-            raise ValueError(f"a program has at most 256 inputs, outputs and results with their "
-                             f"sources, got {len(self.externals)}")
         self.count = len(calls)
         self.slots = <Slot *>fastnn_allocate(max(self.count, 1) * sizeof(Slot))
         if self.slots == NULL:
             raise MemoryError("cannot allocate the program")
         memset(self.slots, 0, self.count * sizeof(Slot))
         for position, call in enumerate(calls):
-            slot = self.slots + position
-            slot.kernel = kernel_named(call.kernel.encode(), dtype == "float64")
-            slot.call.rows = call.rows
-            slot.call.variant = call.variant
-            slot.batched, slot.barrier = call.batched, call.barrier
-            slot.updates, slot.checked, slot.gathers = call.updates, call.checked, call.gathers
-            for i, size in enumerate(call.sizes):
-                slot.call.size[i] = size
-            for i, scalar in enumerate(call.scalars):
-                slot.call.scalar[i] = scalar
-            for i in range(FASTNN_MAX_OPERANDS):
-                slot.external[i] = -1
-            for i, operand in enumerate(call.operands):
-                if operand is None:
-                    continue
-                space, offset, length = operand
-                if space in self.externals:
-                    slot.external[i], slot.moves = self.externals.index(space), True
-                    continue
-                arena = self.arenas[space]
-                if offset < 0 or offset + length > arena.nbytes:
-                    raise ValueError(
-                        f"operand {i} of {call.kernel} at {offset} to {offset + length} lies "
-                        f"outside the {arena.nbytes} bytes of {space}")
-                slot.call.operand[i] = <void *>(<uintptr_t>arena.ctypes.data + <uintptr_t>offset)
+            self._fill(self.slots + position, call, dtype == "float64")
+
+    cdef int _fill(self, Slot *slot, call, bint is_double) except -1:
+        cdef int i
+        slot.kernel = kernel_named(call.kernel.encode(), is_double)
+        slot.call.rows = call.rows
+        slot.call.variant = call.variant
+        slot.batched, slot.barrier = call.batched, call.barrier
+        slot.updates, slot.checked, slot.gathers = call.updates, call.checked, call.gathers
+        for i, size in enumerate(call.sizes):
+            slot.call.size[i] = size
+        for i, scalar in enumerate(call.scalars):
+            slot.call.scalar[i] = scalar
+        for i in range(FASTNN_MAX_OPERANDS):
+            slot.external[i] = -1
+        for i, operand in enumerate(call.operands):
+            if operand is None:
+                continue
+            space, offset, length = operand
+            if isinstance(space, int):
+                if not 0 <= space < self.external_count:
+                    raise ValueError(f"operand {i} of {call.kernel} is external {space}, there "
+                                     f"are {self.external_count}")
+                slot.external[i], slot.moves = space, True
+                continue
+            arena = self.arenas[space]
+            if offset < 0 or offset + length > arena.nbytes:
+                raise ValueError(
+                    f"operand {i} of {call.kernel} at {offset} to {offset + length} lies "
+                    f"outside the {arena.nbytes} bytes of {space}")
+            slot.call.operand[i] = <void *>(<uintptr_t>arena.ctypes.data + <uintptr_t>offset)
+        return 0
 
     def __dealloc__(self):
         free(self.slots)
 
-    def run(self, dict externals, *, Py_ssize_t batch, Py_ssize_t total_rows,
+    def run(self, Addresses addresses not None, *, Py_ssize_t batch, Py_ssize_t total_rows,
             Py_ssize_t first_step=0, Py_ssize_t steps=1, const double[::1] learning_rates=None,
             int64_t[::1] counter=None, uint64_t first_number=1, uint64_t key=0,
-            Py_ssize_t begin=0, Py_ssize_t end=-1, int workers=1, dict sources=None,
-            double[::1] seconds=None):
+            Py_ssize_t begin=0, Py_ssize_t end=-1, int workers=1, double[::1] seconds=None):
         """Run ops [begin, end) for `steps` steps of `batch` rows, without the GIL.
 
         Parameters
         ----------
-        externals : dict of str to tuple of int
-            Address, bytes a row, bytes a step of every external space; an absent one is NULL.
-            The caller keeps what they point at alive.
+        addresses : Addresses
+            Of this program; a place that was not put is NULL.
         batch, total_rows : int
             Rows of a step, and rows in all: step i takes rows i * batch to (i + 1) * batch,
             the last one what is left.
@@ -484,9 +552,6 @@ cdef class Executor:
             Seed of dropout.
         workers : int
             Size of the team.
-        sources : dict of int to tuple of int, optional
-            For input i: (in place, dtype number, stride in bytes); an input read in place is
-            not gathered.
         seconds : ndarray of float64, shape (ops,), optional
             The time that worker 0 spends in each op, its barrier included, is added to it here.
 
@@ -496,26 +561,20 @@ cdef class Executor:
             Steps run: fewer than `steps` if a loss was not finite, which counts as not run.
         """
         cdef Run run
-        cdef External places[256]
-        cdef Py_ssize_t skipped[256]
         cdef Py_ssize_t i, done
         cdef _Scratch scratch
         memset(&run, 0, sizeof(run))
-        memset(places, 0, sizeof(places))
-        memset(skipped, 0, sizeof(skipped))
         if workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
+        if addresses.count != self.external_count or addresses.input_count != self.input_count:
+            raise ValueError("addresses were made for another program")
         if not HAS_OPENMP:
             workers = 1
-        for name, (address, row_bytes, step_bytes) in externals.items():
-            i = self.externals.index(name)
-            places[i].base = <char *><uintptr_t>address
-            places[i].row_bytes, places[i].step_bytes = row_bytes, step_bytes
         run.end = self.count if end < 0 else end
-        run.begin, run.count, run.externals = begin, self.count, places
+        run.begin, run.count, run.externals = begin, self.count, addresses.places
         run.first_step, run.steps, run.batch = first_step, steps, batch
         run.total_rows, run.first_number, run.key = total_rows, first_number, key
-        run.skipped_inputs, run.stopped_at = skipped, -1
+        run.inputs, run.stopped_at = addresses.inputs, -1
         if seconds is not None:
             if seconds.shape[0] != self.count:
                 raise ValueError(f"seconds has {seconds.shape[0]} entries, the program "
@@ -535,7 +594,7 @@ cdef class Executor:
             try:
                 for i in range(workers * self.count):
                     run.slots[i] = self.slots[i % self.count]
-                self._set_sources(&run, skipped, workers, sources or {})
+                self._set_sources(&run, workers)
                 fastnn_barrier_init(&run.barrier)
                 self._run_team(&run, workers)
             finally:
@@ -553,18 +612,16 @@ cdef class Executor:
             self.lock, self.forks = threading.Lock(), _forks
         return self.lock
 
-    cdef int _set_sources(self, Run *run, Py_ssize_t *skipped, int workers, dict sources) except -1:
+    cdef int _set_sources(self, Run *run, int workers) except -1:
         cdef Py_ssize_t i
         cdef Slot *slot
         for i in range(workers * self.count):
             slot = run.slots + i
-            if slot.gathers < 0:
-                if slot.updates and run.learning_rates == NULL and run.begin <= i < run.end:
-                    raise ValueError("learning_rates is needed by a program that updates")
-                continue
-            in_place, number, stride = sources.get(slot.gathers, (True, 0, 0))
-            skipped[slot.gathers] = bool(in_place)
-            slot.call.variant, slot.call.size[1] = number, stride
+            if slot.gathers >= 0:
+                slot.call.variant = run.inputs[slot.gathers].source
+                slot.call.size[1] = run.inputs[slot.gathers].stride
+            elif slot.updates and run.learning_rates == NULL and run.begin <= i < run.end:
+                raise ValueError("learning_rates is needed by a program that updates")
         return 0
 
     cdef int _run_team(self, Run *run, int workers) except -1:
@@ -580,16 +637,10 @@ cdef class Executor:
         return 0
 
 
-def address_of(cnp.ndarray array not None):
-    """Where the first element of an array lies; `array.ctypes.data`, ten times as fast."""
-    return <uintptr_t>cnp.PyArray_DATA(array)
-
-
 # --- prepared for a step at a time --------------------------------------------------------------
 
+include "samples.pxi"
 include "prepared.pxi"
-include "one_row.pxi"
-include "few_rows.pxi"
 
 
 # --- for measuring and for tables -------------------------------------------------------------

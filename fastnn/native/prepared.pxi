@@ -1,101 +1,246 @@
 # Programs prepared to run a step at a time, without arguments to check. Part of engine.pyx, which
 # includes it.
+#
+# A step of a small network on one row takes less than a microsecond, and a run as above some
+# ten: so its arguments are prepared once, and a call checks what came, runs, and hands out one
+# array. What is declined (see samples.pxi; and a program that somebody else is running) goes the
+# plain way, before anything has changed.
 
 # Above this many multiply-adds other threads get the GIL: giving it away and taking it back costs
 # a tenth of a microsecond, and among busy threads five milliseconds.
 cdef double LONG_WORK = 100_000
 
+cdef Py_ssize_t RATES = 256  # of a schedule, asked for at once
 
-cdef class _Prepared:
-    """A program with a copy of its slots for each worker, and places of its own."""
+
+cdef class Prepared:
+    """A program prepared for one row at a time, for few rows, or for single updates.
+
+    Parameters
+    ----------
+    executor : Executor
+        Whose program, workspace and lock it shares.
+    dtype : {"float32", "float64"}
+    rows : int, default 1
+        Most rows of a call.
+    workers : int, default 1
+        Size of the largest team.
+    key : int, default 0
+        Seed of dropout.
+    work : float, default 0
+        Multiply-adds of a row.
+    inputs : sequence of (int, tuple of int)
+        For each input of the model the number of its place, and the shape of a sample.
+    output : (int, tuple of int), optional
+        The same of the prediction.
+    results : sequence of int
+        The numbers of the places of the program's results.
+    target : (int, tuple of int, int, tuple of float), optional
+        The number of its place, the shape of a sample's, the number of labels if it is one, else 0,
+        and least and most of what it may be; for a program that trains.
+    counter : ndarray of int64, shape (1,), optional
+        Counts the updates.
+    parameters, snapshot : ndarray, shape (count,), optional
+        The arena, and where it is copied to before each step.
+    objective : object, optional
+        For the caller to tell whether it is still what the program was made for.
+    settings : dict, optional
+        Of the optimizer, when the program was made.
+
+    Attributes
+    ----------
+    workers : int
+    loss : float
+        Of the last step of `learn`.
+    is_done : bool
+        Whether the last step of `learn` was made; not if its loss was not finite.
+    objective : object
+    """
     cdef Executor executor
+    cdef Addresses addresses
     cdef Slot *slots
-    cdef External *places
-    cdef Py_ssize_t *skipped
     cdef Run run
-    cdef double rate
-    cdef bint is_long
-    cdef readonly int workers   # of the largest team
+    cdef double rate, work
+    cdef readonly int workers
+    cdef list inputs            # of _Samples
+    cdef _Samples only          # of them, if it is one
+    cdef cnp.npy_intp output_shape[64]
+    cdef int output_type, output_dimensions
+    cdef Py_ssize_t output_place
+    cdef _Samples target
+    cdef cnp.ndarray results, counter, parameters, snapshot
+    cdef _SumOfSquares squares
+    cdef object schedule
+    cdef const double[::1] rates
+    cdef int64_t first_rate
+    cdef readonly double loss
+    cdef readonly bint is_done
+    cdef readonly object objective
+    cdef dict settings
 
-    def __cinit__(self, Executor executor, *others, double work=0, int workers=1, **settings):
-        cdef Py_ssize_t i, count = executor.count, externals = len(executor.externals)
-        self.executor, self.is_long, self.workers = executor, work > LONG_WORK, workers
+    def __cinit__(self, Executor executor not None, str dtype not None, *, Py_ssize_t rows=1,
+                  int workers=1, uint64_t key=0, double work=0, inputs=(), output=None,
+                  results=(), target=None, cnp.ndarray counter=None,
+                  cnp.ndarray parameters=None, cnp.ndarray snapshot=None, objective=None,
+                  dict settings=None):
+        cdef Py_ssize_t i, count = executor.count
+        cdef External *places
+        self.executor, self.addresses = executor, Addresses(executor)
+        self.workers, self.work = workers, work
         self.slots = <Slot *>fastnn_allocate(max(workers * count, 1) * sizeof(Slot))
-        self.places = <External *>fastnn_allocate(max(externals, 1) * sizeof(External))
-        self.skipped = <Py_ssize_t *>fastnn_allocate(max(externals, 1) * sizeof(Py_ssize_t))
-        if self.slots == NULL or self.places == NULL or self.skipped == NULL:
+        if self.slots == NULL:
             raise MemoryError("cannot allocate the program")
         for i in range(workers):
             memcpy(self.slots + i * count, executor.slots, count * sizeof(Slot))
-        memset(self.places, 0, externals * sizeof(External))
-        for i in range(externals):
-            self.skipped[i] = 1
         memset(&self.run, 0, sizeof(self.run))
-        self.run.slots, self.run.count, self.run.externals = self.slots, count, self.places
+        places = self.addresses.places
+        self.run.slots, self.run.count, self.run.externals = self.slots, count, places
         self.run.end, self.run.steps, self.run.batch, self.run.total_rows = count, 1, 1, 1
-        self.run.learning_rates, self.run.skipped_inputs = &self.rate, self.skipped
+        self.run.learning_rates, self.run.inputs = &self.rate, self.addresses.inputs
+        self.run.key = key
         fastnn_barrier_init(&self.run.barrier)
+        self.inputs = [_Samples(place, rows, shape, dtype) for place, shape in inputs]
+        self.only = self.inputs[0] if len(self.inputs) == 1 else None
+        self.results = np.zeros(max(len(results), 1))
+        for i, place in enumerate(results):
+            self.addresses.put(place, self.results[i:])
+        self.output_place = -1
+        if output is not None:
+            self.output_place, shape = output
+            self.output_type = np.dtype(dtype).num
+            self.output_dimensions = 1 + len(shape)
+            for i, size in enumerate(shape):
+                self.output_shape[1 + i] = size
+        self.objective, self.settings = objective, settings
+        self.counter, self.parameters, self.snapshot = counter, parameters, snapshot
+        if target is not None:
+            place, shape, classes, limits = target
+            self.target = _Samples(place, 1, shape, dtype, classes, limits)
+            self.squares = _SumOfSquares(parameters.size, dtype == "float64")
 
     def __dealloc__(self):
         free(self.slots)
-        free(self.places)
-        free(self.skipped)
 
-    cdef int _run(self, int workers=1) except -1:
+    def predict_one(self, x):
+        """Return the output for one sample, or None where the plain way must do it."""
+        return self._predict(x, False, 1)
+
+    def predict_few(self, x, int workers=1):
+        """Return the outputs for some rows, by a team, or None where the plain way must do it."""
+        return self._predict(x, True, workers) if 0 < workers <= self.workers else None
+
+    cdef object _predict(self, x, bint has_rows, int workers):
+        cdef Py_ssize_t rows
+        lock = self.executor.own_lock()
+        if not lock.acquire(False):
+            return None
+        try:
+            rows = self._take(x, has_rows)
+            if rows == 0:
+                return None
+            self.output_shape[0] = self.run.batch = self.run.total_rows = rows
+            result = cnp.PyArray_EMPTY(self.output_dimensions - (not has_rows),
+                                       self.output_shape + (not has_rows), self.output_type, 0)
+            self.addresses.places[self.output_place].base = <char *>cnp.PyArray_DATA(result)
+            self._run(workers)
+            return result
+        finally:
+            lock.release()
+
+    cpdef bint has_settings(self, dict settings) except -1:
+        """Whether these are the settings that the program was made with.
+
+        The learning rate may be another one: it is given to each step.
+        """
+        self.settings["learning_rate"] = settings["learning_rate"]
+        return self.settings == settings
+
+    def learn(self, x, y, dict settings not None):
+        """Make one step on one sample.
+
+        Parameters
+        ----------
+        x, y : object
+        settings : dict
+            Of the optimizer now.
+
+        Returns
+        -------
+        float or None
+            The loss; None where the plain way must do it; NaN where something is not finite: see
+            `is_done`, `loss`, and, if it is done, the parameters, which the snapshot holds as
+            they were before.
+        """
+        lock = self.executor.own_lock()
+        if not lock.acquire(False):
+            return None
+        try:
+            if not (self.has_settings(settings) and self._take(x, False)
+                    and self.target.take_target(y)):
+                return None
+            self._put(self.target)
+            rate = settings["learning_rate"]
+            memcpy(cnp.PyArray_DATA(self.snapshot), cnp.PyArray_DATA(self.parameters),
+                   cnp.PyArray_NBYTES(self.parameters))
+            self._step(self._scheduled(rate) if callable(rate) else rate)
+            self.loss = (<double *>cnp.PyArray_DATA(self.results))[0]
+            self.is_done = self.run.stopped_at < 0
+            if not self.is_done:
+                return NAN
+            return self.loss if isfinite(self.squares.of(self.parameters)) else NAN
+        finally:
+            lock.release()
+
+    def update(self, double learning_rate):
+        """Update the parameters by what is in the gradients now; for one thread alone."""
+        self._step(learning_rate)
+
+    cdef int _step(self, double learning_rate) except -1:
+        """Make one step, which counts if its loss is finite."""
+        cdef int64_t *counter = <int64_t *>cnp.PyArray_DATA(self.counter)
+        self.rate = learning_rate
+        self.run.first_number = <uint64_t>(counter[0] + 1)
+        self._run(1)
+        counter[0] += self.run.stopped_at < 0
+        return 0
+
+    cdef double _scheduled(self, schedule) except? -1:
+        """The rate of a step; a block of them is asked for at once, a call takes some 20 us."""
+        cdef int64_t step = (<int64_t *>cnp.PyArray_DATA(self.counter))[0]
+        if (schedule is not self.schedule or step < self.first_rate
+                or step >= self.first_rate + self.rates.shape[0]):
+            self.schedule, self.rates = None, schedule.rates_from(step, RATES)
+            self.schedule, self.first_rate = schedule, step
+        return self.rates[step - self.first_rate]
+
+    cdef Py_ssize_t _take(self, x, bint has_rows) except -1:
+        """Find the rows of each input; 0 declines."""
+        cdef Py_ssize_t i, rows = 0
+        cdef _Samples samples
+        if self.only is not None:
+            rows = self.only.take(x, has_rows)
+            self._put(self.only)
+            return rows
+        if not isinstance(x, (list, tuple)) or len(x) != len(self.inputs):
+            return 0
+        for i in range(len(self.inputs)):
+            samples = self.inputs[i]
+            rows = samples.take(x[i], has_rows)
+            if rows == 0:
+                return 0
+            self._put(samples)
+        return rows
+
+    cdef void _put(self, _Samples samples) noexcept:
+        self.addresses.places[samples.place].base = <char *>samples.data
+
+    cdef int _run(self, int workers) except -1:
         cdef _Scratch scratch = take_scratch(workers)
         self.run.scratch, self.run.stopped_at = <char *>scratch.blocks, -1
         self.run.status = FASTNN_OK
-        if self.is_long or workers > 1:
+        if workers > 1 or self.work * self.run.batch > LONG_WORK:
             self.executor._run_team(&self.run, workers)
         else:
             run_team_member(&self.run, 0, 1)
         _idle.append(scratch)
         return raise_status(self.run.status)
-
-
-cdef class _SumOfSquares:
-    """Adds up squares, up to `most` of them: the sum is finite only if every number is."""
-    cdef cnp.ndarray chunks
-    cdef fastnn_call call
-    cdef fastnn_kernel kernel
-
-    def __cinit__(self, Py_ssize_t most, bint is_double):
-        self.chunks = np.zeros(most // FASTNN_NORM_CHUNK + 1)
-        self.kernel = kernel_named(b"squared_norm", is_double)
-        memset(&self.call, 0, sizeof(self.call))
-        self.call.operand[1] = cnp.PyArray_DATA(self.chunks)
-
-    cdef double of(self, cnp.ndarray array) noexcept:
-        """The sum over an array without gaps, of the kernel's dtype."""
-        cdef Py_ssize_t i, count = cnp.PyArray_SIZE(array)
-        cdef double sum = 0
-        self.call.operand[0], self.call.size[0] = cnp.PyArray_DATA(array), count
-        self.kernel(&self.call, 0, 1)
-        for i in range((count + FASTNN_NORM_CHUNK - 1) // FASTNN_NORM_CHUNK):
-            sum += (<double *>cnp.PyArray_DATA(self.chunks))[i]
-        return sum
-
-
-cdef class Update(_Prepared):
-    """The optimizer's program, prepared to make one update at a time, in one thread alone.
-
-    Parameters
-    ----------
-    executor : Executor
-        Of the program "update".
-    counter : ndarray of int64, shape (1,)
-        Counts the updates.
-    work : float
-        Multiply-adds of an update.
-    """
-    cdef int64_t[::1] counter
-
-    def __cinit__(self, Executor executor, counter, *, double work):
-        self.counter = counter
-
-    def step(self, double learning_rate):
-        """Update the parameters by what is in the gradients now."""
-        self.rate = learning_rate
-        self.run.first_number = <uint64_t>(self.counter[0] + 1)
-        self._run()
-        self.counter[0] += 1

@@ -10,6 +10,7 @@ from fastnn import schedules
 from fastnn.core import checks
 from fastnn.core.declare import Declaration, boolean, checked, number
 from fastnn.program.ops import OPTIMIZERS
+from fastnn.program.purpose import Purpose
 from fastnn.schedules import Schedule
 
 BATCH_SIZE = 32  # where neither the user nor the optimizer says
@@ -60,9 +61,12 @@ class Optimizer(Declaration):
     ----------
     full_batch : bool
         Whether each step takes all rows.
+    program : Purpose
+        What `fit` runs natively.
     """
 
     full_batch: ClassVar[bool] = False
+    program: ClassVar[Purpose] = Purpose.TRAIN
     _is_fixed: ClassVar[bool] = False
 
     learning_rate: float | Schedule = checked(_rate, default=0.01)
@@ -83,7 +87,7 @@ class Optimizer(Declaration):
 
     @property
     def kernel(self) -> str:
-        """The row of `src_c/optimizers.h`; "" where another program makes the steps."""
+        """The row of `src_c/optimizers.h`."""
         return self.name
 
     @property
@@ -124,6 +128,13 @@ class Optimizer(Declaration):
         rates = np.empty(count)
         rates.fill(self.learning_rate)
         return rates
+
+    def rate_of(self, step: int) -> float | None:
+        """Return the learning rate of a step, counted from 0; None for an optimizer without one."""
+        return float(self.rates(step)[0])
+
+    def require_single_steps(self) -> None:
+        """Raise RuntimeError for an optimizer that cannot make single steps."""
 
     def trainer(self, trainers: Trainers) -> Any:
         """Return the trainer of `fit`: one of those that it is offered."""

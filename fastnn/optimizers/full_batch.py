@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from fastnn.core.declare import absent, integer, number
 from fastnn.optimizers.base import Optimizer, Trainers
+from fastnn.program.purpose import Purpose
 from fastnn.schedules import Schedule
 
 
@@ -96,7 +97,7 @@ class LBFGS(Optimizer):
 
     name: ClassVar[str] = "lbfgs"
     full_batch: ClassVar[bool] = True
-    kernel: ClassVar[str] = ""
+    program: ClassVar[Purpose] = Purpose.GRADIENTS
     slots: ClassVar[list[str]] = []
 
     memory: int = integer(default=10)
@@ -108,6 +109,16 @@ class LBFGS(Optimizer):
     clipnorm: Any = absent(_CLIPPED)
     use_ema: Any = absent(_AVERAGED)
     ema_momentum: Any = absent(_AVERAGED)
+
+    def rate_of(self, step: int) -> None:
+        """Return None: a line search finds the length of each step."""
+
+    def require_single_steps(self) -> None:
+        """Raise RuntimeError: its iterations are SciPy's."""
+        raise RuntimeError(
+            f"{type(self).__name__} makes no single steps, each of its iterations looks "
+            "at all rows several times: use fit, or compile with another optimizer"
+        )
 
     def trainer(self, trainers: Trainers) -> Any:
         """Return the trainer of `fit`: SciPy makes the iterations."""

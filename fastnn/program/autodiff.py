@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fastnn.program.ops import Op, Value
+from fastnn.program.ops import Emit, Op, Value
 
 
 def differentiate(
@@ -37,11 +37,11 @@ def differentiate(
     backward: list[Op] = []
     layer = ""
 
-    def emit(kind: str, inputs: tuple, outputs: tuple, **attributes: object) -> Value:
+    def emit(name: str, inputs: tuple, outputs: tuple, **attributes: object) -> Value:
         values = tuple(
-            Value(f"{kind} of {layer}", out) if isinstance(out, tuple) else out for out in outputs
+            Value(f"{name} of {layer}", out) if isinstance(out, tuple) else out for out in outputs
         )
-        backward.append(Op(kind, inputs, values, attributes, layer))
+        backward.append(Op(name, inputs, values, attributes, layer))
         return backward[-1].output
 
     for op in reversed(ops):
@@ -76,11 +76,11 @@ def _leads_to_parameter(ops: Sequence[Op], parameters: dict[Value, Value]) -> se
     return needed
 
 
-def _sum(values: list[Value], emit: object) -> Value:
+def _sum(values: list[Value], emit: Emit) -> Value:
     """Return the sum of several contributions."""
     total = values[0]
     for value in values[1:]:
-        total = emit("add", (total, value), (total.shape,))  # type: ignore[operator]
+        total = emit("add", (total, value), (total.shape,))
     return total
 
 

@@ -1,4 +1,4 @@
-"""Patterns of ops that one kernel does in one pass: a short, visible table.
+"""A pass over a program: patterns of ops that one kernel does in one go, a short, visible table.
 
 A pattern takes the list of ops and returns it with some of them merged, and one line for each
 merge, which `explain()` prints. (Softmax with cross-entropy, and a loss with its gradient, are
@@ -8,32 +8,48 @@ one op from the start: `lower.py` emits them so.)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+from fastnn.program.lower import Program
 from fastnn.program.ops import Op, Value
 
 Pattern = Callable[[list[Op], set[Value]], tuple[list[Op], list[str]]]
 
 
-def fuse(ops: Sequence[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
-    """Apply every pattern of `PATTERNS`.
+def fuse(program: Program) -> Program:
+    """Apply every pattern of `PATTERNS` to a program.
 
     Parameters
     ----------
-    ops : sequence of Op
-    roots : set of Value
-        What the program must still compute.
+    program : Program
+        As `lower` returns it; it is not changed.
 
     Returns
     -------
-    ops : list of Op
-    merges : list of str
+    Program
+        It computes the same; `merges` says what was fused.
     """
-    fused, merges = list(ops), []
+    ops, merges = list(program.ops), list(program.merges)
+    roots = {*program.outputs, *_read_by_sections(program)}
     for pattern in PATTERNS:
-        fused, lines = pattern(fused, roots)
+        ops, lines = pattern(ops, roots)
         merges += lines
-    return fused, merges
+    return replace(program, ops=ops, merges=merges, sections=_sections(program, ops))
+
+
+def _sections(program: Program, fused: list[Op]) -> dict[str, tuple[int, int]]:
+    """Return the sections of a fused program: each begins with the op that it began with."""
+    begins = {name: program.ops[first] for name, (first, _) in program.sections.items()}
+    firsts = {name: fused.index(op) for name, op in begins.items()}
+    ends = [*list(firsts.values())[1:], len(fused)]
+    return {name: (first, end) for (name, first), end in zip(firsts.items(), ends, strict=False)}
+
+
+def _read_by_sections(program: Program) -> list[Value]:
+    """Return the inputs that a run of a later section brings; they are gathered in any case."""
+    later = [program.ops[first:end] for first, end in program.sections.values() if first]
+    return [op.output for ops in later for op in ops if op.name == "gather"]
 
 
 def _readers(ops: Sequence[Op]) -> dict[Value, list[Op]]:
@@ -49,7 +65,7 @@ def drop_unused(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
     wanted = set(roots)
     kept = []
     for op in reversed(ops):
-        if any(value in wanted or value.kind not in ("work", "input") for value in op.writes()):
+        if any(value in wanted or value.storage not in ("work", "input") for value in op.writes()):
             kept.append(op)
             wanted.update(op.reads())
     return kept[::-1], []
@@ -67,8 +83,10 @@ def affine_with_activation(ops: list[Op], roots: set[Value]) -> tuple[list[Op], 
     for op in ops:
         if op in merged:
             continue
-        following = readers.get(op.output, []) if op.kind == "affine" else []
-        activation = next((reader for reader in following if reader.kind == "activation"), None)
+        following = readers.get(op.output, []) if op.name == "affine" else []
+        # An op of no layer copies an output: `outputs_where_they_are_wanted` sees to that.
+        activations = [one for one in following if one.name == "activation" and one.layer]
+        activation = activations[0] if activations else None
         if activation is not None and op.attributes["activation"] == "linear":
             is_kept = len(following) > 1 or op.output in roots
             fused.append(
@@ -95,8 +113,8 @@ def gradient_through_activation(ops: list[Op], roots: set[Value]) -> tuple[list[
     for op in ops:
         if op in merged:
             continue
-        following = readers.get(op.output, []) if op.kind == "input_gradient" else []
-        if len(following) == 1 and following[0].kind == "activation_gradient":
+        following = readers.get(op.output, []) if op.name == "input_gradient" else []
+        if len(following) == 1 and following[0].name == "activation_gradient":
             gate = following[0]
             if gate.input(1) is op.output and op.output not in roots:
                 fused.append(
@@ -119,11 +137,11 @@ def gradients_of_layer(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list
     """Fuse bias_gradient into the kernel_gradient of the same layer, which reads the same."""
     alone: dict[tuple[Value, str], list[Op]] = {}  # several where layers are shared
     for op in ops:
-        if op.kind == "bias_gradient":
+        if op.name == "bias_gradient":
             alone.setdefault((op.input(0), op.layer), []).append(op)
     fused, merged, lines = [], set(), []
     for op in ops:
-        partners = alone.get((op.input(1), op.layer)) if op.kind == "kernel_gradient" else None
+        partners = alone.get((op.input(1), op.layer)) if op.name == "kernel_gradient" else None
         if partners:
             merged.add(partners[0])
             fused.append(replace(op, outputs=(op.output, partners.pop(0).output)))
@@ -145,12 +163,12 @@ def affine_in_halves(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[s
     Each of two workers then keeps to the half of the kernel that it updates, and none of it
     travels between their caches.
     """
-    if not any(op.kind.startswith("kernel_gradient") for op in ops):
+    if not any(op.name.startswith("kernel_gradient") for op in ops):
         return ops, []
     split: list[Op] = []
     lines = []
     for op in ops:
-        kernel = op.input(1) if op.kind == "affine" else None
+        kernel = op.input(1) if op.name == "affine" else None
         is_wide = kernel is not None and kernel.shape[1] >= HALVES_FROM_UNITS
         if kernel is None or not is_wide or not HALVES_FROM <= kernel.width <= HALVES_TO:
             split.append(op)
@@ -175,9 +193,9 @@ def kernel_gradient_in_halves(ops: list[Op], roots: set[Value]) -> tuple[list[Op
     split: list[Op] = []
     lines = []
     for op in ops:
-        width = op.output.width if op.kind == "kernel_gradient" else 0
+        width = op.output.width if op.name == "kernel_gradient" else 0
         is_narrow = GRADIENT_HALVES_FROM <= width <= GRADIENT_HALVES_TO
-        if not is_narrow or op.output.kind != "gradient":
+        if not is_narrow or op.output.storage != "gradient":
             split.append(op)
             continue
         by_kernel, by_bias = (*op.outputs, None)[:2]
@@ -185,7 +203,7 @@ def kernel_gradient_in_halves(ops: list[Op], roots: set[Value]) -> tuple[list[Op
         second = Value(f"{op.layer}/second half", (size,), batched=False)
         outputs = (by_kernel, by_bias)
         split.append(Op("kernel_gradient_halves", op.inputs, (*outputs, second), {}, op.layer))
-        # The gradient by the output tells the number of rows.
+        # The gradient with respect to the output tells the number of rows.
         inputs = (*outputs, second, op.input(1))
         split.append(Op("add_gradient_half", inputs, outputs, {}, op.layer))
         lines.append(f"{op.layer}: gradients over two halves of a large batch")
@@ -197,15 +215,15 @@ SPARSE = {"affine": "sparse_affine", "kernel_gradient": "sparse_kernel_gradient"
 
 def products_of_sparse_rows(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
     """Let dense layers read the sparse matrix instead of a batch of it with its zeros."""
-    sparse = {op.output: op.input(0) for op in ops if op.kind == "csr_gather"}
+    sparse = {op.output: op.input(0) for op in ops if op.name == "csr_gather"}
     made: list[Op] = []
     for op in ops:
-        matrix = sparse.get(op.input(0)) if op.kind in SPARSE else None
+        matrix = sparse.get(op.input(0)) if op.name in SPARSE else None
         if matrix is not None:
-            op = replace(op, kind=SPARSE[op.kind], inputs=(matrix, *op.inputs[1:]))
+            op = replace(op, name=SPARSE[op.name], inputs=(matrix, *op.inputs[1:]))
         made.append(op)
     read = {value for op in made for value in op.reads()} | roots
-    return [op for op in made if op.kind != "csr_gather" or op.output in read], []
+    return [op for op in made if op.name != "csr_gather" or op.output in read], []
 
 
 # Below this many parameters a core's cache holds all streams of the update, and one long pass over
@@ -221,53 +239,114 @@ def update_in_gradient(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list
     its cache. No norm may be needed first, and nothing else be added to the gradient. An update of
     the whole arena goes only if all of it does.
     """
-    updates = {op.output.name: op for op in ops if op.kind == "update"}
-    if not updates or next(iter(updates.values())).attributes["count"] < UPDATE_IN_GRADIENT_FROM:
+    updates = _Updates.of(ops)
+    if updates.count < UPDATE_IN_GRADIENT_FROM or any(op.row.is_python for op in ops):
+        return ops, []  # an error of the user's must find the parameters unchanged
+    merged = {op: update for op in ops if (update := updates.applied_by(op)) is not None}
+    if updates.whole is not None and updates.writers_of_all != set(merged):
         return ops, []
-    if any(op.row.is_python for op in ops):  # an error there must find the parameters unchanged
-        return ops, []
-    whole = updates.get("parameters")
-    writers: dict[str, list[Op]] = {}
-    for op in ops:
-        for value in op.writes():
-            if value.kind == "gradient":
-                writers.setdefault(value.name, []).append(op)
-
-    def update_of(op: Op) -> Op | None:
-        """Return the update of what an op computes the gradients of, if they can be one."""
-        gradients = [value for value in op.outputs[:2] if value is not None]
-        found = [whole or updates.get(value.name) for value in gradients]
-        first = found[0]
-        if op.kind not in UPDATED or first is None or first.inputs[3] is not None:
-            return None
-        is_alone = all(len(writers.get(value.name, ())) == 1 for value in gradients)
-        settings = [None if one is None else {**one.attributes, "normed": 0} for one in found]
-        return first if is_alone and settings == settings[:1] * len(found) else None
-
-    merged = {op: update for op in ops if (update := update_of(op)) is not None}
-    if whole and {op for found in writers.values() for op in found} != set(merged):
-        return ops, []
-
-    def parts(gradient: Value | None, update: Op) -> tuple[Value | None, Value | None]:
-        """Return the parameter and its state."""
-        if gradient is None:
-            return None, None
-        state = replace(gradient, kind="state") if update.inputs[2] is not None else None
-        return replace(gradient, kind="parameter"), state
-
     fused, lines, applied = [], [], {"parameters"}
     for op in ops:
         if op in merged:
-            by_kernel, by_bias = (*op.outputs, None)[:2]
-            kernel, bias = parts(by_kernel, merged[op]), parts(by_bias, merged[op])
-            inputs = (*op.inputs, *kernel, *bias)
-            outputs = (by_kernel, by_bias, kernel[0], bias[0])
-            fused.append(Op(f"{op.kind}_update", inputs, outputs, merged[op].attributes, op.layer))
+            fused.append(_with_update(op, merged[op]))
             lines.append(f"{op.layer}: gradients + update")
-            applied |= {value.name for value in (by_kernel, by_bias) if value is not None}
-        elif op.kind != "update" or not (merged and op.output.name in applied):
+            applied |= {value.name for value in op.writes()}
+        elif op.name != "update" or not (merged and op.output.name in applied):
             fused.append(op)
     return fused, lines
+
+
+@dataclass
+class _Updates:
+    """The updates of a program, and what computes the gradients that they apply."""
+
+    by_name: dict[str, Op]
+    writers: dict[str, list[Op]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, ops: Sequence[Op]) -> _Updates:
+        found = cls({op.output.name: op for op in ops if op.name == "update"})
+        for op in ops:
+            for value in op.writes():
+                if value.storage == "gradient":
+                    found.writers.setdefault(value.name, []).append(op)
+        return found
+
+    @property
+    def whole(self) -> Op | None:
+        """The update of the whole arena, if there is one."""
+        return self.by_name.get("parameters")
+
+    @property
+    def count(self) -> int:
+        """Elements of the arena; 0 where nothing is updated."""
+        return next((op.attributes["count"] for op in self.by_name.values()), 0)
+
+    @property
+    def writers_of_all(self) -> set[Op]:
+        """The ops that compute gradients."""
+        return {op for found in self.writers.values() for op in found}
+
+    def applied_by(self, op: Op) -> Op | None:
+        """Return the update of what an op computes the gradients of, if they can be one."""
+        if op.name not in UPDATED:
+            return None
+        gradients = [value for value in op.outputs[:2] if value is not None]
+        found = [self.whole or self.by_name.get(value.name) for value in gradients]
+        first = found[0]
+        if first is None or first.inputs[3] is not None:
+            return None
+        is_alone = all(len(self.writers.get(value.name, ())) == 1 for value in gradients)
+        settings = [_settings_of(one) for one in found]
+        return first if is_alone and settings == settings[:1] * len(found) else None
+
+
+def _settings_of(update: Op | None) -> dict[str, Any] | None:
+    """Return what must be the same for two parameters that one op updates."""
+    return None if update is None else {**update.attributes, "normed": 0}
+
+
+def _with_update(op: Op, update: Op) -> Op:
+    """Return the op that computes gradients and applies them."""
+    by_kernel, by_bias = (*op.outputs, None)[:2]
+    has_state = update.inputs[2] is not None
+
+    def parameter_and_state(gradient: Value | None) -> tuple[Value | None, Value | None]:
+        if gradient is None:
+            return None, None
+        state = replace(gradient, storage="state") if has_state else None
+        return replace(gradient, storage="parameter"), state
+
+    kernel, bias = parameter_and_state(by_kernel), parameter_and_state(by_bias)
+    inputs = (*op.inputs, *kernel, *bias)
+    outputs = (by_kernel, by_bias, kernel[0], bias[0])
+    return Op(f"{op.name}_update", inputs, outputs, update.attributes, op.layer)
+
+
+# What these ops write is not computed by a kernel of their own, or not written natively.
+KEPT_APART = ("reshape", "gather", "python")
+
+
+def outputs_where_they_are_wanted(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
+    """Let the op that computes an output write it to the run's array, instead of copying it."""
+    copies = [op for op in ops if _copies_output(op)]
+    ops = [op for op in ops if not _copies_output(op)]
+    written: dict[Value, Value] = {}  # one tensor may be several outputs
+    for copy in copies:
+        value, target = copy.input(0), copy.output
+        is_read = value in written or any(value in op.reads() for op in ops)
+        writer = next((op for op in ops if value in op.writes()), None)
+        if writer is None or is_read or writer.name in KEPT_APART:
+            ops.append(replace(copy, inputs=(written.get(value, value),)))
+        else:
+            outputs = tuple(target if out is value else out for out in writer.outputs)
+            ops[ops.index(writer)] = replace(writer, outputs=outputs)
+        written.setdefault(value, target)
+    return ops, []
+
+
+def _copies_output(op: Op) -> bool:
+    return op.name == "activation" and not op.layer and op.output.storage == "output"
 
 
 PATTERNS: list[Pattern] = [
@@ -279,4 +358,5 @@ PATTERNS: list[Pattern] = [
     update_in_gradient,
     affine_in_halves,
     kernel_gradient_in_halves,
+    outputs_where_they_are_wanted,
 ]

@@ -1,44 +1,90 @@
-"""Losses and metrics behind the forward ops: what is trained for, and what is reported."""
+"""Losses and metrics behind the forward ops: what is trained for, and what is reported.
+
+The protocols say what losses, metrics and optimizers must offer; nothing of the modules in which
+those are declared is imported here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, Protocol, TypeVar
 
-from fastnn.program.ops import Op, Value
+from fastnn.program.graph import Graph
+from fastnn.program.ops import EmitOp, Op, Value
 
-if TYPE_CHECKING:
-    from fastnn.losses import Loss
-    from fastnn.metrics import Metric
-    from fastnn.optimizers import Optimizer
-    from fastnn.program.lower import Graph
+
+class LowerableLoss(Protocol):
+    """A loss, as lowering sees it."""
+
+    @property
+    def link(self) -> str | None:
+        """The activation that turns the loss's logits into the network's output."""
+
+    @property
+    def is_distribution(self) -> bool:
+        """Whether a row of targets that holds no label must hold probabilities that sum to 1."""
+
+    def threshold(self, output: Value, target: Value) -> float | None:
+        """Return where a yes begins if each output counts by itself, None for classes."""
+
+    def emit(self, emit: EmitOp, scores: Value, target: Value, *, gradient: bool) -> Op:
+        """Append the op that writes the loss of each row, and the gradient if it is asked for."""
+
+
+class LowerableMetric(Protocol):
+    """A metric, as lowering sees it."""
+
+    @property
+    def label(self) -> str:
+        """The key in the history."""
+
+    @property
+    def takes_scores(self) -> bool:
+        """Whether it can be told from the logits just as well."""
+
+    @property
+    def needs_all(self) -> bool:
+        """Whether it is computed of all samples at once."""
+
+    def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
+        """Append the op whose first output is the number of each row."""
+
+    def check(self, output: Value, target: Value, is_binary: bool) -> None:
+        """Raise if the metric does not fit an output and its target."""
+
+    def finish(self, mean: float) -> float:
+        """Return the metric for the mean over all samples."""
+
+
+LossT = TypeVar("LossT", bound=LowerableLoss)
+MetricT = TypeVar("MetricT", bound=LowerableMetric)
+OptimizerT = TypeVar("OptimizerT")
 
 
 @dataclass(frozen=True)
-class Measure:
-    """A loss or a metric of a program.
+class Reported:
+    """A loss or a metric that a program reports.
 
     Attributes
     ----------
     name : str
         Its key; that of a result, unless the predictions are collected for it.
-    metric : Metric or None
+    metric : metric or None
         None for a loss.
     output : int
-        Which output of the model it looks at.
+        Which output of the network it looks at.
     collected : str
         Name of the program's output that holds the predictions, or "".
     is_binary : bool
         Whether each number of a prediction counts by itself.
     is_logit : bool
-        Whether the output is what softmax or sigmoid of the loss is applied to, or a number whose
-        sign is the decision.
+        Whether the output is what softmax or sigmoid of the loss is applied to.
     """
 
     name: str
-    metric: Metric | None = None
+    metric: LowerableMetric | None = None
     output: int = 0
     collected: str = ""
     is_binary: bool = False
@@ -46,8 +92,8 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class OutputObjective:
-    """What one output of a model is trained for.
+class OutputObjective(Generic[LossT, MetricT]):
+    """What one output of a network is trained for.
 
     Attributes
     ----------
@@ -57,13 +103,13 @@ class OutputObjective:
         Of this loss among those of all outputs.
     """
 
-    loss: Loss
-    metrics: tuple[Metric, ...] = ()
+    loss: LossT
+    metrics: tuple[MetricT, ...] = ()
     weight: float = 1.0
 
 
 @dataclass
-class Objective:
+class Objective(Generic[OptimizerT]):
     """What `compile` was told: how a network is trained, and what is reported.
 
     Attributes
@@ -73,11 +119,11 @@ class Objective:
         One for each output of the network.
     """
 
-    optimizer: Optimizer
-    outputs: tuple[OutputObjective, ...]
+    optimizer: OptimizerT
+    outputs: tuple[OutputObjective[Any, Any], ...]
 
     @property
-    def loss(self) -> Loss:
+    def loss(self) -> Any:
         """The loss of the first output, mostly the only one."""
         return self.outputs[0].loss
 
@@ -87,143 +133,238 @@ class Objective:
         return any(metric.needs_all for objective in self.outputs for metric in objective.metrics)
 
     @property
-    def metrics(self) -> tuple[Metric, ...]:
+    def metrics(self) -> tuple[Any, ...]:
         """The metrics of the first output, mostly the only one."""
         return self.outputs[0].metrics
 
 
 @dataclass(frozen=True)
-class Given:
-    """What a program is given besides the model's inputs.
+class Targets:
+    """What a program reads besides the network's inputs.
 
     Attributes
     ----------
-    targets : tuple of Value
-        One for each output.
-    weight : Value or None
-        Of each sample.
+    of_outputs : tuple of Value
+        The target of each output.
+    sample_weight : Value or None
+        What the loss of each sample is multiplied with.
     """
 
-    targets: tuple[Value, ...]
-    weight: Value | None = None
+    of_outputs: tuple[Value, ...] = ()
+    sample_weight: Value | None = None
 
     @property
     def values(self) -> list[Value]:
-        """All of it, in the order in which the data are given."""
-        return [*self.targets, *([] if self.weight is None else [self.weight])]
+        """All of it, in the order in which a run gets the data."""
+        weights = [] if self.sample_weight is None else [self.sample_weight]
+        return [*self.of_outputs, *weights]
+
+    @classmethod
+    def of(cls, graph: Graph, types: Sequence[str]) -> Targets:
+        """Return the targets of a network's outputs.
+
+        Parameters
+        ----------
+        graph : Graph
+        types : sequence of {"real", "label", "weight"}
+            The dtype of the target of each output, and "weight" last where samples have weights.
+        """
+        is_weighted = types[-1] == "weight"
+        dtypes = types[:-1] if is_weighted else types
+        targets = tuple(
+            Value(f"target of {output}", () if dtype == "label" else shape, True, "input", dtype)
+            for output, dtype, shape in zip(
+                graph.output_names, dtypes, graph.output_shapes, strict=True
+            )
+        )
+        return cls(targets, Value("sample weight", (), storage="input") if is_weighted else None)
+
+
+def add_objective(
+    forward: Sequence[Op],
+    outputs: Sequence[Value],
+    names: Sequence[str],
+    objectives: Sequence[OutputObjective[Any, Any]],
+    targets: Targets,
+    *,
+    training: bool,
+    collects: bool,
+) -> LoweredObjective:
+    """Append losses and metrics to the forward ops.
+
+    A loss that is defined on logits looks at the network's end: where that is its own link
+    (softmax, sigmoid), it takes the link's input, which is the stable form; the link is then
+    dropped unless a metric reads it.
+
+    Parameters
+    ----------
+    forward : sequence of Op
+    outputs : sequence of Value
+        The network's outputs.
+    names : sequence of str
+        Of the outputs.
+    objectives : sequence of OutputObjective
+        One for each output.
+    targets : Targets
+    training : bool
+        Whether gradients are asked for.
+    collects : bool
+        Whether predictions are kept for the metrics that need all of them; else those metrics are
+        left out.
+
+    Returns
+    -------
+    LoweredObjective
+        Results are the loss, of several outputs those of each too, then the metrics.
+    """
+    lowered = LoweredObjective(
+        list(forward), targets.sample_weight, training, collects, is_several=len(outputs) > 1
+    )
+    for number, (name, output, objective, target) in enumerate(
+        zip(names, outputs, objectives, targets.of_outputs, strict=True)
+    ):
+        scores = _before_link(forward, output, objective.loss.link)
+        lowered.add_loss(name, objective, scores, target)
+        threshold = objective.loss.threshold(output, target)
+        is_distribution = objective.loss.is_distribution
+        looked_at = _LookedAt(number, name, output, scores, target, threshold, is_distribution)
+        for metric in objective.metrics:
+            lowered.add_metric(metric, looked_at)
+    lowered.add_total([objective.weight for objective in objectives])
+    return lowered
+
+
+@dataclass(frozen=True)
+class _LookedAt:
+    """What the metrics of one output look at."""
+
+    number: int
+    name: str
+    output: Value
+    scores: Value
+    target: Value
+    threshold: float | None  # where a yes begins if each output counts by itself
+    is_distribution: bool  # of the target's rows that hold no labels
+
+    @property
+    def is_logit(self) -> bool:
+        """Whether softmax or sigmoid is still to be applied to the output, or its sign decides."""
+        has_logits = self.is_distribution if self.threshold is None else self.threshold == 0
+        return self.scores is self.output and has_logits
 
 
 @dataclass
-class Measured:
-    """What `measure` has made.
+class LoweredObjective:
+    """The ops of losses and metrics, behind the forward ops, as they are appended.
 
     Attributes
     ----------
     ops : list of Op
         Forward, losses and metrics.
+    sample_weight : Value or None
+    training, collects, is_several : bool
+        Whether gradients are asked for; whether predictions are collected; whether there are
+        several outputs.
     loss : Value
         The result that training looks at.
     seeds : dict of Value to Value
-        Scores to the gradient by them.
-    results : list of str
-    measures : list of Measure
+        The gradient of the loss with respect to each output, or to what its link is applied to.
     collected : list of Value
+        Outputs of the program that hold the predictions of all rows.
     """
 
     ops: list[Op]
-    loss: Value
+    sample_weight: Value | None
+    training: bool
+    collects: bool
+    is_several: bool
+    loss: Value = field(default_factory=lambda: _result("loss"))
     seeds: dict[Value, Value] = field(default_factory=dict)
-    results: list[str] = field(default_factory=list)
-    measures: list[Measure] = field(default_factory=list)
     collected: list[Value] = field(default_factory=list)
+    _losses: list[Value] = field(default_factory=list)  # of each output, where there are several
+    _metrics: list[Reported] = field(default_factory=list)
 
     @property
-    def reported(self) -> dict[str, Any]:
-        """What a program says of it."""
-        return {"results": self.results, "measures": self.measures, "outputs": self.collected}
+    def reported(self) -> list[Reported]:
+        """The losses and metrics, in the order in which they are reported."""
+        losses = [Reported(self.loss.name), *(Reported(loss.name) for loss in self._losses)]
+        return losses + self._metrics
 
+    @property
+    def results(self) -> list[str]:
+        """Names of those that are one double a step."""
+        return [one.name for one in self.reported if not one.collected]
 
-def measure(
-    graph: Graph,
-    forward: list[Op],
-    outputs: Sequence[Value],
-    objectives: Sequence[OutputObjective],
-    given: Given,
-    *,
-    training: bool,
-    collects: bool,
-) -> Measured:
-    """Append losses and metrics.
-
-    A loss that is defined on logits looks at the model's end: where that is its own link
-    (softmax, sigmoid), it takes the link's input, which is the stable form; the link is then
-    dropped unless a metric reads it. Results are the loss, of several outputs those of each
-    too, then the metrics.
-    """
-    ops = list(forward)
-
-    def emit(kind: str, inputs: tuple, shapes: tuple, **attributes: object) -> Op:
-        names = (kind, f"{kind} gradient", f"{kind} exponentials")
-        values = tuple(
-            None if shape is None else Value(name, shape)
-            for name, shape in zip(names, shapes, strict=False)
-        )
-        ops.append(Op(kind, inputs, values, attributes, "loss"))
-        return ops[-1]
-
-    def weighted(value: Value, factor: float) -> Value:
-        if given.weight is None and factor == 1:
-            return value
-        inputs = (value, given.weight)
-        return emit("scale_rows", inputs, (value.shape,), factor=factor).output
-
-    is_several = len(outputs) > 1
-    total = Value("loss", (), batched=False, kind="result", dtype="double")
-    found = Measured(ops, total)
-    parts: list[Value] = []
-    metrics: list[Measure] = []
-    for number, (name, output, objective, target) in enumerate(
-        zip(graph.output_names, outputs, objectives, given.targets, strict=True)
-    ):
-        scores = _before_link(forward, output, objective.loss.link)
-        rows = objective.loss.emit(emit, scores, target, gradient=training)
-        if training:
-            add_seed(ops, found.seeds, scores, weighted(rows.writes()[1], objective.weight))
-        if is_several:
-            parts.append(_mean(ops, weighted(rows.output, 1.0), f"{name}_loss"))
+    def add_loss(
+        self, name: str, objective: OutputObjective[Any, Any], scores: Value, target: Value
+    ) -> None:
+        """Append the loss of one output: of each row, the gradient, and the mean."""
+        rows = objective.loss.emit(self._emit, scores, target, gradient=self.training)
+        if self.training:
+            gradient = self._weighted(rows.writes()[1], objective.weight)
+            add_seed(self.ops, self.seeds, scores, gradient)
+        if self.is_several:
+            self._losses.append(self._mean(self._weighted(rows.output, 1.0), f"{name}_loss"))
         else:
-            inputs = (weighted(rows.output, objective.weight),)
-            ops.append(Op("mean", inputs, (total,), {"checked": training}, "loss"))
-        threshold = objective.loss.threshold(output, target)
-        collected = Value(f"predictions of {name}", output.shape, kind="output")
-        for metric in objective.metrics:
-            label = f"{name}_{metric.label}" if is_several else metric.label
-            if not metric.needs_all:
-                value = scores if metric.takes_scores else output
-                hits = metric.emit(emit, value, target, threshold)
-                _mean(ops, hits.output, label)
-                metrics.append(Measure(label, metric, number))
-            elif collects:
-                metric.check(output, target, threshold is not None)
-                if collected not in found.collected:
-                    found.collected.append(collected)
-                    copied = {"activation": "linear", "parameter": 0.0}
-                    ops.append(Op("activation", (output,), (collected,), copied, "loss"))
-                is_binary = threshold is not None
-                has_logits = threshold == 0 if is_binary else objective.loss.is_distribution
-                is_logit = scores is output and has_logits
-                measure = Measure(label, metric, number, collected.name, is_binary, is_logit)
-                metrics.append(measure)
-    for i, (part, objective) in enumerate(zip(parts, objectives, strict=bool(parts))):
-        attributes = {"weight": objective.weight, "checked": training and i == len(parts) - 1}
-        ops.append(Op("accumulate", (part, total) if i else (part,), (total,), attributes, "loss"))
-    found.measures = [Measure("loss"), *(Measure(part.name) for part in parts), *metrics]
-    found.results = [measure.name for measure in found.measures if not measure.collected]
-    return found
+            inputs = (self._weighted(rows.output, objective.weight),)
+            self.ops.append(Op("mean", inputs, (self.loss,), {"checked": self.training}, "loss"))
+
+    def add_metric(self, metric: Any, looked_at: _LookedAt) -> None:
+        """Append a metric of one output: its mean, or a copy of the predictions."""
+        label = f"{looked_at.name}_{metric.label}" if self.is_several else metric.label
+        if metric.needs_all:
+            if self.collects:
+                self._collect_for(metric, label, looked_at)
+            return
+        value = looked_at.scores if metric.takes_scores else looked_at.output
+        hits = metric.emit(self._emit, value, looked_at.target, looked_at.threshold)
+        self._mean(hits.output, label)
+        self._metrics.append(Reported(label, metric, looked_at.number))
+
+    def add_total(self, weights: Sequence[float]) -> None:
+        """Append the sum of the losses of several outputs."""
+        for i, (part, weight) in enumerate(zip(self._losses, weights, strict=False)):
+            is_last = i == len(self._losses) - 1
+            attributes = {"weight": weight, "checked": self.training and is_last}
+            inputs = (part, self.loss) if i else (part,)
+            self.ops.append(Op("accumulate", inputs, (self.loss,), attributes, "loss"))
+
+    def _collect_for(self, metric: Any, label: str, looked_at: _LookedAt) -> None:
+        """Keep the predictions of all rows for a metric, once for all metrics of an output."""
+        output, is_binary = looked_at.output, looked_at.threshold is not None
+        metric.check(output, looked_at.target, is_binary)
+        name = f"predictions of {looked_at.name}"
+        if name not in [value.name for value in self.collected]:
+            self.collected.append(Value(name, output.shape, storage="output"))
+            copied = {"activation": "linear", "parameter": 0.0}
+            self.ops.append(Op("activation", (output,), (self.collected[-1],), copied, "loss"))
+        reported = Reported(label, metric, looked_at.number, name, is_binary, looked_at.is_logit)
+        self._metrics.append(reported)
+
+    def _emit(self, name: str, inputs: tuple, shapes: tuple, **attributes: object) -> Op:
+        names = (name, f"{name} gradient", f"{name} exponentials")
+        values = tuple(
+            None if shape is None else Value(value_name, shape)
+            for value_name, shape in zip(names, shapes, strict=False)
+        )
+        self.ops.append(Op(name, inputs, values, attributes, "loss"))
+        return self.ops[-1]
+
+    def _weighted(self, value: Value, factor: float) -> Value:
+        """Multiply each row with the weight of its sample, and all with a factor."""
+        if self.sample_weight is None and factor == 1:
+            return value
+        inputs = (value, self.sample_weight)
+        return self._emit("scale_rows", inputs, (value.shape,), factor=factor).output
+
+    def _mean(self, rows: Value, name: str) -> Value:
+        result = _result(name)
+        self.ops.append(Op("mean", (rows,), (result,), layer="loss"))
+        return result
 
 
 def add_seed(ops: list[Op], seeds: dict[Value, Value], output: Value, gradient: Value) -> None:
-    """Take in the gradient by an output; two of one tensor add up."""
+    """Take in the gradient with respect to an output; two of one tensor add up."""
     if output in seeds:
         total = Value(f"sum for {output.name}", output.shape)
         ops.append(Op("add", (seeds[output], gradient), (total,)))
@@ -231,28 +372,26 @@ def add_seed(ops: list[Op], seeds: dict[Value, Value], output: Value, gradient: 
     seeds[output] = gradient
 
 
-def _before_link(ops: list[Op], output: Value, link: str | None) -> Value:
-    """Return the logits behind the model's output, or the output itself."""
+def _before_link(ops: Sequence[Op], output: Value, link: str | None) -> Value:
+    """Return the logits behind the network's output, or the output itself."""
     value, is_dropped = output, False
     while link is not None:
         writer = next((op for op in ops if value in op.writes()), None)
         if writer is None:
             break
-        if link in (writer.kind, writer.attributes.get("activation")):
+        if link in (writer.name, writer.attributes.get("activation")):
             if is_dropped:
                 raise ValueError(
                     f"the model ends with Dropout behind {link}, which no loss can undo; "
                     "put the Dropout before it"
                 )
             return writer.input(0)
-        if writer.kind not in ("reshape", "dropout"):
+        if writer.name not in ("reshape", "dropout"):
             break
-        is_dropped |= writer.kind == "dropout"
+        is_dropped |= writer.name == "dropout"
         value = writer.input(0)
     return output
 
 
-def _mean(ops: list[Op], rows: Value, name: str) -> Value:
-    result = Value(name, (), batched=False, kind="result", dtype="double")
-    ops.append(Op("mean", (rows,), (result,), layer="loss"))
-    return result
+def _result(name: str) -> Value:
+    return Value(name, (), batched=False, storage="result", dtype="double")

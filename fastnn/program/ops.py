@@ -40,7 +40,7 @@ class Value:
         Of one sample if `batched`, else of the whole.
     batched : bool
         Has one such entry for each row of the batch.
-    kind : str
+    storage : str
         Where it lives: "input" (data of the user), "sparse" (the same in compressed rows),
         "parameter", "gradient", "state" (arenas), "work" (planned workspace), "output" and
         "result" (arrays given to a run).
@@ -51,7 +51,7 @@ class Value:
     name: str
     shape: tuple[int, ...]
     batched: bool = True
-    kind: str = "work"
+    storage: str = "work"
     dtype: str = "real"
 
     @property
@@ -71,7 +71,7 @@ class Op:
     Optional inputs and outputs are None. `layer` names the layer that it came from.
     """
 
-    kind: str
+    name: str
     inputs: tuple[Value | None, ...]
     outputs: tuple[Value | None, ...]
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class Op:
     @property
     def row(self) -> OpRow:
         """The row of the op table."""
-        return OPS[self.kind]
+        return OPS[self.name]
 
     @property
     def output(self) -> Value:
@@ -109,7 +109,7 @@ class Op:
         return any(value.batched for value in self.reads() + self.writes())
 
 
-# emit(kind, inputs, outputs, **attributes) appends an op and returns its first output; an
+# emit(name, inputs, outputs, **attributes) appends an op and returns its first output; an
 # output given as a shape becomes a new batched value, one given as a Value is used as it is.
 Emit = Callable[..., Value]
 # The same, returning the op: for losses and metrics, which have outputs that may be absent.
@@ -119,7 +119,7 @@ Gradient = Callable[[Op, Value, Emit], Sequence[Value | None]]
 
 @dataclass(frozen=True)
 class OpRow:
-    """What the program needs to know of a kind of op.
+    """What the program needs to know of the ops of one name.
 
     Attributes
     ----------
@@ -223,7 +223,7 @@ def _layer_normalization_gradient(op: Op, grad: Value, emit: Emit) -> list[Value
 
 
 def _batch_normalization_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
-    of_batch = op.kind == "batch_normalization"
+    of_batch = op.name == "batch_normalization"
     x, gamma, beta = op.inputs[:3]
     mean, variance = op.outputs[1:] if of_batch else op.inputs[3:]
     by_gamma = None if gamma is None else gradient_of(gamma)
@@ -285,7 +285,7 @@ def _epsilon(op: Op) -> tuple[float, ...]:
 
 
 def _embedding_sizes(op: Op) -> tuple[int, ...]:
-    table = op.input(1) if op.kind == "embedding" else op.output
+    table = op.input(1) if op.name == "embedding" else op.output
     return (op.input(0).width, op.attributes["first"], op.attributes["columns"], *table.shape)
 
 

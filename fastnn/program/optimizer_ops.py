@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from fastnn.program.graph import Graph
 from fastnn.program.ops import NORM_CHUNK, Op, Value
 
-if TYPE_CHECKING:
-    from fastnn.optimizers import Optimizer
-    from fastnn.program.lower import Graph
+
+class LowerableOptimizer(Protocol):
+    """An optimizer, as lowering sees it."""
+
+    clipvalue: float | None
+    clipnorm: float | None
+    global_clipnorm: float | None
+    use_ema: bool
+    ema_momentum: float
+
+    @property
+    def kernel(self) -> str:
+        """The row of `src_c/optimizers.h`."""
+
+    @property
+    def kernel_slots(self) -> list[str]:
+        """Names of the state that the row keeps for each parameter."""
+
+    @property
+    def coupled_weight_decay(self) -> float:
+        """What is added to the gradient, times the parameter."""
+
+    def kernel_parameters(self) -> tuple[float, ...]:
+        """Return the row's hyper-parameters in the row's order."""
 
 
-def update_ops(graph: Graph, optimizer: Optimizer, count: int) -> list[Op]:
+def update_ops(graph: Graph, optimizer: LowerableOptimizer, count: int) -> list[Op]:
     """One update of the whole arena, or, where parameters are not treated alike, one for each."""
-    parameters = Value("parameters", (count,), batched=False, kind="parameter")
-    gradients = Value("gradients", (count,), batched=False, kind="gradient")
+    parameters = Value("parameters", (count,), batched=False, storage="parameter")
+    gradients = Value("gradients", (count,), batched=False, storage="gradient")
     attributes = {
         "optimizer": optimizer.kernel,
         "hyper_parameters": optimizer.kernel_parameters(),
@@ -36,15 +58,15 @@ def update_ops(graph: Graph, optimizer: Optimizer, count: int) -> list[Op]:
     factors = graph.rate_factors()
     if optimizer.clipnorm is None and all(factor == 1 for factor in factors.values()):
         slots = len(optimizer.kernel_slots)
-        state = Value("state", (slots, count), batched=False, kind="state") if slots else None
+        state = Value("state", (slots, count), batched=False, storage="state") if slots else None
         inputs = (parameters, gradients, state, partial)
         ops.append(Op("update", inputs, (parameters,), attributes))
     else:
         for name, value in graph.parameters.items():
             if not factors[name]:
                 continue
-            gradient = replace(value, kind="gradient")
-            state = replace(value, kind="state") if optimizer.kernel_slots else None
+            gradient = replace(value, storage="gradient")
+            state = replace(value, storage="state") if optimizer.kernel_slots else None
             own = {"rate_factor": factors[name], "normed": count}
             norm = partial
             if optimizer.clipnorm is not None:
@@ -55,7 +77,7 @@ def update_ops(graph: Graph, optimizer: Optimizer, count: int) -> list[Op]:
                 Op("update", inputs, (value,), {**attributes, **own}, name.rsplit("/", 1)[0])
             )
     if optimizer.use_ema:
-        average = Value("average", (count,), batched=False, kind="state")
+        average = Value("average", (count,), batched=False, storage="state")
         settings = {"momentum": optimizer.ema_momentum, "copies_first": True}
         ops.append(Op("moving_average", (average, parameters), (average,), settings))
     return ops

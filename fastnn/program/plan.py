@@ -1,7 +1,7 @@
 """Where every value of a program lives, and which barriers its ops need.
 
-Values of kind "work" and "input" share one workspace: two whose lives do not overlap may have
-the same place. The plan is made for a number of rows, the capacity; a smaller batch uses the
+Values whose storage is "work" or "input" share one workspace: two whose lives do not overlap may
+have the same place. The plan is made for a number of rows, the capacity; a smaller batch uses the
 same places. `check` proves a plan independently of how it was made.
 
 Considered and dropped: writing an op's output over an input that dies there. It saves one
@@ -16,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
+from fastnn.program.externals import Externals
 from fastnn.program.lower import Program
 from fastnn.program.ops import Op, Value
 
@@ -26,12 +27,13 @@ ARENAS = {"parameter": "parameters", "gradient": "gradients", "state": "state"}
 CACHE_BYTES = 2 << 20
 WORK_OF_BYTE = 3.75
 Interval = tuple[str, int, int]  # space, first byte, end
-Operand = tuple[str, int, int]  # space, first byte, bytes
+# Arena, first byte, bytes; or the number of an external, whose address each run brings.
+Operand = tuple[str | int, int, int]
 
 
 @dataclass(frozen=True)
 class Call:
-    """One op as the engine takes it; operands are (space, offset, bytes) or None."""
+    """One op as the engine takes it."""
 
     kernel: str
     operands: tuple[Operand | None, ...]
@@ -90,25 +92,18 @@ class Plan:
 
     def interval(self, value: Value) -> Interval:
         """Return the memory that a value stands for, for comparing it with others."""
-        if value.kind in ARENAS:
+        if value.storage in ARENAS:
             first = self.parameters.get(value.name, 0) * self.itemsize
-            return ARENAS[value.kind], first, first + self.bytes_of(value)
-        if value.kind in ("work", "input"):
+            return ARENAS[value.storage], first, first + self.bytes_of(value)
+        if value.storage in ("work", "input"):
             offset, size = self.places[value]
             return "workspace", offset, offset + size
-        return f"{value.kind} {value.name}", 0, self.bytes_of(value)
+        return f"{value.storage} {value.name}", 0, self.bytes_of(value)
 
-    def externals(self) -> list[str]:
-        """Return the spaces whose address each run gives."""
-        inputs = range(len(self.program.inputs))
-        return [
-            "order",
-            *(f"source {i}" for i in inputs),
-            *(f"entries {i}" for i in inputs if self.program.inputs[i].kind == "sparse"),
-            *(f"input {i}" for i in inputs),
-            *(f"output {v.name}" for v in self.program.outputs if v.kind == "output"),
-            *(f"result {name}" for name in self.program.results),
-        ]
+    @cached_property
+    def externals(self) -> Externals:
+        """The numbers of the arrays that each run brings."""
+        return Externals(self.program)
 
     def calls(self) -> list[Call]:
         """Return the ops as the engine takes them."""
@@ -123,10 +118,12 @@ class Plan:
             operand for value in op.row.operands(op) for operand in self._operands(value)
         )
         gathers = -1
-        if op.kind == "gather":
+        if op.name == "gather":
             gathers = self.program.inputs.index(op.output)
             space, first, end = self.interval(op.output)
-            operands = (f"source {gathers}", 0, 0), ("order", 0, 0), (space, first, end - first)
+            numbers = self.externals
+            batch = space, first, end - first
+            operands = (numbers.sources[gathers], 0, 0), (numbers.order, 0, 0), batch
         return Call(
             op.row.kernel,
             operands,
@@ -136,33 +133,32 @@ class Plan:
             batched=op.batched,
             barrier=barrier,
             updates=op.row.updates,
-            checked=self._is_checked(op),
+            checked=self.is_checked(op),
             gathers=gathers,
         )
 
     def _operands(self, value: Value | None) -> tuple[Operand | None, ...]:
         if value is None:
             return (None,)
-        if value.kind == "sparse":  # as fastnn.h says
-            i = self.program.inputs.index(value)
-            return (f"entries {i}", 0, 0), (f"source {i}", 0, 0), ("order", 0, 0)
+        if value.storage == "sparse":  # as fastnn.h says
+            i, numbers = self.program.inputs.index(value), self.externals
+            return tuple((n, 0, 0) for n in (numbers.entries[i], numbers.sources[i], numbers.order))
         return (self._operand(value),)
 
     def _operand(self, value: Value) -> Operand:
         root = self.roots.get(value, value)
-        if root.kind == "input":
-            return f"input {self.program.inputs.index(root)}", 0, 0
+        if root.storage == "input":
+            return self.externals.batches[self.program.inputs.index(root)], 0, 0
+        if root.storage == "output":
+            return self.externals.outputs[root.name], 0, 0
+        if root.storage == "result":
+            return self.externals.results[root.name], 0, 0
         space, first, end = self.interval(value)
         return space, first, end - first
 
-    @property
-    def updates(self) -> bool:
-        """Whether a step counts as an update, even of a model that is frozen."""
-        return self.program.name in ("train", "update")
-
-    def _is_checked(self, op: Op) -> bool:
-        """Whether training must stop if this op's result is not finite."""
-        return self.program.name == "train" and bool(op.attributes.get("checked"))
+    def is_checked(self, op: Op) -> bool:
+        """Whether a run must end if this op's result is not finite."""
+        return self.program.purpose.checks_loss and bool(op.attributes.get("checked"))
 
     def parts(self, name: str | None = None) -> list[tuple[int, int] | Op]:
         """Return what runs in turn: ranges of `calls()`, and the ops of Python between them.
@@ -212,7 +208,8 @@ class Plan:
             value
             for op in self.program.ops
             for value in op.reads()
-            if value.kind == "parameter" and op.row.work(op) >= value.width  # not a few rows of it
+            # An op that does less than that reads only a few rows of it.
+            if value.storage == "parameter" and op.row.work(op) >= value.width
         }
         size = sum(self.bytes_of(value) for value in read)
         return WORK_OF_BYTE * size if size > CACHE_BYTES else 0.0
@@ -275,7 +272,7 @@ def _roots(ops: list[Op]) -> dict[Value, Value]:
     """For each output of a reshape, the value whose memory it is."""
     roots: dict[Value, Value] = {}
     for op in ops:
-        if op.kind == "reshape":
+        if op.name == "reshape":
             roots[op.output] = roots.get(op.input(0), op.input(0))
     return roots
 
@@ -286,7 +283,7 @@ def _lives(program: Program, roots: dict[Value, Value]) -> dict[Value, tuple[int
     for position, op in enumerate(program.ops):
         for value in op.reads() + op.writes():
             root = roots.get(value, value)
-            if root.kind in ("work", "input"):
+            if root.storage in ("work", "input"):
                 lives[root] = lives.get(root, (position, position))[0], position
     # What forward leaves for backward stays: backward may run again.
     kept = program.sections.get("forward", (0, 0))[1]
@@ -330,14 +327,14 @@ def _barriers(made: Plan) -> list[bool]:
         writes = [made.interval(value) for value in op.writes()]
         if op.row.updates:
             reads += writes
-            writes += [made.interval(value) for value in op.reads() if value.kind == "state"]
+            writes += [made.interval(value) for value in op.reads() if value.storage == "state"]
         if any(intersect(a, b) for a in reads + writes for b in written) or any(
             intersect(a, b) for a in writes for b in read
         ):
             barriers[previous] = True
             read, written = [], []
         # The engine looks at the loss behind this op, so all must have arrived.
-        if made._is_checked(op):
+        if made.is_checked(op):
             barriers[position] = True
             read, written = [], []
         else:
@@ -365,19 +362,19 @@ def check(made: Plan) -> None:
     owners: dict[Value, Interval] = {}
     roots = made.roots
     for position, op in enumerate(made.program.ops):
-        where = f"op {position} ({op.kind})"
-        if op.kind == "reshape":
+        where = f"op {position} ({op.name})"
+        if op.name == "reshape":
             continue
         for value in (roots.get(value, value) for value in op.reads()):
-            if value.kind in ("work", "input"):
+            if value.storage in ("work", "input"):
                 assert value in owners, f"{where} reads {value} before it is there"
         for written in op.writes():
-            if written.kind not in ("work", "input"):
+            if written.storage not in ("work", "input"):
                 continue
             interval = made.interval(written)
             assert interval[2] <= made.workspace_bytes, f"{written} lies outside the workspace"
             for value in (roots.get(value, value) for value in op.reads()):
-                if value.kind in ("work", "input"):
+                if value.storage in ("work", "input"):
                     assert not intersect(interval, made.interval(value)), (
                         f"{where} writes {written} over {value}, which it reads"
                     )
@@ -385,10 +382,10 @@ def check(made: Plan) -> None:
                 del owners[other]
             owners[written] = interval
         for written in op.writes():
-            if written.kind in ("work", "input"):
+            if written.storage in ("work", "input"):
                 assert written in owners, f"two outputs of {where} share memory"
     for value in (roots.get(value, value) for value in made.program.outputs):
-        if value.kind in ("work", "input"):
+        if value.storage in ("work", "input"):
             assert value in owners, f"the output {value} does not last to the end"
 
 
@@ -409,7 +406,7 @@ def describe(made: Plan) -> str:
         inputs = ", ".join(value.name for value in op.reads())
         mark = "|" if made.barriers[position] else " "
         lines.append(
-            f"{position:3d} {mark} {op.kind}({inputs})"
+            f"{position:3d} {mark} {op.name}({inputs})"
             + (f" [{attributes}]" if attributes else "")
             + f"\n        -> {outputs}"
         )

@@ -1,6 +1,6 @@
 """Ops that the user has written: what Python runs between two native ranges of a program.
 
-An op of kind "python", "python_gradient" or "python_loss" carries an object that does the work, in
+A "python", "python_gradient" or "python_loss" op carries an object that does the work, in
 its attribute "code"; there is no kernel. The engine stops before it, `Runtime.run` calls it with
 views of what it reads, and copies what it returns to where the plan wants it.
 """
@@ -12,18 +12,16 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from fastnn.layers.base import Layer
-    from fastnn.program.ops import Op, Value
+from fastnn.program.ops import Op, Value
 
 Array = np.ndarray
 
 # What `forward` keeps stands on the layer, of which there is one for all threads: one at a time.
-_locks: weakref.WeakKeyDictionary[Layer, threading.RLock] = weakref.WeakKeyDictionary()
+_locks: weakref.WeakKeyDictionary[Any, threading.RLock] = weakref.WeakKeyDictionary()
 os.register_at_fork(after_in_child=_locks.clear)  # who held one may not be in the child
 
 
@@ -47,7 +45,7 @@ class LayerCode:
     twice in a model, and predict in between, or in another thread.
     """
 
-    def __init__(self, layer: Layer, inputs: int, weights: Sequence[str]) -> None:
+    def __init__(self, layer: Any, inputs: int, weights: Sequence[str]) -> None:
         self._layer, self._inputs, self._weights = layer, inputs, tuple(weights)
         self._kept: dict[str, Any] = {}
 
@@ -66,7 +64,7 @@ class LayerCode:
             kept: dict[str, Any] = {}
             attributes["_assigned"] = kept
             try:
-                result = self._layer.forward(self._given(arrays), training=training)  # type: ignore[attr-defined]
+                result = self._layer.forward(self._given(arrays), training=training)
             finally:
                 attributes["_assigned"] = outer
         self._kept = kept
@@ -81,7 +79,7 @@ class LayerCode:
                 name: np.zeros(array.shape, array.dtype)
                 for name, array in zip(self._weights, weights, strict=True)
             }
-            result = layer.backward(grad)  # type: ignore[attr-defined]
+            result = layer.backward(grad)
             gradients = [layer.gradients.get(name) for name in self._weights]
         parts = [result] if self._inputs == 1 else result
         if not isinstance(parts, (list, tuple)) or len(parts) != self._inputs:
@@ -201,9 +199,9 @@ def checked(result: object, like: Array, where: str) -> Array:
 def results(op: Op, arrays: Sequence[Array]) -> Sequence[object]:
     """Return what an op computes from the arrays that it reads, one for each of its outputs."""
     code: Any = op.attributes["code"]
-    if op.kind == "python_loss":
+    if op.name == "python_loss":
         return code.losses(arrays, len(op.writes()) > 1)
-    if op.kind == "python":
+    if op.name == "python":
         return [code.forward(arrays, op.attributes["training"])]
     return code.backward(arrays[1:], arrays[0])
 
@@ -215,14 +213,14 @@ def run(op: Op, memory: Callable[[Value], Array]) -> None:
         array = memory(value)
         array.flags.writeable = False
         arrays.append(array)
-    method = "backward" if op.kind == "python_gradient" else "forward"
+    method = "backward" if op.name == "python_gradient" else "forward"
     code: Code | LossCode = op.attributes["code"]
     outs = [memory(value) for value in op.writes()]
     with np.errstate(all="ignore"):  # a loss that is not finite is told by the engine
         made = results(op, arrays)
     for value, out, result in zip(op.writes(), outs, made, strict=True):
         where = code.where(method)
-        if op.kind == "python_gradient" and not value.batched:
+        if op.name == "python_gradient" and not value.batched:
             where += f": the gradient of {value.name.rsplit('/', 1)[-1].split(' ')[0]!r}"
         with np.errstate(over="ignore"):
             out[...] = checked(result, out, where)

@@ -1,5 +1,10 @@
 """What a built network runs on: arenas, programs bound to them, teams, a fast path for few rows."""
 
-from fastnn.runtime.runtime import ROWS, Bound, Objective, Runtime, Steps, aligned
+from fastnn.data.steps import Steps
+from fastnn.program.objective import Objective
+from fastnn.program.purpose import Purpose
+from fastnn.runtime.arenas import aligned
+from fastnn.runtime.bound import Bound, Run
+from fastnn.runtime.runtime import ROWS, Runtime
 
-__all__ = ["ROWS", "Bound", "Objective", "Runtime", "Steps", "aligned"]
+__all__ = ["ROWS", "Bound", "Objective", "Purpose", "Run", "Runtime", "Steps", "aligned"]

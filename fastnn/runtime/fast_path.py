@@ -1,144 +1,260 @@
-"""`predict_one` and `learn_one`: one sample at a time, in a few microseconds; and few at a time.
+"""Programs prepared for one row at a time, and for few: a few microseconds a call.
 
-A sample goes through a program prepared for one row (`OneRow` in `native/one_row.pxi`), which
-declines whatever is unusual. That, and the first sample, goes the plain way, as a batch of one.
+What comes goes through a program prepared for it (`Prepared` in `native/prepared.pxi`), which
+declines whatever is unusual; whoever calls then takes the plain way, as a batch.
 
-One worker runs it, however wide the network: a row is over before a team has met often, and on a
-busy machine waiting for the others costs more than they bring. `predict` takes batches of few rows
-the same way (`FewRows` in `native/few_rows.pxi`), by a team where that has been measured to pay.
+One worker runs a program of one row, however wide the network: a row is over before a team has met
+often, and on a busy machine waiting for the others costs more than they bring. Batches of few rows
+are run by a team where that has been measured to pay.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fastnn.core import threads
-from fastnn.native.engine import FewRows, OneRow
-from fastnn.runtime import Bound, Runtime, aligned
+from fastnn.native.engine import Prepared
+from fastnn.program.graph import Graph
+from fastnn.program.objective import Objective
+from fastnn.program.purpose import Purpose
+from fastnn.runtime.bound import Bound
 
 
-def prediction_of_one(runtime: Runtime, x: object) -> np.ndarray | None:
-    """Return the output for one sample, or None where the plain way must be taken."""
-    prepared = runtime.one_row.get("predict")
-    try:
-        return None if prepared is None else prepared.predict(x)
-    except ValueError:  # no category of an Embedding; the plain way says which
-        return None
+@dataclass
+class FewRows:
+    """The program that predicts for few rows.
 
-
-def prediction_of_few(runtime: Runtime, x: object) -> np.ndarray | None:
-    """Return the outputs for few rows, or None where the plain way must be taken."""
-    prepared = runtime.few_rows
-    if not isinstance(prepared, FewRows) or type(x) is not np.ndarray or x.ndim == 0:
-        return None
-    rows = len(x)
-    try:
-        if rows <= prepared.alone:
-            return prepared.predict(x)
-        return _prediction_by_a_team(runtime, prepared, x, rows)
-    except ValueError:  # as above
-        return None
-
-
-def _prediction_by_a_team(
-    runtime: Runtime, prepared: FewRows, x: np.ndarray, rows: int
-) -> np.ndarray | None:
-    """Return the outputs for few rows that more than one worker may be worth, or None."""
-    if rows > prepared.most:
-        return None
-    pace = runtime.bound("predict", prepared.most).pace(rows)
-    _, workers = pace.next(1)
-    if workers > prepared.workers:  # more threads are allowed since
-        runtime.few_rows = None
-        return None
-    began = time.perf_counter()
-    outputs = prepared.predict(x, workers)
-    if outputs is not None:
-        pace.record(1, workers, time.perf_counter() - began)
-    return outputs
-
-
-def prepare_for_few(runtime: Runtime, bound: Bound) -> None:
-    """Prepare the program that predicts for as many rows as it is planned for."""
-    plan, inputs = bound.plan, runtime.graph.inputs
-    has_places = {"input 0", "output prediction"} <= set(plan.externals())
-    runtime.few_rows = False
-    if plan.has_python or len(inputs) > 1 or len(runtime.output_shapes) > 1 or not has_places:
-        return  # the plain way
-    alone = plan.capacity
-    while alone and threads.is_worth_a_team(plan.effort(alone)):
-        alone //= 2
-    runtime.few_rows = FewRows(
-        bound.executor,
-        plan.capacity,
-        alone,
-        inputs[0][1],
-        runtime.output_shapes[0],
-        runtime.dtype,
-        key=runtime.key,
-        work=plan.work(1),
-        workers=threads.get_num_threads(),
-    )
-
-
-def step_on_one(runtime: Runtime, x: object, y: object) -> tuple[float, OneRow] | None:
-    """Make a step on one sample; return its loss, NaN where a closer look is needed, or None.
-
-    None says that nothing has changed and the plain way must be taken.
+    Attributes
+    ----------
+    prepared : Prepared
+    bound : Bound
+    alone : int
+        Rows up to which one worker is enough.
     """
-    prepared, objective = runtime.one_row.get("train"), runtime.objective
-    if prepared is None or objective is None or prepared.objective is not objective:
-        return None
-    try:
-        loss = prepared.learn(x, y, objective.optimizer.__dict__)
-    except ValueError:  # as above; the step was not made
-        return None
-    return None if loss is None else (loss, prepared)
+
+    prepared: Prepared
+    bound: Bound
+    alone: int
+
+    @property
+    def most(self) -> int:
+        """Rows that it takes."""
+        return self.bound.plan.capacity
 
 
-def is_prepared_to_step(runtime: Runtime) -> bool:
-    """Whether the next step on one sample can be quick."""
-    prepared, objective = runtime.one_row.get("train"), runtime.objective
-    return (
-        prepared is not None
-        and objective is not None
-        and prepared.objective is objective
-        and prepared.has_settings(vars(objective.optimizer))
-    )
+class FastPath:
+    """The programs of a network that are prepared for one row, and for few.
+
+    Attributes
+    ----------
+    predictor : Prepared or None
+        Predicts for one row.
+    learner : Prepared or None
+        Makes a step on one row.
+    few_rows : FewRows or None
+    few_rows_are_plain : bool
+        Whether `prepare_few_rows` has found that this network's batches go the plain way.
+    """
+
+    def __init__(self) -> None:
+        self.predictor: Prepared | None = None
+        self.learner: Prepared | None = None
+        self.few_rows: FewRows | None = None
+        self.few_rows_are_plain = False
+
+    def forget(self, purpose: Purpose) -> None:
+        """Drop what was prepared from the programs of a purpose."""
+        if purpose is Purpose.TRAIN:
+            self.learner = None
+        if purpose is Purpose.PREDICT:
+            self.predictor = self.few_rows = None
+            self.few_rows_are_plain = False
+
+    # --- one row ------------------------------------------------------------------------------
+
+    def try_predict_one(self, x: object) -> np.ndarray | None:
+        """Return the output for one sample, or None where the plain way must be taken."""
+        predictor = self.predictor
+        try:
+            return None if predictor is None else predictor.predict_one(x)
+        except ValueError:  # no category of an Embedding; the plain way says which
+            return None
+
+    def try_learn(self, x: object, y: object, objective: Objective) -> float | None:
+        """Make one step on one sample and return its loss.
+
+        Parameters
+        ----------
+        x, y : object
+        objective : Objective
+            What the network is trained for now.
+
+        Returns
+        -------
+        float or None
+            None where the plain way must be taken; NaN where the loss or a parameter may not be
+            finite: see `last_step`.
+        """
+        learner = self.learner
+        if learner is None or learner.objective is not objective:
+            return None
+        try:
+            return learner.learn(x, y, objective.optimizer.__dict__)
+        except ValueError:  # as above; the step was not made
+            return None
+
+    @property
+    def last_step(self) -> tuple[bool, float]:
+        """Whether the last step of `try_learn` was made, and its loss."""
+        assert self.learner is not None
+        return self.learner.is_done, self.learner.loss
+
+    def can_learn(self, objective: Objective) -> bool:
+        """Whether a step on one row is prepared for an objective, with its optimizer's settings."""
+        learner = self.learner
+        return (
+            learner is not None
+            and learner.objective is objective
+            and learner.has_settings(vars(objective.optimizer))
+        )
+
+    def prepare_predict_one(self, bound: Bound, graph: Graph) -> None:
+        """Prepare a prediction of one row, unless the network is one for the plain way."""
+        self.predictor = _prepared_for_one(bound, graph)
+
+    def prepare_learn(
+        self,
+        bound: Bound,
+        graph: Graph,
+        objective: Objective,
+        parameters: np.ndarray,
+        snapshot: np.ndarray,
+    ) -> None:
+        """Prepare a step on one row, unless the network is one for the plain way.
+
+        Parameters
+        ----------
+        bound : Bound
+            The program TRAIN, of one row.
+        graph : Graph
+        objective : Objective
+        parameters : ndarray, shape (count,)
+            The arena.
+        snapshot : ndarray, shape (count,)
+            Where it is copied to before each step.
+        """
+        loss, plan = objective.loss, bound.plan
+        shape = graph.output_shapes[0]
+        place = plan.externals.batches[len(graph.inputs)]
+        own, classes = ((), math.prod(shape)) if loss.takes_labels else (shape, 0)
+        self.learner = _prepared_for_one(
+            bound,
+            graph,
+            target=(place, own, classes, loss.target_range),
+            counter=bound.counter,
+            parameters=parameters,
+            snapshot=snapshot,
+            objective=objective,
+            settings=dict(vars(objective.optimizer)),
+        )
+
+    # --- few rows -----------------------------------------------------------------------------
+
+    def try_predict_few(self, x: object) -> np.ndarray | None:
+        """Return the outputs for few rows, or None where the plain way must be taken."""
+        few = self.few_rows
+        if few is None or type(x) is not np.ndarray or x.ndim == 0:
+            return None
+        rows = len(x)
+        try:
+            if rows <= few.alone:
+                return few.prepared.predict_few(x)
+            return self._predict_by_a_team(few, x, rows) if rows <= few.most else None
+        except ValueError:  # as above
+            return None
+
+    def _predict_by_a_team(self, few: FewRows, x: np.ndarray, rows: int) -> np.ndarray | None:
+        """Return the outputs for few rows that more than one worker may be worth, or None."""
+        team = few.bound.team(rows)
+        _, workers = team.next(1)
+        if workers > few.prepared.workers:  # more threads are allowed since
+            self.forget_few_rows()
+            return None
+        began = time.perf_counter()
+        outputs = few.prepared.predict_few(x, workers)
+        if outputs is not None:
+            team.record(1, workers, time.perf_counter() - began)
+        return outputs
+
+    def forget_few_rows(self) -> None:
+        """Drop the program for few rows, to be prepared anew."""
+        self.few_rows = None
+
+    @property
+    def wants_few_rows(self) -> bool:
+        """Whether `prepare_few_rows` is worth a call: it has not been tried yet."""
+        return self.few_rows is None and not self.few_rows_are_plain
+
+    def prepare_few_rows(self, bound: Bound, graph: Graph) -> None:
+        """Prepare the program that predicts for as many rows as it is planned for.
+
+        Parameters
+        ----------
+        bound : Bound
+            The program PREDICT.
+        graph : Graph
+        """
+        plan = bound.plan
+        output = _output_place(bound, graph)
+        is_plain = plan.has_python or len(graph.inputs) > 1 or len(graph.outputs) > 1
+        self.few_rows_are_plain = is_plain or output is None
+        if self.few_rows_are_plain:
+            return
+        alone = plan.capacity
+        while alone and threads.is_worth_a_team(plan.effort(alone)):
+            alone //= 2
+        prepared = Prepared(
+            bound.executor,
+            plan.dtype,
+            rows=plan.capacity,
+            workers=threads.get_num_threads(),
+            key=bound.key,
+            work=plan.work(1),
+            inputs=_input_places(bound, graph),
+            output=output,
+        )
+        self.few_rows = FewRows(prepared, bound, alone)
 
 
-def prepare(runtime: Runtime, name: str) -> None:
-    """Prepare a program for one row."""
-    chosen = runtime.objective
-    if len(runtime.output_shapes) > 1:
-        return  # several arrays a sample: the plain way
-    takes_labels = chosen is not None and chosen.loss.takes_labels
-    bound = runtime.bound(name, 1, "label" if name == "train" and takes_labels else "real")
-    if bound.plan.has_python:
-        return  # Python runs in between: the plain way
-    dtype, (shape,) = runtime.dtype, runtime.output_shapes
-    training_only: dict = {}
-    if name == "train":
-        assert chosen is not None
-        training_only = {
-            "target": aligned((), "int32") if takes_labels else aligned(shape, dtype),
-            "classes": math.prod(shape) if takes_labels else 0,
-            "target_range": chosen.loss.target_range,
-            "counter": runtime.counter,
-            "parameters": runtime.arenas["parameters"],
-            "snapshot": runtime.snapshot(),
-            "objective": chosen,
-            "settings": dict(vars(chosen.optimizer)),
-        }
-    runtime.one_row[name] = OneRow(
+def _prepared_for_one(bound: Bound, graph: Graph, **training_only: Any) -> Prepared | None:
+    """Return a program prepared for one row, or None where the plain way must be taken."""
+    plan = bound.plan
+    if plan.has_python or len(graph.outputs) > 1:
+        return None  # Python runs in between, or there are several arrays a sample
+    return Prepared(
         bound.executor,
-        [aligned(shape, dtype) for _, shape in runtime.graph.inputs],
-        shape,
-        bound.plan.program.results,
-        key=runtime.key,
-        work=bound.plan.work(1),
+        plan.dtype,
+        key=bound.key,
+        work=plan.work(1),
+        inputs=_input_places(bound, graph),
+        output=_output_place(bound, graph),
+        results=list(plan.externals.results.values()),
         **training_only,
     )
+
+
+def _input_places(bound: Bound, graph: Graph) -> list[tuple[int, tuple[int, ...]]]:
+    """Return the number of each input's place, and the shape of a sample."""
+    places = bound.plan.externals.batches
+    return [(place, shape) for place, (_, shape) in zip(places, graph.inputs, strict=False)]
+
+
+def _output_place(bound: Bound, graph: Graph) -> tuple[int, tuple[int, ...]] | None:
+    """Return the same of the prediction, if the program writes one."""
+    place = bound.plan.externals.outputs.get("prediction")
+    return None if place is None else (place, graph.output_shapes[0])

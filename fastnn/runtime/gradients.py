@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from fastnn.data import Steps
-from fastnn.runtime.runtime import Bound, Runtime
+from fastnn.runtime.bound import Bound
+from fastnn.runtime.runtime import Runtime
 
 
 def sum_gradients(
@@ -39,13 +40,13 @@ def sum_gradients(
     arena = runtime.arenas["gradients"]
     results = np.empty((steps.count, len(bound.plan.program.results)))
     total[...] = 0
-    pace = bound.pace(steps.batch)
+    team, run = bound.team(steps.batch), bound.prepare(steps, results=results)
     for step, rows in enumerate(steps.rows_of(steps.count)):
         began = time.perf_counter()
-        _, workers = pace.next(1)
-        runtime.run(bound, steps, first=step, results=results, workers=workers)
+        _, workers = team.next(1)
+        run.make(step, workers=workers)
         if rows == steps.batch:
-            pace.record(1, workers, time.perf_counter() - began)
+            team.record(1, workers, time.perf_counter() - began)
         total += np.multiply(arena, rows / steps.rows, dtype=np.float64)
         after(time.perf_counter() - began)
     return results

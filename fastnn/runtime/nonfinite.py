@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn.data import AnySource
 from fastnn.native import kernels
-from fastnn.runtime import Bound, Runtime
+from fastnn.runtime.runtime import Runtime
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -18,7 +18,6 @@ class NonFiniteLossError(FloatingPointError):
 
 def refusal(
     runtime: Runtime,
-    bound: Bound,
     batch: list[np.ndarray],
     where: str,
     loss: float,
@@ -33,8 +32,6 @@ def refusal(
     ----------
     runtime : Runtime
         Of the network.
-    bound : Bound
-        The training program.
     batch : list of ndarray
         The rows of its inputs in the step that went wrong.
     where : str
@@ -49,11 +46,7 @@ def refusal(
     advice : str, optional
         What to try.
     """
-    from fastnn.program import reference  # only a training that failed needs it
-
-    layer = reference.first_non_finite(
-        bound.plan.program, batch, runtime.parameters, runtime.dtype, runtime.key, runtime.step + 1
-    )
+    layer = runtime.first_non_finite(batch)
     bad = not_finite(runtime)
     kept, afresh = "before this step", ""
     if bad:
@@ -78,7 +71,6 @@ def refusal(
 
 def refused_step(
     runtime: Runtime,
-    bound: Bound,
     sources: Sequence[AnySource],
     is_done: bool,
     loss: float,
@@ -90,8 +82,6 @@ def refused_step(
     ----------
     runtime : Runtime
         Of the network.
-    bound : Bound
-        The training program.
     sources : sequence of Source or Sparse
         Its inputs.
     is_done : bool
@@ -103,7 +93,7 @@ def refused_step(
     where = f"step {runtime.step + (not is_done)}"
     batch = [source.take() for source in sources]
     loss = np.nan if is_done else loss
-    return refusal(runtime, bound, batch, where, loss, snapshot, "this step")
+    return refusal(runtime, batch, where, loss, snapshot, "this step")
 
 
 def not_finite(runtime: Runtime) -> list[str]:

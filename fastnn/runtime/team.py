@@ -1,4 +1,4 @@
-"""How many steps the engine runs before Python looks again, and with how many workers.
+"""How many workers run a program, and how many steps they make before Python looks again.
 
 Whether a second worker is worth its barriers depends on the machine, on what else runs there, and
 on the slice, so it is measured: the first slices of a program are run by teams of different
@@ -38,8 +38,8 @@ DISAPPOINTMENTS = (
 
 
 @dataclass
-class Pace:
-    """The pace of one program at one batch size.
+class TeamSize:
+    """How many workers run one program at one batch size, and how many steps they make at a time.
 
     Attributes
     ----------

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.metrics import Collected, EpochMetric
 from fastnn.program.lower import Program
-from fastnn.program.objective import Measure
+from fastnn.program.objective import Reported
 from fastnn.runtime import Steps
 
 
@@ -29,7 +29,7 @@ class Accumulator:
         self._targets: list[list[np.ndarray]] = []
         self._target_types: list[tuple[str, ...]] = []
         self._predictions: list[dict[str, np.ndarray]] = []
-        self._inputs = len(program.inputs) - len(program.given)
+        self._inputs = len(program.inputs) - len(program.targets)
 
     def room(self, steps: Steps) -> dict[str, np.ndarray]:
         """Return arrays for what the program collects of all rows of a part."""
@@ -69,7 +69,7 @@ class Accumulator:
     def _logs(self, means: np.ndarray, *, is_step: bool = False) -> dict[str, Any]:
         columns = dict(zip(self._program.results, means.tolist(), strict=True))
         logs: dict[str, Any] = {}
-        for measure in self._program.measures:
+        for measure in self._program.reported:
             metric = measure.metric
             if isinstance(metric, EpochMetric):
                 logs[measure.name] = None if is_step else metric.compute(self._collected(measure))
@@ -78,7 +78,7 @@ class Accumulator:
                 logs[measure.name] = mean if metric is None else metric.finish(mean)
         return logs
 
-    def _collected(self, measure: Measure) -> Collected:
+    def _collected(self, measure: Reported) -> Collected:
         value = next(v for v in self._program.outputs if v.name == measure.collected)
         predictions = np.concatenate([made[value.name] for made in self._predictions])
         target_types = [target_types[measure.output] for target_types in self._target_types]

@@ -12,21 +12,22 @@ from fastnn.data import Steps
 from fastnn.data.adapter import adapter_of
 from fastnn.data.base import DataAdapter, Given
 from fastnn.network import Network
-from fastnn.runtime import ROWS, Bound, fast_path
+from fastnn.runtime import ROWS, Bound, Purpose
 from fastnn.training.accumulator import Accumulator
 
 
 def predict_rows(network: Network, x: object, batch_size: object = ROWS) -> list[np.ndarray]:
     """Return the outputs for x; see `Model.predict`. Few rows take a fast path."""
     batch = checks.integer("batch_size", batch_size)
-    output = fast_path.prediction_of_few(network.runtime, x)
+    output = network.runtime.fast_path.try_predict_few(x)
     if output is not None:
         return [output]
     with network.built_on_trial():
         adapter = adapter_of(Given(network.specify, x, has_targets=False))
         outputs, bound = predict(network, adapter, batch)
-    if bound is not None and network.runtime.few_rows is None:
-        fast_path.prepare_for_few(network.runtime, bound)
+    fast_path = network.runtime.fast_path
+    if bound is not None and fast_path.wants_few_rows:
+        fast_path.prepare_few_rows(bound, network.graph)
     return outputs
 
 
@@ -64,12 +65,12 @@ def evaluate(network: Network, adapter: DataAdapter, batch_size: int = ROWS) -> 
             data.not_empty(steps.rows)
             _set_batch(steps, batch_size)
             bound = network.runtime.bound(
-                "evaluate", steps.batch, steps.target_types, steps.sparse, collects=True
+                Purpose.EVALUATE, steps.batch, steps.target_types, steps.sparse, collects=True
             )
             accumulator = accumulator or Accumulator(bound.plan.program, network.dtype)
             results = np.empty((steps.count, len(bound.plan.program.results)))
             room = accumulator.room(steps)
-            network.runtime.run_all(bound, steps, results=results, outputs=room)
+            bound.prepare(steps, results=results, outputs=room).all()
             accumulator.add(steps, results, room)
     finally:
         parts.close()
@@ -107,11 +108,9 @@ def predict(
                        network.output_shapes]  # fmt: skip
             if steps.rows:
                 _set_batch(steps, batch_size)
-                bound = network.runtime.bound("predict", steps.batch, sparse=steps.sparse)
+                bound = network.runtime.bound(Purpose.PREDICT, steps.batch, sparse=steps.sparse)
                 names = [value.name for value in bound.plan.program.outputs]
-                network.runtime.run_all(
-                    bound, steps, outputs=dict(zip(names, outputs, strict=True))
-                )
+                bound.prepare(steps, outputs=dict(zip(names, outputs, strict=True))).all()
             is_plain = bool(steps.rows) and not steps.sparse
             made.append(outputs)
     finally:

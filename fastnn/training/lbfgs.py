@@ -18,7 +18,7 @@ from fastnn.data.base import DataAdapter
 from fastnn.network import Network
 from fastnn.optimizers import LBFGS
 from fastnn.program.lower import Program
-from fastnn.runtime import ROWS, Bound, Runtime
+from fastnn.runtime import ROWS, Bound, Purpose, Runtime
 from fastnn.runtime.gradients import sum_gradients
 from fastnn.runtime.nonfinite import refusal
 from fastnn.training.evaluation import evaluate
@@ -84,11 +84,11 @@ def turned_back(
 def check(runtime: Runtime, program: Program) -> None:
     """Raise ValueError where a loss has no minimum to be found by this method."""
     for op in program.ops:
-        if op.kind in NOT_A_FUNCTION:
-            kind, instead = NOT_A_FUNCTION[op.kind]
+        if op.name in NOT_A_FUNCTION:
+            layer_type, instead = NOT_A_FUNCTION[op.name]
             raise ValueError(
                 f"LBFGS needs a loss that only the parameters change, and layer {op.layer!r} is a "
-                f"{kind}: {instead}"
+                f"{layer_type}: {instead}"
             )
     if not any(runtime.graph.rate_factors().values()):
         raise ValueError("LBFGS has nothing to train: all layers are frozen")
@@ -115,11 +115,11 @@ class IterationTrainer(Trainer):
         sizes = [runtime.parameters[name].size for name in self._names]
         self._ends = np.cumsum(sizes)[:-1]
         self._total = np.empty(runtime.count)
-        self._views = runtime._views(self._total)
+        self._views = runtime.views_of(self._total)
         self._looked_at: Look | None = None
         self._iterate: Look | None = None
         self._epoch, self._is_open = 0, False
-        return [measure.name for measure in self._bound(collects=True).plan.program.measures]
+        return [one.name for one in self._bound(collects=True).plan.program.reported]
 
     def run(self, epochs: int, loop: Loop) -> None:
         """Make one iteration an epoch."""
@@ -145,7 +145,7 @@ class IterationTrainer(Trainer):
         """Return the program that computes loss and gradient."""
         steps = self._steps
         return self.network.runtime.bound(
-            "gradients", steps.batch, steps.target_types, steps.sparse, collects=collects
+            Purpose.GRADIENTS, steps.batch, steps.target_types, steps.sparse, collects=collects
         )
 
     def _gathered(self, views: dict[str, np.ndarray]) -> np.ndarray:
@@ -203,7 +203,6 @@ class IterationTrainer(Trainer):
         rows = np.arange(first, min(first + steps.batch, steps.rows))
         return refusal(
             runtime,
-            self._bound(),
             [source.take(rows) for source in steps.sources],
             "epoch 1, before its step",
             float(results[:, 0].sum()) if bad.any() else np.nan,

@@ -9,7 +9,7 @@ import numpy as np
 from fastnn import data
 from fastnn.data import Samples, Sparse, Steps
 from fastnn.network import Network
-from fastnn.runtime import Bound
+from fastnn.runtime import Bound, Purpose
 
 
 @dataclass
@@ -50,7 +50,7 @@ class ManualSteps:
     def forward(self, samples: Samples) -> list[np.ndarray]:
         """Return the outputs in training, and keep what `backward` needs."""
         data.not_empty(samples.rows)
-        runtime, dtype, rows = self._network.runtime, self._network.dtype, samples.rows
+        runtime, rows = self._network.runtime, samples.rows
         # The rows are copied, because the caller may reuse x before backward. Dropout gets the
         # number of the coming update, or, if that has been used, one far from all others.
         step, count = self._forwards
@@ -61,19 +61,11 @@ class ManualSteps:
         steps = Steps(sources, rows, rows, in_place=False)
         # No update of the optimizer's, but moving statistics ask for a rate like any.
         rate = np.zeros(1)
-        bound = runtime.bound("manual", rows, sparse=steps.sparse)
-        runtime.run(bound, steps, section="forward", number=number, learning_rates=rate)
+        bound = runtime.bound(Purpose.MANUAL, rows, sparse=steps.sparse)
+        bound.prepare(steps, learning_rates=rate).section("forward", number)
         kept = Samples(sources, samples.target_types)
         self._kept = _Kept(bound, kept, number, self._network.parameter_version)
-        outputs = []
-        for output in bound.plan.program.outputs:
-            root = bound.plan.roots.get(output, output)
-            if root.kind == "input":  # no op has computed it
-                array = sources[bound.plan.program.inputs.index(root)].take().astype(dtype)
-            else:
-                array = bound.view(root, rows).copy()
-            outputs.append(array.reshape(rows, *output.shape))
-        return outputs
+        return bound.kept(steps)
 
     def backward(self, grad_output: object) -> None:
         """Compute the gradients of all parameters from that of the output.
@@ -97,7 +89,7 @@ class ManualSteps:
         if seed[0].rows != rows:
             raise ValueError(f"grad_output must have {rows} rows, got {seed[0].rows}")
         steps = Steps([*kept.samples.sources, *seed], rows, rows, in_place=False)
-        network.runtime.run(kept.bound, steps, section="backward", number=kept.number)
+        kept.bound.prepare(steps).section("backward", kept.number)
         network.runtime.clear_frozen_gradients()  # frozen since `forward`
         self._has_gradients = True
 
@@ -113,8 +105,8 @@ class ManualSteps:
         optimizer, runtime = network.optimizer, network.runtime
         if not self._has_gradients and not runtime.arenas["gradients"].any():
             raise RuntimeError("there are no gradients yet: call backward(grad_output) first")
-        bound = runtime.bound("update", 1)
+        bound = runtime.bound(Purpose.UPDATE, 1)
         rate = optimizer.rates(runtime.step)
         network.parameter_version += 1
         self._has_gradients = True  # written by hand, they may be zeros from now on
-        runtime.run(bound, Steps([], 1, 1), learning_rates=rate)
+        bound.prepare(Steps([], 1, 1), learning_rates=rate).make()

@@ -1,7 +1,7 @@
 """`predict_one` and `learn_one`: one sample at a time, in a few microseconds.
 
-A sample goes through a program prepared for one row, which declines whatever is unusual. That, and
-the first sample, goes the plain way, as a batch of one.
+A sample goes through a program prepared for one row (`fastnn.runtime.fast_path`), which declines
+whatever is unusual. That, and the first sample, goes the plain way, as a batch of one.
 """
 
 from __future__ import annotations
@@ -11,30 +11,28 @@ import math
 import numpy as np
 
 from fastnn import data
-from fastnn.data import Samples
 from fastnn.data.adapter import adapter_of
 from fastnn.data.base import Given
 from fastnn.layers import Shape
-from fastnn.native.engine import OneRow
 from fastnn.network import Network
 from fastnn.program.objective import Objective
-from fastnn.runtime import fast_path, nonfinite
+from fastnn.program.purpose import Purpose
+from fastnn.runtime import nonfinite
 from fastnn.training.evaluation import predict
 from fastnn.training.steps import train_on_samples
 
 
 def predict_one(network: Network, x: object) -> list[np.ndarray]:
     """Return the outputs for one sample; see `Model.predict_one`."""
-    if network.built:
-        output = fast_path.prediction_of_one(network.runtime, x)
-        if output is not None:
-            return [output]
+    output = network.runtime.fast_path.try_predict_one(x)
+    if output is not None:
+        return [output]
     with network.built_on_trial():
         batch = _inputs(network, x)
         adapter = adapter_of(Given(network.specify, batch, has_targets=False))
         outputs, _ = predict(network, adapter)
-    if "predict" not in network.runtime.one_row:
-        fast_path.prepare(network.runtime, "predict")
+    if network.runtime.fast_path.predictor is None:
+        network.runtime.prepare_one_row(Purpose.PREDICT)
     return [array[0] for array in outputs]
 
 
@@ -42,31 +40,30 @@ def learn_one(network: Network, x: object, y: object) -> float:
     """Make one step on one sample and return its loss; see `Model.learn_one`."""
     objective = network.require_objective()
     network.parameter_version += 1
-    if network.built:
-        made = fast_path.step_on_one(network.runtime, x, y)
-        if made is not None:
-            loss, prepared = made
-            return loss if loss == loss else _checked_loss(network, prepared, x, y)
+    loss = network.runtime.fast_path.try_learn(x, y, objective)
+    if loss is not None:
+        return loss if loss == loss else _checked_loss(network, x, y)
     with network.built_on_trial():
         batch = _inputs(network, x)
         samples = network.checked_samples(batch, _target(network, objective, y))
     loss = train_on_samples(network, samples)
-    if not fast_path.is_prepared_to_step(network.runtime):
-        fast_path.prepare(network.runtime, "train")
+    if not network.runtime.fast_path.can_learn(objective):
+        network.runtime.prepare_one_row(Purpose.TRAIN)
     return loss
 
 
-def _checked_loss(network: Network, prepared: OneRow, x: object, y: object) -> float:
+def _checked_loss(network: Network, x: object, y: object) -> float:
     """Return the loss of a step after all, or put the network back and raise."""
     runtime = network.runtime
-    if prepared.is_done and not nonfinite.not_finite(runtime):
-        return prepared.loss  # large parameters: the sum of their squares was not finite
+    is_done, loss = runtime.fast_path.last_step
+    if is_done and not nonfinite.not_finite(runtime):
+        return loss  # large parameters: the sum of their squares was not finite
     target = _target(network, network.require_objective(), y)
-    samples: Samples = network.checked_samples(_inputs(network, x), target)
-    bound = runtime.bound("train", 1, samples.target_types)
-    raise nonfinite.refused_step(
-        runtime, bound, samples.sources, prepared.is_done, prepared.loss, runtime.last_snapshot()
-    )
+    samples = network.checked_samples(_inputs(network, x), target)
+    raise nonfinite.refused_step(runtime, samples.sources, is_done, loss, runtime.last_snapshot())
+
+
+# --- as a batch of one ------------------------------------------------------------------------
 
 
 def _inputs(network: Network, x: object) -> object:

@@ -6,6 +6,7 @@ import numpy as np
 
 from fastnn.data import Samples
 from fastnn.network import Network
+from fastnn.program.purpose import Purpose
 from fastnn.runtime import nonfinite
 
 
@@ -18,13 +19,13 @@ def train_on_samples(network: Network, samples: Samples) -> float:
         The loss is not finite; the step is not made.
     """
     runtime, steps = network.runtime, samples.steps()
-    bound = runtime.bound("train", steps.batch, steps.target_types, steps.sparse)
+    bound = runtime.bound(Purpose.TRAIN, steps.batch, steps.target_types, steps.sparse)
     results = np.empty((1, len(bound.plan.program.results)))
     before = runtime.snapshot()
     rate = network.optimizer.rates(runtime.step)
     network.parameter_version += 1
-    done = runtime.run(bound, steps, results=results, learning_rates=rate)
+    done = bound.prepare(steps, results=results, learning_rates=rate).make()
     loss = float(results[0, 0])
     if not done or nonfinite.not_finite(runtime):
-        raise nonfinite.refused_step(runtime, bound, samples.sources, bool(done), loss, before)
+        raise nonfinite.refused_step(runtime, samples.sources, bool(done), loss, before)
     return loss

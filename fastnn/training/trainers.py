@@ -12,7 +12,7 @@ import numpy as np
 from fastnn.data.base import Batching, DataAdapter
 from fastnn.network import Network
 from fastnn.optimizers import Optimizer
-from fastnn.runtime import Bound
+from fastnn.runtime import Bound, Purpose, Run
 from fastnn.runtime.nonfinite import not_finite, refusal
 from fastnn.training.accumulator import Accumulator
 from fastnn.training.callback_list import CallbackList
@@ -103,7 +103,7 @@ class StepTrainer(Trainer):
         self._before = 0  # steps of the epoch in the parts before this one
         self._bind()
         self._snapshot = np.empty_like(self.network.runtime.arenas["parameters"])
-        return [measure.name for measure in self._bound.plan.program.measures]
+        return [one.name for one in self._bound.plan.program.reported]
 
     def run(self, epochs: int, loop: Loop) -> None:
         """Make some epochs, each of them in the parts in which the data come."""
@@ -148,7 +148,7 @@ class StepTrainer(Trainer):
         """Take the program that fits the data and the optimizer as they are now."""
         steps = self._steps
         self._bound = self.network.runtime.bound(
-            "train", steps.batch, steps.target_types, steps.sparse, collects=True
+            Purpose.TRAIN, steps.batch, steps.target_types, steps.sparse, collects=True
         )
 
     def _train_part(self, epoch: int, loop: Loop) -> int:
@@ -158,7 +158,7 @@ class StepTrainer(Trainer):
         results = np.empty((count, len(self._bound.plan.program.results)))
         room = self._accumulator.room(steps)
         rates, chosen = np.empty(count), None
-        done = 0
+        done, run = 0, None
         while done < count and not network.stop_training:
             if loop.callbacks.asks_for_batches:
                 loop.callbacks.batch_begin(self._before + done)
@@ -169,7 +169,11 @@ class StepTrainer(Trainer):
             if optimizer.learning_rate is not chosen:  # set by a callback, or at the start
                 chosen = optimizer.learning_rate
                 rates[done:] = optimizer.rates(runtime.step, count - done)
-            ran, asked = self._run(done, loop, results=results, outputs=room, learning_rates=rates)
+            if run is None or run.bound is not self._bound:
+                run = self._bound.prepare(
+                    steps, results=results, outputs=room, learning_rates=rates
+                )
+            ran, asked = self._make(run, done, loop)
             self.rows_done += min((done + ran) * steps.batch, steps.rows) - done * steps.batch
             done += ran
             self.learning_rate = float(rates[done - 1]) if ran else self.learning_rate
@@ -184,18 +188,15 @@ class StepTrainer(Trainer):
         self._accumulator.add(steps, results[:done], room)
         return done
 
-    def _run(self, first: int, loop: Loop, **rest: Any) -> tuple[int, int]:
-        """Run one step, or a slice of them; return how many were made, of how many."""
-        runtime = self.network.runtime
+    def _make(self, run: Run, first: int, loop: Loop) -> tuple[int, int]:
+        """Make one step, or a slice of them; return how many were made, of how many."""
         self.network.parameter_version += 1
         if loop.callbacks.asks_for_batches:
             began = time.perf_counter()
-            ran, asked = runtime.run(self._bound, self._steps, first=first, **rest), 1
+            ran, asked = run.make(first), 1
             elapsed = time.perf_counter() - began
         else:
-            asked, ran, elapsed = runtime.run_slice(
-                self._bound, self._steps, first, most=loop.budget.steps(), **rest
-            )
+            asked, ran, elapsed = run.slice(first, most=loop.budget.steps())
         loop.budget.record(ran, elapsed)
         self.seconds += elapsed
         return ran, asked
@@ -211,7 +212,6 @@ class StepTrainer(Trainer):
         total = "" if count is None else f" of {count}"
         raise refusal(
             self.network.runtime,
-            self._bound,
             [source.take(rows) for source in steps.sources],
             f"epoch {epoch + 1}, step {self._before + step + 1}{total}",
             loss,

@@ -11,6 +11,7 @@ from helpers import assert_same_bits
 from model_helpers import is_finite, state_of, unchanged, weights_as_bytes
 
 import fastnn as fnn
+from fastnn.program.purpose import Purpose
 
 ROWS = 6
 
@@ -72,7 +73,7 @@ def batch(x):
 
 def short_way(model, x, y):
     """The loss if the prepared program takes the sample, else None."""
-    return model.network.runtime.one_row["train"].learn(x, y, vars(model.optimizer))
+    return model.network.runtime.fast_path.learner.learn(x, y, vars(model.optimizer))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -99,7 +100,7 @@ def test_which_samples_take_the_short_way(case):
     x, y = samples[0], targets[0]
     model.learn_one(x, y)
     model.predict_one(x)
-    assert model.network.runtime.one_row["predict"].predict(x) is not None
+    assert model.network.runtime.fast_path.predictor.predict_one(x) is not None
     is_short = short_way(model, x, y) is not None
     assert is_short == (case not in ("label arrays", "probabilities", "booleans"))
 
@@ -126,7 +127,7 @@ def test_any_array_is_taken(kind):
     for _ in range(3):
         assert model.learn_one(x, y) == twin.train_on_batch(batch(x), batch(y))
         assert_same_bits(model.predict_one(x), twin.predict(batch(x))[0])
-    assert model.network.runtime.one_row["predict"].predict(x) is None
+    assert model.network.runtime.fast_path.predictor.predict_one(x) is None
     assert short_way(model, x, y) is None
 
 
@@ -290,7 +291,7 @@ def test_loss_that_is_not_finite_is_refused_before_the_step():
     got = message_of(lambda: model.learn_one(GOOD, y))
     assert got == message_of(lambda: twin.train_on_batch(GOOD[None], y[None]))
     assert "step 2: layer 'dense_1'" in got
-    assert model.network.runtime.one_row["train"].is_done is False
+    assert model.network.runtime.fast_path.learner.is_done is False
     assert model.network.runtime.step == twin.network.runtime.step
     assert weights_as_bytes(model) == weights_as_bytes(twin)
 
@@ -367,10 +368,10 @@ def test_program_that_is_planned_anew_is_prepared_anew():
     model.learn_one(x[0], y[0])
     model.predict_one(x[0])
     model.train_on_batch(x, y)
-    assert "train" not in model.network.runtime.one_row
-    assert "predict" in model.network.runtime.one_row
+    assert model.network.runtime.fast_path.learner is None
+    assert model.network.runtime.fast_path.predictor is not None
     model.predict(np.zeros((1000, 5)), batch_size=1000)
-    assert "predict" not in model.network.runtime.one_row
+    assert model.network.runtime.fast_path.predictor is None
 
 
 def test_wide_network_lets_others_run_and_has_the_same_bits(rng):
@@ -382,7 +383,8 @@ def test_wide_network_lets_others_run_and_has_the_same_bits(rng):
         x, y = rng.normal(size=200), rng.normal(size=400)
         assert model.learn_one(x, y) == twin.train_on_batch(x[None], y[None])
         assert_same_bits(model.predict_one(x), twin.predict(x[None])[0])
-    assert set(model.network.runtime.one_row) == {"train", "predict"}
+    assert model.network.runtime.fast_path.learner is not None
+    assert model.network.runtime.fast_path.predictor is not None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -394,15 +396,15 @@ def test_few_rows_go_a_short_way(rng, dtype):
     )  # fmt: skip
     x = rng.standard_normal((20, 3, 2)).astype(dtype)
     wanted = model.predict(x)
-    prepared = model.network.runtime.few_rows
+    prepared = model.network.runtime.fast_path.few_rows.prepared
     for rows in (slice(None), slice(0, 1), slice(0, 7), slice(13, None)):
-        assert_same_bits(prepared.predict(x[rows]), wanted[rows])
+        assert_same_bits(prepared.predict_few(x[rows]), wanted[rows])
         assert_same_bits(model.predict(x[rows]), wanted[rows])
-    assert prepared.predict(x) is not prepared.predict(x), "a new array each time"
+    assert prepared.predict_few(x) is not prepared.predict_few(x), "a new array each time"
     other = "float64" if dtype == "float32" else "float32"
     converted = x.astype(other)
-    assert_same_bits(prepared.predict(converted), model.predict(converted.tolist()))
-    assert prepared.predict(np.where(x == x[3, 1, 0], np.nan, converted)) is None
+    assert_same_bits(prepared.predict_few(converted), model.predict(converted.tolist()))
+    assert prepared.predict_few(np.where(x == x[3, 1, 0], np.nan, converted)) is None
     declined = [
         x.astype("i4"), x[::2], x[:0], x.astype(x.dtype.newbyteorder()), x.tolist(), x[:, :2],
         x.reshape(20, 6), x.reshape(20, 2, 3), np.asfortranarray(x), np.concatenate([x] * 100),
@@ -410,9 +412,9 @@ def test_few_rows_go_a_short_way(rng, dtype):
         np.ma.array(x), x.view(np.recarray),
     ]  # fmt: skip
     for what in declined:
-        assert prepared.predict(what) is None
+        assert prepared.predict_few(what) is None
     too_large = np.full(x.shape, 1e200)  # for float32
-    assert prepared.predict(too_large) is None
+    assert prepared.predict_few(too_large) is None
     assert_same_bits(model.predict(x[::2]), wanted[::2])
     assert model.predict(x[:0]).shape == (0, 2)
     with pytest.raises(ValueError, match=r"x must hold finite numbers, got nan at \[3, 1, 0\]"):
@@ -440,14 +442,15 @@ def test_rows_that_are_worth_a_team_go_the_short_way_by_a_team(rng, threads):
     model = fnn.Sequential([fnn.Dense(512), fnn.Dense(256)], input_shape=(512,), seed=0)
     x = rng.standard_normal((64, 512)).astype("f")
     wanted = model.predict(x)
-    prepared = model.network.runtime.few_rows
-    assert (prepared.most, prepared.alone, prepared.workers) == (512, 4, 3)
+    few = model.network.runtime.fast_path.few_rows
+    prepared = few.prepared
+    assert (few.most, few.alone, prepared.workers) == (512, 4, 3)
     for workers in (1, 2, 3):
         for rows in (1, 5, 64):
-            assert_same_bits(prepared.predict(x[:rows], workers), wanted[:rows])
-    assert prepared.predict(x, 4) is None
-    assert prepared.predict(x, 0) is None
-    pace = model.network.runtime.bound("predict", 1).pace(64)
+            assert_same_bits(prepared.predict_few(x[:rows], workers), wanted[:rows])
+    assert prepared.predict_few(x, 4) is None
+    assert prepared.predict_few(x, 0) is None
+    pace = model.network.runtime.bound(Purpose.PREDICT, 1).team(64)
     while pace._trials:  # sizes of the team are tried, one stays
         assert_same_bits(model.predict(x), wanted)
     assert set(pace._seconds) == {1, 2, 3}
@@ -455,7 +458,7 @@ def test_rows_that_are_worth_a_team_go_the_short_way_by_a_team(rng, threads):
     assert_same_bits(model.predict(x), wanted)
     while pace._trials:
         assert_same_bits(model.predict(x), wanted)
-    assert model.network.runtime.few_rows.workers == 4, "prepared anew, for more"
+    assert model.network.runtime.fast_path.few_rows.prepared.workers == 4, "prepared anew, for more"
 
 
 def test_one_row_of_a_model_that_no_cache_holds_is_tried_by_a_team(rng, threads):
@@ -463,8 +466,8 @@ def test_one_row_of_a_model_that_no_cache_holds_is_tried_by_a_team(rng, threads)
     model = fnn.Sequential([fnn.Dense(1024), fnn.Dense(3)], input_shape=(1024,), seed=0)
     x = rng.standard_normal((1, 1024)).astype("f")
     model.predict(x)
-    assert model.network.runtime.few_rows.alone == 0
-    pace = model.network.runtime.bound("predict", 1).pace(1)
+    assert model.network.runtime.fast_path.few_rows.alone == 0
+    pace = model.network.runtime.bound(Purpose.PREDICT, 1).team(1)
     while pace._trials:
         model.predict(x)
     assert set(pace._seconds) == {1, 2}
@@ -492,7 +495,8 @@ def test_few_rows_of_unusual_models(kind, rng):
     for _ in range(2):
         assert_same_bits(model.predict(x), first)
     if kind in ("two inputs", "python"):
-        assert model.network.runtime.few_rows is False, "it is not looked at again"
+        assert model.network.runtime.fast_path.few_rows is None
+        assert not model.network.runtime.fast_path.wants_few_rows, "it is not looked at again"
     if kind == "embedding":
         with pytest.raises(ValueError, match="whole numbers from 0 to 4"):
             model.predict(x + 3)

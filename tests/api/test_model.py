@@ -10,7 +10,7 @@ from model_helpers import weights_as_bytes
 from scipy.special import erf
 
 import fastnn as fnn
-from fastnn.runtime import ROWS, runtime
+from fastnn.runtime import ROWS, arenas
 
 
 def small(loss="mse", *, dtype="float64", optimizer="sgd", metrics=(), end=None, seed=0):
@@ -621,15 +621,13 @@ def test_threads_may_share_a_model(rng):
 
 
 @pytest.mark.parametrize("has_huge_pages", [True, False])
-@pytest.mark.parametrize(
-    "count", [1, 1000, runtime.HUGE_PAGE // 8, 400_000, runtime.NUMPY_FROM // 8]
-)
+@pytest.mark.parametrize("count", [1, 1000, arenas.HUGE_PAGE // 8, 400_000, arenas.NUMPY_FROM // 8])
 def test_arenas_are_zeros_on_boundaries(has_huge_pages, count, monkeypatch):
     if not has_huge_pages:
-        monkeypatch.delattr(runtime.mmap, "MADV_HUGEPAGE", raising=False)
-    array = runtime.aligned((1, count), "float64")
+        monkeypatch.delattr(arenas.mmap, "MADV_HUGEPAGE", raising=False)
+    array = arenas.aligned((1, count), "float64")
     assert array.shape == (1, count)
     assert not array.any()
-    is_large = has_huge_pages and runtime.HUGE_PAGE <= array.nbytes < runtime.NUMPY_FROM
-    assert array.ctypes.data % (runtime.HUGE_PAGE if is_large else 64) == 0
+    is_large = has_huge_pages and arenas.HUGE_PAGE <= array.nbytes < arenas.NUMPY_FROM
+    assert array.ctypes.data % (arenas.HUGE_PAGE if is_large else 64) == 0
     array[...] = 1

@@ -13,6 +13,7 @@ from program_cases import random_model
 from scipy import sparse
 
 import fastnn as fnn
+from fastnn.program.purpose import Purpose
 
 
 def small(width=30, **options):
@@ -74,8 +75,10 @@ def test_program_reads_the_matrix_and_never_makes_it_dense(capsys, rng):
     model = fnn.Sequential([fnn.Dense(16), fnn.Dense(3)], input_shape=(20_000,))
     model.compile("adam", "crossentropy")
     model.fit(x, y, verbose=0)
-    plan = next(b.plan for key, b in model.network.runtime.programs.items() if key[0] == "train")
-    kinds = [op.kind for op in plan.program.ops]
+    plan = next(
+        b.plan for key, b in model.network.runtime.programs.items() if key[0] is Purpose.TRAIN
+    )
+    kinds = [op.name for op in plan.program.ops]
     assert {"sparse_affine", "sparse_kernel_gradient_update"} <= set(kinds)
     assert "csr_gather" not in kinds
     assert plan.workspace_bytes < 20_000

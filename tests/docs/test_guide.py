@@ -1,6 +1,7 @@
 """The guide: what its pages show is run, and the two languages say the same."""
 
 import importlib.util
+import itertools
 import re
 import unicodedata
 from pathlib import Path
@@ -64,7 +65,7 @@ def broken_japanese(page):
     lines = [line.strip() for line in prose.split("\n")]
     return [
         line
-        for line, after in zip(lines, lines[1:], strict=False)
+        for line, after in itertools.pairwise(lines)
         if line and after and is_wide(line[-1]) and is_wide(after[0])
     ]
 

@@ -7,6 +7,7 @@ import pytest
 from helpers import assert_same_bits
 
 import fastnn as fnn
+from fastnn.program.purpose import Purpose
 
 
 def model_of(block, **options):
@@ -32,7 +33,7 @@ def test_parameters_and_ops_carry_both_names(capsys):
     ]
     assert layer.block[0].kernel is layer.block[0].parameters["kernel"]
     assert_same_bits(inner.block[0].kernel, model.parameters["residual/inner/dense/kernel"])
-    ops = model.network.runtime.bound("train", 4).plan.program.ops
+    ops = model.network.runtime.bound(Purpose.TRAIN, 4).plan.program.ops
     assert {f"residual/{name}" for name in names} <= {op.layer for op in ops}
 
 

@@ -305,7 +305,7 @@ def test_the_middle_is_the_models_loss(monkeypatch):
 def test_directions_are_as_long_as_the_parameters():
     model, *_ = trained()
     for direction in landscapes._random_directions(model, 0):
-        for name, part in model.network.runtime._views(direction).items():
+        for name, part in model.network.runtime.views_of(direction).items():
             length = np.linalg.norm(model.parameters[name])
             assert np.linalg.norm(part) == pytest.approx(length, rel=1e-6)
 
@@ -384,7 +384,7 @@ def test_random_directions_leave_statistics_alone():
     mesh = [collection for collection in ax.collections if collection.get_array() is not None]
     assert mesh, "contours, and no holes"
     for direction in landscapes._random_directions(model, 0):
-        views = model.network.runtime._views(direction)
+        views = model.network.runtime.views_of(direction)
         assert {name for name, view in views.items() if not view.any()} >= {
             "batch_normalization/moving_mean", "batch_normalization/moving_variance",
         }  # fmt: skip

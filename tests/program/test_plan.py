@@ -10,12 +10,13 @@ from helpers import accesses, check_barriers
 from program_cases import random_model
 
 import fastnn as fnn
+from fastnn.program.fuse import fuse
 from fastnn.program.lower import Program
 from fastnn.program.ops import Op, Value
 from fastnn.program.plan import ALIGNMENT, check, describe, plan
+from fastnn.program.purpose import Purpose
 
 SEEDS = range(30)
-PROGRAMS = ("predict", "evaluate", "train", "gradients", "manual", "update", "activations")
 
 
 def programs_of(seed):
@@ -23,8 +24,8 @@ def programs_of(seed):
     model, _, y = random_model(seed)
     runtime = model.network.runtime
     kind = ("label" if y.ndim == 1 else "real",)
-    for name in PROGRAMS:
-        yield runtime._program(name, kind), runtime.offsets
+    for purpose in Purpose:
+        yield fuse(runtime.program(purpose, kind)), runtime.offsets
 
 
 @pytest.fixture
@@ -35,12 +36,12 @@ def made():
     y = fnn.Dense(3)(fnn.Add()([h, fnn.Dense(5, activation="relu")(h)]))
     model = fnn.Model(x, y, seed=0)
     model.compile(fnn.Adam(global_clipnorm=1.0), "crossentropy", ["accuracy"])
-    return model.network.runtime.bound("train", 7, "label").plan
+    return model.network.runtime.bound(Purpose.TRAIN, 7, "label").plan
 
 
 def op_of(made, kind):
     """Position and op of the first op of a kind."""
-    return next((i, op) for i, op in enumerate(made.program.ops) if op.kind == kind)
+    return next((i, op) for i, op in enumerate(made.program.ops) if op.name == kind)
 
 
 # --- sound plans ------------------------------------------------------------------------------
@@ -64,14 +65,14 @@ def test_plans_of_random_models_are_sound(seed):
 def test_workspace_is_shared_by_lifetime():
     layers = [fnn.Dense(64, activation="relu") for _ in range(20)]
     model = fnn.Sequential(layers, input_shape=(64,), seed=0)
-    made = model.network.runtime.bound("predict", 100).plan
+    made = model.network.runtime.bound(Purpose.PREDICT, 100).plan
     assert made.workspace_bytes <= 3 * 100 * 64 * 4
 
 
 def test_reshape_takes_no_memory_and_no_call():
     model = fnn.Sequential([fnn.Flatten(), fnn.Dense(2)], input_shape=(3, 4), seed=0)
     model.compile("sgd", "mse")
-    made = model.network.runtime.bound("train", 5).plan
+    made = model.network.runtime.bound(Purpose.TRAIN, 5).plan
     _, reshape = op_of(made, "reshape")
     assert made.places[reshape.output] == made.places[reshape.input(0)]
     assert len(made.calls()) == sum(bool(op.row.kernel) for op in made.program.ops)
@@ -79,9 +80,9 @@ def test_reshape_takes_no_memory_and_no_call():
 
 def test_a_workspace_beyond_the_address_space_is_refused():
     model = fnn.Sequential([fnn.Dense(2**20)], input_shape=(1,), seed=0)
-    program = model.network.runtime._program("predict", "real")
+    program = model.network.runtime.program(Purpose.PREDICT)
     h = Value("h", (2**40,))
-    wide = Program("wide", [*program.ops, Op("add", (h, h), (Value("y", (2**40,)),))], [])
+    wide = Program(Purpose.PREDICT, [*program.ops, Op("add", (h, h), (Value("y", (2**40,)),))], [])
     with pytest.raises(MemoryError, match="rows needs"):
         plan(wide, "float32", 2**30, model.network.runtime.offsets)
 
@@ -90,8 +91,8 @@ def test_description_shows_every_op_and_its_barrier(made):
     lines = describe(made).splitlines()
     for i, op in enumerate(made.program.ops):
         line = next(line for line in lines if line.startswith(f"{i:3d} "))
-        assert op.kind in line
-        assert ("|" in line.split(op.kind)[0]) == made.barriers[i]
+        assert op.name in line
+        assert ("|" in line.split(op.name)[0]) == made.barriers[i]
 
 
 # --- wrong plans, which the check must refuse -------------------------------------------------
@@ -125,7 +126,7 @@ def test_check_refuses_a_read_before_the_write(made):
 
 
 def test_check_refuses_a_value_that_nobody_writes(made):
-    assert made.program.ops[0].kind == "gather"
+    assert made.program.ops[0].name == "gather"
     made.program = replace(made.program, ops=[*made.program.ops[1:]])
     with pytest.raises(AssertionError, match="before it is there"):
         check(made)
@@ -134,7 +135,7 @@ def test_check_refuses_a_value_that_nobody_writes(made):
 @pytest.mark.parametrize("kind", ["affine", "add", "softmax_crossentropy", "input_gradient"])
 def test_check_refuses_an_op_that_writes_over_its_input(made, kind):
     _, op = op_of(made, kind)
-    read = next(value for value in op.reads() if value.kind in ("work", "input"))
+    read = next(value for value in op.reads() if value.storage in ("work", "input"))
     made.places[op.output] = made.places[read][0], made.bytes_of(op.output)
     with pytest.raises(AssertionError, match="which it reads"):
         check(made)
@@ -154,7 +155,7 @@ def test_check_refuses_reshaped_memory_that_was_taken():
         input_shape=(3, 4), seed=0,
     )  # fmt: skip
     model.compile("sgd", "mse")
-    made = model.network.runtime.bound("train", 5).plan
+    made = model.network.runtime.bound(Purpose.TRAIN, 5).plan
     check(made)
     _, tanh = op_of(made, "activation")
     _, dense = op_of(made, "affine")
@@ -165,7 +166,7 @@ def test_check_refuses_reshaped_memory_that_was_taken():
 
 def test_check_refuses_an_output_that_is_overwritten_before_the_run_ends():
     model = fnn.Sequential([fnn.Dense(4), fnn.Dense(4)], input_shape=(4,), seed=0)
-    made = model.network.runtime.bound("manual", 5).plan
+    made = model.network.runtime.bound(Purpose.MANUAL, 5).plan
     check(made)
     output = made.program.outputs[0]
     _, gradient = op_of(made, "input_gradient")
@@ -188,13 +189,13 @@ def test_every_barrier_is_needed_and_its_absence_is_noticed(made):
 
 
 def test_a_barrier_on_an_op_without_a_kernel_does_not_count():
-    x, y, z = Value("x", (6,), kind="input"), Value("y", (2, 3)), Value("z", (2, 3))
+    x, y, z = Value("x", (6,), storage="input"), Value("y", (2, 3)), Value("z", (2, 3))
     ops = [
         Op("gather", (), (x,)),
         Op("reshape", (x,), (y,)),
         Op("activation", (y,), (z,), {"activation": "relu"}),
     ]
-    made = plan(Program("p", ops, [x], [z]), "float32", 4, {})
+    made = plan(Program(Purpose.PREDICT, ops, [x], [z]), "float32", 4, {})
     check_barriers(made)
     assert made.barriers == [True, False, True]
     made.barriers[:2] = [False, True]
@@ -205,8 +206,8 @@ def test_a_barrier_on_an_op_without_a_kernel_does_not_count():
 def test_ops_without_a_conflict_run_without_a_barrier():
     model = fnn.Sequential([fnn.Dense(4), fnn.Dense(4)], input_shape=(4,), seed=0)
     model.compile("sgd", "mse")
-    made = model.network.runtime.bound("train", 5).plan
-    kinds = [op.kind for op in made.program.ops]
+    made = model.network.runtime.bound(Purpose.TRAIN, 5).plan
+    kinds = [op.name for op in made.program.ops]
     position = kinds.index("input_gradient")
     assert kinds[position + 1] == "kernel_gradient"
     assert not made.barriers[position]

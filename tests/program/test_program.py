@@ -14,6 +14,7 @@ from fastnn.program import fuse, reference
 from fastnn.program.autodiff import differentiate
 from fastnn.program.lower import Program
 from fastnn.program.ops import OPS, Op, Value
+from fastnn.program.purpose import Purpose
 from fastnn.runtime import Steps
 
 SEEDS = range(24)
@@ -27,7 +28,7 @@ def test_every_op_has_a_formula_and_a_case():
     assert set(reference.FORMULAS) | {"gather"} == set(OPS)
     for kind, row in OPS.items():
         assert OP_CASES[kind]() or not row.kernel, f"no case runs {kind}"
-        assert all(op.kind == kind for op in OP_CASES[kind]())
+        assert all(op.name == kind for op in OP_CASES[kind]())
 
 
 @pytest.mark.parametrize("kind", OPS)
@@ -44,7 +45,7 @@ def test_op_agrees_with_reference(kind, workers, rng):
             case.program, case.batch, case.arenas, case.offsets, workers=workers,
             learning_rate=0.1, step=4, key=5,
         )  # fmt: skip
-        where = f"{op.kind} {op.attributes}"
+        where = f"{op.name} {op.attributes}"
         wanted = [made[value] for value in op.writes() if value in made]
         if kind == "update":
             got = [case.arenas["parameters"], case.arenas["state"]]
@@ -52,7 +53,7 @@ def test_op_agrees_with_reference(kind, workers, rng):
         if kind == "moving_average":
             got, wanted = [case.arenas["state"][-1]], [context.state[-1]]
         if kind.endswith("gradient_update"):
-            written = [value for value in op.writes() if value.kind == "parameter"]
+            written = [value for value in op.writes() if value.storage == "parameter"]
             got = [
                 case.arenas["parameters"][case.offsets[value.name] :][: value.width]
                 for value in written
@@ -63,7 +64,7 @@ def test_op_agrees_with_reference(kind, workers, rng):
         if kind in ("kernel_gradient_halves", "add_gradient_half", "penalty"):
             arena, work = case.arenas["gradients"], iter(got)
             got = [
-                next(work) if value.kind == "work"
+                next(work) if value.storage == "work"
                 else arena[case.offsets[value.name] :][: value.width].reshape(value.shape)
                 for value in op.writes()
             ]  # fmt: skip
@@ -116,16 +117,16 @@ def test_training_step_has_the_same_bits_for_any_number_of_workers(seed, team):
 def test_predict_and_evaluate_agree_with_reference(seed):
     model, x, y = random_model(seed)
     rows, parameters = len(y), model.parameters
-    program = model.network.runtime.bound("predict", rows).plan.program
+    program = model.network.runtime.bound(Purpose.PREDICT, rows).plan.program
     batch = [array.reshape(rows, -1) for array in (x if isinstance(x, list) else [x])]
     made = reference.run(program, batch, parameters, reference.Context("float64"))
     assert_close(model.predict(x), made[program.outputs[0]], 1e-10)
     samples = model.network.checked_samples(x, y)
     sources, kind = samples.sources, samples.target_types
-    program = model.network.runtime.bound("evaluate", rows, kind).plan.program
+    program = model.network.runtime.bound(Purpose.EVALUATE, rows, kind).plan.program
     arrays = [source.array for source in sources]
     made = reference.run(program, arrays, parameters, reference.Context("float64"))
-    want = {value.name: array for value, array in made.items() if value.kind == "result"}
+    want = {value.name: array for value, array in made.items() if value.storage == "result"}
     got = model.evaluate(x, y)
     for name in program.results:
         assert_close(got[name], want[name], 1e-10, name)
@@ -153,11 +154,8 @@ def test_random_models_hold_every_kind_of_layer():
     assert any(len(model.network.runtime.graph.steps) > len(model.layers) for model in models), (
         "no sharing"
     )
-    kinds = {
-        op.kind
-        for model in models
-        for op in model.network.runtime.bound("manual", 3).plan.program.ops
-    }
+    plans = [model.network.runtime.bound(Purpose.MANUAL, 3).plan for model in models]
+    kinds = {op.name for plan in plans for op in plan.program.ops}
     assert {"add", "concatenate", "slice_columns", "reshape", "dropout", "softmax"} <= kinds
     forward = {"prelu", "layer_normalization", "batch_normalization", "embedding"}
     assert forward | {f"{kind}_gradient" for kind in forward} <= kinds
@@ -172,12 +170,12 @@ def gradients_and_differences(model, x, y):
     samples = model.network.checked_samples(x, y)
     sources, kind = samples.sources, samples.target_types
     runtime, rows = model.network.runtime, len(y)
-    bound = runtime.bound("gradients", rows, kind)
+    bound = runtime.bound(Purpose.GRADIENTS, rows, kind)
     results = np.empty((1, len(bound.plan.program.results)))
 
     def loss(_=None):
         steps = Steps(sources, rows, rows)
-        runtime.run(bound, steps, results=results)
+        bound.prepare(steps, results=results).make()
         return results[0, 0]
 
     loss()
@@ -221,22 +219,22 @@ def test_gradients_that_lead_to_no_parameter_are_left_out():
     y = fnn.Dense(3)(fnn.Dropout(0.5)(fnn.Activation("tanh")(x)))
     model = fnn.Model(x, y, seed=0)
     model.compile("sgd", "mse")
-    kinds = [op.kind for op in model.network.runtime.bound("train", 4).plan.program.ops]
+    kinds = [op.name for op in model.network.runtime.bound(Purpose.TRAIN, 4).plan.program.ops]
     assert not {"input_gradient", "activation_gradient"} & set(kinds)
     assert kinds.count("dropout") == 1
     assert (kinds.count("kernel_gradient"), kinds.count("bias_gradient")) == (1, 0)
 
 
 def test_differentiate_adds_once_for_each_further_reader():
-    x, w = Value("x", (3,), kind="input"), Value("w", (3, 3), batched=False, kind="parameter")
+    x, w = Value("x", (3,), storage="input"), Value("w", (3, 3), batched=False, storage="parameter")
     h, ops = Value("h", (3,)), []
     ops.append(Op("affine", (x, w, None), (h,), {"activation": "linear"}))
     ends = [Value(f"end {i}", (3,)) for i in range(4)]
     ops += [Op("activation", (h,), (end,), {"activation": "tanh", "parameter": 0}) for end in ends]
     seeds = {end: Value(f"seed {i}", (3,)) for i, end in enumerate(ends)}
-    target = replace(w, kind="gradient")
+    target = replace(w, storage="gradient")
     backward = differentiate(ops, seeds, {w: target})
-    kinds = [op.kind for op in backward]
+    kinds = [op.name for op in backward]
     assert kinds == ["activation_gradient"] * 4 + ["add"] * 3 + ["kernel_gradient"]
     assert backward[-1].outputs == (target,)
 
@@ -257,7 +255,7 @@ def three_layers(loss="mse"):
 
 def test_fused_pairs_are_merged_and_named(capsys):
     model = three_layers()
-    program = model.network.runtime.bound("train", 8).plan.program
+    program = model.network.runtime.bound(Purpose.TRAIN, 8).plan.program
     assert program.merges == [
         "first: affine + relu",
         "second: affine + gelu, keeps its input",
@@ -267,7 +265,7 @@ def test_fused_pairs_are_merged_and_named(capsys):
         "second: gradients of kernel and bias",
         "first: gradients of kernel and bias",
     ]
-    kinds = [op.kind for op in program.ops]
+    kinds = [op.name for op in program.ops]
     assert "activation" not in kinds
     assert "activation_gradient" not in kinds
     model.explain()
@@ -283,17 +281,19 @@ def test_patterns_that_do_not_apply_are_left_alone():
     h = fnn.Activation("relu")(z)
     model = fnn.Model(x, fnn.Dense(2)(fnn.Add()([z, fnn.Dense(4)(h), h])), dtype="float64", seed=0)
     model.compile("sgd", "mse")
-    program = model.network.runtime.bound("train", 8).plan.program
-    affine = next(op for op in program.ops if op.kind == "affine")
+    program = model.network.runtime.bound(Purpose.TRAIN, 8).plan.program
+    affine = next(op for op in program.ops if op.name == "affine")
     assert affine.attributes["activation"] == "relu"
     assert affine.outputs[1] is not None
-    assert "activation_gradient" in [op.kind for op in program.ops]
+    assert "activation_gradient" in [op.name for op in program.ops]
 
 
 def test_softmax_before_crossentropy_is_not_computed():
     model = fnn.Sequential([fnn.Dense(3, activation="softmax")], input_shape=(4,), seed=0)
     model.compile("sgd", "crossentropy", ["accuracy"])
-    kinds = [op.kind for op in model.network.runtime.bound("train", 8, "label").plan.program.ops]
+    kinds = [
+        op.name for op in model.network.runtime.bound(Purpose.TRAIN, 8, "label").plan.program.ops
+    ]
     assert "softmax" not in kinds
     assert "softmax_gradient" not in kinds
 
@@ -307,7 +307,7 @@ def test_fused_program_gives_the_bits_of_the_unfused_one(seed, monkeypatch):
     model, x, y = random_model(seed)
     plain = train_natively(model, x, y)
     assert not model.network.runtime.bound(
-        "train", 1, "label" if y.ndim == 1 else "real"
+        Purpose.TRAIN, 1, "label" if y.ndim == 1 else "real"
     ).plan.program.merges
     for name, array in fused.items():
         assert_same_bits(plain[name], array, name)
@@ -323,23 +323,22 @@ def test_unused_ops_are_dropped_but_roots_are_kept():
     ]
     kept, _ = fuse.drop_unused(ops, {z})
     assert kept == [ops[0], ops[2]]
-    assert isinstance(Program("p", kept, [x]).ops, list)
-
-
-# --- the plain executor -----------------------------------------------------------------------
+    assert isinstance(Program(Purpose.PREDICT, kept, [x]).ops, list)
 
 
 def test_first_non_finite_names_the_layer(rng):
     model = three_layers()
-    program = model.network.runtime.bound("train", 8).plan.program
     batch = [rng.standard_normal((8, 3)), rng.standard_normal((8, 4))]
 
     def found():
-        return reference.first_non_finite(program, batch, model.parameters, "float64", 0, 1)
+        return model.network.runtime.first_non_finite(batch)
 
     assert found() == "loss"
     model.parameters["second/bias"][2] = np.nan
     assert found() == "second"
+
+
+# --- the plain executor -----------------------------------------------------------------------
 
 
 def test_reference_crossentropy_of_masked_classes_is_finite():
@@ -366,7 +365,8 @@ def test_update_in_the_gradient_leaves_the_same_bits(optimizer, workers, monkeyp
         model.fit(x, y, batch_size=32, epochs=3, verbose=0)
         fnn.set_num_threads(None)
         kinds = [
-            op.kind for op in model.network.runtime.bound("train", 32, "label").plan.program.ops
+            op.name
+            for op in model.network.runtime.bound(Purpose.TRAIN, 32, "label").plan.program.ops
         ]
         assert ("update" in kinds) != ("kernel_gradient_update" in kinds)
         return kinds, {
@@ -399,7 +399,8 @@ def test_update_in_the_gradient_of_layers_that_are_not_treated_alike(workers, mo
         model.fit(x, y, batch_size=32, epochs=3, verbose=0)
         fnn.set_num_threads(None)
         kinds = [
-            op.kind for op in model.network.runtime.bound("train", 32, "label").plan.program.ops
+            op.name
+            for op in model.network.runtime.bound(Purpose.TRAIN, 32, "label").plan.program.ops
         ]
         return kinds, {
             name: model.network.runtime.arenas[name].copy() for name in ("parameters", "state")
@@ -424,7 +425,7 @@ def test_update_stays_apart_where_all_gradients_are_needed_first(monkeypatch):
     }  # fmt: skip
     for why, (model, optimizer) in models.items():
         model.compile(optimizer, "mse")
-        kinds = [op.kind for op in model.network.runtime.bound("train", 4).plan.program.ops]
+        kinds = [op.name for op in model.network.runtime.bound(Purpose.TRAIN, 4).plan.program.ops]
         assert "update" in kinds, why
         assert "kernel_gradient_update" not in kinds, why
 
@@ -450,7 +451,8 @@ def test_affine_in_halves_gives_what_the_whole_gives(activation, dtype, monkeypa
         model.fit(x, y, batch_size=16, epochs=2, verbose=0)
         fnn.set_num_threads(None)
         kinds = [
-            op.kind for op in model.network.runtime.bound("train", 16, "label").plan.program.ops
+            op.name
+            for op in model.network.runtime.bound(Purpose.TRAIN, 16, "label").plan.program.ops
         ]
         return kinds, model.network.runtime.arenas["parameters"].copy()
 
@@ -474,10 +476,10 @@ def test_only_programs_that_change_the_kernel_split_it(monkeypatch):
         return model.network.runtime.bound(name, 4, "label").plan.program.merges
 
     model = halved(monkeypatch, 70 * 64)
-    assert line in merges(model, "train")
-    assert line not in merges(model, "predict") + merges(model, "evaluate")
+    assert line in merges(model, Purpose.TRAIN)
+    assert line not in merges(model, Purpose.PREDICT) + merges(model, Purpose.EVALUATE)
     monkeypatch.setattr(fuse, "HALVES_TO", 70 * 64 - 1)
-    assert line not in merges(halved(monkeypatch, 70 * 64), "train")
+    assert line not in merges(halved(monkeypatch, 70 * 64), Purpose.TRAIN)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -494,9 +496,8 @@ def test_gradients_in_halves_of_the_batch(dtype, bias, monkeypatch, rng):
         fnn.set_num_threads(workers)
         model.fit(x, y, batch_size=batch, epochs=3, verbose=0)  # the last batch is small
         fnn.set_num_threads(None)
-        kinds = [
-            op.kind for op in model.network.runtime.bound("train", batch, "label").plan.program.ops
-        ]
+        program = model.network.runtime.bound(Purpose.TRAIN, batch, "label").plan.program
+        kinds = [op.name for op in program.ops]
         return kinds, model.network.runtime.arenas["parameters"].copy()
 
     for batch in (200, 40):

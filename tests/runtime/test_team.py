@@ -7,6 +7,7 @@ import pytest
 
 import fastnn as fnn
 from fastnn.core import threads as thread_limits
+from fastnn.program.purpose import Purpose
 from fastnn.runtime.team import (
     ADVANTAGE,
     DISAPPOINTMENTS,
@@ -15,7 +16,7 @@ from fastnn.runtime.team import (
     TRIALS,
     TRY_AGAIN_AT_MOST_SECONDS,
     TRY_AGAIN_SECONDS,
-    Pace,
+    TeamSize,
 )
 
 
@@ -27,7 +28,7 @@ def threads(monkeypatch):
 
 def paced(seconds, work=5e6, slices=4 * TRIALS):
     """A pace after some slices, where a step takes seconds[workers]."""
-    pace, asked = Pace(work), []
+    pace, asked = TeamSize(work), []
     for _ in range(slices):
         steps, workers = pace.next(10**9)
         asked.append(workers)
@@ -48,7 +49,7 @@ def test_a_team_that_is_hardly_faster_does_not_stay():
 
 
 def test_the_first_trial_of_a_size_does_not_count():
-    pace = Pace(5e6)
+    pace = TeamSize(5e6)
     for i in range(3 * TRIALS):
         steps, workers = pace.next(10**9)
         pace.record(steps, workers, steps * (1e-9 if workers == 1 and i == 0 else 1e-4 / workers))
@@ -56,7 +57,7 @@ def test_the_first_trial_of_a_size_does_not_count():
 
 
 def test_one_quick_trial_does_not_make_a_team_the_fastest():
-    pace = Pace(5e6)
+    pace = TeamSize(5e6)
     for i in range(3 * TRIALS):
         steps, workers = pace.next(10**9)
         is_lucky = workers == 4 and i == 3 * TRIALS - 1
@@ -79,7 +80,7 @@ def test_a_team_that_one_worker_would_beat_is_put_to_the_test_again():
 
 def test_a_team_that_begins_on_one_processor_is_given_time():
     """Each barrier then takes milliseconds, until the system has put the workers apart."""
-    pace, asked = Pace(5e6), []
+    pace, asked = TeamSize(5e6), []
     stuck = 5
     while pace._trials or not asked:
         _, workers = pace.next(1)
@@ -92,7 +93,7 @@ def test_a_team_that_begins_on_one_processor_is_given_time():
 
 
 def test_a_team_that_stays_slow_is_given_up():
-    pace, asked = Pace(5e6), []
+    pace, asked = TeamSize(5e6), []
     while pace._trials or not asked:
         _, workers = pace.next(1)
         asked.append(workers)
@@ -132,7 +133,7 @@ def test_sizes_are_tried_again_after_a_while_and_for_another_number_of_threads(m
 
 def test_sizes_are_tried_again_soon_and_then_ever_later():
     """A choice that was made while the machine was busy does not last."""
-    pace, waited = Pace(5e6), []
+    pace, waited = TeamSize(5e6), []
     for _ in range(8):
         for _ in range(3 * TRIALS):
             steps, workers = pace.next(10**9)
@@ -154,7 +155,7 @@ def test_fit_learns_its_pace_and_keeps_it(rng, monkeypatch):
     model = fnn.Sequential([fnn.Dense(64), fnn.Dense(1)], input_shape=(8,), seed=0)
     model.compile("sgd", "mse")
     x, y = rng.standard_normal((2000, 8)), rng.standard_normal((2000, 1))
-    pace = model.network.runtime.bound("train", 100, "real").pace(100)
+    pace = model.network.runtime.bound(Purpose.TRAIN, 100, "real").team(100)
     for _ in range(500):  # on a busy machine a team is given time
         model.fit(x, y, batch_size=100, verbose=0)
         if not pace._trials:

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from fastnn.data import Source
 from fastnn.data.sparse import made_native
-from fastnn.native.engine import Executor
+from fastnn.native.engine import Addresses, Executor
 from fastnn.program.lower import Program
 from fastnn.program.plan import Plan, check, plan
 from fastnn.runtime import aligned
@@ -102,36 +102,48 @@ def run_native(
 ) -> list[np.ndarray]:
     """Plan, check and run a program of one batch; return its outputs, then its results.
 
-    The outputs must be of kind "work"; arenas change in place.
+    Arenas change in place.
     """
-    rows = len(batch[0])
+    rows = len(batch[0]) if batch else 1
     made = plan(program, dtype, rows, offsets)
     check(made)
     check_barriers(made)
     workspace = aligned(made.workspace_bytes, "uint8")
     workspace[:] = 0xFF  # NaN, so that what is read before it is written shows
-    executor = Executor(made.calls(), dtype, {**arenas, "workspace": workspace}, made.externals())
+    numbers, count = made.externals, len(program.inputs)
+    executor = Executor(
+        made.calls(), dtype, {**arenas, "workspace": workspace}, numbers.total, count
+    )
+    addresses = Addresses(executor)
     results = np.full(max(len(program.results), 1), np.nan)
-    places, sources, kept = {}, {}, []
     arrays = [np.ascontiguousarray(array).reshape(rows, -1) for array in batch]
     for i, (array, value) in enumerate(zip(arrays, program.inputs, strict=True)):
-        if value.kind == "sparse":
+        if value.storage == "sparse":
             matrix = made_native(csr_array(array), dtype)
-            kept.append(matrix)
-            places[f"source {i}"] = matrix.indptr.ctypes.data, 8, 0
-            places[f"entries {i}"] = matrix.entries.ctypes.data, 0, 0
+            addresses.put(numbers.sources[i], matrix.indptr, 8)
+            addresses.put(numbers.entries[i], matrix.entries)
             continue
         source = Source(array)
-        sources[i] = False, source.number, source.stride
-        places[f"source {i}"] = array.ctypes.data, source.stride, 0
-        places[f"input {i}"] = workspace.ctypes.data + made.places[value][0], 0, 0
-    for i, name in enumerate(program.results):
-        places[f"result {name}"] = results.ctypes.data + 8 * i, 0, 0
+        addresses.gather(i, source.number, source.stride)
+        addresses.put(numbers.sources[i], array, source.stride)
+        if value in made.places:
+            addresses.put(numbers.batches[i], workspace, 0, 0, made.places[value][0])
+    arrays_of = {
+        value: np.full((rows, *value.shape), np.nan, dtype)
+        for value in program.outputs if value.storage == "output"
+    }  # fmt: skip
+    for value, array in arrays_of.items():
+        addresses.put(numbers.outputs[value.name], array, array[0].nbytes)
+    for i, place in enumerate(numbers.results.values()):
+        addresses.put(place, results[i:])
     executor.run(
-        places, batch=rows, total_rows=rows, learning_rates=np.array([learning_rate]),
-        first_number=step, key=key, workers=workers, sources=sources,
+        addresses, batch=rows, total_rows=rows, learning_rates=np.array([learning_rate]),
+        first_number=step, key=key, workers=workers,
     )  # fmt: skip
-    outputs = [_view(made, workspace, value).copy() for value in program.outputs]
+    outputs = [
+        arrays_of[value] if value in arrays_of else _view(made, workspace, value).copy()
+        for value in program.outputs
+    ]
     return [*outputs, *results[: len(program.results)]]
 
 
@@ -147,7 +159,7 @@ def accesses(made: Plan, op: Any) -> tuple[list, list]:
     reads = [made.interval(value) for value in op.reads()]
     writes = [made.interval(value) for value in op.writes()]
     if op.row.updates:
-        writes += [made.interval(value) for value in op.reads() if value.kind == "state"]
+        writes += [made.interval(value) for value in op.reads() if value.storage == "state"]
     return reads, writes
 
 
@@ -164,8 +176,8 @@ def check_barriers(made: Plan) -> None:
         for j, later, later_reads, later_writes in running[n + 1 :]:
             conflict = meet(writes, later_reads + later_writes) or meet(reads, later_writes)
             assert not conflict or any(k in kept for k in range(i, j)), (
-                f"no barrier between op {i} ({op.kind}) and op {j} ({later.kind})"
+                f"no barrier between op {i} ({op.name}) and op {j} ({later.name})"
             )
-        if made.program.name == "train" and op.attributes.get("checked"):
+        if made.program.purpose.checks_loss and op.attributes.get("checked"):
             assert i in kept, "no barrier behind the loss, which every worker reads"
     assert not running or running[-1][0] in kept, "no barrier behind the last op"

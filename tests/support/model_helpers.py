@@ -10,6 +10,7 @@ import numpy as np
 
 from fastnn.model import Model
 from fastnn.program import reference
+from fastnn.program.purpose import Purpose
 
 
 def weights_as_bytes(model: Model) -> bytes:
@@ -40,15 +41,15 @@ def reference_training(
     runtime = model.network.runtime
     assert runtime.objective is not None
     rate = runtime.objective.optimizer.learning_rate
-    program = runtime.bound("train", len(batches[0][0]), kind).plan.program
+    program = runtime.bound(Purpose.TRAIN, len(batches[0][0]), kind).plan.program
     parameters = runtime.arenas["parameters"].copy()
     gradients = np.zeros_like(parameters)
     state = runtime.arenas["state"].copy()
-    views = runtime._views(parameters)
-    gradient_views = runtime._views(gradients)
+    views = runtime.views_of(parameters)
+    gradient_views = runtime.views_of(gradients)
 
     def watch(op: Any, value: Any, result: np.ndarray) -> None:
-        if value.kind == "gradient":
+        if value.storage == "gradient":
             gradient_views[value.name][...] = result
 
     losses = []

@@ -12,6 +12,7 @@ import fastnn as fnn
 from fastnn.program import reference
 from fastnn.program.lower import Program
 from fastnn.program.ops import ACTIVATIONS, LOSSES, OPTIMIZERS, Op, Value
+from fastnn.program.purpose import Purpose
 from fastnn.runtime import Steps
 
 ROWS = 13
@@ -37,42 +38,42 @@ def _data(rng: np.random.Generator, value: Value, rows: int) -> np.ndarray:
     if value.dtype == "label" or value.name == "categories":
         return rng.integers(0, CATEGORIES, (rows, value.width))
     numbers = rng.standard_normal((rows, value.width))
-    return numbers * (rng.random(numbers.shape) < 0.3) if value.kind == "sparse" else numbers
+    return numbers * (rng.random(numbers.shape) < 0.3) if value.storage == "sparse" else numbers
 
 
 def _input(name: str, *shape: int, dtype: str = "real") -> Value:
-    return Value(name, shape, kind="input", dtype=dtype)
+    return Value(name, shape, storage="input", dtype=dtype)
 
 
 def _parameter(name: str, *shape: int) -> Value:
-    return Value(name, shape, batched=False, kind="parameter")
+    return Value(name, shape, batched=False, storage="parameter")
 
 
 def op_case(rng: np.random.Generator, op: Op) -> OpCase:
     """The program that gathers an op's inputs, runs it and keeps what it writes."""
-    inputs = [v for v in dict.fromkeys(op.reads()) if v.kind in ("input", "sparse")]
+    inputs = [v for v in dict.fromkeys(op.reads()) if v.storage in ("input", "sparse")]
     inputs = inputs or [_input("unread", 1)]
-    ops = [Op("gather", (), (value,)) for value in inputs if value.kind == "input"]
-    ops = [] if op.kind == "gather" else ops
-    results = [value.name for value in op.writes() if value.kind == "result"]
-    outputs = [value for value in op.writes() if value.kind in ("work", "input")]
-    if op.kind == "gather":
+    ops = [Op("gather", (), (value,)) for value in inputs if value.storage == "input"]
+    ops = [] if op.name == "gather" else ops
+    results = [value.name for value in op.writes() if value.storage == "result"]
+    outputs = [value for value in op.writes() if value.storage in ("work", "input")]
+    if op.name == "gather":
         inputs = [op.output]
-    program = Program("test", [*ops, op], inputs, outputs, results)
+    program = Program(Purpose.PREDICT, [*ops, op], inputs, outputs, results)
     count, offsets, parameters = 0, {}, {}
     for value in op.reads() + op.writes():
-        if value.kind in ("parameter", "gradient") and value.name not in offsets:
+        if value.storage in ("parameter", "gradient") and value.name not in offsets:
             offsets[value.name] = count
             parameters[value.name] = rng.standard_normal(value.shape)
             if value.name == "square":
                 parameters[value.name] **= 2
             count += -(-value.width // 8) * 8
-    slots = next((value.shape[0] for value in op.reads() if value.kind == "state"), 0)
-    if op.kind in ("update", "squared_norm"):
+    slots = next((value.shape[0] for value in op.reads() if value.storage == "state"), 0)
+    if op.name in ("update", "squared_norm"):
         offsets, count = {}, op.input(0).width
-    if op.kind.endswith("gradient_update"):
+    if op.name.endswith("gradient_update"):
         slots, count = int(OPTIMIZERS[op.attributes["optimizer"]][2]), op.attributes["count"]
-    if op.kind == "moving_average":
+    if op.name == "moving_average":
         slots, count = 1, op.output.width
     arenas = {
         "parameters": rng.standard_normal(count),
@@ -82,9 +83,9 @@ def op_case(rng: np.random.Generator, op: Op) -> OpCase:
     for name, first in offsets.items():
         for arena in ("parameters", "gradients"):
             arenas[arena][first : first + parameters[name].size] = parameters[name].ravel()
-    if op.kind in ("update", "squared_norm"):
+    if op.name in ("update", "squared_norm"):
         parameters = {name: arenas[name].copy() for name in ("parameters", "gradients")}
-    batch = [_data(rng, value, ROWS_OF.get(op.kind, ROWS)) for value in inputs]
+    batch = [_data(rng, value, ROWS_OF.get(op.name, ROWS)) for value in inputs]
     return OpCase(program, batch, arenas, parameters, offsets)
 
 
@@ -114,7 +115,7 @@ def _input_gradient(activation: str) -> Op:
 
 
 def _gradient(name: str, *shape: int) -> Value:
-    return Value(name, shape, batched=False, kind="gradient")
+    return Value(name, shape, batched=False, storage="gradient")
 
 
 def _kernel_gradient_halves(bias: bool) -> Op:
@@ -161,9 +162,9 @@ def _crossentropy(dtype: str, gradient: bool, **attributes: Any) -> Op:
 def _update(name: str, **settings: Any) -> Op:
     count, slots = 1057, int(OPTIMIZERS[name][2])
     numbers = [0.5] * len([part for part in OPTIMIZERS[name][1].split(",") if part])
-    state = Value("state", (slots, count), batched=False, kind="state") if slots else None
-    parameters = Value("parameters", (count,), batched=False, kind="parameter")
-    gradients = Value("gradients", (count,), batched=False, kind="gradient")
+    state = Value("state", (slots, count), batched=False, storage="state") if slots else None
+    parameters = Value("parameters", (count,), batched=False, storage="parameter")
+    gradients = Value("gradients", (count,), batched=False, storage="gradient")
     attributes = {"optimizer": name, "hyper_parameters": numbers, "clipvalue": None,
                   "clipnorm": None, "weight_decay": 0.0, "count": count, **settings}  # fmt: skip
     return Op("update", (parameters, gradients, state, None), (parameters,), attributes)
@@ -174,8 +175,8 @@ def _kernel_gradient_update(name: str, has_bias: bool = True) -> Op:
     bias = _parameter("bias", 7) if has_bias else None
     has_state = OPTIMIZERS[name][2] > 0
 
-    def other(value: Value | None, kind: str) -> Value | None:
-        return None if value is None else replace(value, kind=kind)
+    def other(value: Value | None, storage: str) -> Value | None:
+        return None if value is None else replace(value, storage=storage)
 
     states = [other(value, "state") if has_state else None for value in (kernel, bias)]
     inputs = (_input("x", 5), _input("grad", 7), kernel, states[0], bias, states[1])
@@ -230,8 +231,8 @@ def _embeddings(first: int, columns: int, *, gradient: bool) -> Op:
 
 def _of_sparse_rows(op: Op) -> Op:
     """The same op with a sparse x."""
-    x = replace(op.input(0), kind="sparse")
-    return replace(op, kind=f"sparse_{op.kind}", inputs=(x, *op.inputs[1:]))
+    x = replace(op.input(0), storage="sparse")
+    return replace(op, name=f"sparse_{op.name}", inputs=(x, *op.inputs[1:]))
 
 
 # kind: makers of ops, so that every row of the op table runs with every layout it has
@@ -269,7 +270,7 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
         *map(_of_sparse_rows, OP_CASES["kernel_gradient_update"]())
     ],
     "csr_gather": lambda: [
-        Op("csr_gather", (replace(_input("x", 5), kind="sparse"),), (Value("dense", (5,)),))
+        Op("csr_gather", (replace(_input("x", 5), storage="sparse"),), (Value("dense", (5,)),))
     ],
     "bias_gradient": lambda: [
         Op("bias_gradient", (_input("grad", 7),), (Value("db", (7,), batched=False),)),
@@ -323,7 +324,7 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
     ],
     "accumulate": lambda: [
         Op("accumulate", (_parameter("value", 4),),
-           (Value("loss", (), batched=False, kind="result", dtype="double"),), {"weight": 0.5}),
+           (Value("loss", (), batched=False, storage="result", dtype="double"),), {"weight": 0.5}),
     ],
     "penalty": lambda: [
         Op("penalty", (_parameter("value", 4500), gradient),
@@ -364,10 +365,10 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
     ],
     "mean": lambda: [
         Op("mean", (_input("x"),),
-           (Value("loss", (), batched=False, kind="result", dtype="double"),)),
+           (Value("loss", (), batched=False, storage="result", dtype="double"),)),
     ],
     "squared_norm": lambda: [
-        Op("squared_norm", (Value("gradients", (9001,), batched=False, kind="gradient"),),
+        Op("squared_norm", (Value("gradients", (9001,), batched=False, storage="gradient"),),
            (Value("norms", (3,), batched=False, dtype="double"),)),
     ],
     "update": lambda: [
@@ -379,7 +380,7 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
         Op("moving_average", (average, _parameter("value", 1057)), (average,),
            {"momentum": 0.9, "copies_first": copies})
         for copies in (False, True)
-        for average in (Value("average", (1057,), batched=False, kind="state"),)
+        for average in (Value("average", (1057,), batched=False, storage="state"),)
     ],
     "kernel_gradient_update": lambda: [
         op
@@ -527,11 +528,11 @@ def train_natively(model: fnn.Model, x: Any, y: np.ndarray) -> dict[str, np.ndar
     samples = model.network.checked_samples(x, y)
     sources, kind = samples.sources, samples.target_types
     rows, runtime = len(y), model.network.runtime
-    bound = runtime.bound("train", rows, kind)
+    bound = runtime.bound(Purpose.TRAIN, rows, kind)
     results = np.empty((1, len(bound.plan.program.results)))
     rates = np.array([model.optimizer.learning_rate])
-    done = runtime.run(bound, Steps(sources, rows, rows), results=results, learning_rates=rates)
-    assert done == 1
+    run = bound.prepare(Steps(sources, rows, rows), results=results, learning_rates=rates)
+    assert run.make() == 1
     return {
         "results": results[0],
         **{f"gradient of {name}": view.copy() for name, view in model.gradients.items()},
@@ -545,7 +546,7 @@ def train_by_reference(model: fnn.Model, x: Any, y: np.ndarray) -> dict[str, np.
     samples = model.network.checked_samples(x, y)
     sources, kind = samples.sources, samples.target_types
     runtime = model.network.runtime
-    program = runtime.bound("gradients", len(y), kind).plan.program
+    program = runtime.bound(Purpose.GRADIENTS, len(y), kind).plan.program
     parameters = {name: view.copy() for name, view in model.parameters.items()}
     arenas = {name: array.copy() for name, array in runtime.arenas.items()}
     context = reference.Context(
@@ -553,20 +554,20 @@ def train_by_reference(model: fnn.Model, x: Any, y: np.ndarray) -> dict[str, np.
         arenas["state"], runtime.offsets,
     )  # fmt: skip
     made = reference.run(program, [s.array for s in sources], parameters, context)
-    gradients = {v.name: array for v, array in made.items() if v.kind == "gradient"}
+    gradients = {v.name: array for v, array in made.items() if v.storage == "gradient"}
     flat = np.zeros(runtime.count, model.dtype)
     for name, gradient in gradients.items():
         flat[runtime.offsets[name] :][: gradient.size] = gradient.ravel()
     new = arenas["parameters"]
-    values = {**runtime._views(new), "parameters": new}
+    values = {**runtime.views_of(new), "parameters": new}
     made_names = {value.name: array for value, array in made.items()}
-    for op in runtime.bound("train", len(y), kind).plan.program.ops:
-        if op.kind == "moving_average" and op.output.kind == "parameter":
+    for op in runtime.bound(Purpose.TRAIN, len(y), kind).plan.program.ops:
+        if op.name == "moving_average" and op.output.storage == "parameter":
             moving, momentum = values[op.output.name], op.attributes["momentum"]
             moving[...] = momentum * moving + (1 - momentum) * made_names[op.input(1).name]
-    update = runtime.bound("update", 1).plan.program
+    update = runtime.bound(Purpose.UPDATE, 1).plan.program
     reference.run(update, [], values, context, gradients={**gradients, "gradients": flat})
-    named = {v.name: array for v, array in made.items() if v.kind == "result"}
+    named = {v.name: array for v, array in made.items() if v.storage == "result"}
     return {
         "results": np.array([named[name] for name in program.results], np.float64),
         **{

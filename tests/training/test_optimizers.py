@@ -10,6 +10,7 @@ import pytest
 
 import fastnn as fnn
 from fastnn import optimizers
+from fastnn.program.purpose import Purpose
 
 # configuration: (optimizer, its slots, parameter 1 after steps with gradients 2 and 0.5)
 BY_HAND = {
@@ -266,8 +267,8 @@ def test_frozen_layer_stands_still_whatever_the_optimizer_wants(rng):
         assert not change["first/bias"].any(), settings
         assert change["second/kernel"].any()
         assert plain["first/kernel"].any(), "the check cannot fail"
-        ops = model.network.runtime.bound("train", 8).plan.program.ops
-        assert not any(op.layer == "first" and "gradient" in op.kind for op in ops)
+        ops = model.network.runtime.bound(Purpose.TRAIN, 8).plan.program.ops
+        assert not any(op.layer == "first" and "gradient" in op.name for op in ops)
         model.layers[0].trainable = True
         assert step_of(model, rng)["first/kernel"].any()
 

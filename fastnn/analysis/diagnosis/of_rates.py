@@ -14,7 +14,7 @@ import numpy as np
 from fastnn.analysis.diagnosis.finding import Finding
 from fastnn.analysis.diagnosis.patient import Patient
 from fastnn.network import Network
-from fastnn.runtime import Steps
+from fastnn.runtime import Purpose, Steps
 
 STEPS = 100  # of a trial
 FACTORS = (1e-4, 1e-3, 0.01, 0.1, 10.0, 100.0, 1e3, 1e4)
@@ -32,9 +32,9 @@ def findings(patient: Patient, before: Sequence[Finding]) -> Iterator[Finding]:
     """Train copies at the model's rate, and at others if the loss does not fall."""
     runtime = patient.network.runtime
     optimizer = patient.network.optimizer
-    if not optimizer.kernel:
-        return  # LBFGS has no rate
-    rate = float(optimizer.rates(runtime.step)[0])
+    rate = optimizer.rate_of(runtime.step)
+    if rate is None:
+        return
     start = _loss(patient, patient.network)
     unit = constant_loss(patient)
     if unit is None:
@@ -93,11 +93,12 @@ def _trial(patient: Patient, rate: float) -> float:
     epochs = -(-STEPS * batch // rows)
     order = np.concatenate([generator.permutation(rows) for _ in range(epochs)])
     steps = Steps(patient.sources, STEPS * batch, batch, order[: STEPS * batch])
-    bound = runtime.bound("train", batch, patient.target_types, steps.sparse)
+    bound = runtime.bound(Purpose.TRAIN, batch, patient.target_types, steps.sparse)
     results = np.empty((STEPS, len(bound.plan.program.results)))
-    done, rates = 0, np.full(STEPS, rate)
+    run = bound.prepare(steps, results=results, learning_rates=np.full(STEPS, rate))
+    done = 0
     while done < STEPS:
-        asked, ran, _ = runtime.run_slice(bound, steps, done, results=results, learning_rates=rates)
+        asked, ran, _ = run.slice(done)
         done += ran
         if ran < asked:
             return math.inf
@@ -109,9 +110,9 @@ def _loss(patient: Patient, network: Network) -> float:
     """Return the loss of the sample."""
     runtime = network.runtime
     rows = patient.sample[0].rows
-    bound = runtime.bound("evaluate", rows, patient.target_types)
+    bound = runtime.bound(Purpose.EVALUATE, rows, patient.target_types)
     results = np.full((1, len(bound.plan.program.results)), np.nan)
-    runtime.run(bound, Steps(patient.sample, rows, rows), results=results)
+    bound.prepare(Steps(patient.sample, rows, rows), results=results).make()
     return float(results[0, 0])
 
 

@@ -7,7 +7,6 @@ the same names, those of layers with parameters of their own in `reference_layer
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -281,7 +280,7 @@ def _updated(
     )
 
 
-# kind: formula(op, context, *inputs), which returns the output, or a tuple of outputs
+# name: formula(op, context, *inputs), which returns the output, or a tuple of outputs
 FORMULAS: dict[str, Callable[..., Any]] = {
     "affine": _affine,
     "affine_halves": lambda op, c, x, kernel: affine_halves(x, kernel),
@@ -373,21 +372,21 @@ def run(
             return None
         if value in made:
             return made[value]
-        if value.kind == "sparse":  # here a batch of it, with its zeros
+        if value.storage == "sparse":  # here a batch of it, with its zeros
             return given[value].astype(context.dtype).reshape(-1, *value.shape)
-        if value.kind == "state":
+        if value.storage == "state":
             return context.state_of(value)
-        if value.kind == "gradient" and gradients is not None:
+        if value.storage == "gradient" and gradients is not None:
             return gradients[value.name]
         return values[value.name]
 
     with np.errstate(all="ignore"):
         for op in program.ops:
-            if op.kind == "gather":
+            if op.name == "gather":
                 dtype = np.int32 if op.output.dtype == "label" else context.dtype
                 results: Any = given[op.output].astype(dtype).reshape(-1, *op.output.shape)
             else:
-                results = FORMULAS[op.kind](op, context, *(read(value) for value in op.inputs))
+                results = FORMULAS[op.name](op, context, *(read(value) for value in op.inputs))
             results = results if isinstance(results, tuple) else (results,)
             for value, result in zip(op.outputs, results, strict=False):
                 if value is None or result is None:
@@ -395,54 +394,11 @@ def run(
                 if value.dtype == "real":
                     result = np.asarray(result).astype(context.dtype)
                 made[value] = result
-                if value.kind == "parameter":
+                if value.storage == "parameter":
                     values[value.name][...] = result
                 if watch is not None:
                     watch(op, value, result)
     return made
-
-
-class _Found(Exception):
-    pass
-
-
-def first_non_finite(
-    program: Program,
-    batch: Sequence[Array],
-    parameters: dict[str, Array],
-    dtype: str,
-    key: int,
-    step: int,
-) -> str:
-    """Return the name of the first layer with a number that is not finite; "loss" if none.
-
-    Parameters
-    ----------
-    program : Program
-        The training program; only its forward ops are run.
-    batch : sequence of ndarray
-    parameters : dict of str to ndarray
-    dtype : {"float32", "float64"}
-    key, step : int
-        For dropout.
-
-    Returns
-    -------
-    str
-    """
-    layer = "loss"
-
-    def watch(op: Op, value: Value, result: Array) -> None:
-        nonlocal layer
-        if not np.isfinite(result).all():
-            layer = op.layer or "loss"
-            raise _Found
-        if op.kind in ("mean", "accumulate"):
-            raise _Found
-
-    with contextlib.suppress(_Found):
-        run(program, batch, parameters, Context(dtype, key, step), watch)
-    return layer
 
 
 __all__ = [
@@ -452,7 +408,6 @@ __all__ = [
     "OPTIMIZER_FORMULAS",
     "Context",
     "dropout",
-    "first_non_finite",
     "log_softmax",
     "philox",
     "run",

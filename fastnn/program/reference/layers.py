@@ -128,7 +128,7 @@ def _batch_normalization(op: Op, context: Any, x: Array, gamma: Any, beta: Any) 
     return y, mean, variance
 
 
-# kind: as in reference.FORMULAS
+# name: as in reference.FORMULAS
 LAYER_FORMULAS: dict[str, Callable[..., Any]] = {
     "prelu": lambda op, c, x, slope: prelu(x, slope, x),
     "prelu_gradient": lambda op, c, x, slope, grad: prelu(x, slope, grad),

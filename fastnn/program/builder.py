@@ -1,0 +1,104 @@
+"""What layers emit their forward ops into."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from fastnn.program.ops import Op, Value
+
+
+class Named(Protocol):
+    """A layer, as far as the builder knows one."""
+
+    name: str
+
+
+class Builder:
+    """Collects the ops that layers emit.
+
+    Parameters
+    ----------
+    parameters : dict of str to Value
+        By "layer/parameter".
+    training : bool
+
+    Attributes
+    ----------
+    ops : list of Op
+    training : bool
+        Whether dropout drops.
+    updates : list of Op
+        What changes parameters beside the optimizer: only in a step whose loss is finite.
+    """
+
+    def __init__(self, parameters: dict[str, Value], training: bool) -> None:
+        self.ops: list[Op] = []
+        self.training = training
+        self._parameters = parameters
+        self.updates: list[Op] = []
+        self._layer = ""
+        self._streams = 0
+
+    def emit(
+        self,
+        name: str,
+        inputs: Sequence[Value | None],
+        shape: tuple[int, ...],
+        also: Sequence[Value | None] = (),
+        **attributes: object,
+    ) -> Value:
+        """Append an op and return its new output.
+
+        Parameters
+        ----------
+        name : str
+            A row of `fastnn.program.ops.OPS`.
+        inputs : sequence of Value or None
+        shape : tuple of int
+            Of one sample of the output.
+        also : sequence of Value or None, optional
+            More outputs.
+        **attributes
+            Numbers and names of the op.
+
+        Returns
+        -------
+        Value
+        """
+        value = Value(f"{self._layer}/{name}", shape)
+        self.ops.append(Op(name, tuple(inputs), (value, *also), attributes, self._layer))
+        return value
+
+    def value(self, name: str, shape: tuple[int, ...], *, batched: bool = True) -> Value:
+        """Return a new value of the current layer, to be an op's output."""
+        return Value(f"{self._layer}/{name}", shape, batched)
+
+    def update(self, parameter: Value, value: Value, momentum: float) -> None:
+        """Let training move a parameter's values toward `value`, as a moving average."""
+        settings = {"momentum": momentum, "copies_first": False}
+        inputs = (parameter, value)
+        self.updates.append(Op("moving_average", inputs, (parameter,), settings, self._layer))
+
+    @contextlib.contextmanager
+    def inside(self, layer: Named) -> Iterator[None]:
+        """Let what is emitted belong to a layer; to one of the current layer, if there is one."""
+        outer = self._layer
+        self._layer = f"{outer}/{layer.name}" if outer else layer.name
+        yield
+        self._layer = outer
+
+    def parameter(self, name: str) -> Value:
+        """Return the current layer's parameter `name`."""
+        return self._parameters[f"{self._layer}/{name}"]
+
+    @property
+    def layer(self) -> str:
+        """Name of the current layer."""
+        return self._layer
+
+    def new_stream(self) -> int:
+        """Return the number of a random stream that no other op of the program has."""
+        self._streams += 1
+        return self._streams - 1

@@ -1,0 +1,95 @@
+"""What lowering needs to know of a network: its layers, in their order, and their parameters.
+
+The protocols say what a layer and a regularizer must offer; nothing of the packages in which those
+are declared is imported here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Generic, Protocol, TypeVar
+
+from fastnn.program.builder import Builder
+from fastnn.program.ops import Value
+
+Shape = tuple[int, ...]
+
+
+class Penalty(Protocol):
+    """A regularizer: it adds l1 * |p| + l2 * p ** 2, summed over a parameter, to the loss."""
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """The factors l1 and l2."""
+
+
+class LowerableLayer(Protocol):
+    """A layer, as lowering sees it."""
+
+    name: str
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append the layer's forward ops and return its output."""
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return the shape of one sample of the output."""
+
+    def rate_factor(self, parameter: str) -> float:
+        """Return what the learning rate of a parameter is multiplied with; 0 if it is frozen."""
+
+    def regularizer(self, parameter: str) -> Penalty | None:
+        """Return what is added to the loss for a parameter."""
+
+
+L = TypeVar("L", bound=LowerableLayer)
+
+
+@dataclass(frozen=True)
+class Graph(Generic[L]):
+    """What lowering needs to know of a network.
+
+    Attributes
+    ----------
+    inputs : list of (name, shape)
+    steps : list of (layer, positions of its inputs)
+        In topological order. Positions count the inputs first, then the steps.
+    outputs : tuple of int
+        Positions of the network's outputs.
+    parameters : dict of str to Value
+        Values in the parameter arena, by name ("dense/kernel").
+    owners : dict of str to (layer, name)
+        Of each parameter: whose it is, and what that calls it.
+    """
+
+    inputs: list[tuple[str, Shape]]
+    steps: list[tuple[L, tuple[int, ...]]]
+    outputs: tuple[int, ...]
+    parameters: dict[str, Value]
+    owners: dict[str, tuple[L, str]]
+
+    @cached_property
+    def output_names(self) -> list[str]:
+        """The layer that each output comes from, numbered where it has several."""
+        names: list[str] = []
+        for position in self.outputs:
+            first = position - len(self.inputs)
+            name = base = self.inputs[position][0] if first < 0 else self.steps[first][0].name
+            number = 0
+            while name in names:
+                number += 1
+                name = f"{base}_{number}"
+            names.append(name)
+        return names
+
+    @cached_property
+    def output_shapes(self) -> list[Shape]:
+        """Shape of one sample of each output."""
+        shapes = [shape for _, shape in self.inputs]
+        for layer, positions in self.steps:
+            shapes.append(layer.output_shape(*(shapes[position] for position in positions)))
+        return [shapes[position] for position in self.outputs]
+
+    def rate_factors(self) -> dict[str, float]:
+        """Return what each parameter's learning rate is multiplied with; 0 where it is frozen."""
+        return {name: layer.rate_factor(own) for name, (layer, own) in self.owners.items()}
