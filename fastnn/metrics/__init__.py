@@ -102,7 +102,6 @@ __all__ = [
     "direction_of",
     "get",
     "is_number",
-    "more_is_better",
     "registry",
     "scalars",
 ]

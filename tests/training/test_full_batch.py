@@ -12,7 +12,7 @@ from model_helpers import is_finite, unchanged, weights_as_bytes
 
 import fastnn as fnn
 from fastnn import optimizers
-from fastnn.analysis import inspection
+from fastnn.training import lbfgs
 
 ROWS = 1300  # three chunks of the program, the last one ragged
 FULL_BATCH = [name for name in optimizers.registry if optimizers.registry[name].full_batch]
@@ -322,7 +322,7 @@ def test_turns_back_where_the_loss_is_not_finite(rng):
         optimizer="lbfgs", loss="poisson", dtype="float32", inputs=1,
     )  # fmt: skip
     looks = []
-    plain = inspection.sum_gradients
+    plain = lbfgs.sum_gradients
     with pytest.MonkeyPatch.context() as patch:
 
         def sum_gradients(*arguments):
@@ -330,7 +330,7 @@ def test_turns_back_where_the_loss_is_not_finite(rng):
             looks.append(results[0, 0])
             return results
 
-        patch.setattr(inspection, "sum_gradients", sum_gradients)
+        patch.setattr(lbfgs, "sum_gradients", sum_gradients)
         history = model.fit(x, counts, epochs=100, verbose=0)
     assert not np.isfinite(looks).all(), "the check cannot fail"
     assert np.isfinite(history.history["loss"]).all()

@@ -84,7 +84,7 @@ BY_HAND = {
 
 
 # LBFGS makes no single steps; see test_full_batch.py.
-STEPPED = [name for name in optimizers.registry if optimizers.get(name).kernel]
+STEPPED = [name for name in optimizers.registry if optimizers.get(name).rate_of(0) is not None]
 
 
 def one_weight(optimizer, gradients, start=1.0, *, change=None):
