@@ -201,10 +201,13 @@ ALWAYS_INLINE void batch_normalization_strip(const int VECTORS, const fastnn_cal
             vstore_part(mean + v * LANES, m[v], COUNT(v));
             vstore_part(variance + v * LANES, s[v], COUNT(v));
         }
+    } else {
+        UNROLL for (int v = 0; v < VECTORS; v++) {
+            m[v] = vload_part(mean + v * LANES, COUNT(v));
+            s[v] = vload_part(variance + v * LANES, COUNT(v));
+        }
     }
     UNROLL for (int v = 0; v < VECTORS; v++) {
-        if (call->variant == 0) m[v] = vload_part(mean + v * LANES, COUNT(v));
-        if (call->variant == 0) s[v] = vload_part(variance + v * LANES, COUNT(v));
         s[v] = inverse_root(s[v], call) * vload_or(gamma, j + v * LANES, COUNT(v), 1);
     }
     vec b[COLUMNS];

@@ -25,56 +25,7 @@ from fastnn.core.registry import unknown_name
 cnp.import_array()
 
 
-cdef extern from "fastnn.h":
-    enum:
-        FASTNN_KERNEL_affine
-        FASTNN_KERNEL_affine_halves
-        FASTNN_KERNEL_add_halves
-        FASTNN_KERNEL_input_gradient
-        FASTNN_KERNEL_kernel_gradient
-        FASTNN_KERNEL_kernel_gradient_halves
-        FASTNN_KERNEL_add_gradient_half
-        FASTNN_KERNEL_bias_gradient
-        FASTNN_KERNEL_kernel_gradient_update
-        FASTNN_KERNEL_sparse_affine
-        FASTNN_KERNEL_sparse_kernel_gradient
-        FASTNN_KERNEL_sparse_kernel_gradient_update
-        FASTNN_KERNEL_csr_gather
-        FASTNN_KERNEL_activation
-        FASTNN_KERNEL_activation_gradient
-        FASTNN_KERNEL_add
-        FASTNN_KERNEL_multiply
-        FASTNN_KERNEL_prelu
-        FASTNN_KERNEL_prelu_slope_gradient
-        FASTNN_KERNEL_scale_rows
-        FASTNN_KERNEL_concatenate
-        FASTNN_KERNEL_slice_columns
-        FASTNN_KERNEL_math
-        FASTNN_KERNEL_softmax
-        FASTNN_KERNEL_softmax_gradient
-        FASTNN_KERNEL_layer_normalization
-        FASTNN_KERNEL_layer_normalization_gradient
-        FASTNN_KERNEL_layer_normalization_scale_gradient
-        FASTNN_KERNEL_batch_normalization
-        FASTNN_KERNEL_batch_normalization_gradient
-        FASTNN_KERNEL_embedding
-        FASTNN_KERNEL_embedding_gradient
-        FASTNN_KERNEL_log_softmax
-        FASTNN_KERNEL_log_softmax_gradient
-        FASTNN_KERNEL_elementwise_loss
-        FASTNN_KERNEL_softmax_crossentropy
-        FASTNN_KERNEL_categorical_accuracy
-        FASTNN_KERNEL_binary_accuracy
-        FASTNN_KERNEL_mean
-        FASTNN_KERNEL_accumulate
-        FASTNN_KERNEL_squared_norm
-        FASTNN_KERNEL_update
-        FASTNN_KERNEL_penalty
-        FASTNN_KERNEL_moving_average
-        FASTNN_KERNEL_gather
-        FASTNN_KERNEL_dropout
-        FASTNN_KERNEL_multiply_add
-        FASTNN_KERNEL_stream
+include "kernel_numbers.pxi"  # FASTNN_KERNEL_<name>, made from src_c/fastnn.h when it is built
 
 ctypedef fused real:
     float

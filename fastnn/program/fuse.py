@@ -39,9 +39,11 @@ def fuse(program: Program) -> Program:
 
 
 def _sections(program: Program, fused: list[Op]) -> dict[str, tuple[int, int]]:
-    """Return the sections of a fused program: each begins with the op that it began with."""
-    begins = {name: program.ops[first] for name, (first, _) in program.sections.items()}
-    firsts = {name: fused.index(op) for name, op in begins.items()}
+    """Return the sections of a fused program: the later ones begin with the op that they did."""
+    firsts = {
+        name: fused.index(program.ops[first]) if first else 0
+        for name, (first, _) in program.sections.items()
+    }
     ends = [*list(firsts.values())[1:], len(fused)]
     return {name: (first, end) for (name, first), end in zip(firsts.items(), ends, strict=False)}
 

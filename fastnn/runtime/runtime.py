@@ -271,6 +271,8 @@ class Runtime:
 
     def prepare_one_row(self, purpose: Purpose) -> None:
         """Prepare the program PREDICT or TRAIN for one row; see `FastPath`."""
+        if len(self.output_shapes) > 1:
+            return  # several arrays a sample: the plain way
         if purpose is Purpose.PREDICT:
             self.fast_path.prepare_predict_one(self.bound(purpose, 1), self.graph)
             return

@@ -119,19 +119,19 @@ def test_bad_arguments(options, message):
 
 
 def test_an_error_on_the_way_leaves_the_model_alone(monkeypatch):
-    from fastnn.runtime import Runtime
+    from fastnn.runtime import Run
 
     model, x, y = trained()
-    run, calls = Runtime.run, []
+    make, calls = Run.make, []
 
     def interrupted(self, *args, **options):
         calls.append(1)
         if len(calls) == 7:
             raise KeyboardInterrupt
-        return run(self, *args, **options)
+        return make(self, *args, **options)
 
     with unchanged(model):
-        monkeypatch.setattr(Runtime, "run", interrupted)
+        monkeypatch.setattr(Run, "make", interrupted)
         with pytest.raises(KeyboardInterrupt):
             model.find_learning_rate(x, y)
         monkeypatch.undo()

@@ -13,7 +13,7 @@ from torch_helpers import losses as torch_losses
 
 import fastnn as fnn
 from fastnn.program import ops, reference
-from fastnn.runtime import Runtime
+from fastnn.runtime import Run
 
 OPTIMIZERS = {
     "sgd": fnn.SGD(0.05),
@@ -87,17 +87,17 @@ def test_gradients_of_every_activation_with_every_loss(activation, loss, rng):
 @pytest.mark.parametrize("name", ["dense/kernel", "dense/bias", "dense_1/kernel", "dense_1/bias"])
 @pytest.mark.parametrize("error", [1e-3, float("nan")])
 def test_gradcheck_names_a_wrong_gradient(name, error, rng, monkeypatch):
-    run = Runtime.run
+    make_steps = Run.make
 
     def wrong(self, *arguments, **options):
-        done = run(self, *arguments, **options)
-        self.gradients[name].flat[1] += error
+        done = make_steps(self, *arguments, **options)
+        self.bound.arenas["gradients"][self.bound.plan.parameters[name] + 1] += error
         return done
 
     model = make(["tanh"], loss="mse")
     (x, y), = batches(rng, 1, loss="mse")  # fmt: skip
     assert fnn.gradcheck(model, x, y, samples=10**6)
-    monkeypatch.setattr(Runtime, "run", wrong)
+    monkeypatch.setattr(Run, "make", wrong)
     where = r"\[0, 1\]" if "kernel" in name else r"\[1\]"
     with pytest.raises(fnn.GradientError, match=f"gradient of '{name}' at {where} is .* central"):
         fnn.gradcheck(model, x, y, samples=10**6)
@@ -279,13 +279,13 @@ def everything(build, dtype, rng):
 @pytest.mark.parametrize("build", [dense, residual, deep])
 def test_same_bits_for_any_number_of_threads(build, dtype, team, monkeypatch):
     workers = []
-    run = Runtime.run
+    make_steps = Run.make
 
     def watched(self, *arguments, **options):
         workers.append(fnn.core.threads.workers_for(1e12))
-        return run(self, *arguments, **options)
+        return make_steps(self, *arguments, **options)
 
-    monkeypatch.setattr(Runtime, "run", watched)
+    monkeypatch.setattr(Run, "make", watched)
     expected = None
     for threads in (1, 2, 3, 8):
         team(threads)
