@@ -53,6 +53,47 @@ for _metric in (
     registry.add(_metric)
 
 
+def direction_of(
+    result: str, objectives: Sequence[OutputObjective], output_names: Sequence[str]
+) -> str | None:
+    """Return which way a result of training is an improvement, as its loss or metric says.
+
+    Parameters
+    ----------
+    result : str
+        A key of the history: "loss", "val_accuracy", or with several outputs "digit_f1".
+    objectives : sequence of OutputObjective
+        What each output is trained for: `Objective.outputs`.
+    output_names : sequence of str
+        The names of the outputs.
+
+    Returns
+    -------
+    {"min", "max"} or None
+        None where nobody can know, as for a function of the user's, and for what is neither a loss
+        nor a metric.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> model = fnn.Sequential([fnn.Dense(3)], input_shape=(4,))
+    >>> model.compile("adam", "crossentropy", ["accuracy"])
+    >>> objectives = model.network.objective.outputs
+    >>> fnn.metrics.direction_of("val_accuracy", objectives, model.output_names)
+    'max'
+    """
+    directions: dict[str, str | None] = {"loss": "min"}
+    several = len(output_names) > 1
+    for name, objective in zip(output_names, objectives, strict=True):
+        if several:
+            directions[f"{name}_loss"] = "min"
+        for metric in objective.metrics:
+            directions[f"{name}_{metric.label}" if several else metric.label] = metric.direction
+    if result not in directions:
+        result = result.removeprefix("val_")
+    return directions.get(result)
+
+
 def get(what: object) -> Metric:
     """Return the metric that `what` stands for.
 
