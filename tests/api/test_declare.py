@@ -524,6 +524,32 @@ def test_a_schedule_with_a_constructor_of_its_own():
         one.heigth = 1
 
 
+def test_what_is_kept_while_it_runs_has_a_default_though_super_is_not_called():
+    class Watcher(Declared):
+        _is_fixed = False
+        _has_hooks = True
+        limit: float = declare.number(default=1.0, least=0)
+        results: tuple = declare.state(default=())
+
+        def on_end(self):
+            return "on_end"
+
+    class Mine(Watcher):
+        def __init__(self, told):
+            self.told = told
+
+    one = Mine([])
+    assert (one.results, one.limit, one.told) == ((), 1.0, [])
+    one.results, one.told = ("loss",), [1]
+    one.on_end = lambda: "of its own"
+    assert one.on_end() == "of its own"
+    assert Mine([]).results == ()
+    assert repr(Watcher(2)) == "Watcher(limit=2.0)"
+    for name in ("on_ends", "limitt", "result"):
+        with pytest.raises(AttributeError, match=f"has no attribute '{name}'"):
+            setattr(one, name, 1)
+
+
 # --- hints ----------------------------------------------------------------------------------------
 
 
