@@ -1,26 +1,29 @@
 """Checks of single arguments: each returns the value, or raises naming what came and was expected.
 
-A value of the wrong type is a TypeError where no number would do, a ValueError else.
+A value of the wrong type is a TypeError where no number would do, and a ValueError otherwise.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, cast
 
 
-def integer(name: str, value: object, least: int = 1) -> int:
-    """Return an integer of at least `least`."""
-    if type(value) is int and value >= least:
+def integer(name: str, value: object, least: int | None = 1) -> int:
+    """Return an integer of at least `least`; of None, any."""
+    if type(value) is int and (least is None or value >= least):
         return value
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+    is_integer = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_integer or (least is not None and cast(int, value) < least):
+        if least is None:
+            raise ValueError(f"{name} must be an integer, got {value!r}")
         expected = "a positive integer" if least == 1 else f"an integer of at least {least}"
         raise ValueError(f"{name} must be {expected}, got {value!r}")
-    return int(value)
+    return int(cast(int, value))
 
 
 def number(
@@ -60,8 +63,30 @@ def boolean(name: str, value: object) -> bool:
     return bool(value)
 
 
+def text(name: str, value: object) -> str:
+    """Return a string that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"{name} must be a non-empty string, got {value!r}")
+    return value
+
+
+def choice(name: str, value: object, among: Sequence[str]) -> str:
+    """Return one of two or more strings."""
+    if not isinstance(value, str) or value not in among:
+        listed = f"{', '.join(map(repr, among[:-1]))} or {among[-1]!r}"
+        raise ValueError(f"{name} must be {listed}, got {value!r}")
+    return value
+
+
+def function(name: str, value: object) -> Callable[..., Any]:
+    """Return something callable."""
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, got {value!r}")
+    return value
+
+
 def shape(name: str, value: object) -> tuple[int, ...]:
-    """Return a tuple of positive integers; a single one is taken for a tuple of it."""
+    """Return a tuple of positive integers; a single integer stands for a tuple of one."""
     sizes: Any = (value,) if isinstance(value, Integral) else value
     try:
         return tuple(integer(name, size) for size in sizes)
@@ -69,26 +94,26 @@ def shape(name: str, value: object) -> tuple[int, ...]:
         raise ValueError(f"{name} must be a tuple of positive integers, got {value!r}") from None
 
 
-def items(name: str, value: object, kind: type) -> list:
-    """Return a list of instances of `kind`; None is an empty one."""
+def items(name: str, value: object, cls: type) -> list:
+    """Return a list of instances of `cls`; None is an empty one."""
     if value is None:
         return []
-    if isinstance(value, (kind, str)) or not hasattr(value, "__iter__"):
+    if isinstance(value, (cls, str)) or not hasattr(value, "__iter__"):
         raise TypeError(
-            f"{name} must be a list of {kind.__name__} instances, got {shown(value, kind)}"
+            f"{name} must be a list of {cls.__name__} instances, got {shown(value, cls)}"
         )
     listed = list(cast(Iterable, value))
     for item in listed:
-        if not isinstance(item, kind):
-            raise TypeError(f"{name} must be {kind.__name__} instances, got {shown(item, kind)}")
+        if not isinstance(item, cls):
+            raise TypeError(f"{name} must be {cls.__name__} instances, got {shown(item, cls)}")
     return listed
 
 
-def shown(value: object, kind: type, call: str = "(...)") -> str:
-    """Return how a message shows what came in place of an instance of `kind`."""
+def shown(value: object, cls: type, call: str = "(...)") -> str:
+    """Return how a message shows what came in place of an instance of `cls`."""
     if not isinstance(value, type):
         return f"{value!r} ({type(value).__name__})"
-    hint = f"; did you mean {value.__name__}{call}?" if issubclass(value, kind) else ""
+    hint = f"; did you mean {value.__name__}{call}?" if issubclass(value, cls) else ""
     return f"the class {value.__name__}{hint}"
 
 

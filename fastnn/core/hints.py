@@ -1,0 +1,350 @@
+"""What to write here instead of a name that Keras, PyTorch or scikit-learn use, and of a typo.
+
+The one table of such names. An error that names what came ends with the entry of the table, or else
+with the nearest name that there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+# Names of losses, metrics, activations and initializers elsewhere, spelled as by `plain`.
+ELSEWHERE = {
+    "sparsecategoricalcrossentropy": "crossentropy",
+    "categoricalcrossentropy": "crossentropy",
+    "crossentropyloss": "crossentropy",
+    "nllloss": "crossentropy",
+    "bce": "binary_crossentropy",
+    "bceloss": "binary_crossentropy",
+    "bcewithlogitsloss": "binary_crossentropy",
+    "binarycrossentropywithlogits": "binary_crossentropy",
+    "meansquarederror": "mse",
+    "mseloss": "mse",
+    "meanabsoluteerror": "mae",
+    "l1loss": "mae",
+    "smoothl1loss": "huber",
+    "acc": "accuracy",
+    "binaryaccuracy": "accuracy",
+    "categoricalaccuracy": "accuracy",
+    "sparsecategoricalaccuracy": "accuracy",
+    "swish": "silu",
+    "identity": "linear",
+    "randomnormal": "normal",
+    "randomuniform": "uniform",
+    "xavieruniform": "glorot_uniform",
+    "xaviernormal": "glorot_normal",
+    "kaiminguniform": "he_uniform",
+    "kaimingnormal": "he_normal",
+}
+
+_FROM_LOGITS = (
+    "leave it out: the loss takes logits, and where the model ends with {link!r}, the input of that"
+    " activation"
+)
+_INPUT_SHAPE = "give it to the model, Sequential([...], input_shape=(inputs,)), or use Input(shape)"
+_SHOW = "leave it out: there is no progress bar here"
+_LOOP = "y_hat = model.forward(x, training=True); model.backward(grad_output)"
+
+# (class, or a class it derives from, or class.method; argument or attribute): what to write here.
+ADVICE = {
+    # Optimizers
+    ("Optimizer", "lr"): "write learning_rate",
+    ("Optimizer", "params"): "leave it out: compile gives the optimizer the model's parameters",
+    ("Optimizer", "parameters"): "leave it out: compile gives the optimizer the model's parameters",
+    ("Optimizer", "betas"): "write beta_1 and beta_2",
+    ("Optimizer", "beta1"): "write beta_1",
+    ("Optimizer", "beta2"): "write beta_2",
+    ("Optimizer", "eps"): "write epsilon",
+    ("RMSprop", "alpha"): "write rho",
+    ("Optimizer", "decay"): "give learning_rate a schedule, schedules.InverseTimeDecay",
+    ("Optimizer", "lr_decay"): "give learning_rate a schedule, schedules.InverseTimeDecay",
+    ("Optimizer", "clip_norm"): "write clipnorm for each parameter, or global_clipnorm",
+    ("Optimizer", "max_norm"): "write global_clipnorm",
+    ("Optimizer", "l2"): "write weight_decay, or give the layers a kernel_regularizer",
+    ("LBFGS", "history_size"): "write memory",
+    ("LBFGS", "tolerance_grad"): "write tolerance_gradient",
+    ("LBFGS", "max_iter"): "give fit epochs: each is one iteration",
+    ("LBFGS", "maxiter"): "give fit epochs: each is one iteration",
+    ("LBFGS", "tol"): "write tolerance_change",
+    ("Optimizer", "step"): "call model.apply_gradients(), or train with fit or train_on_batch",
+    ("Optimizer", "zero_grad"): "leave it out: model.backward overwrites the gradients",
+    ("Optimizer", "apply_gradients"): "call model.apply_gradients()",
+    ("Optimizer", "minimize"): "use fastnn.descent.minimize for a function, or fit for a model",
+    ("Optimizer", "param_groups"): "set layer.learning_rate_factor for a rate of its own",
+    ("Optimizer", "state_dict"): "call model.save(path), which saves the optimizer too",
+    # Losses
+    ("BinaryCrossentropy", "from_logits"): _FROM_LOGITS.format(link="sigmoid"),
+    ("Crossentropy", "from_logits"): _FROM_LOGITS.format(link="softmax"),
+    ("KLDivergence", "from_logits"): _FROM_LOGITS.format(link="softmax"),
+    ("Poisson", "log_input"): _FROM_LOGITS.format(link="exponential"),
+    ("Loss", "reduction"): "leave it out: a loss is the mean over the samples",
+    ("Loss", "weight"): "give fit class_weight or sample_weight",
+    ("Loss", "pos_weight"): "give fit class_weight or sample_weight",
+    ("Loss", "axis"): "leave it out: classes lie on the last axis",
+    ("Loss", "ignore_index"): "give fit a sample_weight of 0 for those samples",
+    ("Huber", "beta"): "write delta",
+    # Layers
+    ("Layer", "input_dim"): _INPUT_SHAPE,
+    ("Layer", "input_shape"): _INPUT_SHAPE,
+    ("Layer", "in_features"): "leave it out: the layer takes it from its input",
+    ("Layer", "out_features"): "write units",
+    ("Layer", "dtype"): "give it to the model, which has one dtype",
+    ("Layer", "seed"): "give it to the model",
+    ("Dense", "bias"): "write use_bias",
+    ("Dense", "act"): "write activation",
+    ("Dense", "weights"): "call model.set_weights(weights)",
+    ("Dense", "init"): "write kernel_initializer",
+    ("Dense", "weight_decay"): "write kernel_regularizer=regularizers.L2(...)",
+    ("Layer", "activity_regularizer"): "there is kernel_regularizer and bias_regularizer alone",
+    ("Layer", "kernel_constraint"): "there are no constraints; kernel_regularizer limits a kernel",
+    ("Layer", "bias_constraint"): "there are no constraints; bias_regularizer limits a bias",
+    ("Dropout", "p"): "write rate",
+    ("Dropout", "noise_shape"): "leave it out: each input is dropped by itself",
+    ("Dropout", "inplace"): "leave it out: the program decides where outputs lie",
+    ("BatchNormalization", "axis"): "leave it out: each input is normalized over the batch",
+    ("LayerNormalization", "axis"): "leave it out: each sample is normalized over its inputs",
+    ("Layer", "eps"): "write epsilon",
+    ("BatchNormalization", "num_features"): "leave it out: the layer takes it from its input",
+    ("LayerNormalization", "normalized_shape"): "leave it out: the layer takes it from its input",
+    ("BatchNormalization", "affine"): "write center and scale",
+    ("LayerNormalization", "elementwise_affine"): "write center and scale",
+    ("BatchNormalization", "track_running_stats"): "leave it out: moving statistics are kept",
+    ("Embedding", "num_embeddings"): "write input_dim",
+    ("Embedding", "embedding_dim"): "write output_dim",
+    ("Embedding", "input_length"): "leave it out: the layer takes it from its input",
+    ("Embedding", "mask_zero"): "there are no masks; give fit a sample_weight",
+    ("PReLU", "num_parameters"): "write shared=True for one alpha; without it each input has one",
+    ("PReLU", "init"): "write alpha_initializer=initializers.Constant(...)",
+    ("PReLU", "shared_axes"): "write shared=True for one alpha; without it each input has one",
+    ("Layer", "weight"): "read layer.kernel, or layer.parameters",
+    ("Layer", "requires_grad"): "set layer.trainable",
+    ("Layer", "freeze"): "set layer.trainable = False",
+    # Schedules, initializers, metrics, callbacks
+    ("Schedule", "optimizer"): "leave it out: give the schedule to the optimizer as learning_rate",
+    ("Schedule", "lr"): "write initial_learning_rate",
+    ("Schedule", "gamma"): "write decay_rate",
+    ("StepDecay", "step_size"): "write decay_steps",
+    ("CosineDecay", "T_max"): "write decay_steps",
+    ("CosineDecay", "eta_min"): "write alpha, the last rate as a part of the first",
+    ("CosineDecayRestarts", "T_0"): "write first_decay_steps",
+    ("CosineDecayRestarts", "T_mult"): "write t_mul",
+    ("OneCycle", "max_lr"): "write max_learning_rate",
+    ("PiecewiseConstantDecay", "milestones"): "write boundaries",
+    ("Initializer", "seed"): "leave it out: the model's seed decides",
+    ("Normal", "std"): "write stddev",
+    ("Uniform", "minval"): "write minimum",
+    ("Uniform", "maxval"): "write maximum",
+    ("Metric", "name"): "leave it out: the key in the history is the metric's label",
+    ("Metric", "dtype"): "leave it out: metrics are summed in float64",
+    ("TopKAccuracy", "top_k"): "write k",
+    ("Callback", "verbose"): "leave it out: fit(verbose=...) shows the results",
+    ("Callback", "min_improvement"): "write min_delta",
+    ("Callback", "n_iter_no_change"): "write patience",
+    ("Callback", "threshold"): "write min_delta",
+    ("Callback", "tol"): "write min_delta",
+    ("ModelCheckpoint", "save_weights_only"): "leave it out: the file holds the whole model",
+    ("ReduceLROnPlateau", "optimizer"): "leave it out: compile has given the model its optimizer",
+    ("ModelCheckpoint", "path"): "write filepath",
+    ("ModelCheckpoint", "filename"): "write filepath",
+    ("CSVLogger", "filepath"): "write filename",
+    ("CSVLogger", "path"): "write filename",
+    # Models
+    ("Model", "lr"): "set model.optimizer.learning_rate",
+    ("Model", "learning_rate"): "set model.optimizer.learning_rate",
+    ("Model", "trainable"): "set layer.trainable of each of model.layers",
+    ("Model", "get_layer"): "use {layer.name: layer for layer in model.layers}[name]",
+    ("Model", "add"): "give all layers at once, Sequential([...])",
+    ("Model", "pop"): "give all layers at once, Sequential([...])",
+    ("Model", "weights"): "use model.parameters, views by name",
+    ("Model", "trainable_weights"): "use model.parameters, views by name",
+    ("Model", "coefs_"): "use model.parameters, views by name",
+    ("Model", "named_parameters"): "use model.parameters.items()",
+    ("Model", "state_dict"): "use model.get_weights(), or model.save(path)",
+    ("Model", "load_state_dict"): "use model.set_weights(weights), or fastnn.load(path)",
+    ("Model", "save_weights"): "use model.save(path)",
+    ("Model", "load_weights"): "use fastnn.load(path)",
+    ("Model", "count_params"): "use model.count_parameters()",
+    ("Model", "fit_generator"): "use fit, which takes generators of batches",
+    ("Model", "partial_fit"): "use model.train_on_batch(x, y)",
+    ("Model", "predict_on_batch"): "use model.predict(x)",
+    ("Model", "predict_proba"): "use model.predict(x); of logits take the softmax",
+    ("Model", "predict_classes"): "use model.predict(x).argmax(axis=1)",
+    ("Model", "test_on_batch"): "use model.evaluate(x, y)",
+    ("Model", "score"): "use model.evaluate(x, y)",
+    ("Model", "zero_grad"): "leave it out: backward overwrites the gradients",
+    ("Model", "step"): "use model.apply_gradients()",
+    ("Model", "train"): f"leave it out: fit trains; by hand, {_LOOP}",
+    ("Model", "eval"): "leave it out: predict and evaluate never drop or move statistics",
+    ("Model", "to"): "leave it out: a model runs on the CPU; its dtype is given to the constructor",
+    ("Model", "cpu"): "leave it out: a model runs on the CPU",
+    ("Model", "cuda"): "leave it out: a model runs on the CPU",
+    ("Model", "double"): "give the constructor dtype='float64'",
+    ("Model", "float"): "give the constructor dtype='float32'",
+    ("Model", "loss"): "use model.evaluate(x, y)['loss'], or history.history['loss']",
+    ("Model", "metrics_names"): "use the keys of model.evaluate(x, y)",
+    ("Model", "to_json"): "use model.save(path)",
+    ("Model", "get_config"): "use model.save(path)",
+    ("Model.fit", "nb_epoch"): "write epochs",
+    ("Model.fit", "n_epochs"): "write epochs",
+    ("Model.fit", "max_iter"): "write epochs",
+    ("Model.fit", "lr"): "give compile an optimizer, Adam(learning_rate)",
+    ("Model.fit", "learning_rate"): "give compile an optimizer, Adam(learning_rate)",
+    ("Model.fit", "optimizer"): "give it to compile",
+    ("Model.fit", "loss"): "give it to compile",
+    ("Model.fit", "metrics"): "give it to compile",
+    ("Model.fit", "callback"): "write callbacks=[...]",
+    ("Model.fit", "validation_batch_size"): "leave it out: it does not change the results",
+    ("Model.fit", "workers"): "leave it out: an iterable is read by one thread",
+    ("Model.fit", "max_queue_size"): "leave it out: an iterable is read ahead as it is",
+    ("Model.fit", "use_multiprocessing"): "leave it out: an iterable is read by one thread",
+    ("Model.predict", "verbose"): _SHOW,
+    ("Model.evaluate", "verbose"): _SHOW,
+    ("Model.evaluate", "return_dict"): "leave it out: it always returns a dict",
+    ("Model.compile", "lr"): "give compile an optimizer, Adam(learning_rate)",
+    ("Model.compile", "learning_rate"): "give compile an optimizer, Adam(learning_rate)",
+    ("Model.compile", "from_logits"): _FROM_LOGITS.format(link="softmax"),
+    ("Model.compile", "metric"): "write metrics=[...]",
+    ("Model.compile", "run_eagerly"): "leave it out: a model is always compiled",
+    ("Model.compile", "jit_compile"): "leave it out: a model is always compiled",
+}
+
+
+def plain(name: object) -> str:
+    """Return a name without what is a matter of taste: capitals, underscores, hyphens."""
+    return str(name).lower().replace("_", "").replace("-", "")
+
+
+def nearest(name: object, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the known name that is most like this one, or None if none is like it.
+
+    Parameters
+    ----------
+    name : str
+    known : iterable of str
+    cutoff : float, default 0.6
+        How alike the two must be, from 0 to 1.
+    """
+    import difflib  # here, because `import fastnn` should be quick
+
+    names = {plain(one): one for one in sorted(known)}
+    wanted = plain(ELSEWHERE.get(plain(name), name))
+    close = difflib.get_close_matches(wanted, names, n=1, cutoff=cutoff)
+    return names[close[0]] if close else None
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Return "; did you mean 'adam'?" for the nearest of the known names, or nothing."""
+    close = nearest(name, known)
+    return f"; did you mean {close!r}?" if close else ""
+
+
+def unknown_name(argument: str, name: object, known: Iterable[str]) -> ValueError:
+    """Return the error for a name that is not in a table.
+
+    Parameters
+    ----------
+    argument : str
+        The argument that it was given for.
+    name : object
+        What came.
+    known : iterable of str
+        What was expected.
+
+    Returns
+    -------
+    ValueError
+    """
+    names = sorted(known)
+    hint = did_you_mean(name, names)
+    return ValueError(f"unknown {argument} {name!r}{hint} (there are {', '.join(names)})")
+
+
+def advice(owner: type | str, name: str) -> str | None:
+    """Return what to write instead of a name that another library has, or None.
+
+    Parameters
+    ----------
+    owner : type or str
+        A class, or "Class.method".
+    name : str
+        Of the argument or attribute.
+    """
+    return next((ADVICE[key, name] for key in _keys(owner) if (key, name) in ADVICE), None)
+
+
+def unexpected_argument(owner: type | str, name: str, known: Iterable[str]) -> TypeError:
+    """Return the error for an argument that a constructor or a method does not have.
+
+    Parameters
+    ----------
+    owner : type or str
+        A class, or "Class.method".
+    name : str
+        What came.
+    known : iterable of str
+        The arguments that there are.
+
+    Returns
+    -------
+    TypeError
+
+    Examples
+    --------
+    >>> from fastnn.core import hints
+    >>> print(hints.unexpected_argument("Model.predict", "verbose", ["x", "batch_size"]))
+    ... # doctest: +NORMALIZE_WHITESPACE
+    Model.predict() got an unexpected keyword argument 'verbose': leave it out: there is no progress
+    bar here (its arguments are x, batch_size)
+    """
+    names = list(known)
+    there = f"its arguments are {', '.join(names)}" if names else "it takes no arguments"
+    return TypeError(
+        f"{_called(owner)}() got an unexpected keyword argument {name!r}"
+        f"{_hint(owner, name, names)} ({there})"
+    )
+
+
+def missing_attribute(owner: type | str, name: str, known: Iterable[str]) -> AttributeError:
+    """Return the error for reading or setting an attribute that there is not.
+
+    Parameters
+    ----------
+    owner : type or str
+        A class.
+    name : str
+        What came.
+    known : iterable of str
+        The attributes that may be meant.
+
+    Returns
+    -------
+    AttributeError
+
+    Examples
+    --------
+    >>> from fastnn.core import hints
+    >>> print(hints.missing_attribute("Model", "trainble", ["summary", "layers"]))
+    Model has no attribute 'trainble'
+    >>> print(hints.missing_attribute("Model", "score", ["summary", "layers"]))
+    Model has no attribute 'score': use model.evaluate(x, y)
+    """
+    return AttributeError(
+        f"{_called(owner)} has no attribute {name!r}{_hint(owner, name, list(known))}"
+    )
+
+
+def _hint(owner: type | str, name: str, known: list[str]) -> str:
+    told = advice(owner, name)
+    return did_you_mean(name, known) if told is None else f": {told}"
+
+
+def _called(owner: type | str) -> str:
+    return owner if isinstance(owner, str) else owner.__name__
+
+
+def _keys(owner: type | str) -> Iterator[str]:
+    """Yield the names under which the table may know a class."""
+    if isinstance(owner, str):
+        yield owner
+    else:
+        yield from (cls.__name__ for cls in owner.__mro__)
