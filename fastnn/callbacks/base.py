@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from fastnn.core.registry import did_you_mean
+from fastnn.core.declare import Declared, Field
+from fastnn.core.hints import did_you_mean
 
 if TYPE_CHECKING:
     from fastnn.data import AnySource
@@ -26,9 +27,10 @@ _ELSEWHERE = {
 }
 _OF_VALIDATION = "did you mean on_epoch_end? (it is called after the validation, with its results)"
 _OF_PREDICTION = "predict calls no callbacks"
+_SET_BY_FIT = frozenset({"model", "results", "training_data"})
 
 
-class Callback:
+class Callback(Declared):
     """Base of all callbacks: `fit` calls its hooks as the training goes on.
 
     Override the hooks that are needed. The others cost nothing; only a hook for batches makes `fit`
@@ -95,22 +97,52 @@ class Callback:
     True
     """
 
-    model: Any
-    results: tuple[str, ...] = ()
-    training_data: tuple[Sequence[AnySource], tuple[str, ...]] = ((), ("real",))
+    _is_fixed: ClassVar[bool] = False
+    _is_open: ClassVar[bool] = True
+    _has_hooks: ClassVar[bool] = True
+
+    # Not annotated, as they are no fields: `fit` sets them.
+    model = cast("Any", None)
+    results = cast("tuple[str, ...]", ())
+    training_data = cast("tuple[Sequence[AnySource], tuple[str, ...]]", ((), ("real",)))
     added_results: ClassVar[tuple[str, ...] | None] = None
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Refuse methods that look like hooks and are none."""
+        """Collect the fields, and refuse methods that look like hooks and are none."""
+        if "_is_open" not in vars(cls):
+            cls._is_open = True  # also where the base, one of fastnn's own, is not
         super().__init_subclass__(**options)
         for name, value in vars(cls).items():
             if is_never_called(name) and (callable(value) or isinstance(value, classmethod)):
-                raise TypeError(f"{cls.__name__}.{name} is never called{_instead_of(name)}")
+                raise TypeError(f"{cls.__name__}.{name} is never called{instead_of(name)}")
+
+    @classmethod
+    def _declared(cls) -> tuple[dict[str, Field], list[str]]:
+        """Return the fields; a plain default is not one, since what a callback counts is state."""
+        found, dropped = super()._declared()
+        own = vars(cls)
+        declared = {
+            name: field
+            for name, field in found.items()
+            if name in cls._fields or isinstance(own[name], Field)
+        }
+        return declared, dropped
 
     def __setattr__(self, name: str, value: object) -> None:
         if is_never_called(name) and callable(value):
-            raise AttributeError(f"{type(self).__name__}.{name} is never called{_instead_of(name)}")
-        super().__setattr__(name, value)
+            raise AttributeError(f"{type(self).__name__}.{name} is never called{instead_of(name)}")
+        if name in _SET_BY_FIT:
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other) or self._is_open:
+            return self is other
+        return self.arguments() == cast("Callback", other).arguments()
+
+    def __hash__(self) -> int:
+        return object.__hash__(self) if self._is_open else hash(type(self))
 
     def check(self) -> None:
         """Raise if there is something wrong with this training.
@@ -170,7 +202,7 @@ def is_never_called(name: str) -> bool:
     return name.startswith("on_") and name not in HOOKS
 
 
-def _instead_of(name: str) -> str:
+def instead_of(name: str) -> str:
     """Return the end of the message about a method that is never called."""
     if name in _ELSEWHERE:
         return f"; {_ELSEWHERE[name]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 from fastnn.callbacks.base import Callback, Logs
-from fastnn.core import checks
+from fastnn.core.declare import integer, state
 
 
 class Diagnose(Callback):
@@ -38,12 +38,12 @@ class Diagnose(Callback):
     []
     """
 
+    _is_open = False
     added_results = ()
 
-    def __init__(self, every: int = 10, *, batch_size: int = 32) -> None:
-        self.every = checks.integer("every", every)
-        self.batch_size = checks.integer("batch_size", batch_size)
-        self.findings: list = []
+    every: int = integer(default=10)
+    batch_size: int = integer(default=32, kw_only=True)
+    findings: list = state(default_factory=list)
 
     def on_train_begin(self) -> None:
         """Forget earlier trainings."""

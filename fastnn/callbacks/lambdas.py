@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from fastnn.callbacks.base import Callback
+from fastnn.callbacks.base import Callback, instead_of
 
 
 class LambdaCallback(Callback):
@@ -34,6 +35,8 @@ class LambdaCallback(Callback):
     1 ['loss']
     """
 
+    _is_open = False
+
     def __init__(
         self,
         on_epoch_begin: Callable | None = None,
@@ -42,7 +45,10 @@ class LambdaCallback(Callback):
         on_train_end: Callable | None = None,
         on_train_batch_begin: Callable | None = None,
         on_train_batch_end: Callable | None = None,
+        **others: Callable,
     ) -> None:
+        for name in others:
+            raise TypeError(f"LambdaCallback has no hook {name!r}{instead_of(name)}")
         given = {
             "on_epoch_begin": on_epoch_begin,
             "on_epoch_end": on_epoch_end,
@@ -51,12 +57,15 @@ class LambdaCallback(Callback):
             "on_train_batch_begin": on_train_batch_begin,
             "on_train_batch_end": on_train_batch_end,
         }
-        for name, function in given.items():
-            if function is None:
-                continue
+        self._given = {name: hook for name, hook in given.items() if hook is not None}
+        for name, function in self._given.items():
             if not callable(function):
                 raise TypeError(f"{name} must be a function, got {function!r}")
             setattr(self, name, _with_logs(function) if name.endswith("begin") else function)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the functions that were given, by the name of the hook."""
+        return dict(self._given)
 
 
 def _with_logs(function: Callable) -> Callable:

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastnn.callbacks.base import Callback, Logs
-from fastnn.core.registry import did_you_mean
+from fastnn.callbacks.base import Logs
+from fastnn.core.hints import did_you_mean
 from fastnn.metrics import Function, is_number
+
+if TYPE_CHECKING:
+    from fastnn.program.objective import OutputObjective
 
 MODES = ("auto", "min", "max")
 
 
-def direction_of(result: str, objective: Any, output_names: Sequence[str]) -> str | None:
+def direction_of(
+    result: str, objectives: Sequence[OutputObjective], output_names: Sequence[str]
+) -> str | None:
     """Return whether less or more of a result is better, as its loss or metric says.
 
     Parameters
     ----------
     result : str
         A key of the history, such as "loss", "val_f1" or "digit_accuracy".
-    objective : Objective
-        What `compile` was told.
+    objectives : sequence of OutputObjective
+        What each output is trained for: `Objective.outputs`.
     output_names : sequence of str
 
     Returns
@@ -31,25 +36,32 @@ def direction_of(result: str, objective: Any, output_names: Sequence[str]) -> st
     """
     directions: dict[str, str | None] = {"loss": "min"}
     is_several = len(output_names) > 1
-    for name, output in zip(output_names, objective.outputs, strict=True):
+    for name, objective in zip(output_names, objectives, strict=True):
         if is_several:
             directions[f"{name}_loss"] = "min"
-        for metric in output.metrics:
+        for metric in objective.metrics:
             label = f"{name}_{metric.label}" if is_several else metric.label
             direction = "max" if metric.more_is_better else "min"
             directions[label] = None if isinstance(metric, Function) else direction
     return directions.get(result, directions.get(result.removeprefix("val_")))
 
 
-class Monitored(Callback):
-    """A callback that watches one result.
+def a_result(name: str, value: object) -> str:
+    """Return the name of a result, or raise."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be the name of a result, got {value!r}")
+    return value
 
-    Parameters
-    ----------
-    monitor : str
-        A key of the history.
-    mode : {"auto", "min", "max"}, default "auto"
-        Whether less or more is better; auto: as the loss or metric says.
+
+def a_mode(name: str, value: object) -> str:
+    """Return what says which results are better, or raise."""
+    if not isinstance(value, str) or value not in MODES:
+        raise ValueError(f"{name} must be 'auto', 'min' or 'max', got {value!r}")
+    return value
+
+
+class Monitored:
+    """What a callback has that watches one result; its fields are `monitor` and `mode`.
 
     Attributes
     ----------
@@ -57,14 +69,20 @@ class Monitored(Callback):
         What `mode` means for the training that was checked last; None before any.
     """
 
-    def __init__(self, monitor: str, mode: str = "auto") -> None:
-        if mode not in MODES:
-            raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
-        if not isinstance(monitor, str):
-            raise TypeError(f"monitor must be the name of a result, got {monitor!r}")
-        self.monitor = monitor
-        self.mode = mode
-        self.direction: str | None = None if mode == "auto" else mode
+    monitor: str
+    mode: str
+    model: Any
+    results: tuple[str, ...]
+    _direction: str | None = None
+
+    @property
+    def direction(self) -> str | None:
+        """Whether less or more is better in this training; None where that is not known yet."""
+        return self._direction if self.mode == "auto" else self.mode
+
+    def set_up(self) -> None:
+        """Start afresh."""
+        self._forget()
 
     def check(self) -> None:
         """Check that there is such a result, and that it is known when it is better.
@@ -77,10 +95,9 @@ class Monitored(Callback):
         """
         if self.results:
             self._check_monitor(self.results)
-        self.direction = self.mode
-        if self.mode == "auto":
-            model = self.model
-            self.direction = direction_of(self.monitor, model.runtime.objective, model.output_names)
+        model = self.model
+        objectives = model.runtime.objective.outputs
+        self._direction = direction_of(self.monitor, objectives, model.output_names)
         if self.direction is None:
             raise ValueError(
                 f"{type(self).__name__} cannot tell whether less or more of monitor "

@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Callable
 
 from fastnn.callbacks.base import Callback, Logs
-from fastnn.callbacks.monitored import BestSoFar, Monitored
+from fastnn.callbacks.monitored import BestSoFar, Monitored, a_mode, a_result
 from fastnn.core import checks
+from fastnn.core.declare import checked, integer, number
 from fastnn.schedules import Schedule
 
 
@@ -23,7 +24,7 @@ def _rate(callback: Callback) -> float:
     return optimizer.learning_rate
 
 
-class ReduceLROnPlateau(Monitored):
+class ReduceLROnPlateau(Monitored, Callback):
     """Reduce the learning rate when a result no longer improves.
 
     Parameters
@@ -54,24 +55,16 @@ class ReduceLROnPlateau(Monitored):
     0.5
     """
 
+    _is_open = False
     added_results = ("learning_rate",)
 
-    def __init__(
-        self,
-        monitor: str = "val_loss",
-        factor: float = 0.1,
-        patience: int = 10,
-        mode: str = "auto",
-        min_delta: float = 1e-4,
-        cooldown: int = 0,
-        min_lr: float = 0.0,
-    ) -> None:
-        super().__init__(monitor, mode)
-        self.factor = checks.number("factor", factor, least=0, below=1)
-        self.patience = checks.integer("patience", patience, least=0)
-        self.min_delta = checks.number("min_delta", min_delta, least=0)
-        self.cooldown = checks.integer("cooldown", cooldown, least=0)
-        self.min_lr = checks.number("min_lr", min_lr, least=0)
+    monitor: str = checked(a_result, default="val_loss")
+    factor: float = number(default=0.1, least=0, below=1)
+    patience: int = integer(default=10, least=0)
+    mode: str = checked(a_mode, default="auto")
+    min_delta: float = number(default=1e-4, least=0)
+    cooldown: int = integer(default=0, least=0)
+    min_lr: float = number(default=0.0, least=0)
 
     def check(self) -> None:
         """Check that there is such a result, and a learning rate that may be set."""
@@ -100,6 +93,12 @@ class ReduceLROnPlateau(Monitored):
                 self._cooling, self._waited = self.cooldown, 0
 
 
+def _function(name: str, value: object) -> Callable[..., float]:
+    if not callable(value):
+        raise TypeError(f"{name} must be a function (epoch, learning_rate), got {value!r}")
+    return value
+
+
 class LearningRateScheduler(Callback):
     """Ask a function for the learning rate of each epoch.
 
@@ -126,13 +125,10 @@ class LearningRateScheduler(Callback):
     [0.005, 0.0025]
     """
 
+    _is_open = False
     added_results = ("learning_rate",)
 
-    def __init__(self, schedule: Callable[..., float]) -> None:
-        if not callable(schedule):
-            raise TypeError(f"schedule must be a function (epoch, learning_rate), got {schedule!r}")
-        self.schedule = schedule
-        self._takes_rate = _takes_two(schedule)
+    schedule: Callable[..., float] = checked(_function)
 
     def check(self) -> None:
         """Check that there is a learning rate that may be set."""
@@ -142,7 +138,7 @@ class LearningRateScheduler(Callback):
         """Set the learning rate."""
         rate = _rate(self)
         assert self.model.optimizer is not None
-        wanted = self.schedule(epoch, rate) if self._takes_rate else self.schedule(epoch)
+        wanted = self.schedule(epoch, rate) if _takes_two(self.schedule) else self.schedule(epoch)
         checks.number("what schedule returns", wanted, least=0)
         self.model.optimizer.learning_rate = wanted
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn.analysis import inspection
 from fastnn.callbacks.base import Callback, Logs
-from fastnn.core import checks
+from fastnn.core.declare import integer, state
 from fastnn.runtime import Runtime, aligned
 
 BINS = 64
@@ -145,19 +145,23 @@ class Recorder(Callback):
     1.0
     """
 
+    _is_open = False
     added_results = ()
 
-    def __init__(self, rows: int = 256, *, looks: int = 100, every: int = 1) -> None:
-        self.rows = checks.integer("rows", rows)
-        self.looks = checks.integer("looks", looks, 4)
-        self.every = checks.integer("every", every)
-        self.layers: list[str] = []
-        self.parameter_names: list[str] = []
+    rows: int = integer(default=256)
+    looks: int = integer(default=100, least=4, kw_only=True)
+    every: int = integer(default=1, kw_only=True)
+    epochs: list[int] = state(default_factory=list)
+    parameters: list[np.ndarray] = state(default_factory=list)
+    layers: list[str] = state(default_factory=list)
+    parameter_names: list[str] = state(default_factory=list)
+
+    def set_up(self) -> None:
+        """Start without a record."""
         self._forget()
 
     def _forget(self) -> None:
-        self.epochs: list[int] = []
-        self.parameters: list[np.ndarray] = []
+        self.epochs, self.parameters = [], []
         self._gap, self._done = self.every, 0
         self._free: list[np.ndarray] = []
         self._activations: dict[int, dict[str, Histogram]] = {}  # by epochs done

@@ -6,13 +6,49 @@ import os
 from pathlib import Path
 
 from fastnn.callbacks.base import Callback, Logs
-from fastnn.callbacks.monitored import BestSoFar, Monitored
+from fastnn.callbacks.monitored import BestSoFar, Monitored, a_mode, a_result
 from fastnn.core import checks
-from fastnn.core.registry import did_you_mean
+from fastnn.core.declare import boolean, checked, number, state
+from fastnn.core.hints import did_you_mean
 from fastnn.metrics import scalars
 
 
-class ModelCheckpoint(Monitored):
+def _path(name: str, value: object) -> str:
+    return str(checks.file_path(value, name))
+
+
+def _path_with_fields(name: str, value: object) -> str:
+    path = _path(name, value)
+    try:
+        _names_in_braces(path)
+    except ValueError as error:
+        raise ValueError(f"{name} {path!r}: {error}") from None
+    return path
+
+
+def _names_in_braces(path: str) -> set[str]:
+    """Return the names in braces."""
+    import string  # here, because `import fastnn` should be quick
+
+    return {field for _, field, _, _ in string.Formatter().parse(path) if field is not None}
+
+
+def _frequency(name: str, value: object) -> str:
+    if not isinstance(value, str) or value != "epoch":
+        raise ValueError(
+            f"{name} must be 'epoch', got {value!r}; to save after some batches, call "
+            "model.save from a callback's on_train_batch_end"
+        )
+    return value
+
+
+def _one_character(name: str, value: object) -> str:
+    if not isinstance(value, str) or len(value) != 1:
+        raise ValueError(f"{name} must be one character, got {value!r}")
+    return value
+
+
+class ModelCheckpoint(Monitored, Callback):
     """Save the model at the end of epochs.
 
     The file is what `Model.save` writes, with the state of the optimizer, so that training can be
@@ -51,41 +87,16 @@ class ModelCheckpoint(Monitored):
     ['digits-1.safetensors', 'digits-2.safetensors']
     """
 
+    _is_open = False
     added_results = ()
 
-    def __init__(
-        self,
-        filepath: str | os.PathLike,
-        monitor: str = "val_loss",
-        *,
-        save_best_only: bool = False,
-        mode: str = "auto",
-        save_freq: str = "epoch",
-        initial_value_threshold: float | None = None,
-    ) -> None:
-        super().__init__(monitor, mode)
-        self.filepath = str(_path("filepath", filepath))
-        self.save_best_only = checks.boolean("save_best_only", save_best_only)
-        if save_freq != "epoch":
-            raise ValueError(
-                f"save_freq must be 'epoch', got {save_freq!r}; to save after some batches, call "
-                "model.save from a callback's on_train_batch_end"
-            )
-        import string  # here, because `import fastnn` should be quick
-
-        self.save_freq = save_freq
-        self.initial_value_threshold = (
-            None
-            if initial_value_threshold is None
-            else checks.number("initial_value_threshold", initial_value_threshold)
-        )
-        try:
-            self._fields = {field for _, field, _, _ in string.Formatter().parse(self.filepath)}
-        except ValueError as error:
-            raise ValueError(f"filepath {self.filepath!r}: {error}") from None
-        self._fields.discard(None)
-        self.last_path: str | None = None
-        self._forget()
+    filepath: str = checked(_path_with_fields)
+    monitor: str = checked(a_result, default="val_loss")
+    save_best_only: bool = boolean(default=False, kw_only=True)
+    mode: str = checked(a_mode, default="auto", kw_only=True)
+    save_freq: str = checked(_frequency, default="epoch", kw_only=True)
+    initial_value_threshold: float | None = number(default=None, is_optional=True, kw_only=True)
+    last_path: str | None = state()
 
     def check(self) -> None:
         """Check the fields of the file's name, and the monitor if it is used."""
@@ -107,7 +118,7 @@ class ModelCheckpoint(Monitored):
 
     def _check_fields(self, results: tuple[str, ...] | Logs) -> None:
         known = ["epoch", *results]
-        for field in self._fields:
+        for field in _names_in_braces(self.filepath):
             if field not in known:
                 raise ValueError(
                     f"filepath {self.filepath!r} has a field {field!r}, but there are only "
@@ -150,16 +161,15 @@ class CSVLogger(Callback):
     epoch,loss,accuracy
     """
 
+    _is_open = False
     added_results = ()
 
-    def __init__(
-        self, filename: str | os.PathLike, separator: str = ",", append: bool = False
-    ) -> None:
-        self.filename = _path("filename", filename)
-        if not isinstance(separator, str) or len(separator) != 1:
-            raise ValueError(f"separator must be one character, got {separator!r}")
-        self.separator = separator
-        self.append = checks.boolean("append", append)
+    filename: str = checked(_path)
+    separator: str = checked(_one_character, default=",")
+    append: bool = boolean(default=False)
+
+    def set_up(self) -> None:
+        """Start without known columns."""
         self._columns: list[str] = []
 
     def check(self) -> None:
@@ -167,22 +177,22 @@ class CSVLogger(Callback):
         import csv  # here, because `import fastnn` should be quick
 
         self._columns = []
-        if self.append and self.filename.exists():
-            with self.filename.open(newline="", encoding="utf-8") as file:
+        if self.append and os.path.exists(self.filename):
+            with open(self.filename, newline="", encoding="utf-8") as file:
                 self._columns = next(csv.reader(file, delimiter=self.separator), [])
             if self.results and self._columns:
                 self._check_columns(self.results)
 
     def on_train_begin(self) -> None:
         """Empty the file unless lines are appended to it."""
-        if not (self.append and self.filename.exists()):
-            self.filename.write_text("", encoding="utf-8")
+        if not (self.append and os.path.exists(self.filename)):
+            Path(self.filename).write_text("", encoding="utf-8")
 
     def _check_columns(self, results: tuple[str, ...] | Logs) -> None:
         missing = [name for name in ("epoch", *results) if name not in self._columns]
         if missing:
             raise ValueError(
-                f"filename: {str(self.filename)!r} has the columns {', '.join(self._columns)}, "
+                f"filename: {self.filename!r} has the columns {', '.join(self._columns)}, "
                 f"which have no place for {', '.join(missing)}"
             )
 
@@ -191,7 +201,7 @@ class CSVLogger(Callback):
         logs = scalars(logs)
         import csv
 
-        with self.filename.open("a", newline="", encoding="utf-8") as file:
+        with open(self.filename, "a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, delimiter=self.separator, lineterminator="\n")
             if not self._columns:
                 self._columns = ["epoch", *logs]
@@ -199,11 +209,3 @@ class CSVLogger(Callback):
             self._check_columns(logs)
             row = {**logs, "epoch": epoch}
             writer.writerow([row.get(name, "NA") for name in self._columns])
-
-
-def _path(name: str, value: object) -> Path:
-    """Return the path of a file; an error names the argument."""
-    try:
-        return checks.file_path(value)
-    except (TypeError, ValueError) as error:
-        raise type(error)(str(error).replace("path", name, 1)) from None

@@ -9,11 +9,11 @@ import numpy as np
 
 from fastnn.analysis import inspection
 from fastnn.callbacks.base import Callback, Logs, end_training
-from fastnn.callbacks.monitored import BestSoFar, Monitored
-from fastnn.core import checks
+from fastnn.callbacks.monitored import BestSoFar, Monitored, a_mode, a_result
+from fastnn.core.declare import boolean, checked, integer, number, state
 
 
-class EarlyStopping(Monitored):
+class EarlyStopping(Monitored, Callback):
     """Stop when a result no longer improves, and restore the best weights.
 
     Parameters
@@ -47,26 +47,17 @@ class EarlyStopping(Monitored):
     'val_loss'
     """
 
+    _is_open = False
     added_results = ()
 
-    def __init__(
-        self,
-        monitor: str = "val_loss",
-        *,
-        min_delta: float = 0.0,
-        patience: int = 0,
-        mode: str = "auto",
-        baseline: float | None = None,
-        restore_best_weights: bool = True,
-        start_from_epoch: int = 0,
-    ) -> None:
-        super().__init__(monitor, mode)
-        self.min_delta = checks.number("min_delta", min_delta, least=0)
-        self.patience = checks.integer("patience", patience, least=0)
-        self.baseline = None if baseline is None else checks.number("baseline", baseline)
-        self.restore_best_weights = checks.boolean("restore_best_weights", restore_best_weights)
-        self.start_from_epoch = checks.integer("start_from_epoch", start_from_epoch, least=0)
-        self._forget()
+    monitor: str = checked(a_result, default="val_loss")
+    min_delta: float = number(default=0.0, least=0, kw_only=True)
+    patience: int = integer(default=0, least=0, kw_only=True)
+    mode: str = checked(a_mode, default="auto", kw_only=True)
+    baseline: float | None = number(default=None, is_optional=True, kw_only=True)
+    restore_best_weights: bool = boolean(default=True, kw_only=True)
+    start_from_epoch: int = integer(default=0, least=0, kw_only=True)
+    best_epoch: int = state(default=-1)
 
     def _forget(self) -> None:
         self.best_epoch = -1
@@ -123,6 +114,7 @@ class TerminateOnNaN(Callback):
     'TerminateOnNaN'
     """
 
+    _is_open = False
     added_results = ()
 
     def on_nonfinite_loss(self, error: FloatingPointError) -> bool:
@@ -130,7 +122,7 @@ class TerminateOnNaN(Callback):
         return True
 
 
-class TerminateOnValue(Monitored):
+class TerminateOnValue(Monitored, Callback):
     """Stop when a result reaches a value.
 
     Parameters
@@ -155,11 +147,12 @@ class TerminateOnValue(Monitored):
     'max'
     """
 
+    _is_open = False
     added_results = ()
 
-    def __init__(self, monitor: str, value: float, *, mode: str = "auto") -> None:
-        super().__init__(monitor, mode)
-        self.value = checks.number("value", value)
+    monitor: str = checked(a_result)
+    value: float = number()
+    mode: str = checked(a_mode, default="auto", kw_only=True)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Compare with the value."""
@@ -167,7 +160,7 @@ class TerminateOnValue(Monitored):
             end_training(self, f"{self.monitor} has reached {self.value:g}: {logs[self.monitor]:g}")
 
 
-class TerminateOnSmallImprovement(Monitored):
+class TerminateOnSmallImprovement(Monitored, Callback):
     r"""Stop when a result has improved by less than a threshold over the last epochs.
 
     Let b be the best result so far, now and n epochs ago. Training stops when
@@ -200,22 +193,14 @@ class TerminateOnSmallImprovement(Monitored):
     True
     """
 
+    _is_open = False
     added_results = ()
 
-    def __init__(
-        self,
-        monitor: str = "loss",
-        *,
-        min_delta: float = 1e-4,
-        relative: bool = True,
-        epochs: int = 5,
-        mode: str = "auto",
-    ) -> None:
-        super().__init__(monitor, mode)
-        self.min_delta = checks.number("min_delta", min_delta, is_positive=True)
-        self.relative = checks.boolean("relative", relative)
-        self.epochs = checks.integer("epochs", epochs)
-        self._forget()
+    monitor: str = checked(a_result, default="loss")
+    min_delta: float = number(default=1e-4, is_positive=True, kw_only=True)
+    relative: bool = boolean(default=True, kw_only=True)
+    epochs: int = integer(default=5, kw_only=True)
+    mode: str = checked(a_mode, default="auto", kw_only=True)
 
     def _forget(self) -> None:
         self._best: deque[float] = deque([math.inf], maxlen=self.epochs + 1)
@@ -271,12 +256,12 @@ class TerminateOnSmallGradient(Callback):
     True
     """
 
+    _is_open = False
     added_results = ()
 
-    def __init__(self, tolerance: float = 1e-3, *, every: int = 1) -> None:
-        self.tolerance = checks.number("tolerance", tolerance, is_positive=True)
-        self.every = checks.integer("every", every)
-        self.norm = math.nan
+    tolerance: float = number(default=1e-3, is_positive=True)
+    every: int = integer(default=1, kw_only=True)
+    norm: float = state(default=math.nan)
 
     def on_train_begin(self) -> None:
         """Forget earlier trainings."""

@@ -6,8 +6,14 @@ import os
 from typing import Any
 
 from fastnn.callbacks.base import Callback, Logs
-from fastnn.core import checks
+from fastnn.core.declare import checked, integer
 from fastnn.metrics import scalars
+
+
+def _folder(name: str, value: object) -> str:
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise TypeError(f"{name} must be the name of a folder, got {value!r}")
+    return str(os.fspath(value))
 
 
 class TensorBoard(Callback):
@@ -35,13 +41,14 @@ class TensorBoard(Callback):
     >>> model.fit(x, y, epochs=50, callbacks=[board])  # doctest: +SKIP
     """
 
+    _is_open = False
     added_results = ()
 
-    def __init__(self, log_dir: str | os.PathLike = "logs", histogram_freq: int = 0) -> None:
-        if not isinstance(log_dir, (str, os.PathLike)) or not os.fspath(log_dir):
-            raise TypeError(f"log_dir must be the name of a folder, got {log_dir!r}")
-        self.log_dir = os.fspath(log_dir)
-        self.histogram_freq = checks.integer("histogram_freq", histogram_freq, least=0)
+    log_dir: str = checked(_folder, default="logs")
+    histogram_freq: int = integer(default=0, least=0)
+
+    def set_up(self) -> None:
+        """Start without open files."""
         self._writers: dict[str, Any] = {}
 
     def on_train_begin(self) -> None:

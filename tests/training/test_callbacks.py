@@ -8,10 +8,11 @@ import math
 import re
 import struct
 import time
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from model_helpers import is_finite, weights_as_bytes
+from model_helpers import is_finite, numeric_gradient_norms, weights_as_bytes
 
 import fastnn as fnn
 from fastnn.analysis import inspection
@@ -53,17 +54,25 @@ def scripted(values, *callbacks, optimizer="adam", key="score"):
     )
 
 
+REQUIRED = {  # arguments that have no default
+    fnn.callbacks.CSVLogger: ("log.csv",),
+    fnn.callbacks.LearningRateScheduler: (max,),
+    fnn.callbacks.ModelCheckpoint: ("m",),
+    fnn.callbacks.TerminateOnValue: ("loss", 0.1),
+}
+ALL = [getattr(fnn.callbacks, name) for name in fnn.callbacks.__all__]
+BUILT_IN = [cls for cls in ALL if cls is not fnn.Callback]
+
+
+def made(cls):
+    """A callback with its defaults."""
+    return cls(*REQUIRED.get(cls, ()))
+
+
 def test_only_who_has_a_batch_hook_asks_for_batches():
-    made = {
-        fnn.callbacks.CSVLogger: ("log.csv",),
-        fnn.callbacks.LearningRateScheduler: (lambda epoch: 0.1,),
-        fnn.callbacks.ModelCheckpoint: ("m",),
-        fnn.callbacks.TerminateOnValue: ("loss", 0.1),
-    }
-    for name in fnn.callbacks.__all__:
-        kind = getattr(fnn.callbacks, name)
-        assert not asks_for_batches(kind(*made.get(kind, ()))), name
-        assert getattr(fnn, name) is kind
+    for cls in ALL:
+        assert not asks_for_batches(made(cls)), cls
+        assert getattr(fnn, cls.__name__) is cls
     assert asks_for_batches(fnn.LambdaCallback(on_train_batch_begin=print))
     assert asks_for_batches(fnn.LambdaCallback(on_train_batch_end=print))
 
@@ -151,16 +160,7 @@ def test_terminate_on_small_improvement(values, options, epochs):
 
 def numeric_norm(model, x, y):
     """The norm of the gradient of `evaluate`'s loss, by central differences."""
-    squares = 0.0
-    for view in model.parameters.values():
-        for place in np.ndindex(view.shape):
-            kept, losses = view[place], []
-            for step in (1e-6, -1e-6):
-                view[place] = kept + step
-                losses.append(model.evaluate(x, y)["loss"])
-            view[place] = kept
-            squares += ((losses[0] - losses[1]) / 2e-6) ** 2
-    return math.sqrt(squares)
+    return math.hypot(*numeric_gradient_norms(model, x, y))
 
 
 @pytest.mark.parametrize("rows", [1, 64, 1300])
@@ -449,6 +449,15 @@ def test_tensorboard(tmp_path):
         (f"{name}/histogram", 1, view.size) for name, view in model.parameters.items()
     ]
     assert len(validation) == 6
+
+
+def test_tensorboard_shows_the_rate_that_each_epoch_was_trained_with(tmp_path):
+    pytest.importorskip("tensorboardX")
+    (x, y), model = data(), small(fnn.SGD(0.5))
+    halve = fnn.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    model.fit(x, y, epochs=3, verbose=0, callbacks=[halve, fnn.TensorBoard(tmp_path)])
+    rates = [found for found in events(tmp_path / "train") if found[0] == "epoch_learning_rate"]
+    assert rates == [("epoch_learning_rate", epoch, 0.25 / 2**epoch) for epoch in range(3)]
 
 
 def test_tensorboard_without_its_writer(monkeypatch, tmp_path):
@@ -840,3 +849,177 @@ def test_hooks_and_other_attributes_may_be_given():
     for hook in HOOKS:
         type("One", (fnn.Callback,), {hook: lambda self, *given: None})
     assert set(HOOKS) == {name for name in dir(fnn.Callback) if name.startswith("on_")}
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+CHANGED = {
+    fnn.CSVLogger: ({"separator": ";"}, "CSVLogger('log.csv', separator=';')"),
+    fnn.Diagnose: ({"batch_size": 8}, "Diagnose(every=10, batch_size=8)"),
+    fnn.EarlyStopping: (
+        {"patience": 3, "mode": "max"},
+        "EarlyStopping(monitor='val_loss', patience=3, mode='max')",
+    ),
+    fnn.LambdaCallback: (
+        {"on_epoch_end": max}, "LambdaCallback(on_epoch_end=<built-in function max>)"
+    ),
+    fnn.LearningRateScheduler: (
+        {"schedule": min}, "LearningRateScheduler(<built-in function min>)"
+    ),
+    fnn.ModelCheckpoint: ({"save_best_only": True}, "ModelCheckpoint('m', save_best_only=True)"),
+    fnn.Recorder: ({"looks": 9}, "Recorder(rows=256, looks=9)"),
+    fnn.ReduceLROnPlateau: (
+        {"factor": 0.5}, "ReduceLROnPlateau(monitor='val_loss', factor=0.5)"
+    ),
+    fnn.TensorBoard: ({"histogram_freq": 2}, "TensorBoard(log_dir='logs', histogram_freq=2)"),
+    fnn.TerminateOnNaN: ({}, "TerminateOnNaN()"),
+    fnn.TerminateOnSmallGradient: (
+        {"tolerance": 1e-6}, "TerminateOnSmallGradient(tolerance=1e-06)"
+    ),
+    fnn.TerminateOnSmallImprovement: (
+        {"relative": False}, "TerminateOnSmallImprovement(monitor='loss', relative=False)"
+    ),
+    fnn.TerminateOnValue: ({"value": 2}, "TerminateOnValue('loss', value=2.0)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cls", BUILT_IN)
+def test_settings_are_shown_and_make_an_equal_one_again(cls):
+    changes, shown = CHANGED[cls]
+    given = dict(zip(inspect.signature(cls).parameters, REQUIRED.get(cls, ()), strict=False))
+    one = cls(**{**given, **changes})
+    assert repr(one) == shown
+    assert cls(**one.config()) == one
+    assert hash(cls(**one.config())) == hash(one)
+    assert (one == made(cls)) == (not changes)
+    assert made(cls) == made(cls)
+    assert one != fnn.Callback()
+
+
+def test_what_a_training_leaves_behind_is_no_setting(tmp_path):
+    x, y = data(16)
+    callbacks = [
+        fnn.EarlyStopping("loss"), fnn.Recorder(), fnn.Diagnose(1), fnn.TerminateOnSmallGradient(),
+        fnn.ModelCheckpoint(tmp_path / "m"), fnn.ReduceLROnPlateau("loss"),
+        fnn.TerminateOnSmallImprovement(), fnn.TerminateOnValue("loss", 0),
+        fnn.CSVLogger(tmp_path / "log"),
+    ]  # fmt: skip
+    before = [(repr(callback), callback.config()) for callback in callbacks]
+    small(fnn.SGD(0.01)).fit(x, y, epochs=2, verbose=0, callbacks=callbacks)
+    assert [(repr(callback), callback.config()) for callback in callbacks] == before
+
+
+@pytest.mark.parametrize("cls", BUILT_IN)
+def test_arguments_that_there_are_not(cls):
+    with pytest.raises(TypeError, match=f"{cls.__name__}.*'patiance'"):
+        cls(*REQUIRED.get(cls, ()), patiance=3)
+    with pytest.raises(TypeError, match=r"'verbose': leave it out: fit\(verbose=...\) shows"):
+        fnn.EarlyStopping(verbose=1)
+    with pytest.raises(TypeError, match=r"'patiance'; did you mean 'patience'\?"):
+        fnn.EarlyStopping(patiance=1)
+    with pytest.raises(
+        TypeError, match="has no hook 'on_batch_end'; did you mean on_train_batch_e"
+    ):
+        fnn.LambdaCallback(on_batch_end=print)
+
+
+@pytest.mark.parametrize("cls", BUILT_IN)
+def test_attributes_that_nothing_reads(cls):
+    callback = made(cls)
+    with pytest.raises(AttributeError, match=f"{cls.__name__} has no attribute 'patiance_of'"):
+        callback.patiance_of = 3
+    with pytest.raises(AttributeError, match=r"'patiance'; did you mean 'patience'\?"):
+        fnn.EarlyStopping().patiance = 3
+    with pytest.raises(AttributeError, match="direction cannot be set"):
+        fnn.EarlyStopping().direction = "max"
+
+
+@pytest.mark.parametrize("cls", [cls for cls in BUILT_IN if cls.fields()])
+def test_settings_are_checked_whenever_they_are_set(cls):
+    """None is outside the bounds of all of them, but where it stands for nothing."""
+    for name, setting in cls.fields().items():
+        callback = made(cls)
+        before = getattr(callback, name)
+        if setting.is_optional:
+            setattr(callback, name, None)
+            continue
+        with pytest.raises((TypeError, ValueError), match=f"^{name} must be "):
+            setattr(callback, name, None)
+        assert getattr(callback, name) == before
+        setattr(callback, name, before)
+
+
+def test_a_setting_counts_in_the_training_after_it_was_set(tmp_path):
+    stop = fnn.EarlyStopping("score", mode="min")
+    assert len(scripted([1, 2, 3, 4], stop).epoch) == 2
+    stop.patience = 3
+    assert len(scripted([1, 2, 3, 4], stop).epoch) == 4
+    stop.mode = "max"
+    assert len(scripted([1, 2, 3, 4, 5], stop).epoch) == 5
+    save = fnn.ModelCheckpoint(tmp_path / "{epoch}")
+    save.filepath = tmp_path / "again-{epoch}"
+    scripted([1], save)
+    assert save.last_path == str(tmp_path / "again-1")
+    rates = fnn.LearningRateScheduler(lambda epoch: 0.5)
+    rates.schedule = lambda epoch, rate: rate / 2
+    assert scripted([1], rates, optimizer=fnn.SGD(1.0)).history["learning_rate"] == [0.5]
+
+
+def test_callbacks_of_ones_own_keep_what_they_like():
+    class Mine(fnn.EarlyStopping):
+        lowest: float = math.inf
+
+        def on_train_begin(self):
+            super().on_train_begin()
+            self.seen, self.lowest = [], -math.inf
+
+        def on_epoch_end(self, epoch, logs):
+            super().on_epoch_end(epoch, logs)
+            self.seen.append(epoch)
+
+    class Plain(fnn.Callback):
+        def __init__(self, limit):  # without that of the base
+            self.limit = limit
+
+        def on_train_begin(self):
+            self.count = 0
+
+    mine, plain = Mine("loss", patience=2), Plain(3)
+    small().fit(*data(8), epochs=2, verbose=0, callbacks=[mine, plain])
+    assert mine.seen == [0, 1]
+    assert (plain.limit, plain.count) == (3, 0)
+    assert mine != Mine("loss", patience=2)
+    assert plain in [plain]
+    assert plain != Plain(3)
+    assert len({mine, plain}) == 2
+    assert repr(mine).startswith("Mine(monitor='loss', patience=2")
+    with pytest.raises(ValueError, match="patience must be an integer of at least 0, got -1"):
+        mine.patience = -1
+
+
+def test_a_callback_may_be_a_dataclass():
+    @dataclass
+    class Mine(fnn.Callback):
+        limit: float = 1.0
+        seen: list = field(default_factory=list)
+
+        def on_epoch_end(self, epoch, logs):
+            self.seen.append(epoch)
+
+    mine = Mine(2.0)
+    small().fit(*data(8), epochs=2, verbose=0, callbacks=[mine])
+    assert (mine.limit, mine.seen, Mine().seen) == (2.0, [0, 1], [])
+
+
+def test_a_field_of_a_subclass_is_checked_like_those_of_the_base():
+    from fastnn.core.declare import number
+
+    class Patient(fnn.EarlyStopping):
+        share: float = number(default=0.5, least=0, below=1, kw_only=True)
+
+    one = Patient("loss", patience=2, share=0.25)
+    assert repr(one) == "Patient(monitor='loss', share=0.25, patience=2)"
+    with pytest.raises(ValueError, match="share must be a number in"):
+        one.share = 2
+    with pytest.raises(ValueError, match="share must be a number in"):
+        Patient(share=-1)
