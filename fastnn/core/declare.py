@@ -115,6 +115,8 @@ class Declared:
         for name, field in found.items():
             field.name = name
             delattr(cls, name)
+            if not field.init and field.factory is None:  # for who does not call super().__init__
+                setattr(cls, name, field.default)
         if found or dropped:
             cls._fields = _ordered(cls._fields, found, dropped)
         init = vars(cls).get("__init__")
