@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
-from fastnn.core.declare import Declared
+from fastnn.core.declare import Declared, Field
 from fastnn.core.hints import did_you_mean
 from fastnn.data import AnySource
 from fastnn.network import Network
@@ -101,7 +101,6 @@ class Callback(Declared):
     _is_fixed: ClassVar[bool] = False
     _is_open: ClassVar[bool] = True
     _has_hooks: ClassVar[bool] = True
-    _has_plain_fields: ClassVar[bool] = False  # what a callback counts is not a setting
 
     # Not annotated, as they are no fields: `fit` sets them.
     model = cast("Any", None)
@@ -109,6 +108,18 @@ class Callback(Declared):
     results = cast("tuple[str, ...]", ())
     training_data = cast("tuple[Sequence[AnySource], tuple[str, ...]]", ((), ("real",)))
     added_results: ClassVar[tuple[str, ...] | None] = None
+
+    @classmethod
+    def _declared(cls) -> tuple[dict[str, Field], list[str]]:
+        """Return the fields; a plain default is not one, since what a callback counts is state."""
+        found, dropped = super()._declared()
+        own = vars(cls)
+        declared = {
+            name: field
+            for name, field in found.items()
+            if name in cls._fields or isinstance(own[name], Field)
+        }
+        return declared, dropped
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Collect the fields, and refuse methods that look like hooks and are none."""

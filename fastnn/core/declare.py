@@ -101,8 +101,6 @@ class Declared:
     _is_open: ClassVar[bool] = False
     # Attributes that mean something, so that a name like one of them is a slip, and refused.
     _not_misspelt: ClassVar[tuple[str, ...]] = ()
-    # Whether a plain annotated default declares a field.
-    _has_plain_fields: ClassVar[bool] = True
     # Whether an object may have methods of its own.
     _has_hooks: ClassVar[bool] = False
     # Which keyword-only fields are positional in classes that have no positional ones.
@@ -148,18 +146,12 @@ class Declared:
                     dropped.append(name)
                 else:
                     found[name] = cls._fields[name].with_default(value)
-            elif cls._may_declare(annotations, name):
+            elif name in annotations and name[0] != "_" and not _is_of_class(annotations, name):
                 field = of_plain_default(annotations[name], value)
                 if field is not None:
                     field.is_fixed = False if cls._is_open else None
                     found[name] = field
         return found, dropped
-
-    @classmethod
-    def _may_declare(cls, annotations: dict[str, Any], name: str) -> bool:
-        """Whether a plain default of the class may declare a field."""
-        is_public = name in annotations and not name.startswith("_")
-        return cls._has_plain_fields and is_public and not _is_of_class(annotations, name)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         cls, values = type(self), vars(self)

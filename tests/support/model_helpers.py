@@ -87,3 +87,19 @@ def unchanged(model: Model) -> Iterator[None]:
     after = state_of(model)
     changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
     assert not changed, f"changed: {', '.join(sorted(changed))}"
+
+
+def numeric_gradient_norms(model: Model, x: np.ndarray, y: np.ndarray) -> list[float]:
+    """Norms of the gradient of the loss with respect to each parameter, by central differences."""
+    norms = []
+    for view in model.parameters.values():
+        squares = 0.0
+        for place in np.ndindex(view.shape):
+            kept, losses = view[place], []
+            for step in (1e-6, -1e-6):
+                view[place] = kept + step
+                losses.append(model.evaluate(x, y)["loss"])
+            view[place] = kept
+            squares += ((losses[0] - losses[1]) / 2e-6) ** 2
+        norms.append(float(np.sqrt(squares)))
+    return norms

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from model_helpers import is_finite, weights_as_bytes
+from model_helpers import is_finite, numeric_gradient_norms, weights_as_bytes
 
 import fastnn as fnn
 from fastnn.analysis import inspection
@@ -160,16 +160,7 @@ def test_terminate_on_small_improvement(values, options, epochs):
 
 def numeric_norm(model, x, y):
     """The norm of the gradient of `evaluate`'s loss, by central differences."""
-    squares = 0.0
-    for view in model.parameters.values():
-        for place in np.ndindex(view.shape):
-            kept, losses = view[place], []
-            for step in (1e-6, -1e-6):
-                view[place] = kept + step
-                losses.append(model.evaluate(x, y)["loss"])
-            view[place] = kept
-            squares += ((losses[0] - losses[1]) / 2e-6) ** 2
-    return math.sqrt(squares)
+    return math.hypot(*numeric_gradient_norms(model, x, y))
 
 
 @pytest.mark.parametrize("rows", [1, 64, 1300])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers import assert_close
-from model_helpers import unchanged
+from model_helpers import numeric_gradient_norms, unchanged
 
 import fastnn as fnn
 from fastnn.callbacks.recorder import BINS, Histogram, parameters_of
@@ -368,22 +368,6 @@ def test_numbers_of_layers_beside_numpy():
     assert (found.gradient_norms > 0).all()
 
 
-def numeric_norms(model, x, y):
-    """Norms of the gradient of `evaluate`'s loss by each parameter, by central differences."""
-    norms = []
-    for view in model.parameters.values():
-        squares = 0.0
-        for place in np.ndindex(view.shape):
-            kept, losses = view[place], []
-            for step in (1e-6, -1e-6):
-                view[place] = kept + step
-                losses.append(model.evaluate(x, y)["loss"])
-            view[place] = kept
-            squares += ((losses[0] - losses[1]) / 2e-6) ** 2
-        norms.append(np.sqrt(squares))
-    return norms
-
-
 def test_norms_of_gradients_are_those_of_the_epoch():
     (x, y), model, every_second = of_numbers(64), small(fnn.SGD(0.1)), fnn.Recorder(every=2)
     model.fit(x, y, epochs=5, verbose=0, callbacks=[every_second])
@@ -391,7 +375,7 @@ def test_norms_of_gradients_are_those_of_the_epoch():
     model, twin = small(fnn.SGD(0.1)), fnn.Recorder()
     model.fit(x, y, epochs=2, verbose=0, callbacks=[twin])
     np.testing.assert_array_equal(twin.gradient_norms[2], every_second.gradient_norms[1])
-    assert twin.gradient_norms[2] == pytest.approx(numeric_norms(model, x, y), rel=1e-6)
+    assert twin.gradient_norms[2] == pytest.approx(numeric_gradient_norms(model, x, y), rel=1e-6)
 
 
 def test_numbers_before_any_training():
