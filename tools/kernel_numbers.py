@@ -1,6 +1,6 @@
 """Write the numbers of the kernels as Cython reads them, from the one list in `src_c/fastnn.h`.
 
-    python tools/kernel_numbers.py src_c/fastnn.h kernel_numbers.pxi
+python tools/kernel_numbers.py src_c/fastnn.h kernel_numbers.pxi
 """
 
 from __future__ import annotations

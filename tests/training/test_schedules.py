@@ -12,7 +12,6 @@ from model_helpers import weights_as_bytes
 
 import fastnn as fnn
 from fastnn import schedules
-from fastnn.program.purpose import Purpose
 from fastnn.schedules import (
     Constant,
     CosineDecay,
