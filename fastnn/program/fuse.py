@@ -13,6 +13,7 @@ from typing import Any
 
 from fastnn.program.lower import Program
 from fastnn.program.ops import Op, Value
+from fastnn.program.purpose import Purpose
 
 Pattern = Callable[[list[Op], set[Value]], tuple[list[Op], list[str]]]
 
@@ -30,6 +31,8 @@ def fuse(program: Program) -> Program:
     Program
         It computes the same; `merges` says what was fused.
     """
+    if program.purpose is Purpose.UPDATE:  # nothing to merge with; a descent waits for it
+        return program
     ops, merges = list(program.ops), list(program.merges)
     roots = {*program.outputs, *_read_by_sections(program)}
     for pattern in PATTERNS:

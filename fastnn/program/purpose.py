@@ -86,5 +86,5 @@ class Purpose(StrEnum):
 
     @cached_property
     def depends_on_trainable(self) -> bool:
-        """Whether it is made from which parameters learn, and how fast: penalties are, too."""
-        return self is not Purpose.PREDICT
+        """Whether it is made from which parameters learn, or how fast: penalties are of those."""
+        return self not in (Purpose.PREDICT, Purpose.ACTIVATIONS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import mmap
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ NUMPY_FROM = 4 << 20
 def aligned(shape: int | tuple[int, ...], dtype: str) -> np.ndarray:
     """Return zeros whose first element lies at a multiple of 64 bytes; of a huge page if large."""
     shape = (shape,) if isinstance(shape, int) else shape
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     raw = _zeros_in_huge_pages(size) if HUGE_PAGE <= size < NUMPY_FROM else None
     if raw is None:
         raw = np.zeros(size + ALIGNMENT, np.uint8)
@@ -63,7 +64,7 @@ def offsets_of(shapes: dict[str, tuple[int, ...]], dtype: str) -> tuple[dict[str
     count = 0
     for name, shape in shapes.items():
         offsets[name] = count
-        count += -(-int(np.prod(shape)) // per_line) * per_line
+        count += -(-math.prod(shape) // per_line) * per_line
     return offsets, count
 
 

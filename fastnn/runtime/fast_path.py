@@ -24,6 +24,8 @@ from fastnn.program.objective import Objective
 from fastnn.program.purpose import Purpose
 from fastnn.runtime.bound import Bound
 
+LEARNS, PREDICTS = PREPARED = Purpose.TRAIN, Purpose.PREDICT  # what can be prepared
+
 
 @dataclass
 class FewRows:
@@ -69,9 +71,9 @@ class FastPath:
 
     def forget(self, purpose: Purpose) -> None:
         """Drop what was prepared from the programs of a purpose."""
-        if purpose is Purpose.TRAIN:
+        if purpose is LEARNS:
             self.learner = None
-        if purpose is Purpose.PREDICT:
+        elif purpose is PREDICTS:
             self.predictor = self.few_rows = None
             self.few_rows_are_plain = False
 

@@ -6,6 +6,7 @@ a checkpoint and a snapshot are one pass over one array. Programs are made when 
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -23,11 +24,10 @@ from fastnn.program.plan import ARENAS, plan
 from fastnn.program.purpose import Purpose
 from fastnn.runtime.arenas import aligned, offsets_of
 from fastnn.runtime.bound import Bound
-from fastnn.runtime.fast_path import FastPath
+from fastnn.runtime.fast_path import PREPARED, FastPath
 
 # Rows of a step of predict and evaluate: enough that packing pays, few enough for the caches.
 ROWS = 512
-
 
 # Held while a program is looked up or made, so that threads may share a model; and over a fork,
 # so that the child finds it open.
@@ -137,7 +137,7 @@ class Runtime:
         dict of str to ndarray
         """
         return {
-            name: arena[first : first + int(np.prod(shape))].reshape(shape)
+            name: arena[first : first + math.prod(shape)].reshape(shape)
             for (name, shape), first in zip(self.shapes.items(), self.offsets.values(), strict=True)
         }
 
@@ -146,7 +146,7 @@ class Runtime:
     def configure(self, objective: Objective) -> None:
         """Take a new optimizer, loss and metrics; the optimizer starts afresh."""
         self.objective = objective
-        self._forget(lambda purpose: purpose is not Purpose.PREDICT)
+        self._forget(lambda purpose: purpose.needs_objective)
         self.slots = objective.optimizer.slots
         self.arenas["state"] = aligned((len(self.slots), self.count), self.dtype)
         self.reset_optimizer()
@@ -264,6 +264,8 @@ class Runtime:
         places = {**self.offsets, "average": max(len(self.slots) - 1, 0) * self.count}
         made = plan(program, self.dtype, rows, places)
         arenas = {**self.arenas, "workspace": aligned(made.workspace_bytes, "uint8")}
+        if not program.purpose.updates:  # it must not keep the state of an optimizer that is gone
+            del arenas["state"]
         executor = Executor(
             made.calls(), self.dtype, arenas, made.externals.total, len(program.inputs)
         )
@@ -294,7 +296,7 @@ class Runtime:
     def _forget(self, is_stale: Callable[[Purpose], bool]) -> None:
         """Drop the programs of some purposes."""
         self.programs = {key: p for key, p in self.programs.items() if not is_stale(key[0])}
-        for purpose in filter(is_stale, Purpose):
+        for purpose in filter(is_stale, PREPARED):
             self.fast_path.forget(purpose)
 
     def clear_frozen_gradients(self) -> None:

@@ -168,6 +168,21 @@ def test_saved_and_named(name, tmp_path):
     assert layer.bias_regularizer == regularizers.get(name)
 
 
+def test_evaluate_counts_penalties_of_what_learns_now(rng):
+    """Also where it was called before a layer was frozen."""
+    x, y = rng.normal(size=(8, 4)), rng.normal(size=(8, 1))
+    losses = []
+    for is_called_before in (True, False):
+        layers = [fnn.Dense(3, kernel_regularizer="l2"), fnn.Dense(1)]
+        model = fnn.Sequential(layers, input_shape=(4,), seed=0)
+        model.compile("sgd", "mse")
+        before = model.evaluate(x, y)["loss"] if is_called_before else None
+        layers[0].trainable = False
+        losses.append(model.evaluate(x, y)["loss"])
+        assert before != losses[-1]
+    assert losses[0] == losses[1]
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [

@@ -1,0 +1,356 @@
+# Programs, bound to their memory, and how a team runs them. Part of engine.pyx, which includes it.
+
+cdef struct Slot:
+    fastnn_kernel kernel
+    fastnn_call call
+    int external[8]      # number of the external an operand comes from, or -1
+    bint moves           # whether any does
+    bint batched         # rows is that of the step; otherwise as bound
+    bint barrier         # a later op needs what this one writes, or overwrites what it reads
+    bint updates         # takes learning rate and number of the step
+    bint checked         # writes the loss: stop when it is not finite
+    int gathers          # number of the input that it fills, or -1
+
+
+cdef struct External:
+    char *base
+    Py_ssize_t row_bytes     # address moves this much a row ...
+    Py_ssize_t step_bytes    # ... and this much a step
+
+
+cdef struct Gathered:
+    bint in_place            # read where it is, so that its gather is skipped
+    int source               # number of the dtype of its source
+    Py_ssize_t stride        # bytes from one row of the source to the next
+
+
+cdef struct Run:
+    Slot *slots              # (workers, count)
+    Py_ssize_t count
+    External *externals
+    Py_ssize_t begin, end    # ops of the list
+    Py_ssize_t first_step, steps, batch, total_rows
+    const double *learning_rates
+    uint64_t first_number    # the number of the first step, counted from 1
+    uint64_t key
+    char *scratch
+    const Gathered *inputs
+    Py_ssize_t stopped_at    # step whose loss was not finite, or -1
+    int status
+    double *seconds          # (count) spent in each op by worker 0, or NULL
+    int thread[64]           # FASTNN_SPREAD_MOST: who the workers are
+    fastnn_barrier barrier
+
+
+cdef void run_team_member(Run *run, int worker, int workers) noexcept nogil:
+    """Run one worker's share of a slice, with denormals taken for zero."""
+    cdef uint64_t mode = fastnn_float_mode()
+    if 0 < worker < FASTNN_SPREAD_MOST:
+        run.thread[worker] = fastnn_spread_thread()
+    fastnn_set_float_mode(mode | FLUSH_DENORMALS)
+    run_steps(run, worker, workers)
+    fastnn_set_float_mode(mode)
+
+
+cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
+    """One worker's way through all steps of a slice."""
+    cdef Slot *slots = run.slots + worker * run.count
+    cdef Slot *slot
+    cdef External *external
+    cdef Py_ssize_t step, op, row, rows
+    cdef int operand, status
+    cdef double before = 0.0, now
+    cdef bint is_timed = worker == 0 and run.seconds != NULL
+    for op in range(run.begin, run.end):
+        slots[op].call.scratch = run.scratch + worker * <Py_ssize_t>FASTNN_SCRATCH_BYTES
+        slots[op].call.key = run.key
+    if is_timed:
+        before = fastnn_seconds()
+    for step in range(run.first_step, run.first_step + run.steps):
+        row = step * run.batch
+        rows = run.batch if run.total_rows - row > run.batch else run.total_rows - row
+        for op in range(run.begin, run.end):
+            slot = slots + op
+            if slot.gathers < 0 or not run.inputs[slot.gathers].in_place:
+                slot.call.step = run.first_number + <uint64_t>(step - run.first_step)
+                if slot.batched:
+                    slot.call.rows = rows
+                if slot.updates:
+                    slot.call.scalar[0] = run.learning_rates[step]
+                    slot.call.scalar[1] = <double>slot.call.step
+                for operand in range(FASTNN_MAX_OPERANDS if slot.moves else 0):
+                    if slot.external[operand] >= 0:
+                        external = run.externals + slot.external[operand]
+                        slot.call.operand[operand] = NULL if external.base == NULL else (
+                            external.base + row * external.row_bytes
+                            + step * external.step_bytes)
+                status = slot.kernel(&slot.call, worker, workers)
+                if status != FASTNN_OK:
+                    run.status = status
+            if slot.barrier:
+                fastnn_barrier_wait(&run.barrier, workers)
+            if is_timed:
+                now = fastnn_seconds()
+                run.seconds[op] += now - before
+                before = now
+            if slot.checked and not isfinite((<double *>slot.call.operand[1])[0]):
+                # Every worker reads the same number behind the barrier, so all leave here. (A
+                # status may be set by an op further on; it is looked at after the slice.)
+                if worker == 0:
+                    run.stopped_at = step
+                return
+
+
+cdef int64_t _forks = 0  # that led to this process
+
+
+def _has_forked():
+    global _forks
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_has_forked)
+
+
+cdef class Executor
+
+
+cdef class Addresses:
+    """Where the arrays of a run lie, by the numbers of `fastnn.program.externals`.
+
+    Parameters
+    ----------
+    executor : Executor
+        Of the program that is run.
+    """
+    cdef External *places
+    cdef Gathered *inputs
+    cdef Py_ssize_t count, input_count
+    cdef list kept  # the arrays
+
+    def __cinit__(self, Executor executor):
+        cdef Py_ssize_t i
+        self.count, self.input_count = executor.external_count, executor.input_count
+        self.kept = []
+        self.places = <External *>calloc(max(self.count, 1), sizeof(External))
+        self.inputs = <Gathered *>calloc(max(self.input_count, 1), sizeof(Gathered))
+        if self.places == NULL or self.inputs == NULL:
+            raise MemoryError("cannot allocate the addresses of a run")
+        for i in range(self.input_count):
+            self.inputs[i].in_place = True
+
+    def __dealloc__(self):
+        free(self.places)
+        free(self.inputs)
+
+    def put(self, Py_ssize_t place, cnp.ndarray array not None, Py_ssize_t row_bytes=0,
+            Py_ssize_t step_bytes=0, Py_ssize_t offset=0):
+        """Say where an array lies; it is kept alive.
+
+        Parameters
+        ----------
+        place : int
+        array : ndarray
+        row_bytes, step_bytes : int, default 0
+            How far the address moves with each row of the data, and with each step.
+        offset : int, default 0
+            Bytes from the first element.
+        """
+        if not 0 <= place < self.count:
+            raise ValueError(f"place must lie in [0, {self.count}), got {place}")
+        self.places[place].base = cnp.PyArray_BYTES(array) + offset
+        self.places[place].row_bytes, self.places[place].step_bytes = row_bytes, step_bytes
+        self.kept.append(array)
+
+    def gather(self, Py_ssize_t number, int source, Py_ssize_t stride):
+        """Let an input be gathered, from rows of a dtype (`kernels.source_number`), so far apart.
+
+        Without it an input is read in place.
+        """
+        if not 0 <= number < self.input_count:
+            raise ValueError(f"number must lie in [0, {self.input_count}), got {number}")
+        self.inputs[number].in_place = False
+        self.inputs[number].source, self.inputs[number].stride = source, stride
+
+
+cdef class Executor:
+    """A planned program, bound to its arenas.
+
+    Parameters
+    ----------
+    calls : sequence of fastnn.program.plan.Call
+        The ops in the order in which they run.
+    dtype : {"float32", "float64"}
+    arenas : dict of str to ndarray
+        What the names in the operands stand for. The arrays are kept alive and must keep
+        their addresses.
+    externals : int
+        How many addresses each run brings; the numbers in the operands are theirs.
+    inputs : int
+        How many inputs the program has.
+
+    Raises
+    ------
+    ValueError
+        A kernel is unknown, or an operand lies outside its arena.
+    """
+    cdef Slot *slots
+    cdef Py_ssize_t count, external_count, input_count
+    cdef object arenas, lock
+    cdef int64_t forks
+
+    def __cinit__(self, calls, str dtype, dict arenas, Py_ssize_t externals, Py_ssize_t inputs):
+        cdef Py_ssize_t position
+        self.arenas, self.lock = dict(arenas), threading.Lock()
+        self.external_count, self.input_count = externals, inputs
+        self.forks = _forks
+        self.count = len(calls)
+        self.slots = <Slot *>fastnn_allocate(max(self.count, 1) * sizeof(Slot))
+        if self.slots == NULL:
+            raise MemoryError("cannot allocate the program")
+        memset(self.slots, 0, self.count * sizeof(Slot))
+        for position, call in enumerate(calls):
+            self._fill(self.slots + position, call, dtype == "float64")
+
+    cdef int _fill(self, Slot *slot, call, bint is_double) except -1:
+        cdef int i
+        slot.kernel = kernel_named(call.kernel.encode(), is_double)
+        slot.call.rows = call.rows
+        slot.call.variant = call.variant
+        slot.batched, slot.barrier = call.batched, call.barrier
+        slot.updates, slot.checked, slot.gathers = call.updates, call.checked, call.gathers
+        for i, size in enumerate(call.sizes):
+            slot.call.size[i] = size
+        for i, scalar in enumerate(call.scalars):
+            slot.call.scalar[i] = scalar
+        for i in range(FASTNN_MAX_OPERANDS):
+            slot.external[i] = -1
+        for i, operand in enumerate(call.operands):
+            if operand is None:
+                continue
+            space, offset, length = operand
+            if isinstance(space, int):
+                if not 0 <= space < self.external_count:
+                    raise ValueError(f"operand {i} of {call.kernel} is external {space}, there "
+                                     f"are {self.external_count}")
+                slot.external[i], slot.moves = space, True
+                continue
+            arena = self.arenas[space]
+            if offset < 0 or offset + length > arena.nbytes:
+                raise ValueError(
+                    f"operand {i} of {call.kernel} at {offset} to {offset + length} lies "
+                    f"outside the {arena.nbytes} bytes of {space}")
+            slot.call.operand[i] = <void *>(<uintptr_t>arena.ctypes.data + <uintptr_t>offset)
+        return 0
+
+    def __dealloc__(self):
+        free(self.slots)
+
+    def run(self, Addresses addresses not None, *, Py_ssize_t batch, Py_ssize_t total_rows,
+            Py_ssize_t first_step=0, Py_ssize_t steps=1, const double[::1] learning_rates=None,
+            int64_t[::1] counter=None, uint64_t first_number=1, uint64_t key=0,
+            Py_ssize_t begin=0, Py_ssize_t end=-1, int workers=1, double[::1] seconds=None):
+        """Run ops [begin, end) for `steps` steps of `batch` rows, without the GIL.
+
+        Parameters
+        ----------
+        addresses : Addresses
+            Of this program; a place that was not put is NULL.
+        batch, total_rows : int
+            Rows of a step, and rows in all: step i takes rows i * batch to (i + 1) * batch,
+            the last one what is left.
+        first_step, steps : int
+            Which steps.
+        learning_rates : ndarray of float64, shape (first_step + steps or more,), optional
+            One a step; needed by a program that updates.
+        first_number : int, default 1
+            Number of the first of these steps, counted from 1 (Adam's t, dropout's counter).
+        counter : ndarray of int64, shape (1,), optional
+            The steps run are added to it here, where Ctrl-C cannot come between.
+        key : int
+            Seed of dropout.
+        workers : int
+            Size of the team.
+        seconds : ndarray of float64, shape (ops,), optional
+            The time that worker 0 spends in each op, its barrier included, is added to it here.
+
+        Returns
+        -------
+        int
+            Steps run: fewer than `steps` if a loss was not finite, which counts as not run.
+        """
+        cdef Run run
+        cdef Py_ssize_t i, done
+        cdef _Scratch scratch
+        memset(&run, 0, sizeof(run))
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, got {workers}")
+        if addresses.count != self.external_count or addresses.input_count != self.input_count:
+            raise ValueError("addresses were made for another program")
+        if not HAS_OPENMP:
+            workers = 1
+        run.end = self.count if end < 0 else end
+        run.begin, run.count, run.externals = begin, self.count, addresses.places
+        run.first_step, run.steps, run.batch = first_step, steps, batch
+        run.total_rows, run.first_number, run.key = total_rows, first_number, key
+        run.inputs, run.stopped_at = addresses.inputs, -1
+        if seconds is not None:
+            if seconds.shape[0] != self.count:
+                raise ValueError(f"seconds has {seconds.shape[0]} entries, the program "
+                                 f"{self.count} ops")
+            run.seconds = &seconds[0]
+        if learning_rates is not None:
+            if learning_rates.shape[0] < first_step + steps:
+                raise ValueError(f"learning_rates has {learning_rates.shape[0]} entries, "
+                                 f"expected at least {first_step + steps}")
+            run.learning_rates = &learning_rates[0]
+        with self.own_lock():
+            scratch = take_scratch(workers)
+            run.scratch = <char *>scratch.blocks
+            run.slots = <Slot *>fastnn_allocate(max(workers * self.count, 1) * sizeof(Slot))
+            if run.slots == NULL:
+                raise MemoryError("cannot allocate the team's copies of the program")
+            try:
+                for i in range(workers * self.count):
+                    run.slots[i] = self.slots[i % self.count]
+                self._set_sources(&run, workers)
+                fastnn_barrier_init(&run.barrier)
+                self._run_team(&run, workers)
+            finally:
+                free(run.slots)
+                _idle.append(scratch)
+        done = steps if run.stopped_at < 0 else run.stopped_at - first_step
+        if counter is not None:
+            counter[0] += done
+        raise_status(run.status)
+        return done
+
+    cdef object own_lock(self):
+        """The lock of this process: a thread of the parent may have held its own over the fork."""
+        if self.forks != _forks:
+            self.lock, self.forks = threading.Lock(), _forks
+        return self.lock
+
+    cdef int _set_sources(self, Run *run, int workers) except -1:
+        cdef Py_ssize_t i
+        cdef Slot *slot
+        for i in range(workers * self.count):
+            slot = run.slots + i
+            if slot.gathers >= 0:
+                slot.call.variant = run.inputs[slot.gathers].source
+                slot.call.size[1] = run.inputs[slot.gathers].stride
+            elif slot.updates and run.learning_rates == NULL and run.begin <= i < run.end:
+                raise ValueError("learning_rates is needed by a program that updates")
+        return 0
+
+    cdef int _run_team(self, Run *run, int workers) except -1:
+        if workers == 1:
+            with nogil:
+                run_team_member(run, 0, 1)
+        else:
+            with nogil:
+                fastnn_spread_begin(workers)
+                with parallel(num_threads=workers):
+                    run_team_member(run, threadid(), fastnn_team_size())
+                fastnn_spread_end(run.thread, workers)
+        return 0
