@@ -29,7 +29,7 @@ class Fastnn(Side):
         )
 
     def epoch(self):
-        self.model.generator = self.generator
+        self.model.network.generator = self.generator
         self.model.fit(self.x, self.y, batch_size=self.network.batch, verbose=0)
 
     def predict(self, x) -> np.ndarray:

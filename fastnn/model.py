@@ -5,14 +5,14 @@ from __future__ import annotations
 import copyreg
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from fastnn import losses
 from fastnn.callbacks import Callback
 from fastnn.compilation import objective_of
-from fastnn.core import checks
+from fastnn.core import checks, hints
 from fastnn.layers import Layer, Shape, Tensor
 from fastnn.layers import graph as layer_graph
 from fastnn.network import Network, checked_options
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fastnn.analysis.profiling import Profile
 
 
+@hints.explains_arguments("predict_one", "learn_one")
 class Model:
     """A network of layers as a graph from inputs to outputs.
 
@@ -98,6 +99,18 @@ class Model:
         model._hold(network)
         return model
 
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):  # what copying and pickling ask for
+            raise AttributeError(name)
+        raise hints.missing_attribute("Model", name, _public_names(type(self)))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        cls = type(self)
+        is_known = name in ("network", "_manual") or hasattr(cls, name)
+        if not is_known and (cls in (Model, Sequential) or _is_meant_otherwise(name)):
+            raise hints.missing_attribute("Model", name, _SETTABLE)
+        super().__setattr__(name, value)
+
     def __reduce__(self) -> tuple:
         """Copy and pickle a model as it is saved: its arrays are views into one another."""
         from fastnn.exchange import model_file
@@ -110,13 +123,13 @@ class Model:
         return _from_bytes, (model_file.to_bytes(self.network), own)
 
     def __repr__(self) -> str:
-        name = type(self).__name__
+        name = f"{type(self).__name__} of {checks.counted(len(self.layers), 'layer')}"
         if not self.built:
-            return f"<{name} of {len(self.layers)} layers, not built yet>"
+            return f"<{name}, not built yet>"
         shapes = [shape for _, shape in self.input_shapes]
         given = shapes[0] if len(shapes) == 1 else shapes
         return (
-            f"<{name} of {len(self.layers)} layers, {given} to {self.output_shape}, "
+            f"<{name}, {given} to {self.output_shape}, "
             f"{self.count_parameters():,} parameters, {self.dtype}>"
         )
 
@@ -811,6 +824,7 @@ class Model:
         model_file.save(self.network, path)
 
 
+@hints.explains_arguments()
 class Sequential(Model):
     """A network of layers, one after the other.
 
@@ -893,6 +907,20 @@ def _from_bytes(content: bytes, own_losses: Mapping[str, losses.Custom]) -> Mode
     from fastnn.exchange import model_file
 
     return Model.of(model_file.from_bytes(content, own_losses))
+
+
+_SETTABLE = ("stop_training", "stop_reason")
+
+
+def _public_names(cls: type) -> list[str]:
+    """Return what may be meant by an attribute that there is not."""
+    return [name for name in dir(cls) if not name.startswith("_")]
+
+
+def _is_meant_otherwise(name: str) -> bool:
+    """Whether an attribute, of a class of the user's, looks like one that a model has not."""
+    is_slip = hints.nearest(name, _SETTABLE, cutoff=0.87) is not None
+    return is_slip or hints.advice("Model", name) is not None
 
 
 def one_or_list(outputs: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:

@@ -11,7 +11,7 @@ import copy
 import math
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -27,10 +27,6 @@ from fastnn.program.objective import Objective
 from fastnn.runtime import Runtime
 from fastnn.runtime.arenas import memory_for_parameters
 from fastnn.runtime.fast_path import FastPath
-
-if TYPE_CHECKING:
-    from fastnn.training.history import History
-
 
 DTYPES = ("float32", "float64")
 
@@ -110,7 +106,7 @@ class Network:
         What `compile` was told.
     generator : numpy.random.Generator
         Shuffles.
-    history : History or None
+    history : fastnn.History or None
         Of the last `fit`.
     stop_training, stop_reason : bool and str
         Whether, and why, `fit` is to end.
@@ -130,7 +126,7 @@ class Network:
         self.layers = tuple(layers)
         self.is_sequential = bool(layers)
         self.objective: Objective | None = None
-        self.history: History | None = None
+        self.history: Any = None
         self.stop_training, self.stop_reason = False, ""
         self.is_fitting = False
         self.parameter_version = 0
@@ -349,10 +345,10 @@ class Network:
         self.runtime.forget_average()
 
     def __repr__(self) -> str:
+        name = f"Network of {checks.counted(len(self.layers), 'layer')}"
         if not self.built:
-            return f"<Network of {len(self.layers)} layers, not built yet>"
-        count = self.count_parameters()
-        return f"<Network of {len(self.layers)} layers, {count:,} parameters, {self.dtype}>"
+            return f"<{name}, not built yet>"
+        return f"<{name}, {self.count_parameters():,} parameters, {self.dtype}>"
 
 
 def _views_of_layer(name: str, parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -124,3 +124,8 @@ def file_path(value: object, name: str = "path") -> Path:
     if not os.fspath(value):
         raise ValueError(f"{name} must be the name of a file, got {value!r}")
     return Path(value)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: "1 layer", "2 layers"."""
+    return f"{count} {noun}" + "s" * (count != 1)

@@ -6,7 +6,13 @@ with the nearest name that there is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from types import FunctionType
+from typing import Any, TypeVar
+
+T = TypeVar("T", bound=type)
 
 # Names of losses, metrics, activations and initializers elsewhere, spelled as by `plain`.
 ELSEWHERE = {
@@ -301,6 +307,42 @@ def unexpected_argument(owner: type | str, name: str, known: Iterable[str]) -> T
         f"{_called(owner)}() got an unexpected keyword argument {name!r}"
         f"{_hint(owner, name, names)} ({there})"
     )
+
+
+def explains_arguments(*exceptions: str) -> Callable[[T], T]:
+    """Return a class decorator: an argument that a method does not have is told with a hint.
+
+    Parameters
+    ----------
+    *exceptions : str
+        Methods to leave alone: one more call in between would take too much of their time.
+    """
+
+    def explain(cls: T) -> T:
+        for name, method in list(vars(cls).items()):
+            is_public = name == "__init__" or not name.startswith("_")
+            if is_public and name not in exceptions and inspect.isfunction(method):
+                setattr(cls, name, _explaining(method))
+        return cls
+
+    return explain
+
+
+def _explaining(method: FunctionType) -> Callable[..., Any]:
+    """Return a function that does the same, after a look at the names of the arguments."""
+    code = method.__code__
+    arguments = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    owner, name = method.__qualname__.split(".")
+    called = owner if name == "__init__" else f"Model.{name}"
+
+    @functools.wraps(method)
+    def call(self: object, *args: Any, **kwargs: Any) -> Any:
+        for given in kwargs:
+            if given not in arguments:
+                raise unexpected_argument(called, given, arguments)
+        return method(self, *args, **kwargs)
+
+    return call
 
 
 def missing_attribute(owner: type | str, name: str, known: Iterable[str]) -> AttributeError:

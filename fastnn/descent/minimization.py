@@ -14,7 +14,6 @@ from fastnn.descent.result import Descent, Point
 from fastnn.descent.stepwise import StepwiseWalk
 from fastnn.descent.walk import Walk, as_number
 from fastnn.descent.with_lbfgs import LBFGSWalk
-from fastnn.optimizers import LBFGS
 
 
 def minimize(
@@ -100,8 +99,7 @@ def minimize(
             raise TypeError(f"{name} must be callable, got {value!r}")
     if grad is None:
         grad = getattr(f, "gradient", None) or _differences(f, start)
-    walk_class: type[Walk] = LBFGSWalk if isinstance(chosen, LBFGS) else StepwiseWalk
-    walk = walk_class(f, grad, start, chosen, limits[0], limits[1], callback)
+    walk: Walk = chosen.trainer(_Walks())(f, grad, start, chosen, limits[0], limits[1], callback)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         walk.begin()
         reason = walk.run(steps)
@@ -115,6 +113,18 @@ def minimize(
         reason,
         walk.end(),
     )
+
+
+class _Walks:
+    """The walks that an optimizer may choose from; see `Optimizer.trainer`."""
+
+    def steps(self) -> type[Walk]:
+        """Return the walk whose steps are updates of the optimizer."""
+        return StepwiseWalk
+
+    def iterations(self) -> type[Walk]:
+        """Return the walk whose steps are SciPy's iterations."""
+        return LBFGSWalk
 
 
 def _checked_start(x0: object) -> np.ndarray:

@@ -220,17 +220,19 @@ def _data(ax: Axes, points: np.ndarray, classes: np.ndarray) -> None:
 def _probabilities(model: Model, points: np.ndarray) -> np.ndarray:
     """Return the outputs of the model as probabilities, whatever form they have."""
     said = np.asarray(model.predict(points), np.float64).reshape(len(points), -1)
-    last = getattr(model.network.runtime.graph.steps[-1][0], "activation", None)
-    end = getattr(last, "name", "linear")
-    if end in ("sigmoid", "softmax", "hard_sigmoid"):
+    end = getattr(model.network.graph.steps[-1][0], "activation", None)
+    span = None if end is None else end.range
+    if span == (0.0, 1.0):
         return said
-    objective = model.network.runtime.objective
+    objective = model.network.objective
     loss = None if objective is None else objective.loss
-    if end == "tanh" or getattr(loss, "name", "") == "hinge":  # between -1 and 1
+    if span == (-1.0, 1.0) or (loss is not None and loss.target_range == (-1, 1)):
         return np.clip((said + 1) / 2, 0, 1)
-    if end != "linear" and end != "log_softmax" and said.min() >= 0 and said.max() <= 1:
+    is_linear = span is None or span == (-np.inf, np.inf)
+    is_probability = said.min() >= 0 and said.max() <= 1
+    if not is_linear and is_probability:
         return said
-    if end == "linear" and getattr(loss, "link", "") not in ("sigmoid", "softmax"):
+    if is_linear and (loss is None or loss.target_range != (0, 1)):
         return np.clip(said, 0, 1) if said.shape[1] == 1 else said
     if said.shape[1] == 1:
         return 1 / (1 + np.exp(-np.clip(said, -500, 500)))

@@ -45,7 +45,7 @@ class History:
     learning_rates: list[float] = field(default_factory=list)
 
     def plot(self, *, ax: Any = None) -> Any:
-        """Draw loss, metrics and learning rate over the epochs; needs ``fastnn[plot]``.
+        """Draw loss, metrics and learning rate over the epochs; needs the extra ``plot``.
 
         See `fastnn.plots.history`.
         """

@@ -15,10 +15,11 @@ from fastnn.data.base import Given
 from fastnn.network import Network
 from fastnn.runtime.nonfinite import NonFiniteLossError
 from fastnn.training.callback_list import CallbackList
+from fastnn.training.choice import trainer_of
 from fastnn.training.history import History
 from fastnn.training.progress import Progress
 from fastnn.training.time_budget import TimeBudget
-from fastnn.training.trainers import Trainer, trainer_of
+from fastnn.training.trainers import Trainer
 from fastnn.training.validation import Validation, split
 
 Results = dict[str, Any]

@@ -17,7 +17,7 @@ from fastnn import optimizers
 from fastnn.descent import functions, minimize
 
 FUNCTIONS = list(functions.table.values())
-STEPPED = [name for name in optimizers.registry if optimizers.get(name).kernel]
+STEPPED = [name for name in optimizers.registry if optimizers.get(name).rate_of(0) is not None]
 
 
 def square(x):

@@ -183,7 +183,7 @@ def test_sparse_rows_are_checked_too(rng):
 
 def test_a_layer_of_ones_own_checks_its_input():
     """The hook that Embedding uses is there for all layers, directly or behind a reshape."""
-    from fastnn.layers.embedding import checked_inputs
+    from fastnn.layers.graph import input_checks
 
     class Positive(fnn.Layer):
         def check_input(self, label, rows, first_row=None):
@@ -199,11 +199,11 @@ def test_a_layer_of_ones_own_checks_its_input():
 
     model = fnn.Sequential([fnn.Reshape((2, 2)), Positive(), fnn.Flatten()], input_shape=(4,))
     model.compile("sgd", "mse")
-    assert [number for number, _ in checked_inputs(model.network.runtime.graph)] == [0]
+    assert input_checks(model.network.graph) == [[model.layers[1].check_input]]
     x = np.ones((5, 4))
     model.fit(x, x, verbose=0)
     x[3, 1] = -1
     with pytest.raises(ValueError, match="x must be positive for layer 'positive'"):
         model.fit(x, np.ones((5, 4)), verbose=0)
     behind = fnn.Sequential([fnn.Dense(4), Positive(name="behind")], input_shape=(4,))
-    assert checked_inputs(behind.runtime.graph) == []
+    assert input_checks(behind.network.graph) == [[]]

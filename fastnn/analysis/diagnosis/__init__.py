@@ -6,7 +6,7 @@ network that learns may well show is no finding: thresholds leave room, because 
 costs more trust than a fault that is not named.
 """
 
+from fastnn.analysis.diagnosis.checks import diagnose
 from fastnn.analysis.diagnosis.finding import Diagnosis, DiagnosisWarning, Finding
-from fastnn.analysis.diagnosis.patient import diagnose
 
 __all__ = ["Diagnosis", "DiagnosisWarning", "Finding", "diagnose"]

@@ -1,4 +1,4 @@
-"""What is looked at, computed once; and the order of the checks."""
+"""What a diagnosis looks at, computed once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 from fastnn import activations
 from fastnn.activations import ActivationFunction
 from fastnn.analysis import inspection
-from fastnn.analysis.diagnosis.finding import Diagnosis
 from fastnn.data import AnySource, Source
 from fastnn.network import Network
 
@@ -104,48 +103,3 @@ def activation_of(layer: Layer) -> ActivationFunction:
     """Return a layer's activation; "linear" if it has none."""
     found = getattr(layer, "activation", None)
     return found if isinstance(found, ActivationFunction) else activations.get("linear")
-
-
-def diagnose(
-    network: Network,
-    sources: Sequence[AnySource],
-    target_types: tuple[str, ...],
-    *,
-    batch_size: int = 32,
-) -> Diagnosis:
-    """Look for what keeps a model from learning; see `Model.diagnose`.
-
-    Parameters
-    ----------
-    network : Network
-    sources : sequence of Source or Sparse
-        Inputs, the target, and weights of the samples if any.
-    target_types : tuple of {"real", "label", "weight"}
-        What follows the inputs; see `Runtime.bound`.
-    batch_size : int, default 32
-
-    Returns
-    -------
-    Diagnosis
-
-    Raises
-    ------
-    ValueError
-        The model has several outputs.
-    """
-    names = network.output_names
-    if len(names) > 1:
-        raise ValueError(
-            f"a diagnosis is of a model of one output, this one has {', '.join(names)}: make a "
-            "Model of the same layers and one of them"
-        )
-    from fastnn.analysis.diagnosis import of_data, of_layers, of_rates
-
-    patient = Patient(network, sources, target_types, batch_size)
-    with np.errstate(all="ignore"):  # a diverged model has infinities
-        findings = list(of_layers.lost_weights(patient))
-        if findings:
-            return Diagnosis(tuple(findings), patient.sample[0].rows)
-        findings = [*of_data.findings(patient), *of_layers.findings(patient)]
-        findings += of_rates.findings(patient, findings)
-    return Diagnosis(tuple(findings), patient.sample[0].rows)

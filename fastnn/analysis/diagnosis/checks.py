@@ -1,0 +1,56 @@
+"""The checks of a diagnosis, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fastnn.analysis.diagnosis import of_data, of_layers, of_rates
+from fastnn.analysis.diagnosis.finding import Diagnosis
+from fastnn.analysis.diagnosis.patient import Patient
+from fastnn.data import AnySource
+from fastnn.network import Network
+
+
+def diagnose(
+    network: Network,
+    sources: Sequence[AnySource],
+    target_types: tuple[str, ...],
+    *,
+    batch_size: int = 32,
+) -> Diagnosis:
+    """Look for what keeps a model from learning; see `Model.diagnose`.
+
+    Parameters
+    ----------
+    network : Network
+    sources : sequence of Source or Sparse
+        Inputs, the target, and weights of the samples if any.
+    target_types : tuple of {"real", "label", "weight"}
+        What follows the inputs; see `Runtime.bound`.
+    batch_size : int, default 32
+
+    Returns
+    -------
+    Diagnosis
+
+    Raises
+    ------
+    ValueError
+        The model has several outputs.
+    """
+    names = network.output_names
+    if len(names) > 1:
+        raise ValueError(
+            f"a diagnosis is of a model of one output, this one has {', '.join(names)}: make a "
+            "Model of the same layers and one of them"
+        )
+    patient = Patient(network, sources, target_types, batch_size)
+    with np.errstate(all="ignore"):  # a diverged model has infinities
+        findings = list(of_layers.lost_weights(patient))
+        if findings:
+            return Diagnosis(tuple(findings), patient.sample[0].rows)
+        findings = [*of_data.findings(patient), *of_layers.findings(patient)]
+        findings += of_rates.findings(patient, findings)
+    return Diagnosis(tuple(findings), patient.sample[0].rows)

@@ -1,0 +1,146 @@
+"""Training by steps of an optimizer, many of them natively in one call."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from fastnn.data.base import DataAdapter
+from fastnn.runtime import Bound, Purpose, Run
+from fastnn.runtime.nonfinite import not_finite, refusal
+from fastnn.training.accumulator import Accumulator
+from fastnn.training.trainers import Loop, Trainer
+
+Results = dict[str, Any]
+
+
+class StepTrainer(Trainer):
+    """Steps of an optimizer, many of them natively in one call."""
+
+    _adapter: DataAdapter
+    _bound: Bound
+    _snapshot: np.ndarray
+
+    def prepare(self, adapter: DataAdapter) -> list[str]:
+        """Take the data, and return the names of the results of an epoch."""
+        self._adapter, self._steps = adapter, adapter.first()
+        self._before = 0  # steps of the epoch in the parts before this one
+        self._bind()
+        self._snapshot = np.empty_like(self.network.runtime.arenas["parameters"])
+        return [one.name for one in self._bound.plan.program.reported]
+
+    def run(self, epochs: int, loop: Loop) -> None:
+        """Make some epochs, each of them in the parts in which the data come."""
+        for epoch in range(epochs):
+            if not loop.epoch_begin(epoch):
+                break
+            results = self._train(epoch, loop)
+            if self._adapter.ended:
+                self.network.stop(self._adapter.ended, overrides=True)
+            if not (results and loop.epoch_end(epoch, results)):
+                break
+
+    def _train(self, epoch: int, loop: Loop) -> Results:
+        """Train one epoch, part by part, and return its results: means over its samples.
+
+        They are empty if there was no step because there were no more data.
+        """
+        runtime = self.network.runtime
+        np.copyto(self._snapshot, runtime.arenas["parameters"])
+        self._accumulator = Accumulator(self._bound.plan.program, runtime.dtype)
+        made, self._before = 0, 0
+        began = time.perf_counter()
+        parts = self._adapter.epoch(epoch)
+        try:
+            for self._steps in parts:
+                self.seconds += time.perf_counter() - began
+                self._bind()
+                made = self._train_part(epoch, loop)
+                self._before += made
+                if self.network.stop_training:
+                    break
+                began = time.perf_counter()
+        finally:
+            parts.close()
+        loop.budget.epoch_end()
+        if self._before and not_finite(runtime):
+            self._before -= made
+            self._refuse(epoch, self._steps.count, np.nan, loop)
+        return self._accumulator.logs()
+
+    def _bind(self) -> None:
+        """Take the program that fits the data and the optimizer as they are now."""
+        steps = self._steps
+        self._bound = self.network.runtime.bound(
+            Purpose.TRAIN, steps.batch, steps.target_types, steps.sparse, collects=True
+        )
+
+    def _train_part(self, epoch: int, loop: Loop) -> int:
+        """Train one part of an epoch and return the number of its steps."""
+        network, steps = self.network, self._steps
+        runtime, count = network.runtime, steps.count
+        results = np.empty((count, len(self._bound.plan.program.results)))
+        room = self._accumulator.room(steps)
+        rates, chosen = np.empty(count), None
+        done, run = 0, None
+        while done < count and not network.stop_training:
+            if loop.callbacks.asks_for_batches:
+                loop.callbacks.batch_begin(self._before + done)
+                if network.stop_training:
+                    break
+                self._bind()
+            optimizer = network.optimizer
+            if optimizer.learning_rate is not chosen:  # set by a callback, or at the start
+                chosen = optimizer.learning_rate
+                rates[done:] = optimizer.rates(runtime.step, count - done)
+            if run is None or run.bound is not self._bound:
+                run = self._bound.prepare(
+                    steps, results=results, outputs=room, learning_rates=rates
+                )
+            ran, asked = self._make(run, done, loop)
+            self.rows_done += min((done + ran) * steps.batch, steps.rows) - done * steps.batch
+            done += ran
+            self.learning_rate = float(rates[done - 1]) if ran else self.learning_rate
+            if ran < asked:
+                self._refuse(epoch, done, results[done, 0], loop)
+            if loop.callbacks.asks_for_batches:
+                logs = self._accumulator.logs_of_step(results[done - 1 : done])
+                loop.callbacks.batch_end(self._before + done - 1, logs)
+            loop.progress.advance(ran)
+            if loop.budget.is_over:
+                network.stop(f"{loop.budget} in epoch {epoch + 1}, step {self._before + done}")
+        self._accumulator.add(steps, results[:done], room)
+        return done
+
+    def _make(self, run: Run, first: int, loop: Loop) -> tuple[int, int]:
+        """Make one step, or a slice of them; return how many were made, of how many."""
+        self.network.parameter_version += 1
+        if loop.callbacks.asks_for_batches:
+            began = time.perf_counter()
+            ran, asked = run.make(first), 1
+            elapsed = time.perf_counter() - began
+        else:
+            asked, ran, elapsed = run.slice(first, most=loop.budget.steps())
+        loop.budget.record(ran, elapsed)
+        self.seconds += elapsed
+        return ran, asked
+
+    def _refuse(self, epoch: int, step: int, loss: float, loop: Loop) -> None:
+        """Put the network back to finite parameters and say what went wrong, and where."""
+        steps = self._steps
+        step = min(step, steps.count - 1)  # the last one's update may be what went wrong
+        first = step * steps.batch
+        rows = np.arange(first, min(first + steps.batch, steps.rows))
+        rows = rows if steps.order is None else steps.order[rows]
+        count = self._adapter.steps_per_epoch
+        total = "" if count is None else f" of {count}"
+        raise refusal(
+            self.network.runtime,
+            [source.take(rows) for source in steps.sources],
+            f"epoch {epoch + 1}, step {self._before + step + 1}{total}",
+            loss,
+            self._snapshot,
+            restored=loop.callbacks.restores_epoch,
+        )
