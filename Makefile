@@ -81,7 +81,7 @@ bench: $(STAMPS)/bench
 	@FASTNN_BENCH_QUICK=$(QUICK) $(RUN) -m pytest benchmarks/test_kernels.py \
 	  benchmarks/test_networks.py -q \
 	  --benchmark-json=$(BENCHMARK).json --benchmark-histogram=out/histograms/time \
-	  --benchmark-columns=median,iqr,rounds --benchmark-sort=fullname > $(BENCHMARK).log \
+	  --benchmark-columns=median,iqr,rounds --benchmark-sort=fullname > $(BENCHMARK).log 2>&1 \
 	  || { tail -30 $(BENCHMARK).log; exit 1; }
 	$(RUN) benchmarks/report.py $(BENCHMARK).json $(BENCHMARK).md
 

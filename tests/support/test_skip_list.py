@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -83,3 +86,32 @@ def test_every_entry_has_a_reason(tmp_path):
     path.write_text('[[skip]]\ntests = "a"\nskipped = "b"\nbecause = " "\n')
     with pytest.raises(ValueError, match="because is missing"):
         skip_list.read(path)
+
+
+CONFTEST = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from skip_list import Entry, SkipRecord
+
+def pytest_configure(config):
+    entries = [Entry("test_b.py::*", "no fork", "Some systems have none.")]
+    config.pluginmanager.register(SkipRecord(entries))
+"""
+WHOLE = "import pytest; pytest.importorskip('no_such_module')"
+ONE = "import pytest\n@pytest.mark.skip(reason='no fork')\ndef test_one(): pass"
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+@pytest.mark.parametrize(("name", "status"), [("test_a.py", 1), ("test_b.py", 0)])
+def test_a_run_fails_in_one_process_and_in_two(processes, name, status, tmp_path):
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    (tmp_path / "test_b.py").write_text(ONE)
+    if name == "test_a.py":
+        (tmp_path / name).write_text(WHOLE)
+    (tmp_path / "test_c.py").write_text("def test_three(): pass")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-n", str(processes), "-p", "no:cacheprovider"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == status, done.stdout
+    assert ("not on the list: test_a.py: could not import" in done.stdout) == bool(status)
