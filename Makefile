@@ -5,8 +5,7 @@
 #   make bench   time kernels and networks against NumPy; report in out/ (QUICK=1: few, roughly)
 #   make peers   time networks against scikit-learn, PyTorch and JAX too; report in out/
 #   make wheel   build dist/*.whl
-#   make lint    ruff, mypy, cython-lint
-#   make contracts   the order of the packages, as pyproject.toml has it: who may import whom
+#   make lint    ruff, mypy, cython-lint, and the order of the packages: who may import whom
 #   make check-loops   the inner loops of products keep their sums in registers; needs objdump
 #   make test-slow   what is exhaustive or long
 #   make pictures   draw anew what the tests of fastnn.plots compare with, tests/plots/pictures
@@ -45,7 +44,7 @@ ALONE := -m alone
 # What a quick run leaves is not mistaken for a report.
 BENCHMARK := out/benchmark$(if $(QUICK),-quick)
 
-.PHONY: train test test-slow test-full coverage mutate pictures bench peers wheel lint contracts check-loops clean
+.PHONY: train test test-slow test-full coverage mutate pictures bench peers wheel lint check-loops clean
 
 train: $(STAMPS)/plot
 	@$(BIN)/fastnn train --output out
@@ -98,8 +97,6 @@ lint: $(STAMPS)/lint
 	$(BIN)/ruff format --check .
 	PATH="$(BIN):$$PATH" cython-lint fastnn
 	$(BIN)/mypy
-
-contracts: $(STAMPS)/lint
 	$(BIN)/lint-imports
 
 check-loops: $(STAMPS)/wheel
