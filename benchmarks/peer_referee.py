@@ -94,12 +94,23 @@ class Process:
     isa : str
     log : file
         Where its standard error goes.
+    interpreter : str, optional
+        That runs it; default: this one.
+    folder : Path, optional
+        Of the benchmarks that it runs.
     """
 
-    def __init__(self, peer: Peer, isa: str, log: IO) -> None:
+    def __init__(
+        self,
+        peer: Peer,
+        isa: str,
+        log: IO,
+        interpreter: str = sys.executable,
+        folder: Path = HERE,
+    ) -> None:
         self.peer = peer
         self.child = subprocess.Popen(
-            [sys.executable, HERE / "peer_worker.py", peer.library, str(peer.threads)],
+            [interpreter, folder / "peer_worker.py", peer.library, str(peer.threads)],
             env=environment(peer, isa),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
