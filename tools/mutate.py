@@ -190,22 +190,24 @@ def run_tests(arguments: list[str], seconds: float, folder: Path) -> tuple[int |
     return child.returncode, printed
 
 
-def fingerprint(package: Path) -> str:
+def fingerprint(package: Path, tests: list[str]) -> str:
     """Return a digest of all that the map of lines depends on."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr(sorted(tests)).encode())
     for root in (package, TESTS):
         for path in sorted(root.rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def tests_by_line(package: Path, folder: Path) -> dict[str, dict[int, list[str]]]:
+def tests_by_line(package: Path, folder: Path, tests: list[str]) -> dict[str, dict[int, list[str]]]:
     """Return the tests that run each line of each file; made once, then read.
 
     Parameters
     ----------
     package, folder : Path
         The installed package; where the map is kept.
+    tests : list of str
+        Files and folders of tests.
 
     Returns
     -------
@@ -219,10 +221,10 @@ def tests_by_line(package: Path, folder: Path) -> dict[str, dict[int, list[str]]
     """
     import coverage
 
-    kept, state = folder / "lines.json", fingerprint(package)
+    kept, state = folder / "lines.json", fingerprint(package, tests)
     if not kept.exists() or json.loads(kept.read_text())["state"] != state:
         status, printed = run_tests(
-            [str(TESTS), "-n", "2", "--dist", "loadfile", "--cov=fastnn", "--cov-report=",
+            [*tests, "-n", "2", "--dist", "loadfile", "--cov=fastnn", "--cov-report=",
              "--cov-context=test"],
             3600, folder,
         )  # fmt: skip
@@ -306,7 +308,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Change, test, put back; report."""
     package, folder = package_folder(), Path(arguments.output).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    lines = tests_by_line(package, folder)
+    lines = tests_by_line(package, folder, [str(Path(path).resolve()) for path in arguments.tests])
     everywhere = [
         site
         for path in sorted(package.rglob("*.py"))
@@ -346,6 +348,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--number", type=int, default=50, help="of places; default: 50")
     made.add_argument("--seed", type=int, default=0, help="of the sample; default: 0")
     made.add_argument("--file", action="append", help="only files whose path contains this")
+    made.add_argument("--tests", nargs="+", default=[str(TESTS)], help="default: all of them")
     made.add_argument("--output", default="out/mutants", help="default: out/mutants")
     return made
 
