@@ -120,7 +120,7 @@ class Residual(Layer):
         return shapes
 
     def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
-        """Return the parameters of the block's layers, their names prefixed by the layers'."""
+        """Return shapes and initializers of the block's parameters, keyed by "layer/parameter"."""
         wanted: dict[str, tuple[Shape, Initializer]] = {}
         for layer, shape in zip(self.block, self._shapes(inputs[0]), strict=False):
             for name, (size, initializer) in layer.parameter_shapes(shape).items():
