@@ -1,4 +1,4 @@
-"""Inputs that are not scaled; targets that the model's last activation cannot reach."""
+"""Detects unscaled inputs, and targets that the model's last activation cannot reach."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from fastnn.analysis.diagnosis.finding import Finding
 from fastnn.analysis.diagnosis.patient import Patient
 
-LARGE = 30.0  # root mean square of a column; pixels up to 16 train well, those up to 255 do not
+LARGE = 30.0  # root mean square of a column; pixels up to 16 train well, up to 255 they do not
 SMALL = 0.01
-OUTSIDE = 0.1  # share of the targets
+OUTSIDE = 0.1  # fraction of the targets
 
 
 def findings(patient: Patient) -> Iterator[Finding]:
-    """Look at inputs and targets."""
+    """Examine inputs and targets."""
     yield from _inputs(patient)
     yield from _targets(patient)
     yield from _logits(patient)
@@ -56,7 +56,7 @@ def _targets(patient: Patient) -> Iterator[Finding]:
         )
         return
     if patient.loss.link is not None:
-        return  # `data.target` has checked them
+        return  # `data.target` has checked the targets
     low, high = activation.range
     is_limited = math.isfinite(high - low)
     room = 0.1 * (high - low) if is_limited else 1e-3 * float(target.std())
@@ -85,7 +85,7 @@ def _targets(patient: Patient) -> Iterator[Finding]:
 
 
 def _logits(patient: Patient) -> Iterator[Finding]:
-    """An activation between the logits and a loss that takes logits."""
+    """Detect an activation between the logits and a loss that takes logits."""
     (layer, activation), link = patient.end, patient.loss.link
     low, high = activation.range
     if link is None or activation.name == link or math.isinf(low):
