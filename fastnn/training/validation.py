@@ -81,7 +81,7 @@ def split(
     """
     part = checks.number("validation_split", share, least=0, below=1)
     if part and is_batches(x, takes_lists=y is None):
-        raise ValueError("validation_split needs arrays; give validation_data beside batches")
+        raise ValueError("validation_split needs arrays; with batches, give validation_data")
     if validation_data is not None:
         held = _given(network, validation_data)
         if part:

@@ -43,8 +43,8 @@ def diagnose(
     names = network.output_names
     if len(names) > 1:
         raise ValueError(
-            f"a diagnosis is of a model of one output, this one has {', '.join(names)}: make a "
-            "Model of the same layers and one of them"
+            f"diagnose needs a model with one output, this one has {', '.join(names)}: make a "
+            "Model of the same layers with one of them"
         )
     patient = Patient(network, sources, target_types, batch_size)
     with np.errstate(all="ignore"):  # a diverged model contains infinities

@@ -52,7 +52,7 @@ def _targets(patient: Patient) -> Iterator[Finding]:
             "",
             float(target[0, 0]),
             f"y is {found} in all {len(target)} rows",
-            "data of more than one class or value: were they sorted, and then cut?",
+            "data with more than one class or value: were the rows sorted and then cut?",
         )
         return
     if patient.loss.link is not None:
@@ -94,8 +94,8 @@ def _logits(patient: Patient) -> Iterator[Finding]:
         "squashed logits",
         layer,
         high,
-        f"loss {patient.loss.name!r} takes what does not end in {link} for logits, of any size, "
-        f"but {activation.name} outputs {_interval(low, high)}",
+        f"loss {patient.loss.name!r} takes outputs that do not come from {link} as logits, of any "
+        f"size, but {activation.name} outputs {_interval(low, high)}",
         f"activation={link!r} or none there",
     )
 

@@ -48,7 +48,7 @@ def findings(patient: Patient) -> Iterator[Finding]:
                     float(dead.mean()),
                     f"{dead.sum()} of {len(dead)} relu units output 0 for all {len(units)} rows, "
                     "so they have no gradient",
-                    "new weights (they do not come back), then a smaller learning rate, "
+                    "new weights (dead units do not recover), then a smaller learning rate, "
                     "'leaky_relu', or scaled inputs",
                 )
         if activation.saturation is not None and name != end:
@@ -60,8 +60,8 @@ def findings(patient: Patient) -> Iterator[Finding]:
                     "saturated units",
                     name,
                     share,
-                    f"{share:.0%} of what {activation.name} outputs lies within {EDGE:.0%} of its "
-                    "limits, where its slope is next to 0",
+                    f"{share:.0%} of the outputs of {activation.name} lie within {EDGE:.0%} of its "
+                    "limits, where its slope is close to 0",
                     "scaled inputs, smaller initial weights ('glorot_uniform'), a smaller "
                     "learning rate, or 'relu'",
                 )
@@ -106,8 +106,8 @@ def _gradients(patient: Patient) -> Iterator[Finding]:
             "vanishing gradient",
             kernels[worst][0],
             sizes[worst],
-            f"the gradient of its kernel is {sizes[worst]:.3g} in size (norm by the root of the "
-            f"number of inputs), the largest of the model {largest:.3g}",
+            f"the gradient of its kernel is {sizes[worst]:.3g} in size (norm divided by the root "
+            f"of the number of inputs), the largest of the model {largest:.3g}",
             "'relu' in place of sigmoid and tanh, fewer layers, skip connections (Add), or "
             "another kernel_initializer",
         )
@@ -117,8 +117,8 @@ def _gradients(patient: Patient) -> Iterator[Finding]:
                 "exploding gradient",
                 kernels[name][0],
                 size,
-                f"the gradient of its kernel is {size:.3g} in size (norm by the root of the "
-                "number of inputs)",
+                f"the gradient of its kernel is {size:.3g} in size (norm divided by the root of "
+                "the number of inputs)",
                 "global_clipnorm=1.0, smaller initial weights ('he_uniform'), or scaled inputs "
                 "and targets",
             )
