@@ -256,8 +256,8 @@ def _seconds(runtime: Runtime, bound: Bound, todo: Steps, steps: int, workers: i
             done = run.make(first, count, workers=workers, seconds=timed)
             if done < count:
                 raise NonFiniteLossError(
-                    f"the loss is {results[first + done, 0]:g}, and such a step cannot be timed; the "
-                    "model is unchanged"
+                    f"the loss is {results[first + done, 0]:g}, and such a step cannot be timed; "
+                    "the model is unchanged"
                 )
     finally:
         for name, arena in kept.items():

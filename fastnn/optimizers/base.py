@@ -52,7 +52,7 @@ class Optimizer(Declaration):
         The gradient of each parameter (a kernel, a bias) is scaled so that its norm is at most
         this. It cannot be combined with global_clipnorm.
     use_ema : bool, default False
-        Whether to keep an exponential moving average of the parameters, which they are set to when
+        Whether to keep an exponential moving average of the parameters and set them to it when
         `fit` ends: :math:`a \leftarrow m a + (1 - m) p` after each step; the first step copies p.
     ema_momentum : float, default 0.99
         m, in [0, 1).

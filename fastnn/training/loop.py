@@ -190,7 +190,7 @@ class TrainingLoop:
         return not self._network.stop_training
 
     def epoch_end(self, epoch: int, results: Results) -> bool:
-        """Take the results of an epoch and validate; return whether training goes on."""
+        """Take the results of an epoch and validate; return whether training continues."""
         self._results = results
         if self._validation is not None:
             found = self._validation.results()
