@@ -87,7 +87,7 @@ __version__: str = _engine.VERSION
 
 
 def __getattr__(name: str) -> object:
-    """Import what training does not need when it is first asked for: `descent`, `plots`."""
+    """Import modules that training does not need on first use: `descent`, `plots`."""
     if name in ("descent", "plots"):
         import importlib
 

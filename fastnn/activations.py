@@ -1,8 +1,8 @@
 """Activations by name. The functions and their derivatives are rows of `src_c/activations.h`.
 
-The names are read from the compiled kernels, so a row added there is known here; what is known of
-each stands in `FACTS`, and a test fails where a row has none. `softmax` and `log_softmax` look at a
-whole row of numbers and are ops of their own.
+The names are read from the compiled kernels, so a row added there is known here. The properties of
+each are in `FACTS`, and a test fails if a row has none. `softmax` and `log_softmax` need a whole
+row of numbers and are separate ops.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Interval = tuple[float, float]
 
 
 class Facts(NamedTuple):
-    """What is known of an activation.
+    """The properties of an activation.
 
     Attributes
     ----------
@@ -38,11 +38,11 @@ class Facts(NamedTuple):
         returns it.
     saturation : tuple of float, or None
         The limits that the outputs approach at both ends, where the derivative approaches 0; None
-        where there are no two.
+        if there are not two such limits.
     initializer : str
-        Of the kernel in front of it, where the user says nothing. He's is for the relu family.
-        LeCun's is for selu, which then keeps its promise of mean 0 and variance 1 (Klambauer et al.
-        2017). Glorot's is for all others.
+        The default initializer of the kernel in front of it: He's for the relu family, LeCun's
+        for selu, whose outputs then have mean 0 and variance 1 (Klambauer et al. 2017), and
+        Glorot's for all others.
     """
 
     range: Interval | Callable[[float], Interval] = (-math.inf, math.inf)
@@ -58,7 +58,7 @@ def _from_alpha(alpha: float) -> Interval:
     return -alpha, math.inf
 
 
-# The least outputs of gelu, silu, mish and gelu_tanh were found numerically and are rounded down.
+# The minima of gelu, silu, mish and gelu_tanh were found numerically and are rounded down.
 FACTS: dict[str, Facts] = {
     "linear": Facts(),
     "relu": Facts((0.0, math.inf), initializer="he_uniform"),
@@ -88,7 +88,7 @@ class ActivationFunction(Declaration):
     name : str
         One of `NAMES`.
     parameter : float, default 0.0
-        leaky_relu's negative_slope, elu's alpha; 0 for those without one.
+        leaky_relu's negative_slope, elu's alpha; 0 for activations without one.
 
     Examples
     --------
@@ -115,7 +115,7 @@ class ActivationFunction(Declaration):
 
     @property
     def initializer(self) -> Initializer:
-        """What a kernel in front of it starts from, where the user says nothing."""
+        """The default initializer of a kernel in front of it."""
         return initializers.get(self._facts.initializer)
 
     @property
@@ -133,12 +133,12 @@ class ActivationFunction(Declaration):
         )
 
     def config(self) -> dict[str, object]:
-        """Return what makes an equal activation again."""
+        """Return the name and parameter, from which `get` builds an equal activation."""
         parameter = ACTIVATIONS[self.name][1] if self.name in ACTIVATIONS else ""
         return {"name": self.name, **({parameter: self.parameter} if parameter else {})}
 
     def shown(self) -> str:
-        """Return its name, where its parameter is the default one."""
+        """Return only the name if the parameter has its default."""
         is_usual = self.name in NAMES and self == get(self.name)
         return repr(self.name) if is_usual else repr(self)
 
@@ -149,13 +149,13 @@ class Custom(ActivationFunction):
     Parameters
     ----------
     function : callable
-        It takes an array of shape (rows, ...) and returns one of that shape.
+        It takes an array of shape (rows, ...) and returns one of the same shape.
     derivative : callable
-        It returns the derivative at each element, likewise.
+        It takes the same array and returns the derivative at each element.
 
     Notes
     -----
-    Functions cannot be saved: for a model that is, write a layer (see `fastnn.Layer`).
+    Functions cannot be saved: for a model that will be saved, write a layer (see `fastnn.Layer`).
 
     Examples
     --------
@@ -177,11 +177,11 @@ class Custom(ActivationFunction):
         return builder.emit("python", (x,), x.shape, code=code, training=builder.training)
 
     def config(self) -> dict[str, object]:
-        """Return what it is made of; no file can hold that."""
+        """Return the functions, which cannot be stored in a file."""
         return {"name": self.name, "function": self.function, "derivative": self.derivative}
 
     def shown(self) -> str:
-        """Return how it is made."""
+        """Return the expression that constructs it."""
         return repr(self)
 
 
@@ -193,7 +193,7 @@ def get(what: object, **parameters: float) -> ActivationFunction:
     what : str, dict, ActivationFunction or None
         A name, what ``config()`` returned, or an instance; None is linear.
     **parameters
-        The row's parameter by its name.
+        The activation's parameter, by name.
 
     Returns
     -------

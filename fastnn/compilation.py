@@ -1,4 +1,4 @@
-"""What `compile` is told, sorted by output: the loss, its weight, and the metrics of each."""
+"""What `compile` is given, per output: the loss, its weight, and the metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def objective_of(
     loss_weights: object,
     outputs: Sequence[str],
 ) -> Objective:
-    """Return what `compile` was told, checked.
+    """Return what `compile` was given, checked.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def objective_of(
     Raises
     ------
     ValueError, TypeError
-        A name is unknown, or there are not as many losses as outputs.
+        A name is unknown, or the number of losses is not that of the outputs.
     """
     if loss is None:
         raise ValueError(f"loss must be given, one of {', '.join(losses.registry)}")
@@ -42,14 +42,14 @@ def objective_of(
 def output_objectives(
     loss: object, metrics: object, loss_weights: object, outputs: Sequence[str]
 ) -> tuple[OutputObjective, ...]:
-    """Return what each output is trained for.
+    """Return the objective of each output.
 
     Parameters
     ----------
     loss, metrics, loss_weights
         As in `Model.compile`.
     outputs : sequence of str
-        Their names.
+        Names of the outputs.
 
     Returns
     -------
@@ -58,11 +58,11 @@ def output_objectives(
     Raises
     ------
     ValueError, TypeError
-        A name is unknown, or there are not as many as outputs.
+        A name is unknown, or the number of entries is not that of the outputs.
     """
     is_config = isinstance(loss, dict) and "name" in loss
     if isinstance(loss, (list, tuple, dict)) and not is_config:
-        if not isinstance(loss, dict):  # what is no loss is told first
+        if not isinstance(loss, dict):  # anything that is not a loss is reported first
             loss = [losses.get(one) for one in loss]
         losses_of = list(data.by_name("loss", loss, outputs).values())
     else:
@@ -89,7 +89,7 @@ def _weight(weight: object) -> float:
 
 
 def _metrics(metrics: object, outputs: Sequence[str]) -> list[list[object]]:
-    """Return the metrics of each output; a list of names counts for all."""
+    """Return the metrics of each output; a list of names applies to all."""
     if metrics is None:
         return [[] for _ in outputs]
     if isinstance(metrics, dict):

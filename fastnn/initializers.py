@@ -1,6 +1,6 @@
-"""How parameters start: Glorot, He, LeCun, orthogonal, zeros, ones, constant, normal, uniform.
+"""Initial values of parameters: Glorot, He, LeCun, orthogonal, constant, normal, uniform.
 
-With n the number of inputs of a kernel and m that of its outputs (fan-in and fan-out).
+Below, n is the number of inputs of a kernel and m that of its outputs (fan-in and fan-out).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Initializer(Declaration):
         Parameters
         ----------
         shape : tuple of int
-            A kernel's is (inputs, units).
+            (inputs, units) for a kernel.
         generator : numpy.random.Generator
 
         Returns
@@ -77,7 +77,7 @@ class Ones(Initializer):
 
 
 class Constant(Initializer):
-    """All the same.
+    """All elements have the same value.
 
     Parameters
     ----------
@@ -125,15 +125,15 @@ class Normal(Initializer):
 
 
 class TruncatedNormal(Normal):
-    """Normally distributed, but never further than two `stddev` from the mean, as in Keras.
+    """Normally distributed, but never more than two `stddev` away from the mean, as in Keras.
 
-    Numbers beyond are drawn again.
+    Numbers beyond that are drawn again.
 
     Parameters
     ----------
     mean : float, default 0.0
     stddev : float, default 0.05
-        Of the normal distribution before it is cut; that of what comes out is 0.88 times this.
+        Of the normal distribution before truncation; that of the result is 0.88 times this.
 
     Examples
     --------
@@ -155,7 +155,7 @@ class TruncatedNormal(Normal):
 
 
 class Orthogonal(Initializer):
-    """Columns, or rows where they are fewer, of length `gain` at right angles (Saxe et al. 2014).
+    """Orthogonal columns, or rows if they are fewer, of length `gain` (Saxe et al. 2014).
 
     Parameters
     ----------
@@ -174,12 +174,12 @@ class Orthogonal(Initializer):
     gain: float = number(default=1.0)
 
     def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-        """Return an orthogonal matrix, by QR of a normal one."""
+        """Return an orthogonal matrix, computed by QR decomposition of a normal one."""
         if len(shape) != 2:
             raise ValueError(f"orthogonal is for kernels of shape (inputs, units), got {shape}")
         size = max(shape), min(shape)
         q, r = np.linalg.qr(generator.standard_normal(size))
-        q = q * np.where(np.diag(r) < 0, -1, 1)  # else the signs of QR are not random
+        q = q * np.where(np.diag(r) < 0, -1, 1)  # otherwise QR's signs would not be random
         return self.gain * (q if shape == size else q.T)
 
 
@@ -203,7 +203,7 @@ class Uniform(Initializer):
     maximum: float = number(default=0.05)
 
     def check_together(self) -> None:
-        """Raise ValueError if there is nothing between the two."""
+        """Raise ValueError if `minimum` exceeds `maximum`."""
         if self.minimum > self.maximum:
             raise ValueError(
                 f"minimum must be at most maximum, got {self.minimum:g} > {self.maximum:g}"
@@ -215,14 +215,14 @@ class Uniform(Initializer):
 
 
 class _Scaled(Initializer):
-    """Zero mean, variance `scale` / fan; a normal or a uniform distribution."""
+    """A normal or uniform distribution of mean 0 and variance `scale` / fan."""
 
     scale: ClassVar[float] = 1.0
     averages_fans: ClassVar[bool] = False
     is_uniform: ClassVar[bool] = True
 
     def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-        """Return numbers of that variance."""
+        """Return numbers with that variance."""
         inputs, outputs = _fans(shape)
         fan = (inputs + outputs) / 2 if self.averages_fans else inputs
         deviation = np.sqrt(self.scale / max(fan, 1))

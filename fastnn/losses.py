@@ -16,12 +16,12 @@ from fastnn.program.python_ops import LossCode
 
 
 class BestConstant(NamedTuple):
-    """The constant prediction with the least loss.
+    """The constant prediction with the smallest loss.
 
     Attributes
     ----------
     prediction : ndarray, shape (outputs,)
-        What the link of the loss outputs, if it has one: probabilities or rates, not logits.
+        Outputs of the loss's link, if it has one: probabilities or rates, not logits.
     loss : float
     """
 
@@ -30,21 +30,21 @@ class BestConstant(NamedTuple):
 
 
 class Loss(Declaration):
-    """A loss of the predictions of a batch: the mean over its samples.
+    """The loss of a batch of predictions: the mean over its samples.
 
     Attributes
     ----------
     name : str
         The name that `compile(loss=name)` takes.
     takes_labels : bool
-        Whether y may hold class labels, besides an array of the prediction's shape.
+        Whether y may hold class labels as an alternative to an array of the prediction's shape.
     is_distribution : bool
-        Whether a row of y that holds no label must hold probabilities that sum to 1.
+        Whether a row of y that is not a label must hold probabilities that sum to 1.
     link : str or None
-        The activation whose input (logits) it is defined on. Where a model ends with it the
-        two are fused; where it does not, its output is taken as logits.
+        The activation on whose input (the logits) the loss is defined. If a model ends with it,
+        the two are fused; otherwise the model's output is taken as logits.
     target_range : tuple of float
-        The least and the largest number that y may hold.
+        The smallest and the largest number that y may hold.
     """
 
     link: ClassVar[str | None] = None
@@ -53,7 +53,7 @@ class Loss(Declaration):
     target_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
 
     def check_target(self, name: str, target: np.ndarray) -> None:
-        """Raise ValueError where a target is not in `target_range`; labels are not checked."""
+        """Raise ValueError if a target is not in `target_range`; labels are not checked."""
         least, most = self.target_range
         if target.size == 0 or (least, most) == (-math.inf, math.inf):
             return
@@ -65,16 +65,16 @@ class Loss(Declaration):
             raise ValueError(f"{name} must {allowed} for this loss, got {low} to {high}")
 
     def threshold(self, output: Value, target: Value) -> float | None:
-        """Return where a yes begins, of the scores, if each output counts by itself.
+        """Return the score above which an output is positive, if each is a decision of its own.
 
-        None where the largest of the outputs is the class.
+        Return None if the largest of the outputs is the class.
         """
         if self.link == "sigmoid":
-            return 0.0  # of a logit
+            return 0.0  # for a logit
         return 0.5 if output.width == 1 and target.dtype != "label" else None
 
     def best_constant(self, targets: np.ndarray) -> BestConstant | None:
-        """Return the constant prediction with the least loss, and that loss.
+        """Return the constant prediction with the smallest loss, and that loss.
 
         Parameters
         ----------
@@ -83,7 +83,7 @@ class Loss(Declaration):
         Returns
         -------
         BestConstant or None
-            None where it is not known.
+            None if it is not known.
 
         Examples
         --------
@@ -94,7 +94,7 @@ class Loss(Declaration):
         return None
 
     def emit(self, emit: EmitOp, scores: Value, target: Value, *, gradient: bool) -> Op:
-        """Append the op: outputs are the loss of each row, then the gradient if asked for."""
+        """Append the op, which outputs the loss of each row, then the gradient if requested."""
         if target.dtype == "label":
             raise ValueError(f"loss {self.name!r} compares numbers, but y holds class labels")
         parameter = LOSSES[self.name][1]
@@ -155,7 +155,7 @@ class Huber(Loss):
     Parameters
     ----------
     delta : float, default 1.0
-        Where it turns from a square into a line; positive.
+        The distance at which the loss changes from quadratic to linear; positive.
 
     Examples
     --------
@@ -169,7 +169,7 @@ class Huber(Loss):
     delta: float = number(default=1.0, is_positive=True)
 
     def best_constant(self, targets: np.ndarray) -> BestConstant:
-        """Return where the clipped distances of each output sum to 0."""
+        """Return the constant for which the clipped distances of each output sum to 0."""
         best = _root(lambda p: np.clip(p - targets, -self.delta, self.delta).mean(axis=0), targets)
         size = np.abs(best - targets)
         line = self.delta * (size - self.delta / 2)
@@ -180,13 +180,13 @@ class BinaryCrossentropy(Loss):
     r"""Mean over samples and outputs of the binary cross-entropy; name ``"binary_crossentropy"``.
 
     On logits z: :math:`\max(z, 0) - z t + \log(1 + e^{-|z|})`, with t in [0, 1]. A model that
-    ends with ``sigmoid`` is trained on what goes into it, which is the same number computed
-    without overflow; otherwise the model's output is taken as logits.
+    ends with ``sigmoid`` is trained on the sigmoid's input, which yields the same loss without
+    overflow; otherwise the model's output is taken as logits.
 
     Parameters
     ----------
     label_smoothing : float, default 0.0
-        In [0, 1): t is taken so far towards 1/2, as in Keras.
+        In [0, 1): t is moved towards 1/2 by this fraction, as in Keras.
 
     Examples
     --------
@@ -213,7 +213,7 @@ class BinaryCrossentropy(Loss):
 class LogCosh(Loss):
     r"""Mean over samples and outputs of :math:`\log \cosh(p - t)`; name ``"log_cosh"``.
 
-    Like half the square for small errors, like the magnitude for large ones, and smooth.
+    It is smooth: like half the square for small errors, like the magnitude for large ones.
 
     Examples
     --------
@@ -225,7 +225,7 @@ class LogCosh(Loss):
     name: ClassVar[str] = "log_cosh"
 
     def best_constant(self, targets: np.ndarray) -> BestConstant:
-        """Return where the derivatives of each output sum to 0."""
+        """Return the constant for which the derivatives of each output sum to 0."""
         best = _root(lambda p: np.tanh(p - targets).mean(axis=0), targets)
         size = np.abs(best - targets)
         losses = size + np.log1p(np.exp(-2 * size)) - math.log(2)
@@ -235,7 +235,7 @@ class LogCosh(Loss):
 class Quantile(Loss):
     r"""Mean over samples and outputs of the pinball loss; name ``"quantile"``.
 
-    :math:`\max(q (t - p), (q - 1) (t - p))`, which is least where a share q of the targets lies
+    :math:`\max(q (t - p), (q - 1) (t - p))`, which is minimal if a fraction q of the targets lies
     below the prediction (Koenker & Bassett 1978). With q = 1/2 it is half of ``"mae"``.
 
     Parameters
@@ -266,8 +266,8 @@ class Poisson(Loss):
     r"""Mean over samples and outputs of Poisson's loss, for counts; name ``"poisson"``.
 
     On the logarithm z of the rate: :math:`e^z - t z` with t at least 0, which is the negative
-    logarithm of the likelihood but for what depends on t alone (PyTorch's form). A model that
-    ends with ``exponential`` outputs the rate and is trained on what goes into it; otherwise the
+    log-likelihood except for terms that depend only on t (PyTorch's form). A model that ends with
+    ``exponential`` outputs the rate and is trained on the exponential's input; otherwise the
     model's output is taken as the logarithm of the rate.
 
     Examples
@@ -291,7 +291,7 @@ class Poisson(Loss):
 class Hinge(Loss):
     r"""Mean over samples and outputs of :math:`\max(1 - t p, 0)`; name ``"hinge"``.
 
-    For two classes, with t either -1 or 1. (Keras takes 0 for -1; here that is an error.)
+    For two classes, with t either -1 or 1. (Keras takes 0 as -1; here 0 is an error.)
 
     Examples
     --------
@@ -304,7 +304,7 @@ class Hinge(Loss):
     target_range: ClassVar[tuple[float, float]] = (-1, 1)
 
     def threshold(self, output: Value, target: Value) -> float | None:
-        """Return 0 for one output, whose sign tells the class; None for several."""
+        """Return 0 for one output, whose sign determines the class; None for several."""
         return 0.0 if output.width == 1 else None
 
     def best_constant(self, targets: np.ndarray) -> BestConstant:
@@ -314,7 +314,7 @@ class Hinge(Loss):
         return BestConstant(best, float(2 * np.minimum(shares, 1 - shares).mean()))
 
     def check_target(self, name: str, target: np.ndarray) -> None:
-        """Raise ValueError where a target is 0, or its magnitude above 1."""
+        """Raise ValueError if a target is 0 or its magnitude exceeds 1."""
         super().check_target(name, target)
         if target.size and not target.all():
             raise ValueError(f"{name} must be -1 or 1 for this loss, got 0; use 2 * {name} - 1")
@@ -324,14 +324,14 @@ class Crossentropy(Loss):
     r"""Mean over samples of the cross-entropy of softmax; name ``"crossentropy"``.
 
     On logits z: :math:`\log \sum_j e^{z_j} - z_t` for an integer label t, or
-    :math:`-\sum_j t_j \log \mathrm{softmax}(z)_j` for probabilities; which of the two y holds
-    is decided by its dtype and shape. A model that ends with ``softmax`` is trained on what goes
-    into it; otherwise its output is taken as logits.
+    :math:`-\sum_j t_j \log \mathrm{softmax}(z)_j` for probabilities; the dtype and shape of y
+    determine which of the two it holds. A model that ends with ``softmax`` is trained on the
+    softmax's input; otherwise its output is taken as logits.
 
     Parameters
     ----------
     label_smoothing : float, default 0.0
-        In [0, 1): that share of each target is spread evenly over all classes (Szegedy et al.
+        In [0, 1): this fraction of each target is spread evenly over all classes (Szegedy et al.
         2016), as in Keras and PyTorch.
 
     Examples
@@ -350,24 +350,23 @@ class Crossentropy(Loss):
     label_smoothing: float = number(default=0.0, least=0, below=1)
 
     def best_constant(self, targets: np.ndarray) -> BestConstant | None:
-        """Return the share of each class, as a probability; None with label smoothing."""
+        """Return the frequency of each class as a probability; None with label smoothing."""
         if self.label_smoothing:
             return None
         shares = _shares(targets)
         return BestConstant(shares, _entropy(shares))
 
     def emit(self, emit: EmitOp, scores: Value, target: Value, *, gradient: bool) -> Op:
-        """Append the op: outputs are the loss of each row, then the gradient if asked for."""
+        """Append the op, which outputs the loss of each row, then the gradient if requested."""
         return _on_logits(emit, scores, target, gradient, label_smoothing=self.label_smoothing)
 
 
 class KLDivergence(Loss):
-    r"""Mean over samples of Kullback and Leibler's divergence; name ``"kl_divergence"``.
+    r"""Mean over samples of the Kullback-Leibler divergence; name ``"kl_divergence"``.
 
     On logits z, with probabilities t: :math:`\sum_j t_j (\log t_j - \log \mathrm{softmax}(z)_j)`,
-    the cross-entropy without the entropy of t: 0 where the model outputs t itself. A model that
-    ends with ``softmax`` is trained on what goes into it; otherwise its output is taken as
-    logits.
+    the cross-entropy minus the entropy of t: 0 if the model outputs t itself. A model that ends
+    with ``softmax`` is trained on the softmax's input; otherwise its output is taken as logits.
 
     Examples
     --------
@@ -387,7 +386,7 @@ class KLDivergence(Loss):
         return BestConstant(shares, _entropy(shares) - _entropy(targets) / len(targets))
 
     def emit(self, emit: EmitOp, scores: Value, target: Value, *, gradient: bool) -> Op:
-        """Append the op: outputs are the loss of each row, then the gradient if asked for."""
+        """Append the op, which outputs the loss of each row, then the gradient if requested."""
         return _on_logits(emit, scores, target, gradient, is_divergence=True)
 
 
@@ -398,31 +397,32 @@ class Custom(Loss):
     ----------
     function : callable
         ``function(y_true, y_pred)`` returns the loss of each sample, shape (rows,), or of each
-        output, the shape of y_pred, of which the mean over the outputs is taken. Both are arrays
-        of the model's dtype and of the shape of its output, (rows, ...), that must not be
-        changed; of one output both are (rows, 1). Do not take the mean over the rows.
+        output, the shape of y_pred; in the latter case the mean over the outputs is taken. Both
+        arguments are arrays of the model's dtype and of the shape of its output, (rows, ...),
+        that must not be changed; for one output unit both are (rows, 1). Do not take the mean over
+        the rows.
     derivative : callable
         ``derivative(y_true, y_pred)`` returns the derivative of what `function` returns with
         respect to y_pred, in the shape of y_pred: of a sample's loss with respect to each of its
-        outputs, or of each output's loss with respect to that output. It is divided here by what
-        the mean is taken over.
+        outputs, or of each output's loss with respect to that output. The division by the number
+        of terms of the mean is done here.
     name : str, optional
-        What messages and files call it; default: that of the function, or "custom" if it has
+        Its name in messages and files; default: that of the function, or "custom" if it has
         none.
     takes_labels : bool, default False
-        Whether y may hold class labels, as for ``"crossentropy"``: y_true is then of int32, shape
-        (rows,).
+        Whether y may hold class labels, as for ``"crossentropy"``: y_true then has dtype int32
+        and shape (rows,).
 
     Raises
     ------
     TypeError
-        There is no derivative.
+        The derivative is missing.
 
     Notes
     -----
     `fastnn.gradcheck` compares the derivative with differences of the function. The prediction is
-    what the model's last layer outputs; nothing is taken for logits. A file keeps the name alone:
-    give ``load(path, custom_objects={name: loss})`` the loss.
+    the output of the model's last layer; nothing is taken as logits. A file stores only the name:
+    pass the loss to ``load(path, custom_objects={name: loss})``.
 
     Examples
     --------
@@ -455,8 +455,8 @@ class Custom(Loss):
         if derivative is None:
             raise TypeError(
                 "derivative must be given: a function (y_true, y_pred) that returns the derivative "
-                "of the loss by y_pred, in its shape; fastnn.gradcheck(model, x, y) tells whether "
-                "it is right"
+                "of the loss with respect to y_pred, in its shape; fastnn.gradcheck(model, x, y) "
+                "tells whether it is right"
             )
         if not callable(derivative):
             raise TypeError(f"derivative must be callable, got {derivative!r}")
@@ -469,21 +469,21 @@ class Custom(Loss):
             raise ValueError(f"name must not be that of another loss, got {name!r}")
         self.function, self.derivative = function, derivative
         takes_labels = checks.boolean("takes_labels", takes_labels)
-        vars(self).update(name=name, takes_labels=takes_labels)  # other losses' are their class's
+        vars(self).update(name=name, takes_labels=takes_labels)  # class attributes elsewhere
 
     def config(self) -> dict[str, Any]:
-        """Return its name; no file can hold functions."""
+        """Return the name; functions cannot be stored in a file."""
         return {"name": self.name}
 
     def emit(self, emit: EmitOp, scores: Value, target: Value, *, gradient: bool) -> Op:
-        """Append the op: outputs are the loss of each row, then the gradient if asked for."""
+        """Append the op, which outputs the loss of each row, then the gradient if requested."""
         code = LossCode(self.function, self.derivative, self.name)
         shapes = ((), scores.shape if gradient else None)
         return emit("python_loss", (scores, target), shapes, code=code)
 
 
 def _shares(targets: np.ndarray) -> np.ndarray:
-    """Return the share of each class, of labels or of rows of probabilities."""
+    """Return the frequency of each class among labels or rows of probabilities."""
     if targets.ndim == 1:
         return np.bincount(targets) / len(targets)
     return targets.mean(axis=0, dtype=np.float64)
@@ -495,7 +495,7 @@ def _entropy(shares: np.ndarray) -> float:
 
 
 def _root(rising: Callable[[np.ndarray], np.ndarray], targets: np.ndarray) -> np.ndarray:
-    """Return where a rising function of a constant for each output is 0, by bisection."""
+    """Return the root, for each output, of an increasing function of a constant, by bisection."""
     low, high = targets.min(axis=0).astype(np.float64), targets.max(axis=0).astype(np.float64)
     for _ in range(50):
         middle = (low + high) / 2

@@ -35,22 +35,22 @@ class Model:
     Parameters
     ----------
     inputs : Tensor or list of Tensor
-        From `Input`.
+        The tensors that `Input` returned.
     outputs : Tensor or list of Tensor
-        What layers gave for them. Of several, each has the name of its layer; `predict` returns
-        a list, targets and losses are lists or dicts by these names.
+        What the layers returned for them. Where there are several, each has the name of its
+        layer: `predict` returns a list, and targets and losses are lists or dicts keyed by name.
     dtype : {"float32", "float64"}, default "float32"
-        Of parameters and arithmetic; data may have any.
+        Of parameters and arithmetic; data may have any real dtype.
     seed : int, optional
-        Gives initial weights, shuffling and dropout; None: another one each time. NumPy's
-        global generator is never touched.
+        Determines initial weights, shuffling and dropout; None: a different seed each time.
+        NumPy's global generator is never touched.
 
     Attributes
     ----------
     layers : list of Layer
     parameters, gradients : dict of str to ndarray
-        Views, by "layer/parameter": "dense/kernel" of shape (inputs, units). Gradients are those of
-        `backward`; training applies them as they are made and may not keep them.
+        Views, keyed by "layer/parameter": "dense/kernel" has shape (inputs, units). The gradients
+        are those of `backward`; training applies its own at once and may not store them here.
     history : History or None
         Of the last `fit`.
     stop_training : bool
@@ -78,13 +78,13 @@ class Model:
         self.network.build(*layer_graph.checked_ends(inputs, outputs))
 
     def _hold(self, network: Network) -> None:
-        """Be the face of a network."""
+        """Wrap a network."""
         self.network = network
         self._manual = ManualSteps(network)
 
     @classmethod
     def of(cls, network: Network) -> Model:
-        """Return a model of a network: `Sequential` where its layers come one after the other.
+        """Return a model of a network: a `Sequential` if its layers form a chain.
 
         Parameters
         ----------
@@ -112,7 +112,7 @@ class Model:
         super().__setattr__(name, value)
 
     def __reduce__(self) -> tuple:
-        """Copy and pickle a model as it is saved: its arrays are views into one another."""
+        """Copy and pickle a model in its file format, because its arrays share memory."""
         from fastnn.exchange import model_file
 
         if not self.built:
@@ -133,21 +133,21 @@ class Model:
             f"{self.count_parameters():,} parameters, {self.dtype}>"
         )
 
-    # --- what it is made of ---------------------------------------------------------------------
+    # --- components -----------------------------------------------------------------------------
 
     @property
     def dtype(self) -> str:
-        """Of parameters and outputs: "float32" or "float64". Programs are compiled with it."""
+        """The dtype of parameters and outputs: "float32" or "float64". It is compiled in."""
         return self.network.dtype
 
     @property
     def seed(self) -> int | None:
-        """What initial weights, shuffling and dropout were determined by; None: by chance."""
+        """The seed of initial weights, shuffling and dropout; None if they are random."""
         return self.network.seed
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers, each once where the model is built; another list makes another model."""
+        """The layers, each once if the model is built; for other layers, make another model."""
         return self.network.layers
 
     @property
@@ -157,12 +157,12 @@ class Model:
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
-        """Views of the parameters, by "layer/parameter"."""
+        """Views of the parameters, keyed by "layer/parameter"."""
         return dict(self.network.runtime.parameters)
 
     @property
     def gradients(self) -> dict[str, np.ndarray]:
-        """Views of the gradients, by "layer/parameter"."""
+        """Views of the gradients, keyed by "layer/parameter"."""
         return dict(self.network.runtime.gradients)
 
     @property
@@ -172,7 +172,7 @@ class Model:
 
     @property
     def output_shape(self) -> Shape | list[Shape]:
-        """Shape of one sample of the output; a list where there are several."""
+        """Shape of one sample of the output; a list of shapes if there are several outputs."""
         shapes = self.network.output_shapes
         return shapes[0] if len(shapes) == 1 else shapes
 
@@ -200,7 +200,7 @@ class Model:
         Raises
         ------
         ValueError
-            Number, shape or content does not fit; nothing is changed then.
+            The number, a shape or the content does not fit; nothing has changed.
         """
         self.network.set_weights(weights)
 
@@ -214,18 +214,19 @@ class Model:
         *,
         loss_weights: object = None,
     ) -> None:
-        """Say how to train. The optimizer's state starts afresh.
+        """Set how to train. The optimizer's state is reset.
 
         Parameters
         ----------
         optimizer : str or Optimizer, default "rmsprop"
         loss : str or Loss
-            A name, one of `fastnn.losses`, or one of your own (`fastnn.losses.Custom`). Of a model
-            with several outputs: for all, or a list or dict of one for each.
+            A name, one of `fastnn.losses`, or one of your own (`fastnn.losses.Custom`). A model
+            with several outputs takes one for all of them, or a list or dict with one for each.
         metrics : iterable of str or Metric, optional
-            Of several outputs: for all, or a list or dict of such lists.
+            A model with several outputs takes one list for all of them, or a list or dict of
+            such lists.
         loss_weights : list or dict of float, optional
-            For each output, what its loss counts in the sum that is trained; default 1.
+            The weight of each output's loss in the sum that is minimized; default 1.
 
         Raises
         ------
@@ -252,7 +253,7 @@ class Model:
 
     @property
     def history(self) -> History | None:
-        """What the last `fit` has returned, or reached when it was interrupted."""
+        """What the last `fit` returned, or had reached when it was interrupted."""
         return self.network.history
 
     @property
@@ -266,7 +267,7 @@ class Model:
 
     @property
     def stop_reason(self) -> str:
-        """May be set with `stop_training`, to what `History.stop_reason` is to say."""
+        """What `History.stop_reason` will say; may be set along with `stop_training`."""
         return self.network.stop_reason
 
     @stop_reason.setter
@@ -295,46 +296,47 @@ class Model:
         Parameters
         ----------
         x : array_like or sparse matrix, shape (rows, *input_shape)
-            Of any real dtype; a list of arrays for a model of several inputs. A frame of pandas
-            or Polars with numeric columns, for x and y. A matrix or array
-            of `scipy.sparse` is never made dense for layers that are `Dense`. A `np.memmap` of
-            256 MB or more is read in windows of 64 MB, two of which are in memory at a time; its
-            numbers are checked as they are read, and an error names the row. Or an iterable of
-            batches (x, y): a generator, a list, an object with ``__iter__``. A thread reads them
-            a few ahead and copies them; each is checked before its step.
+            Of any real dtype; a list of arrays for a model with several inputs. x and y may be
+            pandas or Polars frames with numeric columns. A matrix or array of `scipy.sparse` is
+            not made dense where a `Dense` layer reads it. A `np.memmap` of 256 MB or more is read
+            in windows of 64 MB, two of which are in memory at a time; its numbers are checked as
+            they are read, and an error names the row. x may also be an iterable of batches (x, y):
+            a generator, a list, an object with ``__iter__``. A thread reads a few batches ahead
+            and copies them; each is checked before its step.
         y : array_like, optional
-            Shape (rows, *output_shape), or (rows,) for one output; class labels of shape
-            (rows,) for ``"crossentropy"``. Of several outputs: a list, or a dict by name. None
-            where x yields batches.
+            Shape (rows, *output_shape), or (rows,) for a single output unit; class labels of shape
+            (rows,) for ``"crossentropy"``. A model with several outputs takes a list, or a dict
+            keyed by name. None if x yields batches.
         batch_size : int, optional
-            Default 32, or all rows where the optimizer takes them in each step
-            (`GradientDescent`, `LBFGS`), which no other size suits. The last batch of an epoch
-            takes what is left.
+            Default 32, or all rows for an optimizer that needs them in each step
+            (`GradientDescent`, `LBFGS`) and accepts no other size. The last batch of an epoch
+            holds the remaining rows.
         epochs : int, default 1
         verbose : {0, 1, 2}, default 1
-            Silent; a progress bar (plain lines where there is no terminal); a line an epoch.
+            0: silent; 1: a progress bar (plain lines without a terminal); 2: one line per epoch.
         callbacks : iterable of Callback, optional
         validation_split : float, default 0
-            Share of the rows, taken from the end, to validate with instead of training.
+            Fraction of the rows, taken from the end, that is held out for validation.
         validation_data : tuple (x, y) or (x, y, sample_weight), or iterable of batches, optional
         shuffle : bool, default True
-            Whether each epoch takes the rows in an order of its own; batches come as they come.
-            Of a large `np.memmap`, blocks of two megabytes are shuffled, and the rows among
-            those that fall into one window.
+            Whether each epoch takes the rows in a new order; an iterable's batches keep theirs.
+            For a large `np.memmap`, blocks of two megabytes are shuffled, and then the rows of
+            the blocks that share a window.
         sample_weight : array_like, shape (rows,), optional
-            What the loss of each row is multiplied with, at least 0. As in Keras, the loss of a
-            batch is still the sum over its rows divided by their number. Metrics count all alike.
-            Batches bring their own: (x, y, sample_weight).
+            The factor of each row's loss, at least 0. As in Keras, the loss of a batch is still
+            the sum over its rows divided by their number. Metrics are not weighted. Batches
+            carry their own: (x, y, sample_weight).
         class_weight : dict of int to float, optional
-            The same by class; classes that are left out count 1. Both together multiply.
+            The factor for each class; 1 for a class that is left out. If both are given, they
+            are multiplied.
         time_budget : float, optional
             Seconds after which training ends, within an epoch if need be, at most one batch too
-            late. Validation and callbacks at the end of the last epoch are counted as long as
-            they took in the epoch before; in the first epoch they come on top.
+            late. Validation and callbacks at the end of the last epoch are assumed to take as
+            long as in the epoch before; in the first epoch their time comes on top.
         steps_per_epoch : int, optional
-            How many batches of an iterable make an epoch; None: all. What can be iterated over
-            again (a list, not a generator) is started again for each epoch. If it ends early,
-            training ends with that epoch, and `History.stop_reason` says so.
+            How many batches of an iterable make an epoch; None: all. An iterable that can be
+            iterated over again (a list, not a generator) is restarted for each epoch. If it ends
+            early, training ends with that epoch, and `History.stop_reason` says so.
 
         Returns
         -------
@@ -344,13 +346,14 @@ class Model:
         Raises
         ------
         ValueError, TypeError
-            An argument does not fit; nothing has changed then.
+            An argument does not fit; nothing has changed.
         NonFiniteLossError
-            The loss became NaN or infinite. The message names step and layer; the parameters
-            are the last ones known to be finite, at worst those from the start of the epoch; or,
-            with `EarlyStopping`, those of the best epoch.
+            The loss became NaN or infinite. The message names the step and the layer; the
+            parameters are the last ones known to be finite, at worst those from the start of the
+            epoch, or, with `EarlyStopping`, those of the best epoch.
         KeyboardInterrupt
-            Ctrl-C; the model is at the end of a step, `history` holds what was reached.
+            Ctrl-C was pressed; the model is at the end of a step, and `history` holds the
+            results so far.
 
         Examples
         --------
@@ -384,7 +387,7 @@ class Model:
         sample_weight: object = None,
         class_weight: dict[int, float] | None = None,
     ) -> float:
-        """Make one step on one batch and return its loss before the step.
+        """Take one step on one batch and return its loss before the step.
 
         Parameters
         ----------
@@ -398,7 +401,7 @@ class Model:
         Raises
         ------
         NonFiniteLossError
-            The loss is not finite; the step is not made.
+            The loss is not finite; the step is not taken.
 
         Examples
         --------
@@ -412,18 +415,18 @@ class Model:
         return steps.train_on_samples(self.network, samples)
 
     def learn_one(self, x: object, y: object) -> float:
-        """Make one step on one sample and return its loss before the step, in microseconds.
+        """Take one step on one sample, within microseconds; return its loss before the step.
 
-        The same as `train_on_batch` with a batch of one, bit for bit, and many times quicker
-        for a small network: for learning from a stream of samples.
+        The result is that of `train_on_batch` with a batch of one, bit for bit, and for a small
+        network many times faster: meant for learning from a stream of samples.
 
         Parameters
         ----------
         x : array_like, shape (*input_shape)
-            One sample, without an axis of rows; a list of them for a model of several inputs.
-            Quickest as a float32 or float64 array without gaps.
+            One sample, without a batch axis; a list of arrays for a model with several inputs.
+            A contiguous float32 or float64 array is fastest.
         y : array_like, shape (*output_shape)
-            Its target; a number for one output; a class label for ``"crossentropy"``.
+            Its target; a number for a single output unit; a class label for ``"crossentropy"``.
 
         Returns
         -------
@@ -432,9 +435,9 @@ class Model:
         Raises
         ------
         ValueError, TypeError
-            An argument does not fit; nothing has changed then.
+            An argument does not fit; nothing has changed.
         NonFiniteLossError
-            The loss is not finite; the step is not made.
+            The loss is not finite; the step is not taken.
 
         Examples
         --------
@@ -458,28 +461,28 @@ class Model:
         max_rate: float = 10.0,
         steps: int = 300,
     ) -> LearningRateFinder:
-        """Train a copy at rising learning rates, and say at which the loss falls most steeply.
+        """Train a copy at rising learning rates; find the one where the loss falls most steeply.
 
-        Smith's range test (2017): each step of the copy, from where the model stands, with its
-        optimizer, has a larger rate than the one before. The model, its optimizer and its random
-        generator are not changed.
+        This is Smith's range test (2017): a copy of the model in its current state is trained
+        with the same optimizer, each step at a larger rate than the one before. The model, its
+        optimizer and its random generator are not changed.
 
         Parameters
         ----------
         x, y
             As in `fit`.
         batch_size : int, optional
-            Take the one to train with; default as in `fit`.
+            Use the one that you will train with; default as in `fit`.
         min_rate, max_rate : float, default 1e-6 and 10
-            The first and the last rate; they rise by the same factor from step to step.
+            The first and the last rate; the rate grows by the same factor from step to step.
         steps : int, default 300
-            At least 10. It ends before if the smoothed loss exceeds four times its least, or the
-            loss is not finite.
+            At least 10. The test ends early if the smoothed loss exceeds four times its minimum,
+            or if the loss is not finite.
 
         Returns
         -------
         fastnn.analysis.lr_finder.LearningRateFinder
-            `rates`, `losses`, `smoothed`, `suggestion`; its `plot` draws them.
+            With `rates`, `losses`, `smoothed` and `suggestion`; its `plot` draws them.
 
         Raises
         ------
@@ -488,11 +491,11 @@ class Model:
 
         Notes
         -----
-        The suggestion is the rate in the middle of the window, a tenth of the steps wide, in
-        which a line fitted to the smoothed losses over the logarithm of the rate falls most
-        steeply, up to the least smoothed loss. It is a rate to start from: a training with a
-        schedule that decays may start from some times it, one that is to go on for long at one
-        rate from less.
+        A line is fitted to the smoothed losses over the logarithm of the rate in each window of a
+        tenth of the steps, up to the minimum of the smoothed loss. The suggestion is the rate in
+        the middle of the window with the steepest descent. It is a starting point: with a
+        decaying schedule, a few times as much may be better; for long training at a constant
+        rate, less.
 
         Examples
         --------
@@ -519,10 +522,10 @@ class Model:
         )
 
     def diagnose(self, x: object, y: object, *, batch_size: int = 32) -> Diagnosis:
-        """Say why the model does not learn, if it does not. The model is not changed.
+        """Find out why the model does not learn, if it does not. The model is not changed.
 
-        Looks at the data, at what the layers give and at the gradients for up to 512 rows;
-        trains copies for 100 steps, at the optimizer's learning rate and, where the loss does not
+        This looks at the data, at the layers' outputs and at the gradients for up to 512 rows;
+        trains copies for 100 steps, at the optimizer's learning rate and, if the loss does not
         fall, at others; and reads `history`.
 
         Parameters
@@ -530,12 +533,12 @@ class Model:
         x, y
             As in `fit`.
         batch_size : int, default 32
-            Of the trials; take the one to train with.
+            For the trials; use the one that you will train with.
 
         Returns
         -------
         fastnn.analysis.diagnosis.Diagnosis
-            Its `findings`: each with the layer, the figure that shows it, and what to try.
+            Each of its `findings` has the layer, the figure that shows it, and what to try.
 
         Raises
         ------
@@ -544,14 +547,14 @@ class Model:
 
         Notes
         -----
-        It names: inputs and targets that are not scaled; targets that are all the same, or that
-        the model's end cannot give; an activation between the logits and a loss of logits; relu
-        units that are 0 for all rows (half of a layer's); sigmoid and tanh at their limits (70 %
-        of what a layer gives); units with the same weights; kernels whose gradient vanishes (0.2 %
-        of the largest, norms by the root of the number of inputs) or explodes (100); a learning
-        rate at which the loss falls by less than 3 % while another brings a quarter of what
-        predicting a constant gives; and a plateau in the history, where one of these is found,
-        too. What has nothing to do with x cannot be learned, and is no fault.
+        It reports: inputs and targets that are not scaled; targets that are all the same, or that
+        the last layer cannot output; an activation between the logits and a loss of logits; relu
+        units that are 0 for all rows (half of a layer's); saturated sigmoid and tanh (70 % of a
+        layer's outputs); units with the same weights; kernels whose gradient vanishes (0.2 % of
+        the largest, norms relative to the square root of the number of inputs) or explodes (100);
+        a learning rate at which the loss falls by less than 3 % while another achieves a quarter
+        of what predicting a constant does; and, if one of these is found, a plateau in the
+        history, too. A target that has nothing to do with x cannot be learned and is not reported.
 
         Examples
         --------
@@ -573,7 +576,7 @@ class Model:
             self.network, samples.sources, samples.target_types, batch_size=batch_size
         )
 
-    # --- your own loop --------------------------------------------------------------------------
+    # --- custom training loops ------------------------------------------------------------------
 
     def forward(self, x: object, *, training: bool = False) -> np.ndarray | list[np.ndarray]:
         """Return the outputs for x; with `training`, keep what `backward` needs.
@@ -582,7 +585,7 @@ class Model:
         ----------
         x : array_like, shape (rows, *input_shape)
         training : bool, default False
-            Whether dropout drops, and `backward` may follow.
+            Whether dropout is active and `backward` may follow.
 
         Returns
         -------
@@ -599,13 +602,13 @@ class Model:
         Parameters
         ----------
         grad_output : array_like, shape (rows, *output_shape)
-            Derivative of your loss by what ``forward(x, training=True)`` returned; a list where
-            that is one. The gradients of the penalties of regularizers are added.
+            Derivative of your loss with respect to what ``forward(x, training=True)`` returned; a
+            list if that is a list. The gradients of the regularizers' penalties are added.
 
         Returns
         -------
         dict of str to ndarray
-            `gradients`; they are set, not added to.
+            `gradients`; they are overwritten, not accumulated.
 
         Raises
         ------
@@ -615,14 +618,14 @@ class Model:
 
         Notes
         -----
-        What is written into a view of `parameters` is not seen: call `forward` again after
-        that, or the gradients mix its outputs with the new parameters.
+        Writing into a view of `parameters` goes unnoticed: call `forward` again afterwards, or the
+        gradients mix the outputs of the old parameters with the new ones.
         """
         self._manual.backward(grad_output)
         return self.gradients
 
     def apply_gradients(self) -> None:
-        """Make one optimizer step with what is in `gradients`.
+        """Take one optimizer step with what is in `gradients`.
 
         Raises
         ------
@@ -642,7 +645,7 @@ class Model:
         """
         self._manual.apply_gradients()
 
-    # --- using it -------------------------------------------------------------------------------
+    # --- prediction and evaluation --------------------------------------------------------------
 
     def predict(self, x: object, *, batch_size: int = ROWS) -> np.ndarray | list[np.ndarray]:
         """Return the outputs for x.
@@ -650,15 +653,15 @@ class Model:
         Parameters
         ----------
         x : array_like or sparse matrix, shape (rows, *input_shape)
-            Or an iterable of them that is not a list or tuple; of tuples (x, ...) it yields, the
-            first entries are taken.
+            Or an iterable of such batches that is not a list or tuple; if it yields tuples
+            (x, ...), their first entries are used.
         batch_size : int, default 512
             Rows computed at a time; does not change the result.
 
         Returns
         -------
         ndarray, shape (rows, *output_shape)
-            Of the model's dtype; a list of them for several outputs.
+            Of the model's dtype; a list of arrays for several outputs.
 
         Examples
         --------
@@ -670,21 +673,21 @@ class Model:
         return one_or_list(evaluation.predict_rows(self.network, x, batch_size))
 
     def predict_one(self, x: object) -> np.ndarray | list[np.ndarray]:
-        """Return the output for one sample, in microseconds.
+        """Return the output for one sample, within microseconds.
 
-        The same as `predict` for a batch of one, bit for bit, and many times quicker for a
-        small network.
+        The result is that of `predict` for a batch of one, bit for bit, and for a small network
+        many times faster.
 
         Parameters
         ----------
         x : array_like, shape (*input_shape)
-            One sample, without an axis of rows; a list of them for a model of several inputs.
-            Quickest as a float32 or float64 array without gaps.
+            One sample, without a batch axis; a list of arrays for a model with several inputs.
+            A contiguous float32 or float64 array is fastest.
 
         Returns
         -------
         ndarray, shape (*output_shape)
-            Of the model's dtype; a new one each time. A list of them for several outputs.
+            Of the model's dtype, newly allocated; a list of arrays for several outputs.
 
         Raises
         ------
@@ -701,7 +704,7 @@ class Model:
         return one_or_list(single_sample.predict_one(self.network, x))
 
     def __call__(self, x: object) -> np.ndarray | list[np.ndarray]:
-        """Return the same as `predict`."""
+        """Return what `predict` returns."""
         return self.predict(x)
 
     def evaluate(
@@ -724,19 +727,19 @@ class Model:
         Returns
         -------
         dict of str to float
-            "loss", of several outputs those of each ("dense_loss"), then the metrics; what a
-            metric gives that is not one number stays as it is.
+            "loss", for several outputs the loss of each ("dense_loss"), then the metrics. The
+            value of a metric that is not a single number stays as it is.
         """
         return evaluation.evaluate_rows(self.network, x, y, sample_weight, batch_size)
 
-    # --- looking at it --------------------------------------------------------------------------
+    # --- inspection -----------------------------------------------------------------------------
 
     def summary(self) -> None:
-        """Print the layers with output shapes and numbers of parameters."""
+        """Print the layers with their output shapes and numbers of parameters."""
         print(layer_graph.summary(self.network.graph, self.dtype))
 
     def explain(self, program: str | None = None, *, batch_size: int = 32) -> None:
-        """Print a program: its ops with shapes and places, and what was fused.
+        """Print a program: its ops with shapes and memory locations, and what was fused.
 
         Parameters
         ----------
@@ -763,16 +766,16 @@ class Model:
         Parameters
         ----------
         x, y : array_like
-            As in `fit`; without y the prediction is timed, as in `predict`.
+            As in `fit`; without y, prediction is timed, as in `predict`.
         steps : int, default 200
-            How many to run; each time is a median over them.
+            How many to run; each reported time is the median over them.
         batch_size : int, optional
             Rows of a step; default 32, or 512 without y.
 
         Returns
         -------
         fastnn.analysis.profiling.Profile
-            Its `rows` hold the numbers, its `plot` draws them.
+            Its `rows` hold the numbers, and its `plot` draws them.
 
         Raises
         ------
@@ -783,11 +786,12 @@ class Model:
 
         Notes
         -----
-        Times are those of the first worker, barriers included; reading the clock takes some 25 ns
-        of each. "limit" compares with what ``fastnn bench --limits`` finds on this machine, which
-        is measured first where it is not known: the multiply-adds of an op at their best speed,
-        or its bytes at that of the memory they come from, whichever takes longer. Multiply-adds
-        of functions (exp, tanh, an update) are estimates. The learning rate is 0 meanwhile.
+        Times are those of the first worker, barriers included; each contains about 25 ns for
+        reading the clock. "limit" compares with what ``fastnn bench --limits`` finds on this
+        machine, and that is measured first if it is not known: the multiply-adds of an op at peak
+        speed, or its bytes at the bandwidth of the memory they come from, whichever takes longer.
+        The multiply-adds of functions (exp, tanh, an update) are estimates. The learning rate is
+        0 meanwhile.
 
         Examples
         --------
@@ -813,7 +817,8 @@ class Model:
     def save(self, path: str | os.PathLike) -> None:
         """Save architecture, parameters, and the state of training to a safetensors file.
 
-        Written to a temporary file beside it first, so that a crash leaves the old one whole.
+        It is written to a temporary file in the same directory first, so that a crash leaves an
+        existing file intact.
 
         Parameters
         ----------
@@ -833,7 +838,7 @@ class Sequential(Model):
     layers : iterable of Layer
         An `Input` may come first, instead of `input_shape`.
     input_shape : tuple of int, optional
-        Of one sample; None: taken from the first data seen.
+        Shape of one sample; None: taken from the first data seen.
     dtype : {"float32", "float64"}, default "float32"
     seed : int, optional
         As in `Model`.
@@ -866,14 +871,14 @@ def load(
     *,
     custom_objects: Mapping[str, type[Layer] | losses.Custom] | None = None,
 ) -> Model:
-    """Load a model that `Model.save` wrote, ready to predict or to go on training.
+    """Load a model that `Model.save` wrote, ready to predict or to continue training.
 
     Parameters
     ----------
     path : path-like
     custom_objects : dict of str to type or losses.Custom, optional
-        Classes of your own layers, by kind or by their own name, where they are not registered
-        (see `Layer`); and losses of your own, by name.
+        Your own layer classes that are not registered (see `Layer`), keyed by kind or by class
+        name; and your own losses, keyed by name.
 
     Returns
     -------
@@ -886,7 +891,7 @@ def load(
     TypeError
         `custom_objects` holds something else.
     ValueError
-        It is not a model that fastnn wrote, or damaged, or holds a layer or loss that is not
+        The file was not written by fastnn, is damaged, or holds a layer or loss that is not
         known.
 
     Examples
@@ -903,7 +908,7 @@ def load(
 
 
 def _from_bytes(content: bytes, own_losses: Mapping[str, losses.Custom]) -> Model:
-    """Return the model of what `model_file.to_bytes` returned, for copies and pickles."""
+    """Return the model that `model_file.to_bytes` encoded, for copies and pickles."""
     from fastnn.exchange import model_file
 
     return Model.of(model_file.from_bytes(content, own_losses))
@@ -913,18 +918,18 @@ _SETTABLE = ("stop_training", "stop_reason")
 
 
 def _public_names(cls: type) -> list[str]:
-    """Return what may be meant by an attribute that there is not."""
+    """Return what a missing attribute may have been meant to be."""
     return [name for name in dir(cls) if not name.startswith("_")]
 
 
 def _is_meant_otherwise(name: str) -> bool:
-    """Whether an attribute, of a class of the user's, looks like one that a model has not."""
+    """Whether an attribute of a user's class looks like a typo or another library's name."""
     is_slip = hints.nearest(name, _SETTABLE, cutoff=0.87) is not None
     return is_slip or hints.advice("Model", name) is not None
 
 
 def one_or_list(outputs: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
-    """Return the output, or a list where there are several."""
+    """Return the output, or a list if there are several."""
     return outputs[0] if len(outputs) == 1 else outputs
 
 

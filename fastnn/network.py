@@ -1,7 +1,7 @@
-"""`Network`: what trains, what looks inside and what saves hold of a model.
+"""`Network`: the part of a model that training, inspection and saving work with.
 
-It knows layers, parameters, programs and what `compile` was told, and no user: nothing reaches it
-unchecked. `Model` and `Sequential` are its face.
+It holds the layers, parameters, programs and what `compile` was given. Users never call it
+directly: `Model` and `Sequential` are its public interface, and all that reaches it is checked.
 """
 
 from __future__ import annotations
@@ -67,19 +67,19 @@ def network_of(model: object, name: str = "model") -> Network:
 
 
 class _NotBuilt:
-    """Stands for the runtime of a network that is not built, and says so when it is used."""
+    """The runtime of a network that is not built yet: any use of it raises an error saying so."""
 
     fast_path = FastPath()  # with nothing prepared
 
     def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("__"):  # what copying and pickling ask for
+        if name.startswith("__"):  # copying and pickling ask for these
             raise AttributeError(name)
         raise RuntimeError(
             "the model has no parameters yet: give Sequential an input_shape, or fit it first"
         )
 
     def __reduce__(self) -> str:
-        return "_NOT_BUILT"  # there is one
+        return "_NOT_BUILT"  # the only instance
 
 
 _NOT_BUILT: Any = _NotBuilt()
@@ -94,28 +94,27 @@ class Network:
     seed : int or None
         Determines initial weights, shuffling and dropout.
     layers : sequence of Layer, optional
-        Of a network of layers one after the other, which is built when the shape of its input is
-        known; another is built from its tensors.
+        The chain of layers of a sequential network, which is built when the shape of its input is
+        known; any other network is built from its tensors.
 
     Attributes
     ----------
     layers : tuple of Layer
     is_sequential : bool
-        Whether the layers come one after the other.
+        Whether the layers form a chain.
     objective : Objective or None
-        What `compile` was told.
+        What `compile` was given.
     generator : numpy.random.Generator
-        Shuffles.
+        Used for shuffling.
     history : fastnn.History or None
         Of the last `fit`.
     stop_training, stop_reason : bool and str
-        Whether, and why, `fit` is to end.
+        Whether `fit` is to end, and why.
     is_fitting : bool
     runtime : Runtime
-        Arenas and programs; of a network that is not built, what it is asked for raises
-        RuntimeError.
+        Arenas and programs; any access to it raises RuntimeError if the network is not built.
     parameter_version : int
-        Counted up before the parameters change; what was computed from others is then stale.
+        Incremented before the parameters change, which makes earlier results stale.
     """
 
     def __init__(self, dtype: str, seed: int | None, layers: Sequence[Layer] = ()) -> None:
@@ -136,21 +135,21 @@ class Network:
     # --- building -----------------------------------------------------------------------------
 
     def build(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
-        """Name the layers between tensors, make and fill their parameters.
+        """Name the layers between the tensors, and create and initialize their parameters.
 
         Raises
         ------
         ValueError
             A layer belongs to another model, or the tensors do not fit together.
         MemoryError
-            Naming the largest layer.
+            The parameters do not fit in memory; the message names the largest layer.
         """
         layers, graph, initializers = layer_graph.build(inputs, outputs)
         shapes = {name: value.shape for name, value in graph.parameters.items()}
         with memory_for_parameters(graph, self.dtype):
             runtime = Runtime(graph, self.dtype, shapes, self._key)
             for i, (name, view) in enumerate(runtime.parameters.items()):
-                # Not spawn(), which counts: a network that is built again gets the same weights.
+                # Not spawn(), which keeps a count: a rebuilt network must get the same weights.
                 key = (*self._weight_seed.spawn_key, i)
                 seed = np.random.SeedSequence(self._weight_seed.entropy, spawn_key=key)
                 view[...] = initializers[name].sample(view.shape, np.random.default_rng(seed))
@@ -161,7 +160,7 @@ class Network:
             layer.take(weakref.ref(runtime), _views_of_layer(layer.name, runtime.parameters))
 
     def build_chain(self, shape: Shape) -> None:
-        """Build a network of layers one after the other, for samples of a shape."""
+        """Build a sequential network for samples of a given shape."""
         first = tensor = Tensor(shape, name="input")
         layer_graph.name_layers(list(dict.fromkeys(self.layers)))
         chain = self.layers
@@ -171,12 +170,12 @@ class Network:
 
     @contextlib.contextmanager
     def built_on_trial(self) -> Iterator[None]:
-        """Undo the building of a network that was waiting for its data where these do not fit."""
+        """Undo building a network that had waited for its data if the data do not fit."""
         chain, was_built, last = self.layers, self.built, self.history
         try:
             yield
         except Exception:
-            has_begun = self.history is not last  # a training, which keeps what it has reached
+            has_begun = self.history is not last  # training has begun, and its results are kept
             if self.built and not was_built and not has_begun:
                 self.runtime, self._specification, self.layers = _NOT_BUILT, None, chain
                 for layer in chain:
@@ -184,7 +183,7 @@ class Network:
             raise
 
     def specify(self, x: object) -> DataSpecification:
-        """Return what the data must be like; build a network that was waiting for their shape."""
+        """Return the specification of the data; build the network if it waited for their shape."""
         if not self.built:
             shape = data.checked_rows("x", x).shape
             if len(shape) < 2 or 0 in shape:
@@ -193,7 +192,7 @@ class Network:
         return self.specification
 
     def checked_inputs(self, x: object) -> Samples:
-        """Return x, checked; build a network that was waiting for its shape."""
+        """Return x, checked; build the network if it waited for its shape."""
         with self.built_on_trial():
             return inputs_alone(x, self.specify(x))
 
@@ -204,7 +203,7 @@ class Network:
         sample_weight: object = None,
         class_weight: object = None,
     ) -> Samples:
-        """Return a batch, checked; build a compiled network that was waiting for its shape."""
+        """Return a batch, checked; build a compiled network if it waited for its shape."""
         self.require_objective()
         with self.built_on_trial():
             samples = with_targets(x, y, sample_weight, class_weight, self.specify(x))
@@ -213,7 +212,7 @@ class Network:
 
     @property
     def specification(self) -> DataSpecification:
-        """What the data must be like."""
+        """The specification of the data that the network takes."""
         if self._specification is None:
             checks = layer_graph.input_checks(self.graph)
             inputs = tuple(
@@ -230,14 +229,14 @@ class Network:
         return self._specification
 
     def configure(self, objective: Objective) -> None:
-        """Take a new optimizer, losses and metrics. The optimizer's state starts afresh."""
+        """Take a new optimizer, losses and metrics. The optimizer's state is reset."""
         if self.built:
             with memory_for_parameters(self.graph, self.dtype):
                 self.runtime.configure(objective)
         self.objective, self._specification = objective, None
 
     def clone(self, dtype: str | None = None, *, keeps_optimizer_state: bool = False) -> Network:
-        """Return a network to be trained or changed, with the same weights and dropout.
+        """Return a copy with the same weights and dropout, to be trained or changed.
 
         It has arenas and programs of its own; the layers, which it only reads, are shared.
 
@@ -246,7 +245,7 @@ class Network:
         dtype : {"float32", "float64"}, optional
             Default: the same.
         keeps_optimizer_state : bool, default False
-            Whether its optimizer, of the same dtype, goes on from where this one's stands.
+            Whether its optimizer, of the same dtype, continues from this one's state.
         """
         runtime = self.runtime
         other = copy.copy(self)
@@ -262,7 +261,7 @@ class Network:
             other.runtime.step = runtime.step
         return other
 
-    # --- what it is made of -------------------------------------------------------------------
+    # --- components ---------------------------------------------------------------------------
 
     @property
     def built(self) -> bool:
@@ -275,7 +274,7 @@ class Network:
         return self.runtime.graph
 
     def require_objective(self) -> Objective:
-        """Return what `compile` was told; raise RuntimeError if it has not been called."""
+        """Return what `compile` was given; raise RuntimeError if it has not been called."""
         if self.objective is None:
             raise RuntimeError("call compile(optimizer, loss) first")
         return self.objective
@@ -301,7 +300,7 @@ class Network:
         return list(self.runtime.output_shapes)
 
     def stop(self, reason: str, *, overrides: bool = False) -> None:
-        """Let `fit` end; the first to ask for it says why, unless a later reason overrides it."""
+        """Make `fit` end; the first reason counts, unless a later one overrides it."""
         if overrides or not self.stop_training:
             self.stop_reason = reason
         self.stop_training = True
@@ -325,7 +324,7 @@ class Network:
         Raises
         ------
         ValueError
-            Number, shape or content does not fit; nothing is changed then.
+            The number, a shape or the content does not fit; nothing has changed.
         """
         views = self.runtime.parameters
         if len(weights) != len(views):
@@ -352,7 +351,7 @@ class Network:
 
 
 def _views_of_layer(name: str, parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the parameters of a layer by the names that it has for them."""
+    """Return the parameters of a layer, keyed by the layer's own names for them."""
     prefix = name + "/"
     return {
         full.removeprefix(prefix): view

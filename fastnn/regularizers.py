@@ -1,4 +1,4 @@
-"""Penalties on the size of parameters, counted in the loss; computed in `src_c/update.c`."""
+"""Penalties on the size of parameters, added to the loss; computed in `src_c/update.c`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastnn.core.registry import Registry
 
 
 class Regularizer(Declaration):
-    """What is added to the loss for a parameter p: the sum of l1 |p| + l2 p^2, as in Keras.
+    """A penalty on a parameter p, added to the loss: the sum of l1 |p| + l2 p^2, as in Keras.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Regularizer(Declaration):
 
 
 class L1(Regularizer):
-    r"""Adds :math:`l_1 \sum |p|`, which makes parameters of little use exactly 0.
+    r"""Adds :math:`l_1 \sum |p|`, which drives parameters of little use to 0.
 
     The derivative at 0 is 0.
 
@@ -47,7 +47,7 @@ class L1(Regularizer):
 
 
 class L2(Regularizer):
-    r"""Adds :math:`l_2 \sum p^2`: the gradient of a coupled weight_decay of twice l2.
+    r"""Adds :math:`l_2 \sum p^2`, with the gradient of a coupled weight_decay of twice l2.
 
     Parameters
     ----------

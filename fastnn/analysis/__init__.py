@@ -1,1 +1,1 @@
-"""What looks at a network without changing it: diagnosis, gradients, profiles, limits."""
+"""Analyses that do not change the network: diagnosis, gradients, profiles, machine limits."""

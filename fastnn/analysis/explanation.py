@@ -1,4 +1,4 @@
-"""What `Model.explain` prints."""
+"""The text that `Model.explain` prints."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from fastnn.program.purpose import Purpose
 
 
 def explanation(network: Network, program: str | None, batch_size: int) -> str:
-    """Return a program as text: its ops with shapes and places, and what was fused.
+    """Return a program as text: its ops with shapes and memory locations, and what was fused.
 
     Parameters
     ----------
     network : Network
     program : str, optional
-        Default: the one that `fit` runs for a compiled network, else "predict".
+        Default: the program that `fit` runs if the network is compiled, else "predict".
     batch_size : int
         Rows to plan for.
 

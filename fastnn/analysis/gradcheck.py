@@ -1,4 +1,4 @@
-"""`gradcheck`: a model's gradients against central differences."""
+"""`gradcheck`: a model's gradients compared with central differences."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def gradcheck(
 ) -> bool:
     r"""Compare the gradients of a compiled model with central differences of its loss.
 
-    Done in float64 on a copy of the model, with dropout's mask held still:
+    The check runs in float64 on a copy of the model, with a fixed dropout mask, and requires
     :math:`|g - d| \le atol + rtol \max(|g|, |d|)` with
     :math:`d = (L(p + \epsilon) - L(p - \epsilon)) / 2 \epsilon`.
 
@@ -41,9 +41,10 @@ def gradcheck(
         Positive.
     atol, rtol : float, default 1e-6 and 1e-4
     samples : int, default 1000
-        Most elements looked at in each parameter; beyond, they are chosen evenly.
+        Maximum number of elements to check in each parameter; if it has more, they are chosen
+        evenly.
     raise_exception : bool, default True
-        Raise where a gradient is wrong, instead of returning False.
+        Whether to raise if a gradient is wrong, instead of returning False.
 
     Returns
     -------
@@ -52,7 +53,7 @@ def gradcheck(
     Raises
     ------
     GradientError
-        Naming the parameter, the element and both numbers.
+        A gradient is wrong; the message names the parameter, the element and both numbers.
     ValueError, TypeError
         An argument does not fit.
 
@@ -86,7 +87,7 @@ def gradcheck(
     computed = {name: view.copy() for name, view in runtime.gradients.items()}
     factors = runtime.graph.rate_factors()
     for name, view in runtime.parameters.items():
-        if not factors[name]:  # frozen, or set by the layer itself: it has no gradient
+        if not factors[name]:  # frozen, or set by the layer itself: there is no gradient
             continue
         flat = view.reshape(-1)
         for i in np.unique(np.linspace(0, flat.size - 1, min(samples, flat.size)).astype(int)):

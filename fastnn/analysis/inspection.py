@@ -1,6 +1,7 @@
-"""What the layers of a network output for some rows, and the gradient of the loss of many.
+"""The outputs of a network's layers for some rows, and the gradient of the loss of many.
 
-For callbacks and diagnosis: nothing of the network is changed, its gradients included.
+These functions serve callbacks and diagnosis: they change nothing in the network, not even its
+gradients.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from fastnn.runtime.gradients import sum_gradients
 
 
 def sample(sources: Sequence[AnySource], rows: int) -> list[Source]:
-    """Return some rows, evenly spread, or all if there are fewer; sparse ones with their zeros."""
+    """Return some evenly spaced rows, or all if there are fewer; sparse rows are made dense."""
     count = sources[0].rows
     chosen = np.linspace(0, count - 1, min(rows, count)).astype(np.int64)
     return [Source(np.ascontiguousarray(source.take(chosen))) for source in sources]
 
 
 def layer_names(runtime: Runtime) -> list[str]:
-    """Return the layers in the order in which they are computed; "name:2" for a second use."""
+    """Return the layers in the order of computation; "name:2" stands for a second use."""
     names: list[str] = []
     for layer, _ in runtime.graph.steps:
         uses = sum(name.split(":")[0] == layer.name for name in names)
@@ -31,18 +32,18 @@ def layer_names(runtime: Runtime) -> list[str]:
 
 
 def activations(runtime: Runtime, sources: Sequence[Source]) -> dict[str, np.ndarray]:
-    """Return what each layer outputs for some rows, without dropout.
+    """Return the outputs of each layer for some rows, without dropout.
 
     Parameters
     ----------
     runtime : Runtime
     sources : sequence of Source
-        The inputs; a target behind them is not read.
+        The inputs; a target after them is ignored.
 
     Returns
     -------
     dict of str to ndarray, shape (rows, *shape)
-        By the names of `layer_names`.
+        Keyed by the names of `layer_names`.
     """
     rows = sources[0].rows
     bound = runtime.bound(Purpose.ACTIVATIONS, rows)
@@ -63,18 +64,18 @@ def gradients(
     Parameters
     ----------
     runtime : Runtime
-        Of a network that is compiled.
+        The runtime of a compiled network.
     sources : sequence of Source
-        Inputs, targets, and weights of the samples if any.
+        Inputs, targets, and sample weights, if any.
     target : tuple of {"real", "label", "weight"}
-        What follows the inputs; see `Runtime.bound`.
+        Types of the sources after the inputs; see `Runtime.bound`.
     batch_size : int, default 512
         Rows computed at a time.
 
     Returns
     -------
     dict of str to ndarray of float64
-        By "layer/parameter"; NaN where the loss of some rows is not finite.
+        Keyed by "layer/parameter"; NaN if the loss of any row is not finite.
     """
     rows = sources[0].rows
     steps = Steps(sources, rows, min(batch_size, rows))

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 SMOOTHING = 0.9  # weight of the past in the running mean of the losses
-EXPLODED = 4.0  # times the least smoothed loss so far
-FIRST = 10  # steps in which the running mean is too young to say that it has exploded
-WINDOW = 0.1  # of the steps: where the line is fitted whose slope is looked at
+EXPLODED = 4.0  # times the minimum of the smoothed loss so far
+FIRST = 10  # steps after which the running mean can tell that the loss has exploded
+WINDOW = 0.1  # fraction of the steps to which a line is fitted to measure the slope
 
 
 @dataclass(repr=False, eq=False)
@@ -29,13 +29,13 @@ class LearningRateFinder:
     Attributes
     ----------
     rates : ndarray, shape (steps,)
-        Learning rates of the steps that were made.
+        Learning rates of the steps that were taken.
     losses : ndarray, shape (steps,)
         Loss of the batch before each step.
     smoothed : ndarray, shape (steps,)
-        Their running mean, in which a loss weighs 0.9 times the next one.
+        Running mean of the losses, in which each loss weighs 0.9 times as much as the next.
     suggestion : float or None
-        The rate at which the smoothed loss falls most steeply; None where it never falls.
+        The rate at which the smoothed loss falls most steeply; None if it never falls.
     stop_reason : str
         Why the test ended.
     """
@@ -58,7 +58,7 @@ class LearningRateFinder:
         return f"<LearningRateFinder of {tried}: {suggested}; {self.stop_reason}>"
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
-        """Draw the losses over the learning rates; needs the extra ``plot``.
+        """Plot the losses over the learning rates; needs the extra ``plot``.
 
         Parameters
         ----------
@@ -73,7 +73,7 @@ class LearningRateFinder:
         Raises
         ------
         ImportError
-            matplotlib is missing.
+            matplotlib is not installed.
         ValueError
             There is no step to draw.
 
@@ -121,7 +121,7 @@ def find_learning_rate(
 
 
 def _run(network: Network, todo: Steps, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-    """Make the steps until the loss explodes; return losses, smoothed losses, and why it ended."""
+    """Run steps until the loss explodes; return losses, smoothed losses, and why it ended."""
     runtime = network.runtime
     bound = runtime.bound(Purpose.TRAIN, todo.batch, todo.target_types, todo.sparse)
     results = np.empty((len(rates), len(bound.plan.program.results)))
@@ -145,8 +145,8 @@ def _run(network: Network, todo: Steps, rates: np.ndarray) -> tuple[np.ndarray, 
 def _suggestion(rates: np.ndarray, smoothed: np.ndarray, steps: int) -> float | None:
     """Return the rate in the middle of the window in which the smoothed loss falls most steeply.
 
-    The slope is that of the line of least squares over the logarithm of the rate; noise from
-    step to step hardly moves it. Behind the least loss nothing is looked for.
+    The slope is that of a least-squares line over the logarithm of the rate, which noise from step
+    to step hardly affects. Steps after the minimum of the loss are ignored.
     """
     width = max(5, round(WINDOW * steps)) | 1
     end = int(np.argmin(smoothed)) + 1 if len(smoothed) else 0

@@ -1,7 +1,7 @@
-"""The limits of this machine, which profiles compare with: multiply-adds, bytes, barriers.
+"""The limits of this machine that profiles are compared with: multiply-adds, bytes, barriers.
 
-They are measured once, natively, in less than a second, and kept in a file under the user's
-cache. Where that file cannot be written, they are measured again.
+They are measured once, natively, in less than a second, and stored in a file in the user's cache
+folder. If that file cannot be written, they are measured again.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ from fastnn.native import engine, kernels
 from fastnn.runtime import aligned
 
 DTYPES = ("float32", "float64")
-MEASURING_SECONDS = 0.4  # of each team; one that has been idle takes some 0.1 s to spread out
+MEASURING_SECONDS = 0.4  # per team; one that was idle takes about 0.1 s to spread over the cores
 BURST_SECONDS = 0.005  # of samples of one kind
-# Elements of a worker: a multiple of CHAINS vectors (src_c/limits.c) on every ISA, since those
-# left over are done one at a time.
+# Elements per worker: a multiple of CHAINS vectors (src_c/limits.c) on every ISA, because any
+# remaining elements are processed one at a time.
 WHOLE_CHAINS = 960
-SAMPLE_WORK = 1e7  # multiply-adds of a sample in registers: some 0.1 ms
-SAMPLE_BYTES = 16e6  # bytes, of the arrays of one worker, that a sample goes through at least
-MEMORY_BYTES = 32 << 20  # the arrays of one worker that no level of its own holds
-# The levels of a worker where the system does not report them.
+SAMPLE_WORK = 1e7  # multiply-adds of a sample in registers: about 0.1 ms
+SAMPLE_BYTES = 16e6  # minimum number of bytes of one worker's arrays that a sample processes
+MEMORY_BYTES = 32 << 20  # size of one worker's arrays that does not fit in any of its caches
+# The cache levels of a worker if the system does not report them.
 DEFAULT_LEVELS = {"L1": 32 << 10, "L2": 1 << 20}
 
 
 @dataclass(frozen=True, repr=False)
 class Limits:
-    """What a machine can do at most, on one worker and on all.
+    """The peak performance of a machine, on one worker and on all.
 
     Attributes
     ----------
     processor, isa, version : str
-        Of the machine, and of fastnn.
+        Processor and ISA of the machine, and version of fastnn.
     threads : int
-        "All" workers.
+        Number of all workers.
     arithmetic : dict of str to tuple of float
         For each dtype, GFLOP/s on one worker and on all; a multiply-add counts as two.
     levels : dict of str to int
-        Size of each level of memory that a worker has to itself, in bytes, the nearest first.
+        Size in bytes of each cache level that a worker has to itself, nearest first.
     bandwidth : dict of str to tuple of float
-        For each level, and for "memory" behind them, GB/s read and written, on one worker and on
-        all.
+        For each level, and for the "memory" beyond them, GB/s read and written, on one worker and
+        on all.
     barrier : float
-        The time that all workers take to meet, in seconds.
+        Seconds that a barrier of all workers takes.
 
     Examples
     --------
@@ -130,10 +130,10 @@ def measure() -> Limits:
 
     Notes
     -----
-    Each number is the best of many short samples, taken in turn, since other programs may use the
-    machine too. Arithmetic is measured with chains of multiply-adds in registers; bandwidth with
-    ``y = y * factor + x`` over arrays that together fill half of a level, three streams of bytes
-    counted.
+    Each number is the best of many short samples, taken in turn, because other programs may use
+    the machine, too. Arithmetic is measured with chains of multiply-adds in registers; bandwidth
+    with ``y = y * factor + x`` over arrays that together fill half of a level, counted as three
+    streams of bytes.
 
     Examples
     --------
@@ -161,7 +161,7 @@ def measure() -> Limits:
 
 
 def _measure_team(workers: int, sizes: dict[str, int]) -> tuple[dict[str, float], float]:
-    """Return GFLOP/s by dtype and GB/s by level of a team, and the seconds of its barrier."""
+    """Return GFLOP/s per dtype and GB/s per level of a team, and the seconds of its barrier."""
     samples = {dtype: _arithmetic_sample(dtype, workers) for dtype in DTYPES}
     samples |= {level: _bandwidth_sample(size, workers) for level, size in sizes.items()}
     least = dict.fromkeys(samples, math.inf)
@@ -175,7 +175,7 @@ def _measure_team(workers: int, sizes: dict[str, int]) -> tuple[dict[str, float]
 
 
 def _least_seconds(run: Callable[[], object]) -> float:
-    """Return the least time that a sample takes, of one burst."""
+    """Return the shortest time of a sample within one burst."""
     least, now = math.inf, time.perf_counter()
     end = now + BURST_SECONDS
     while now < end:
@@ -190,14 +190,14 @@ def _arithmetic_sample(dtype: str, workers: int) -> tuple[float, Callable[[], ob
     """Return the operations of a sample, and the sample."""
     x = aligned((1, WHOLE_CHAINS * workers), dtype)
     times = int(SAMPLE_WORK / (x.size / workers))
-    # Numbers that stay 1: neither denormals nor infinities, which may take longer.
+    # The numbers stay 1, because denormals and infinities may take longer.
     x[...] = 1
     again = functools.partial(kernels.multiply_add, times=times, factor=0.5, addend=0.5)
     return 2.0 * x.size * times, functools.partial(again, x, out=np.empty_like(x), workers=workers)
 
 
 def _bandwidth_sample(size: int, workers: int) -> tuple[float, Callable[[], object]]:
-    """Return the bytes of a sample on arrays of `size` bytes a worker, and the sample."""
+    """Return the bytes of a sample on arrays of `size` bytes per worker, and the sample."""
     x, y = (aligned((1, size * workers // 8), "float32") for _ in range(2))
     x[...], y[...] = 1, 2
     times = max(1, int(SAMPLE_BYTES / size))
@@ -206,7 +206,7 @@ def _bandwidth_sample(size: int, workers: int) -> tuple[float, Callable[[], obje
 
 
 def _levels() -> dict[str, int]:
-    """Return the sizes of the caches of one processor that it shares with no other core."""
+    """Return the sizes of a processor's caches that it does not share with another core."""
     found = {}
     for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         try:
@@ -220,11 +220,11 @@ def _levels() -> dict[str, int]:
     return found if list(found) == list(DEFAULT_LEVELS) else dict(DEFAULT_LEVELS)
 
 
-# --- keeping ----------------------------------------------------------------------------------
+# --- storage ----------------------------------------------------------------------------------
 
 
 def folder() -> Path:
-    """Return where limits are kept: ``XDG_CACHE_HOME``, else ``~/.cache``, and "fastnn".
+    """Return the folder of limits: "fastnn" in ``XDG_CACHE_HOME``, else in ``~/.cache``.
 
     Raises
     ------
@@ -241,7 +241,7 @@ def folder() -> Path:
 
 
 def path() -> Path:
-    """Return the file that limits are kept in."""
+    """Return the path of the file that limits are stored in."""
     return folder() / "limits.json"
 
 
@@ -256,7 +256,7 @@ def _machine() -> dict:
 
 
 def load() -> Limits | None:
-    """Return the limits kept for this processor, ISA, version and number of threads, or None.
+    """Return the limits stored for this processor, ISA, version and number of threads, or None.
 
     Examples
     --------
@@ -274,7 +274,7 @@ def load() -> Limits | None:
         is_whole &= all(one > 0 and every > 0 for one, every in rates)
         return limits if is_whole else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None  # not there, or written by something else
+        return None  # missing, or written by something else
 
 
 def _key() -> str:
@@ -290,14 +290,14 @@ def _kept() -> dict:
 
 
 def _tuples(value: object) -> object:
-    """Turn the lists of a table back into tuples: JSON has lists only."""
+    """Convert the lists of a table back to tuples, because JSON has only lists."""
     if not isinstance(value, dict):
         return value
     return {key: tuple(v) if isinstance(v, list) else v for key, v in value.items()}
 
 
 def save(limits: Limits) -> Path:
-    """Keep limits for `load`, together with those of other processors.
+    """Store limits for `load`, together with those of other processors.
 
     Parameters
     ----------
@@ -311,7 +311,7 @@ def save(limits: Limits) -> Path:
     Raises
     ------
     OSError
-        It cannot be written.
+        The file cannot be written.
     """
     try:
         kept = _kept()
@@ -327,7 +327,7 @@ def save(limits: Limits) -> Path:
 
 
 def current() -> Limits:
-    """Return the limits of this machine: those kept, else measured now and kept if possible.
+    """Return the limits of this machine: stored ones, or measured now and stored if possible.
 
     Returns
     -------

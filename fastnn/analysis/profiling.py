@@ -1,13 +1,13 @@
-"""Where the time of a step goes, op by op, and how near each op comes to what the machine can do.
+"""The time of each op of a step, and how close each op comes to the machine's limits.
 
-The engine reads the clock after each op of worker 0; the rest is arithmetic on the plan.
+The engine reads the clock after each op of worker 0; the rest is computed from the plan.
 
-Where an operand comes from: between two accesses to the same memory, the ops in between move a
-number of bytes through the caches; the first level that is large enough for those still holds the
-operand. So a kernel that is read once a step comes from a distant level where the whole step is
-large, and the output of the previous op from a near one. Considered and dropped: the level that is
-large enough for the op's own operands. It takes the parameters of a wide network at a small batch
-for near ones, and half of memory's speed for a fifth of L2's.
+To find out which cache level an operand comes from: between two accesses to the same memory, the
+ops in between move a number of bytes through the caches, and the first level that can hold those
+still holds the operand. So a kernel that is read once per step comes from a distant level if the
+whole step is large, and the output of the previous op from a near one. Considered and rejected: the
+level that can hold the op's own operands. For a wide network with a small batch it would place the
+parameters in a near level, and report half of memory's bandwidth as a fifth of L2's.
 """
 
 from __future__ import annotations
@@ -33,34 +33,34 @@ from fastnn.runtime.nonfinite import NonFiniteLossError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SLICES = 20  # a median of so many means, where there are steps enough
+SLICES = 20  # the median is taken over this many means, if there are enough steps
 
 
 @dataclass(frozen=True)
 class OpProfile:
-    """What one op does in a step.
+    """The time and throughput of one op in a step.
 
     Attributes
     ----------
     layer : str
-        The layer that it came from; "" for an op of no layer.
+        The layer that it came from; "" for an op that does not belong to a layer.
     op : str
         A row of `fastnn.program.ops.OPS`.
     what : str
         The op, with what was fused into it.
     microseconds : float
-        Time in a step, barrier included; the median over the steps.
+        Time in a step, including the barrier; the median over the steps.
     share : float
-        Its share of the step's time.
+        Its fraction of the step's time.
     gflops : float
         GFLOP/s; a multiply-add counts as two.
     gigabytes : float
         GB/s at which its operands are read and written.
     limit : str
-        What bounds it on this machine: "arithmetic", or the level of memory ("L1", "L2", "memory")
-        that most of its time would go to.
+        What bounds it on this machine: "arithmetic", or the memory level ("L1", "L2", "memory")
+        that accounts for most of its minimum time.
     of_limit : float
-        The share of that limit that it reaches.
+        The fraction of that limit that it reaches.
     """
 
     layer: str
@@ -76,18 +76,18 @@ class OpProfile:
 
 @dataclass(repr=False)
 class Profile:
-    """Where the time of a step goes; what `Model.profile` returns.
+    """The time of a step, op by op; what `Model.profile` returns.
 
     Attributes
     ----------
     rows : list of OpProfile
-        In the order in which they run.
+        The ops in the order in which they run.
     program : {"train", "predict"}
     dtype : {"float32", "float64"}
     batch_size, workers, steps : int
         How the program was run.
     limits : Limits
-        What the ops are compared with.
+        The limits that the ops are compared with.
 
     Examples
     --------
@@ -148,7 +148,7 @@ class Profile:
         return "\n".join(lines)
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
-        """Draw the time of each op and its limit; needs the extra ``plot``.
+        """Plot the time of each op and its limit; needs the extra ``plot``.
 
         Parameters
         ----------
@@ -163,7 +163,7 @@ class Profile:
         Raises
         ------
         ImportError
-            matplotlib is missing.
+            matplotlib is not installed.
 
         Examples
         --------
@@ -181,11 +181,11 @@ def profile(
     ----------
     network : Network
     x, y : object
-        As in `Model.fit`; without y predictions are timed.
+        As in `Model.fit`; without y, predictions are timed.
     steps : int
         How many to run.
     batch_size : int or None
-        Rows of a step; None: 32, or 512 of a prediction.
+        Rows of a step; None: 32, or 512 for predictions.
 
     Raises
     ------
@@ -208,7 +208,7 @@ def profile(
         todo = Steps(samples.sources, rows // batch * batch, batch)
     else:
         purpose = _training_program(runtime)
-        order = np.random.default_rng(0).permutation(rows)  # rows from all over, as fit takes them
+        order = np.random.default_rng(0).permutation(rows)  # scattered rows, as in fit
         todo = Steps(samples.sources, count * batch, batch, np.resize(order, count * batch))
     bound = runtime.bound(purpose, batch, samples.target_types, todo.sparse)
     if bound.plan.has_python:
@@ -222,7 +222,7 @@ def profile(
 
 
 def _training_program(runtime: Runtime) -> Purpose:
-    """Return the program that training runs with this optimizer."""
+    """Return the purpose of the program that training runs with this optimizer."""
     assert runtime.objective is not None
     return runtime.objective.optimizer.program
 
@@ -231,9 +231,9 @@ def _training_program(runtime: Runtime) -> Purpose:
 
 
 def _seconds(runtime: Runtime, bound: Bound, todo: Steps, steps: int, workers: int) -> np.ndarray:
-    """Run steps and return the median time of each call; the model is as before afterwards.
+    """Run steps and return the median time of each call; the model is unchanged afterwards.
 
-    The learning rate is 0, so that no step depends on how many there are.
+    The learning rate is 0, so that steps do not depend on earlier ones.
     """
     made = bound.plan
     longest = bound.team(todo.batch).steps_in(team.SLICE_SECONDS)
@@ -250,14 +250,14 @@ def _seconds(runtime: Runtime, bound: Bound, todo: Steps, steps: int, workers: i
     kept = {name: arena.copy() for name, arena in runtime.arenas.items()}
     updates = runtime.step
     try:
-        for number in range(-1, slices):  # one more, to warm up
+        for number in range(-1, slices):  # the first is a warm-up
             first = max(number, 0) * count % (todo.count - count + 1)
             timed = seconds[number] if number >= 0 else None
             done = run.make(first, count, workers=workers, seconds=timed)
             if done < count:
                 raise NonFiniteLossError(
-                    f"the loss is {results[first + done, 0]:g}, and nothing is known of the time "
-                    "of such a step; the model is as it was"
+                    f"the loss is {results[first + done, 0]:g}, and such a step cannot be timed; "
+                    "the model is unchanged"
                 )
     finally:
         for name, arena in kept.items():
@@ -271,17 +271,17 @@ def _seconds(runtime: Runtime, bound: Bound, todo: Steps, steps: int, workers: i
 
 @dataclass(frozen=True)
 class _Access:
-    """An operand of an op: where it lies, and how many bytes of it a step reads or writes."""
+    """An operand of an op: its location, and how many of its bytes a step reads or writes."""
 
     interval: Interval
     nbytes: float
-    data_bytes: float = 0.0  # of all rows, if it is the user's data
+    data_bytes: float = 0.0  # bytes of all rows, if it is the user's data
 
 
 def _rows(
     made: Plan, todo: Steps, seconds: np.ndarray, limits: Limits, workers: int
 ) -> list[OpProfile]:
-    """Put time, work, bytes and limits of each op together."""
+    """Combine time, work, bytes and limits of each op."""
     in_place = _read_in_place(made, todo)
     ops = [op for op in made.program.ops if op.row.kernel]
     running = [
@@ -293,7 +293,7 @@ def _rows(
     whole = sum(time for _, time in running)
     rows = []
     for position, (op, time) in enumerate(running):
-        time = max(time, 1e-9)  # the clock's own step
+        time = max(time, 1e-9)  # the clock's resolution
         flops = 2 * op.row.work(op) * (todo.batch if op.batched else 1)
         arithmetic = flops / limits.arithmetic_of(made.dtype, workers) / 1e9
         levels = _seconds_by_level(accesses, position, limits, workers)
@@ -316,7 +316,7 @@ def _rows(
 
 
 def _read_in_place(made: Plan, todo: Steps) -> set[Value]:
-    """Return the inputs that ops read where the user's arrays lie; nothing gathers those."""
+    """Return the inputs that ops read directly from the user's arrays, without a gather."""
     return {
         value
         for source, value in zip(todo.sources, made.program.inputs, strict=True)
@@ -329,7 +329,7 @@ def _read_in_place(made: Plan, todo: Steps) -> set[Value]:
 def _seconds_by_level(
     accesses: Sequence[Sequence[_Access]], position: int, limits: Limits, workers: int
 ) -> dict[str, float]:
-    """Return the least time that an op's operands take, by the level of memory they come from."""
+    """Return the minimum time of an op's operands, keyed by the memory level they come from."""
     least: dict[str, float] = {}
     for access in accesses[position]:
         distance = _distance(accesses, position, access)
@@ -339,7 +339,7 @@ def _seconds_by_level(
 
 
 def _accesses(made: Plan, op: Op, todo: Steps, in_place: set[Value]) -> list[_Access]:
-    """Return what an op reads and writes in a step."""
+    """Return the operands that an op reads and writes in a step."""
 
     def access(value: Value) -> _Access:
         value = made.roots.get(value, value)
@@ -351,12 +351,12 @@ def _accesses(made: Plan, op: Op, todo: Steps, in_place: set[Value]) -> list[_Ac
         share = min(1.0, todo.batch / source.rows)
         return _Access((f"data {id(source)}", 0, 1), share * source.nbytes, source.nbytes)
 
-    # A gradient that is applied at once stays in the worker's scratch memory.
+    # A gradient that is applied immediately stays in the worker's scratch memory.
     applied = [v for v in op.writes() if op.row.updates and v.storage == "gradient"]
     found = [access(value) for value in op.reads() + op.writes() if value not in applied]
     if op.name == "gather":
         found.append(of_data(todo.sources[made.program.inputs.index(op.output)]))
-    if op.row.updates:  # it writes the state, too
+    if op.row.updates:  # it also writes the state
         found += [access(value) for value in op.reads() if value.storage == "state"]
     return found
 

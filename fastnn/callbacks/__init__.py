@@ -1,7 +1,7 @@
-"""Callbacks: what `fit` calls as the training goes on, with Keras' names and hooks.
+"""Callbacks, which `fit` calls during training, with Keras' names and hooks.
 
-A callback that has a hook for batches makes `fit` return to Python after every batch; one that has
-hooks for epochs alone costs nothing within them.
+A callback with a batch hook makes `fit` return to Python after every batch; one with only epoch
+hooks costs nothing within an epoch.
 """
 
 from fastnn.callbacks.base import Callback

@@ -1,4 +1,4 @@
-"""What a callback is, what `fit` asks of it, and how it ends a training."""
+"""The base class of callbacks, what `fit` queries of them, and how they end training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastnn.network import Network
 
 Logs = dict[str, float]
 
-# Hooks of Keras and Lightning that have another name here, or no counterpart.
+# Hooks of Keras and Lightning that have a different name here, or no counterpart.
 _ELSEWHERE = {
     "on_batch_begin": "did you mean on_train_batch_begin? (Keras has it under both names)",
     "on_batch_end": "did you mean on_train_batch_end? (Keras has it under both names)",
@@ -30,44 +30,44 @@ _SET_BY_FIT = frozenset({"model", "network", "results", "training_data"})
 
 
 class Callback(Declared):
-    """Base of all callbacks: `fit` calls its hooks as the training goes on.
+    """Base class of all callbacks: `fit` calls its hooks during training.
 
-    Override the hooks that are needed. The others cost nothing; only a hook for batches makes `fit`
-    return to Python after every batch.
+    Override the hooks that you need. The others cost nothing; only a batch hook makes `fit` return
+    to Python after every batch.
 
-    - ``check(self)``: before any callback is told that the training begins; may raise.
+    - ``check(self)``: before `on_train_begin` of any callback; may raise.
     - ``on_train_begin(self)``: before the first epoch.
     - ``on_epoch_begin(self, epoch)``: before an epoch, counted from 0.
     - ``on_train_batch_begin(self, batch)``: before a batch, counted from 0 in each epoch.
     - ``on_train_batch_end(self, batch, logs)``: after a batch, with its results.
     - ``on_epoch_end(self, epoch, logs)``: after an epoch and its validation, with their results.
-      What it adds to `logs` becomes a result of the epoch.
+      Entries that it adds to `logs` become results of the epoch.
     - ``on_nonfinite_loss(self, error) -> bool``: when the loss is NaN or infinite; True ends the
       training without an exception.
     - ``on_train_end(self, logs)``: after the last epoch, also when `fit` is interrupted.
-    - ``restores_epoch``, a property: the epoch whose weights `on_train_end` will give back.
+    - ``restores_epoch``, a property: the epoch whose weights `on_train_end` will restore.
 
     Attributes
     ----------
     model : Model
         Set before `check`. ``model.stop_training = True`` ends `fit` after the epoch (after the
-        batch, from a batch hook); ``model.stop_reason`` may say why.
+        batch, from a batch hook); ``model.stop_reason`` may give the reason.
     network : fastnn.network.Network
-        That of the model, for what a model does not show; set with `model`.
+        The model's network, for anything that a model does not expose; set with `model`.
     results : tuple of str
-        Names of the results of an epoch, set with `model`; empty where they are not known,
-        because a callback before this one may add some.
+        Names of the results of an epoch, set with `model`; empty if they are not known, because an
+        earlier callback may add some.
     training_data : tuple (sources, target_types)
-        The training data as the programs take them, and what follows the inputs among them (see
-        `Runtime.bound`); of an iterable of batches, the first. Set with `model`.
+        The training data as the programs take them, and the types of the sources after the inputs
+        (see `Runtime.bound`); for an iterable of batches, those of the first. Set with `model`.
     added_results : tuple of str or None
-        What `on_epoch_end` of the same class adds to the results; None: not known.
+        Names of the results that `on_epoch_end` of the same class adds; None: not known.
 
     Raises
     ------
     TypeError
-        When a subclass is defined with a method whose name begins with "on_" and that `fit` would
-        never call.
+        A subclass is defined with a method whose name begins with "on_" and that `fit` would never
+        call.
 
     Examples
     --------
@@ -102,7 +102,7 @@ class Callback(Declared):
     _is_open: ClassVar[bool] = True
     _has_hooks: ClassVar[bool] = True
 
-    # Not annotated, as they are no fields: `fit` sets them.
+    # Not annotated, because they are not fields: `fit` sets them.
     model = cast("Any", None)
     network = cast("Network", None)
     results = cast("tuple[str, ...]", ())
@@ -111,7 +111,7 @@ class Callback(Declared):
 
     @classmethod
     def _declared(cls) -> tuple[dict[str, Field], list[str]]:
-        """Return the fields; a plain default is not one, since what a callback counts is state."""
+        """Return the fields; plain defaults are not fields, because a callback's are state."""
         found, dropped = super()._declared()
         own = vars(cls)
         declared = {
@@ -122,9 +122,9 @@ class Callback(Declared):
         return declared, dropped
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Collect the fields, and refuse methods that look like hooks and are none."""
+        """Collect the fields, and reject methods that look like hooks but are not."""
         if "_is_open" not in vars(cls):
-            cls._is_open = True  # also where the base, one of fastnn's own, is not
+            cls._is_open = True  # even if the base, one of fastnn's own classes, is not
         super().__init_subclass__(**options)
         for name, value in vars(cls).items():
             if is_never_called(name) and (callable(value) or isinstance(value, classmethod)):
@@ -147,10 +147,10 @@ class Callback(Declared):
         return object.__hash__(self) if self._is_open else hash(type(self))
 
     def check(self) -> None:
-        """Raise if there is something wrong with this training.
+        """Raise if the callback cannot work with this training.
 
-        `fit` asks all callbacks before it tells any of them that it begins; `model`, `results` and
-        `training_data` are set.
+        `fit` calls this method of all callbacks before `on_train_begin` of any; `model`, `results`
+        and `training_data` are set.
         """
 
     def on_train_begin(self) -> None:
@@ -177,21 +177,21 @@ class Callback(Declared):
         Parameters
         ----------
         error : NonFiniteLossError
-            What `fit` is about to raise; its message names the step and the layer.
+            The error that `fit` is about to raise; its message names the step and the layer.
 
         Returns
         -------
         bool
             True: `fit` returns instead, and its ``stop_reason`` names this callback. Every callback
-            is told; the first to return True gives the reason. Default: False.
+            is called; ``stop_reason`` names the first that returns True. Default: False.
         """
         return False
 
     @property
     def restores_epoch(self) -> int | None:
-        """Epoch whose weights `on_train_end` will give back, counted from 0; None: it will not.
+        """Epoch whose weights `on_train_end` will restore, counted from 0; None: it will not.
 
-        The message about a loss that is not finite says so.
+        The message about a non-finite loss mentions it.
         """
         return None
 
@@ -200,7 +200,7 @@ HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
 
 
 def is_never_called(name: str) -> bool:
-    """Whether a name looks like that of a hook, and is none."""
+    """Whether a name looks like that of a hook but is not."""
     return name.startswith("on_") and name not in HOOKS
 
 
@@ -216,7 +216,7 @@ def instead_of(name: str) -> str:
 
 
 def _has(callback: Callback, hook: str) -> bool:
-    """Whether a callback has a hook of its own, of its class or of itself alone."""
+    """Whether a callback overrides a hook, in its class or in the instance."""
     return hook in vars(callback) or getattr(type(callback), hook) is not getattr(Callback, hook)
 
 
@@ -226,7 +226,7 @@ def asks_for_batches(callback: Callback) -> bool:
 
 
 def results_behind(callback: Callback, results: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the results that callbacks behind this one see; () if not known."""
+    """Return the names of the results that callbacks after this one see; () if not known."""
     if not results or not _has(callback, "on_epoch_end"):
         return tuple(results)
     owner: object = callback
@@ -237,5 +237,5 @@ def results_behind(callback: Callback, results: Sequence[str]) -> tuple[str, ...
 
 
 def end_training(callback: Callback, reason: str) -> None:
-    """Let `fit` end after this epoch; the first to ask for it is the one who says why."""
+    """Make `fit` end after this epoch; the first callback to request it gives the reason."""
     callback.network.stop(f"{type(callback).__name__}: {reason}")

@@ -1,4 +1,4 @@
-"""A callback that asks why a model is not learning."""
+"""A callback that diagnoses why a model is not learning."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from fastnn.core.declare import integer, state
 class Diagnose(Callback):
     """Run `Model.diagnose` at the end of some epochs, and warn about each finding once.
 
-    Within epochs it costs nothing; at the end of one it costs as much as some hundred to a thousand
-    steps.
+    It costs nothing within an epoch; at the end of one it costs as much as one hundred to one
+    thousand steps.
 
     Parameters
     ----------
     every : int, default 10
         Epochs from one diagnosis to the next.
     batch_size : int, default 32
-        Batch size of the trials of the learning rate; take that of `fit`.
+        Batch size of the trials of the learning rate; use that of `fit`.
 
     Attributes
     ----------
@@ -46,11 +46,11 @@ class Diagnose(Callback):
     findings: list = state(default_factory=list)
 
     def on_train_begin(self) -> None:
-        """Forget earlier trainings."""
+        """Discard the state of earlier runs."""
         self.findings = []
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Diagnose the model, and warn about what is new."""
+        """Diagnose the model, and warn about new findings."""
         if (epoch + 1) % self.every:
             return
         from fastnn.analysis import diagnosis

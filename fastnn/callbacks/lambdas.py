@@ -9,7 +9,7 @@ from fastnn.callbacks.base import Callback, instead_of
 
 
 class LambdaCallback(Callback):
-    """A callback made of functions, each called as Keras calls it.
+    """A callback made of functions, which are called as Keras calls them.
 
     Hooks that are not given cost nothing; a batch hook makes `fit` return to Python after every
     batch.
@@ -21,7 +21,7 @@ class LambdaCallback(Callback):
     on_train_begin, on_train_end : callable, optional
         ``f(logs)``.
     on_train_batch_begin, on_train_batch_end : callable, optional
-        ``f(batch, logs)``. The logs passed at a beginning are empty.
+        ``f(batch, logs)``. The logs passed to "begin" functions are empty.
 
     Examples
     --------
@@ -64,10 +64,10 @@ class LambdaCallback(Callback):
             setattr(self, name, _with_logs(function) if name.endswith("begin") else function)
 
     def arguments(self) -> dict[str, Any]:
-        """Return the functions that were given, by the name of the hook."""
+        """Return the functions that were given, keyed by the name of the hook."""
         return dict(self._given)
 
 
 def _with_logs(function: Callable) -> Callable:
-    """Return a hook that also passes empty logs, as Keras does at a beginning."""
+    """Return a hook that also passes empty logs, as Keras does for "begin" hooks."""
     return lambda *number: function(*number, {})

@@ -1,4 +1,4 @@
-"""What callbacks that watch a result share: which result, and whether less or more is better."""
+"""Shared by callbacks that monitor a result: which result, and whether less or more is better."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def a_result(name: str, value: object) -> str:
 
 
 def a_mode(name: str, value: object) -> str:
-    """Return what says which results are better, or raise."""
+    """Return the mode, which says which results are better, or raise."""
     if not isinstance(value, str) or value not in MODES:
         raise ValueError(f"{name} must be 'auto', 'min' or 'max', got {value!r}")
     return value
 
 
 class Monitored:
-    """What a callback has that watches one result; its fields are `monitor` and `mode`.
+    """Mixin for callbacks that monitor one result; its fields are `monitor` and `mode`.
 
     Attributes
     ----------
     direction : {"min", "max"} or None
-        What `mode` means for the training that was checked last; None before any.
+        What `mode` means for the training that was checked last; None before the first check.
     """
 
     monitor: str
@@ -44,15 +44,15 @@ class Monitored:
 
     @property
     def direction(self) -> str | None:
-        """Whether less or more is better in this training; None where that is not known yet."""
+        """Whether less or more is better in this training; None if that is not known yet."""
         return self._direction if self.mode == "auto" else self.mode
 
     def set_up(self) -> None:
-        """Start afresh."""
+        """Reset the state."""
         self._forget()
 
     def check(self) -> None:
-        """Check that there is such a result, and that it is known when it is better.
+        """Check that the result exists, and that its direction of improvement is known.
 
         Raises
         ------
@@ -72,19 +72,19 @@ class Monitored:
             )
 
     def on_train_begin(self) -> None:
-        """Forget earlier trainings."""
+        """Discard the state of earlier runs."""
         self._forget()
 
     def _forget(self) -> None:
-        """Start afresh."""
+        """Reset the state."""
 
     @property
     def _sign(self) -> float:
-        """What a result is multiplied with, so that less is better."""
+        """Return the factor of a result that makes less better."""
         return -1.0 if self.direction == "max" else 1.0
 
     def _height(self, logs: Logs) -> float:
-        """Return the result so that less is better."""
+        """Return the result, with its sign changed if necessary so that less is better."""
         self._check_monitor(logs)
         if not is_number(logs[self.monitor]):
             raise ValueError(
@@ -106,13 +106,13 @@ class Monitored:
 
 
 class BestSoFar:
-    """Tells improvements of a height (less is better) by at least `min_delta`."""
+    """Detects improvements of a height (less is better) by at least `min_delta`."""
 
     def __init__(self, min_delta: float = 0.0, best: float = math.inf) -> None:
         self.min_delta, self.best = min_delta, best
 
     def improves(self, height: float) -> bool:
-        """Whether this is the best so far; it is then the one to beat."""
+        """Whether this is the best height so far, which later ones must then beat."""
         if not height < self.best - self.min_delta:
             return False
         self.best = height

@@ -1,4 +1,4 @@
-"""Callbacks that set the learning rate, an epoch at a time."""
+"""Callbacks that set the learning rate once per epoch."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fastnn.schedules import Schedule
 
 
 def _rate(callback: Callback) -> float:
-    """Return the learning rate, which must be a number: a schedule is not overruled."""
+    """Return the learning rate, which must be a number: a schedule is not overridden."""
     optimizer = callback.network.optimizer
-    assert optimizer is not None  # fit has seen to it
+    assert optimizer is not None  # fit has ensured this
     if isinstance(optimizer.learning_rate, Schedule):
         raise ValueError(
             f"{type(callback).__name__} sets the learning rate, but the optimizer has a schedule, "
@@ -32,15 +32,15 @@ class ReduceLROnPlateau(Monitored, Callback):
     monitor : str, default "val_loss"
         A key of the history.
     factor : float, default 0.1
-        What the rate is multiplied by; below 1.
+        The factor by which the rate is multiplied; below 1.
     patience : int, default 10
         Epochs without an improvement after which the rate is reduced.
     mode : {"auto", "min", "max"}, default "auto"
         Whether less or more is better; auto: as the loss or metric says.
     min_delta : float, default 1e-4
-        The least change that counts as an improvement.
+        The smallest change that counts as an improvement.
     cooldown : int, default 0
-        Epochs after a reduction in which the lack of an improvement is not counted.
+        Epochs after a reduction in which a lack of improvement is not counted.
     min_lr : float, default 0.0
         The rate is not reduced below this.
 
@@ -67,7 +67,7 @@ class ReduceLROnPlateau(Monitored, Callback):
     min_lr: float = number(default=0.0, least=0)
 
     def check(self) -> None:
-        """Check that there is such a result, and a learning rate that may be set."""
+        """Check that the result exists, and that the learning rate may be set."""
         super().check()
         _rate(self)
 
@@ -99,15 +99,15 @@ def _function(name: str, value: object) -> Callable[..., float]:
 
 
 class LearningRateScheduler(Callback):
-    """Ask a function for the learning rate of each epoch.
+    """Set the learning rate of each epoch to the return value of a function.
 
-    For a rate for each step, give the optimizer one of `fastnn.schedules` instead.
+    To set a rate for each step, give the optimizer one of `fastnn.schedules` instead.
 
     Parameters
     ----------
     schedule : callable
         ``schedule(epoch, learning_rate)`` or ``schedule(epoch)``, with the epoch counted from 0 and
-        the rate so far; returns the rate of the epoch.
+        the current rate; returns the rate of the epoch.
 
     Notes
     -----
@@ -130,7 +130,7 @@ class LearningRateScheduler(Callback):
     schedule: Callable[..., float] = checked(_function)
 
     def check(self) -> None:
-        """Check that there is a learning rate that may be set."""
+        """Check that the learning rate may be set."""
         _rate(self)
 
     def on_epoch_begin(self, epoch: int) -> None:
@@ -150,6 +150,6 @@ def _takes_two(function: Callable) -> bool:
         inspect.signature(function).bind(0, 0.1)
     except TypeError:
         return False
-    except ValueError:  # a builtin that does not say
+    except ValueError:  # a builtin without a signature
         pass
     return True

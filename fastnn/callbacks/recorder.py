@@ -1,4 +1,4 @@
-"""A callback that keeps how a network changed as it was trained: numbers by layer, and pictures."""
+"""A callback that records how a network changed during training, for statistics and pictures."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from fastnn.core.declare import integer, state
 from fastnn.runtime import Runtime, aligned
 
 BINS = 64
-BLOCK_BYTES = 8 << 20  # of copies: large pages come five times as quickly as as many small ones
+BLOCK_BYTES = 8 << 20  # of copies: allocating huge pages is five times faster than small ones
 _LARGEST = 1e307
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many numbers lie where, and what sums them up.
+    """A histogram of numbers, with summary statistics.
 
     Attributes
     ----------
     counts : ndarray of int, shape (bins,)
-        Of the finite numbers, or of the decimal logarithms of their magnitudes.
+        Counts of the finite numbers, or of the decimal logarithms of their magnitudes.
     low, high : float
-        Where the first bin begins and the last one ends.
+        The lower edge of the first bin and the upper edge of the last.
     zeros : float
-        Share of the numbers that are exactly 0.
+        Fraction of the numbers that are exactly 0.
     finite : float
-        Share of the numbers that are finite.
+        Fraction of the numbers that are finite.
     mean, deviation : float
         Mean and standard deviation of the numbers themselves; not finite if one of them is not.
     norm : float
@@ -59,25 +59,25 @@ class Histogram:
         chosen = values[is_finite]
         if is_logarithmic:
             chosen = np.log10(np.abs(chosen[chosen != 0]))
-        # float64's largest numbers are further apart than it can tell.
+        # The difference of float64's largest numbers would overflow.
         chosen = np.clip(chosen, -_LARGEST, _LARGEST)
         low, high = (float(chosen.min()), float(chosen.max())) if chosen.size else (0.0, 0.0)
         least = 4 * BINS * float(np.spacing(max(abs(low), abs(high))))
-        if high - low < least:  # bins could not tell them apart
+        if high - low < least:  # too narrow to be divided into bins
             low, high = low - max(0.5, least), high + max(0.5, least)
-        with np.errstate(all="ignore"):  # numbers that are infinite, or whose squares are
+        with np.errstate(all="ignore"):  # numbers or their squares may be infinite
             summary = float(values.mean()), float(values.std()), float(np.linalg.norm(values))
         counts = np.histogram(chosen, BINS, (low, high))[0]
         zeros, finite = float(np.mean(values == 0)), float(is_finite.mean())
         return cls(counts, low, high, zeros, finite, *summary)
 
     def _below(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the edges of the bins, and the share of the numbers below each."""
+        """Return the edges of the bins, and the fraction of the numbers below each."""
         below = np.concatenate([[0], np.cumsum(self.counts)]) / max(self.counts.sum(), 1)
         return np.linspace(self.low, self.high, BINS + 1), below
 
     def on(self, edges: np.ndarray) -> np.ndarray:
-        """Return the share of the numbers between each two edges."""
+        """Return the fraction of the numbers between adjacent edges."""
         return np.diff(np.interp(edges, *self._below()))
 
     @property
@@ -87,41 +87,41 @@ class Histogram:
 
     @property
     def median(self) -> float:
-        """What half of the numbers lie below, to a bin's width; NaN of none."""
+        """The median of the numbers, to within a bin's width; NaN if there are none."""
         edges, below = self._below()
         return math.nan if self.is_empty else float(np.interp(0.5, below, edges))
 
 
 class Recorder(Callback):
-    """Keep the parameters over the epochs of a training, and show what they made of the data.
+    """Record the parameters over the epochs of a training, to compute outputs and gradients later.
 
-    For a look inside the layers (`means`, `deviations`, `zeros`, `gradient_norms`), for
-    `fastnn.plots.histograms`, the path in `fastnn.plots.landscape`, and
-    `fastnn.plots.animate_decision_boundary`. While training it only copies the parameters: before
-    the first epoch, and after epochs evenly spread, the last among them. What the layers output
-    and the gradients are computed when they are asked for, with the model as it is compiled then,
-    on some of the training rows, evenly spread over them, the same ones each time. Outputs are
-    those of `predict`, without dropout. Among the callbacks it belongs behind those that give
-    weights back (`EarlyStopping`), so that its last look is at what they have chosen.
+    It provides statistics of the layers (`means`, `deviations`, `zeros`, `gradient_norms`), and
+    the data for `fastnn.plots.histograms`, the path in `fastnn.plots.landscape`, and
+    `fastnn.plots.animate_decision_boundary`. During training it only copies the parameters: before
+    the first epoch, and after evenly spaced epochs including the last. The outputs of the layers
+    and the gradients are computed on request, with the model as it is compiled then, on the same
+    evenly spaced sample of the training rows each time. Outputs are those of `predict`, without
+    dropout. Place it after callbacks that restore weights (`EarlyStopping`), so that its last
+    record is of the weights that they have chosen.
 
     Parameters
     ----------
     rows : int, default 256
-        How many training rows to look at; all, if there are fewer.
+        How many training rows to use; all, if there are fewer.
     looks : int, default 100
-        How many copies to keep, at most, and about half of that at least: when there are more,
-        every second one is dropped, and from then on half as many are made. At least 4.
+        Maximum number of records to keep; at least 4. When it is reached, every second record is
+        dropped and the interval between records doubles, so that at least about half remain.
     every : int, default 1
-        Epochs from one look to the next, as long as there are not too many.
+        Epochs from one record to the next, until the interval doubles.
 
     Attributes
     ----------
     epochs : list of int
-        Epochs that were done at each look: 0 is before the first.
+        Number of completed epochs at each record: 0 is before the first.
     parameters : list of ndarray
-        All parameters at each look, laid out as the model's.
+        All parameters at each record, in the model's memory layout.
     layers : list of str
-        The layers in the order in which they are computed; "name:2" is the second use of one.
+        The layers in the order of computation; "name:2" is the second use of a layer.
     parameter_names : list of str
         "layer/parameter".
 
@@ -164,11 +164,11 @@ class Recorder(Callback):
         self.epochs, self.parameters = [], []
         self._gap, self._done = self.every, 0
         self._free: list[np.ndarray] = []
-        self._activations: dict[int, dict[str, Histogram]] = {}  # by epochs done
+        self._activations: dict[int, dict[str, Histogram]] = {}  # keyed by completed epochs
         self._gradients: dict[int, dict[str, Histogram]] = {}
 
     def on_train_begin(self) -> None:
-        """Choose the rows, and look at what there is before the first step."""
+        """Choose the rows, and record the parameters before the first step."""
         self._forget()
         runtime = self.network.runtime
         self.layers = inspection.layer_names(runtime)
@@ -177,7 +177,7 @@ class Recorder(Callback):
         self._look()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Look, if it is time."""
+        """Record the parameters if a record is due."""
         self._done = epoch + 1
         if self._done % self._gap == 0:
             self._make_room()
@@ -185,14 +185,14 @@ class Recorder(Callback):
             self._look()
 
     def on_train_end(self, logs: Logs) -> None:
-        """Look at the end: other callbacks may have given other parameters back."""
+        """Make the last record, because other callbacks may have restored other parameters."""
         if not self._done:
             return
         if self.epochs[-1] == self._done:
             self.epochs.pop()
             self.parameters.pop()
             for known in (self._activations, self._gradients):
-                known.pop(self._done, None)  # some callback may have asked already
+                known.pop(self._done, None)  # a callback may have requested it already
         self._make_room()
         self._look()
 
@@ -213,7 +213,7 @@ class Recorder(Callback):
 
     @property
     def activations(self) -> list[dict[str, Histogram]]:
-        """Histograms of what the layers output at each look, by layer; without dropout."""
+        """Histograms of the layers' outputs at each record, keyed by layer; without dropout."""
 
         def look() -> dict[str, Histogram]:
             found = inspection.activations(self.network.runtime, self._sample)
@@ -223,9 +223,9 @@ class Recorder(Callback):
 
     @property
     def gradients(self) -> list[dict[str, Histogram]]:
-        """Histograms of the decimal logarithms of the gradients' magnitudes, by "layer/parameter".
+        """Histograms of log10 of the gradients' magnitudes, keyed by "layer/parameter".
 
-        Of the mean loss of the rows that are looked at.
+        The gradients are those of the mean loss of the rows that are used.
         """
 
         def look() -> dict[str, Histogram]:
@@ -237,24 +237,24 @@ class Recorder(Callback):
 
     @property
     def means(self) -> np.ndarray:
-        """Mean of what each layer outputs, over rows and units, shape (looks, layers)."""
+        """Mean of each layer's outputs over rows and units, shape (looks, layers)."""
         return self._table(self.activations, self.layers, "mean")
 
     @property
     def deviations(self) -> np.ndarray:
-        """Standard deviation of what each layer outputs, shape (looks, layers)."""
+        """Standard deviation of each layer's outputs, shape (looks, layers)."""
         return self._table(self.activations, self.layers, "deviation")
 
     @property
     def zeros(self) -> np.ndarray:
-        """Share of zeros in what each layer outputs, shape (looks, layers)."""
+        """Fraction of zeros in each layer's outputs, shape (looks, layers)."""
         return self._table(self.activations, self.layers, "zeros")
 
     @property
     def gradient_norms(self) -> np.ndarray:
         """Euclidean norm of the gradient with respect to each parameter, (looks, parameters).
 
-        Of the mean loss of the rows that are looked at.
+        The gradient is that of the mean loss of the rows that are used.
         """
         return self._table(self.gradients, self.parameter_names, "norm")
 
@@ -274,12 +274,12 @@ class Recorder(Callback):
 
 
 def used(recorder: Recorder) -> Recorder:
-    """Return a recorder that has seen a training.
+    """Return a recorder, checked to have been used in a training.
 
     Raises
     ------
     TypeError, ValueError
-        It is not a recorder, or has seen none.
+        It is not a recorder, or has not been used.
     """
     if not isinstance(recorder, Recorder):
         raise TypeError(f"recorder must be a Recorder, got {recorder!r}")
@@ -290,9 +290,9 @@ def used(recorder: Recorder) -> Recorder:
 
 @contextlib.contextmanager
 def parameters_of(runtime: Runtime, parameters: np.ndarray) -> Iterator[None]:
-    """Let a network have other parameters for a while; laid out as a Recorder's.
+    """Temporarily set a network's parameters, given in the layout of a Recorder's.
 
-    What `Model.forward` has kept stays valid: the parameters come back.
+    What `Model.forward` has kept stays valid, because the parameters are restored.
     """
     arena = runtime.arenas["parameters"]
     if parameters.shape != arena.shape:

@@ -51,8 +51,8 @@ def _one_character(name: str, value: object) -> str:
 class ModelCheckpoint(Monitored, Callback):
     """Save the model at the end of epochs.
 
-    The file is what `Model.save` writes, with the state of the optimizer, so that training can be
-    continued from it. It is complete at all times: a crash leaves the file before.
+    The file is written by `Model.save` and includes the state of the optimizer, so that training
+    can be continued from it. It is complete at all times: a crash leaves the previous file.
 
     Parameters
     ----------
@@ -62,12 +62,12 @@ class ModelCheckpoint(Monitored, Callback):
     monitor : str, default "val_loss"
         A key of the history; only used with `save_best_only`.
     save_best_only : bool, default False
-        Whether to save only after an epoch that is better than all before it.
+        Whether to save only after an epoch that is better than all earlier ones.
     mode : {"auto", "min", "max"}, default "auto"
         Whether less or more is better; auto: as the loss or metric says.
     save_freq : "epoch"
     initial_value_threshold : float, optional
-        The result that an epoch must beat to be the first that is saved, with `save_best_only`.
+        With `save_best_only`, the result that the first saved epoch must beat.
 
     Attributes
     ----------
@@ -99,14 +99,14 @@ class ModelCheckpoint(Monitored, Callback):
     last_path: str | None = state()
 
     def check(self) -> None:
-        """Check the fields of the file's name, and the monitor if it is used."""
+        """Check the fields of the file name, and the monitor if it is used."""
         if self.results:
             self._check_fields(self.results)
         if self.save_best_only:
             super().check()
 
     def on_train_begin(self) -> None:
-        """Forget earlier trainings."""
+        """Discard the state of earlier runs."""
         if self.save_best_only:
             super().on_train_begin()
 
@@ -126,7 +126,7 @@ class ModelCheckpoint(Monitored, Callback):
                 )
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Save the model if this epoch is to be saved."""
+        """Save the model if this epoch is due to be saved."""
         self._check_fields(logs)
         if self.save_best_only and not self._best.improves(self._height(logs)):
             return
@@ -137,7 +137,7 @@ class ModelCheckpoint(Monitored, Callback):
 
 
 class CSVLogger(Callback):
-    """Write the results to a table, one line per epoch, as soon as the epoch is over.
+    """Write the results to a table, one line per epoch, as soon as the epoch ends.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class CSVLogger(Callback):
     separator : str, default ","
         One character.
     append : bool, default False
-        Whether to append to a table that exists instead of replacing it.
+        Whether to append to an existing table instead of replacing it.
 
     Examples
     --------
@@ -169,7 +169,7 @@ class CSVLogger(Callback):
     append: bool = boolean(default=False)
 
     def set_up(self) -> None:
-        """Start without known columns."""
+        """Start with no known columns."""
         self._columns: list[str] = []
 
     def check(self) -> None:
@@ -197,7 +197,7 @@ class CSVLogger(Callback):
             )
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Add a line. The file is closed again, so that it is complete whatever happens."""
+        """Add a line. The file is closed after each, so that it is always complete."""
         logs = scalars(logs)
         import csv
 

@@ -21,17 +21,17 @@ class EarlyStopping(Monitored, Callback):
     monitor : str, default "val_loss"
         A key of the history.
     min_delta : float, default 0.0
-        The least change that counts as an improvement.
+        The smallest change that counts as an improvement.
     patience : int, default 0
         Epochs without an improvement after which training stops.
     mode : {"auto", "min", "max"}, default "auto"
         Whether less or more is better; auto: as the loss or metric says.
     baseline : float, optional
         Only results better than this reset the count of epochs, so that training ends after
-        `patience` epochs if it has not got there by then.
+        `patience` epochs if none has been reached by then.
     restore_best_weights : bool, default True
-        Whether the model gets the weights of its best epoch back, also where training runs to the
-        last epoch. (Keras' default is False.)
+        Whether the weights of the best epoch are restored, even if training runs to the last
+        epoch. (Keras' default is False.)
     start_from_epoch : int, default 0
         Epochs before this one, counted from 0, are ignored.
 
@@ -67,7 +67,7 @@ class EarlyStopping(Monitored, Callback):
 
     @property
     def restores_epoch(self) -> int | None:
-        """The best epoch, if the model will get its weights back; else None."""
+        """The best epoch if its weights will be restored, else None."""
         return None if self._weights is None else self.best_epoch
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
@@ -99,9 +99,9 @@ class EarlyStopping(Monitored, Callback):
 class TerminateOnNaN(Callback):
     """End training without an exception when the loss is NaN or infinite.
 
-    Without it `fit` raises `NonFiniteLossError`. ``history.stop_reason`` holds its message, which
-    names the step and the layer. The epoch that was not finished is not in the history. Unlike in
-    Keras, the model is left with parameters that are finite, as after the error.
+    Without it, `fit` raises `NonFiniteLossError`. ``history.stop_reason`` holds the message of that
+    error, which names the step and the layer. The unfinished epoch is not in the history. Unlike
+    in Keras, the model is left with finite parameters, as after the error.
 
     Examples
     --------
@@ -132,7 +132,7 @@ class TerminateOnValue(Monitored, Callback):
     value : float
     mode : {"auto", "min", "max"}, default "auto"
         Whether the value is reached from above ("min") or from below ("max"); auto: from below
-        where more is better, as the metric says.
+        if more is better according to the metric.
 
     Examples
     --------
@@ -163,11 +163,11 @@ class TerminateOnValue(Monitored, Callback):
 class TerminateOnSmallImprovement(Monitored, Callback):
     r"""Stop when a result has improved by less than a threshold over the last epochs.
 
-    Let b be the best result so far, now and n epochs ago. Training stops when
-    :math:`b_{now} > b_{then} - \delta`, or with `relative` when
+    Let :math:`b_{now}` and :math:`b_{then}` be the best result up to now and up to n epochs ago.
+    Training stops when :math:`b_{now} > b_{then} - \delta`, or with `relative` when
     :math:`b_{now} > b_{then} - \delta |b_{then}|` (for a result of which less is better).
-    The best results are compared, not the last ones, so that noise from epoch to epoch is not taken
-    for progress.
+    The best results are compared, not the last ones, so that noise from epoch to epoch is not
+    mistaken for progress.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ class TerminateOnSmallImprovement(Monitored, Callback):
     relative : bool, default True
         Whether `min_delta` is a fraction of the result; otherwise it is in the result's unit.
     epochs : int, default 5
-        Over how many epochs, n.
+        The number n of epochs over which the improvement is measured.
     mode : {"auto", "min", "max"}, default "auto"
         Whether less or more is better; auto: as the loss or metric says.
 
@@ -206,7 +206,7 @@ class TerminateOnSmallImprovement(Monitored, Callback):
         self._best: deque[float] = deque([math.inf], maxlen=self.epochs + 1)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Compare with the best of some epochs ago."""
+        """Compare with the best result of n epochs ago."""
         height = self._height(logs)
         before, now = self._best[0], min(self._best[-1], height)
         is_full = len(self._best) == self._best.maxlen and math.isfinite(before)
@@ -235,14 +235,14 @@ class TerminateOnSmallGradient(Callback):
     Parameters
     ----------
     tolerance : float, default 1e-3
-        For the Euclidean norm over all parameters; positive.
+        Threshold for the Euclidean norm over all parameters; positive.
     every : int, default 1
         Epochs from one computation to the next.
 
     Attributes
     ----------
     norm : float
-        The last one; NaN before the first.
+        The norm that was computed last; NaN before the first.
 
     Examples
     --------
@@ -264,7 +264,7 @@ class TerminateOnSmallGradient(Callback):
     norm: float = state(default=math.nan)
 
     def on_train_begin(self) -> None:
-        """Forget earlier trainings."""
+        """Discard the state of earlier runs."""
         self.norm = math.nan
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:

@@ -1,4 +1,4 @@
-"""A callback that writes what TensorBoard shows; tensorboardX, an extra, writes the files."""
+"""A callback that writes logs for TensorBoard, using tensorboardX, which is an extra."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def _folder(name: str, value: object) -> str:
 class TensorBoard(Callback):
     """Write the results of each epoch for TensorBoard; needs the extra ``tensorboard``.
 
-    As in Keras, results ("epoch_loss" and so on) and the learning rate go to the folder "train",
-    results of the validation data under the same names to the folder "validation". To see them, run
-    ``tensorboard --logdir logs``.
+    As in Keras, results ("epoch_loss" and so on) and the learning rate are written to the folder
+    "train", and validation results under the same names to the folder "validation". To view them,
+    run ``tensorboard --logdir logs``.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class TensorBoard(Callback):
     Raises
     ------
     ImportError
-        tensorboardX is missing.
+        tensorboardX is not installed.
 
     Examples
     --------
@@ -49,22 +49,22 @@ class TensorBoard(Callback):
     histogram_freq: int = integer(default=0, least=0)
 
     def set_up(self) -> None:
-        """Start without open files."""
+        """Start with no open files."""
         self._writers: dict[str, Any] = {}
 
     def on_train_begin(self) -> None:
-        """Check that there is something to write with."""
+        """Check that tensorboardX is installed."""
         _writer_class()
 
     def _writer(self, folder: str) -> Any:
-        """Return the writer of a folder, opened when it is first needed: it starts a thread."""
+        """Return the writer of a folder, opened on first use, because it starts a thread."""
         if folder not in self._writers:
             self._writers[folder] = _writer_class()(os.path.join(self.log_dir, folder))
         return self._writers[folder]
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Write the results, and histograms if it is time."""
-        rates = self.model.history.learning_rates  # empty for an optimizer that has none
+        """Write the results, and histograms if they are due."""
+        rates = self.model.history.learning_rates  # empty for an optimizer without a rate
         rate = {"learning_rate": rates[-1]} if rates else {}
         for name, value in {**rate, **scalars(logs)}.items():
             is_validation = name.startswith("val_")

@@ -1,1 +1,1 @@
-"""The ground: registries, checks of single arguments, threads. Imports nothing of fastnn."""
+"""The lowest layer: registries, checks of single arguments, threads."""

@@ -1,6 +1,6 @@
-"""Checks of single arguments: each returns the value, or raises naming what came and was expected.
+"""Checks of single arguments: each returns the value or raises, naming what came and was expected.
 
-A value of the wrong type is a TypeError where no number would do, and a ValueError otherwise.
+A wrong type raises TypeError if no number would be valid, and ValueError otherwise.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, cast
 
 
 def integer(name: str, value: object, least: int | None = 1) -> int:
-    """Return an integer of at least `least`; of None, any."""
+    """Return an integer of at least `least`, or any integer if `least` is None."""
     if type(value) is int and (least is None or value >= least):
         return value
     is_integer = isinstance(value, Integral) and not isinstance(value, bool)
@@ -38,7 +38,7 @@ def number(
     if type(value) is float or (isinstance(value, Real) and not isinstance(value, bool)):
         try:
             result = float(value)
-        except OverflowError:  # an integer
+        except OverflowError:  # an integer too large for float
             result = math.inf
         is_inside = math.isfinite(result) and least <= result < below
         if is_inside and (result > 0 or not is_positive):
@@ -79,7 +79,7 @@ def choice(name: str, value: object, among: Sequence[str]) -> str:
 
 
 def function(name: str, value: object) -> Callable[..., Any]:
-    """Return something callable."""
+    """Return a callable."""
     if not callable(value):
         raise TypeError(f"{name} must be callable, got {value!r}")
     return value
@@ -95,7 +95,7 @@ def shape(name: str, value: object) -> tuple[int, ...]:
 
 
 def items(name: str, value: object, cls: type) -> list:
-    """Return a list of instances of `cls`; None is an empty one."""
+    """Return a list of instances of `cls`; None stands for an empty list."""
     if value is None:
         return []
     if isinstance(value, (cls, str)) or not hasattr(value, "__iter__"):
@@ -110,7 +110,7 @@ def items(name: str, value: object, cls: type) -> list:
 
 
 def shown(value: object, cls: type, call: str = "(...)") -> str:
-    """Return how a message shows what came in place of an instance of `cls`."""
+    """Return the form in which a message shows what came in place of an instance of `cls`."""
     if not isinstance(value, type):
         return f"{value!r} ({type(value).__name__})"
     hint = f"; did you mean {value.__name__}{call}?" if issubclass(value, cls) else ""
@@ -118,7 +118,7 @@ def shown(value: object, cls: type, call: str = "(...)") -> str:
 
 
 def file_path(value: object, name: str = "path") -> Path:
-    """Return a path that names a file, whether there or not."""
+    """Return a path that names a file, whether or not it exists."""
     if not isinstance(value, (str, os.PathLike)) or isinstance(os.fspath(value), bytes):
         raise TypeError(f"{name} must be the name of a file, got {value!r}")
     if not os.fspath(value):

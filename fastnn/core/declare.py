@@ -1,13 +1,13 @@
-"""One way to declare hyper-parameters: fields with their bounds.
+"""The common way to declare hyper-parameters: fields with their bounds.
 
-A class names its fields, and everything else comes from them: the constructor and its signature,
-the check of each value whenever it is set, `config`, `repr`, equality, and the error for a name
-that does not exist. A subclass by a user gets all of it.
+A class names its fields, and everything else is derived from them: the constructor and its
+signature, the check of each value whenever it is set, `config`, `repr`, equality, and the error for
+a name that does not exist. Subclasses written by users inherit all of it.
 
-Plain classes rather than dataclasses: those compile a constructor for each class, and sixty of them
-would take a third of the time of `import fastnn`. Here a class costs a few microseconds, and a
-signature is made when somebody asks for it. `typing.dataclass_transform` tells type checkers; it
-is for them that a default is given by keyword.
+These are plain classes rather than dataclasses, which compile a constructor for each class: sixty
+of them would take a third of the time of `import fastnn`. Here a class costs a few microseconds,
+and its signature is created on request. `typing.dataclass_transform` informs type checkers, which
+are the reason why a default is given by keyword.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from fastnn.core.fields import (
 
 
 def fixed(owner: object, name: str, value: object) -> AttributeError:
-    """Return the error for changing what compiled programs were made of.
+    """Return the error for changing a value that compiled programs depend on.
 
-    Programs are kept, so a change would count for those that are not made yet, and for no other.
+    Programs are cached, so a change would affect only those that are not compiled yet.
     """
     cls = type(owner).__name__
     return AttributeError(
@@ -48,13 +48,13 @@ def fixed(owner: object, name: str, value: object) -> AttributeError:
 
 
 class _Signature:
-    """The signature of a class's constructor, made when somebody asks for it."""
+    """The signature of a class's constructor, created on request."""
 
     def __get__(self, instance: object, owner: type[Declared]) -> inspect.Signature | None:
         if instance is not None:
             raise AttributeError("__signature__")
         if not owner.is_generic():
-            return None  # `inspect` looks at the constructor itself
+            return None  # `inspect` then uses the constructor itself
         annotations: dict[str, Any] = {}
         for cls in reversed(owner.__mro__):
             annotations |= vars(cls).get("__annotations__", {})
@@ -78,32 +78,31 @@ class _Signature:
     )
 )  # fmt: skip
 class Declared:
-    """Base of all that is made of declared fields.
+    """Base class of everything that consists of declared fields.
 
-    A field is an attribute of the class that one of the specifiers of this module makes, or a plain
-    annotated number, True or False, or string. In a subclass a plain value is another default of
-    the field that the base has.
+    A field is a class attribute created by one of the field specifiers, or an annotated plain
+    number, bool or string. In a subclass, a plain value is a new default for a field of the base.
 
     Notes
     -----
-    A class may have an ``__init__`` of its own. What that sets is kept under any name, and checked
-    where the name is that of a field; it calls ``super().__init__`` with the base's arguments.
+    A class may have its own ``__init__``, which calls ``super().__init__`` with the base's
+    arguments. It may set any attribute; those named like a field are checked.
     """
 
     _fields: ClassVar[dict[str, Field]] = {}
     _absent: ClassVar[dict[str, Absent]] = {}
     _positional: ClassVar[tuple[str, ...]] = ()
-    _arguments: ClassVar[tuple[str, ...]] = ()  # of an __init__ of its own
-    _accepted: ClassVar[set[str]] = set()  # names that an open class has been asked for
-    # Whether fields are set once, by the constructor.
+    _arguments: ClassVar[tuple[str, ...]] = ()  # of the class's own __init__
+    _accepted: ClassVar[set[str]] = set()  # attribute names that an open class has accepted
+    # Whether fields can be set only by the constructor.
     _is_fixed: ClassVar[bool] = True
-    # Whether objects keep what their own methods set, under any name.
+    # Whether methods of an object may set attributes of any name.
     _is_open: ClassVar[bool] = False
-    # Attributes that mean something, so that a name like one of them is a slip, and refused.
+    # Meaningful attributes: a name similar to one of them is a typo, and rejected.
     _not_misspelt: ClassVar[tuple[str, ...]] = ()
-    # Whether an object may have methods of its own.
+    # Whether methods may be assigned to an object.
     _has_hooks: ClassVar[bool] = False
-    # Which keyword-only fields are positional in classes that have no positional ones.
+    # Which keyword-only fields are positional in classes without positional ones.
     _else_positional: ClassVar[tuple[str, ...]] = ()
 
     __signature__ = _Signature()
@@ -115,7 +114,7 @@ class Declared:
         for name, field in found.items():
             field.name = name
             delattr(cls, name)
-            if not field.init and field.factory is None:  # for who does not call super().__init__
+            if not field.init and field.factory is None:  # in case super().__init__ is not called
                 setattr(cls, name, field.default)
         if found or dropped:
             cls._fields = _ordered(cls._fields, found, dropped)
@@ -131,7 +130,7 @@ class Declared:
 
     @classmethod
     def _declared(cls) -> tuple[dict[str, Field], list[str]]:
-        """Return the fields of the class itself, and the names of the base's that it lacks."""
+        """Return the class's own fields, and the names of those of the base that it lacks."""
         annotations = cls.__annotations__
         found: dict[str, Field] = {}
         dropped: list[str] = []
@@ -182,24 +181,24 @@ class Declared:
 
     @classmethod
     def fields(cls) -> dict[str, Field]:
-        """Return the fields that the constructor takes, by name."""
+        """Return the fields that the constructor takes, keyed by name."""
         return {name: field for name, field in cls._fields.items() if field.init}
 
     @classmethod
     def is_generic(cls) -> bool:
-        """Whether the constructor is the one that the fields make."""
+        """Whether the constructor is the one derived from the fields."""
         return cls.__init__ is Declared.__init__
 
     def set_up(self) -> None:
-        """Prepare what is kept while it runs; called by the constructor when the fields are set."""
+        """Prepare internal state; called by the constructor after the fields have been set."""
 
     def check_together(self) -> None:
-        """Raise if fields do not fit each other; called when one has been set, and undone then."""
+        """Raise if fields contradict each other; called after one is set, which is then undone."""
 
     def arguments(self) -> dict[str, Any]:
-        """Return the values of the fields by name.
+        """Return the values of the fields, keyed by name.
 
-        With an ``__init__`` of its own, also those of the attributes named as its arguments.
+        For a class with its own ``__init__``, attributes named like its arguments are included.
         """
         values = vars(self)
         named = {name: values[name] for name in self.fields() if name in values}
@@ -209,7 +208,7 @@ class Declared:
         return {**named, **{name: values[name] for name in own}}
 
     def config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal one again."""
+        """Return the arguments from which an equal object can be built."""
         return {
             name: value.config() if isinstance(value, Declared) else value
             for name, value in self.arguments().items()
@@ -238,7 +237,7 @@ class Declared:
             raise
 
     def _check_settable(self, name: str, value: object) -> None:
-        """Raise if nothing reads this attribute, which is not a field, or if it is fixed."""
+        """Raise if an attribute that is not a field is fixed, or would never be read."""
         cls, values = type(self), vars(self)
         if name in cls._absent:
             raise ValueError(cls._absent[name].message(cls))
@@ -262,7 +261,7 @@ class Declared:
 
     @classmethod
     def _settable(cls) -> list[str]:
-        """Return the attributes that may be meant by one that there is not."""
+        """Return the attributes that a nonexistent name may be meant for."""
         return [name for name, field in cls._fields.items() if field.init or field.check]
 
     def __repr__(self) -> str:
@@ -280,7 +279,7 @@ class Declared:
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def shown(self) -> str:
-        """Return how it is written as an argument; mostly its `repr`."""
+        """Return how it is written as an argument, usually its `repr`."""
         return repr(self)
 
 
@@ -293,7 +292,7 @@ def _ordered(
 ) -> dict[str, Field]:
     """Return fields in the order of the constructor's arguments, those of the base first.
 
-    Of keyword-only fields those of the base come last.
+    Among keyword-only fields, those of the base come last.
     """
     kept = {name: found.get(name, field) for name, field in inherited.items()}
     for name in dropped:
@@ -314,12 +313,12 @@ def _arguments_of(init: Any) -> tuple[str, ...]:
 
 
 def _closing(init: Callable[..., None]) -> Callable[..., None]:
-    """Return a constructor in which anything may be set, and behind which fields are checked."""
+    """Return a constructor that may set anything, and after which the fields are checked."""
 
     @functools.wraps(init)
     def __init__(self: Declared, *args: Any, **kwargs: Any) -> None:
         values = vars(self)
-        if "_opening" in values:  # called by that of a subclass
+        if "_opening" in values:  # called by a subclass's constructor
             init(self, *args, **kwargs)
             return
         values["_opening"] = True
@@ -352,18 +351,18 @@ def _counted(names: tuple[str, ...]) -> str:
 
 
 class Declaration(Declared):
-    """Something that a name and a few numbers describe: its fields are all there is.
+    """An object that is fully described by a name and a few numbers, its fields.
 
     Attributes
     ----------
     name : str
-        What it is called in its registry.
+        Its name in the registry.
     """
 
     name: ClassVar[str] = ""
 
     def config(self) -> dict[str, Any]:
-        """Return what makes an equal one again."""
+        """Return the name and arguments from which an equal object can be built."""
         return {"name": self.name, **super().config()}
 
     def __eq__(self, other: object) -> bool:

@@ -1,4 +1,4 @@
-"""What can be drawn asks for its picture here, so that nothing depends on the drawing."""
+"""Plot methods call this module, so that nothing depends on the plotting package."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 
 def draw(picture: str, *arguments: Any, **options: Any) -> Any:
-    """Return what a function of `fastnn.plots` returns; matplotlib is imported by then.
+    """Call a function of `fastnn.plots`, which imports matplotlib only now.
 
     Parameters
     ----------
     picture : str
         Name of the function.
     *arguments, **options
-        For it.
+        Passed to the function.
 
     Raises
     ------
     ImportError
-        matplotlib, an extra, is missing.
+        matplotlib, which is an extra, is not installed.
     """
     return getattr(importlib.import_module("fastnn.plots"), picture)(*arguments, **options)

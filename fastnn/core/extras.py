@@ -1,4 +1,4 @@
-"""What an optional package is asked for with: the distribution's name stands here alone.
+"""Hints for installing optional packages; only this module contains the distribution's name.
 
 The package index lists this package as ``fastnn-cpu``, because ``fastnn`` there belongs to another
 project; a hint that names the wrong one would make users install a stranger's code.
@@ -21,14 +21,14 @@ def install(extra: str) -> str:
 
 
 def missing(need: str, extra: str, otherwise: str = "") -> ImportError:
-    """Return the error to raise where a package that an extra brings is not installed.
+    """Return the error to raise if a package that an extra provides is not installed.
 
     Parameters
     ----------
     need : str
-        Who needs which package, for example ``"pictures need matplotlib"``.
+        What needs which package, for example ``"pictures need matplotlib"``.
     extra : str
-        The extra of `pyproject.toml` that brings the package.
+        The extra of `pyproject.toml` that provides the package.
     otherwise : str, default ""
         What the user can do instead of installing it.
 

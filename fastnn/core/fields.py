@@ -1,6 +1,6 @@
-"""Fields of declared classes, and the functions that make them: numbers with bounds, choices.
+"""Fields of declared classes, and the functions that create them: numbers with bounds, choices.
 
-A default is given by keyword, because type checkers look for it there; see `fastnn.core.declare`.
+A default is given by keyword, because type checkers expect that; see `fastnn.core.declare`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Check = Callable[[str, Any], Any]
 
 
 class _Required:
-    """Stands for the default of a field that has none."""
+    """The default of a field that has none."""
 
     def __repr__(self) -> str:
         return "REQUIRED"
@@ -32,21 +32,21 @@ class Field:
     ----------
     name : str
     check : callable or None
-        Of name and value; returns the value that is kept, or raises.
+        Takes name and value; returns the value to store, or raises.
     default : object
-        `REQUIRED` where there is none.
+        `REQUIRED` if there is none.
     bounds : dict
-        Of a number: least, below and is_positive, as `checks.number` takes them.
+        For a number: least, below and is_positive, as `checks.number` takes them.
     is_optional : bool
-        Whether None is a value, which is not checked.
+        Whether None is allowed, and then not checked.
     kw_only : bool
-        Whether it is given to the constructor by keyword alone.
+        Whether the constructor takes it only by keyword.
     init : bool
         Whether the constructor takes it.
     is_fixed : bool or None
-        Whether it is set once, by the constructor; None: as the class says.
+        Whether only the constructor can set it; None: as the class says.
     factory : callable or None
-        Of the object, whose fields before this one are set: returns what None stands for.
+        Takes the object, whose earlier fields are set; returns the value that None stands for.
     """
 
     __slots__ = (
@@ -86,7 +86,7 @@ class Field:
         self._default_value = REQUIRED
 
     def with_default(self, default: Any) -> Field:
-        """Return a field that differs in its default alone."""
+        """Return a field that differs only in its default."""
         return Field(
             self.check,
             default,
@@ -104,13 +104,13 @@ class Field:
         return self.default is REQUIRED
 
     def checked(self, value: Any) -> Any:
-        """Return what is kept for a value, or raise."""
+        """Return the value to store, or raise."""
         if self.check is None or (value is None and self.is_optional):
             return value
         return self.check(self.name, value)
 
     def initial(self, owner: object) -> Any:
-        """Return the value of an object that was not given one."""
+        """Return the value for an object that was not given one."""
         if self.factory is not None:
             return self.checked(self.factory(owner))
         if self._default_value is REQUIRED:
@@ -119,7 +119,7 @@ class Field:
 
 
 class Absent:
-    """Stands in a class for a field of its base that it lacks, and says why."""
+    """Marks a field of the base that a class lacks, with the reason."""
 
     def __init__(self, reason: str) -> None:
         self.name, self.reason = "", reason
@@ -131,7 +131,7 @@ class Absent:
         raise AttributeError(self.message(owner))
 
     def message(self, owner: type) -> str:
-        """Return what an error says."""
+        """Return the message of the error."""
         return f"{owner.__name__} has no {self.name}: {self.reason}"
 
 
@@ -149,7 +149,7 @@ def number(
     init: bool = True,
     is_fixed: bool | None = None,
 ) -> Any:
-    """Declare a finite number in [least, below), above 0 if `is_positive`; see `checks.number`."""
+    """Declare a finite number in [least, below), positive if asked for; see `checks.number`."""
     bounds: dict[str, Any] = {"least": least, "below": below, "is_positive": is_positive}
     return Field(
         functools.partial(checks.number, **bounds),
@@ -174,7 +174,7 @@ def boolean(*, default: Any = REQUIRED, kw_only: bool = False, is_fixed: bool | 
 
 
 def choice(*among: str, default: Any = REQUIRED, kw_only: bool = False) -> Any:
-    """Declare one of some strings."""
+    """Declare one of several strings."""
     return Field(functools.partial(checks.choice, among=among), default, kw_only=kw_only)
 
 
@@ -187,20 +187,20 @@ def checked(
     kw_only: bool = False,
     is_fixed: bool | None = None,
 ) -> Any:
-    """Declare what a function of name and value checks and returns.
+    """Declare a value that a function of name and value checks and returns.
 
     Parameters
     ----------
     check : callable
     default : object, optional
     default_factory : callable, optional
-        Of the object, whose fields before this one are set: returns the value that None, the
-        default, stands for.
+        Takes the object, whose earlier fields are set; returns the value that None, the default,
+        stands for.
     is_optional : bool, default False
-        Whether None is a value, which is not checked.
+        Whether None is allowed, and then not checked.
     kw_only : bool, default False
     is_fixed : bool, optional
-        Whether it is set once, by the constructor; default: as the class says.
+        Whether only the constructor can set it; default: as the class says.
     """
     return Field(
         check,
@@ -215,7 +215,7 @@ def checked(
 def instance_of(
     get: Callable[[object], Any], *, default: Any = REQUIRED, kw_only: bool = False
 ) -> Any:
-    """Declare what a registry's `get` makes of a name, a config or an instance."""
+    """Declare an instance that a registry's `get` returns for a name, a config or an instance."""
     return Field(functools.partial(_got, get=get), default, kw_only=kw_only)
 
 
@@ -224,7 +224,7 @@ def _got(name: str, value: object, *, get: Callable[[object], Any]) -> Any:
 
 
 def function(*, default: Any = REQUIRED, is_optional: bool = False, kw_only: bool = False) -> Any:
-    """Declare something callable."""
+    """Declare a callable."""
     return Field(checks.function, default, is_optional=is_optional, kw_only=kw_only)
 
 
@@ -234,26 +234,26 @@ def state(
     default_factory: Callable[[], Any] | None = None,
     init: Literal[False] = False,
 ) -> Any:
-    """Declare what an object keeps while it runs, which is not an argument and may be set.
+    """Declare internal state of an object, which is not an argument and may be set.
 
     Parameters
     ----------
     default : object, optional
-        What it starts from.
+        Initial value.
     default_factory : callable, optional
-        Makes it, for each object anew.
+        Creates the initial value for each object.
     """
     factory = None if default_factory is None else lambda _: default_factory()
     return Field(None, default, init=False, is_fixed=False, factory=factory)
 
 
 def absent(reason: str, *, init: Literal[False] = False) -> Any:
-    """Declare that a class lacks a field of its base, for a reason that errors end with."""
+    """Declare that a class lacks a field of its base; errors end with the reason."""
     return Absent(reason)
 
 
 def of_plain_default(annotation: object, value: Any) -> Field | None:
-    """Return the field for a plain default, such as ``beta_3: float = 0.5``; None for none."""
+    """Return the field for a plain default, such as ``beta_3: float = 0.5``, or None."""
     if isinstance(value, bool):
         return Field(checks.boolean, value)
     if isinstance(value, int) and annotation in (int, "int"):

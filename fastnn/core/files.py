@@ -8,21 +8,21 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a crash leaves either the old one or the new one, whole.
+    """Write a file so that a crash leaves either the old file or the new one intact.
 
-    A file that exists keeps its permission bits; a new one has those that the umask leaves. A
-    symbolic link stays, and the file that it points to is written.
+    An existing file keeps its permission bits; a new one gets those that the umask allows. A
+    symbolic link is kept, and the file that it points to is written.
 
     Parameters
     ----------
     path : Path
-        In a folder that exists.
+        A path in an existing folder.
     content : bytes
 
     Raises
     ------
     OSError
-        The file cannot be written; the old one is as it was.
+        The file cannot be written; the old one is unchanged.
     ValueError
         `path` is something other than a file, such as a folder or a device.
 
@@ -54,7 +54,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Let the new name of a file reach the disk, where the system can sync folders."""
+    """Flush the new name of a file to disk, if the system can sync folders."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -65,6 +65,6 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _umask() -> int:
-    mask = os.umask(0)  # there is no way to read it but to set it
+    mask = os.umask(0)  # the only way to read it is to set it
     os.umask(mask)
     return mask

@@ -1,7 +1,7 @@
-"""What to write here instead of a name that Keras, PyTorch or scikit-learn use, and of a typo.
+"""What to write instead of a name that Keras, PyTorch or scikit-learn use, or instead of a typo.
 
-The one table of such names. An error that names what came ends with the entry of the table, or else
-with the nearest name that there is.
+This is the only table of such names. An error that names what came ends with the table's entry for
+it, or else with the most similar existing name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T", bound=type)
 
-# Names of losses, metrics, activations and initializers elsewhere, spelled as by `plain`.
+# Names of losses, metrics, activations and initializers in other libraries, as `plain` spells them.
 ELSEWHERE = {
     "sparsecategoricalcrossentropy": "crossentropy",
     "categoricalcrossentropy": "crossentropy",
@@ -51,7 +51,7 @@ _INPUT_SHAPE = "give it to the model, Sequential([...], input_shape=(inputs,)), 
 _SHOW = "leave it out: there is no progress bar here"
 _LOOP = "y_hat = model.forward(x, training=True); model.backward(grad_output)"
 
-# (class, or a class it derives from, or class.method; argument or attribute): what to write here.
+# (class or one of its bases, or class.method; argument or attribute): what to write instead.
 ADVICE = {
     # Optimizers
     ("Optimizer", "lr"): "write learning_rate",
@@ -215,19 +215,19 @@ ADVICE = {
 
 
 def plain(name: object) -> str:
-    """Return a name without what is a matter of taste: capitals, underscores, hyphens."""
+    """Return a name without matters of style: capitals, underscores, hyphens."""
     return str(name).lower().replace("_", "").replace("-", "")
 
 
 def nearest(name: object, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """Return the known name that is most like this one, or None if none is like it.
+    """Return the most similar known name, or None if none is similar.
 
     Parameters
     ----------
     name : str
     known : iterable of str
     cutoff : float, default 0.6
-        How alike the two must be, from 0 to 1.
+        How similar the two must be, from 0 to 1.
     """
     import difflib  # here, because `import fastnn` should be quick
 
@@ -238,7 +238,7 @@ def nearest(name: object, known: Iterable[str], cutoff: float = 0.6) -> str | No
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """Return "; did you mean 'adam'?" for the nearest of the known names, or nothing."""
+    """Return "; did you mean 'adam'?" for the most similar known name, or "" if there is none."""
     close = nearest(name, known)
     return f"; did you mean {close!r}?" if close else ""
 
@@ -265,14 +265,14 @@ def unknown_name(argument: str, name: object, known: Iterable[str]) -> ValueErro
 
 
 def advice(owner: type | str, name: str) -> str | None:
-    """Return what to write instead of a name that another library has, or None.
+    """Return what to write instead of another library's name, or None.
 
     Parameters
     ----------
     owner : type or str
         A class, or "Class.method".
     name : str
-        Of the argument or attribute.
+        Name of the argument or attribute.
     """
     return next((ADVICE[key, name] for key in _keys(owner) if (key, name) in ADVICE), None)
 
@@ -287,7 +287,7 @@ def unexpected_argument(owner: type | str, name: str, known: Iterable[str]) -> T
     name : str
         What came.
     known : iterable of str
-        The arguments that there are.
+        The existing arguments.
 
     Returns
     -------
@@ -310,12 +310,12 @@ def unexpected_argument(owner: type | str, name: str, known: Iterable[str]) -> T
 
 
 def explains_arguments(*exceptions: str) -> Callable[[T], T]:
-    """Return a class decorator: an argument that a method does not have is told with a hint.
+    """Return a class decorator that adds a hint to the error for an unexpected argument.
 
     Parameters
     ----------
     *exceptions : str
-        Methods to leave alone: one more call in between would take too much of their time.
+        Methods to leave unchanged, because an additional call would take too much of their time.
     """
 
     def explain(cls: T) -> T:
@@ -329,7 +329,7 @@ def explains_arguments(*exceptions: str) -> Callable[[T], T]:
 
 
 def _explaining(method: FunctionType) -> Callable[..., Any]:
-    """Return a function that does the same, after a look at the names of the arguments."""
+    """Return a function that does the same after checking the names of the arguments."""
     code = method.__code__
     arguments = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
     owner, name = method.__qualname__.split(".")
@@ -346,7 +346,7 @@ def _explaining(method: FunctionType) -> Callable[..., Any]:
 
 
 def missing_attribute(owner: type | str, name: str, known: Iterable[str]) -> AttributeError:
-    """Return the error for reading or setting an attribute that there is not.
+    """Return the error for reading or setting an attribute that does not exist.
 
     Parameters
     ----------
@@ -355,7 +355,7 @@ def missing_attribute(owner: type | str, name: str, known: Iterable[str]) -> Att
     name : str
         What came.
     known : iterable of str
-        The attributes that may be meant.
+        The attributes that may have been meant.
 
     Returns
     -------
@@ -384,7 +384,7 @@ def _called(owner: type | str) -> str:
 
 
 def _keys(owner: type | str) -> Iterator[str]:
-    """Yield the names under which the table may know a class."""
+    """Yield the names under which the table may list a class."""
     if isinstance(owner, str):
         yield owner
     else:

@@ -1,4 +1,4 @@
-"""Tables of named things: what a user may name by a string, with the nearest name on a typo."""
+"""Registries of classes that a user may name by a string; an error suggests the nearest name."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["ELSEWHERE", "Registry", "did_you_mean", "plain", "unknown_name"]
 
 
 class Registry(Generic[T]):
-    """Classes by name.
+    """Classes, keyed by name.
 
     Parameters
     ----------
     argument : str
-        What the error messages call it: "loss", "optimizer".
+        Name of the argument in error messages: "loss", "optimizer".
     base : type
-        What an instance must be.
+        The class that instances must belong to.
     """
 
     def __init__(self, argument: str, base: type[T]) -> None:
@@ -39,7 +39,7 @@ class Registry(Generic[T]):
         return iter(self._classes)
 
     def __getitem__(self, name: str) -> type[T]:
-        """Return the class of a name."""
+        """Return the class with a name."""
         return self._classes[name]
 
     def get(self, what: object) -> T:

@@ -1,4 +1,4 @@
-"""Threads, and what this build runs on."""
+"""The number of threads, and the configuration that this build runs with."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import warnings
 
 from fastnn.native import engine
 
-# A team is surely worth its barriers when every worker of it has this much arithmetic in a step,
-# some 25 microseconds of it; from a quarter of that on it may be, where steps follow one another.
+# A team is certainly worth its barriers if each worker has this much arithmetic in a step, about
+# 25 microseconds. From a quarter of that on, it may be, if steps follow one another.
 WORK_PER_WORKER = 1_500_000  # multiply-adds
 MAYBE = 0.25
 SURELY = 16.0
 
-# libgomp ends the process where it cannot start a thread.
+# libgomp terminates the process if it cannot start a thread.
 MOST_THREADS = max(256, os.cpu_count() or 1)
 
 _threads: int | None = None
@@ -23,7 +23,7 @@ _is_forked = False
 
 
 def _after_fork() -> None:
-    """Work alone: libgomp hangs when a forked child opens a team."""
+    """Use a single worker, because libgomp hangs if a forked child opens a team."""
     global _is_forked
     _is_forked = True
 
@@ -32,7 +32,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def _container_quota() -> int | None:
-    """Processors that the container's quota allows, or None where there is no quota."""
+    """Return the number of processors that the container's quota allows, or None."""
     try:
         with open("/sys/fs/cgroup/cpu.max") as file:
             quota, period = file.read().split()
@@ -55,16 +55,15 @@ def _default_threads() -> int:
 
 
 def set_num_threads(threads: int | None) -> None:
-    """Set how many workers a step may use at most.
+    """Set the maximum number of workers that a step may use.
 
-    A network whose step is too small to share is run by fewer. Results do not depend on it.
+    A network whose step is too small to be shared uses fewer. Results do not depend on the number.
 
     Parameters
     ----------
     threads : int or None
-        At least 1. None goes back to the default: ``FASTNN_NUM_THREADS``, else
-        ``OMP_NUM_THREADS``, else the processors this process may use (affinity and container
-        quota).
+        At least 1. None restores the default: ``FASTNN_NUM_THREADS``, else ``OMP_NUM_THREADS``,
+        else the number of processors that this process may use (affinity and container quota).
 
     Raises
     ------
@@ -90,7 +89,7 @@ def set_num_threads(threads: int | None) -> None:
 
 
 def get_num_threads() -> int:
-    """Return how many workers a step may use at most.
+    """Return the maximum number of workers that a step may use.
 
     Returns
     -------
@@ -109,24 +108,24 @@ def get_num_threads() -> int:
 
 
 def limited(workers: int) -> int:
-    """Return `workers`, or 1 where there can be no team."""
+    """Return `workers`, or 1 if a team is impossible."""
     return workers if engine.HAS_OPENMP and not _is_forked else 1
 
 
 def is_worth_a_team(work: float) -> bool:
-    """Whether a single step of `work` multiply-adds is worth more than one worker."""
+    """Whether more than one worker pays off for a single step of `work` multiply-adds."""
     return work >= 2 * WORK_PER_WORKER
 
 
 def workers_for(work: float) -> int:
-    """Return the size of the team for a single step of `work` multiply-adds."""
+    """Return the team size for a single step of `work` multiply-adds."""
     if not is_worth_a_team(work):
         return 1
     return min(get_num_threads(), int(work // WORK_PER_WORKER))
 
 
 def team_sizes(work: float, limit: int) -> list[int]:
-    """Return the sizes of a team to try for many steps of `work` multiply-adds, smallest first."""
+    """Return the team sizes to try for many steps of `work` multiply-adds, smallest first."""
     if work >= SURELY * limit * WORK_PER_WORKER:
         return [limit]
     sizes = {min(2**power, limit) for power in range(limit.bit_length() + 1)}
@@ -134,7 +133,7 @@ def team_sizes(work: float, limit: int) -> list[int]:
 
 
 def processor_name() -> str:
-    """Return the processor's name, as far as the system tells it."""
+    """Return the processor's name as reported by the system."""
     try:
         with open("/proc/cpuinfo") as file:
             for line in file:

@@ -1,11 +1,11 @@
-"""What `fit`, `evaluate` and `predict` accept: checked, and made readable natively.
+"""What `fit`, `evaluate` and `predict` accept, checked and made readable for the kernels.
 
-adapter.py        the one place that decides what came, and gives the adapter for it
-base.py           what adapters have in common
+adapter.py        the only place that decides which kind of source came; returns its adapter
+base.py           the base class of adapters
 in_memory.py, memmap.py, batches.py   one adapter each
-specification.py  what a network says of its data
-samples.py        inputs, targets and weights checked against that
-arrays.py, frames.py, sparse.py       single arrays, whatever they were
+specification.py  what a network requires of its data
+samples.py        inputs, targets and weights, checked against the specification
+arrays.py, frames.py, sparse.py       single arrays, from whatever type they were
 """
 
 from fastnn.data.arrays import (

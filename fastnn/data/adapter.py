@@ -1,8 +1,8 @@
-"""The one place that decides what `fit`, `evaluate` and `predict` were given.
+"""The only place that decides what kind of source `fit`, `evaluate` and `predict` were given.
 
-`adapter_of` looks at it once and returns a `DataAdapter`, of which there is a class for each kind
-of source. What trains and what predicts knows adapters only. To add a source, write a class
-beside the others and put it into `ADAPTERS`, ahead of those that would take the same data.
+`adapter_of` inspects the source once and returns a `DataAdapter`; each kind of source has its own
+class. Training and prediction know only adapters. To add a source, write another such class and
+put it into `ADAPTERS`, ahead of those that would accept the same data.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from fastnn.data.batches import BatchesAdapter
 from fastnn.data.in_memory import ArrayAdapter
 from fastnn.data.memmap import MemmapAdapter
 
-# The first that accepts what was given takes it.
+# The first adapter that accepts the source is used.
 ADAPTERS: tuple[type[DataAdapter], ...] = (BatchesAdapter, MemmapAdapter, ArrayAdapter)
 
 
@@ -23,18 +23,18 @@ def adapter_of(given: Given, batching: Batching | None = None) -> DataAdapter:
     ----------
     given : Given
     batching : Batching, optional
-        How epochs take the data, for training; None: they are read once, in their order.
+        How epochs take the data, for training; None: the data are read once, in order.
 
     Returns
     -------
     DataAdapter
-        To be closed when it is no longer needed.
+        It must be closed when it is no longer needed.
 
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, what came and what was expected. Arrays have been checked when this
-        returns, batches and large memory maps are checked as they are read.
+        The message names the argument, what came and what was expected. Arrays have been checked
+        when this returns; batches and large memory maps are checked as they are read.
     """
     chosen = next(adapter for adapter in ADAPTERS if adapter.accepts(given))
     return chosen(given, Batching() if batching is None else batching)

@@ -1,6 +1,6 @@
-"""Arrays for x and y: what they must be like, and what the kernels need of them.
+"""Arrays for x and y: the checks on them, and what the kernels need to know about them.
 
-Data keeps its dtype: a batch is converted when it is gathered.
+Data keep their dtype: a batch is converted when it is gathered.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Source:
         return self.array.nbytes
 
     def take(self, rows: np.ndarray | None = None) -> np.ndarray:
-        """Return some rows, by default all."""
+        """Return the given rows, by default all."""
         return self.array if rows is None else self.array[rows]
 
     def copy(self) -> Source:
@@ -52,9 +52,9 @@ class Source:
 
     @property
     def number(self) -> int:
-        """The dtype's number in the kernels' interface."""
+        """Number of the dtype in the kernels' interface."""
         number = source_number(self.array.dtype)
-        assert number is not None  # checked_array saw to it
+        assert number is not None  # checked_array has ensured this
         return number
 
     @property
@@ -63,7 +63,7 @@ class Source:
         return self.array.strides[0]
 
     def is_native(self, dtype: str, value_type: str) -> bool:
-        """Whether a program of this dtype can read the rows where they are."""
+        """Whether a program of this dtype can read the rows in place."""
         wanted = np.dtype("int32" if value_type == "label" else dtype)
         return bool(
             self.array.dtype == wanted
@@ -76,28 +76,28 @@ AnySource = Source | sparse.Sparse
 
 
 def checked_rows(name: str, value: object) -> Any:
-    """Return x as an array, or as a sparse matrix (CSR) of SciPy; see `checked_array`."""
+    """Return x as an array, or as a SciPy sparse matrix (CSR); see `checked_array`."""
     if type(value) is not np.ndarray and sparse.is_sparse(value):
         return sparse.checked_matrix(name, value)
     return checked_array(name, value)
 
 
 def checked_array(name: str, value: object) -> np.ndarray:
-    """Return `value` as an array of numbers of a dtype that the kernels read.
+    """Return `value` as an array of numbers whose dtype the kernels can read.
 
     Parameters
     ----------
     name : str
-        Of the argument, for the message.
+        Name of the argument, for the message.
     value : array_like
-        A frame or series of pandas or Polars, too.
+        May also be a pandas or Polars frame or series.
 
     Raises
     ------
     TypeError
         It does not hold real numbers.
     ValueError
-        It is ragged, or a frame with missing values.
+        It is ragged, or it is a frame with missing values.
     """
     array = value if type(value) is np.ndarray else _as_array(name, value)
     if array.dtype.kind == "b":
@@ -114,7 +114,7 @@ def checked_array(name: str, value: object) -> np.ndarray:
 
 
 def _as_array(name: str, value: object) -> np.ndarray:
-    """Return an array of what is none yet, or of a subclass."""
+    """Return an array made from anything that is not exactly an ndarray."""
     if value is None:
         raise TypeError(f"{name} must be an array of numbers, got None")
     if sparse.is_sparse(value):
@@ -131,7 +131,7 @@ def _as_array(name: str, value: object) -> np.ndarray:
 
 
 def distinct_elements(array: np.ndarray) -> np.ndarray:
-    """Return the elements of a broadcast array once each, which may be far fewer."""
+    """Return each stored element of a broadcast array once, which may be far fewer."""
     if 0 not in array.strides:
         return array
     return array[tuple(slice(1 if stride == 0 else None) for stride in array.strides)]
@@ -143,9 +143,9 @@ def check_finite(
     dtype: str,
     position: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None,
 ) -> None:
-    """Raise where an element is NaN, infinite, or too large for the model's dtype.
+    """Raise if an element is NaN, infinite, or too large for the model's dtype.
 
-    `position` tells from its index in the array what the message shows.
+    `position` maps an element's index in the array to the one that the message shows.
     """
     if array.dtype.kind != "f" or array.size == 0:
         return
@@ -169,7 +169,7 @@ def check_finite(
 
 
 def contiguous_rows(array: np.ndarray, width: int) -> np.ndarray:
-    """Return the array as (rows, width) with contiguous rows; copies only where it must."""
+    """Return the array as (rows, width) with contiguous rows; copy only if necessary."""
     flat = array.reshape(len(array), width)
     is_row_contiguous = width == 1 or flat.strides[1] == flat.itemsize
     if not (is_row_contiguous and flat.flags.aligned and flat.strides[0] >= 0):

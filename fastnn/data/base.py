@@ -1,4 +1,4 @@
-"""What the adapters of all sources of data have in common."""
+"""The base class of the adapters, and what they are constructed from."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ Parts = Generator[Steps, None, None]
 
 @dataclass(frozen=True)
 class Given:
-    """What `fit`, `evaluate` or `predict` was given, as it came.
+    """The arguments of `fit`, `evaluate` or `predict`, unchecked.
 
     Attributes
     ----------
     specify : callable
-        Of x, to what the network takes; a network without an input shape takes that of x.
+        Maps x to the specification of the data that the network takes; a network without an
+        input shape adopts that of x.
     x, y, sample_weight, class_weight : object
     has_targets : bool
         False for `predict`.
@@ -39,17 +40,17 @@ class Given:
 
     @property
     def is_batches(self) -> bool:
-        """Whether x yields batches; of a list, where there is no y beside it."""
+        """Whether x yields batches; a list does if y is not given."""
         return is_batches(self.x, takes_lists=self.has_targets and self.y is None)
 
     @cached_property
     def specification(self) -> DataSpecification:
-        """What the network takes."""
+        """The specification of the data that the network takes."""
         return self.specify(self.x)
 
     @cached_property
     def samples(self) -> Samples:
-        """The arrays, checked, but for the numbers of large memory maps."""
+        """The arrays, checked except for the numbers of large memory maps."""
         if not self.has_targets:
             return inputs_alone(self.x, self.specification, in_windows=True)
         samples = with_targets(
@@ -67,15 +68,15 @@ class Batching:
     Attributes
     ----------
     rows_of_a_step : callable
-        Of the number of rows, to how many a step takes.
+        Maps the number of rows to the number that a step takes.
     generator : numpy.random.Generator, optional
-        Shuffles; None: rows come in their order.
+        Shuffles the rows; None: they are taken in order.
     steps_per_epoch : int, optional
-        Of an iterable of batches; None: all.
+        Batches of an iterable per epoch; None: all.
     epochs : int, default 1
-        How many there will be, at most.
+        Maximum number of epochs.
     needs_all_rows : str, default ""
-        What needs all rows for each step, for the message where a source cannot give them.
+        What needs all rows in each step, for the message if a source cannot provide them.
     """
 
     rows_of_a_step: Callable[[int], int] = lambda rows: rows
@@ -86,7 +87,7 @@ class Batching:
 
 
 class DataAdapter(ABC):
-    """Where rows come from. An epoch comes in parts, each a `Steps` whose data have been checked.
+    """A source of rows. An epoch comes in parts, each a `Steps` whose data have been checked.
 
     Parameters
     ----------
@@ -99,7 +100,7 @@ class DataAdapter(ABC):
     steps_per_epoch : int or None
         If known.
     ended : str
-        Why there is nothing for another epoch, or "".
+        Why there are no data for another epoch, or "".
     """
 
     steps_per_epoch: int | None = None
@@ -111,26 +112,26 @@ class DataAdapter(ABC):
     @classmethod
     @abstractmethod
     def accepts(cls, given: Given) -> bool:
-        """Whether this is a source of the adapter's."""
+        """Whether the adapter can read this source."""
 
     @abstractmethod
     def first(self) -> Steps:
-        """Return steps with the types of data that the epochs have; they may be one of their parts.
+        """Return steps with the same types of data as the epochs; may be a part of an epoch.
 
         Raises
         ------
         TypeError, ValueError
-            There are none, or they do not fit.
+            There are no data, or they do not fit.
         """
 
     @abstractmethod
     def epoch(self, number: int) -> Parts:
-        """Yield the parts of an epoch of training, counted from 0."""
+        """Yield the parts of a training epoch; epochs are counted from 0."""
 
     @abstractmethod
     def once(self, batch: int) -> Parts:
-        """Yield all rows in their order, in parts that `batch` divides where it can."""
+        """Yield all rows in order, in parts that are multiples of `batch` where possible."""
 
     def close(self) -> None:
-        """End what goes on in the background, where something does."""
+        """Stop any work in the background."""
         return None

@@ -12,9 +12,10 @@ from fastnn.data.steps import Steps
 
 
 class BatchesAdapter(DataAdapter):
-    """An iterable of (x, y), for `predict` of x: a part for each, checked and copied by a thread.
+    """Reads an iterable of (x, y), or of x for `predict`; each batch is one part.
 
-    The batches are copied because who yields them may fill the same arrays again.
+    A thread checks and copies the batches. The copy is needed because the iterable may reuse its
+    arrays.
     """
 
     def __init__(self, given: Given, batching: Batching) -> None:
@@ -47,7 +48,7 @@ class BatchesAdapter(DataAdapter):
         return given.is_batches
 
     def first(self) -> Steps:
-        """Return the first batch; the reading begins when it is asked for."""
+        """Return the first batch; this call starts the reading."""
         if self._first is None:
             self._reader = self._read(0)
             try:
@@ -63,7 +64,7 @@ class BatchesAdapter(DataAdapter):
         return ReadAhead(self._checked(self._steps, f" of epoch {number + 1}"))
 
     def epoch(self, number: int) -> Parts:
-        """Yield the batches; an iterable that can be read again is started again."""
+        """Yield the batches; an iterable that can be read again is restarted."""
         if self._reader is None or number:
             self._reader = self._read(number)
         done = 0
@@ -84,7 +85,7 @@ class BatchesAdapter(DataAdapter):
             reader.close()
 
     def _checked(self, count: int | None = None, of_what: str = "") -> Iterator[Steps]:
-        """Yield a `Steps` of one step for each batch, once it is known to be right."""
+        """Yield a `Steps` of one step for each batch after checking it."""
         for number, batch in enumerate(batches_of(self._given.x, count)):
             try:
                 samples = self._samples(batch)
@@ -94,7 +95,7 @@ class BatchesAdapter(DataAdapter):
 
     def _samples(self, batch: object) -> Samples:
         given = self._given
-        if not given.has_targets:  # of (x, ...), x
+        if not given.has_targets:  # x, or the first entry of (x, ...)
             x = batch[0] if isinstance(batch, tuple) and batch else batch
             return inputs_alone(x, given.specify(x))
         x, y, sample_weight = taken_apart(batch)
@@ -103,6 +104,6 @@ class BatchesAdapter(DataAdapter):
         return samples
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         if self._reader is not None:
             self._reader.close()

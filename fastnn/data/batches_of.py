@@ -15,13 +15,13 @@ ATTRIBUTES_OF_ARRAYS = ("__array__", "__array_interface__", "__array_struct__", 
 
 
 def is_batches(x: object, *, takes_lists: bool) -> bool:
-    """Whether x is to be iterated over for batches, and is not an array itself.
+    """Whether x is an iterable of batches rather than an array.
 
     Parameters
     ----------
     x : object
     takes_lists : bool
-        Whether a list or tuple holds batches; else it is an array, or one for each input.
+        Whether a list or tuple holds batches; otherwise it is an array, or one array per input.
     """
     if isinstance(x, (list, tuple)):
         return takes_lists
@@ -50,12 +50,12 @@ def batches_of(x: Any, steps: int | None = None) -> Iterator[Any]:
 
 
 def taken_apart(batch: Any) -> tuple[Any, Any, Any]:
-    """Return x, y and the weights of the samples, or None, of a batch for training.
+    """Return x, y and the sample weights (or None) of a training batch.
 
     Raises
     ------
     TypeError
-        It is neither (x, y) nor (x, y, sample_weight).
+        The batch is neither (x, y) nor (x, y, sample_weight).
     """
     if not isinstance(batch, (tuple, list)):
         raise TypeError(f"must be a tuple (x, y), got {type(batch).__name__}")

@@ -1,6 +1,6 @@
-"""Frames and series of pandas and Polars, recognised by their methods; neither is imported.
+"""Pandas and Polars frames and series, recognised by their methods; neither library is imported.
 
-Columns may have any mix of numeric dtypes, bool among them, nullable ones if nothing is missing.
+Columns may mix numeric dtypes, including bool, and nullable ones if no value is missing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def is_frame(value: object) -> bool:
-    """Whether this is a frame or series of pandas or Polars."""
+    """Whether this is a pandas or Polars frame or series."""
     return hasattr(value, "to_numpy") and _library(value) != ""
 
 
@@ -22,16 +22,16 @@ def _library(value: object) -> str:
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
-    """Return a frame as an array of shape (rows, columns), a series as one of shape (rows,).
+    """Return a frame as an array of shape (rows, columns), or a series as one of shape (rows,).
 
-    Its dtype is the narrowest that NumPy finds for all columns.
+    Its dtype is the narrowest that NumPy can use for all columns.
 
     Raises
     ------
     TypeError
-        A column does not hold numbers; it is named.
+        A column does not hold numbers; the message names it.
     ValueError
-        A column has missing values; it is named.
+        A column has missing values; the message names it.
     """
     convert = _pandas_column if _library(value) == "pandas" else _polars_column
     if not hasattr(value, "columns"):
@@ -47,7 +47,7 @@ def as_array(name: str, value: Any) -> np.ndarray:
 def _columns(frame: Any) -> Iterator[tuple[object, Any]]:
     if _library(frame) == "polars":
         yield from zip(frame.columns, frame.get_columns(), strict=True)
-    else:  # by position: names may be there twice
+    else:  # by position, because names may occur twice
         for i, label in enumerate(frame.columns):
             yield label, frame.iloc[:, i]
 

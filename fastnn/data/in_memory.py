@@ -7,7 +7,7 @@ from fastnn.data.steps import Steps
 
 
 class ArrayAdapter(DataAdapter):
-    """Rows in memory: an epoch is one part, in an order of its own."""
+    """Reads rows in memory: an epoch is one part, in a new order if rows are shuffled."""
 
     def __init__(self, given: Given, batching: Batching) -> None:
         if batching.steps_per_epoch is not None:
@@ -19,7 +19,7 @@ class ArrayAdapter(DataAdapter):
 
     @classmethod
     def accepts(cls, given: Given) -> bool:
-        """Whether x can be taken for arrays: anything that no other source is."""
+        """Whether x can be read as arrays: true for anything that no other adapter accepts."""
         return True
 
     def first(self) -> Steps:

@@ -1,4 +1,4 @@
-"""Large memory maps (`np.memmap`): a part for each window, read and checked by a thread."""
+"""Large memory maps (`np.memmap`): each window is one part, read and checked by a thread."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from fastnn.data.samples import target, targets_by_name
 from fastnn.data.specification import RowCheck, TargetSpecification
 from fastnn.data.steps import Steps
 
-RangeCheck = Callable[[int, int], object]  # of a range of rows
+RangeCheck = Callable[[int, int], object]  # checks a range of rows
 
 
 class MemmapAdapter(DataAdapter):
-    """Arrays some of which are large memory maps."""
+    """Reads arrays of which at least one is a large memory map."""
 
     def __init__(self, given: Given, batching: Batching) -> None:
         if batching.steps_per_epoch is not None:
@@ -49,9 +49,9 @@ class MemmapAdapter(DataAdapter):
         return self._steps
 
     def epoch(self, number: int) -> Parts:
-        """Yield the windows; of shuffled rows, blocks of the file in an order of their own."""
+        """Yield the windows; when shuffling, each has blocks from all over the file."""
         generator = self._generator
-        if generator is not None:  # the thread has one of its own
+        if generator is not None:  # the thread uses its own
             generator = np.random.default_rng(int(generator.integers(2**63)))
         yield from self._windows(self._steps.batch, generator)
 
@@ -60,7 +60,7 @@ class MemmapAdapter(DataAdapter):
         yield from self._windows(batch, None)
 
     def _windows(self, batch: int, generator: np.random.Generator | None) -> Parts:
-        """Yield a `Steps` for each window; its pages are given back when the next is asked for."""
+        """Yield a `Steps` for each window; its pages are released when the next is requested."""
         reader = ReadAhead(self._read(batch, generator), depth=1)
         try:
             for ranges, steps in reader:
@@ -97,7 +97,7 @@ class MemmapAdapter(DataAdapter):
 
 
 def _maps(given: Given) -> list[tuple[int, np.ndarray, pages.Map]]:
-    """Return which sources are large memory maps, their rows, and the maps."""
+    """Return the positions of sources that are large memory maps, their rows, and the maps."""
     return [
         (i, source.array, mapped)
         for i, source in enumerate(given.samples.sources)
@@ -106,7 +106,7 @@ def _maps(given: Given) -> list[tuple[int, np.ndarray, pages.Map]]:
 
 
 def _checks(given: Given, position: int, array: np.ndarray) -> list[RangeCheck]:
-    """Return the checks of the rows of a source that have been left for later."""
+    """Return the checks of a source's rows that have been deferred."""
     specification, inputs = given.specification, len(given.specification.inputs)
     if position < inputs:
         label = specification.label(position)
@@ -126,7 +126,7 @@ def _checks(given: Given, position: int, array: np.ndarray) -> list[RangeCheck]:
 
 
 def _check_numbers(name: str, array: np.ndarray, dtype: str, begin: int, end: int) -> None:
-    """Raise unless a range of rows are numbers that the network can hold."""
+    """Raise unless a range of rows holds numbers that the network's dtype can represent."""
     part = array[begin:end]
     if part.dtype.kind != "f":
         pages.touch(part)
@@ -135,12 +135,12 @@ def _check_numbers(name: str, array: np.ndarray, dtype: str, begin: int, end: in
 
 
 def _check_by_layer(check: RowCheck, name: str, array: np.ndarray, begin: int, end: int) -> None:
-    """Raise unless a range of rows is what a layer takes."""
+    """Raise unless a layer accepts a range of rows."""
     check(name, array[begin:end], None)
 
 
 def _check_target(
     one: TargetSpecification, name: str, array: np.ndarray, dtype: str, begin: int, end: int
 ) -> None:
-    """Raise unless a range of targets is what the loss takes."""
+    """Raise unless the loss accepts a range of targets."""
     target(array[begin:end], end - begin, one, dtype, name=name)

@@ -1,9 +1,8 @@
-"""The pages of arrays that are files (`np.memmap`), read a window at a time.
+"""The pages of file-backed arrays (`np.memmap`), read one window at a time.
 
-A window's pages are used where they are mapped, and given back when it is done, so that no more
-than two windows stay in memory: the one that is trained on, and the next, which a thread reads and
-checks meanwhile. They are not copied: at the pace of a small network, copying would take a third of
-a processor.
+A window's pages are used in place and released afterwards, so that no more than two windows are in
+memory: the one being trained on, and the next, which a thread reads and checks meanwhile. They are
+not copied: at the speed of a small network, copying would take a third of a processor.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ import numpy as np
 
 from fastnn.native import kernels
 
-MAPPED_FROM = 256 << 20  # bytes of a memmap from which it is read in windows
+MAPPED_FROM = 256 << 20  # bytes; memmaps of at least this size are read in windows
 WINDOW_BYTES = 64 << 20  # of all maps together
-# With a page, Linux maps those around it that it has in memory: in its large folios up to 2 MB of
-# them. Smaller blocks would keep many times their size in memory.
-BLOCK_BYTES = 2 << 20  # rows that stand together in the file, and come together when shuffled
-MARGIN_BYTES = 2 << 20  # given back on both sides of a block
+# Along with a page, Linux maps the cached pages around it: up to 2 MB of them in a large folio.
+# Smaller blocks would keep many times their size in memory.
+BLOCK_BYTES = 2 << 20  # of consecutive rows in the file, which stay together when shuffled
+MARGIN_BYTES = 2 << 20  # released on both sides of a block
 
 LARGEST = {dtype: float(np.finfo(dtype).max) for dtype in ("float32", "float64")}
 Ranges = list[tuple[int, int]]  # of rows
 
 
 class Map:
-    """The map that an array's rows lie in.
+    """The memory map that contains an array's rows.
 
     Parameters
     ----------
@@ -51,22 +50,22 @@ class Map:
         self._pages.madvise(getattr(mmap, advice), first, last - first)
 
     def ask_for(self, begin: int, end: int) -> None:
-        """Let the system read some rows ahead."""
+        """Let the operating system read a range of rows ahead."""
         self._advise("MADV_WILLNEED", begin, end)
 
     def give_back(self, begin: int, end: int) -> None:
-        """Take the pages of some rows out of this process; the file keeps what was written."""
+        """Release the pages of a range of rows; what was written to them stays in the file."""
         self._advise("MADV_DONTNEED", begin, end, MARGIN_BYTES)
 
     def give_all_back(self) -> None:
-        """Take the pages of all rows out of this process."""
+        """Release the pages of all rows."""
         self.give_back(0, self._rows)
 
 
 def map_of(array: object) -> Map | None:
-    """Return the map behind a large array, None where it is read as memory.
+    """Return the map behind a large array, or None if the array is treated as memory.
 
-    That is so for a map opened with mode "c", whose changes are in no file.
+    The latter includes maps opened with mode "c", whose changes are not in any file.
     """
     if not isinstance(array, np.ndarray) or array.nbytes < MAPPED_FROM or array.strides[0] <= 0:
         return None
@@ -80,19 +79,19 @@ def map_of(array: object) -> Map | None:
 
 
 def is_surely_finite(array: np.ndarray, dtype: str) -> bool:
-    """Whether all numbers are ones that the model's dtype can hold, found in one quick pass.
+    """Whether one quick pass shows that the model's dtype can represent all numbers.
 
-    False where only a closer look can tell.
+    False means that only a slower check can tell.
     """
     flags, dtype_of = array.flags, array.dtype
     if not (dtype_of.char in "fd" and dtype_of.isnative and flags.c_contiguous and flags.aligned):
         return False
     limit = LARGEST["float32"] ** 2 if dtype == "float32" else LARGEST["float64"]
-    return kernels.sum_of_squares(array, workers=1) <= limit  # which NaN is not
+    return kernels.sum_of_squares(array, workers=1) <= limit  # False for NaN
 
 
 def touch(array: np.ndarray) -> None:
-    """Read something of each page, so that it is there."""
+    """Read a byte of each page, so that it is in memory."""
     if array.flags.c_contiguous:
         array.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max(initial=0)
 
@@ -100,18 +99,19 @@ def touch(array: np.ndarray) -> None:
 def windows(
     rows: int, row_bytes: int, batch: int, generator: np.random.Generator | None
 ) -> Iterator[tuple[Ranges, np.ndarray | None]]:
-    """Yield the windows of an epoch: ranges of rows, and the order in which to take them.
+    """Yield the windows of an epoch: ranges of rows, and the order in which to take the rows.
 
-    Each but the last holds a whole number of batches.
+    Each window except the last holds a whole number of batches.
 
     Parameters
     ----------
     rows : int
-        In all.
+        Total number of rows.
     row_bytes : int
     batch : int
     generator : numpy.random.Generator, optional
-        Shuffles blocks, and rows within a window; None: all rows as they come, without orders.
+        Shuffles the blocks, and the rows within a window; None: all rows in sequence, with None
+        as the order.
     """
     size = max(1, WINDOW_BYTES // row_bytes // batch) * batch
     if generator is None:
@@ -140,7 +140,7 @@ def _shuffled(ranges: Ranges, generator: np.random.Generator) -> np.ndarray:
 
 
 def check_rows(check: Callable[[int, int], object], begin: int, end: int) -> None:
-    """Check a range of rows; an error is that of the first bad row, and names it."""
+    """Check a range of rows; any error raised is that of the first bad row, and names the row."""
     try:
         check(begin, end)
         return

@@ -1,4 +1,4 @@
-"""An iterator that a thread runs, a few items ahead of who takes them."""
+"""An iterator that a thread runs a few items ahead of its consumer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ GOODBYE_SECONDS = 1.0
 
 
 class ReadAhead(Generic[T]):
-    """An iterator that runs in a thread, at most `depth` items ahead of who takes them.
+    """An iterator that runs in a thread, at most `depth` items ahead of its consumer.
 
-    The thread ends with the items, or soon after `close`: with the item that it is waiting for.
-    What the items raise is raised where the next one is asked for, with its own traceback.
+    The thread ends with the items, or soon after `close`: once the item it is waiting for arrives.
+    An exception of the items is raised where the next item is requested, with its own traceback.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class ReadAhead(Generic[T]):
         raise StopIteration
 
     def peek(self) -> T | None:
-        """Return the next item, which stays, or None at the end."""
+        """Return the next item without consuming it, or None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready or self._is_done)
             if self._ready:
@@ -79,7 +79,7 @@ class ReadAhead(Generic[T]):
         return None
 
     def close(self) -> None:
-        """Let the thread end. It may outlive this by the item it waits for, if that takes long."""
+        """End the thread. If the item it is waiting for takes long, it may outlive this call."""
         with self._changed:
             self._is_closed = True
             self._ready.clear()

@@ -1,4 +1,4 @@
-"""How much each sample counts: `sample_weight` and `class_weight`."""
+"""The weight of each sample in the loss: `sample_weight` and `class_weight`."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def source(
     ----------
     sample_weight : array_like, shape (rows,), or None
     class_weight : dict of int to float, or None
-        Of the classes that y holds; others count 1.
+        Weights of the classes in y; 1 for those left out.
     targets : sequence of Source
     target_types : sequence of {"real", "label"}
-        Their dtypes.
+        Types of the targets.
     dtype : {"float32", "float64"}
 
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, what came and what was expected.
+        The message names the argument, what came and what was expected.
     """
     rows = targets[0].rows
     weights = np.ones(rows)

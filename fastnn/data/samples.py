@@ -30,7 +30,7 @@ from fastnn.data.specification import (
 )
 from fastnn.data.steps import Steps
 
-# Numbers that are looked at together, so that what is computed of them stays small.
+# The count of numbers that are checked at once, which keeps temporary arrays small.
 CHECKED_AT_ONCE = 1 << 20
 
 
@@ -41,10 +41,10 @@ class Samples:
     Attributes
     ----------
     sources : list of Source or Sparse
-        The inputs, then, for training and evaluation, the target of each output and the weights
-        of the samples if there are any.
+        The inputs, followed, for training and evaluation, by the target of each output and the
+        sample weights, if any.
     target_types : tuple of {"real", "label", "weight"}
-        What follows the inputs; see `Runtime.bound`.
+        Types of the sources after the inputs; see `Runtime.bound`.
     """
 
     sources: list[AnySource]
@@ -56,7 +56,7 @@ class Samples:
         return self.sources[0].rows
 
     def steps(self, batch: int | None = None) -> Steps:
-        """Return the steps that see every row, `batch` at a time; by default all in one."""
+        """Return the steps that see every row, `batch` rows at a time; by default all in one."""
         rows = self.rows
         return Steps(
             self.sources, rows, rows if batch is None else batch, target_types=self.target_types
@@ -82,7 +82,7 @@ def inputs_alone(
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, what came and what was expected.
+        The message names the argument, what came and what was expected.
     """
     shapes = [(one.name, one.shape) for one in specification.inputs]
     sources = inputs(x, shapes, specification.dtype, in_windows=in_windows)
@@ -117,7 +117,7 @@ def with_targets(
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, what came and what was expected.
+        The message names the argument, what came and what was expected.
     """
     for one in specification.targets:
         if one.loss.is_distribution and math.prod(one.shape) == 1:
@@ -148,7 +148,7 @@ def with_targets(
 
 
 def targets_by_name(y: object, specification: DataSpecification) -> list[tuple[str, object]]:
-    """Return the target of each output, with what error messages call it."""
+    """Return the target of each output, with its name for error messages."""
     names = [one.name for one in specification.targets]
     if len(names) == 1:
         return [("y", y)]
@@ -161,7 +161,7 @@ def by_name(argument: str, value: object, names: Sequence[str]) -> dict[str, obj
     Raises
     ------
     TypeError, ValueError
-        `value` is something else, or its entries are not those of the outputs.
+        `value` is something else, or its entries do not match the outputs.
     """
     if isinstance(value, dict):
         if set(value) != set(names):
@@ -180,7 +180,7 @@ def by_name(argument: str, value: object, names: Sequence[str]) -> dict[str, obj
 
 
 def not_empty(rows: int, name: str = "x") -> None:
-    """Raise if there is nothing to work on."""
+    """Raise if there are no rows."""
     if rows == 0:
         raise ValueError(f"{name} must have at least one row, got none")
 
@@ -196,7 +196,7 @@ def inputs(
     *,
     in_windows: bool = False,
 ) -> list[AnySource]:
-    """Check arrays, one for each of some shapes.
+    """Check input arrays, one for each of the given shapes.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def inputs(
         Of the inputs.
     dtype : {"float32", "float64"}
     name : str, default "x"
-        For the message.
+        Name of the argument, for the message.
     in_windows : bool, default False
         Whether the numbers of large memory maps are checked later, as they are read.
 
@@ -216,7 +216,7 @@ def inputs(
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, what came and what was expected.
+        The message names the argument, what came and what was expected.
     """
     if len(shapes) == 1:
         arrays: Sequence[object] = [x]
@@ -243,7 +243,7 @@ def inputs(
 
 
 def _source(name: str, array: Any, width: int, dtype: str, *, in_windows: bool) -> AnySource:
-    """Check the numbers of what `checked_rows` returned, and make it readable."""
+    """Check the numbers of what `checked_rows` returned, and make it readable for the kernels."""
     if isinstance(array, np.ndarray):
         rows = contiguous_rows(array, width)
         if not (in_windows and pages.map_of(rows)):
@@ -257,7 +257,7 @@ def _source(name: str, array: Any, width: int, dtype: str, *, in_windows: bool) 
 
 
 def _check_by_layers(source: AnySource, one: InputSpecification, label: str) -> None:
-    """Let the layers that read an input as it comes look at its rows."""
+    """Run the checks of the layers that read an input directly on its rows."""
     if not one.checks:
         return
     rows = max(1, CHECKED_AT_ONCE // max(1, math.prod(one.shape)))
@@ -289,7 +289,7 @@ def target(
     ----------
     y : array_like
     rows : int
-        Of x.
+        Number of rows of x.
     one : TargetSpecification
     dtype : {"float32", "float64"}
     name : str, default "y"
@@ -304,7 +304,7 @@ def target(
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, what came and what was expected.
+        The message names the argument, what came and what was expected.
     """
     array, (shape, loss) = checked_array(name, y), (one.shape, one.loss)
     if array.ndim == 0:
@@ -329,7 +329,7 @@ def target(
 
 
 def _check_sums(probabilities: np.ndarray, name: str) -> None:
-    """Raise where the probabilities of a row do not sum to 1."""
+    """Raise if the probabilities of any row do not sum to 1."""
     sums = probabilities.sum(axis=1, dtype=np.float64)
     worst = int(np.abs(sums - 1).argmax())
     if abs(sums[worst] - 1) > 1e-3:
@@ -342,7 +342,7 @@ def _check_sums(probabilities: np.ndarray, name: str) -> None:
 def _labels(
     array: np.ndarray, given: object, classes: int, name: str, *, in_windows: bool
 ) -> Source:
-    """Check class labels; `given` is what the array was made of, for the message."""
+    """Check class labels; `given` is what the array was made from, for the message."""
     if array.dtype.kind == "f":
         raise TypeError(
             f"{name} must hold integer class labels, or probabilities of shape (rows, {classes}), "

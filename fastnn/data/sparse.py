@@ -1,6 +1,6 @@
-"""Sparse matrices of SciPy, as the kernels read them: compressed rows (CSR), never made dense.
+"""SciPy sparse matrices as the kernels read them: compressed rows (CSR), never made dense.
 
-SciPy is not imported: who gives one of its matrices has it.
+SciPy is not imported here: a caller who passes one of its matrices has imported it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Sparse:
     columns : ndarray of int32, shape (entries,)
         Ascending in each row.
     indptr : ndarray of int64, shape (rows + 1,)
-        Where the entries of each row begin.
+        Offset of the first entry of each row.
     width : int
-        Columns of the matrix.
+        Number of columns of the matrix.
     """
 
     values: np.ndarray
@@ -47,11 +47,11 @@ class Sparse:
 
     @cached_property
     def entries(self) -> np.ndarray:
-        """Where values and columns lie: `fastnn_entries` of the kernels' interface."""
+        """Addresses of values and columns: `fastnn_entries` of the kernels' interface."""
         return np.array([self.values.ctypes.data, self.columns.ctypes.data], np.uintp)
 
     def take(self, rows: np.ndarray | None = None) -> np.ndarray:
-        """Return some rows, default all, with their zeros."""
+        """Return the given rows, by default all, as a dense array."""
         numbers = np.arange(self.rows) if rows is None else rows
         dense = np.zeros((len(numbers), self.width), self.values.dtype)
         for out, row in zip(dense, numbers, strict=True):
@@ -69,14 +69,14 @@ class Sparse:
 
 
 def is_sparse(value: object) -> bool:
-    """Whether this is a sparse matrix or array of SciPy."""
+    """Whether this is a SciPy sparse matrix or array."""
     return hasattr(value, "tocsr") and any(
         one.__module__.startswith("scipy.sparse") for one in type(value).__mro__
     )
 
 
 def checked_matrix(name: str, value: Any) -> Any:
-    """Return a sparse matrix of SciPy as CSR with sorted columns and without duplicates.
+    """Return a SciPy sparse matrix as CSR with sorted columns and without duplicates.
 
     Raises
     ------
@@ -89,19 +89,19 @@ def checked_matrix(name: str, value: Any) -> Any:
         raise ValueError(f"{name} must have shape (rows, columns), got a sparse {value.shape}")
     if value.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {value.dtype}")
-    if hasattr(value, "indptr"):  # CSR, CSC, BSR: a conversion would trust what stands there
+    if hasattr(value, "indptr"):  # CSR, CSC, BSR: a conversion would trust the indices
         _check_indices(name, value)
     matrix = value.tocsr()
     if not _is_canonical(matrix):
         matrix = matrix.copy()
         matrix.sort_indices()
-        matrix.has_canonical_format = False  # SciPy keeps what it once found
+        matrix.has_canonical_format = False  # SciPy caches what it once found
         matrix.sum_duplicates()
     return matrix
 
 
 def _check_indices(name: str, matrix: Any) -> None:
-    """Raise if the index arrays of compressed rows or columns point outside."""
+    """Raise if the index arrays of compressed rows or columns are out of bounds."""
     sizes = matrix.shape[::-1] if matrix.format == "csc" else matrix.shape
     blocks = getattr(matrix, "blocksize", (1, 1))
     outer, inner = sizes[0] // blocks[0], sizes[1] // blocks[1]
@@ -123,7 +123,7 @@ def _check_indices(name: str, matrix: Any) -> None:
 
 
 def _is_canonical(matrix: Any) -> bool:
-    """Whether the columns of each row ascend."""
+    """Whether the column indices of each row are in ascending order."""
     indptr, indices = matrix.indptr, matrix.indices[: matrix.indptr[-1]]
     ascends = np.ones(len(indices) + 1, bool)
     np.greater(indices[1:], indices[:-1], out=ascends[1:-1])
@@ -132,17 +132,17 @@ def _is_canonical(matrix: Any) -> bool:
 
 
 def made_native(matrix: Any, dtype: str) -> Sparse:
-    """Return a matrix of `checked_matrix` with values of the model's dtype."""
+    """Return a matrix from `checked_matrix` with values of the model's dtype."""
     count = int(matrix.indptr[-1])
     return Sparse(
         np.require(matrix.data[:count], dtype, ["C", "A"]),
         np.require(matrix.indices[:count], np.int32, ["C", "A"]),
-        np.array(matrix.indptr, np.int64, order="C"),  # a copy: kernels trust it
+        np.array(matrix.indptr, np.int64, order="C"),  # a copy, because the kernels trust it
         matrix.shape[1],
     )
 
 
 def position(matrix: Any, entry: int) -> tuple[int, int]:
-    """Return row and column of an entry."""
+    """Return the row and column of an entry."""
     row = int(np.searchsorted(matrix.indptr, entry, side="right")) - 1
     return row, int(matrix.indices[entry])

@@ -1,4 +1,4 @@
-"""What a network says of the data that it takes; all that the checks need to know of it."""
+"""What a network requires of its data, which is all that the checks need to know about it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from fastnn.losses import Loss
 
 Shape = tuple[int, ...]
-# check(label, rows, first_row) raises where rows of an input are not what a layer takes. The third
-# is the number of the first of them, or None where the message should not name a row.
+# check(label, rows, first_row) raises if a layer does not accept rows of an input. `first_row` is
+# the number of the first of them, or None if the message should not name a row.
 RowCheck = Callable[[str, np.ndarray, int | None], None]
 
 
@@ -23,9 +23,9 @@ class InputSpecification:
     ----------
     name : str
     shape : tuple of int
-        Of one sample.
+        Shape of one sample.
     checks : tuple of callable
-        Those of the layers that read the input as it comes; see `RowCheck`.
+        Checks of the layers that read the input directly; see `RowCheck`.
     """
 
     name: str
@@ -40,11 +40,11 @@ class TargetSpecification:
     Attributes
     ----------
     name : str
-        Of the output.
+        Name of the output.
     shape : tuple of int
-        Of one sample of the output.
+        Shape of one sample of the output.
     loss : Loss
-        Says what the target may hold.
+        Determines what the target may hold.
     """
 
     name: str
@@ -54,7 +54,7 @@ class TargetSpecification:
 
 @dataclass(frozen=True)
 class DataSpecification:
-    """The data of a network.
+    """The data that a network takes.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class DataSpecification:
     targets : tuple of TargetSpecification
         Empty for a network that has not been compiled.
     dtype : {"float32", "float64"}
-        In which the network computes; data may have any.
+        Dtype in which the network computes; data may have any real dtype.
     """
 
     inputs: tuple[InputSpecification, ...]
@@ -70,5 +70,5 @@ class DataSpecification:
     dtype: str
 
     def label(self, position: int) -> str:
-        """Return what messages call the data of an input: "x", or "x[1]" of several."""
+        """Return the name of an input's data in messages: "x", or "x[1]" if there are several."""
         return "x" if len(self.inputs) == 1 else f"x[{position}]"

@@ -1,4 +1,4 @@
-"""Which steps of a program to run on which rows."""
+"""The steps of a program to run, and their rows."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from fastnn.data.sparse import Sparse
 
 @dataclass
 class Steps:
-    """Which steps to run on which rows.
+    """The steps to run, and their rows.
 
     Attributes
     ----------
     sources : list of Source or Sparse
         One for each input of the program.
     rows : int
-        In all.
+        Total number of rows.
     batch : int
+        Rows of a step.
     order : ndarray of int64, shape (rows,), optional
         The order in which rows are taken.
     in_place : bool
-        Whether rows that need no conversion may be read where they are.
+        Whether rows that need no conversion may be read in place.
     target_types : tuple of {"real", "label", "weight"}
-        What follows the inputs; see `Runtime.bound`.
+        Types of the sources after the inputs; see `Runtime.bound`.
     """
 
     sources: Sequence[AnySource]
@@ -38,7 +39,7 @@ class Steps:
     target_types: tuple[str, ...] = ("real",)
 
     def rows_of(self, count: int) -> np.ndarray:
-        """Return the rows of each of the first `count` steps."""
+        """Return the number of rows of each of the first `count` steps."""
         rows = np.full(count, float(self.batch))
         if count == self.count:
             rows[-1:] = self.rows - (count - 1) * self.batch
@@ -46,10 +47,10 @@ class Steps:
 
     @property
     def count(self) -> int:
-        """Steps that it takes to see every row."""
+        """Number of steps that it takes to see every row."""
         return -(-self.rows // self.batch)
 
     @property
     def sparse(self) -> tuple[int, ...]:
-        """Which sources are sparse."""
+        """Positions of the sparse sources."""
         return tuple(i for i, s in enumerate(self.sources) if isinstance(s, Sparse))

@@ -1,1 +1,1 @@
-"""Models in files and in the formats of other libraries."""
+"""Saving and loading of models."""

@@ -4,7 +4,7 @@
     optimizer/<slot>/<layer>/<name>   the optimizer's state, for a compiled model
     preprocessing/<name>              further tensors saved with the model (see `save`)
 
-The metadata hold one entry, "fastnn": JSON with the format's version, the architecture, the
+The metadata hold a single entry, "fastnn": JSON with the format version, the architecture, the
 arguments of `compile`, and attachments.
 """
 
@@ -45,9 +45,9 @@ def save(
     network : Network
     path : path-like
     attachments : dict, optional
-        Further entries to keep in the metadata, in the types of JSON.
+        Additional entries for the metadata, of JSON types.
     tensors : dict of str to ndarray, optional
-        Further tensors to keep, under "preprocessing/".
+        Additional tensors to store under "preprocessing/".
 
     Raises
     ------
@@ -73,7 +73,7 @@ def to_bytes(
 
     _check_layers(network)
     if network.runtime.objective is not None:
-        network.runtime.check_slots()  # or nobody could load it
+        network.runtime.check_slots()  # otherwise the file could not be loaded
     arrays = dict(_views(network.runtime))
     arrays |= {f"preprocessing/{name}": array for name, array in (tensors or {}).items()}
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -81,7 +81,7 @@ def to_bytes(
 
 
 def _check_layers(network: Network) -> None:
-    """Raise ValueError where a layer could not be loaded again."""
+    """Raise ValueError if a layer could not be loaded again."""
     for layer in (part for whole in network.layers for part in whole.parts()):
         if layer.kind not in layers.registry or layers.registry[layer.kind] is not type(layer):
             raise ValueError(
@@ -97,13 +97,13 @@ def _check_layers(network: Network) -> None:
 
 
 def _views(runtime: Runtime) -> dict[str, np.ndarray]:
-    """Return views of parameters and optimizer state, by the names that their tensors have."""
+    """Return views of parameters and optimizer state, keyed by the names of their tensors."""
     views = {f"parameters/{name}": view for name, view in runtime.parameters.items()}
     return views | {f"optimizer/{name}": view for name, view in runtime.state_views().items()}
 
 
 def _description(network: Network, attachments: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of the metadata: everything but the tensors, in the types of JSON."""
+    """Return the content of the metadata: everything except the tensors, in JSON types."""
     runtime = network.runtime
     return {
         "format": FORMAT,
@@ -121,7 +121,7 @@ def _description(network: Network, attachments: dict[str, Any]) -> dict[str, Any
 
 
 def _described_objective(objective: Objective) -> dict[str, Any]:
-    """Return the arguments of `compile`, without metrics that are functions of the user's."""
+    """Return the arguments of `compile`, without metrics that are the user's functions."""
     return {
         "optimizer": objective.optimizer.config(),
         "loss": [output.loss.config() for output in objective.outputs],
@@ -154,7 +154,7 @@ def load(
 
 
 def from_bytes(content: bytes, own_losses: Mapping[str, Custom] | None = None) -> Network:
-    """Return the model that `to_bytes` was given: models are copied and pickled this way."""
+    """Return the network that `to_bytes` encoded; models are copied and pickled this way."""
     from safetensors.numpy import load as deserialize
 
     # safetensors: the length of the header in eight bytes, the header, the tensors.
@@ -171,7 +171,7 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
     FileNotFoundError
         There is no such file.
     ValueError
-        It is a folder, not a model that fastnn wrote, or of a newer format.
+        It is a folder, was not written by fastnn, or has a newer format.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -216,11 +216,11 @@ def restore(
     about, tensors
         From `read`.
     path : path-like
-        Where they come from, for the messages.
+        The file that they come from, for messages.
     kinds : dict of str to type, optional
-        Classes of layers, by kind, that the registry does not hold.
+        Layer classes that are not in the registry, keyed by kind.
     own_losses : dict of str to Custom, optional
-        Losses, by name, that the registry does not hold.
+        Losses that are not in the registry, keyed by name.
     """
     try:
         network = _described_network(about, kinds or {}, own_losses or {})
@@ -236,7 +236,7 @@ def restore(
             f"path: {str(path)!r} was compiled with loss {name!r}, which is not known here: give "
             f"custom_objects={{{name!r}: fastnn.losses.Custom(function, derivative)}}"
         ) from None
-    except Exception as error:  # whatever a damaged description leads to
+    except Exception as error:  # a damaged description can raise anything
         raise ValueError(
             f"path: the description in {str(path)!r} is damaged ({type(error).__name__}: {error})"
         ) from None
@@ -247,7 +247,7 @@ def restore(
 def _described_network(
     about: dict[str, Any], kinds: Kinds, own_losses: Mapping[str, Custom]
 ) -> Network:
-    """Return the network that a description describes, with parameters of its own."""
+    """Build the network of a description, with newly allocated parameters."""
     network = _graph(about, kinds)
     if about["compile"] is not None:
         own = _with_own_losses(about["compile"]["loss"], own_losses)
@@ -279,7 +279,7 @@ class _UnknownLoss(LookupError):
 
 
 def _with_own_losses(saved: Any, own: Mapping[str, Custom]) -> list[object]:
-    """Return the saved descriptions of losses, the user's own losses in place of theirs."""
+    """Return the saved descriptions of losses, with the user's own losses in place of theirs."""
     found: list[object] = []
     for config in saved if isinstance(saved, list) else [saved]:  # format 1 had one
         name = config["name"]
@@ -290,7 +290,7 @@ def _with_own_losses(saved: Any, own: Mapping[str, Custom]) -> list[object]:
 
 
 def _graph(about: dict[str, Any], kinds: Kinds) -> Network:
-    """Return the layers of a description, put together."""
+    """Build a network from the layers of a description."""
     architecture = about["architecture"]
     if "output" in architecture:  # format 1
         architecture = {**architecture, "outputs": [architecture["output"]]}

@@ -1,4 +1,4 @@
-"""Layers: their parameters, the shape of their output, and the forward ops they emit."""
+"""Layers: their parameters, output shapes, and the forward ops that they emit."""
 
 from fastnn.layers.base import Input, Layer, Shape, Tensor, registry
 from fastnn.layers.core import Activation, Dense, Dropout, Flatten, PReLU, Reshape

@@ -1,8 +1,8 @@
-"""What all layers have in common, the inputs that they are called on, and the table of them.
+"""The base class of layers, the tensors that layers are called on, and the registry of layers.
 
-A layer knows no arithmetic and no backward: it emits rows of the op table, and the program is
-differentiated as a whole. To add one made of existing ops, write a class as short as those of this
-package and decorate it with `registry.add`.
+A layer contains no arithmetic and no backward pass: it emits rows of the op table, and the program
+is differentiated as a whole. To add a layer made of existing ops, write a class as short as those
+of this package and decorate it with `registry.add`.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ T = TypeVar("T", bound="Layer")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Tensor:
-    """A place in the graph of a functional `Model`: what a layer outputs for symbolic inputs.
+    """A node in the graph of a functional `Model`: a layer's output for symbolic inputs.
 
     Attributes
     ----------
     shape : tuple of int
-        Of one sample.
+        Shape of one sample.
     layer : Layer or None
-        What computes it; None for an `Input`.
+        The layer that computes it; None for an `Input`.
     inputs : tuple of Tensor
     name : str
-        Of an input.
+        The name of an `Input`.
     """
 
     shape: Shape
@@ -62,7 +62,7 @@ def Input(shape: Shape, name: str = "input") -> Tensor:
     Parameters
     ----------
     shape : tuple of int
-        Of one sample, without the batch.
+        Shape of one sample, without the batch axis.
     name : str, default "input"
 
     Returns
@@ -81,10 +81,10 @@ def Input(shape: Shape, name: str = "input") -> Tensor:
 
 
 class LayerOwner(Protocol):
-    """What a layer belongs to, and tells that it has changed."""
+    """What a layer belongs to and notifies of changes."""
 
     def layer_changed(self) -> None:
-        """Drop what was compiled with the layer as it was."""
+        """Drop everything that was compiled with the layer's earlier settings."""
 
 
 def _layer_name(name: str, value: object) -> str:
@@ -94,14 +94,14 @@ def _layer_name(name: str, value: object) -> str:
 
 
 class Layer(Declared):
-    """Base of all layers, and of those that you write with NumPy.
+    """Base class of all layers, including those that you write with NumPy.
 
-    The constructor's arguments are set once, by the constructor.
+    The constructor's arguments cannot be changed later.
 
     Parameters
     ----------
     name : str, optional
-        Unique in its model, without "/"; default: the class's, numbered.
+        Unique in its model, without "/"; default: that of the class, numbered.
     trainable : bool, default True
         Whether training changes its parameters.
 
@@ -110,33 +110,34 @@ class Layer(Declared):
     trainable : bool
         May be set at any time: False freezes the layer.
     learning_rate_factor : float
-        What the learning rate is multiplied by for its parameters; 1 at first, may be set at
-        any time.
+        Factor of the learning rate for the layer's parameters; 1 at first, may be set at any
+        time.
     parameters : dict of str to ndarray
-        By name; read-only while `forward` and `backward` run.
+        Keyed by name; read-only while `forward` and `backward` run.
     gradients : dict of str to ndarray
-        By name: zeros that `backward` fills.
+        Keyed by name; zeros that `backward` fills.
 
     Notes
     -----
     A layer of your own defines
 
     ``forward(self, x, *, training)``
-        x of shape (rows, *input_shape) in the model's dtype, read-only; of several inputs a
-        tuple. It returns the output, and may keep on the layer what `backward` needs.
+        x has shape (rows, *input_shape) and the model's dtype and is read-only; for several
+        inputs it is a tuple. The method returns the output, and may store on the layer what
+        `backward` needs.
     ``backward(self, grad_output)``
-        It returns the gradient with respect to x (of several inputs a tuple), and writes those
-        with respect to the parameters to ``self.gradients[name][...]``.
+        It returns the gradient with respect to x (a tuple for several inputs), and writes the
+        gradients with respect to the parameters to ``self.gradients[name][...]``.
     ``build(self, input_shape)``, optional
-        Calls `add_weight` for each parameter; of several inputs it gets a tuple of shapes.
+        It calls `add_weight` for each parameter; for several inputs it gets a tuple of shapes.
     ``output_shape(self, *input_shapes)``, optional
-        Of one sample; default: the input's.
+        It returns the shape of one sample; default: that of the input.
     ``config(self)``, if its own ``__init__`` takes arguments
-        It returns them, as JSON can hold them. Arguments that are fields with defaults, such as
-        ``power: float = 2.0`` in the class, need neither.
+        It returns them in a form that JSON can hold. Arguments that are fields with defaults,
+        such as ``power: float = 2.0`` in the class, need neither.
 
-    It runs in Python, between native parts of a step, and may raise: the parameters are then as
-    before the step. To save a model with it, decorate the class with
+    The layer runs in Python, between native parts of a step, and may raise: the parameters are
+    then as before the step. To save a model that has such a layer, decorate its class with
     ``fastnn.layers.registry.add``.
 
     Examples
@@ -163,9 +164,9 @@ class Layer(Declared):
 
     kind: ClassVar[str] = ""
 
-    # Whether the numbers stay where they are, and only the shape of a sample changes.
+    # Whether only the shape of a sample changes, and no number is moved.
     is_reshape: ClassVar[bool] = False
-    # Whether outside training the outputs hold the inputs' numbers.
+    # Whether the outputs equal the inputs outside training.
     is_identity: ClassVar[bool] = False
 
     _else_positional: ClassVar[tuple[str, ...]] = ("name", "trainable")
@@ -180,14 +181,14 @@ class Layer(Declared):
     owner: weakref.ref[LayerOwner] | None = state()  # a layer belongs to one model
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Name the kind after the class, unless it says so itself."""
+        """Name the kind after the class, unless the class sets it."""
         cls._is_open = hasattr(cls, "forward")
         super().__init_subclass__(**options)
         if "kind" not in vars(cls):
             cls.kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
     def set_up(self) -> None:
-        """Take the name that was given, or that of the class."""
+        """Set the name to the given one, or to that of the class."""
         values = vars(self)
         values["given_name"] = values["name"]
         values["name"] = values["name"] or self.kind
@@ -200,7 +201,7 @@ class Layer(Declared):
                 f"name it where it is made, {type(self).__name__}(..., name={value!r})"
             )
         super().__setattr__(name, value)
-        assigned = values.get("_assigned")  # while a forward of the user's runs
+        assigned = values.get("_assigned")  # while the user's forward runs
         if assigned is not None:
             assigned[name] = value
         if name == "name":
@@ -214,43 +215,43 @@ class Layer(Declared):
     def take(
         self, owner: weakref.ref[LayerOwner] | None, parameters: dict[str, np.ndarray]
     ) -> None:
-        """Belong to a model, with views of its parameters by name, or to none."""
+        """Attach the layer to a model, with views of its parameters by name, or to none."""
         self.owner, self.parameters = owner, parameters
 
     def rate_factor(self, parameter: str) -> float:
-        """Return what the learning rate of a parameter is multiplied by; 0 if it is frozen."""
+        """Return the factor of a parameter's learning rate; 0 if it is frozen."""
         return self.learning_rate_factor if self.trainable else 0.0
 
     def regularizer(self, parameter: str) -> Regularizer | None:
-        """Return what is added to the loss for a parameter: `self.<parameter>_regularizer`."""
+        """Return the regularizer of a parameter: `self.<parameter>_regularizer`."""
         return getattr(self, f"{parameter}_regularizer", None)
 
     def check_input(self, label: str, rows: np.ndarray, first_row: int | None = None) -> None:
-        """Raise where rows of a model's input are not what the layer takes.
+        """Raise if rows of a model's input are not what the layer accepts.
 
-        Asked for layers that read an input of the model directly, or reshaped; most take any
+        Called for layers that read an input of the model directly, or reshaped; most accept any
         numbers.
 
         Parameters
         ----------
         label : str
-            What the message calls the data.
+            Name of the data in the message.
         rows : ndarray, shape (rows, ...)
         first_row : int, optional
-            The number of the first of them in the data; None: rows are not named.
+            Number of the first of these rows in the data; None: rows are not named.
 
         Raises
         ------
         ValueError
-            Naming the place, the value and the layer.
+            The message names the position, the value and the layer.
         """
 
     @property
     def checks_input(self) -> bool:
-        """Whether `check_input` looks at anything."""
+        """Whether `check_input` checks anything."""
         return type(self).check_input is not Layer.check_input
 
-    # --- what the package's layers define, and others inherit -----------------------------------
+    # --- defined by the package's layers, inherited by others -----------------------------------
 
     def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
         """Return shape and initializer of each parameter, for inputs of these shapes."""
@@ -284,10 +285,10 @@ class Layer(Declared):
             training=builder.training,
         )
 
-    # --- what others may call --------------------------------------------------------------------
+    # --- for layers written by users -------------------------------------------------------------
 
     def add_weight(self, name: str, shape: Shape, initializer: object = "glorot_uniform") -> None:
-        """Give the layer a parameter; to be called by its `build`.
+        """Add a parameter to the layer; to be called from its `build`.
 
         Parameters
         ----------
@@ -302,22 +303,22 @@ class Layer(Declared):
             raise ValueError(f"layer {self.name!r} has a weight {name!r} already")
         self._weights[name] = checks.shape("shape", shape), initializers.get(initializer)
 
-    # --- what the package asks -------------------------------------------------------------------
+    # --- for the rest of the package -------------------------------------------------------------
 
     @property
     def runs_in_python(self) -> bool:
-        """Whether a part of a step is done by the user's Python."""
+        """Whether part of a step runs in the user's Python code."""
         return hasattr(self, "forward")
 
     def parts(self) -> tuple[Layer, ...]:
-        """Return the layer, and the layers inside it."""
+        """Return the layer and the layers inside it."""
         return (self,)
 
     def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, as JSON can hold them.
+        """Return the constructor's arguments in a form that JSON can hold.
 
-        Without the name and `trainable`, which `describe` returns, and without regularizers that
-        were not given.
+        The name and `trainable`, which `describe` returns, and regularizers that were not given
+        are left out.
         """
         fields = self.fields()
         return {
@@ -327,7 +328,7 @@ class Layer(Declared):
         }
 
     def describe(self) -> dict[str, Any]:
-        """Return what `make` builds an equal layer from, as JSON can hold it."""
+        """Return a description, in a form that JSON can hold, from which `make` builds a copy."""
         defaults = {"trainable": True, "learning_rate_factor": 1.0}
         now = {name: getattr(self, name) for name in defaults}
         changed = {name: value for name, value in now.items() if value != defaults[name]}
@@ -335,7 +336,7 @@ class Layer(Declared):
 
     @classmethod
     def from_config(cls, name: str, config: dict[str, Any], kinds: Kinds) -> Layer:
-        """Return a layer from what `config` returned; `kinds` are those of layers inside it."""
+        """Build a layer from what `config` returned; `kinds` has the classes of inner layers."""
         return cls(name=name, **config)
 
     def _parameter(self, name: str) -> np.ndarray:
@@ -348,7 +349,7 @@ class Layer(Declared):
 
         Parameters
         ----------
-        *inputs : Tensor, or one list of them
+        *inputs : Tensor, or one list of Tensor
 
         Returns
         -------
@@ -382,23 +383,23 @@ def _is_left_out(name: str, value: object) -> bool:
 
 
 def only(cls_name: str, shapes: tuple[Shape, ...]) -> Shape:
-    """Return the shape of the single input that a layer takes; raise if there are more."""
+    """Return the shape of a layer's only input; raise if there are more."""
     if len(shapes) != 1:
         raise ValueError(f"{cls_name} takes one input, got {len(shapes)}")
     return shapes[0]
 
 
 class UnknownKind(LookupError):
-    """There is no class for a kind of layer."""
+    """No class is known for a kind of layer."""
 
 
 def view_of(name: str) -> Any:
-    """Return a property: the view of a layer's parameter."""
+    """Return a property that is the view of a layer's parameter."""
     return property(lambda self: self._parameter(name), doc=f"View of {name}, once there is one.")
 
 
 def make(described: dict[str, Any], kinds: Kinds) -> Layer:
-    """Return a layer from what `Layer.describe` returned.
+    """Build a layer from what `Layer.describe` returned.
 
     Parameters
     ----------
@@ -409,7 +410,7 @@ def make(described: dict[str, Any], kinds: Kinds) -> Layer:
     Raises
     ------
     UnknownKind
-        It is in neither `kinds` nor the registry.
+        The kind is in neither `kinds` nor the registry.
     """
     kind = described["kind"]
     if kind not in kinds and kind not in registry:
@@ -423,7 +424,7 @@ def make(described: dict[str, Any], kinds: Kinds) -> Layer:
 
 
 def name_layers(layers: Sequence[Layer]) -> None:
-    """Give each layer a name of its own among these: the given one, or its kind, numbered."""
+    """Give each layer a unique name: the given one, or its kind, numbered."""
     for layer in layers:
         if "owner" not in vars(layer):
             cls = type(layer).__name__
@@ -445,14 +446,14 @@ def name_layers(layers: Sequence[Layer]) -> None:
             number += 1
             name = f"{layer.kind}_{number}"
         taken.add(name)
-        vars(layer)["name"] = name  # not one that was given
+        vars(layer)["name"] = name  # not by setattr, which would make it a given name
 
 
 class _Kinds(Registry[Layer]):
     """Layers by kind, for loading a saved architecture."""
 
     def add(self, cls: type[T]) -> type[T]:
-        """Add a class under its ``kind``; a decorator. A class of one's own may be given again.
+        """Register a class under its ``kind``, as a decorator; a user's class may be redefined.
 
         Raises
         ------

@@ -24,7 +24,7 @@ def initializer(name: str, value: object) -> Initializer:
 
 @registry.add
 class Dense(Layer):
-    """Every output from every input: y = f(x @ kernel + bias).
+    """Connects every input to every output: y = f(x @ kernel + bias).
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ class Dense(Layer):
         f; default linear.
     use_bias : bool, default True
     kernel_initializer : str or Initializer, optional
-        Default: as the activation says, He uniform for the relu family, LeCun normal for selu, and
-        Glorot uniform otherwise.
+        Default: depends on the activation: He uniform for the relu family, LeCun normal for selu,
+        and Glorot uniform otherwise.
     bias_initializer : str or Initializer, default "zeros"
     kernel_regularizer, bias_regularizer : str or Regularizer, optional
         A penalty that is added to the loss.
@@ -76,7 +76,7 @@ class Dense(Layer):
         return (self.units,)
 
     def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
-        """Return those of kernel and bias."""
+        """Return the shapes and initializers of kernel and bias."""
         shapes: dict[str, tuple[Shape, Initializer]] = {
             "kernel": ((inputs[0][0], self.units), self.kernel_initializer)
         }
@@ -85,7 +85,7 @@ class Dense(Layer):
         return shapes
 
     def emit(self, builder: Builder, *inputs: Value) -> Value:
-        """Append affine and activation."""
+        """Append the affine op and the activation."""
         bias = builder.parameter("bias") if self.use_bias else None
         operands = (inputs[0], builder.parameter("kernel"), bias)
         y = builder.emit("affine", operands, (self.units,), activation="linear")
@@ -103,13 +103,13 @@ class Dense(Layer):
 
     @property
     def runs_in_python(self) -> bool:
-        """Whether the activation is the user's."""
+        """Whether the activation is user-defined."""
         return isinstance(self.activation, activations.Custom)
 
 
 @registry.add
 class Activation(Layer):
-    """An activation by itself.
+    """An activation as a layer of its own.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class Activation(Layer):
     activation: Any = instance_of(activations.get)
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """Return that of the input."""
+        """Return the input's shape."""
         shape = only("Activation", inputs)
         name = self.activation.name
         if name in activations.OF_ROWS and len(shape) != 1:
@@ -143,7 +143,7 @@ class Activation(Layer):
 
     @property
     def runs_in_python(self) -> bool:
-        """Whether the activation is the user's."""
+        """Whether the activation is user-defined."""
         return isinstance(self.activation, activations.Custom)
 
 
@@ -175,7 +175,7 @@ class Dropout(Layer):
     rate: float = number(least=0, below=1)
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """Return that of the input."""
+        """Return the input's shape."""
         return only("Dropout", inputs)
 
     def emit(self, builder: Builder, *inputs: Value) -> Value:
@@ -188,7 +188,7 @@ class Dropout(Layer):
 
 @registry.add
 class Flatten(Layer):
-    """Gives each sample one dimension, without any cost: the numbers stay where they are.
+    """Flattens each sample to one dimension, at no cost: nothing is copied.
 
     Parameters
     ----------
@@ -231,12 +231,12 @@ def _target_shape(name: str, value: Any) -> Shape:
 
 @registry.add
 class Reshape(Layer):
-    """Changes the shape of each sample, without any cost.
+    """Changes the shape of each sample, at no cost.
 
     Parameters
     ----------
     target_shape : tuple of int
-        Of one sample; one size may be -1, which is computed from the others.
+        Shape of one sample; one size may be -1 and is then computed from the others.
     name : str, optional
     trainable : bool, default True
 
@@ -254,7 +254,7 @@ class Reshape(Layer):
     target_shape: Shape = checked(_target_shape)
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """Return the target shape, with what -1 stands for."""
+        """Return the target shape, with -1 replaced by its value."""
         shape = only("Reshape", inputs)
         width, known = math.prod(shape), math.prod(s for s in self.target_shape if s != -1)
         rest = width // known if -1 in self.target_shape else 1
@@ -272,7 +272,7 @@ class Reshape(Layer):
 
 @registry.add
 class PReLU(Layer):
-    """x where it is positive, else alpha * x with an alpha that is learned (He et al. 2015).
+    """Returns x where it is positive, else alpha * x, with a learned alpha (He et al. 2015).
 
     Parameters
     ----------
@@ -281,8 +281,8 @@ class PReLU(Layer):
     alpha_regularizer : str or Regularizer, optional
         A penalty that is added to the loss.
     shared : bool, default False
-        Whether all elements have one alpha (PyTorch's ``num_parameters=1``) instead of one each
-        (Keras).
+        Whether all elements share one alpha (PyTorch's ``num_parameters=1``) instead of having
+        one each (Keras).
     name : str, optional
     trainable : bool, default True
 
@@ -308,11 +308,11 @@ class PReLU(Layer):
     alpha = view_of("alpha")
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """Return that of the input."""
+        """Return the input's shape."""
         return only("PReLU", inputs)
 
     def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
-        """Return that of alpha."""
+        """Return the shape and initializer of alpha."""
         return {"alpha": ((1,) if self.shared else inputs[0], self.alpha_initializer)}
 
     def emit(self, builder: Builder, *inputs: Value) -> Value:

@@ -1,4 +1,4 @@
-"""Rows of a learned table in place of categories, and the check that they are categories."""
+"""Embeddings of categories, and the check that the inputs are categories."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastnn.program.builder import Builder
 from fastnn.program.ops import Value
 from fastnn.regularizers import Regularizer
 
-# Categories travel in the model's dtype; float32 holds every whole number up to this one.
+# Categories are passed in the model's dtype; float32 holds every whole number up to this one.
 MOST_CATEGORIES = 2**24
 
 
@@ -30,21 +30,22 @@ def _sizes(name: str, value: object) -> int | list[int]:
 
 @registry.add
 class Embedding(Layer):
-    """A learned vector for each category, in place of its number.
+    """Replaces the number of each category by a learned vector.
 
-    One table for all columns of the input, as in Keras; or, with a list for `input_dim`, a table
-    for each column of a table's categories, whose vectors stand side by side.
+    All columns of the input share one table, as in Keras; with a list for `input_dim`, each
+    column has its own table, and the vectors of the columns are concatenated.
 
     Parameters
     ----------
     input_dim : int or list of int
-        Number of categories, which count from 0; of each column, if a list. At most 2**24.
+        Number of categories, which are numbered from 0; a list has one entry per column. At most
+        2**24.
     output_dim : int or list of int
-        Length of a vector; of each column, if both are lists.
+        Length of a vector; if both are lists, one entry per column.
     embeddings_initializer : str or Initializer, default "uniform"
-        In [-0.05, 0.05), as in Keras; PyTorch takes a standard normal distribution.
+        In [-0.05, 0.05), as in Keras; PyTorch uses a standard normal distribution.
     embeddings_regularizer : str or Regularizer, optional
-        A penalty that is added to the loss, of all tables.
+        A penalty that is added to the loss, for all tables.
     name : str, optional
     trainable : bool, default True
 
@@ -56,10 +57,11 @@ class Embedding(Layer):
 
     Notes
     -----
-    The input holds whole numbers of any dtype, shape (columns,) a sample; the output has shape
-    (columns, output_dim), or, with lists, (sum of output_dim,). Where the input is one of the
-    model's, directly or through Reshape or Flatten, `fit` and the others check it first. Otherwise
-    a number that is not a category is an error while they run, and no step is made with it.
+    The input holds whole numbers of any dtype, with shape (columns,) per sample; the output has
+    shape (columns, output_dim), or, with lists, (sum of output_dim,). If the input is one of the
+    model's, directly or through Reshape or Flatten, `fit` and the other methods check it first.
+    Otherwise a number that is not a category raises an error while they run, and no step is taken
+    with it.
 
     Examples
     --------
@@ -77,7 +79,7 @@ class Embedding(Layer):
     embeddings_regularizer: Any = instance_of(regularizers.get, default=None, kw_only=True)
 
     def check_together(self) -> None:
-        """Raise ValueError where a category has no number, or the two have not as many entries."""
+        """Raise ValueError if there are too many categories or the two lists differ in length."""
         most = max(self.input_dim) if isinstance(self.input_dim, list) else self.input_dim
         if most > MOST_CATEGORIES:
             raise ValueError(
@@ -93,7 +95,7 @@ class Embedding(Layer):
                 )
 
     def regularizer(self, parameter: str) -> Regularizer | None:
-        """Return what is added to the loss for a table."""
+        """Return the regularizer of a table."""
         return self.embeddings_regularizer
 
     @property
@@ -102,7 +104,7 @@ class Embedding(Layer):
         return [self._parameter(name) for name in self._tables()]
 
     def _tables(self) -> dict[str, tuple[int, int]]:
-        """Shapes of the tables, by the names of their parameters."""
+        """Return the shapes of the tables, keyed by the names of their parameters."""
         if not isinstance(self.input_dim, list):
             assert not isinstance(self.output_dim, list)
             return {"embeddings": (self.input_dim, self.output_dim)}
@@ -113,21 +115,21 @@ class Embedding(Layer):
         return {f"embeddings_{i}": pair for i, pair in enumerate(pairs)}
 
     def categories(self, shape: Shape) -> np.ndarray:
-        """Return the number of categories of each element of a sample, flat."""
+        """Return the number of categories of each element of a flattened sample."""
         counts = np.empty(int(np.prod(shape)), np.int64)
         counts[...] = self.input_dim
         return counts
 
     def check_input(self, label: str, rows: np.ndarray, first_row: int | None = None) -> None:
-        """Raise ValueError where rows hold anything but categories.
+        """Raise ValueError if the rows hold anything but categories.
 
         Parameters
         ----------
         label : str
-            What the message calls the data.
+            Name of the data in the message.
         rows : ndarray, shape (rows, columns)
         first_row : int, optional
-            The number of the first of them in the data; None: rows are not named.
+            Number of the first of these rows in the data; None: rows are not named.
         """
         counts = self.categories(rows.shape[1:])
         bad = (rows < 0) | (rows >= counts)
@@ -156,13 +158,13 @@ class Embedding(Layer):
         return (sum(depth for _, depth in self._tables().values()),)
 
     def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
-        """Return those of the tables."""
+        """Return the shapes and initializers of the tables."""
         return {
             name: (shape, self.embeddings_initializer) for name, shape in self._tables().items()
         }
 
     def emit(self, builder: Builder, *inputs: Value) -> Value:
-        """Append a look-up in each table, and what puts them side by side."""
+        """Append a look-up in each table, and the concatenation of the results."""
         x = inputs[0]
         if not isinstance(self.input_dim, list):
             operands = x, builder.parameter("embeddings")

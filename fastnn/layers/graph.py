@@ -1,4 +1,4 @@
-"""From layers called on each other to a `Graph`: order, names, parameters; and its description."""
+"""Turns layers called on each other into a `Graph` (order, names, parameters) and describes it."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def build(
     Returns
     -------
     layers : list of Layer
-        Each once, with its name in this model.
+        Each layer once, with its name in this model.
     graph : Graph
     initializers : dict of str to Initializer
-        By "layer/parameter".
+        Keyed by "layer/parameter".
 
     Raises
     ------
@@ -118,7 +118,7 @@ def checked_chain(layers: object, input_shape: object) -> tuple[list[Layer], Sha
 
 
 def _topological(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Tensor]:
-    """Tensors from inputs to outputs, each after what it is made of."""
+    """Return the tensors from inputs to outputs, each after those that it depends on."""
     order: dict[int, Tensor] = {id(tensor): tensor for tensor in inputs}
     stack = [(output, False) for output in reversed(outputs)]
     while stack:
@@ -136,7 +136,7 @@ def _topological(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Te
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    """Names made unique by numbers: input, input_1, input_2."""
+    """Return the names made unique by numbers: input, input_1, input_2."""
     result: list[str] = []
     for name in names:
         number, candidate = 0, name
@@ -148,7 +148,7 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 def describe(graph: Graph, layers: Sequence[Layer]) -> dict[str, Any]:
-    """Return a graph as JSON can hold it; `exchange.model_file` builds an equal one from it."""
+    """Return a graph in a form that JSON can hold; `exchange.model_file` rebuilds it from that."""
     return {
         "inputs": [{"name": name, "shape": list(shape)} for name, shape in graph.inputs],
         "layers": [layer.describe() for layer in layers],
@@ -188,11 +188,11 @@ def summary(graph: Graph, dtype: str) -> str:
 
 
 def input_checks(graph: Graph) -> list[list[RowCheck]]:
-    """Return, for each input, the checks of the layers that read it as it comes, or reshaped."""
+    """Return, for each input, the checks of the layers that read it directly or reshaped."""
     found: list[list[RowCheck]] = [[] for _ in graph.inputs]
     if not any(layer.checks_input for layer, _ in graph.steps):
         return found
-    origin = {i: i for i in range(len(graph.inputs))}  # of the values that are inputs still
+    origin = {i: i for i in range(len(graph.inputs))}  # of values that are still plain inputs
     for position, (layer, inputs) in enumerate(graph.steps, start=len(graph.inputs)):
         read = [origin[source] for source in inputs if source in origin]
         if layer.is_reshape and read:

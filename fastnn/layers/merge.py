@@ -1,4 +1,4 @@
-"""Layers that make one output of several inputs."""
+"""Layers that merge several inputs into one output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _chain(builder: Builder, op: str, values: tuple[Value, ...]) -> Value:
 
 @registry.add
 class Add(Layer):
-    """The sum of two or more inputs of one shape.
+    """The sum of two or more inputs of the same shape.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Add(Layer):
     kind = "add"
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """Return that of the inputs."""
+        """Return the inputs' shape."""
         return _of_one_shape("Add", inputs)
 
     def emit(self, builder: Builder, *inputs: Value) -> Value:
@@ -53,7 +53,7 @@ class Add(Layer):
 
 @registry.add
 class Multiply(Layer):
-    """The product, element by element, of two or more inputs of one shape.
+    """The elementwise product of two or more inputs of the same shape.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Multiply(Layer):
     kind = "multiply"
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """Return that of the inputs."""
+        """Return the inputs' shape."""
         return _of_one_shape("Multiply", inputs)
 
     def emit(self, builder: Builder, *inputs: Value) -> Value:
@@ -81,7 +81,7 @@ class Multiply(Layer):
 
 @registry.add
 class Concatenate(Layer):
-    """Two or more inputs of shape (any,) side by side.
+    """Concatenates two or more inputs of shape (any,).
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class Concatenate(Layer):
         return (sum(shape[0] for shape in inputs),)
 
     def emit(self, builder: Builder, *inputs: Value) -> Value:
-        """Append as many concatenations as the kernel's number of operands asks for."""
+        """Append as many concatenations as the kernel's limit on operands requires."""
         parts = list(inputs)
         while len(parts) > 1:
             most = MAX_INPUTS_OF_CONCATENATE

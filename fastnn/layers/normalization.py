@@ -1,4 +1,4 @@
-"""Layers whose outputs have mean 0 and variance 1."""
+"""Layers that normalize to mean 0 and variance 1."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastnn.program.ops import Value
 
 
 class _Normalization(Layer):
-    """Base of both, with gamma and beta."""
+    """Base class of both layers, with gamma and beta."""
 
     center: bool = boolean(default=True, kw_only=True)
     scale: bool = boolean(default=True, kw_only=True)
@@ -26,7 +26,7 @@ class _Normalization(Layer):
     beta = view_of("beta")
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """Return that of the input."""
+        """Return the input's shape."""
         cls = type(self).__name__
         shape = only(cls, inputs)
         if len(shape) != 1:
@@ -34,7 +34,7 @@ class _Normalization(Layer):
         return shape
 
     def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
-        """Return those of gamma and beta."""
+        """Return the shapes and initializers of gamma and beta."""
         shapes = {}
         if self.scale:
             shapes["gamma"] = inputs[0], self.gamma_initializer
@@ -50,15 +50,15 @@ class _Normalization(Layer):
 
 @registry.add
 class LayerNormalization(_Normalization):
-    """Gives each sample mean 0 and variance 1, then scales and shifts (Ba et al. 2016).
+    """Normalizes each sample to mean 0 and variance 1, scales and shifts it (Ba et al. 2016).
 
     y = (x - mean) / sqrt(variance + epsilon) * gamma + beta, with mean and biased variance over
-    the sample's elements. The same in training and outside.
+    the sample's elements. The layer does the same in training and outside.
 
     Parameters
     ----------
     epsilon : float, default 1e-3
-        As in Keras; PyTorch has 1e-5.
+        As in Keras; PyTorch uses 1e-5.
     center, scale : bool, default True
         Whether there is a beta, and a gamma.
     beta_initializer : str or Initializer, default "zeros"
@@ -86,7 +86,7 @@ class LayerNormalization(_Normalization):
     epsilon: float = number(default=1e-3, is_positive=True)
 
     def emit(self, builder: Builder, *inputs: Value) -> Value:
-        """Append the op; in training it keeps what backward needs."""
+        """Append the op, which in training keeps what the backward pass needs."""
         operands = self._operands(builder, inputs[0])
         statistics = builder.value("statistics", (2,)) if builder.training else None
         return builder.emit(
@@ -96,13 +96,13 @@ class LayerNormalization(_Normalization):
 
 @registry.add
 class BatchNormalization(_Normalization):
-    """Gives each input mean 0 and variance 1 over the batch, then scales and shifts.
+    """Normalizes each input to mean 0 and variance 1 over the batch, then scales and shifts it.
 
-    y = (x - mean) / sqrt(variance + epsilon) * gamma + beta (Ioffe & Szegedy 2015). In training
-    mean and biased variance are those of the batch, and each step moves the moving ones:
+    y = (x - mean) / sqrt(variance + epsilon) * gamma + beta (Ioffe & Szegedy 2015). In training,
+    mean and biased variance are those of the batch, and each step updates the moving statistics:
     moving = momentum * moving + (1 - momentum) * batch. Outside training, and in a layer that is
-    frozen (``trainable = False``), the moving ones are taken, as in Keras. A step whose loss is
-    not finite leaves them alone.
+    frozen (``trainable = False``), the moving statistics are used, as in Keras. A step whose loss
+    is not finite leaves them unchanged.
 
     Parameters
     ----------
@@ -124,8 +124,8 @@ class BatchNormalization(_Normalization):
     Attributes
     ----------
     gamma, beta, moving_mean, moving_variance : ndarray, shape (inputs,)
-        Views into the model's parameters, once the model is built. The moving ones are saved and
-        set like all, and never touched by the optimizer.
+        Views into the model's parameters, once the model is built. The moving statistics are saved
+        and set like all parameters, but never updated by the optimizer.
 
     Examples
     --------
@@ -149,7 +149,7 @@ class BatchNormalization(_Normalization):
     moving_variance = view_of("moving_variance")
 
     def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
-        """Return those of gamma, beta and the moving statistics."""
+        """Return the shapes and initializers of gamma, beta and the moving statistics."""
         return {
             **super().parameter_shapes(*inputs),
             "moving_mean": (inputs[0], self.moving_mean_initializer),
@@ -157,7 +157,7 @@ class BatchNormalization(_Normalization):
         }
 
     def rate_factor(self, parameter: str) -> float:
-        """Return what a parameter's learning rate is multiplied by: 0 for the moving ones."""
+        """Return the factor of a parameter's learning rate: 0 for the moving statistics."""
         return 0.0 if parameter.startswith("moving_") else super().rate_factor(parameter)
 
     def emit(self, builder: Builder, *inputs: Value) -> Value:

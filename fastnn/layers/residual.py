@@ -26,20 +26,20 @@ def _layers(name: str, value: object) -> tuple[Layer, ...]:
 
 @registry.add
 class Residual(Layer):
-    """The input plus what a block of layers makes of it (He et al. 2016).
+    """The input plus the output of a block of layers for it (He et al. 2016).
 
     Parameters
     ----------
     block : Layer or list of Layer
-        Applied one after the other; the output must have the input's shape.
+        Applied one after the other; their output must have the input's shape.
     name : str, optional
     trainable : bool, default True
-        Setting it sets that of the block's layers.
+        Setting it also sets that of the block's layers.
 
     Attributes
     ----------
     block : tuple of Layer
-        Their parameters are those of this layer: "residual/dense/kernel".
+        The layers' parameters are parameters of this layer: "residual/dense/kernel".
 
     Examples
     --------
@@ -69,7 +69,7 @@ class Residual(Layer):
     def take(
         self, owner: weakref.ref[LayerOwner] | None, parameters: dict[str, np.ndarray]
     ) -> None:
-        """Belong to a model, and so do the block's layers, with their parameters."""
+        """Attach this layer and the block's layers, with their parameters, to a model."""
         super().take(owner, parameters)
         for layer in dict.fromkeys(self.block):
             prefix = layer.name + "/"
@@ -81,16 +81,16 @@ class Residual(Layer):
             layer.take(owner, views)
 
     def parts(self) -> tuple[Layer, ...]:
-        """Return the layer, and the layers inside it."""
+        """Return the layer and the layers inside it."""
         return (self, *(part for layer in self.block for part in layer.parts()))
 
     def rate_factor(self, parameter: str) -> float:
-        """Return the product of this layer's factor and that of the one whose parameter it is."""
+        """Return this layer's factor times that of the layer that the parameter belongs to."""
         layer, own = self._owner_of(parameter)
         return self.learning_rate_factor * layer.rate_factor(own)
 
     def regularizer(self, parameter: str) -> Regularizer | None:
-        """Return that of the layer whose parameter it is."""
+        """Return the regularizer that the layer of the parameter has for it."""
         layer, own = self._owner_of(parameter)
         return layer.regularizer(own)
 
@@ -99,7 +99,7 @@ class Residual(Layer):
         return next(layer for layer in self.block if layer.name == name), own
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """Return that of the input."""
+        """Return the input's shape."""
         shape = only("Residual", inputs)
         end = self._shapes(shape)[-1]
         if end != shape:
@@ -110,7 +110,7 @@ class Residual(Layer):
         return shape
 
     def _shapes(self, shape: Shape) -> list[Shape]:
-        """Shapes of the block's input and of what each of its layers makes."""
+        """Return the shapes of the block's input and of the output of each of its layers."""
         shapes = [shape]
         for layer in self.block:
             try:
@@ -120,7 +120,7 @@ class Residual(Layer):
         return shapes
 
     def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
-        """Return those of the block's layers, with their names in front."""
+        """Return shapes and initializers of the block's parameters, keyed by "layer/parameter"."""
         wanted: dict[str, tuple[Shape, Initializer]] = {}
         for layer, shape in zip(self.block, self._shapes(inputs[0]), strict=False):
             for name, (size, initializer) in layer.parameter_shapes(shape).items():
@@ -133,7 +133,7 @@ class Residual(Layer):
         return wanted
 
     def emit(self, builder: Builder, *inputs: Value) -> Value:
-        """Append the ops of the block's layers, and the sum."""
+        """Append the ops of the block's layers and the sum."""
         y = inputs[0]
         for layer in self.block:
             with builder.inside(layer):
@@ -141,7 +141,7 @@ class Residual(Layer):
         return builder.emit("add", (inputs[0], y), y.shape)
 
     def config(self) -> dict[str, Any]:
-        """Return what the block's layers can be made of again, as JSON can hold it."""
+        """Return what the block's layers can be rebuilt from, in a form that JSON can hold."""
         return {
             "block": [layer.describe() for layer in dict.fromkeys(self.block)],
             "order": [layer.name for layer in self.block],
@@ -149,6 +149,6 @@ class Residual(Layer):
 
     @classmethod
     def from_config(cls, name: str, config: dict[str, Any], kinds: Kinds) -> Layer:
-        """Return a layer from what `config` returned."""
+        """Build a layer from what `config` returned."""
         made = {described["name"]: make(described, kinds) for described in config["block"]}
         return cls([made[name] for name in config["order"]], name=name)

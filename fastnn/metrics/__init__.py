@@ -1,8 +1,8 @@
 """Metrics: what `compile(metrics=[...])` takes. None of them interrupts the engine within an epoch.
 
 A metric that is a mean over samples is computed natively. One that needs all samples at once (an
-area under a curve, a confusion matrix, a function of yours) gets the predictions of an epoch, which
-the engine has collected, and is computed when the epoch is over.
+area under a curve, a confusion matrix, your own function) is computed at the end of the epoch from
+the predictions that the engine has collected.
 """
 
 from __future__ import annotations
@@ -56,22 +56,22 @@ for _metric in (
 def direction_of(
     result: str, objectives: Sequence[OutputObjective], output_names: Sequence[str]
 ) -> str | None:
-    """Return which way a result of training is an improvement, as its loss or metric says.
+    """Return the direction in which a result of training improves, as its loss or metric says.
 
     Parameters
     ----------
     result : str
         A key of the history: "loss", "val_accuracy", or with several outputs "digit_f1".
     objectives : sequence of OutputObjective
-        What each output is trained for: `Objective.outputs`.
+        The objective of each output: `Objective.outputs`.
     output_names : sequence of str
         The names of the outputs.
 
     Returns
     -------
     {"min", "max"} or None
-        None where nobody can know, as for a function of the user's, and for what is neither a loss
-        nor a metric.
+        None if it cannot be known, as for a user's function, and for anything that is neither a
+        loss nor a metric.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What metrics share."""
+"""The base class of metrics, and what they share."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Metric(Declaration):
     name : str
         The name that `compile(metrics=[name])` takes.
     label : str
-        The key in the history; mostly the name.
+        The key in the history; usually the name.
     takes_scores : bool
         Whether it can be computed from the logits just as well, so that the model's last softmax
         or sigmoid need not be computed for it.
     needs_all : bool
-        Whether it is computed of all samples at once; see `EpochMetric`.
+        Whether it is computed from all samples at once; see `EpochMetric`.
     direction : {"min", "max"} or None
-        Which way is an improvement, for a callback that watches it; None where nobody can know.
+        The direction of improvement, for callbacks that monitor it; None if it cannot be known.
     """
 
     takes_scores: ClassVar[bool] = False
@@ -39,17 +39,18 @@ class Metric(Declaration):
         return self.name
 
     def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
-        """Append the op whose first output is the number of each row.
+        """Append the op whose first output is one number per row.
 
-        `threshold` is where a yes begins if each output counts by itself; see `Loss.threshold`.
+        `threshold` is the score above which an output is positive if each output is a decision of
+        its own; see `Loss.threshold`.
         """
         return distance(self, "mse", emit, prediction, target)
 
     def check(self, output: Value, target: Value, is_binary: bool) -> None:
-        """Raise if the metric does not fit an output and its target; before the first step."""
+        """Raise if the metric does not fit an output and its target; called before training."""
 
     def finish(self, mean: float) -> float:
-        """Return the metric for the mean over all samples."""
+        """Return the metric, given the mean over all samples."""
         return mean
 
 
@@ -60,7 +61,7 @@ def distance(metric: Metric, loss: str, emit: EmitOp, prediction: Value, target:
 
 
 def check_numbers(metric: Metric, target: Value) -> None:
-    """Raise ValueError where the target is a class label."""
+    """Raise ValueError if the target is a class label."""
     if target.dtype == "label":
         raise ValueError(
             f"metric {metric.name!r} compares numbers, but y holds class labels; "
@@ -69,7 +70,7 @@ def check_numbers(metric: Metric, target: Value) -> None:
 
 
 def logit(probability: float) -> float:
-    """Return the number whose sigmoid this is."""
+    """Return the number whose sigmoid is `probability`."""
     return float(np.log(probability / (1 - probability)))
 
 
@@ -79,7 +80,7 @@ def scalars(logs: dict[str, Any]) -> dict[str, float]:
 
 
 def is_number(value: object) -> bool:
-    """Whether a result is a single number: a function of the user's may return anything."""
+    """Whether a result is a single number: a user's function may return anything."""
     return isinstance(value, (Real, np.bool_)) or (
         isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "fiub"
     )

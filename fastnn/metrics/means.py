@@ -12,11 +12,11 @@ from fastnn.program.ops import EmitOp, Op, Value
 
 
 class Accuracy(Metric):
-    """Share of samples whose class is right; name ``"accuracy"``.
+    """Fraction of samples that are classified correctly; name ``"accuracy"``.
 
     With class labels, or rows of probabilities, the class is that of the largest output. With
-    a target of the same shape and one output, or with ``"binary_crossentropy"``, each output
-    counts by itself: above 1/2 (above 0 for logits, and with ``"hinge"``) is a yes.
+    a target of the same shape and one output, or with ``"binary_crossentropy"``, each output is
+    a decision of its own, positive above 1/2 (above 0 for logits, and with ``"hinge"``).
 
     Examples
     --------
@@ -30,21 +30,21 @@ class Accuracy(Metric):
     takes_scores: ClassVar[bool] = True
 
     def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
-        """Append the op whose first output is the number of each row."""
+        """Append the op whose first output is one number per row."""
         if threshold is None:
             return emit("categorical_accuracy", (prediction, target), ((),), k=1)
         return emit("binary_accuracy", (prediction, target), ((),), threshold=threshold)
 
 
 class BinaryAccuracy(Metric):
-    """Share of outputs on the right side of a threshold; name ``"binary_accuracy"``.
+    """Fraction of outputs on the right side of a threshold; name ``"binary_accuracy"``.
 
-    Each output counts by itself, against a target of the same shape.
+    Each output is a decision of its own, compared with a target of the same shape.
 
     Parameters
     ----------
     threshold : float, default 0.5
-        Of a probability, in (0, 1); with ``"binary_crossentropy"`` on logits, of their sigmoid.
+        For probabilities, in (0, 1); with ``"binary_crossentropy"`` on logits, for their sigmoid.
 
     Examples
     --------
@@ -60,7 +60,7 @@ class BinaryAccuracy(Metric):
     threshold: float = number(default=0.5, is_positive=True, below=1)
 
     def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
-        """Append the op whose first output is the number of each row."""
+        """Append the op whose first output is one number per row."""
         if target.dtype == "label":
             raise ValueError("metric 'binary_accuracy' is for outputs that count by themselves")
         cut = logit(self.threshold) if threshold == 0 else self.threshold
@@ -68,9 +68,9 @@ class BinaryAccuracy(Metric):
 
 
 class TopKAccuracy(Metric):
-    """Share of samples whose class is among the k largest outputs; name ``"top_k_accuracy"``.
+    """Fraction of samples whose class is among the k largest outputs; name ``"top_k_accuracy"``.
 
-    Its key in the history has the number in it: "top_5_accuracy".
+    Its key in the history contains the number: "top_5_accuracy".
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class TopKAccuracy(Metric):
         return f"top_{self.k}_accuracy"
 
     def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
-        """Append the op whose first output is the number of each row."""
+        """Append the op whose first output is one number per row."""
         if prediction.width < 2:
             raise ValueError("metric 'top_k_accuracy' needs an output for each class")
         return emit("categorical_accuracy", (prediction, target), ((),), k=self.k)
@@ -147,5 +147,5 @@ class MeanAbsoluteErrorMetric(Metric):
     direction: ClassVar[str] = "min"
 
     def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
-        """Append the op whose first output is the number of each row."""
+        """Append the op whose first output is one number per row."""
         return distance(self, "mae", emit, prediction, target)

@@ -1,4 +1,4 @@
-"""Metrics of all samples of an epoch at once."""
+"""Metrics that are computed from all samples of an epoch at once."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Collected:
     prediction : ndarray, shape (rows, *output_shape)
         The model's output.
     is_binary : bool
-        Whether each output counts by itself; else the largest is the class.
+        Whether each output is a decision of its own; otherwise the largest is the class.
     is_logit : bool
-        Whether the output is what softmax or sigmoid of the loss is applied to, or a number whose
-        sign is the decision.
+        Whether the output is the input of the loss's softmax or sigmoid, or a number whose sign is
+        the decision.
     """
 
     target: np.ndarray
@@ -51,7 +51,7 @@ class Collected:
 
 
 class EpochMetric(Metric):
-    """Base of the metrics that look at all samples of an epoch at once."""
+    """Base class of metrics that are computed from all samples of an epoch at once."""
 
     needs_all: ClassVar[bool] = True
 
@@ -70,7 +70,7 @@ def _average(name: str, value: object) -> str:
 
 
 class _OfDecisions(EpochMetric):
-    """Base of the metrics that compare the classes predicted with the true ones."""
+    """Base class of metrics that compare the predicted classes with the true ones."""
 
     average: str = checked(_average, default="macro")
     threshold: float = number(default=0.5, is_positive=True, below=1)
@@ -92,28 +92,28 @@ class _OfDecisions(EpochMetric):
         return float(_share((each * positive).sum(), positive.sum()))
 
     def ratio(self, right: Any, positive: Any, said_positive: Any) -> Any:
-        """Return the metric for numbers of samples."""
+        """Return the metric, given numbers of samples."""
         raise NotImplementedError
 
 
 def _share(part: Any, whole: Any) -> Any:
-    """Return part / whole, and 0 where there is nothing."""
+    """Return part / whole, or 0 where `whole` is 0."""
     return np.divide(part, whole, out=np.zeros(np.shape(whole)), where=np.asarray(whole) > 0)
 
 
 class Precision(_OfDecisions):
-    """The share of the samples predicted positive that are positive; name ``"precision"``.
+    """The fraction of the samples predicted positive that are positive; name ``"precision"``.
 
-    With several classes, or several outputs that count by themselves, it is computed for each. It
-    is 0 where nothing is predicted positive.
+    With several classes, or several outputs that are separate decisions, it is computed for each.
+    It is 0 if nothing is predicted positive.
 
     Parameters
     ----------
     average : {"macro", "micro", "weighted"}, default "macro"
-        The mean over the classes, the metric of all of them together, or the mean weighted with how
-        many samples there are of each, as in scikit-learn.
+        The mean over the classes, the metric of all of them together, or the mean weighted by the
+        number of samples of each, as in scikit-learn.
     threshold : float, default 0.5
-        Where each output counts by itself: the probability above which it is positive.
+        The probability above which an output that is a decision of its own is positive.
 
     Examples
     --------
@@ -126,12 +126,12 @@ class Precision(_OfDecisions):
     direction: ClassVar[str] = "max"
 
     def ratio(self, right: Any, positive: Any, said_positive: Any) -> Any:
-        """Return the share of the predicted that is right."""
+        """Return the fraction of the predicted positives that is right."""
         return _share(right, said_positive)
 
 
 class Recall(_OfDecisions):
-    """The share of the positive samples that are predicted positive; name ``"recall"``.
+    """The fraction of the positive samples that are predicted positive; name ``"recall"``.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ class Recall(_OfDecisions):
     direction: ClassVar[str] = "max"
 
     def ratio(self, right: Any, positive: Any, said_positive: Any) -> Any:
-        """Return the share of what is there that is found."""
+        """Return the fraction of the actual positives that is found."""
         return _share(right, positive)
 
 
@@ -172,16 +172,16 @@ class F1(_OfDecisions):
     direction: ClassVar[str] = "max"
 
     def ratio(self, right: Any, positive: Any, said_positive: Any) -> Any:
-        """Return twice the right ones over the positive and the predicted together."""
+        """Return twice the true positives over the sum of actual and predicted positives."""
         return _share(2 * right, positive + said_positive)
 
 
 class ROCAUC(EpochMetric):
-    """Area under the curve of hits over false alarms; name ``"roc_auc"``.
+    """Area under the curve of true over false positive rate; name ``"roc_auc"``.
 
-    The probability that a positive sample has a larger score than a negative one, ties counting
-    half, exactly (by ranks). Of several outputs the mean over them; of classes that of each
-    against all others. NaN where all samples are of one kind.
+    This is the exact probability, computed from ranks, that a positive sample has a larger score
+    than a negative one, with ties counted half. For several outputs it is the mean over them; for
+    classes, the mean over each against all others. It is NaN if all samples are of one class.
 
     Examples
     --------
@@ -209,17 +209,17 @@ def _area(yes: np.ndarray, score: np.ndarray) -> float:
     if not positive or not negative:
         return float("nan")
     _, place, count = np.unique(score, return_inverse=True, return_counts=True)
-    rank = np.cumsum(count) - (count - 1) / 2  # the mean of the ranks of those alike
+    rank = np.cumsum(count) - (count - 1) / 2  # ties share the mean of their ranks
     least = positive * (positive + 1) / 2
     return float((rank[place][yes].sum() - least) / (positive * negative))
 
 
 class ConfusionMatrix(EpochMetric):
-    """How often a sample of class i was taken for class j; name ``"confusion_matrix"``.
+    """How often a sample of class i was classified as class j; name ``"confusion_matrix"``.
 
-    An array of integers of shape (classes, classes), with rows for the true class and columns for
-    the predicted one; the classes of one output that counts by itself are no and yes. Progress
-    bars and files leave it out.
+    The matrix is an array of integers of shape (classes, classes), with rows for the true class
+    and columns for the predicted one; for a single binary output, the classes are negative and
+    positive. Progress bars and files leave it out.
 
     Examples
     --------
@@ -234,7 +234,7 @@ class ConfusionMatrix(EpochMetric):
     name: ClassVar[str] = "confusion_matrix"
 
     def check(self, output: Value, target: Value, is_binary: bool) -> None:
-        """Raise if there are several outputs that count by themselves."""
+        """Raise if there are several outputs that are separate decisions."""
         if is_binary and math.prod(output.shape) > 1:
             raise ValueError(
                 "metric 'confusion_matrix' is for classes or for one output, got "
@@ -255,10 +255,10 @@ class ConfusionMatrix(EpochMetric):
 
 
 class R2(EpochMetric):
-    """Share of the targets' variance that is explained; name ``"r2"``.
+    """Fraction of the targets' variance that is explained; name ``"r2"``.
 
-    1 - (sum of squared errors) / (sum of squared distances from the mean), the mean of that over
-    the outputs, as in scikit-learn; a target that does not vary counts 1 if it is met, else 0.
+    It is the mean over the outputs of 1 - (sum of squared errors) / (sum of squared distances from
+    the mean), as in scikit-learn; a constant target counts 1 if it is predicted exactly, else 0.
 
     Examples
     --------
@@ -275,7 +275,7 @@ class R2(EpochMetric):
         check_numbers(self, target)
 
     def compute(self, collected: Collected) -> float:
-        """Return the share."""
+        """Return the fraction."""
         target = collected.target.reshape(len(collected.target), -1).astype(np.float64)
         error = ((collected.prediction.reshape(target.shape) - target) ** 2).sum(axis=0)
         total = ((target - target.mean(axis=0)) ** 2).sum(axis=0)
@@ -297,16 +297,16 @@ def _direction(name: str, value: object) -> str:
 class Function(EpochMetric):
     """A metric of your own: a function of all targets and predictions of an epoch.
 
-    `compile(metrics=[function])` makes one.
+    `compile(metrics=[function])` creates one.
 
     Parameters
     ----------
     function : callable
         It takes ``(y_true, y_pred)``: class labels of shape (rows,) or targets of shape
-        (rows, *output_shape), and the model's outputs. It is called once an epoch, not for each
-        batch. A saved model is saved without it.
+        (rows, *output_shape), and the model's outputs. It is called once per epoch, not for each
+        batch. The file of a saved model does not contain it.
     direction : {"min", "max"}, optional
-        Which way is an improvement, for callbacks that watch it.
+        The direction of improvement, for callbacks that monitor it.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """Optimizers: names, hyper-parameters and state slots. The arithmetic is in `src_c/optimizers.h`.
 
-Names and defaults are Keras', formulas PyTorch's: epsilon stands outside the square root, the
-first step needs no special case, and `weight_decay` is coupled (L2: it is added to the
-gradient) everywhere but in `AdamW` and `Lion`.
+Names and defaults are Keras', formulas PyTorch's: epsilon is outside the square root, the first
+step is not a special case, and `weight_decay` is coupled (L2: it is added to the gradient)
+everywhere except in `AdamW` and `Lion`.
 """
 
 from fastnn.core.registry import Registry

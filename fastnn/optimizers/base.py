@@ -1,4 +1,4 @@
-"""What an optimizer is: hyper-parameters that may be set at any time, and state slots."""
+"""The base class of optimizers: hyper-parameters that may be set at any time, and state slots."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from fastnn.program.ops import OPTIMIZERS
 from fastnn.program.purpose import Purpose
 from fastnn.schedules import Schedule
 
-BATCH_SIZE = 32  # where neither the user nor the optimizer says
+BATCH_SIZE = 32  # if neither the user nor the optimizer specifies one
 
 
 class Trainers(Protocol):
-    """The ways to train that `fit` offers an optimizer; see `fastnn.training.trainers`."""
+    """The trainers that `fit` offers an optimizer; see `fastnn.training.trainers`."""
 
     def steps(self) -> Any:
-        """Return a trainer that makes single steps, each with an update of the optimizer."""
+        """Return a trainer that takes single steps, each with an update by the optimizer."""
 
     def iterations(self) -> Any:
-        """Return a trainer whose iterations look at all rows several times."""
+        """Return a trainer whose iterations may evaluate all rows several times."""
 
 
 def _rate(name: str, value: Any) -> float | Schedule:
@@ -34,26 +34,26 @@ def _rate(name: str, value: Any) -> float | Schedule:
 
 
 class Optimizer(Declaration):
-    r"""What an update needs to know.
+    r"""Base class of optimizers: the hyper-parameters of an update.
 
     Parameters
     ----------
     learning_rate : float or Schedule
-        Positive, or 0 to stand still; or one of `fastnn.schedules`, or its ``config()``. It may be
-        set at any time and counts from the next step, and so may all hyper-parameters.
+        Positive, or 0 to change nothing; or one of `fastnn.schedules`, or its ``config()``. Like
+        all hyper-parameters, it may be set at any time and takes effect from the next step.
     weight_decay : float, default 0.0
         Coupled L2: weight_decay * parameter is added to the gradient.
     clipvalue : float, optional
         Each gradient is clipped to [-clipvalue, clipvalue].
     global_clipnorm : float, optional
-        All gradients together are scaled so that their norm is at most this. Comes before
+        All gradients together are scaled so that their norm is at most this. It is applied before
         clipvalue, and both before weight decay.
     clipnorm : float, optional
         The gradient of each parameter (a kernel, a bias) is scaled so that its norm is at most
-        this. Not together with global_clipnorm.
+        this. It cannot be combined with global_clipnorm.
     use_ema : bool, default False
-        Keep an exponential moving average of the parameters, which take its values when `fit`
-        ends: :math:`a \leftarrow m a + (1 - m) p` after each step; the first copies.
+        Whether to keep an exponential moving average of the parameters and set them to it when
+        `fit` ends: :math:`a \leftarrow m a + (1 - m) p` after each step; the first step copies p.
     ema_momentum : float, default 0.99
         m, in [0, 1).
 
@@ -62,7 +62,7 @@ class Optimizer(Declaration):
     full_batch : bool
         Whether each step takes all rows.
     program : Purpose
-        What `fit` runs natively.
+        The program that `fit` runs natively.
     """
 
     full_batch: ClassVar[bool] = False
@@ -80,8 +80,8 @@ class Optimizer(Declaration):
     ema_momentum: float = number(default=0.99, least=0, below=1, kw_only=True)
 
     def check_together(self) -> None:
-        """Raise ValueError where hyper-parameters do not fit each other."""
-        values = vars(self)  # an optimizer may lack them
+        """Raise ValueError if hyper-parameters contradict each other."""
+        values = vars(self)  # an optimizer may not have them
         if values.get("clipnorm") is not None and values.get("global_clipnorm") is not None:
             raise ValueError("give clipnorm or global_clipnorm, not both")
 
@@ -92,7 +92,7 @@ class Optimizer(Declaration):
 
     @property
     def kernel_slots(self) -> list[str]:
-        """Names of the state that the row keeps for each parameter."""
+        """Names of the state that this row keeps for each parameter."""
         return [slot for slot in OPTIMIZERS[self.kernel][0].split(",") if slot]
 
     @property
@@ -102,12 +102,12 @@ class Optimizer(Declaration):
 
     @property
     def coupled_weight_decay(self) -> float:
-        """What is added to the gradient, times the parameter."""
+        """The factor with which the parameter is added to the gradient."""
         return self.weight_decay
 
     @property
     def initial_states(self) -> list[float]:
-        """What each of the slots starts from."""
+        """The initial value of each slot."""
         return [0.0] * len(self.slots)
 
     def rates(self, first: int, count: int = 1) -> np.ndarray:
@@ -116,7 +116,7 @@ class Optimizer(Declaration):
         Parameters
         ----------
         first : int
-            Counted from 0: the updates made before it.
+            The number of updates made before it.
         count : int, default 1
 
         Returns
@@ -134,19 +134,19 @@ class Optimizer(Declaration):
         return float(self.rates(step)[0])
 
     def require_single_steps(self) -> None:
-        """Raise RuntimeError for an optimizer that cannot make single steps."""
+        """Raise RuntimeError for an optimizer that cannot take single steps."""
 
     def trainer(self, trainers: Trainers) -> Any:
-        """Return the trainer of `fit`: one of those that it is offered."""
+        """Return the trainer that `fit` is to use, one of those offered."""
         return trainers.steps()
 
     def rows_of_a_step(self, batch_size: int | None, rows: int) -> int:
-        """Return how many of `rows` rows a step takes; of None, as many as suit the optimizer.
+        """Return how many of `rows` rows a step takes; None means the optimizer's default.
 
         Raises
         ------
         ValueError
-            It takes all rows, and batch_size is less.
+            The optimizer takes all rows, and batch_size is smaller.
         """
         if not self.full_batch:
             return min(BATCH_SIZE if batch_size is None else batch_size, rows)

@@ -1,4 +1,4 @@
-"""Optimizers whose every step looks at all rows."""
+"""Optimizers that use all rows in every step."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fastnn.schedules import Schedule
 
 
 class GradientDescent(Optimizer):
-    r"""Gradient descent on all rows: one step an epoch, :math:`p \leftarrow p - \eta g`.
+    r"""Gradient descent on all rows: one step per epoch, :math:`p \leftarrow p - \eta g`.
 
-    The same as `SGD` without momentum and with all rows in a batch; `fit` takes no other
-    batch_size, and no order of the rows. The layers' outputs for all rows are in memory at once.
+    It is the same as `SGD` without momentum and with all rows in a batch; `fit` accepts no other
+    batch_size and does not shuffle. The layers' outputs for all rows are in memory at once.
 
     Parameters
     ----------
@@ -50,34 +50,35 @@ _AVERAGED = "its iterates need no average"
 class LBFGS(Optimizer):
     r"""L-BFGS (Byrd, Lu, Nocedal & Zhu 1995): SciPy's quasi-Newton method.
 
-    It suits small models on data of some thousand rows, and minima that are wanted to many digits.
-    Each epoch of `fit` is one iteration: a direction from the last gradients, and a line search
-    along it, each point of which takes loss and gradient of all rows (mostly one or two). Those
-    are computed 512 rows at a time. `fit` ends when it has converged; ``stop_reason`` then holds
-    SciPy's message. It needs SciPy, the extra ``scipy``.
+    It is suited to small models on a few thousand rows, and to finding minima with many digits.
+    Each epoch of `fit` is one iteration: a direction computed from the last gradients, and a line
+    search along it, which evaluates loss and gradient of all rows at each point (usually one or
+    two), 512 rows at a time. `fit` ends on convergence; ``stop_reason`` then holds SciPy's message.
+    It needs SciPy, the extra ``scipy``.
 
     Parameters
     ----------
     memory : int, default 10
-        How many of the last steps the curvature is estimated from; each keeps two numbers for
-        each parameter.
+        Number of past steps from which the curvature is estimated; each stores two numbers per
+        parameter.
     tolerance_gradient : float, default 1e-5
-        It has converged when no element of the gradient is larger.
+        It has converged when no element of the gradient is larger than this.
     tolerance_change : float, default 1e-9
-        Or when an iteration lowers the loss by no more than this, times the larger of its
-        magnitude and 1.
+        It has also converged when an iteration lowers the loss by no more than this times the
+        larger of the loss's magnitude and 1.
     weight_decay : float, default 0.0
         Coupled L2: adds the gradient of weight_decay / 2 times the sum of squares of all trained
-        parameters. Like any optimizer's it is not in the loss that is shown.
+        parameters. As with any optimizer, it is not part of the loss that is shown.
 
     Notes
     -----
-    There is no learning rate, and the gradient cannot be clipped: the line search determines the
-    one and needs the other as it is. A layer's learning_rate_factor only says whether the layer is
-    trained (not 0). The loss must be the same function at each evaluation, so `Dropout` and
-    `BatchNormalization` (unless frozen) are refused. Callbacks are told of epochs, and not of
-    batches. In float32, losses are sums of numbers with seven digits, and the line search may end
-    there with SciPy's "ABNORMAL"; float64 goes on to a gradient of zero.
+    There is no learning rate, because the line search determines the step length, and the gradient
+    cannot be clipped, because the line search needs it unchanged. A layer's learning_rate_factor
+    only determines whether the layer is trained (not 0). The loss must be the same function at
+    each evaluation, so `Dropout` and `BatchNormalization` (unless frozen) are refused. Hooks of
+    callbacks are called for epochs, not for batches. In float32, losses are sums of numbers with
+    seven digits, and the line search may end early with SciPy's "ABNORMAL"; float64 converges to a
+    gradient of zero.
 
     The loss in the history is the one after the epoch's step, like that of validation data; with
     the other optimizers it is the mean over the epoch's steps.
@@ -111,15 +112,15 @@ class LBFGS(Optimizer):
     ema_momentum: Any = absent(_AVERAGED)
 
     def rate_of(self, step: int) -> None:
-        """Return None: a line search finds the length of each step."""
+        """Return None, because a line search determines the length of each step."""
 
     def require_single_steps(self) -> None:
-        """Raise RuntimeError: its iterations are SciPy's."""
+        """Raise RuntimeError, because SciPy runs the iterations."""
         raise RuntimeError(
             f"{type(self).__name__} makes no single steps, each of its iterations looks "
             "at all rows several times: use fit, or compile with another optimizer"
         )
 
     def trainer(self, trainers: Trainers) -> Any:
-        """Return the trainer of `fit`: SciPy makes the iterations."""
+        """Return the trainer that `fit` is to use, in which SciPy runs the iterations."""
         return trainers.iterations()

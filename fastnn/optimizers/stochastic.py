@@ -1,4 +1,4 @@
-"""Optimizers that make a step with each batch. The arithmetic is in `src_c/optimizers.h`."""
+"""Optimizers that take a step with each batch. The arithmetic is in `src_c/optimizers.h`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastnn.schedules import Schedule
 
 
 class SGD(Optimizer):
-    r"""Stochastic gradient descent, with momentum if it is given.
+    r"""Stochastic gradient descent, optionally with momentum.
 
     :math:`v \leftarrow \mu v + g`, :math:`p \leftarrow p - \eta v`; with Nesterov
     :math:`p \leftarrow p - \eta (g + \mu v)` (Sutskever et al. 2013, PyTorch's form: the
@@ -58,7 +58,7 @@ class Adagrad(Optimizer):
     ----------
     learning_rate : float or Schedule, default 0.001
     initial_accumulator_value : float, default 0.1
-        What s starts from.
+        Initial value of s.
     epsilon : float, default 1e-7
     weight_decay, clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
         As in `Optimizer`.
@@ -77,7 +77,7 @@ class Adagrad(Optimizer):
 
     @property
     def initial_states(self) -> list[float]:
-        """What each of the slots starts from."""
+        """The initial value of each slot."""
         return [self.initial_accumulator_value] + [0.0] * self.use_ema
 
 
@@ -85,9 +85,9 @@ class RMSprop(Optimizer):
     r"""RMSprop (Tieleman & Hinton 2012), optionally with momentum and centering (Graves 2013).
 
     :math:`s \leftarrow \rho s + (1 - \rho) g^2`, :math:`d = g / (\sqrt s + \epsilon)`,
-    :math:`p \leftarrow p - \eta d`. Centered, :math:`s - m^2` takes the place of s under the
-    root, with m the running mean of g. With momentum :math:`v \leftarrow \mu v + d` takes the
-    place of d. (Keras puts epsilon inside the root; this is PyTorch's form.)
+    :math:`p \leftarrow p - \eta d`. If centered, :math:`s - m^2` replaces s under the root, with m
+    the running mean of g. With momentum, :math:`v \leftarrow \mu v + d` replaces d. (Keras puts
+    epsilon inside the root; this is PyTorch's form.)
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class Adam(Optimizer):
         In [0, 1).
     epsilon : float, default 1e-7
     amsgrad : bool, default False
-        Use the largest v so far in place of v (Reddi et al. 2018).
+        Whether to use the largest v so far in place of v (Reddi et al. 2018).
     weight_decay, clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
         As in `Optimizer`.
 
@@ -163,7 +163,8 @@ class Adam(Optimizer):
 class AdamW(Adam):
     r"""Adam with decoupled weight decay (Loshchilov & Hutter 2019).
 
-    :math:`p \leftarrow p - \eta \lambda p` before Adam's step; the decay is not in the gradient.
+    :math:`p \leftarrow p - \eta \lambda p` before Adam's step; the decay does not enter the
+    gradient.
 
     Parameters
     ----------
@@ -190,12 +191,12 @@ class AdamW(Adam):
 
     @property
     def coupled_weight_decay(self) -> float:
-        """What is added to the gradient, times the parameter."""
+        """The factor with which the parameter is added to the gradient."""
         return 0.0
 
     @property
     def decoupled_weight_decay(self) -> float:
-        """What the parameter loses, times the learning rate."""
+        """The fraction of the parameter that is subtracted, times the learning rate."""
         return self.weight_decay
 
 
@@ -214,7 +215,7 @@ class NAdam(Optimizer):
         In [0, 1).
     epsilon : float, default 1e-7
     momentum_decay : float, default 0.004
-        Psi, PyTorch's default. (Keras has no such argument; its number is 1.)
+        Psi, with PyTorch's default. (Keras has no such argument; it uses 1.)
     weight_decay, clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
         As in `Optimizer`.
 
@@ -234,12 +235,12 @@ class NAdam(Optimizer):
 
     @property
     def initial_states(self) -> list[float]:
-        """What each of the slots starts from."""
+        """The initial value of each slot."""
         return [0.0, 0.0, 1.0] + [0.0] * self.use_ema
 
 
 class Lion(Optimizer):
-    r"""Lion: steps of one size, in the direction of a sign (Chen et al. 2023).
+    r"""Lion: steps of equal size in the direction of a sign (Chen et al. 2023).
 
     :math:`p \leftarrow p - \eta (\mathrm{sign}(\beta_1 m + (1 - \beta_1) g) + \lambda p)`, then
     :math:`m \leftarrow \beta_2 m + (1 - \beta_2) g`. It needs a learning rate 3 to 10 times
@@ -269,10 +270,10 @@ class Lion(Optimizer):
 
     @property
     def coupled_weight_decay(self) -> float:
-        """What is added to the gradient, times the parameter."""
+        """The factor with which the parameter is added to the gradient."""
         return 0.0
 
     @property
     def decoupled_weight_decay(self) -> float:
-        """What the parameter loses, times the learning rate."""
+        """The fraction of the parameter that is subtracted, times the learning rate."""
         return self.weight_decay

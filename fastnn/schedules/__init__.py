@@ -1,8 +1,8 @@
 r"""Learning-rate schedules: what `learning_rate` of an optimizer may be instead of a number.
 
-A schedule is a pure formula over the number of the step, counted from 0 over the life of the
-model's optimizer (Keras' ``iterations``), and takes an array of them, so that `fit` knows the
-rates of many steps at once. Names, arguments and defaults are Keras' where Keras has the thing.
+A schedule is a pure function of the step number, counted from 0 over the life of the model's
+optimizer (Keras' ``iterations``). It takes an array of step numbers, so that `fit` knows the rates
+of many steps at once. Names, arguments and defaults are Keras' if Keras has an equivalent.
 Below, t is the number of the step, :math:`\eta_0` the initial rate, T `decay_steps`.
 """
 

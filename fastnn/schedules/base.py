@@ -1,4 +1,4 @@
-"""What a schedule is, the constant one, the registry, and what the formulas share."""
+"""The base class of schedules, the constant one, the registry, and shared formulas."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from fastnn.core.registry import Registry
 
 
 class Schedule(Declaration):
-    """Base of all schedules: a learning rate for each step.
+    """Base class of all schedules: a learning rate for each step.
 
-    For a schedule of your own, name its arguments as fields with defaults and override `rates`. A
-    model with it is saved and loaded if the class has a ``name`` and was added to
+    For a schedule of your own, declare its arguments as fields with defaults and override `rates`.
+    A model that uses it can be saved and loaded if the class has a ``name`` and was added to
     ``fastnn.schedules.registry``.
 
     Examples
@@ -37,12 +37,12 @@ class Schedule(Declaration):
     """
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
-        """Return the learning rates of steps.
+        """Return the learning rates of the given steps.
 
         Parameters
         ----------
         steps : ndarray of float64, shape (count,)
-            Their numbers, from 0.
+            Numbers of the steps, from 0.
 
         Returns
         -------
@@ -51,7 +51,7 @@ class Schedule(Declaration):
         raise NotImplementedError
 
     def __call__(self, step: object) -> float | np.ndarray:
-        """Return the learning rate of a step, or of each in an array of them.
+        """Return the learning rate of a step, or of each step in an array.
 
         Parameters
         ----------
@@ -71,9 +71,9 @@ class Schedule(Declaration):
         return self._checked_rates(np.arange(first, first + count, dtype=np.float64))
 
     def _checked_rates(self, steps: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore"):  # an infinite rate is found by what it leads to
+        with np.errstate(over="ignore"):  # an infinite rate is detected by its effect
             rates = np.ascontiguousarray(self.rates(steps), np.float64)
-        if rates.shape != steps.shape:  # only one of the user's can
+        if rates.shape != steps.shape:  # only possible in a user's schedule
             raise ValueError(
                 f"{type(self).__name__}.rates must return an array of shape {steps.shape}, "
                 f"got {rates.shape}"
@@ -82,7 +82,7 @@ class Schedule(Declaration):
 
 
 class Constant(Schedule):
-    """The same rate at all steps: a number, for `WarmUp` and for code that wants a schedule.
+    """The same rate at all steps, for `WarmUp` and for code that needs a schedule.
 
     Parameters
     ----------
@@ -110,12 +110,12 @@ get = registry.get
 
 
 def half_cosine(part: np.ndarray) -> np.ndarray:
-    """Return 0.5 + cos(pi * part) / 2: from 1 at 0 to 0 at 1."""
+    """Return 0.5 + cos(pi * part) / 2, which falls from 1 at 0 to 0 at 1."""
     return (1 + np.cos(math.pi * part)) / 2
 
 
 def after_line(
     steps: np.ndarray, first: float, goal: float, count: int, then: np.ndarray
 ) -> np.ndarray:
-    """Return a line from `first` at step 0 to `goal` at `count`; from there on, `then`."""
+    """Return a line from `first` at step 0 to `goal` at `count`, followed by `then`."""
     return np.where(steps < count, first + (goal - first) * steps / max(count, 1), then)

@@ -1,4 +1,4 @@
-"""Schedules that go up, too."""
+"""Schedules in which the rate also rises."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fastnn.schedules.base import Constant, Schedule, after_line, get, half_cosi
 
 
 class CosineDecayRestarts(Schedule):
-    r"""`CosineDecay` that starts again at its end (Loshchilov & Hutter 2017, SGDR).
+    r"""`CosineDecay` that restarts at its end (Loshchilov & Hutter 2017, SGDR).
 
-    Period i, from 0, is :math:`T_0 b^i` steps long and goes from :math:`\eta_0 m^i` to
+    Period i, from 0, is :math:`T_0 b^i` steps long and decays from :math:`\eta_0 m^i` to
     :math:`\alpha \eta_0`:
-    :math:`\eta_0 ((1 - \alpha) m^i (1 + \cos(\pi u)) / 2 + \alpha)` with u the part of the
+    :math:`\eta_0 ((1 - \alpha) m^i (1 + \cos(\pi u)) / 2 + \alpha)` with u the fraction of the
     period that has passed.
 
     Parameters
@@ -73,7 +73,7 @@ def _schedule(name: str, value: object) -> Schedule:
 
 
 class WarmUp(Schedule):
-    r"""A line up to the first rate of another schedule, which then begins at its step 0.
+    r"""A linear rise to the first rate of another schedule, which then begins at its step 0.
 
     :math:`s + (\eta(0) - s) t / W` for t < W, then :math:`\eta(t - W)`.
 
@@ -108,29 +108,30 @@ class WarmUp(Schedule):
 
 
 class OneCycle(Schedule):
-    r"""Up to a large rate and down to a tiny one (Smith & Topin 2018): PyTorch's OneCycleLR.
+    r"""Rises to a large rate and falls to a tiny one (Smith & Topin 2018): PyTorch's OneCycleLR.
 
-    In two phases, with p `pct_start` and N `total_steps`: from `max_learning_rate` /
-    `div_factor` to `max_learning_rate` at step pN - 1, and to the first rate / `final_div_factor`
-    at step N - 1, where it stays. In three, back to the first rate at step 2pN - 2 in between.
+    With p for `pct_start` and N for `total_steps`, the rate has two phases: from
+    `max_learning_rate` / `div_factor` to `max_learning_rate` at step pN - 1, and to the first rate
+    / `final_div_factor` at step N - 1, where it stays. With three phases, it returns to the first
+    rate at step 2pN - 2 in between.
 
     Parameters
     ----------
     max_learning_rate : float
     total_steps : int
-        Of the whole training: epochs times steps of an epoch.
+        Steps of the whole training: epochs times steps per epoch.
     pct_start : float, default 0.3
-        The part of the steps in which the rate rises; in [0, 1], to 0.5 in three phases.
+        The fraction of the steps in which the rate rises; in [0, 1], with three phases at most 0.5.
     anneal_strategy : {"cos", "linear"}, default "cos"
-        The way from one rate to the next: half a cosine or a line.
+        The transition from one rate to the next: half a cosine or a line.
     div_factor : float, default 25.0
     final_div_factor : float, default 1e4
     three_phase : bool, default False
 
     Notes
     -----
-    PyTorch's also cycles the momentum, from 0.85 to 0.95 by default; this one leaves it alone
-    (``cycle_momentum=False``).
+    PyTorch's schedule also cycles the momentum, from 0.85 to 0.95 by default; this one does not
+    change it (``cycle_momentum=False``).
 
     Examples
     --------
@@ -150,7 +151,7 @@ class OneCycle(Schedule):
     three_phase: bool = boolean(default=False)
 
     def check_together(self) -> None:
-        """Raise ValueError where the rise takes too much of the steps."""
+        """Raise ValueError if the rise takes too many of the steps."""
         most = 0.5 if self.three_phase else 1.0
         if self.pct_start > most:
             phases = " with three phases" if self.three_phase else ""
@@ -165,10 +166,10 @@ class OneCycle(Schedule):
         if self.three_phase:
             ends, goals = [*ends, 2 * rise - 2], [*goals, first]
         ends, goals = [*ends, self.total_steps - 1], [*goals, first / self.final_div_factor]
-        phase = np.searchsorted(ends[:-1], steps)  # a phase has its last step
+        phase = np.searchsorted(ends[:-1], steps)  # a phase includes its last step
         begin, end = np.array([0, *ends[:-1]])[phase], np.array(ends)[phase]
         source, goal = np.array([first, *goals[:-1]])[phase], np.array(goals)[phase]
-        # A phase of no length, of a share of 0 or 1, is over as soon as it begins.
+        # A phase of length 0, for a fraction of 0 or 1, ends as soon as it begins.
         part = np.divide(steps - begin, end - begin, np.ones(len(steps)), where=end > begin)
         part = np.minimum(part, 1)
         if self.anneal_strategy == "linear":

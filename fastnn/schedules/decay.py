@@ -1,4 +1,4 @@
-"""Schedules that go down, once."""
+"""Schedules in which the rate only falls, except in a warm-up or a cycle."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class StepDecay(Schedule):
 
 
 class _Decay(Schedule):
-    """What `ExponentialDecay` and `InverseTimeDecay` share."""
+    """Base class of `ExponentialDecay` and `InverseTimeDecay`."""
 
     initial_learning_rate: float = number(least=0)
     decay_steps: int = integer()
@@ -117,7 +117,7 @@ class PolynomialDecay(Schedule):
     power : float, default 1.0
         p.
     cycle : bool, default False
-        Whether to go on beyond T, with the next multiple of it that is not below t in its place.
+        Whether to continue beyond T, with T replaced by its smallest multiple that is at least t.
 
     Examples
     --------
@@ -155,10 +155,10 @@ class CosineDecay(Schedule):
     ----------
     initial_learning_rate : float
     decay_steps : int
-        Steps of the decay, without those of the warm-up.
+        Steps of the decay, excluding those of the warm-up.
     alpha : float, default 0.0
     warmup_target : float, optional
-        With it the rate rises in a line from `initial_learning_rate` to `warmup_target` in
+        If given, the rate rises linearly from `initial_learning_rate` to `warmup_target` in
         `warmup_steps`, and decays from there.
     warmup_steps : int, default 0
 
@@ -178,7 +178,7 @@ class CosineDecay(Schedule):
     warmup_steps: int = integer(default=0, least=0)
 
     def check_together(self) -> None:
-        """Raise ValueError for a warm-up that leads nowhere."""
+        """Raise ValueError for a warm-up without a target."""
         if self.warmup_steps and self.warmup_target is None:
             raise ValueError(
                 f"warmup_steps={self.warmup_steps} needs a warmup_target, the rate to rise to"
@@ -214,7 +214,7 @@ class PiecewiseConstantDecay(Schedule):
     Parameters
     ----------
     boundaries : sequence of int
-        Rising numbers of steps.
+        Step numbers in ascending order.
     values : sequence of float
         The rates; one more than there are boundaries.
 
@@ -231,7 +231,7 @@ class PiecewiseConstantDecay(Schedule):
     values: Any = checked(_rates)
 
     def check_together(self) -> None:
-        """Raise ValueError where the boundaries do not rise, or the values are too few or many."""
+        """Raise ValueError if the boundaries do not rise or the number of values is wrong."""
         if sorted(set(self.boundaries)) != list(self.boundaries):
             raise ValueError(f"boundaries must rise, got {list(self.boundaries)}")
         if len(self.values) != len(self.boundaries) + 1:

@@ -1,1 +1,1 @@
-"""How a network is trained: the loop, its results, what validates and what ends it."""
+"""Training of a network: the loop, its results, validation, and the reasons to stop."""

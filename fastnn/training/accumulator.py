@@ -1,4 +1,4 @@
-"""The results of an epoch or an evaluation, gathered part by part: loss and metrics."""
+"""Accumulates the results of an epoch or an evaluation part by part: loss and metrics."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from fastnn.runtime import Steps
 
 
 class Accumulator:
-    """What the steps of several parts have found.
+    """Accumulates the results of the steps of several parts.
 
     Parameters
     ----------
     program : Program
-        Whose results they are; another of the same measures may go on.
+        The program that computes the results; another with the same measures may continue.
     dtype : {"float32", "float64"}
     """
 
     def __init__(self, program: Program, dtype: str) -> None:
         self._program, self._dtype = program, dtype
-        self._sums: Any = 0.0  # of each result over the samples
+        self._sums: Any = 0.0  # the sum of each result over the samples
         self._count = 0
         self._targets: list[list[np.ndarray]] = []
         self._target_types: list[tuple[str, ...]] = []
@@ -32,18 +32,18 @@ class Accumulator:
         self._inputs = len(program.inputs) - len(program.targets)
 
     def room(self, steps: Steps) -> dict[str, np.ndarray]:
-        """Return arrays for what the program collects of all rows of a part."""
+        """Return arrays for the outputs that the program collects from all rows of a part."""
         return {
             value.name: np.empty((steps.rows, *value.shape), self._dtype)
             for value in self._program.outputs
         }
 
     def add(self, steps: Steps, results: np.ndarray, room: dict[str, np.ndarray]) -> None:
-        """Take in the steps that were made of a part, one row of results for each."""
+        """Add the steps that were run on a part, with one row of results for each."""
         if not len(results):
             return
         done = min(len(results) * steps.batch, steps.rows)
-        # One step after another, so that the sums are the same however the steps come in parts.
+        # Summed step by step, so that the sums do not depend on how steps are divided into parts.
         sums = steps.rows_of(len(results))[:, np.newaxis] * results
         sums[0] += self._sums
         self._sums = np.add.accumulate(sums, out=sums)[-1].copy()
@@ -55,11 +55,11 @@ class Accumulator:
             self._targets.append([source.take(order) for source in steps.sources[self._inputs :]])
 
     def logs(self) -> dict[str, Any]:
-        """Return each result: means over samples, and what is computed of all of them."""
+        """Return each result: a mean over the samples, or computed from all of them at once."""
         return self._logs(self._sums / self._count) if self._count else {}
 
     def logs_of_step(self, results: np.ndarray) -> dict[str, Any]:
-        """Return the results of one step, without those that need all samples."""
+        """Return the results of one step, except those that need all samples."""
         return {
             name: value
             for name, value in self._logs(results[0], is_step=True).items()
@@ -84,7 +84,7 @@ class Accumulator:
         target_types = [target_types[measure.output] for target_types in self._target_types]
         targets = [targets[measure.output] for targets in self._targets]
         shape = () if set(target_types) == {"label"} else value.shape
-        if shape:  # some batches may bring labels, others probabilities
+        if shape:  # some batches may have labels, others probabilities
             targets = [
                 np.eye(shape[-1])[part[:, 0]] if target_type == "label" else part
                 for part, target_type in zip(targets, target_types, strict=True)

@@ -1,4 +1,4 @@
-"""The callbacks of a training, told together."""
+"""The callbacks of a training run, called together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Results = dict[str, Any]
 
 
 class CallbackList:
-    """All callbacks that `fit` was given, in their order.
+    """All callbacks that `fit` was given, in order.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class CallbackList:
     Attributes
     ----------
     asks_for_batches : bool
-        Whether any of them has a hook of batches, for which steps are made one at a time.
+        Whether any callback has a batch hook, in which case steps are run one at a time.
     """
 
     def __init__(self, callbacks: object) -> None:
@@ -34,17 +34,17 @@ class CallbackList:
     def prepare(
         self, network: Network, model: object, results: Iterable[str], steps: Steps
     ) -> None:
-        """Say what is trained, on what, and with which results; let each check that it suits.
+        """Tell all what is trained, on which data, with which results; let each check that it fits.
 
         Parameters
         ----------
         network : Network
         model : object
-            The user's model, of which it is the network.
+            The user's model that the network belongs to.
         results : iterable of str
             Names of the results of an epoch.
         steps : Steps
-            The training data; of batches, the first.
+            The training data; for batches, the first one.
         """
         expected = list(results)
         for callback in self._callbacks:
@@ -55,47 +55,47 @@ class CallbackList:
             expected = list(results_behind(callback, expected))
 
     def train_begin(self) -> None:
-        """Tell that training begins."""
+        """Signal that training begins."""
         for callback in self._callbacks:
             callback.on_train_begin()
 
     def train_end(self, results: Results) -> None:
-        """Tell that training has ended; each is told even if one raises."""
+        """Signal that training has ended; all callbacks are called even if one raises."""
         with contextlib.ExitStack() as ends:
             for callback in reversed(self._callbacks):
                 ends.callback(callback.on_train_end, results)
 
     def epoch_begin(self, epoch: int) -> None:
-        """Tell that an epoch begins."""
+        """Signal that an epoch begins."""
         for callback in self._callbacks:
             callback.on_epoch_begin(epoch)
 
     def epoch_end(self, epoch: int, results: Results) -> Iterable[Callback]:
-        """Tell that an epoch has ended; yield each behind its hook, which may add results."""
+        """Signal the end of an epoch; yield each callback after its hook, which may add results."""
         for callback in self._callbacks:
             callback.on_epoch_end(epoch, results)
             yield callback
 
     def batch_begin(self, batch: int) -> None:
-        """Tell that a batch begins."""
+        """Signal that a batch begins."""
         for callback in self._callbacks:
             callback.on_train_batch_begin(batch)
 
     def batch_end(self, batch: int, results: Results) -> None:
-        """Tell that a batch has ended; each gets results of its own, which it may change."""
+        """Signal that a batch has ended; each callback gets a copy of the results."""
         for callback in self._callbacks:
             callback.on_train_batch_end(batch, dict(results))
 
     @property
     def restores_epoch(self) -> tuple[int, str] | None:
-        """The epoch whose weights will be given back at the end, and by whom; None if by no one."""
-        # They are told of the end in their order: the last of them has the last word.
+        """The epoch whose weights are restored at the end, and by which callback, or None."""
+        # Callbacks are called in order at the end, so the last of them wins.
         for callback in reversed(self._callbacks):
             if callback.restores_epoch is not None:
                 return callback.restores_epoch, type(callback).__name__
         return None
 
     def ends_quietly(self, error: FloatingPointError) -> str:
-        """Return who ends the training without an exception after a loss that is not finite."""
+        """Return the callback that ends training without an exception on a non-finite loss."""
         quiet = [c for c in self._callbacks if c.on_nonfinite_loss(error)]
         return type(quiet[0]).__name__ if quiet else ""

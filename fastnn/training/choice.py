@@ -1,4 +1,4 @@
-"""Which trainer a network is trained by: its optimizer chooses."""
+"""The choice of the trainer, which a network's optimizer makes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastnn.training.trainers import Trainer
 
 
 class Trainers:
-    """The trainers that an optimizer may ask for.
+    """The trainers that an optimizer may choose from.
 
     Parameters
     ----------
@@ -19,18 +19,18 @@ class Trainers:
         self._network = network
 
     def steps(self) -> Trainer:
-        """Return the trainer of an optimizer that updates the parameters step by step."""
+        """Return the trainer for an optimizer that updates the parameters step by step."""
         return StepTrainer(self._network)
 
     def iterations(self) -> Trainer:
-        """Return the trainer of an optimizer whose iterations SciPy makes.
+        """Return the trainer for an optimizer whose iterations SciPy runs.
 
         Raises
         ------
         ImportError
-            SciPy is missing.
+            SciPy is not installed.
         """
-        from fastnn.training.lbfgs import IterationTrainer  # which not every training needs
+        from fastnn.training.lbfgs import IterationTrainer  # only if it is needed
 
         return IterationTrainer(self._network)
 

@@ -1,4 +1,4 @@
-"""`evaluate` and `predict`: one pass over all rows, with parameters that stay."""
+"""`evaluate` and `predict`: one pass over all rows, with fixed parameters."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def predict(
     -------
     outputs : list of ndarray, shape (rows, *output_shape)
     bound : Bound or None
-        The program, where all rows were one array in memory that a fast path may take next time.
+        The program, if all rows were one array in memory that a fast path may take next time.
     """
     made: list[list[np.ndarray]] = []
     bound: Bound | None = None
@@ -125,5 +125,5 @@ def predict(
 
 
 def _set_batch(steps: Steps, batch_size: int) -> None:
-    """Take so many rows at a time, but plan for no more than there may be."""
+    """Take `batch_size` rows at a time, but do not plan for more than the data may have."""
     steps.batch = min(batch_size, max(steps.rows, ROWS))

@@ -17,16 +17,16 @@ class History:
     Attributes
     ----------
     history : dict of str to list of float
-        For each result, one number an epoch: "loss", the metrics, and both of the validation
-        data with "val_" in front; and what callbacks add.
+        For each result, one number per epoch: "loss" and the metrics, both also for the
+        validation data with the prefix "val_", and the results that callbacks add.
     epoch : list of int
         Numbers of the epochs, from 0.
     stop_reason : str
         Why `fit` ended.
     samples_per_second : float
-        Training samples a second, validation left out.
+        Training samples per second, excluding validation.
     learning_rates : list of float
-        Of the last step of each epoch; empty for an optimizer that has none.
+        Rate of the last step of each epoch; empty for an optimizer without a learning rate.
 
     Examples
     --------
@@ -45,7 +45,7 @@ class History:
     learning_rates: list[float] = field(default_factory=list)
 
     def plot(self, *, ax: Any = None) -> Any:
-        """Draw loss, metrics and learning rate over the epochs; needs the extra ``plot``.
+        """Plot loss, metrics and learning rate over the epochs; needs the extra ``plot``.
 
         See `fastnn.plots.history`.
         """
@@ -57,7 +57,7 @@ class History:
         return f"<History of {len(self.epoch)} epochs: {last}; {self.stop_reason}>"
 
     def add(self, epoch: int, logs: dict[str, float]) -> None:
-        """Append the results of an epoch, or those that callbacks have added or changed."""
+        """Add the results of an epoch, or those that callbacks have added or changed."""
         if self.epoch[-1:] != [epoch]:
             self.epoch.append(epoch)
         place = len(self.epoch) - 1

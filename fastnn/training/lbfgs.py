@@ -1,7 +1,7 @@
 """`fit` with L-BFGS: SciPy moves the parameters, a program computes loss and gradient of all rows.
 
-SciPy's parameters are one vector of float64 of all that is trained; what lies in the arena is the
-point that was looked at last, and at the end, however it comes, the last iterate.
+SciPy sees one float64 vector of all trained parameters. The arena holds the point that was
+evaluated last and, after training, however it ends, the last iterate.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from fastnn.training.trainers import Loop, Trainer
 # Parameters, loss with weight decay, gradient, results of the program.
 Look = tuple[np.ndarray, float, np.ndarray, np.ndarray]
 
-# Ops of training whose results are not the same at each look at the same rows, or depend on which
-# rows are looked at together; the layer, and what to do instead.
+# Training ops whose results differ between evaluations of the same rows, or depend on which rows
+# are evaluated together, with the layer and what to do instead.
 NOT_A_FUNCTION = {
     "dropout": ("Dropout", "leave it out; weight_decay or a regularizer does its work"),
     "batch_normalization": (
@@ -48,7 +48,7 @@ def minimizer() -> Any:
     Raises
     ------
     ImportError
-        There is no SciPy.
+        SciPy is not installed.
     """
     try:
         from scipy.optimize import minimize
@@ -58,7 +58,7 @@ def minimizer() -> Any:
 
 
 def options(optimizer: LBFGS, iterations: int) -> dict[str, float]:
-    """Return what SciPy is to be told."""
+    """Return the options for SciPy."""
     return {
         "maxiter": iterations,
         "maxfun": np.inf,
@@ -71,10 +71,10 @@ def options(optimizer: LBFGS, iterations: int) -> dict[str, float]:
 def turned_back(
     start: np.ndarray, value: float, gradient: np.ndarray, point: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """Return value and gradient that lead a line search back from where there are none.
+    """Return a value and gradient that lead a line search back from a point without finite ones.
 
-    SciPy takes an infinity for a number. It gets the parabola along the line that has the value and
-    the slope of where the line starts, and its least value at a tenth of the way.
+    SciPy would treat infinity as a number. It gets a parabola along the line instead, with the
+    value and slope of the line's start, and its minimum at a tenth of the distance.
     """
     way = point - start
     slope = float(gradient @ way)
@@ -82,7 +82,7 @@ def turned_back(
 
 
 def check(runtime: Runtime, program: Program) -> None:
-    """Raise ValueError where a loss has no minimum to be found by this method."""
+    """Raise ValueError if this method cannot find a minimum of the loss."""
     for op in program.ops:
         if op.name in NOT_A_FUNCTION:
             layer_type, instead = NOT_A_FUNCTION[op.name]
@@ -95,16 +95,16 @@ def check(runtime: Runtime, program: Program) -> None:
 
 
 class IterationTrainer(Trainer):
-    """Iterations of SciPy's L-BFGS, one an epoch, each of which looks at all rows several times."""
+    """Runs SciPy's L-BFGS, one iteration per epoch; each may evaluate all rows several times."""
 
     def __init__(self, network: Network) -> None:
         super().__init__(network)
-        self._minimize = minimizer()  # is there SciPy?
-        assert isinstance(self.optimizer, LBFGS)  # who chose this trainer
+        self._minimize = minimizer()  # raises early if SciPy is missing
+        assert isinstance(self.optimizer, LBFGS)  # the optimizer that chose this trainer
         self._settings = self.optimizer
 
     def prepare(self, adapter: DataAdapter) -> list[str]:
-        """Take the data, and return the names of the results of an epoch."""
+        """Take the data and return the names of the results of an epoch."""
         self._adapter, steps = adapter, adapter.first()
         self._steps = Steps(
             steps.sources, steps.rows, min(ROWS, steps.rows), target_types=steps.target_types
@@ -122,7 +122,7 @@ class IterationTrainer(Trainer):
         return [one.name for one in self._bound(collects=True).plan.program.reported]
 
     def run(self, epochs: int, loop: Loop) -> None:
-        """Make one iteration an epoch."""
+        """Run one iteration per epoch."""
         self._loop, network = loop, self.network
         start = self._gathered(network.runtime.parameters)
         found = None
@@ -135,7 +135,7 @@ class IterationTrainer(Trainer):
             pass
         finally:
             self._write(start if self._iterate is None else self._iterate[0])
-        if self._is_open:  # it had converged before, or found no lower loss, or time is up
+        if self._is_open:  # it had already converged, found no lower loss, or ran out of time
             self._finish()
         if found is not None and found.status != 1 and not network.stop_training:
             reason = found.message.strip(" :")
@@ -154,12 +154,12 @@ class IterationTrainer(Trainer):
 
     def _write(self, point: np.ndarray) -> None:
         self.network.parameter_version += 1
-        with np.errstate(over="ignore"):  # the loss is not finite then
+        with np.errstate(over="ignore"):  # after an overflow the loss is not finite
             for name, part in zip(self._names, np.split(point, self._ends), strict=True):
                 self.network.runtime.parameters[name].reshape(-1)[...] = part
 
     def _look(self, point: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return loss, with weight decay, and gradient at a point."""
+        """Return the loss, including weight decay, and the gradient at a point."""
         if not self._is_open:
             if not self._loop.epoch_begin(self._epoch):
                 raise _Ended
@@ -168,7 +168,7 @@ class IterationTrainer(Trainer):
         runtime, decay = self.network.runtime, self.optimizer.weight_decay
         steps = self._steps
         began = time.perf_counter()
-        with np.errstate(all="ignore"):  # what is not finite is looked for below
+        with np.errstate(all="ignore"):  # non-finite results are handled below
             results = sum_gradients(runtime, self._bound(), steps, self._total, self._look_up)
             means = steps.rows_of(steps.count) @ results / steps.rows
             value = float(means[0] + decay / 2 * point @ point)
@@ -183,7 +183,7 @@ class IterationTrainer(Trainer):
         return value, gradient
 
     def _look_up(self, seconds: float) -> None:
-        """Look at the clock after each part of the rows; there is a first look in any case."""
+        """Check the time after each part of the rows; the first evaluation always completes."""
         budget = self._loop.budget
         budget.record(1, seconds)
         if budget.is_over and self._iterate is not None:
@@ -191,7 +191,7 @@ class IterationTrainer(Trainer):
             raise _Ended
 
     def _turned_back(self, point: np.ndarray, results: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return what leads the line search back from where the loss is not finite."""
+        """Return what leads the line search back from a point where the loss is not finite."""
         if self._iterate is None:
             raise self._refusal(results)
         return turned_back(*self._iterate[:3], point)
@@ -211,7 +211,7 @@ class IterationTrainer(Trainer):
         )
 
     def _accept(self, intermediate_result: Any) -> None:
-        """Take an iterate of SciPy's: the end of an epoch."""
+        """Accept an iterate from SciPy, which ends an epoch."""
         point = intermediate_result.x
         if self._looked_at is None or not np.array_equal(self._looked_at[0], point):
             self._look(point)
@@ -222,7 +222,7 @@ class IterationTrainer(Trainer):
             raise _Ended
 
     def _finish(self) -> bool:
-        """End an epoch with the results at the iterate; return whether to go on."""
+        """End an epoch with the results at the iterate; return whether to continue."""
         assert self._iterate is not None
         self._loop.budget.epoch_end()
         means = map(float, self._iterate[3])
@@ -233,7 +233,7 @@ class IterationTrainer(Trainer):
         return self._loop.epoch_end(self._epoch - 1, results | self._metrics())
 
     def _metrics(self) -> dict[str, Any]:
-        """Return the metrics of all rows, without the losses."""
+        """Return the metrics of all rows, excluding the losses."""
         if not any(one.metrics for one in self.network.require_objective().outputs):
             return {}
         losses = {"loss", *(f"{name}_loss" for name in self.network.output_names)}

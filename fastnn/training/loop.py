@@ -1,7 +1,7 @@
-"""`fit`: epochs, validation, callbacks, and why a training ends.
+"""`fit`: epochs, validation, callbacks, and the reasons why training ends.
 
-The engine runs a slice of steps at a time, at most about 50 ms long, so that Python can look for
-Ctrl-C between them: the network is then whole, at the end of a step.
+The engine runs a slice of steps at a time, at most about 50 ms long, so that Python can handle
+Ctrl-C between slices, when the network is in a consistent state at the end of a step.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Results = dict[str, Any]
 
 @dataclass
 class FitSettings:
-    """The arguments of `Model.fit` that say how to train, checked.
+    """The arguments of `Model.fit` that specify how to train, checked.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class FitSettings:
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, what came and what was expected.
+        The message names the argument, what came and what was expected.
     """
 
     batch_size: Any
@@ -49,7 +49,7 @@ class FitSettings:
     steps_per_epoch: Any
 
     def __post_init__(self) -> None:
-        """Check them all before anything begins. The time budget starts here."""
+        """Check all arguments before anything begins. The time budget starts here."""
         self.time_budget = TimeBudget(self.time_budget)
         if self.batch_size is not None:
             self.batch_size = checks.integer("batch_size", self.batch_size)
@@ -107,13 +107,13 @@ def fit(
 
 
 class TrainingLoop:
-    """What a trainer tells of its epochs, and what may end them.
+    """The loop that a trainer reports its epochs to, and that may end them.
 
     Parameters
     ----------
     network : Network
     trainer : Trainer
-        Has taken the data.
+        A trainer that has been given its data.
     settings : FitSettings
     validation : Validation or None
     steps_per_epoch : int or None
@@ -144,7 +144,7 @@ class TrainingLoop:
         network.stop_training, network.stop_reason = False, ""
 
     def run(self) -> History:
-        """Train."""
+        """Train, and return the history."""
         network, history = self._network, self._history
         self.callbacks.train_begin()
         network.history = history
@@ -175,7 +175,7 @@ class TrainingLoop:
         return history
 
     def _reason(self) -> str:
-        """Return why a training that nothing has interrupted is over."""
+        """Return why training has ended if nothing interrupted it."""
         if self._network.stop_training:
             return self._network.stop_reason or "a callback set stop_training"
         return f"completed {self._epochs} epoch{'s' * (self._epochs != 1)}"
@@ -190,7 +190,7 @@ class TrainingLoop:
         return not self._network.stop_training
 
     def epoch_end(self, epoch: int, results: Results) -> bool:
-        """Take the results of an epoch and validate; return whether training goes on."""
+        """Take the results of an epoch and validate; return whether training continues."""
         self._results = results
         if self._validation is not None:
             found = self._validation.results()
@@ -201,5 +201,5 @@ class TrainingLoop:
             history.learning_rates.append(self._trainer.learning_rate)
         self.progress.epoch_end(epoch, results)
         for _ in self.callbacks.epoch_end(epoch, results):
-            history.add(epoch, results)  # with what it has added
+            history.add(epoch, results)  # with the results that the callback has added
         return not self._network.stop_training

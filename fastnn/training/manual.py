@@ -1,4 +1,4 @@
-"""`forward`, `backward` and `apply_gradients`: a training loop of the user's own."""
+"""`forward`, `backward` and `apply_gradients`, for training loops written by the user."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class _Kept:
         The program, whose workspace holds the activations.
     samples : Samples
     number : int
-        Of the step, for dropout.
+        Number of the step, for dropout.
     version : int
-        Of the parameters that it was computed with.
+        Version of the parameters that the activations were computed with.
     """
 
     bound: Bound
@@ -34,7 +34,7 @@ class _Kept:
 
 
 class ManualSteps:
-    """The steps of a user's own loop.
+    """The steps of a training loop written by the user.
 
     Parameters
     ----------
@@ -44,22 +44,22 @@ class ManualSteps:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._kept: _Kept | None = None
-        self._forwards = (-1, 0)  # after which update, and how many since
-        self._has_gradients = False  # zeros, after `backward`, are gradients too
+        self._forwards = (-1, 0)  # the update before the last forward, and forwards since then
+        self._has_gradients = False  # not read off the arrays: zeros can be gradients
 
     def forward(self, samples: Samples) -> list[np.ndarray]:
         """Return the outputs in training, and keep what `backward` needs."""
         data.not_empty(samples.rows)
         runtime, rows = self._network.runtime, samples.rows
         # The rows are copied, because the caller may reuse x before backward. Dropout gets the
-        # number of the coming update, or, if that has been used, one far from all others.
+        # number of the next update, or, if that has been used, a number far from all others.
         step, count = self._forwards
         count = count + 1 if step == runtime.step else 0
         self._forwards = runtime.step, count
         number = runtime.step + 1 + (count << 40)
         sources = [s.copy() if isinstance(s, Sparse) else s for s in samples.sources]
         steps = Steps(sources, rows, rows, in_place=False)
-        # No update of the optimizer's, but moving statistics ask for a rate like any.
+        # The optimizer makes no update, but the updates of moving statistics also need a rate.
         rate = np.zeros(1)
         bound = runtime.bound(Purpose.MANUAL, rows, sparse=steps.sparse)
         bound.prepare(steps, learning_rates=rate).section("forward", number)
@@ -90,11 +90,11 @@ class ManualSteps:
             raise ValueError(f"grad_output must have {rows} rows, got {seed[0].rows}")
         steps = Steps([*kept.samples.sources, *seed], rows, rows, in_place=False)
         kept.bound.prepare(steps).section("backward", kept.number)
-        network.runtime.clear_frozen_gradients()  # frozen since `forward`
+        network.runtime.clear_frozen_gradients()  # of layers frozen since `forward`
         self._has_gradients = True
 
     def apply_gradients(self) -> None:
-        """Make one optimizer step with the gradients that there are.
+        """Take one optimizer step with the current gradients.
 
         Raises
         ------
@@ -108,5 +108,5 @@ class ManualSteps:
         bound = runtime.bound(Purpose.UPDATE, 1)
         rate = optimizer.rates(runtime.step)
         network.parameter_version += 1
-        self._has_gradients = True  # written by hand, they may be zeros from now on
+        self._has_gradients = True  # from now on, also if the user writes zeros
         bound.prepare(Steps([], 1, 1), learning_rates=rate).make()

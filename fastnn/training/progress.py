@@ -1,4 +1,4 @@
-"""What `fit` shows while it runs."""
+"""The progress that `fit` shows while it runs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from fastnn.metrics import scalars
 
 
 class Progress:
-    """One bar over all epochs, or one line an epoch, or silence.
+    """Shows one bar over all epochs, one line per epoch, or nothing.
 
     Parameters
     ----------
     verbose : {0, 1, 2}
     epochs : int
     steps : int or None
-        Of an epoch, if known.
+        Steps of an epoch, if known.
     """
 
     def __init__(self, verbose: int, epochs: int, steps: int | None) -> None:
@@ -33,7 +33,7 @@ class Progress:
             self._bar = tqdm(total=total, bar_format=shape, dynamic_ncols=True)
 
     def advance(self, steps: int) -> None:
-        """Show that some steps have been made."""
+        """Show that a number of steps have been completed."""
         if self._bar is not None:
             self._bar.update(steps)
 
@@ -50,6 +50,6 @@ class Progress:
             print(f"{number}  {text}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """End the bar."""
+        """Close the bar."""
         if self._bar is not None:
             self._bar.close()

@@ -1,7 +1,7 @@
 """`predict_one` and `learn_one`: one sample at a time, in a few microseconds.
 
-A sample goes through a program prepared for one row (`fastnn.runtime.fast_path`), which declines
-whatever is unusual. That, and the first sample, goes the plain way, as a batch of one.
+A sample runs through a program prepared for one row (`fastnn.runtime.fast_path`), which declines
+anything unusual. Declined samples, and the first one, take the general path as a batch of one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def predict_one(network: Network, x: object) -> list[np.ndarray]:
 
 
 def learn_one(network: Network, x: object, y: object) -> float:
-    """Make one step on one sample and return its loss; see `Model.learn_one`."""
+    """Take one step on one sample and return its loss; see `Model.learn_one`."""
     objective = network.require_objective()
     network.parameter_version += 1
     loss = network.runtime.fast_path.try_learn(x, y, objective)
@@ -53,11 +53,11 @@ def learn_one(network: Network, x: object, y: object) -> float:
 
 
 def _checked_loss(network: Network, x: object, y: object) -> float:
-    """Return the loss of a step after all, or put the network back and raise."""
+    """Return the loss of a suspicious step if it is valid, or restore the network and raise."""
     runtime = network.runtime
     is_done, loss = runtime.fast_path.last_step
     if is_done and not nonfinite.not_finite(runtime):
-        return loss  # large parameters: the sum of their squares was not finite
+        return loss  # the parameters are large: only the sum of their squares was not finite
     target = _target(network, network.require_objective(), y)
     samples = network.checked_samples(_inputs(network, x), target)
     raise nonfinite.refused_step(runtime, samples.sources, is_done, loss, runtime.last_snapshot())
@@ -67,12 +67,12 @@ def _checked_loss(network: Network, x: object, y: object) -> float:
 
 
 def _inputs(network: Network, x: object) -> object:
-    """Return a batch of one sample, for the methods that take batches."""
+    """Return a batch of one sample for the methods that take batches."""
     shapes = [shape for _, shape in network.input_shapes] if network.built else [None]
     if len(shapes) == 1:
         return _batch("x", x, shapes[0], network.dtype)
     if not isinstance(x, (list, tuple)) or len(x) != len(shapes):
-        return x  # which those methods refuse
+        return x  # those methods reject it
     return [
         _batch(f"x[{i}]", part, shape, network.dtype)
         for i, (part, shape) in enumerate(zip(x, shapes, strict=True))

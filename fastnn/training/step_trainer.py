@@ -1,4 +1,4 @@
-"""Training by steps of an optimizer, many of them natively in one call."""
+"""Training by steps of an optimizer, many of which run natively in one call."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ Results = dict[str, Any]
 
 
 class StepTrainer(Trainer):
-    """Steps of an optimizer, many of them natively in one call."""
+    """Runs steps of an optimizer, many of them natively in one call."""
 
     _adapter: DataAdapter
     _bound: Bound
     _snapshot: np.ndarray
 
     def prepare(self, adapter: DataAdapter) -> list[str]:
-        """Take the data, and return the names of the results of an epoch."""
+        """Take the data and return the names of the results of an epoch."""
         self._adapter, self._steps = adapter, adapter.first()
-        self._before = 0  # steps of the epoch in the parts before this one
+        self._before = 0  # steps of the epoch in earlier parts
         self._bind()
         self._snapshot = np.empty_like(self.network.runtime.arenas["parameters"])
         return [one.name for one in self._bound.plan.program.reported]
 
     def run(self, epochs: int, loop: Loop) -> None:
-        """Make some epochs, each of them in the parts in which the data come."""
+        """Run the epochs, each in the parts in which the data come."""
         for epoch in range(epochs):
             if not loop.epoch_begin(epoch):
                 break
@@ -43,9 +43,9 @@ class StepTrainer(Trainer):
                 break
 
     def _train(self, epoch: int, loop: Loop) -> Results:
-        """Train one epoch, part by part, and return its results: means over its samples.
+        """Train one epoch part by part and return its results, which are means over its samples.
 
-        They are empty if there was no step because there were no more data.
+        They are empty if no step was taken because the data had run out.
         """
         runtime = self.network.runtime
         np.copyto(self._snapshot, runtime.arenas["parameters"])
@@ -71,14 +71,14 @@ class StepTrainer(Trainer):
         return self._accumulator.logs()
 
     def _bind(self) -> None:
-        """Take the program that fits the data and the optimizer as they are now."""
+        """Get the program that fits the current data and optimizer."""
         steps = self._steps
         self._bound = self.network.runtime.bound(
             Purpose.TRAIN, steps.batch, steps.target_types, steps.sparse, collects=True
         )
 
     def _train_part(self, epoch: int, loop: Loop) -> int:
-        """Train one part of an epoch and return the number of its steps."""
+        """Train on one part of an epoch and return the number of steps taken."""
         network, steps = self.network, self._steps
         runtime, count = network.runtime, steps.count
         results = np.empty((count, len(self._bound.plan.program.results)))
@@ -115,7 +115,7 @@ class StepTrainer(Trainer):
         return done
 
     def _make(self, run: Run, first: int, loop: Loop) -> tuple[int, int]:
-        """Make one step, or a slice of them; return how many were made, of how many."""
+        """Run one step or a slice of steps; return how many were completed and requested."""
         self.network.parameter_version += 1
         if loop.callbacks.asks_for_batches:
             began = time.perf_counter()
@@ -128,9 +128,9 @@ class StepTrainer(Trainer):
         return ran, asked
 
     def _refuse(self, epoch: int, step: int, loss: float, loop: Loop) -> None:
-        """Put the network back to finite parameters and say what went wrong, and where."""
+        """Restore finite parameters and raise an error that says what went wrong, and where."""
         steps = self._steps
-        step = min(step, steps.count - 1)  # the last one's update may be what went wrong
+        step = min(step, steps.count - 1)  # the update of the last step may be what went wrong
         first = step * steps.batch
         rows = np.arange(first, min(first + steps.batch, steps.rows))
         rows = rows if steps.order is None else steps.order[rows]

@@ -11,12 +11,12 @@ from fastnn.runtime import nonfinite
 
 
 def train_on_samples(network: Network, samples: Samples) -> float:
-    """Make one step and return its loss before the step.
+    """Take one step and return its loss before the step.
 
     Raises
     ------
     NonFiniteLossError
-        The loss is not finite; the step is not made.
+        The loss is not finite; the step is not taken.
     """
     runtime, steps = network.runtime, samples.steps()
     bound = runtime.bound(Purpose.TRAIN, steps.batch, steps.target_types, steps.sparse)

@@ -1,8 +1,8 @@
-"""`fit(time_budget=...)`: how many steps to ask for so that training ends in time.
+"""`fit(time_budget=...)`: how many steps to request so that training ends in time.
 
-Slices of the engine take some 40 ms. Towards the end each is asked for half of what the time that
-is left would allow, so that an error of the estimate shrinks with it: a dozen slices more, and at
-most one step too many.
+Slices of the engine take about 40 ms. Towards the end, each slice gets half of the steps that the
+remaining time would allow, so that the error of the estimate shrinks too: this costs a dozen more
+slices, and at most one step too many.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fastnn.core import checks
 
 
 class TimeBudget:
-    """A number of seconds from now on, or no limit.
+    """A time limit that starts now, or no limit.
 
     Parameters
     ----------
@@ -26,26 +26,26 @@ class TimeBudget:
             None if seconds is None else checks.number("time_budget", seconds, is_positive=True)
         )
         self._ends = math.inf if self.seconds is None else time.perf_counter() + self.seconds
-        self._step = math.inf  # seconds, in the last slice
+        self._step = math.inf  # seconds per step in the last slice
         self._between = 0.0  # seconds that validation and callbacks took after the last epoch
         self._since = math.inf
 
     def steps(self) -> int | None:
-        """Return how many steps to run next, at most; None without a limit."""
+        """Return the maximum number of steps to run next; None without a limit."""
         if self.seconds is None:
             return None
         return max(1, int(self._left() / (2 * self._step)))
 
     def record(self, steps: int, seconds: float) -> None:
-        """Learn from a slice."""
+        """Update the estimate with the time of a slice."""
         self._step = max(seconds, 1e-9) / max(steps, 1)
 
     def epoch_end(self) -> None:
-        """Note that the steps of an epoch are made."""
+        """Record that the steps of an epoch are completed."""
         self._since = time.perf_counter()
 
     def epoch_begin(self) -> None:
-        """Note that validation and callbacks have had their time."""
+        """Record that validation and callbacks are completed."""
         if self._since < math.inf:
             self._between = time.perf_counter() - self._since
 
@@ -54,7 +54,7 @@ class TimeBudget:
 
     @property
     def is_over(self) -> bool:
-        """Whether it is time for the last epoch's validation and callbacks, or later."""
+        """Whether at most the time for the last validation and callbacks remains."""
         return self._left() <= 0
 
     def __str__(self) -> str:

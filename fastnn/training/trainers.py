@@ -1,4 +1,4 @@
-"""How the epochs of a training are made; the optimizer gives the trainer that suits it."""
+"""The base class of trainers, which run the epochs; each optimizer chooses its trainer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Results = dict[str, Any]
 
 
 class Loop(Protocol):
-    """What a trainer is run by: it is told of each epoch, and may end them all."""
+    """The loop that a trainer reports each epoch to, and that may end training."""
 
     callbacks: CallbackList
     budget: TimeBudget
@@ -27,11 +27,11 @@ class Loop(Protocol):
         """Begin an epoch; return False if training has ended."""
 
     def epoch_end(self, epoch: int, results: Results) -> bool:
-        """Take the results of an epoch; return whether training goes on."""
+        """Take the results of an epoch; return whether training continues."""
 
 
 class Trainer(ABC):
-    """Makes the epochs of a training.
+    """Runs the epochs of a training.
 
     Parameters
     ----------
@@ -41,10 +41,10 @@ class Trainer(ABC):
     Attributes
     ----------
     seconds : float
-        Spent on the rows of `rows_done`.
+        Time spent on the rows counted by `rows_done`.
     rows_done : int
     learning_rate : float or None
-        Of the last step; None where there is none.
+        Rate of the last step; None if there is none.
     """
 
     def __init__(self, network: Network) -> None:
@@ -71,14 +71,14 @@ class Trainer(ABC):
 
     @abstractmethod
     def prepare(self, adapter: DataAdapter) -> list[str]:
-        """Take the data, and return the names of the results of an epoch.
+        """Take the data and return the names of the results of an epoch.
 
         Raises
         ------
         TypeError, ValueError
-            They cannot be trained on.
+            The network cannot be trained on the data.
         """
 
     @abstractmethod
     def run(self, epochs: int, loop: Loop) -> None:
-        """Make some epochs; the loop is told of each and may end them all."""
+        """Run the epochs, reporting each to the loop, which may end training."""

@@ -14,12 +14,12 @@ from fastnn.network import Network
 from fastnn.runtime import ROWS
 from fastnn.training.evaluation import evaluate
 
-# What validation is done with: x, y and sample_weight, or batches and None.
+# The validation data: x, y and sample_weight, or batches and None.
 Held = tuple[object, ...]
 
 
 class Validation:
-    """What each epoch is validated with.
+    """Validates each epoch on held-out data.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Validation:
             raise type(error)(f"validation_data: {error}") from None
 
     def results(self) -> dict[str, Any]:
-        """Return loss and metrics as they are now."""
+        """Return the current loss and metrics."""
         return evaluate(self._network, self._adapter)
 
 
@@ -58,7 +58,7 @@ def split(
     share: object,
     validation_data: object,
 ) -> tuple[object, object, object, Held | None]:
-    """Take the last `share` of the rows for validation, as Keras does.
+    """Hold out the last `share` of the rows for validation, as Keras does.
 
     Parameters
     ----------
@@ -71,17 +71,17 @@ def split(
     Returns
     -------
     x, y, sample_weight : object
-        What is left to train on.
+        The remaining data to train on.
     held : tuple or None
 
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, what came and what was expected.
+        The message names the argument, what came and what was expected.
     """
     part = checks.number("validation_split", share, least=0, below=1)
     if part and is_batches(x, takes_lists=y is None):
-        raise ValueError("validation_split needs arrays; give validation_data beside batches")
+        raise ValueError("validation_split needs arrays; with batches, give validation_data")
     if validation_data is not None:
         held = _given(network, validation_data)
         if part:
@@ -93,7 +93,7 @@ def split(
 
 
 def _given(network: Network, validation_data: object) -> Held:
-    """Return what the user gave to validate with."""
+    """Return the validation data that the user gave."""
     if is_batches(validation_data, takes_lists=False) or _lists_batches(network, validation_data):
         if is_iterator(validation_data):
             raise TypeError(
@@ -114,7 +114,7 @@ def _given(network: Network, validation_data: object) -> Held:
 def _last_rows(
     network: Network, x: object, y: object, sample_weight: object, share: float
 ) -> tuple[object, object, object, Held]:
-    """Part all arrays at the same row."""
+    """Split all arrays at the same row."""
     given = [
         _Parts("x", x, network.built and len(network.input_shapes) > 1),
         _Parts("y", y, network.built and len(network.output_names) > 1),
@@ -151,7 +151,7 @@ def _lists_batches(network: Network, given: object) -> bool:
 
 
 class _Parts:
-    """What was given for an argument as arrays: one, or one for each input or output."""
+    """The arrays given for an argument: one, or one for each input or output."""
 
     def __init__(self, name: str, given: object, is_several: bool) -> None:
         self.name = name
@@ -165,7 +165,7 @@ class _Parts:
             raise ValueError(f"{name} must have one entry for each row, got a single number")
 
     def of(self, rows: slice) -> object:
-        """Return some of the rows, in the form in which all were given."""
+        """Return a slice of the rows, in the form in which the argument was given."""
         parts = [array[rows] for array in self.arrays]
         if self._keys is not None:
             return dict(zip(self._keys, parts, strict=True))

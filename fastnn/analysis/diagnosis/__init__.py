@@ -1,9 +1,9 @@
-"""`Model.diagnose`: why is it not learning?
+"""`Model.diagnose`: why is the model not learning?
 
-Looks at the data, at what the layers give and at the gradients for some rows, and trains copies
-of the model for a while, at its learning rate and, where that does not help, at others. What a
-network that learns may well show is no finding: thresholds leave room, because a false alarm
-costs more trust than a fault that is not named.
+A diagnosis looks at the data, the layers' outputs and the gradients for some rows, and trains
+copies of the model briefly, at its learning rate and, if that does not work, at others. A symptom
+that a healthy network may also show is not a finding: thresholds are generous, because a false
+alarm costs more trust than a missed fault.
 """
 
 from fastnn.analysis.diagnosis.checks import diagnose

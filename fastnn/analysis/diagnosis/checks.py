@@ -1,4 +1,4 @@
-"""The checks of a diagnosis, in their order."""
+"""The checks of a diagnosis, in order."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def diagnose(
     *,
     batch_size: int = 32,
 ) -> Diagnosis:
-    """Look for what keeps a model from learning; see `Model.diagnose`.
+    """Find what keeps a model from learning; see `Model.diagnose`.
 
     Parameters
     ----------
     network : Network
     sources : sequence of Source or Sparse
-        Inputs, the target, and weights of the samples if any.
+        Inputs, the target, and sample weights, if any.
     target_types : tuple of {"real", "label", "weight"}
-        What follows the inputs; see `Runtime.bound`.
+        Types of the sources after the inputs; see `Runtime.bound`.
     batch_size : int, default 32
 
     Returns
@@ -43,11 +43,11 @@ def diagnose(
     names = network.output_names
     if len(names) > 1:
         raise ValueError(
-            f"a diagnosis is of a model of one output, this one has {', '.join(names)}: make a "
-            "Model of the same layers and one of them"
+            f"diagnose needs a model with one output, this one has {', '.join(names)}: make a "
+            "Model of the same layers with one of them"
         )
     patient = Patient(network, sources, target_types, batch_size)
-    with np.errstate(all="ignore"):  # a diverged model has infinities
+    with np.errstate(all="ignore"):  # a diverged model contains infinities
         findings = list(of_layers.lost_weights(patient))
         if findings:
             return Diagnosis(tuple(findings), patient.sample[0].rows)

@@ -1,4 +1,4 @@
-"""What a diagnosis says."""
+"""The result of a diagnosis."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 class DiagnosisWarning(UserWarning):
-    """A network that does not learn, as the callback `Diagnose` has found while it was trained."""
+    """Issued by the callback `Diagnose` for a network that does not learn during training."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Finding:
         "plateau", "unscaled inputs", "unscaled targets", "constant targets", "targets out of
         reach" or "squashed logits".
     layer : str
-        Name of the layer; "" where it is not a matter of one.
+        Name of the layer; "" if the problem does not concern a single layer.
     figure : float
-        The number that shows it, which `shown` says in words.
+        The number that shows the problem; `shown` expresses it in words.
     shown : str
     advice : str
         What to try.
@@ -49,7 +49,7 @@ class Diagnosis:
     findings : tuple of Finding
         Data first, then layers and gradients, then the learning rate; empty if all is well.
     rows : int
-        How many were looked at.
+        Number of rows that were examined.
     """
 
     findings: tuple[Finding, ...]

@@ -1,4 +1,4 @@
-"""Inputs that are not scaled; targets that the model's last activation cannot reach."""
+"""Detects unscaled inputs, and targets that the model's last activation cannot reach."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from fastnn.analysis.diagnosis.finding import Finding
 from fastnn.analysis.diagnosis.patient import Patient
 
-LARGE = 30.0  # root mean square of a column; pixels up to 16 train well, those up to 255 do not
+LARGE = 30.0  # root mean square of a column; pixels up to 16 train well, up to 255 they do not
 SMALL = 0.01
-OUTSIDE = 0.1  # share of the targets
+OUTSIDE = 0.1  # fraction of the targets
 
 
 def findings(patient: Patient) -> Iterator[Finding]:
-    """Look at inputs and targets."""
+    """Examine inputs and targets."""
     yield from _inputs(patient)
     yield from _targets(patient)
     yield from _logits(patient)
@@ -52,11 +52,11 @@ def _targets(patient: Patient) -> Iterator[Finding]:
             "",
             float(target[0, 0]),
             f"y is {found} in all {len(target)} rows",
-            "data of more than one class or value: were they sorted, and then cut?",
+            "data with more than one class or value: were the rows sorted and then cut?",
         )
         return
     if patient.loss.link is not None:
-        return  # `data.target` has checked them
+        return  # `data.target` has checked the targets
     low, high = activation.range
     is_limited = math.isfinite(high - low)
     room = 0.1 * (high - low) if is_limited else 1e-3 * float(target.std())
@@ -85,7 +85,7 @@ def _targets(patient: Patient) -> Iterator[Finding]:
 
 
 def _logits(patient: Patient) -> Iterator[Finding]:
-    """An activation between the logits and a loss that takes logits."""
+    """Detect an activation between the logits and a loss that takes logits."""
     (layer, activation), link = patient.end, patient.loss.link
     low, high = activation.range
     if link is None or activation.name == link or math.isinf(low):
@@ -94,8 +94,8 @@ def _logits(patient: Patient) -> Iterator[Finding]:
         "squashed logits",
         layer,
         high,
-        f"loss {patient.loss.name!r} takes what does not end in {link} for logits, of any size, "
-        f"but {activation.name} outputs {_interval(low, high)}",
+        f"loss {patient.loss.name!r} takes outputs that do not come from {link} as logits, of any "
+        f"size, but {activation.name} outputs {_interval(low, high)}",
         f"activation={link!r} or none there",
     )
 

@@ -1,4 +1,4 @@
-"""Units that are dead, saturated or all the same; gradients that vanish or explode."""
+"""Detects units that are dead, saturated or identical, and vanishing or exploding gradients."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 from fastnn.analysis.diagnosis.finding import Finding
 from fastnn.analysis.diagnosis.patient import Patient, activation_of
 
-DEAD = 0.5  # share of units that give 0 for all rows
-SATURATED = 0.7  # share of activations, over units and rows
-EDGE = 0.02  # how near an asymptote counts, in parts of the range
-# Of the size of a gradient: by the largest of the model, and by itself.
+DEAD = 0.5  # fraction of units that output 0 for all rows
+SATURATED = 0.7  # fraction of activations, over units and rows
+EDGE = 0.02  # distance from an asymptote that counts as saturated, as a fraction of the range
+# Limits for the size of a gradient: relative to the largest of the model, and absolute.
 VANISHED = 2e-3
 EXPLODED = 100.0
 
 
 def lost_weights(patient: Patient) -> Iterator[Finding]:
-    """Look for parameters that are not finite, with which nothing else can be looked at."""
+    """Detect parameters that are not finite, which make the other checks impossible."""
     for name, view in patient.network.runtime.parameters.items():
         lost = int(np.sum(~np.isfinite(view)))
         if lost:
@@ -33,7 +33,7 @@ def lost_weights(patient: Patient) -> Iterator[Finding]:
 
 
 def findings(patient: Patient) -> Iterator[Finding]:
-    """Look at what the layers give, and at their gradients."""
+    """Examine the outputs of the layers and their gradients."""
     end = patient.end[0]
     for name, layer in patient.layers:
         array = patient.activations[name]
@@ -48,7 +48,7 @@ def findings(patient: Patient) -> Iterator[Finding]:
                     float(dead.mean()),
                     f"{dead.sum()} of {len(dead)} relu units output 0 for all {len(units)} rows, "
                     "so they have no gradient",
-                    "new weights (they do not come back), then a smaller learning rate, "
+                    "new weights (dead units do not recover), then a smaller learning rate, "
                     "'leaky_relu', or scaled inputs",
                 )
         if activation.saturation is not None and name != end:
@@ -60,8 +60,8 @@ def findings(patient: Patient) -> Iterator[Finding]:
                     "saturated units",
                     name,
                     share,
-                    f"{share:.0%} of what {activation.name} outputs lies within {EDGE:.0%} of its "
-                    "limits, where its slope is next to 0",
+                    f"{share:.0%} of the outputs of {activation.name} lie within {EDGE:.0%} of its "
+                    "limits, where its slope is close to 0",
                     "scaled inputs, smaller initial weights ('glorot_uniform'), a smaller "
                     "learning rate, or 'relu'",
                 )
@@ -70,7 +70,7 @@ def findings(patient: Patient) -> Iterator[Finding]:
 
 
 def _kernels(patient: Patient) -> dict[str, tuple[str, np.ndarray]]:
-    """Layer and kernel by name, of layers in the order in which they are computed."""
+    """Return layer and kernel, keyed by name, with layers in the order of computation."""
     found = {}
     for _, layer in patient.layers:
         for name, view in layer.parameters.items():
@@ -98,7 +98,7 @@ def _gradients(patient: Patient) -> Iterator[Finding]:
     everything = {name: _size(gradient) for name, gradient in patient.gradients.items()}
     largest = max((size for size in everything.values() if np.isfinite(size)), default=0.0)
     sizes = {name: everything[name] for name in kernels}
-    # Behind a kernel of zeros, as some begin, there is no gradient until the first step.
+    # Below a kernel that is initialized to zeros there is no gradient until the first step.
     begins = any(not kernel.any() for _, kernel in kernels.values())
     worst = min(sizes, key=lambda name: sizes[name], default="")
     if worst and not begins and sizes[worst] < VANISHED * largest:
@@ -106,8 +106,8 @@ def _gradients(patient: Patient) -> Iterator[Finding]:
             "vanishing gradient",
             kernels[worst][0],
             sizes[worst],
-            f"the gradient of its kernel is {sizes[worst]:.3g} in size (norm by the root of the "
-            f"number of inputs), the largest of the model {largest:.3g}",
+            f"the gradient of its kernel is {sizes[worst]:.3g} in size (norm divided by the root "
+            f"of the number of inputs), the largest of the model {largest:.3g}",
             "'relu' in place of sigmoid and tanh, fewer layers, skip connections (Add), or "
             "another kernel_initializer",
         )
@@ -117,15 +117,15 @@ def _gradients(patient: Patient) -> Iterator[Finding]:
                 "exploding gradient",
                 kernels[name][0],
                 size,
-                f"the gradient of its kernel is {size:.3g} in size (norm by the root of the "
-                "number of inputs)",
+                f"the gradient of its kernel is {size:.3g} in size (norm divided by the root of "
+                "the number of inputs)",
                 "global_clipnorm=1.0, smaller initial weights ('he_uniform'), or scaled inputs "
                 "and targets",
             )
-            return  # the first: layers before and behind it follow
+            return  # only the first, because those of the other layers follow from it
 
 
 def _size(gradient: np.ndarray) -> float:
-    """Return the norm, by the root of the inputs: what comes to a layer from behind, in size."""
+    """Return the norm divided by the root of the number of inputs: the backpropagated size."""
     inputs = gradient.size / gradient.shape[-1] if gradient.ndim > 1 else 1
     return float(np.linalg.norm(gradient)) / inputs**0.5

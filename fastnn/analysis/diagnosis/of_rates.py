@@ -1,7 +1,7 @@
-"""Whether the learning rate is too high or too low: copies are trained and compared.
+"""Finds out whether the learning rate is too high or too low by training and comparing copies.
 
-Losses are measured by what predicting a constant gives: near the end of a good training, where
-no rate brings much, that is so much more than what is left that nothing is found.
+Losses are measured relative to that of predicting a constant: near the end of a good training, no
+rate improves the loss much on that scale, so nothing is reported.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from fastnn.analysis.diagnosis.patient import Patient
 from fastnn.network import Network
 from fastnn.runtime import Purpose, Steps
 
-STEPS = 100  # of a trial
+STEPS = 100  # per trial
 FACTORS = (1e-4, 1e-3, 0.01, 0.1, 10.0, 100.0, 1e3, 1e4)
-# A trial that ends with less than this part of the loss before is learning; from above the loss of
-# a constant, where most of any fall is forgetting the initial weights, it takes more.
+# A trial that ends with less than this fraction of its initial loss is learning. Above the loss of
+# a constant, where most of any decrease is just forgetting the initial weights, it takes more.
 LEARNING = 0.97
 FORGETTING = 0.9
-MORE = 0.25  # by the loss of a constant: what another rate must bring beyond the model's
-EPOCHS = 5  # of the history, in which a plateau has fallen by less than FLAT of the loss
+MORE = 0.25  # improvement required of another rate, relative to the loss of a constant
+EPOCHS = 5  # of the history; on a plateau the loss falls by a fraction below FLAT within them
 FLAT = 0.002
-FAR = 0.3  # a plateau below this part of a constant's loss is where training has come to
+FAR = 0.3  # a plateau below this fraction of a constant's loss means that training has converged
 
 
 def findings(patient: Patient, before: Sequence[Finding]) -> Iterator[Finding]:
@@ -51,7 +51,7 @@ def findings(patient: Patient, before: Sequence[Finding]) -> Iterator[Finding]:
     history = patient.network.history
     losses = [] if history is None else history.history.get("loss", [])
     is_flat = len(losses) > EPOCHS and losses[-1] > (1 - FLAT) * losses[-1 - EPOCHS]
-    # Standing still is no fault where there is nothing to learn: another one has to be there.
+    # A plateau is not a fault if there is nothing to learn, so another finding is required.
     if is_flat and losses[-1] > FAR * unit and (found or before):
         yield Finding(
             "plateau",
@@ -66,7 +66,7 @@ def findings(patient: Patient, before: Sequence[Finding]) -> Iterator[Finding]:
 def _better_rate(
     patient: Patient, rate: float, start: float, end: float, unit: float
 ) -> Finding | None:
-    """Look for a rate at which the loss falls."""
+    """Find a rate at which the loss falls."""
     others = [factor * rate for factor in FACTORS] if rate else [1e-3, 1e-2, 0.1, 1.0]
     reached = {other: _trial(patient, other) for other in others}
     best = min(others, key=lambda other: reached[other])
@@ -84,7 +84,7 @@ def _better_rate(
 
 
 def _trial(patient: Patient, rate: float) -> float:
-    """Train a copy and return its loss of the sample; infinite where it diverges."""
+    """Train a copy and return its loss on the sample; infinite if it diverges."""
     clone = patient.network.clone(keeps_optimizer_state=True)
     runtime = clone.runtime
     rows = patient.sources[0].rows
@@ -107,7 +107,7 @@ def _trial(patient: Patient, rate: float) -> float:
 
 
 def _loss(patient: Patient, network: Network) -> float:
-    """Return the loss of the sample."""
+    """Return the loss on the sample."""
     runtime = network.runtime
     rows = patient.sample[0].rows
     bound = runtime.bound(Purpose.EVALUATE, rows, patient.target_types)
@@ -117,7 +117,7 @@ def _loss(patient: Patient, network: Network) -> float:
 
 
 def constant_loss(patient: Patient) -> float | None:
-    """Return the least loss that predicting a constant reaches; None where it is not known."""
+    """Return the smallest loss that predicting a constant can reach; None if it is not known."""
     if "weight" in patient.target_types:
         return None
     target = patient.target

@@ -1,4 +1,4 @@
-"""What a diagnosis looks at, computed once."""
+"""The quantities that a diagnosis examines, each computed once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastnn.layers import Layer
     from fastnn.losses import Loss
 
-ROWS = 512  # looked at; trials train on all
+ROWS = 512  # rows in the sample; trials train on all rows
 
 
 @dataclass
@@ -31,11 +31,11 @@ class Patient:
     network : Network
         Compiled.
     sources : sequence of Source or Sparse
-        Inputs, the target, and weights of the samples if any.
+        Inputs, the target, and sample weights, if any.
     target_types : tuple of {"real", "label", "weight"}
-        What follows the inputs; see `Runtime.bound`.
+        Types of the sources after the inputs; see `Runtime.bound`.
     batch_size : int
-        Of the trials.
+        Batch size of the trials.
     """
 
     network: Network
@@ -45,22 +45,22 @@ class Patient:
 
     @cached_property
     def sample(self) -> list[Source]:
-        """Some rows."""
+        """A sample of the rows."""
         return inspection.sample(self.sources, ROWS)
 
     @cached_property
     def activations(self) -> dict[str, np.ndarray]:
-        """What each layer outputs for the sample."""
+        """The outputs of each layer for the sample."""
         return inspection.activations(self.network.runtime, self.sample)
 
     @cached_property
     def gradients(self) -> dict[str, np.ndarray]:
-        """The gradient of the mean loss of the sample."""
+        """The gradient of the mean loss on the sample."""
         return inspection.gradients(self.network.runtime, self.sample, self.target_types)
 
     @property
     def target_type(self) -> str:
-        """What the target holds: "real" or "label"."""
+        """The type of the target: "real" or "label"."""
         return self.target_types[0]
 
     @property
@@ -81,7 +81,7 @@ class Patient:
 
     @property
     def layers(self) -> list[tuple[str, Layer]]:
-        """The layers in the order in which they are computed, by `inspection.layer_names`."""
+        """The layers in the order of computation, named as by `inspection.layer_names`."""
         graph = self.network.runtime.graph
         names = inspection.layer_names(self.network.runtime)
         return [(name, layer) for name, (layer, _) in zip(names, graph.steps, strict=True)]
