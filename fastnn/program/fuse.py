@@ -139,7 +139,7 @@ def gradient_through_activation(ops: list[Op], roots: set[Value]) -> tuple[list[
 
 
 def gradients_of_layer(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
-    """Fuse bias_gradient into the kernel_gradient of the same layer, which reads the same values."""
+    """Fuse bias_gradient into the kernel_gradient of the same layer, which has the same input."""
     alone: dict[tuple[Value, str], list[Op]] = {}  # several where layers are shared
     for op in ops:
         if op.name == "bias_gradient":

@@ -27,7 +27,7 @@ class LowerableLoss(Protocol):
         """Whether a target row that is not a label must hold probabilities that sum to 1."""
 
     def threshold(self, output: Value, target: Value) -> float | None:
-        """Return the threshold of a positive prediction for independent outputs, None for classes."""
+        """Return the decision threshold if outputs are independent, None for classes."""
 
     def emit(self, emit: EmitOp, scores: Value, target: Value, *, gradient: bool) -> Op:
         """Append the op that writes the loss of each row, and the gradient if requested."""
