@@ -274,7 +274,7 @@ class Run:
         number: int,
         settings: dict[str, Any],
     ) -> int:
-        """Make steps of some parts of the program; `number` is that of the first step, for dropout."""
+        """Make steps of some parts of the program; `number` is the first step's, for dropout."""
         if len(parts) == 1 and isinstance(parts[0], tuple):
             begin, end = parts[0]
             return self._native(
