@@ -94,8 +94,8 @@ cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
                 run.seconds[op] += now - before
                 before = now
             if slot.checked and not isfinite((<double *>slot.call.operand[1])[0]):
-                # Every worker reads the same number after the barrier, so all leave here. (A later op
-                # may set a status; it is checked after the slice.)
+                # Every worker reads the same number after the barrier, so all leave here. (A later
+                # op may set a status; it is checked after the slice.)
                 if worker == 0:
                     run.stopped_at = step
                 return
@@ -326,7 +326,7 @@ cdef class Executor:
         return done
 
     cdef object own_lock(self):
-        """Return this process's lock: the old one may have been held by another thread at a fork."""
+        """Return this process's lock: another thread may have held the old one at a fork."""
         if self.forks != _forks:
             self.lock, self.forks = threading.Lock(), _forks
         return self.lock
