@@ -60,9 +60,9 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(input_gradient)    /* dense.c: dx = (dy @ kernel.T) * f'(saved) */            \
     X(kernel_gradient)   /* dense.c: dkernel = x.T @ dy, dbias = dy.sum(axis=0) */  \
     X(kernel_gradient_halves) /* dense.c: over two halves of a large batch */       \
-    X(add_gradient_half) /* dense.c: adds the second to the first */              \
+    X(add_gradient_half) /* dense.c: adds the second to the first */                \
     X(bias_gradient)     /* dense.c: dbias alone */                                 \
-    X(kernel_gradient_update) /* dense.c: both, and the update they are for */ \
+    X(kernel_gradient_update) /* dense.c: both, and their update */           \
     X(sparse_affine)     /* sparse.c: the same three for a sparse x */              \
     X(sparse_kernel_gradient)                                                       \
     X(sparse_kernel_gradient_update)                                                \
@@ -71,7 +71,7 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(activation_gradient)                                                          \
     X(add)                                                                          \
     X(multiply)                                                                     \
-    X(prelu)             /* forward, and the gradient of its input */               \
+    X(prelu)             /* forward, and the input's gradient */                    \
     X(prelu_slope_gradient)                                                         \
     X(scale_rows)                                                                   \
     X(concatenate)                                                                  \
@@ -100,7 +100,7 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(moving_average)    /* average = momentum average + (1 - momentum) value */   \
     X(gather)            /* gather.c */                                             \
     X(dropout)           /* random.c */                                             \
-    X(multiply_add)      /* limits.c: upper limits of the machine */               \
+    X(multiply_add)      /* limits.c: upper limits of the machine */                \
     X(stream)
 
 enum fastnn_kernel_index {
@@ -126,7 +126,8 @@ enum fastnn_variant_table {
 };
 
 /* A sparse matrix in compressed rows (CSR) is three operands: the entries, values of the kernel's
- * dtype with the column of each; then indptr: row i has the entries indptr[i] to indptr[i + 1], int64; then the order of the rows, int64, or NULL. A row's columns ascend. */
+ * dtype with the column of each; then indptr: row i has the entries indptr[i] to indptr[i + 1],
+ * int64; then the order of the rows, int64, or NULL. The columns of a row ascend. */
 typedef struct fastnn_entries {
     const void *values;
     const int32_t *columns;
