@@ -62,7 +62,7 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(kernel_gradient_halves) /* dense.c: over two halves of a large batch */       \
     X(add_gradient_half) /* dense.c: adds the second to the first */                \
     X(bias_gradient)     /* dense.c: dbias alone */                                 \
-    X(kernel_gradient_update) /* dense.c: both, and their update */           \
+    X(kernel_gradient_update) /* dense.c: both, and their update */                 \
     X(sparse_affine)     /* sparse.c: the same three for a sparse x */              \
     X(sparse_kernel_gradient)                                                       \
     X(sparse_kernel_gradient_update)                                                \
@@ -77,7 +77,7 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(concatenate)                                                                  \
     X(slice_columns)                                                                \
     X(math)              /* one function of vmath.h, for tests and benchmarks */    \
-    X(softmax)           /* softmax.c */                                          \
+    X(softmax)           /* softmax.c */                                            \
     X(softmax_gradient)                                                             \
     X(layer_normalization) /* normalization.c */                                    \
     X(layer_normalization_gradient)                                                 \
@@ -97,7 +97,7 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(squared_norm)      /* update.c: what global clipping needs first */           \
     X(update)                                                                       \
     X(penalty)           /* L1, L2, and their gradient */                           \
-    X(moving_average)    /* average = momentum average + (1 - momentum) value */   \
+    X(moving_average)    /* average = momentum average + (1 - momentum) value */    \
     X(gather)            /* gather.c */                                             \
     X(dropout)           /* random.c */                                             \
     X(multiply_add)      /* limits.c: upper limits of the machine */                \

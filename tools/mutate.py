@@ -1,11 +1,11 @@
-"""Change random places of an installed fastnn, one at a time, and see whether its tests notice.
+"""Change random places of an installed fastnn, one at a time, and check whether its tests notice.
 
 Usage: python -P tools/mutate.py --number 50 --seed 0, with the Python of an environment that
-nothing else uses: `make mutate N=50 SEED=0` makes one. The suite first runs once to learn which
+nothing else uses: `make mutate N=50 SEED=0` makes one. The suite first runs once to find out which
 tests run which lines (kept in the output folder until the package or the tests change). Then, for
-each place: its source is changed in site-packages, the tests that run its line are run until one
-fails, and the source is put back. What no test notices has survived: either a check is missing, or
-the change has no effect. The exit status is 0 whatever survives.
+each place, its source is changed in site-packages, the tests that run its line are run until one
+fails, and the source is restored. If no test notices, the mutation has survived: either a check is
+missing, or the change has no effect. The exit status is 0 whether or not any survive.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ OPERATORS: dict[type, type] = {
     ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.MatMult: ast.Mult,
     ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.BitAnd: ast.BitXor, ast.BitXor: ast.BitAnd,
 }  # fmt: skip
-QUICK_TESTS = 200  # of those that run the line; the others follow where none of these notices
+QUICK_TESTS = 200  # of those that run the line; the others follow if none of these notices
 LEAST_SECONDS = 60.0
 
 
@@ -50,10 +50,10 @@ class Site:
     Attributes
     ----------
     file : str
-        Relative to the package.
+        Path relative to the package.
     line : int
     first, last : int
-        Bytes of the source that are replaced.
+        Range of bytes in the source that is replaced.
     kind : {"comparison", "operator", "constant", "flag", "not", "condition"}
     before, after : str
     """
@@ -67,11 +67,11 @@ class Site:
     after: str
 
 
-# --- where, and what instead ----------------------------------------------------------------------
+# --- where to change, and to what ----------------------------------------------------------------
 
 
 def _changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    """Yield each kind of change of an expression with the changed expression."""
+    """Yield each kind of change of an expression, with the changed expression."""
     if isinstance(node, ast.Compare):
         for i, operator in enumerate(node.ops):
             changed = copy.deepcopy(node)
@@ -96,17 +96,17 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
         yield "flag", ast.Constant(not node.value)
     elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        # Doubling what is not 0 or 1 also moves a tolerance, which adding 1 would drown.
+        # Doubling constants other than 0 and 1 also changes tolerances, which adding 1 would swamp.
         small = node.value in (0, 1)
         yield "constant", ast.Constant(node.value + 1 if small else node.value * 2)
 
 
 def _expressions(tree: ast.AST) -> Iterator[ast.AST]:
-    """Walk what runs: not annotations, not what stands under TYPE_CHECKING or is left to assert."""
+    """Walk the code that runs: neither annotations, nor TYPE_CHECKING blocks, nor assertions."""
     for name, value in ast.iter_fields(tree):
         if name in ("annotation", "returns", "type_comment", "decorator_list"):
             continue
-        if isinstance(tree, ast.JoinedStr):  # positions in f-strings differ between Pythons
+        if isinstance(tree, ast.JoinedStr):  # positions in f-strings depend on the version
             continue
         for child in value if isinstance(value, list) else [value]:
             if not isinstance(child, ast.AST) or isinstance(child, ast.Assert):
@@ -118,13 +118,13 @@ def _expressions(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def sites(source: bytes, file: str) -> list[Site]:
-    """Return every place of a source that can be changed, in its order.
+    """Return every place of a source that can be changed, in order.
 
     Parameters
     ----------
     source : bytes
     file : str
-        What the places say they are in.
+        The name of the file for the returned places.
 
     Returns
     -------
@@ -143,7 +143,7 @@ def sites(source: bytes, file: str) -> list[Site]:
         last = starts[node.end_lineno - 1] + node.end_col_offset
         for kind, changed in _changes(node):
             before = source[first:last].decode()
-            # In brackets, for what stands around it may bind more strongly.
+            # In parentheses, because the surrounding expression may bind more tightly.
             after = f"({ast.unparse(ast.fix_missing_locations(changed))})"
             found.append(Site(file, node.lineno, first, last, kind, before, after))
     return sorted(found, key=lambda site: (site.first, site.last, site.after))
@@ -158,7 +158,7 @@ def changed(source: bytes, site: Site) -> bytes:
 
 @contextlib.contextmanager
 def replaced(path: Path, text: bytes) -> Iterator[None]:
-    """Have another text in a file for a while, whatever happens meanwhile."""
+    """Replace the text of a file for a while, and restore it whatever happens."""
     before = path.read_bytes()
     compiled = Path(importlib.util.cache_from_source(str(path)))
     try:
@@ -174,7 +174,7 @@ def replaced(path: Path, text: bytes) -> Iterator[None]:
 
 
 def run_tests(arguments: list[str], seconds: float, folder: Path) -> tuple[int | None, str]:
-    """Return pytest's exit status, None where it took longer, and what it printed."""
+    """Return pytest's exit status, or None if it took longer, and its output."""
     command = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "Agg"}
     with subprocess.Popen(
@@ -191,7 +191,7 @@ def run_tests(arguments: list[str], seconds: float, folder: Path) -> tuple[int |
 
 
 def fingerprint(package: Path) -> str:
-    """Return a digest of all that the map of lines depends on."""
+    """Return a digest of everything that the map of lines depends on."""
     digest = hashlib.sha256()
     for root in (package, TESTS):
         for path in sorted(root.rglob("*.py")):
@@ -200,22 +200,22 @@ def fingerprint(package: Path) -> str:
 
 
 def tests_by_line(package: Path, folder: Path) -> dict[str, dict[int, list[str]]]:
-    """Return the tests that run each line of each file; made once, then read.
+    """Return the tests that run each line of each file; the map is made once, then read.
 
     Parameters
     ----------
     package, folder : Path
-        The installed package; where the map is kept.
+        The installed package, and the folder where the map is kept.
 
     Returns
     -------
     dict
-        By file, relative to the package, and line: node ids.
+        Node ids, by file relative to the package, and by line.
 
     Raises
     ------
     SystemExit
-        If the tests do not pass before anything has been changed.
+        The tests do not pass before anything has been changed.
     """
     import coverage
 
@@ -249,14 +249,14 @@ def outcome(
 ) -> dict[str, Any]:
     """Run the tests of a line until one fails.
 
-    A line that runs while the package is imported belongs to no test: then it is those that run
-    any line of its file.
+    A line that runs during the import of the package belongs to no test: in that case the tests
+    are those that run any line of its file.
 
     Parameters
     ----------
     site : Site
     lines : dict
-        Of its file: the tests of each line.
+        The tests of each line of the site's file.
     run : callable
         `run(node_ids, seconds)` returns status and output.
     rng : random.Random
@@ -265,7 +265,7 @@ def outcome(
     -------
     dict
         "outcome" ("noticed", "timeout", "survived", "not run"), "by", the test, and "tests",
-        how many were run.
+        the number of tests that were run.
     """
     if site.line not in lines:
         return {"outcome": "not run", "by": "", "tests": 0}
@@ -292,7 +292,7 @@ def _first_failure(printed: str) -> str:
 
 
 def package_folder() -> Path:
-    """Return where fastnn is installed; only an installed one is changed."""
+    """Return the folder where fastnn is installed; only an installed one is changed."""
     specification = importlib.util.find_spec("fastnn")
     if specification is None or specification.origin is None:
         raise SystemExit("fastnn is not installed for this Python")
@@ -303,7 +303,7 @@ def package_folder() -> Path:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Change, test, put back; report."""
+    """Make the changes, run the tests, restore the source; report."""
     package, folder = package_folder(), Path(arguments.output).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     lines = tests_by_line(package, folder)
@@ -341,7 +341,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the command line."""
+    """Return the parser of the command line."""
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     made.add_argument("--number", type=int, default=50, help="of places; default: 50")
     made.add_argument("--seed", type=int, default=0, help="of the sample; default: 0")
@@ -351,6 +351,6 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    # An end from outside puts the source back, too.
+    # A termination signal must restore the source as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     main(parser().parse_args())
