@@ -82,7 +82,7 @@ def main() -> None:
         plain = partial(train, x, y, hidden, 2 if QUICK else epochs, batch)
         found = paired(plain, lambda plain=plain: plain([fnn.Recorder()]), PAIRS)
         print(
-            f"| {name}, recorded beside plain | {found['ratio']:.3f} "
+            f"| {name}, recorded against plain | {found['ratio']:.3f} "
             f"({found['ratio_q1']:.3f} to {found['ratio_q3']:.3f}) | {found['pairs']} pairs |"
         )
 

@@ -158,8 +158,8 @@ def check(listing: str, is_fused: bool) -> list[Tile]:
 def main() -> None:
     """Print the faults and exit with status 1, or report that there are none."""
     parser = argparse.ArgumentParser(description="Check the inner loops of the built products.")
-    parser.add_argument("folder", type=Path, help="where Meson has built")
-    parser.add_argument("-v", "--verbose", action="store_true", help="also print what is right")
+    parser.add_argument("folder", type=Path, help="Meson's build folder")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also print the good tiles")
     arguments = parser.parse_args()
     builds, wrong = [], 0
     for path in sorted(arguments.folder.rglob("libfastnn_*.a")):

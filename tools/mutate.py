@@ -343,8 +343,8 @@ def main(arguments: argparse.Namespace) -> None:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    made.add_argument("--number", type=int, default=50, help="of places; default: 50")
-    made.add_argument("--seed", type=int, default=0, help="of the sample; default: 0")
+    made.add_argument("--number", type=int, default=50, help="number of places; default: 50")
+    made.add_argument("--seed", type=int, default=0, help="seed of the sample; default: 0")
     made.add_argument("--file", action="append", help="only files whose path contains this")
     made.add_argument("--output", default="out/mutants", help="default: out/mutants")
     return made

@@ -383,7 +383,7 @@ def _before_link(ops: Sequence[Op], output: Value, link: str | None) -> Value:
         if link in (writer.name, writer.attributes.get("activation")):
             if is_dropped:
                 raise ValueError(
-                    f"the model ends with Dropout behind {link}, which no loss can undo; "
+                    f"the model ends with Dropout after {link}, which no loss can undo; "
                     "put the Dropout before it"
                 )
             return writer.input(0)

@@ -154,7 +154,7 @@ def test_suggestion_of_a_step_down(place):
     losses = 1 / (1 + np.exp((i - place) / 8)) + 0.02 * np.random.default_rng(0).normal(size=300)
     found = _suggestion(rates, losses, 300)
     assert abs(np.log(found / rates[place])) < 8 * np.log(rates[1] / rates[0])
-    assert _suggestion(rates, -losses[::-1] * 0 + i, 300) is None, "a rise is no fall"
+    assert _suggestion(rates, -losses[::-1] * 0 + i, 300) is None, "a rise is not a descent"
 
 
 # --- display --------------------------------------------------------------------------------------

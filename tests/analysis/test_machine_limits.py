@@ -88,7 +88,7 @@ def test_teams_and_levels():
     assert found.bandwidth_of(1001, 1) == ("L2", 80)
     assert found.bandwidth_of(2000, 2) == ("L1", 400)
     assert found.bandwidth_of(1e9, 1) == ("memory", 20)
-    assert found.bandwidth_of(1e9, 2) == ("memory", 20), "a team is no slower than one of it"
+    assert found.bandwidth_of(1e9, 2) == ("memory", 20), "a team is not slower than one worker"
 
 
 def test_table():

@@ -143,7 +143,7 @@ def test_limit_is_the_nearer_one():
     assert update.of_limit > 32 * count / 1e3 / 100
     wide = compiled(inputs=400).profile(np.zeros((9, 400), "f"), np.zeros((9, 3)), batch_size=1)
     assert by_name(wide)["update"].limit == "memory"
-    assert by_name(wide)["update"].of_limit > 1, "nobody is that quick"
+    assert by_name(wide)["update"].of_limit > 1, "no machine is that fast"
 
 
 @pytest.mark.usefixtures("one_microsecond")

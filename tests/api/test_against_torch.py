@@ -133,7 +133,7 @@ def test_layer_forward_and_backward(case, rng):
     agree(y, wanted, f"{case}, forward")
     for name, parameter in parameters.items():
         if not name.startswith("moving_"):
-            agree(gradients[name], parameter.grad, f"{case}, gradient by {name}")
+            agree(gradients[name], parameter.grad, f"{case}, gradient of {name}")
 
 
 @pytest.mark.parametrize("columns", [1, 4])
@@ -148,7 +148,7 @@ def test_embedding(columns, rng):
     wanted.backward(torch.tensor(weights))
     agree(y, wanted, "embedding, forward")
     agree(gradients["embeddings"], wanted_table.grad, "embedding, gradient")
-    assert not gradients["embeddings"][9:].any(), "categories that no row has"
+    assert not gradients["embeddings"][9:].any(), "categories that occur in no row"
 
 
 def test_moving_statistics_and_what_they_give(rng):

@@ -449,7 +449,7 @@ class Powers(fnn.Layer):
         return grad_output * self.power * self.x ** (self.power - 1)
 
     def config(self):
-        assert not hasattr(self, "x"), "config is not asked while the layer works"
+        assert not hasattr(self, "x"), "config is not called while the layer runs"
         return {"power": self.power}
 
 

@@ -189,7 +189,7 @@ def test_what_is_set_in_between_counts_from_the_next_step(change):
         assert model.learn_one(x, y) == twin.train_on_batch(x[None], y[None]), number
         assert_same_bits(model.predict_one(x), twin.predict(x[None])[0], number)
     assert weights_as_bytes(model) == weights_as_bytes(twin)
-    assert short_way(model, x, y) is not None, "the short way is lost"
+    assert short_way(model, x, y) is not None, "the fast path is lost"
 
 
 def test_other_state_than_compiled_is_refused():
@@ -458,7 +458,7 @@ def test_rows_that_are_worth_a_team_go_the_short_way_by_a_team(rng, threads):
     assert_same_bits(model.predict(x), wanted)
     while pace._trials:
         assert_same_bits(model.predict(x), wanted)
-    assert model.network.runtime.fast_path.few_rows.prepared.workers == 4, "prepared anew, for more"
+    assert model.network.runtime.fast_path.few_rows.prepared.workers == 4, "prepared again for more"
 
 
 def test_one_row_of_a_model_that_no_cache_holds_is_tried_by_a_team(rng, threads):
@@ -496,7 +496,7 @@ def test_few_rows_of_unusual_models(kind, rng):
         assert_same_bits(model.predict(x), first)
     if kind in ("two inputs", "python"):
         assert model.network.runtime.fast_path.few_rows is None
-        assert not model.network.runtime.fast_path.wants_few_rows, "it is not looked at again"
+        assert not model.network.runtime.fast_path.wants_few_rows, "it is not examined again"
     if kind == "embedding":
         with pytest.raises(ValueError, match="whole numbers from 0 to 4"):
             model.predict(x + 3)

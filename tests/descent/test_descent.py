@@ -211,7 +211,7 @@ def test_the_optimizer_is_not_changed(name):
     before = copy.deepcopy(vars(optimizer))
     walks = [minimize(functions.bowl, [1.0, 2.0], optimizer=optimizer, steps=5) for _ in range(2)]
     assert vars(optimizer) == before
-    assert (walks[0].path == walks[1].path).all(), "the second walk starts afresh"
+    assert (walks[0].path == walks[1].path).all(), "the second descent starts afresh"
 
 
 def test_a_walk_keeps_how_its_optimizer_was_set():

@@ -77,7 +77,7 @@ def test_out_is_written_and_returned(name, dtype, rng):
     assert case.call(**arrays, **options(case, dtype), out=out) is out
     assert_same_bits(out, new)
     assert (padded[:16] == 7).all(), "wrote before out"
-    assert (padded[-16:] == 7).all(), "wrote behind out"
+    assert (padded[-16:] == 7).all(), "wrote after out"
 
 
 @pytest.mark.parametrize(

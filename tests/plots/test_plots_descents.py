@@ -295,7 +295,7 @@ def test_walks_down_two_functions():
         with pytest.raises(ValueError, match="walks down one function"):
             draw(two)
     upper, _ = plots.convergence([walk(functions.bowl, steps=9), walk(functions.ravine, steps=9)])
-    assert upper.get_ylabel() == "f - min f (log scale)", "each its own"
+    assert upper.get_ylabel() == "f - min f (log scale)", "each has its own"
     for what in (None, 3, fnn.History()):
         with pytest.raises(TypeError, match="descents must be what minimize returned"):
             plots.descent(what)

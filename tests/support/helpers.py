@@ -179,5 +179,5 @@ def check_barriers(made: Plan) -> None:
                 f"no barrier between op {i} ({op.name}) and op {j} ({later.name})"
             )
         if made.program.purpose.checks_loss and op.attributes.get("checked"):
-            assert i in kept, "no barrier behind the loss, which every worker reads"
-    assert not running or running[-1][0] in kept, "no barrier behind the last op"
+            assert i in kept, "no barrier after the loss, which every worker reads"
+    assert not running or running[-1][0] in kept, "no barrier after the last op"

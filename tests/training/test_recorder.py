@@ -239,7 +239,7 @@ def test_looking_leaves_the_model_alone(given):
     again.fit(x, y, epochs=4, verbose=0)
     for one in (model, again):
         one.fit(x, y, epochs=2, verbose=0)
-    assert (arena(model) == arena(again)).all(), "recorded and looked at, it trains the same"
+    assert (arena(model) == arena(again)).all(), "recorded and inspected, it trains the same"
 
 
 def test_histograms_are_computed_once(given):
