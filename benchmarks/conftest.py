@@ -1,15 +1,15 @@
-"""Benchmarks of fastnn against good NumPy, with pytest-benchmark.
+"""Benchmarks of fastnn against well-written NumPy, with pytest-benchmark.
 
-Every cell is two tests, one a side, in one group a row (a histogram draws 50 boxes at most). The
-fastnn side also holds the ratio, measured as `timing.py` says, in its extra_info, which
-`report.py` reads.
-FASTNN_BENCH_QUICK=1 takes the smallest sizes and few pairs.
+Every cell is two tests, one for each side, in one group per row (a histogram draws 50 boxes at
+most). The fastnn side also records the ratio, measured as described in `timing.py`, in its
+extra_info, which `report.py` reads.
+FASTNN_BENCH_QUICK=1 selects the smallest sizes and few pairs.
 """
 
 import sys
 from pathlib import Path
 
-# The modules beside this file import each other; the root stays off the path, where the
+# The modules next to this file import each other; the root stays off the path, where the
 # uncompiled ./fastnn would shadow the installed one.
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -22,7 +22,7 @@ import fastnn
 
 @pytest.fixture
 def timed(benchmark):
-    """Compare, then time, one side of a cell."""
+    """Compare one side of a cell, then time it."""
 
     def run(side, fastnn_side, numpy_side, same, *, group, cell, rounds=10, pairs=timing.PAIRS):
         same(fastnn_side(), numpy_side())
@@ -41,7 +41,7 @@ def timed(benchmark):
 
 
 def _blas():
-    """What NumPy multiplies with, and how many threads it has."""
+    """Return the library that NumPy multiplies with, and its number of threads."""
     build = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     facts = {"name": build["name"], "version": build["version"], "threads": None, "isa": None}
     try:
@@ -56,6 +56,6 @@ def _blas():
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):
-    """Name what ran: the report prints it."""
+    """Record what ran, for the report to print."""
     machine_info["fastnn"] = fastnn.show_config("dict")
     machine_info["numpy"] = {"version": np.__version__, "blas": _blas()}

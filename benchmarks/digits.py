@@ -1,9 +1,9 @@
-"""The digits, against the same loop in eager PyTorch: accuracy on five splits, and time.
+"""The digits, compared with the same loop in eager PyTorch: accuracy on five splits, and time.
 
-Run as `python benchmarks/digits.py` where torch is installed too. 64-128-10, relu, Adam 1e-3,
-batch 64, 50 epochs, pixels divided by 16. Both sides start from the same weights and take the
-same batches of a split in turn; PyTorch has its fused Adam and the better of one thread and its
-default.
+Run it as `python benchmarks/digits.py` where torch is installed as well. 64-128-10, relu, Adam
+1e-3, batch 64, 50 epochs, pixels divided by 16. Both sides start from the same weights and take the
+same batches of each split in the same order; PyTorch uses its fused Adam and the better of one
+thread and its default.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def torch_fit(weights: list[np.ndarray], x: np.ndarray, y: np.ndarray) -> torch.
 
 
 def main() -> None:
-    """Print a line for each split, then means and the median ratio."""
+    """Print a line for each split, then the means and the median ratio."""
     x, y = fnn.datasets.load_digits()
     x = (x / 16).astype(np.float32)
     threads = torch.get_num_threads()

@@ -1,7 +1,7 @@
-"""What the sides of `test_kernels.py` share: sizes, arrays, the table of cases, the comparison.
+"""Shared parts of the sides of `test_kernels.py`: sizes, arrays, the table of cases, comparison.
 
-Sizes are those that users meet: one sample, a batch of a small network, a batch of a wide one,
-and arrays beyond the L2 cache (1024 x 1024 float32: 4 MB each).
+The sizes are those that users encounter: one sample, a batch of a small network, a batch of a
+wide one, and arrays larger than the L2 cache (1024 x 1024 float32: 4 MB each).
 """
 
 import numpy as np
@@ -34,26 +34,26 @@ PRODUCTS = [  # rows, inputs, units
     (128, 512, 512),
     (256, 1024, 2048),
 ]
-COUNTS = [(16,), (4_610,), (101_770,), (1_000_000,)]  # parameters; two of the networks' among them
+COUNTS = [(16,), (4_610,), (101_770,), (1_000_000,)]  # parameters; two networks have these counts
 SAMPLES = [(1,), (32,), (256,), (4096,)]
 
 CASES = {}  # name of a kernel: (case, sizes, names of its rows)
 
 
 def entries():
-    """Names of what `kernels.pyx` offers for calling: what must have a case."""
+    """Return the names of the public functions of `kernels.pyx`, each of which must have a case."""
     return {
         name
         for name, value in vars(kernels).items()
         if callable(value)
         and getattr(value, "__module__", None) == kernels.__name__
         and not name.startswith("_")
-        and name != "source_number"  # computes nothing: the number of a dtype
+        and name != "source_number"  # returns the number of a dtype, and computes nothing
     }
 
 
 class Arrays:
-    """Makes the arrays of a cell."""
+    """Creates the arrays of a cell."""
 
     def __init__(self, dtype):
         self.dtype = np.dtype(dtype)
@@ -77,8 +77,8 @@ def case(sizes, rows=("",)):
     """Register the case of the kernel that the function is named after.
 
     The function takes arrays: Arrays, the name of the row, and the sizes; it returns fastnn's
-    side, NumPy's side, and, where equality is not what is asked for, a function that compares
-    what they return.
+    side, NumPy's side, and, unless equality is required, a function that compares their
+    results.
     """
 
     def register(function):
@@ -89,7 +89,7 @@ def case(sizes, rows=("",)):
 
 
 def returning(value, form, *args):
-    """NumPy's side: a form that writes into its arguments, and what to compare."""
+    """NumPy's side: a function that writes into its arguments, and the values to compare."""
 
     def side():
         form(*args)
@@ -99,13 +99,13 @@ def returning(value, form, *args):
 
 
 def hyper_parameters(name):
-    """Each hyper-parameter of an optimizer by name."""
+    """Return the value of each hyper-parameter of an optimizer, by name."""
     names = kernels.OPTIMIZERS[name][1].split(",")
     return {n: HYPER_PARAMETERS.get(n, ANOTHER_HYPER_PARAMETER) for n in names if n}
 
 
 def equal(ours, theirs):
-    """Assert that both sides computed the same, up to the rounding of long sums."""
+    """Assert that both sides computed the same values, up to the rounding of long sums."""
     ours, theirs = (side if isinstance(side, tuple) else (side,) for side in (ours, theirs))
     for mine, yours in zip(ours, theirs, strict=True):
         yours = np.asarray(yours)

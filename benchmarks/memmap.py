@@ -1,8 +1,8 @@
-"""A file larger than the memory given to it, against the same rows in memory: `fit` in turn.
+"""A file larger than its memory limit, compared with the same rows in memory: `fit` in turn.
 
-Run as `python benchmarks/memmap.py [GIGABYTES]`, default 2. 784 columns in float32, Dense(128)
-with relu, Dense(10), Adam, batch 128, shuffled. The file is in the page cache. A process of its own
-finds the peak of resident memory. Prints a line of a Markdown table.
+Run it as `python benchmarks/memmap.py [GIGABYTES]`, default 2. 784 columns in float32, Dense(128)
+with relu, Dense(10), Adam, batch 128, shuffled. The file is in the page cache. A separate process
+measures the peak of resident memory. Prints one line of a Markdown table.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def labels(rows: int) -> np.ndarray:
 
 
 def write(path: Path, rows: int) -> None:
-    """Write rows, some at a time."""
+    """Write the rows, some at a time."""
     rng = np.random.default_rng(0)
     with path.open("wb") as file:
         for first in range(0, rows, 50_000):
@@ -49,13 +49,13 @@ def write(path: Path, rows: int) -> None:
 
 
 def peak_megabytes() -> float:
-    """Return the peak of resident memory of this process, pages of files included."""
+    """Return the peak of this process's resident memory, including pages of files."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def train_on_map(path: Path) -> None:
-    """Fit, evaluate and predict on a map alone, and print the peak of memory."""
+    """Fit, evaluate and predict on a map alone, and print the peak of resident memory."""
     x = open_map(path)
     y, model, before = labels(len(x)), build(), peak_megabytes()
     model.fit(x, y, batch_size=BATCH, verbose=0)
@@ -65,7 +65,7 @@ def train_on_map(path: Path) -> None:
 
 
 def main() -> None:
-    """Print what was measured."""
+    """Print the measurements."""
     gigabytes = float(sys.argv[1]) if len(sys.argv) > 1 else 0.5 if QUICK else 2.0
     rows = int(gigabytes * 2**30 / COLUMNS / 4)
     with tempfile.TemporaryDirectory() as folder:

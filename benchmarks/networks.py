@@ -1,4 +1,4 @@
-"""The six networks that fastnn is measured on: `NETWORKS`. Hidden layers end in relu."""
+"""The six networks on which fastnn is measured: `NETWORKS`. Hidden layers end in relu."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ class Network:
     sizes : tuple of int
         Inputs, units of each hidden layer, outputs.
     batch : int
-        Samples of a step.
+        Samples per step.
     loss : {"mse", "crossentropy"}
     steps : int
-        Of an epoch: enough of them that the beginning of an epoch does not count, few enough
-        that the widest network leaves time for the others.
+        Steps per epoch: enough for the start of an epoch not to matter, few enough that the
+        widest network leaves time for the others.
     """
 
     sizes: tuple[int, ...]

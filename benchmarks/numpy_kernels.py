@@ -1,16 +1,16 @@
-"""The NumPy side of every kernel: the same arithmetic as good NumPy writes it.
+"""The NumPy side of every kernel: the same arithmetic in well-written NumPy.
 
-Every result and every temporary is preallocated and passed as ``out=``; sums of products go to
-BLAS or ``vecdot``; a comparison is written straight into a float buffer, because multiplying by a
-bool array converts it in pieces (2 times slower) and ``where=`` or ``copyto`` with a random mask
-mispredicts every other branch (10 times slower). Each form was the fastest of those tried at
-256 x 512 elements. NumPy has no erf: SciPy's stands in.
+Every result and every temporary is preallocated and passed as ``out=``; sums of products are
+computed by BLAS or ``vecdot``; a comparison is written directly to a float buffer, because
+multiplying by a bool array converts it in pieces (2 times slower) and ``where=`` or ``copyto`` with
+a random mask mispredicts every other branch (10 times slower). Each form was the fastest of those
+tried at 256 x 512 elements. NumPy has no erf, so SciPy's is used.
 
-A row that has no form here yet is timed with its formula of `fastnn.program.reference`, which
-allocates; write its form when the ratio looks too good.
+A row without a form here is timed with its formula of `fastnn.program.reference`, which
+allocates; write a form for it if the ratio looks too good.
 
-In all of them: x, p, t, g, saved are read, out and losses are written, u and w are temporaries
-of the shape of out, a is the row's parameter.
+In all of them, x, p, t, g and saved are read, out and losses are written, u and w are
+temporaries of the shape of out, and a is the row's parameter.
 """
 
 import math
@@ -20,7 +20,7 @@ from scipy import special
 
 from fastnn.program import reference
 
-BLOCK = 65536  # elements of an update at a time: five arrays of it stay in a 2 MB L2
+BLOCK = 65536  # of an update at a time: five such arrays stay in a 2 MB L2
 
 
 def sigmoid(x, out):
@@ -40,7 +40,7 @@ def softplus(x, out, u):
 
 
 def positive(x, out):
-    """1 where x > 0, else 0, as a float."""
+    """1 where x > 0, otherwise 0, as a float."""
     np.greater(x, 0, out=out, casting="unsafe")
 
 
@@ -181,7 +181,7 @@ _GRADIENT = {
 
 
 def activation(name):
-    """The form f(x, out, u, a) of an activation."""
+    """Return the form f(x, out, u, a) of an activation."""
     if name in _FORWARD:
         return _FORWARD[name]
     formula, _ = reference.ACTIVATION_FORMULAS[name]
@@ -189,7 +189,7 @@ def activation(name):
 
 
 def activation_gradient(name):
-    """The form f(saved, g, out, u, a) of an activation's gradient."""
+    """Return the form f(saved, g, out, u, a) of an activation's gradient."""
     if name in _GRADIENT:
         return _GRADIENT[name]
     _, derivative = reference.ACTIVATION_FORMULAS[name]
@@ -197,7 +197,7 @@ def activation_gradient(name):
 
 
 def math_function(name):
-    """The form f(x, out, u) of a function of `src_c/vmath.h`."""
+    """Return the form f(x, out, u) of a function of `src_c/vmath.h`."""
     if name == "sigmoid":
         return lambda x, out, u: sigmoid(x, out)
     if name == "softplus":
@@ -226,7 +226,7 @@ def softmax_gradient(y, g, out, row):
 
 
 def log_softmax(x, out, u, row):
-    """`u` is a temporary of x's shape, `row` one of shape (rows, 1)."""
+    """`u` is a temporary of x's shape, `row` a temporary of shape (rows, 1)."""
     row_max(x, row)
     np.subtract(x, row, out=out)
     np.exp(out, out=u)
@@ -257,7 +257,7 @@ def softmax_crossentropy(z, labels, losses, grad, row, numbers):
 
 
 def softmax_crossentropy_probabilities(z, t, losses, grad, row, total):
-    """The targets are rows of probabilities; `total`, like `row`, is of shape (rows, 1)."""
+    """The targets are rows of probabilities; `total` has shape (rows, 1), like `row`."""
     row_max(z, row)
     np.subtract(z, row, out=grad)
     chosen = np.vecdot(t, grad)
@@ -295,7 +295,7 @@ def mae(p, t, losses, grad, u, a):
 
 
 def huber(p, t, losses, grad, u, a):
-    """With c the clipped difference d, the loss is c (d - c / 2) everywhere."""
+    """With the clipped difference c of d, the loss is c (d - c / 2) everywhere."""
     np.subtract(p, t, out=u)
     np.minimum(u, a, out=grad)
     np.maximum(grad, -a, out=grad)
@@ -320,7 +320,7 @@ _LOSSES = {"mse": mse, "mae": mae, "huber": huber, "binary_crossentropy": binary
 
 
 def loss(name):
-    """The form f(p, t, losses, grad, u, a) of an elementwise loss."""
+    """Return the form f(p, t, losses, grad, u, a) of an elementwise loss."""
     if name in _LOSSES:
         return _LOSSES[name]
     value, derivative = reference.LOSS_FORMULAS[name]

@@ -1,8 +1,8 @@
-"""A network of dense layers with one activation between them, trained in good NumPy.
+"""A network of dense layers with one activation between them, trained in well-written NumPy.
 
-Parameters, gradients and the optimizer's state are flat arrays, as fastnn's are, so that an
-update is one pass; kernels and biases are views. A step allocates nothing that grows with the
-network.
+Parameters, gradients and the optimizer's state are flat arrays, as in fastnn, so that an
+update is one pass; kernels and biases are views. A step allocates nothing whose size grows with
+the network.
 """
 
 import numpy as np
@@ -20,16 +20,16 @@ class NumpyNetwork:
     ----------
     network : Network
     weights : sequence of ndarray
-        Kernel of shape (inputs, units) and bias of shape (units,), layer after layer.
+        Kernel of shape (inputs, units) and bias of shape (units,), for one layer after another.
     generator : numpy.random.Generator
-        Gives the order of the rows.
+        Determines the order of the rows.
     learning_rate : float
     activation : str, default "relu"
-        After each hidden layer; one without a parameter.
+        Applied after each hidden layer; it must not have a parameter.
     optimizer : str, default "adam"
         A row of `src_c/optimizers.h`.
     hyper_parameters : dict of str to float
-        That row's.
+        Those of that row.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class NumpyNetwork:
         def buffers():
             return [np.empty((batch, width), dtype) for width in sizes]
 
-        # values[i] is what layer i reads; values[-1] is the output. deltas likewise.
+        # values[i] is the input of layer i; values[-1] is the output. deltas likewise.
         self.values, self.deltas, self.gates = buffers(), buffers(), buffers()
-        # sums[i] goes into the activation that gives values[i], products[i] into its gradient,
-        # which gives deltas[i]: in place, unless the gradient needs the sums.
+        # sums[i] is the input of the activation that computes values[i], products[i] that of its
+        # gradient, which computes deltas[i]: in place, unless the gradient needs the sums.
         self.activation = numpy_kernels.activation(activation)
         self.activation_gradient = numpy_kernels.activation_gradient(activation)
         in_place = ACTIVATIONS[activation][0] == "output"
@@ -134,7 +134,7 @@ class NumpyNetwork:
         return loss
 
     def step_on(self, x, y):
-        """Make one step on a batch that is read where it lies; return its loss."""
+        """Make one step on a batch that is read in place; return its loss."""
         buffers = self.values[0], self.target
         self.values[0], self.target = x, y
         loss = self.step()
@@ -142,7 +142,7 @@ class NumpyNetwork:
         return loss
 
     def epoch(self, x, y):
-        """Train one epoch in an order of its own; return the mean loss."""
+        """Train one epoch in a new order; return the mean loss."""
         batch = self.network.batch
         order = self.generator.permutation(len(x))
         total = 0.0

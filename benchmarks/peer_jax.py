@@ -1,7 +1,7 @@
 """JAX's sides of `peers.py`: a jitted step called in a loop, and a jitted scan over steps.
 
-Parameters and optimizer state are donated, so that both are updated in place. The results of
-the last call are waited for.
+Parameters and optimizer state are donated, so that both are updated in place. The last call's
+results are waited for.
 """
 
 import jax
@@ -35,7 +35,7 @@ def _crossentropy(outputs, y):
 
 
 class _Jax(Side):
-    """What both ways share: the network, the step, predictions."""
+    """What both configurations share: the network, the step, predictions."""
 
     def __init__(self, cell, arrays):
         jax.clear_caches()
@@ -43,7 +43,7 @@ class _Jax(Side):
         super().__init__(cell, arrays)
 
     def array(self, values: np.ndarray):
-        # Labels as JAX keeps them by default.
+        # The dtype of labels that JAX uses by default.
         return jnp.asarray(values.astype(np.int32) if values.dtype.kind == "i" else values)
 
     def build(self):
@@ -60,7 +60,7 @@ class _Jax(Side):
         value_and_gradients = jax.value_and_grad(lambda p, x, y: loss(forward(p, x), y))
 
         def step(carry, batch):
-            """In the form that `lax.scan` takes."""
+            """The batches in the form that `lax.scan` takes."""
             parameters, state = carry
             value, gradients = value_and_gradients(parameters, *batch)
             updates, state = optimizer.update(gradients, state, parameters)
@@ -78,7 +78,7 @@ class _Jax(Side):
         self.carry = jax.block_until_ready((parameters, self.optimizer.init(parameters)))
 
     def order(self):
-        """Rows of an epoch, one row a batch."""
+        """Return the rows of an epoch, one row for each batch."""
         order = self.generator.permutation(len(self.x)).astype(np.int32)
         return order.reshape(-1, self.network.batch)
 
@@ -87,7 +87,7 @@ class _Jax(Side):
 
 
 class Jit(_Jax):
-    """A call a step."""
+    """One call per step."""
 
     def compile(self, step, gathering_step):
         self.step = jax.jit(step, donate_argnums=0)
@@ -107,7 +107,7 @@ class Jit(_Jax):
 
 
 class Scan(_Jax):
-    """A call a block of steps."""
+    """One call per block of steps."""
 
     def compile(self, step, gathering_step):
         self.scan = jax.jit(lambda carry, blocks: lax.scan(step, carry, blocks), donate_argnums=0)

@@ -8,7 +8,7 @@ from peer_sides import Side
 
 
 class Numpy(Side):
-    """Preallocated buffers; one network for the batches, one with its weights for predictions."""
+    """Preallocated buffers: one network for the batches, one with its weights for predictions."""
 
     def build(self):
         self.trained = self._network(self.network.batch)

@@ -1,8 +1,8 @@
-"""Processes, their environments, and what happens in a cell: compare first, then time pairs.
+"""Processes, their environments, and the course of a cell: compare first, then time pairs.
 
 Every configuration of a peer, and fastnn, has a process of its own, because two thread pools in
-one process hurt each other and because threads and instruction set must be fixed before a
-library is loaded. A process waits blocked while another one works.
+one process slow each other down and because threads and instruction set must be fixed before a
+library is loaded. A process is blocked while another one works.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ATTEMPTS = 2  # at a pair that the host disturbs: blocks are long here
 
 HERE = Path(__file__).resolve().parent
 
-# Set by whoever runs this, these would bind one side and not the other.
+# If set by the user, these would restrict one side and not the other.
 INHERITED = (
     "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "FASTNN_", "XLA_", "JAX_", "ATEN_", "ONEDNN_",
     "NPY_", "NPROC", "PYTHONPATH",
@@ -43,7 +43,7 @@ AVX2 = {
 }
 XLA_AVX2 = "--xla_cpu_max_isa=AVX2"
 
-# What `Worker.block` returns; fastnn's and a peer's.
+# The functions that `Worker.block` times; fastnn's and a peer's.
 Block = dict[str, float]
 Pair = tuple[Block, Block]
 
@@ -58,8 +58,8 @@ def environment(peer: Peer, isa: str = "") -> dict[str, str]:
     """
     made = {name: value for name, value in os.environ.items() if not name.startswith(INHERITED)}
     made["JAX_PLATFORMS"] = "cpu"
-    # torch.compile's cache takes code made for another instruction set for its own, which then
-    # computes nonsense: each configuration has one of its own, kept beside the peers.
+    # torch.compile's cache accepts code made for another instruction set, which then computes
+    # nonsense: each configuration has a cache of its own, kept with the peers.
     cache = Path(sys.prefix) / "torch_inductor" / f"threads-{peer.threads}-{isa or 'all'}"
     made["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
     flags = []
@@ -79,7 +79,7 @@ def environment(peer: Peer, isa: str = "") -> dict[str, str]:
 
 
 def _numpy_beyond_avx2() -> list[str]:
-    """Names of what NumPy's own loops dispatch to, beyond AVX2."""
+    """Names of the instruction sets beyond AVX2 to which NumPy's own loops dispatch."""
     from numpy._core._multiarray_umath import __cpu_dispatch__
 
     return [name for name in __cpu_dispatch__ if "AVX512" in name or name == "X86_V4"]
@@ -93,11 +93,11 @@ class Process:
     peer : Peer
     isa : str
     log : file
-        Where its standard error goes.
+        Receives its standard error.
     interpreter : str, optional
-        That runs it; default: this one.
+        Runs it; default: the running one.
     folder : Path, optional
-        Of the benchmarks that it runs.
+        Holds the benchmarks that it runs.
     """
 
     def __init__(
@@ -119,9 +119,9 @@ class Process:
         )
 
     def send(self, do: str, **arguments: object) -> None:
-        """Ask for something."""
+        """Send a request."""
         assert self.child.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # receive says that it has ended
+        with contextlib.suppress(BrokenPipeError):  # receive reports that it has ended
             self.child.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
             self.child.stdin.flush()
 
@@ -131,7 +131,7 @@ class Process:
         Raises
         ------
         SideError
-            The side could not do it, or has ended.
+            The side could not do what it was asked, or has ended.
         """
         assert self.child.stdout is not None
         line = self.child.stdout.readline()
@@ -143,7 +143,7 @@ class Process:
         return result["answer"]
 
     def ask(self, do: str, **arguments: object) -> Any:
-        """Ask and wait for the answer."""
+        """Send a request and wait for the answer."""
         self.send(do, **arguments)
         return self.receive()
 
@@ -151,7 +151,7 @@ class Process:
         """End the process."""
         for pipe in (self.child.stdin, self.child.stdout):
             assert pipe is not None
-            with contextlib.suppress(BrokenPipeError):  # it has ended, with a request unread
+            with contextlib.suppress(BrokenPipeError):  # it has ended without reading a request
                 pipe.close()
         self.child.wait()
 
@@ -161,7 +161,7 @@ class SideError(RuntimeError):
 
 
 def rivals(cell: Cell, libraries: Collection[str] = ()) -> list[Peer]:
-    """Return fastnn's rivals in a cell: all, or those of some libraries, or itself."""
+    """Return fastnn's competitors in a cell: all, those of some libraries, or fastnn itself."""
     return [
         peer for peer in peers_of(cell) if not libraries or peer.library in (*libraries, "fastnn")
     ]
@@ -170,16 +170,16 @@ def rivals(cell: Cell, libraries: Collection[str] = ()) -> list[Peer]:
 class Referee:
     """Measures cells.
 
-    Processes live from cell to cell as long as the cells want them, so that a library is loaded
-    once; their caches of compiled code are emptied between cells.
+    Processes stay alive between cells as long as the cells need them, so that a library is
+    loaded once; their caches of compiled code are emptied between cells.
 
     Parameters
     ----------
     log : file
-        Where the sides' standard error goes.
+        Receives the sides' standard error.
     pairs : int
     block_seconds : float
-        How long a timed block is; at least one call.
+        Minimum length of a timed block, which has at least one call.
     """
 
     def __init__(self, log: IO, pairs: int, block_seconds: float) -> None:
@@ -193,7 +193,7 @@ class Referee:
             self.processes.popitem()[1].close()
 
     def _started(self, peers: list[Peer], isa: str) -> dict[Peer, Process]:
-        """Return a process for each, and end the others."""
+        """Return a process for each peer, and end the others."""
         for key, process in list(self.processes.items()):
             has_ended = process.child.poll() is not None
             if has_ended or key[0] not in peers or key[1] != isa:
@@ -210,7 +210,7 @@ class Referee:
         ----------
         cell : Cell
         libraries : collection of str
-            Which peers; empty: all.
+            The peers to measure; empty: all.
 
         Returns
         -------
@@ -220,7 +220,7 @@ class Referee:
         Raises
         ------
         SideError
-            fastnn could not do it.
+            fastnn could not do the work.
         """
         ours = Peer(FASTNN.library, cell.threads)
         theirs = rivals(cell, libraries)
@@ -245,7 +245,7 @@ class Referee:
     def _compare(
         self, cell: Cell, processes: dict[Peer, Process], ours: Peer
     ) -> tuple[dict[Peer, float], dict[Peer, str]]:
-        """Let all sides prepare and answer, and say whose answer is not fastnn's."""
+        """Have all sides prepare and answer, and report whose answer differs from fastnn's."""
         differences, errors = {}, {}
         with tempfile.TemporaryDirectory() as folder:
             arrays = f"{folder}/arrays.npz"
@@ -303,21 +303,21 @@ class Referee:
 def summary(
     blocks: Mapping[Peer, list[Pair]], differences: Mapping[Peer, float], errors: Mapping[Peer, str]
 ) -> dict[str, Any]:
-    """Return what a cell's pairs say.
+    """Return a summary of a cell's pairs.
 
     Parameters
     ----------
     blocks : mapping of Peer to list of pair
     differences : mapping of Peer to float
-        Of their answers, 1 being just allowed.
+        Difference of each answer from fastnn's; 1 is the tolerance.
     errors : mapping of Peer to str
-        Why a peer is not in the race.
+        The reason why a peer does not compete.
 
     Returns
     -------
     dict
-        "best": the peer of lowest median time, or None; "fastnn_seconds" of a unit of the cell
-        and "fastnn_epochs" to an accuracy, in the pairs with that one; "peers": by name
+        "best": the peer with the lowest median time, or None; "fastnn_seconds" per unit of the cell
+        and "fastnn_epochs" to an accuracy, in the pairs with that peer; "peers": by name
         "seconds", "epochs", "ratio", "ratio_q1", "ratio_q3" (theirs / ours), "pairs" and
         "difference", or "error".
     """
@@ -344,6 +344,6 @@ def summary(
 
 
 def medians(blocks: Sequence[Block]) -> dict[str, float]:
-    """Return the median of each number of some blocks."""
+    """Return the median of each number over some blocks."""
     names = blocks[0] if blocks else ()
     return {name: statistics.median(block[name] for block in blocks) for name in names}

@@ -1,4 +1,4 @@
-"""The report of `peers.py`: Markdown and a picture, from its JSON."""
+"""The report of `peers.py`: Markdown and a picture, made from its JSON."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any
 from peer_cells import CELLS, GROUPS, THREADS_TOLERANCE, UNITS, Cell
 from report import ratio_text, table, time_text
 
-# The picture's panels, one column each; how fastnn does against itself is no part of it.
+# The picture's panels, one column each; the comparison of fastnn with itself is not included.
 COLUMNS = (
     ("adam", "activation", "optimizer"),
     ("float64", "avx2", "epoch", "accuracy", "predict"),
 )
 
-# Peak memory of a fit may be this many times what it cannot do without.
+# Peak memory of a fit may be this many times the memory that it needs.
 MEMORY_ALLOWANCE = 1.2
 
 Results = Mapping[str, Any]
 
 
 def write(data: Results, path: Path) -> None:
-    """Write the table and the picture beside the JSON.
+    """Write the table and the picture next to the JSON.
 
     Parameters
     ----------
     data : mapping
-        What `peers.Results` keeps.
+        The data of `peers.Results`.
     path : Path
-        Without suffix.
+        Path without suffix.
     """
     text = markdown(data, path.name + ".svg")
     target = path.with_name(path.name + ".md")
@@ -51,7 +51,7 @@ def line(cell: Cell, found: Results) -> str:
 
 
 def _errors(cell: Cell, found: Results) -> str:
-    """What went wrong in a cell, or nothing."""
+    """Describe what went wrong in a cell; empty if nothing did."""
     failed = {name: peer["error"] for name, peer in found["peers"].items() if "error" in peer}
     if "error" in found:
         failed["fastnn"] = found["error"]
@@ -59,7 +59,7 @@ def _errors(cell: Cell, found: Results) -> str:
 
 
 def measured(data: Results, group: str) -> list[tuple[Cell, Results]]:
-    """Return a group's cells that have a result, in their order."""
+    """Return a group's cells that have a result, in order."""
     return [
         (cell, data["cells"][name])
         for name, cell in CELLS.items()
@@ -73,7 +73,7 @@ def ratio_of(found: Results) -> float:
 
 
 def verdict(data: Results) -> list[str]:
-    """Return the sentences that a run comes down to."""
+    """Return the sentences that summarize a run."""
     cells = [pair for group in GROUPS if group != "threads" for pair in measured(data, group)]
     lost = [cell.name for cell, found in cells if ratio_of(found) < 1]
     said = [f"{len(cells)} cells, fastnn is ahead of the best peer in {len(cells) - len(lost)}"]
@@ -142,7 +142,7 @@ def _machine(data: Results) -> list[str]:
 
 
 def _group(data: Results, group: str, heading: str) -> list[str]:
-    """A table of ratios against the best peer, and what went wrong."""
+    """A table of ratios against the best peer, and of what went wrong."""
     cells = measured(data, group)
     errors = [
         error
@@ -166,7 +166,7 @@ def _group(data: Results, group: str, heading: str) -> list[str]:
 
 
 def _time(cell: Cell, found: Results, side: str = "") -> str:
-    """A time with its unit, and after how many epochs where that is the question."""
+    """A time with its unit, and the number of epochs if that was measured."""
     text = f"{time_text(found[side + 'seconds'])} {UNITS[cell.kind]}"
     if side + "epochs" in found:
         text += f", {found[side + 'epochs']:g} epochs"
@@ -196,7 +196,7 @@ def _configurations(data: Results, group: str, heading: str) -> list[str]:
 
 
 def _memory(memory: Results | None) -> list[str]:
-    """Peak memory of a fit against its bound."""
+    """Compare the peak memory of a fit with its bound."""
     if memory is None:
         return []
     needed = memory["parameters"] + memory["workspace"] + memory["data"]
@@ -272,7 +272,7 @@ def _title(data: Results) -> str:
 def _panel(
     axis: Any, group: str, cells: list[tuple[Cell, Results]], limits: tuple[float, float]
 ) -> None:
-    """Draw one group: a dot a cell, with its quartiles; a hollow square where a peer is ahead."""
+    """Draw one group: a dot per cell, with its quartiles; a hollow square where a peer is ahead."""
     axis.axvspan(limits[0], 1, color="0.9")
     axis.axvline(1, color="black", linewidth=1)
     for row, (_, found) in enumerate(cells):
@@ -299,7 +299,7 @@ def _panel(
 
 
 def _label(cell: Cell) -> str:
-    """A cell's name in the picture: what its panel's title leaves open."""
+    """Return a cell's name in the picture, without what its panel's title says."""
     words = [cell.data, str(cell.network)]
     words += [cell.activation if cell.activation != "relu" else ""]
     words += [cell.optimizer if cell.optimizer != "adam" else ""]

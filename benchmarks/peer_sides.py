@@ -1,7 +1,7 @@
-"""What a side of `peers.py` is: one library doing the work of a cell. `Side`; `make`.
+"""The interface of a side of `peers.py`: one library doing the work of a cell. `Side`; `make`.
 
-Every side starts from the same weights and sees the same batches. What its library wants
-prepared once is prepared before anything is timed: arrays of its own kind, compiled functions.
+Every side starts from the same weights and sees the same batches. Whatever a library prepares
+once is prepared before anything is timed: arrays of its own kind, compiled functions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOST_EPOCHS = 200
 
 
 def log_softmax(z: np.ndarray) -> np.ndarray:
-    """Return the logarithms of the probabilities that logits stand for."""
+    """Return the logarithms of the probabilities that correspond to logits."""
     z = z - z.max(axis=1, keepdims=True)
     return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
 
@@ -48,11 +48,11 @@ class Side(ABC):
     Attributes
     ----------
     x, y, held_x : object
-        Of `arrays`, as the library wants them.
+        The arrays of `arrays`, in the library's own form.
     batches : list of tuple
-        x and y of each batch, ready.
+        x and y of each batch, prepared.
     hyper_parameters : dict of str to float
-        Of the optimizer, with "learning_rate".
+        Hyper-parameters of the optimizer, including "learning_rate".
     """
 
     def __init__(self, cell: Cell, arrays: Arrays) -> None:
@@ -72,12 +72,12 @@ class Side(ABC):
         self.reset()
 
     def array(self, values: np.ndarray) -> object:
-        """Return an array as the library wants it."""
+        """Return an array in the library's own form."""
         return values
 
     @abstractmethod
     def build(self) -> None:
-        """Make the network and what is compiled."""
+        """Make the network and the compiled functions."""
 
     @abstractmethod
     def set_weights(self) -> None:
@@ -93,7 +93,7 @@ class Side(ABC):
 
     @abstractmethod
     def predict(self, x: object) -> object:
-        """Return the outputs for prepared rows, as the library gives them."""
+        """Return the outputs for prepared rows, in the library's own form."""
 
     def outputs(self, x: object) -> np.ndarray:
         """Return the outputs as a float64 array; for a classifier, logarithms of probabilities."""
@@ -101,7 +101,7 @@ class Side(ABC):
         return log_softmax(z) if self.network.loss == "crossentropy" else z
 
     def reset(self, seed: int = 0) -> None:
-        """Go back to the start, with an order of the rows of that seed."""
+        """Restart from the initial weights, with a row order determined by that seed."""
         self.generator = np.random.default_rng(seed)
         self.set_weights()
 
@@ -114,12 +114,12 @@ class Side(ABC):
         return lambda: self.predict(self.x)
 
     def reach(self, seed: int) -> tuple[float, int]:
-        """Train until the held-out accuracy is that of the cell.
+        """Train until the held-out accuracy reaches that of the cell.
 
         Returns
         -------
         seconds : float
-            Of the epochs and of the predictions after each.
+            Time of the epochs and of the predictions after each.
         epochs : int
         """
         self.reset(seed)
@@ -140,9 +140,9 @@ class Side(ABC):
         return float(-outputs[np.arange(len(y)), y].mean())
 
     def answer(self) -> np.ndarray:
-        """Return what is compared with the other sides before anything is timed.
+        """Return the answer that is compared with the other sides' before anything is timed.
 
-        The loss before and after `CHECK_STEPS` steps; for predictions, the outputs.
+        It is the loss before and after `CHECK_STEPS` steps, or, for predictions, the outputs.
         """
         if self.cell.kind == "predict":
             return self.outputs(self.x)
@@ -158,10 +158,10 @@ def make(library: str, cell: Cell, arrays: Arrays) -> Side:
     return getattr(importlib.import_module(module), name)(cell, arrays)
 
 
-# How far apart two answers may be, by dtype. Outputs: relative to the largest. Losses: relative
-# to what the steps have changed, so that a loss that hardly moves is compared as sharply; more
-# than rounding, because Adam divides a gradient by its own size, however small, and JAX corrects
-# its bias in float32. A learning rate that is wrong by a hundredth is a hundred times farther off.
+# The tolerance for the difference of two answers, by dtype. Outputs: relative to the largest.
+# Losses: relative to the change over the steps, so that a loss that hardly moves is compared as
+# strictly; more than rounding, because Adam divides a gradient by its own size, however small, and
+# JAX corrects its bias in float32. A learning rate that is off by 1 % differs a hundred times more.
 OUTPUT_TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 LOSS_TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 # scikit-learn's Adam adds epsilon before it corrects the bias of the square root.
@@ -169,13 +169,13 @@ OTHER_EPSILON_TOLERANCE = 1e-3
 
 
 def difference(cell: Cell, library: str, ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Return how far apart two answers of `Side.answer` are; 1 is just allowed.
+    """Return the difference of two answers of `Side.answer`; 1 is the tolerance.
 
     Parameters
     ----------
     cell : Cell
     library : str
-        Whose answer `theirs` is.
+        The library that produced `theirs`.
     ours, theirs : ndarray
     """
     if ours.shape != theirs.shape:

@@ -1,7 +1,7 @@
 """scikit-learn's side of `peers.py`: `partial_fit` and `predict`.
 
 Its squared loss is half the sum over outputs, averaged over samples: outputs / 2 times the mean
-over samples and outputs that the others take. Gradients are larger by that factor, so the
+over samples and outputs that the others use. Gradients are larger by that factor, so the
 learning rate of SGD and Adam's epsilon are set to make the same steps.
 """
 
@@ -13,7 +13,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 
 class ScikitLearn(Side):
-    """Given rows in order, so that its batches are views."""
+    """The model is given rows in order, so that its batches are views."""
 
     def build(self):
         _, *hidden, outputs = self.network.sizes
@@ -40,8 +40,8 @@ class ScikitLearn(Side):
         self.y = self.y.squeeze(1) if self.y.ndim > 1 and outputs == 1 else self.y
         classes = {"classes": np.arange(outputs)} if self.is_classifier else {}
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a prediction's rows may be fewer than a batch
-            self.model.partial_fit(self.x, self.y, **classes)  # makes the arrays of weights
+            warnings.simplefilter("ignore")  # a prediction may have fewer rows than a batch
+            self.model.partial_fit(self.x, self.y, **classes)  # creates the weight arrays
 
     def set_weights(self):
         model, weights = self.model, self.arrays.weights
@@ -49,7 +49,7 @@ class ScikitLearn(Side):
             model.coefs_ + model.intercepts_, weights[::2] + weights[1::2], strict=True
         ):
             view[...] = weight
-        # What the first partial_fit makes.
+        # The attributes that the first partial_fit creates.
         model.__dict__.pop("_optimizer", None)
         model.t_, model.loss_curve_, model.best_loss_ = 0, [], np.inf
         model._no_improvement_count = 0

@@ -1,8 +1,8 @@
-"""PyTorch's sides of `peers.py`: eager with fused optimizers, and one compiled graph a step.
+"""PyTorch's sides of `peers.py`: eager with fused optimizers, and one compiled graph per step.
 
-Compiling a step written with `backward` and an optimizer object gives two or three graphs with
-Python between them, 2 to 4 times slower on the small networks than one graph of a step written
-as a function of parameters and state, which is what `Compiled` does.
+Compiling a step written with `backward` and an optimizer object produces two or three graphs with
+Python between them, 2 to 4 times slower on the small networks than a single graph of a step
+written as a function of parameters and state, which is what `Compiled` does.
 """
 
 import math
@@ -18,10 +18,10 @@ MODULES = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "gelu": torch.nn.GELU}
 
 
 class _Torch(Side):
-    """What both ways share: arrays, the loop over batches."""
+    """What both configurations share: arrays, the loop over batches."""
 
     def __init__(self, cell, arrays):
-        # Compiled code of the cell before would count against the limit of recompilations.
+        # Code compiled for the previous cell would count toward the limit of recompilations.
         torch.compiler.reset()
         super().__init__(cell, arrays)
 
@@ -45,7 +45,7 @@ class _Torch(Side):
 
 
 class Eager(_Torch):
-    """`torch.nn.Sequential`, `backward`, and the fused optimizer where there is one."""
+    """`torch.nn.Sequential`, `backward`, and the fused optimizer if there is one."""
 
     def build(self):
         layers = []
@@ -101,17 +101,17 @@ def _momentum(parameter, gradient, state, number, h):
     parameter.sub_(velocity, alpha=h["learning_rate"])
 
 
-# Of one parameter, in place; and how many arrays of state it keeps.
+# The update of one parameter, in place; and the number of state arrays that it keeps.
 UPDATES = {"adam": (_adam, 2), "rmsprop": (_rmsprop, 1), "momentum": (_momentum, 1)}
 
 
 class TorchScript(Eager):
-    """Predictions by a traced network with its weights frozen in it."""
+    """Predictions by a traced network with frozen weights."""
 
     frozen = None
 
     def set_weights(self):
-        if self.frozen is None:  # and never again: there is no training
+        if self.frozen is None:  # and never again, because there is no training
             super().set_weights()
             with torch.inference_mode():
                 traced = torch.jit.trace(self.forward.eval(), self.x)
@@ -119,7 +119,7 @@ class TorchScript(Eager):
 
 
 class Compiled(_Torch):
-    """One graph for a whole step, one for predictions."""
+    """One graph for a whole step, and one for predictions."""
 
     def build(self):
         self.parameters = [torch.from_numpy(weight.copy()) for weight in self._weights()]
@@ -127,7 +127,7 @@ class Compiled(_Torch):
         self.state = [
             [torch.zeros_like(parameter) for _ in range(slots)] for parameter in self.parameters
         ]
-        # Of one dimension: a float64 scalar is taken for a constant, and its update is lost.
+        # One-dimensional, because a float64 scalar would be treated as a constant and not updated.
         self.number = torch.zeros(1, dtype=self.parameters[0].dtype)
         activation, loss = ACTIVATIONS[self.cell.activation], LOSSES[self.network.loss]
         hyper_parameters = self.hyper_parameters

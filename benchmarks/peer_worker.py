@@ -1,9 +1,9 @@
-"""The process of one side of `peers.py`: it waits on a pipe for what to do, and answers.
+"""The process of one side of `peers.py`: it waits on a pipe for requests, and answers them.
 
-One JSON object a line each way: {"do": METHOD, ...arguments} and {"answer": ...} or
-{"error": ...}. Between two requests the process sleeps in a read, and it answers only when the
-threads of its library sleep too, so that the other side has the processors for itself. What a
-library prints goes to standard error, which `peers.py` sends to a log.
+Each request and each answer is a line with a JSON object: {"do": METHOD, ...arguments}, and
+{"answer": ...} or {"error": ...}. Between two requests the process sleeps in a read, and it answers
+only when its library's threads sleep too, so that the other side has the processors to itself.
+Whatever a library prints goes to standard error, which `peers.py` redirects to a log.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from peer_sides import Side, make
 
 
 class Worker:
-    """What a process may be asked.
+    """The requests that a process accepts.
 
     Parameters
     ----------
@@ -43,12 +43,12 @@ class Worker:
         np.save(answer, self.side.answer())
 
     def release(self) -> None:
-        """Forget the cell."""
+        """Drop the cell."""
         self.side = None
         gc.collect()
 
     def calibrate(self, block_seconds: float) -> None:
-        """Find out how many calls make a block that long."""
+        """Return how many calls make a block of that length."""
         assert self.side is not None
         self.side.reset()
         if self.side.cell.kind == "accuracy":
@@ -59,13 +59,13 @@ class Worker:
     def block(self, seed: int) -> dict[str, float]:
         """Time one block.
 
-        Every block starts from the same weights: a network that goes on learning the same rows
-        ends in denormal numbers, ten times slower.
+        Every block starts from the same weights: a network that keeps learning the same rows
+        ends in denormal numbers, which are ten times slower.
 
         Returns
         -------
         dict
-            "seconds" of a unit of the cell; "epochs" that an accuracy took.
+            "seconds" per unit of the cell; "epochs" needed for an accuracy.
         """
         side = self.side
         assert side is not None
@@ -79,7 +79,7 @@ class Worker:
         return {"seconds": seconds / side.cell.steps}
 
     def facts(self) -> str:
-        """Return what the library runs on: threads and instruction set, as far as it tells."""
+        """Return the library's threads and instruction set, as far as it reports them."""
         library = self.peer.library
         if library == "fastnn":
             config = sys.modules["fastnn"].show_config("dict")
@@ -102,12 +102,12 @@ class Worker:
 
 
 def largest_fit(cell: Cell) -> dict[str, float]:
-    """Fit a cell's network for an epoch, in a process that does nothing else.
+    """Fit a cell's network for one epoch, in a process that does nothing else.
 
     Returns
     -------
     dict of str to float
-        In bytes: "peak", "before" (the same, before there is a model), "parameters" (16 each),
+        In bytes: "peak", "before" (the peak before there is a model), "parameters" (16 each),
         "workspace", "data".
     """
     from peer_data import model_of
@@ -116,7 +116,7 @@ def largest_fit(cell: Cell) -> dict[str, float]:
     from fastnn.runtime import Purpose
 
     def peak() -> int:
-        # What ru_maxrss counts, but that one begins with the peak of the process that forked.
+        # Like ru_maxrss, except that ru_maxrss starts with the peak of the process that forked.
         status = Path("/proc/self/status").read_text()
         return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
@@ -143,7 +143,7 @@ def largest_fit(cell: Cell) -> dict[str, float]:
 def serve(worker: Worker) -> None:
     """Answer requests from standard input until it ends."""
     out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # a library that prints must not talk into the answers
+    os.dup2(2, 1)  # what a library prints must not end up in the answers
     for line in sys.stdin:
         request = json.loads(line)
         try:

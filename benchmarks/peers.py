@@ -1,16 +1,16 @@
-"""The fair referee: fastnn against NumPy, scikit-learn, PyTorch and JAX, each at its best.
+"""A fair comparison: fastnn against NumPy, scikit-learn, PyTorch and JAX, each at its best.
 
-Run as `make peers`, or as `python benchmarks/peers.py --cells 'adam: step 4-*'` where fastnn and
-the extra `peers` are installed. `--list` names the cells; README says how long they take.
+Run it as `make peers`, or as `python benchmarks/peers.py --cells 'adam: step 4-*'` where fastnn
+and the extra `peers` are installed. `--list` prints the cells; README says how long they take.
 
 - Every side starts from the same weights and takes the same batches in the same dtype. Losses
   after 20 steps (or outputs) are compared before anything is timed; a side whose answer differs
   is reported and not timed.
-- Peers run at one thread and at all threads, fastnn as it comes; every configuration in a
+- Peers run at one thread and at all threads, fastnn with its defaults; every configuration has a
   process of its own. A pair is a block of fastnn's and a block of a peer's, one after the other;
-  the number of a cell is the median of the paired ratios against the configuration of lowest
-  median time.
-- Results are written after every cell; `--resume` goes on where a run was interrupted.
+  the number of a cell is the median of the paired ratios against the configuration with the
+  lowest median time.
+- Results are written after every cell; `--resume` continues an interrupted run.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MEMORY_CELL = next(name for name in CELLS if name.startswith("adam: step 1024-")
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the command line."""
+    """Return the parser of the command line."""
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     made.add_argument(
         "--cells", metavar="PATTERN", action="append",
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def chosen(patterns: list[str] | None) -> list[Cell]:
-    """Return the cells that a pattern names, all without one."""
+    """Return the cells whose names match a pattern, or all if there is none."""
     return [
         cell
         for name, cell in CELLS.items()
@@ -71,7 +71,7 @@ def chosen(patterns: list[str] | None) -> list[Cell]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the numbers depend on, apart from the sides' threads."""
+    """Return the facts that the numbers depend on, apart from the sides' threads."""
     config = fnn.show_config("dict")
     assert config is not None
     digest = hashlib.sha256()
@@ -96,7 +96,7 @@ def _version(package: str) -> str:
 
 
 def memory() -> dict[str, float]:
-    """Return what fitting the largest network took, in bytes, in a process of its own."""
+    """Return the memory in bytes that fitting the largest network took, in a process of its own."""
     command = [sys.executable, HERE / "peer_worker.py", "fastnn", "0", "--fit", MEMORY_CELL]
     run = subprocess.run(command, env=environment(FASTNN), capture_output=True, check=True)
     return json.loads(run.stdout)
@@ -108,11 +108,11 @@ class Results:
     Parameters
     ----------
     path : Path
-        Without suffix.
+        Path without suffix.
     settings : dict
-        How cells are measured.
+        The settings of the measurement.
     resume : bool
-        Whether to keep what is there.
+        Whether to keep existing results.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any], resume: bool) -> None:
@@ -191,7 +191,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def has_failed(found: dict[str, Any]) -> bool:
-    """Whether a side of a cell could not do its work or gave another answer."""
+    """Return whether a side of a cell could not do its work or produced another answer."""
     return "error" in found or any("error" in peer for peer in found["peers"].values())
 
 

@@ -1,12 +1,12 @@
-"""The products of a dense layer against the processor's peak, against one core, against PyTorch.
+"""A dense layer's products, compared with the processor's peak, one core, and PyTorch.
 
-Run as `python benchmarks/products.py`; where torch is installed, its `mm` is compared too. float32.
-It prints Markdown:
+Run it as `python benchmarks/products.py`; if torch is installed, its `mm` is compared as well.
+float32. It prints as Markdown:
 
 - the share of one core's peak that each form reaches at all M, N and K of `SIZES`. The peak is
-  measured again beside every sample, as multiply-adds in registers;
-- two workers against one on the products of the two wide networks;
-- `torch.mm` on one thread against one worker, on every product of the six networks.
+  measured again with every sample, as multiply-adds in registers;
+- two workers compared with one, on the products of the two wide networks;
+- `torch.mm` on one thread compared with one worker, on every product of the six networks.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ SIZES = (64, 128, 256, 512, 1024)
 FORMS = ("affine", "input_gradient", "kernel_gradient")
 SAMPLES = 11
 SAMPLE_SECONDS = 5e-4
-PROBE = (16, 64, 20_000)  # chains of multiply-adds enough for every register; times
+PROBE = (16, 64, 20_000)  # chains of multiply-adds enough for every register; repetitions
 
 Product = Callable[[], object]
 
 
 def product(form: str, rows: int, inputs: int, units: int, workers: int) -> Product:
-    """Return fastnn's product of a layer's sizes."""
+    """Return fastnn's product for a layer's sizes."""
     rng = np.random.default_rng(0)
     x, kernel, grad = (
         rng.standard_normal(shape).astype(np.float32)
@@ -46,7 +46,7 @@ def product(form: str, rows: int, inputs: int, units: int, workers: int) -> Prod
 
 
 def torch_product(form: str, rows: int, inputs: int, units: int) -> Product:
-    """Return the same product by torch.mm."""
+    """Return the same product, computed by torch.mm."""
     import torch
 
     x, kernel, grad = (
@@ -60,7 +60,7 @@ def torch_product(form: str, rows: int, inputs: int, units: int) -> Product:
 
 
 def probe() -> float:
-    """Multiply-adds a second that one core does in its registers at this moment."""
+    """Return the multiply-adds per second that one core currently does in registers."""
     rows, width, times = PROBE
     x = np.ones((rows, width), np.float32)
     began = time.perf_counter()
@@ -69,7 +69,7 @@ def probe() -> float:
 
 
 def share_of_peak(form: str, rows: int, inputs: int, units: int) -> float:
-    """Return the median share of the peak over samples, with a probe before and behind each."""
+    """Return the median share of the peak over samples, with a probe before and after each."""
     run, work = product(form, rows, inputs, units, 1), float(rows * inputs * units)
     calls = max(1, int(SAMPLE_SECONDS / timing.seconds_a_call(run, 2, 1)))
 
@@ -108,7 +108,7 @@ def peak_report() -> list[str]:
 
 
 def ratio_report(shapes: Iterator, sides: Callable[..., tuple[Product, Product]]) -> list[str]:
-    """Return a table of ratios, of the second side's time over the first's."""
+    """Return a table of ratios: the second side's time divided by the first's."""
     lines = ["| network | form | size | ratio |", "|:--|:--|--:|--:|"]
     for network, form, *sizes in shapes:
         found = timing.paired(*sides(form, *sizes))
@@ -123,7 +123,7 @@ def two_and_one(form: str, *sizes: int) -> tuple[Product, Product]:
 
 
 def fastnn_and_torch(form: str, *sizes: int) -> tuple[Product, Product]:
-    """Return the product of both libraries."""
+    """Return the product in both libraries."""
     return product(form, *sizes, workers=1), torch_product(form, *sizes)
 
 

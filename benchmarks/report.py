@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/report.py out/benchmark.json out/benchmark.md
 
-The picture, a histogram of all ratios, goes beside the table as benchmark.svg. A ratio is NumPy's
-time over fastnn's, the median of interleaved pairs with its quartiles (see `timing.py`).
+The picture, a histogram of all ratios, is saved next to the table as benchmark.svg. A ratio is
+NumPy's time over fastnn's, the median of interleaved pairs with its quartiles (see `timing.py`).
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def time_text(seconds):
-    """Three digits and a unit."""
+    """Return a time with three digits and a unit."""
     for unit, scale in (("µs", 1e6), ("ms", 1e3)):
         if seconds * scale < 1000:
             return f"{seconds * scale:.3g} {unit}"
@@ -21,19 +21,19 @@ def time_text(seconds):
 
 
 def ratio_text(cell):
-    """The ratio with its quartiles, in bold where NumPy is faster."""
+    """Return the ratio with its quartiles, in bold if NumPy is faster."""
     text = f"{cell['ratio']:.2f} ({cell['ratio_q1']:.2f} to {cell['ratio_q3']:.2f})"
     return f"**{text}**" if cell["ratio"] < 1 else text
 
 
 def table(head, rows):
-    """A Markdown table; the first column to the left, the others to the right."""
+    """Return a Markdown table; the first column is aligned left, the others right."""
     lines = [head, [":--", *["--:"] * (len(head) - 1)], *rows]
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
 def machine(facts):
-    """What ran, as lines of Markdown."""
+    """Return what ran, as lines of Markdown."""
     ours, numpy = facts["fastnn"], facts["numpy"]
     blas = numpy["blas"]
     lanes = ", ".join(f"{count} {dtype}" for dtype, count in ours["lanes"].items())
@@ -50,7 +50,7 @@ def machine(facts):
 
 
 def report(data):
-    """The Markdown of a run."""
+    """Return the Markdown of a run."""
     cells = cells_of(data)
     slower = [cell for cell in cells if cell["ratio"] < 1]
     lines = [
@@ -99,12 +99,12 @@ def report(data):
 
 
 def cells_of(data):
-    """The cells of a run, each with its ratio."""
+    """Return the cells of a run, each with its ratio."""
     return [b["extra_info"] for b in data["benchmarks"] if "ratio" in b["extra_info"]]
 
 
 def picture(cells, path):
-    """Draw how the ratios are distributed."""
+    """Draw the distribution of the ratios."""
     import matplotlib
 
     matplotlib.use("svg")

@@ -1,4 +1,4 @@
-"""Both sides of kernels that layers are made of."""
+"""Both sides of the kernels of layers."""
 
 import numpy as np
 import numpy_kernels
@@ -336,7 +336,7 @@ def math(arrays, name, rows, width):
 
 @case(ELEMENTWISE)
 def dropout(arrays, name, rows, width):
-    """NumPy draws with SFC64, its fastest: the masks differ, so each is checked by itself."""
+    """NumPy draws with SFC64, its fastest: the masks differ, so each is checked on its own."""
     x = arrays.normal(rows, width)
     out, y, u = (arrays.empty(rows, width) for _ in range(3))
     generator = np.random.Generator(np.random.SFC64(0))

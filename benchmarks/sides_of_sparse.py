@@ -1,4 +1,4 @@
-"""Both sides of kernels that read sparse rows: the other is SciPy's, as NumPy has none."""
+"""Both sides of the kernels that read sparse rows: the other side is SciPy's, as NumPy has none."""
 
 import numpy as np
 import numpy_kernels
@@ -12,7 +12,7 @@ DENSITY = 0.01
 
 
 class Rows:
-    """A matrix of four times as many rows as are read, as a kernel takes it and as SciPy does."""
+    """A matrix with four times as many rows as are read, in the kernel's form and in SciPy's."""
 
     def __init__(self, arrays, rows, inputs):
         self.matrix = sparse.random_array(

@@ -1,4 +1,4 @@
-"""Both sides of kernels around the layers: batches, ends of a model, losses, updates, limits."""
+"""Both sides of the other kernels of a step: batches, outputs, losses, updates, limits."""
 
 import numpy as np
 import numpy_kernels
@@ -44,7 +44,7 @@ def slice_columns(arrays, name, rows, width):
 
 @case(ELEMENTWISE, ("real", "uint8", "labels"))
 def gather(arrays, name, rows, width):
-    """A batch of `rows` out of four times as many."""
+    """Return a batch of `rows` out of four times as many rows."""
     order = arrays.rng.permutation(4 * rows)[:rows].astype(np.int64)
     if name == "labels":
         source, dtype = arrays.labels(4 * rows, width)[:, None], np.dtype(np.int32)
@@ -185,7 +185,7 @@ def mean(arrays, name, rows):
 
 @case(SAMPLES)
 def accumulate(arrays, name, rows):
-    """The sum of what each row, or each chunk of a penalty, counts; always of float64."""
+    """Sum the contribution of each row, or of each chunk of a penalty; always in float64."""
     values = np.abs(arrays.normal(rows)).astype(np.float64)
     return (
         lambda: kernels.accumulate(values, weight=0.5, total=2.0),
@@ -198,7 +198,7 @@ def accumulate(arrays, name, rows):
 
 @case(COUNTS)
 def squared_norm(arrays, name, count):
-    """What clipping by the global norm needs; NumPy's sum is one number, ours one a chunk."""
+    """The norm that global clipping needs; NumPy's sum is one number, ours one per chunk."""
     g = arrays.normal(count)
 
     def same(ours, theirs):
@@ -210,7 +210,7 @@ def squared_norm(arrays, name, count):
 
 @case(COUNTS)
 def sum_of_squares(arrays, name, count):
-    """What says whether all parameters are finite; both sides are one number."""
+    """The check whether all parameters are finite; both sides return one number."""
     x = arrays.normal(count)
 
     def same(ours, theirs):
@@ -307,7 +307,7 @@ def kernel_gradient_update(arrays, name, rows, inputs, units):
     return fastnn, numpy
 
 
-# --- what finds the machine's limits ----------------------------------------------------------
+# --- the machine's limits ---------------------------------------------------------------------
 
 
 @case(ELEMENTWISE)

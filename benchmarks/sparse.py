@@ -1,8 +1,8 @@
-"""Sparse rows against a dense copy of them: `fit` in turn, in one process.
+"""Sparse rows compared with a dense copy of them: `fit` in turn, in one process.
 
-Run as `python benchmarks/sparse.py`. 20,000 columns of which one in a hundred is there, Dense(128)
-with relu, Dense(10), Adam, batch 256. Both sides train on the same rows in the same order, and end
-at the same weights. Prints a line of a Markdown table.
+Run it as `python benchmarks/sparse.py`. 20,000 columns, one in a hundred of them nonzero,
+Dense(128) with relu, Dense(10), Adam, batch 256. Both sides train on the same rows in the same
+order, and end with the same weights. Prints one line of a Markdown table.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def build() -> fnn.Sequential:
 
 
 def main() -> None:
-    """Print what was measured."""
+    """Print the measurements."""
     rng = np.random.default_rng(0)
     x = sparse.random_array((ROWS, COLUMNS), density=DENSITY, dtype=np.float32, rng=rng).tocsr()
     y = rng.integers(0, 10, ROWS)

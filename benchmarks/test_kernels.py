@@ -1,9 +1,9 @@
-"""Every kernel of `kernels.pyx` over a range of sizes, against NumPy.
+"""Every kernel of `kernels.pyx` over a range of sizes, compared with NumPy.
 
 A case says what a kernel is called with and what NumPy does for the same numbers; it has the
-kernel's name, and rows of a registry come from the registry. A kernel without a case fails
+kernel's name, and takes rows of a registry from the registry. A kernel without a case fails
 `test_every_kernel_has_a_case`; a new row of a registry is timed without a change here.
-The cases are in `sides_of_*.py`, which register them as they are imported.
+The cases are in `sides_of_*.py`, which register them on import.
 """
 
 import numpy as np
@@ -43,7 +43,7 @@ def test_every_kernel_has_a_case():
 
 @pytest.mark.parametrize("kernel", CASES)
 def test_the_comparison_can_fail(kernel):
-    """One number wrong by a thousandth of the largest is seen."""
+    """One number that is off by a thousandth of the largest is noticed."""
     _, sizes, rows = CASES[kernel]
     fastnn, numpy, same = sides_of((kernel, rows[0], "float32", sizes[1]))
     ours, theirs = fastnn(), numpy()

@@ -1,8 +1,8 @@
-"""Whole epochs of the six networks: `fit` against the same arithmetic in NumPy.
+"""Whole epochs of the six networks: `fit` compared with the same arithmetic in NumPy.
 
 Both sides start from the same weights and take the rows in the same shuffled order. They are
-compared in float64 after an epoch, where rounding cannot hide a mistake (in float32 Adam divides
-a gradient that is only rounding by its own size, and the two sides part), and again, losses
+compared in float64 after an epoch, where rounding cannot hide an error (in float32 Adam divides
+a gradient that is only rounding by its own size, and the two sides diverge), and again, losses
 only, in the float32 that is timed.
 """
 
@@ -20,7 +20,7 @@ LEARNING_RATE = 1e-3
 
 
 def both(network, dtype):
-    """The model, the NumPy network with the same weights, and data for both."""
+    """Return the model, the NumPy network with the same weights, and data for both."""
     inputs, *hidden, outputs = network.sizes
     layers = [fnn.Dense(units, activation="relu") for units in hidden]
     model = fnn.Sequential(
@@ -55,7 +55,7 @@ def test_epochs_are_equal(network):
 
 
 def test_the_comparison_can_fail():
-    """One weight of 5 000 wrong by a thousandth is seen."""
+    """One weight of 5,000 that is off by a thousandth is noticed."""
     network = NETWORKS[0]
     model, twin, x, y = both(network, "float64")
     twin.kernels[1][3, 5] *= 1.001

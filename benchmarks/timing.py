@@ -1,28 +1,29 @@
 """How two sides are timed against each other.
 
 A cell's number is the median over pairs of (NumPy's time / fastnn's time): both sides of a pair
-run within milliseconds of each other, so that a drift of the machine touches both, and pairs
+run within milliseconds of each other, so that a drift of the machine affects both, and pairs
 alternate in order (AB BA AB ...), so that a steady drift cancels.
 
 Two thread pools share the processors: OpenBLAS's workers keep spinning for about 100 ms after a
-product, and libgomp's after a team, each on the processor that the other side's next team wants.
-Alternating call by call would therefore time the quarrel of the pools, which nobody's program
-has, and would hurt whichever side uses more threads. So:
+product, and libgomp's after a team, each on the processor that the other side's next team needs.
+Alternating call by call would therefore measure the conflict of the pools, which does not occur in
+real programs, and would penalize the side that uses more threads. Therefore:
 
 - A side runs in a block of calls (about 2 ms, at least one call), never call by call.
-- Where the sides change, every other thread of the process must be asleep before the next block
+- When the sides change, every other thread of the process must be asleep before the next block
   begins (`wait_until_quiet` reads their state from /proc; elsewhere it sleeps longer than either
   pool spins).
-- A block begins with calls that are not timed: they wake the side's own pool, bring back its
-  caches and the processor's clock.
+- A block begins with calls that are not timed: they wake the side's own pool and restore its
+  caches and the processor's clock rate.
 
-A virtual machine's processors are lent: a pair in which the host took one away for a while says
-nothing of either side, and a team of two pays for it twice. Linux counts that time (`stolen`), and
-such pairs are timed again, whoever won them.
+The processors of a virtual machine are shared: a pair during which the host took one away for a
+while says nothing about either side, and it costs a team of two twice as much. Linux counts that
+time (`stolen`), and such pairs are timed again, whichever side was faster.
 
-Considered and dropped: OPENBLAS_THREAD_TIMEOUT and OMP_WAIT_POLICY=passive (no quarrel, but each
-side then pays for waking its workers, which its users do not); threads pinned to 1 (not what
-either side's users run); one process a side (no pairs: the machine drifts by 1.5 within an hour).
+Considered and rejected: OPENBLAS_THREAD_TIMEOUT and OMP_WAIT_POLICY=passive (there is no conflict,
+but each side then pays for waking its workers, which its users do not); threads pinned to 1 (not
+what either side's users run); one process per side (no pairs: the machine drifts by a factor of
+1.5 within an hour).
 """
 
 import itertools
@@ -37,7 +38,7 @@ PAIRS = 5 if QUICK else 15
 BLOCK_SECONDS = 0.0005 if QUICK else 0.002
 LONG_SECONDS = 0.02
 ATTEMPTS = 5  # at a pair of short blocks that the host disturbs
-SPIN_SECONDS = 0.2  # longer than either pool spins, where there is no /proc to ask
+SPIN_SECONDS = 0.2  # longer than either pool spins, if there is no /proc to consult
 
 
 def _is_running(thread):
@@ -54,7 +55,7 @@ def wait_until_quiet(limit=1.0):
     Parameters
     ----------
     limit : float
-        Seconds; on a machine busy with other work a spinning thread may be kept waiting.
+        Seconds to wait at most; on a busy machine a spinning thread may be kept waiting.
     """
     tasks = Path("/proc/self/task")
     if not tasks.exists():
@@ -69,9 +70,9 @@ def wait_until_quiet(limit=1.0):
 
 
 def stolen():
-    """Time that the host has taken from this machine's processors so far, in ticks of the kernel.
+    """Return the time that the host has taken from this machine's processors so far, in ticks.
 
-    Zero where nobody counts it.
+    The result is zero on systems that do not count it.
     """
     try:
         with open("/proc/stat") as lines:
@@ -81,14 +82,14 @@ def stolen():
 
 
 def undisturbed(measure, *arguments, attempts=ATTEMPTS):
-    """Call `measure` until the host leaves this machine alone, `attempts` times at most.
+    """Call `measure` until the host does not disturb it, at most `attempts` times.
 
     Returns
     -------
     result
-        Of the last call.
+        The result of the last call.
     repeats : int
-        How many calls do not count.
+        Number of calls that do not count.
     """
     repeats = 0
     while True:
@@ -100,7 +101,7 @@ def undisturbed(measure, *arguments, attempts=ATTEMPTS):
 
 
 def seconds_a_call(function, calls, warm_up):
-    """Seconds that a call takes, over a block of `calls` after `warm_up` calls."""
+    """Return the seconds that a call takes, over a block of `calls` after `warm_up` calls."""
     for _ in itertools.repeat(None, warm_up):
         function()
     began = time.perf_counter()
@@ -110,7 +111,7 @@ def seconds_a_call(function, calls, warm_up):
 
 
 def calls_of(function, block_seconds=BLOCK_SECONDS):
-    """Calls of a block, and how many to make before it; a long call wakes everything by itself."""
+    """Return the calls of a block, and of the warm-up before it; a single long call needs none."""
     once = seconds_a_call(function, 1, 1)
     once = seconds_a_call(function, max(1, min(20, int(block_seconds / once))), 0)
     calls = max(1, int(block_seconds / once))
@@ -118,7 +119,7 @@ def calls_of(function, block_seconds=BLOCK_SECONDS):
 
 
 def paired_ratios(ours, theirs):
-    """Median and quartiles of theirs / ours over pairs: "ratio", "ratio_q1", "ratio_q3"."""
+    """Return median and quartiles of theirs / ours: "ratio", "ratio_q1", "ratio_q3"."""
     ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
     first, median, third = statistics.quantiles(ratios, n=4, method="inclusive")
     return {"ratio": median, "ratio_q1": first, "ratio_q3": third}
@@ -130,15 +131,15 @@ def paired(fastnn, numpy, pairs=PAIRS):
     Parameters
     ----------
     fastnn, numpy : callable
-        Without arguments.
+        Called without arguments.
     pairs : int
 
     Returns
     -------
     dict
         "ratio", "ratio_q1", "ratio_q3": NumPy's time over fastnn's, median and quartiles over
-        the pairs; "fastnn_seconds", "numpy_seconds": medians; "pairs"; "repeats": how many
-        more were timed and do not count.
+        the pairs; "fastnn_seconds", "numpy_seconds": medians; "pairs"; "repeats": the number of
+        further pairs that were timed and do not count.
     """
     sides = (fastnn, numpy)
     calls = []

@@ -1,9 +1,9 @@
-"""What it costs to watch: a walk beside its bare calls, a recorded training beside a plain one.
+"""The cost of recording: a walk compared with its bare calls, and training with a `Recorder`.
 
-Run as `python benchmarks/watching.py`. Prints lines of a Markdown table. The walk is of one
-variable, 10,000 steps of gradient descent on x^2 + e^(-x) with its derivative, both functions of
-Python's; its cost is its time less that of calling both at the same points. Trainings are on the
-digits, with a `Recorder` and without.
+Run it as `python benchmarks/watching.py`. Prints lines of a Markdown table. The walk has one
+variable, 10,000 steps of gradient descent on x^2 + e^(-x) with its derivative, both Python
+functions; its cost is its time minus that of calling both at the same points. The trainings use
+the digits, with and without a `Recorder`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def derivative(x: float) -> float:
 
 
 def walk_seconds() -> tuple[float, float]:
-    """Return the time of a walk, and of its calls alone."""
+    """Return the time of a walk, and that of its calls alone."""
     began = time.perf_counter()
     walk = fnn.descent.minimize(
         function, 3.0, grad=derivative, optimizer=fnn.SGD(0.0005), steps=STEPS
@@ -61,7 +61,7 @@ def train(
     batch: int,
     callbacks: list[fnn.Callback] | None = None,
 ) -> None:
-    """Train a network from the start."""
+    """Train a network from scratch."""
     layers = [*(fnn.Dense(units, activation="relu") for units in hidden), fnn.Dense(10)]
     model = fnn.Sequential(layers, input_shape=(64,), seed=0)
     model.compile("adam", "crossentropy", metrics=["accuracy"])
@@ -69,7 +69,7 @@ def train(
 
 
 def main() -> None:
-    """Print what was measured."""
+    """Print the measurements."""
     costs = [walk - calls for walk, calls in (walk_seconds() for _ in range(PAIRS))]
     low, middle, high = statistics.quantiles(costs, n=4)
     print(
@@ -82,7 +82,7 @@ def main() -> None:
         plain = partial(train, x, y, hidden, 2 if QUICK else epochs, batch)
         found = paired(plain, lambda plain=plain: plain([fnn.Recorder()]), PAIRS)
         print(
-            f"| {name}, recorded beside plain | {found['ratio']:.3f} "
+            f"| {name}, recorded against plain | {found['ratio']:.3f} "
             f"({found['ratio_q1']:.3f} to {found['ratio_q3']:.3f}) | {found['pairs']} pairs |"
         )
 

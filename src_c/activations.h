@@ -1,19 +1,19 @@
 /* activations.h: every elementwise activation, one row each.
  *
- * A row is a line of FASTNN_ACTIVATIONS and two functions side by side:
+ * A row consists of a line of FASTNN_ACTIVATIONS and two functions next to each other:
  *
  *   NAME_forward(x, parameter)             f(x)
  *   NAME_gradient(saved, grad, parameter)  grad * f'(x), where `saved` is what the
  *                                          row keeps for backward: its "input" x
  *                                          or its "output" f(x)
  *
- * To add one: write the two functions, add the line, give its formula in
- * fastnn/program/reference/rows.py, and say what is known of it in FACTS
+ * To add one: write the two functions, add the line, add its formula to
+ * fastnn/program/reference/rows.py, and describe it in FACTS
  * (fastnn/activations.py). Everything else enumerates the table.
  *
  * Saving the output lets the product overwrite its pre-activation; the input is kept
- * where the derivative cannot be had from the output without losing digits.
- * Tests are written so that NaN passes: !(x <= 0), not x > 0.
+ * where computing the derivative from the output would lose digits.
+ * Comparisons are written so that NaN passes: !(x <= 0), not x > 0.
  */
 #ifndef FASTNN_ACTIVATIONS_H
 #define FASTNN_ACTIVATIONS_H
@@ -60,7 +60,7 @@ ALWAYS_INLINE vec relu_gradient(vec y, vec grad, vec parameter)
     return vselect(vless_equal(y, zero), zero * grad, grad); /* not zero: NaN stays NaN */
 }
 
-/* x above 0, negative_slope * x below; the slope is >= 0, so y keeps the sign of x */
+/* negative_slope * x where x < 0, otherwise x; the slope is >= 0, so y keeps the sign of x */
 ALWAYS_INLINE vec leaky_relu_forward(vec x, vec slope)
 {
     return vselect(vless_equal(x, vbroadcast(0)), x * slope, x);
@@ -70,7 +70,7 @@ ALWAYS_INLINE vec leaky_relu_gradient(vec y, vec grad, vec slope)
     return vselect(vless_equal(y, vbroadcast(0)), grad * slope, grad);
 }
 
-/* x above 0, alpha * (exp(x) - 1) below. From the output, alpha * exp(x) would be
+/* alpha * (exp(x) - 1) where x < 0, otherwise x. From the output, alpha * exp(x) would be
  * y + alpha, which cancels. */
 ALWAYS_INLINE vec elu_forward(vec x, vec alpha)
 {
@@ -96,8 +96,8 @@ ALWAYS_INLINE vec tanh_gradient(vec y, vec grad, vec parameter)
     return grad * (vbroadcast(1) - y * y);
 }
 
-/* x * Phi(x) with the normal distribution's Phi (Hendrycks & Gimpel 2016, exact form). With t = |x|
- * and Mills' ratio M, Phi(-t) = phi(t) M(t), so that nothing cancels on either side. */
+/* x * Phi(x) with the normal distribution function Phi (Hendrycks & Gimpel 2016, exact form). With
+ * t = |x| and Mills' ratio M, Phi(-t) = phi(t) M(t), so nothing cancels on either side. */
 ALWAYS_INLINE vec gelu_forward(vec x, vec parameter)
 {
     vec t = vat_most(vabs(x), MILLS_LAST);
@@ -124,7 +124,7 @@ ALWAYS_INLINE vec silu_gradient(vec x, vec grad, vec parameter)
     return grad * (s * (vbroadcast(1) + x * (vbroadcast(1) - s)));
 }
 
-/* log(1 + exp(x)). From the output the derivative would be 1 - exp(-y), which cancels. */
+/* log(1 + exp(x)). Computed from the output, the derivative would be 1 - exp(-y), which cancels. */
 ALWAYS_INLINE vec softplus_forward(vec x, vec parameter) { (void)parameter; return vsoftplus(x); }
 ALWAYS_INLINE vec softplus_gradient(vec x, vec grad, vec parameter)
 {
@@ -132,7 +132,7 @@ ALWAYS_INLINE vec softplus_gradient(vec x, vec grad, vec parameter)
     return grad * vsigmoid(x);
 }
 
-/* scale times elu of this alpha, which keeps mean 0 and variance 1 (Klambauer et al. 2017) */
+/* scale times elu with this alpha, which preserves mean 0 and variance 1 (Klambauer et al. 2017) */
 #define SELU_SCALE vbroadcast((real)1.0507009873554804934193349852946)
 #define SELU_ALPHA vbroadcast((real)1.6732632423543772848170429916717)
 ALWAYS_INLINE vec selu_forward(vec x, vec parameter)
@@ -146,8 +146,8 @@ ALWAYS_INLINE vec selu_gradient(vec x, vec grad, vec parameter)
     return SELU_SCALE * elu_gradient(x, grad, SELU_ALPHA);
 }
 
-/* x / 2 (1 + tanh(u)) = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3) (Hendrycks & Gimpel 2016,
- * approximate form). Beyond 40 it is x or 0, and the powers of x must not overflow. */
+/* x / 2 (1 + tanh(u)) = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3) (Hendrycks & Gimpel
+ * 2016, approximate form). For |x| > 40 it is x or 0, and the powers of x must not overflow. */
 #define GELU_TANH_OF(x, power) \
     (vbroadcast((real)(2 * 0.79788456080286535587989)) * vfma(vbroadcast((real)power), (x) * (x), vbroadcast(1)))
 ALWAYS_INLINE vec gelu_tanh_forward(vec x, vec parameter)
@@ -164,7 +164,7 @@ ALWAYS_INLINE vec gelu_tanh_gradient(vec x, vec grad, vec parameter)
 }
 
 /* x tanh(softplus(x)) (Misra 2019). With e = exp(x), tanh(log(1 + e)) = n / (n + 2), n = e (e + 2);
- * from 20 on that is 1. */
+ * for x >= 20 that is 1. */
 ALWAYS_INLINE vec mish_forward(vec x, vec parameter)
 {
     vec e = vexp(vat_most(x, 20)), n = e * (e + vbroadcast(2));
@@ -194,7 +194,7 @@ ALWAYS_INLINE vec hard_sigmoid_gradient(vec x, vec grad, vec parameter)
     return vselect(vless_equal(vbroadcast(3), vabs(x)), zero * grad, grad * vbroadcast((real)(1.0 / 6)));
 }
 
-/* x / (1 + |x|); an infinity, which would be NaN, is taken for a large number */
+/* x / (1 + |x|); an infinity, which would produce NaN, is replaced by a large number */
 ALWAYS_INLINE vec softsign_forward(vec x, vec parameter)
 {
     vec t = vclamp(x, vbroadcast((real)1e30));

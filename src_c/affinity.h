@@ -1,11 +1,12 @@
 /* affinity.h: keeps the workers of a team off the processor of the thread that opens it.
  *
- * A worker that sleeps between two teams is woken by that thread, and where the system takes no other
- * processor for idle it wakes on the same one: in virtual machines, whose halted processors look as if
- * they were taken away. Both then share it for as long as they meet at barriers, milliseconds each,
- * until the system moves one. So workers may run anywhere but there.
+ * The thread that opens a team wakes its sleeping workers. Where the system considers no other
+ * processor idle, a worker wakes on the same one; this happens in virtual machines, whose halted
+ * processors appear to be in use. Both threads then share that processor while they meet at
+ * barriers, which take milliseconds each, until the system moves one of them. Therefore workers may
+ * run on any processor but that one.
  *
- * Only on Linux, and not where OMP_PROC_BIND, OMP_PLACES or GOMP_CPU_AFFINITY say where threads belong.
+ * Only on Linux, and not if OMP_PROC_BIND, OMP_PLACES or GOMP_CPU_AFFINITY place the threads.
  */
 #ifndef FASTNN_SPREAD_H
 #define FASTNN_SPREAD_H
@@ -18,8 +19,8 @@
 
 enum { FASTNN_SPREAD_MOST = 64 };
 
-/* The workers of the last team that a thread has opened, and the processor that it ran on when they
- * were told to keep off. */
+/* The workers of the last team that a thread opened, and the processor that it ran on when they
+ * were last told to avoid it. */
 static _Thread_local struct {
     int processor, workers;
     int thread[FASTNN_SPREAD_MOST];
@@ -33,8 +34,8 @@ static inline int fastnn_spread_is_wanted(void)
     return wanted;
 }
 
-/* Before a team is opened: its workers may run on every processor that this thread may use, but for
- * the one where it runs. A system call for each when that one has changed, else nothing. */
+/* Called before a team is opened: allows its workers every processor that this thread may use,
+ * except the one it runs on. One system call per worker if that one has changed, otherwise none. */
 static inline void fastnn_spread_begin(int workers)
 {
     int here = sched_getcpu();
@@ -51,7 +52,7 @@ static inline void fastnn_spread_begin(int workers)
     }
 }
 
-/* The calling thread, for a worker to tell who it is. */
+/* The number of the calling thread, which a worker reports. */
 static inline int fastnn_spread_thread(void)
 {
     static _Thread_local int number;
@@ -59,7 +60,7 @@ static inline int fastnn_spread_thread(void)
     return number;
 }
 
-/* After a team: takes down who its workers were; new ones are told before the next. */
+/* Called after a team: records who its workers were; new ones are told before the next team. */
 static inline void fastnn_spread_end(const int *thread, int workers)
 {
     if (workers > FASTNN_SPREAD_MOST) workers = FASTNN_SPREAD_MOST;

@@ -1,9 +1,9 @@
-/* barrier.h: where the worker team of the engine meets between two ops.
+/* barrier.h: where the engine's team of workers meets between two ops.
  *
- * A step of a small network is a dozen ops of a microsecond each, so the barrier counts:
- * this one takes a quarter of OpenMP's time, because a worker spins on one cache line. Where there
- * are more workers than processors spinning would starve the one that is waited for;
- * after a while a worker therefore gives its time slice away at every look.
+ * A step of a small network is a dozen ops of a microsecond each, so the cost of the barrier
+ * matters: this one takes a quarter of OpenMP's time, because a worker spins on one cache line. If
+ * there are more workers than processors, spinning would starve the worker being waited for;
+ * after a while a worker therefore yields its time slice each time it checks.
  */
 #ifndef FASTNN_BARRIER_H
 #define FASTNN_BARRIER_H
@@ -26,8 +26,8 @@
 #define PAUSE() ((void)0)
 #endif
 
-/* About 15 microseconds: longer than the ops of a small network, far shorter than the slice of
- * a scheduler, for which the worker that is waited for would otherwise stay off its processor. */
+/* About 15 microseconds: longer than the ops of a small network, far shorter than a scheduler's
+ * time slice, during which the worker being waited for would otherwise stay off its processor. */
 enum { BARRIER_SPINS = 256 };
 
 typedef struct fastnn_barrier {
@@ -41,7 +41,7 @@ static inline void fastnn_barrier_init(fastnn_barrier *barrier)
     atomic_init(&barrier->phase, 0);
 }
 
-/* Returns when all `workers` have called it. What each wrote before is then seen by all. */
+/* Returns when all `workers` have called it. All that they wrote before is then visible to all. */
 static inline void fastnn_barrier_wait(fastnn_barrier *barrier, int workers)
 {
     if (workers == 1) return;

@@ -1,8 +1,8 @@
-/* denormals.h: numbers below the normal range count as zero while the engine runs.
+/* denormals.h: treats denormal numbers as zero while the engine runs.
  *
- * The moments of a unit that has died shrink by a constant factor a step until they are
- * denormal, and then every multiplication takes a hundred cycles more. The mode belongs to
- * the thread: each worker sets it when a slice begins and puts it back at the end.
+ * The optimizer's moments of a dead unit shrink by a constant factor per step until they are
+ * denormal; from then on every multiplication takes a hundred cycles more. The mode belongs to
+ * the thread: each worker sets it when a slice begins and restores it at the end.
  */
 #ifndef FASTNN_DENORMALS_H
 #define FASTNN_DENORMALS_H
@@ -11,7 +11,7 @@
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
-enum { FLUSH_DENORMALS = 0x8040 }; /* flush results to zero, take operands for zero */
+enum { FLUSH_DENORMALS = 0x8040 }; /* flush results to zero, treat denormal operands as zero */
 static inline uint64_t fastnn_float_mode(void) { return _mm_getcsr(); }
 static inline void fastnn_set_float_mode(uint64_t mode) { _mm_setcsr((unsigned)mode); }
 #elif defined(__aarch64__)

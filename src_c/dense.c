@@ -3,9 +3,9 @@
  *   affine           y       = f(x @ kernel + bias)            (rows, units)
  *   affine_halves, add_halves: the same in two passes, for wide layers in training
  *   input_gradient   dx      = (dy @ kernel.T) * f'(saved)     (rows, inputs)
- *   kernel_gradient  dkernel = x.T @ dy, and dbias beside it   (inputs, units)
+ *   kernel_gradient  dkernel = x.T @ dy, together with dbias   (inputs, units)
  *   kernel_gradient_halves, add_gradient_half: the same in two passes, for large batches
- *   kernel_gradient_update: the same, applied at once to what it belongs to
+ *   kernel_gradient_update: the same, applied at once to the parameters
  *   bias_gradient    dbias   = dy.sum(axis=0)                  (units)
  */
 #include "fastnn.h"
@@ -31,8 +31,8 @@ static int kernel_affine(const fastnn_call *call, int worker, int workers)
     return FASTNN_OK;
 }
 
-/* Whether a worker takes a half; sets its place among those that do. A half belongs to every other
- * worker, or to all if their number is odd. */
+/* Whether a worker takes a half; sets its place among those that do. Every other worker works on
+ * the same half, or every worker on both if their number is odd. */
 static int takes_half(int half, int worker, int workers, int *place, int *places)
 {
     int is_even = workers % 2 == 0;
@@ -40,9 +40,9 @@ static int takes_half(int half, int worker, int workers, int *place, int *places
     return !is_even || worker % 2 == half;
 }
 
-/* Sums over two halves of the inputs, side by side: a worker then reads only the half of the kernel
- * that it has updated in the step before (kernel_gradient, update), and not a line from another
- * core's cache. The halves are the same for any number of workers, and so are the bits.
+/* Sums over two halves of the inputs, next to each other: a worker then reads only the half of
+ * the kernel that it updated in the previous step (kernel_gradient, update), and no cache line from
+ * another core. The halves are the same for any number of workers, and so are the bits.
  * operand: 0 x (rows, inputs), 1 kernel (inputs, units), 2 halves (rows, 2 * units); size: 0 inputs,
  * 1 units. */
 static int kernel_affine_halves(const fastnn_call *call, int worker, int workers)
@@ -136,7 +136,7 @@ ALWAYS_INLINE void sum_strip(const int VECTORS, const real *x, ptrdiff_t rows, p
 }
 
 /* sums[begin:end] = x[0:rows, begin:end].sum(axis=0). Each column is one chain of additions over
- * the rows. Some rows at a time, so that their pages stay known to the processor. */
+ * the rows. It takes some rows at a time, so that their pages stay in the TLB. */
 static void sum_columns(const real *x, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t begin,
                         ptrdiff_t end, real *sums)
 {
@@ -168,9 +168,9 @@ static int kernel_kernel_gradient(const fastnn_call *call, int worker, int worke
     return FASTNN_OK;
 }
 
-/* Sums over two halves of a large batch, the first where the gradients belong, the second apart:
+/* Sums over two halves of a large batch, the first written to the gradients, the second apart:
  * each of two workers then reads rows of x and dy that it has itself just written (affine,
- * input_gradient), and only the smaller gradients travel. A small batch stays whole.
+ * input_gradient), and only the smaller gradients travel. A small batch is not split.
  * operand: 0 x (rows, inputs), 1 dy (rows, units), 2 dkernel (inputs, units), 3 dbias (units) or
  * NULL, 4 the second half's, dkernel before dbias; size: 0 inputs, 1 units. */
 static int kernel_kernel_gradient_halves(const fastnn_call *call, int worker, int workers)
@@ -193,7 +193,7 @@ static int kernel_kernel_gradient_halves(const fastnn_call *call, int worker, in
     return FASTNN_OK;
 }
 
-/* Adds the second half's gradients, if kernel_gradient_halves has left any.
+/* Adds the second half's gradients, if kernel_gradient_halves has written any.
  * operand: 0 dkernel (inputs, units), 1 dbias (units) or NULL, 2 the second half's, as there;
  * size: 0 inputs, 1 units. */
 static int kernel_add_gradient_half(const fastnn_call *call, int worker, int workers)
@@ -206,9 +206,9 @@ static int kernel_add_gradient_half(const fastnn_call *call, int worker, int wor
     return FASTNN_OK;
 }
 
-/* operand: 0 dy (rows, units), 1 dbias (units); size: 0 units, 1 rows a chunk, or 0.
- * With chunks, operand 1 is (chunks, units), a sum of its own for each chunk of rows: workers then
- * read whole pages one after another, which from memory is up to twice as fast as columns. */
+/* operand: 0 dy (rows, units), 1 dbias (units); size: 0 units, 1 rows per chunk, or 0.
+ * With chunks, operand 1 is (chunks, units), one sum for each chunk of rows: workers then read
+ * whole pages in sequence, which from memory is up to twice as fast as reading columns. */
 static int kernel_bias_gradient(const fastnn_call *call, int worker, int workers)
 {
     ptrdiff_t units = call->size[0], depth = call->size[1], begin, end;
@@ -226,11 +226,12 @@ static int kernel_bias_gradient(const fastnn_call *call, int worker, int workers
     return FASTNN_OK;
 }
 
-/* The gradients of a layer's kernel and bias, each applied at once to what it belongs to; they
- * themselves are not kept.
- * operand: 0 x (rows, inputs), 1 dy (rows, units), 2 room for dkernel (inputs, units), 3 for dbias
- * (units) or NULL, 4 kernel and 5 the first slot of its state or NULL, 6 bias and 7 the first slot of its
- * state; size: 0 inputs, 1 units, 2 distance between slots; scalar and variant: as in update. */
+/* The gradients of a layer's kernel and bias, each applied at once to its parameters; the
+ * gradients themselves are not kept.
+ * operand: 0 x (rows, inputs), 1 dy (rows, units), 2 scratch for dkernel (inputs, units), 3 for
+ * dbias (units) or NULL, 4 kernel and 5 the first slot of its state or NULL, 6 bias and 7 the first
+ * slot of its state; size: 0 inputs, 1 units, 2 distance between slots; scalar and variant: as in
+ * update. */
 static int kernel_kernel_gradient_update(const fastnn_call *call, int worker, int workers)
 {
     ptrdiff_t units = call->size[1], begin, end;
@@ -242,7 +243,7 @@ static int kernel_kernel_gradient_update(const fastnn_call *call, int worker, in
     product_of(&p, call->scratch, worker, workers);
     real *dbias = call->operand[3], *state = call->operand[7];
     if (dbias) {
-        /* As for the kernel: its page of the arena then stays untouched. */
+        /* As for the kernel: its page of the arena is then not touched. */
         if (units * (ptrdiff_t)sizeof(real) <= FASTNN_SCRATCH_BYTES) dbias = call->scratch;
         share(units, 4 * LANES, worker, workers, &begin, &end);
         sum_columns(call->operand[1], call->rows, units, begin, end, dbias);

@@ -2,12 +2,12 @@
 #include "activations.h"
 #include "fastnn.h"
 
-/* Elements that a worker takes at least: a share smaller than a few cache lines costs
+/* Minimum number of elements for a worker: a share smaller than a few cache lines costs
  * more in false sharing than it saves. */
 enum { GRAIN = 256 };
 
 /* Two independent vectors in one pass: their chains of multiply-adds fill each other's gaps,
- * which is worth up to a tenth. */
+ * which saves up to a tenth of the time. */
 #define TWO_AT_A_TIME PRAGMA(GCC unroll 2)
 
 /* y[i] = f(x[i]) and grad_x[i] = gradient(saved[i], grad_y[i]) over n elements; the
@@ -118,7 +118,7 @@ static int kernel_multiply(const fastnn_call *call, int worker, int workers)
     return FASTNN_OK;
 }
 
-/* out[i] = value[i] where x[i] > 0, else slope * value[i]; one slope for all, or one each. */
+/* out[i] = value[i] where x[i] > 0, otherwise slope * value[i]; one slope for all, or one each. */
 static void prelu_span(const real *x, const real *value, const real *slope, real *out, ptrdiff_t n,
                        int is_shared)
 {
@@ -137,8 +137,8 @@ static void prelu_span(const real *x, const real *value, const real *slope, real
 
 /* operand: 0 x (rows, width), 1 slope (slopes), 2 value (rows, width), 3 out (rows, width);
  * size: 0 width, 1 slopes: 1 for all columns, or as many.
- * out = value where x > 0, else slope * value: forward if value is x, the gradient by x if it is
- * that of the output. */
+ * out = value where x > 0, otherwise slope * value: forward if value is x, the gradient with
+ * respect to x if value is the gradient with respect to the output. */
 static int kernel_prelu(const fastnn_call *call, int worker, int workers)
 {
     const real *x = call->operand[0], *slope = call->operand[1], *value = call->operand[2];
@@ -172,8 +172,8 @@ ALWAYS_INLINE void prelu_slopes(const int VECTORS, const real *x, const real *gr
         vstore_part(sums + v * LANES, sum[v], v < VECTORS - 1 ? LANES : last);
 }
 
-/* operand: 0 x (rows, width), 1 grad_y (rows, width), 2 gradient by the slopes (slopes);
- * size: 0 width, 1 slopes: 1 for all columns, or as many. A single slope's is one worker's. */
+/* operand: 0 x (rows, width), 1 grad_y (rows, width), 2 gradient with respect to the slopes
+ * (slopes); size: 0 width, 1 slopes: 1 for all columns, or width. One worker sums a single one. */
 static int kernel_prelu_slope_gradient(const fastnn_call *call, int worker, int workers)
 {
     const real *x = call->operand[0], *grad = call->operand[1];

@@ -1,8 +1,8 @@
-/* embedding.c: rows of a table, chosen by whole numbers. */
+/* embedding.c: rows of a table, selected by whole numbers. */
 #include "fastnn.h"
 #include "simd.h"
 
-/* The category that a number stands for, -1 if there is none. */
+/* The category that a number stands for, or -1 if there is none. */
 ALWAYS_INLINE ptrdiff_t category_of(real value, ptrdiff_t categories)
 {
     if (!(value >= 0 && value < (real)categories)) return -1;
@@ -12,8 +12,8 @@ ALWAYS_INLINE ptrdiff_t category_of(real value, ptrdiff_t categories)
 
 /* operand: 0 x (rows, width): categories, 1 table (categories, depth), 2 y (rows, columns * depth);
  * size: 0 width, 1 first column, 2 columns, 3 categories, 4 depth.
- * y = table[x[:, first:first + columns]]; NaN where there is no such row, so that a loss made of it
- * is refused. */
+ * y = table[x[:, first:first + columns]]; NaN where there is no such row, so that a loss computed
+ * from it is rejected. */
 static int kernel_embedding(const fastnn_call *call, int worker, int workers)
 {
     const real *x = call->operand[0], *table = call->operand[1];
@@ -43,7 +43,7 @@ static int kernel_embedding(const fastnn_call *call, int worker, int workers)
 
 /* operand: 0 x (rows, width): categories, 1 dy (rows, columns * depth), 2 dtable (categories,
  * depth); size: as above. dtable[c] is the sum of the dy of category c, in the order of the rows:
- * each worker takes a range of categories and looks through all rows. */
+ * each worker takes a range of categories and scans all rows. */
 static int kernel_embedding_gradient(const fastnn_call *call, int worker, int workers)
 {
     const real *x = call->operand[0], *grad = call->operand[1];

@@ -5,20 +5,21 @@
  *     int kernel(const fastnn_call *call, int worker, int workers)
  *
  * A kernel does the share of one `worker` out of `workers`; the engine calls it
- * from every member of its team and puts a barrier behind it. Because all kernels
- * look alike, the engine walks a program without knowing any of them, and an op is
- * added without touching the engine. Which operand means what is written once, at
- * the head of each kernel.
+ * on every member of its team and puts a barrier after it. Because all kernels have
+ * the same signature, the engine runs a program without knowing any of them, and an op
+ * is added without changing the engine. The meaning of the operands is documented once,
+ * at the head of each kernel.
  *
  * Contract, for every kernel:
  *   - no allocation, no threads, no I/O, no global state;
  *   - the bits of the result do not depend on `workers`: shares are cut at places
- *     fixed by the sizes, and every sum runs in an order fixed by the sizes;
- *   - any size may be zero or ragged (but a row of softmax or argmax has a column); pointers need the alignment of their element;
+ *     that depend only on the sizes, and every sum runs in an order fixed by the sizes;
+ *   - any size may be zero or ragged (but a row of softmax or argmax has at least one
+ *     column); pointers need the alignment of their element;
  *   - NaN propagates from every position;
- *   - returns FASTNN_OK, or a status that says what it refused.
+ *   - returns FASTNN_OK, or a status that says what was refused.
  *
- * Considered and dropped: one C prototype per kernel. It names the operands in the
+ * Considered and rejected: one C prototype per kernel. It names the operands in the
  * signature, but then the engine needs a switch with one hand-written case per op,
  * which is a second list of the ops.
  */
@@ -32,51 +33,51 @@ enum { FASTNN_MAX_OPERANDS = 8, FASTNN_MAX_SIZES = 6, FASTNN_MAX_SCALARS = 12 };
 
 enum fastnn_status {
     FASTNN_OK = 0,
-    FASTNN_BAD_VARIANT = 1, /* `variant` is no row of the kernel's table */
-    FASTNN_BAD_LABEL = 2,   /* a class label, or a category, outside [0, how many there are) */
+    FASTNN_BAD_VARIANT = 1, /* `variant` is not a row of the kernel's table */
+    FASTNN_BAD_LABEL = 2,   /* a class label or category outside [0, their number) */
     FASTNN_BAD_COLUMN = 3,  /* a column of a sparse matrix outside its width */
 };
 
-/* What an op of the program hands to its kernel. */
+/* What an op of the program passes to its kernel. */
 typedef struct fastnn_call {
     void *operand[FASTNN_MAX_OPERANDS];  /* data; NULL where an operand is optional */
     ptrdiff_t rows;                      /* BATCH: samples in this step */
     ptrdiff_t size[FASTNN_MAX_SIZES];    /* fixed sizes, in elements */
-    double scalar[FASTNN_MAX_SCALARS];   /* hyper-parameters; those of the step first */
+    double scalar[FASTNN_MAX_SCALARS];   /* hyper-parameters; those of the step come first */
     uint64_t key;                        /* random kernels: seed of the model */
-    uint64_t step;                       /* random kernels: counts optimizer steps */
+    uint64_t step;                       /* random kernels: number of the optimizer step */
     int variant;                         /* row of an activation, loss or dtype table */
     void *scratch;                       /* FASTNN_SCRATCH_BYTES of this worker alone */
 } fastnn_call;
 
 typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
 
-/* Every kernel, once. Names are looked up as strings when a program is bound. */
+/* The list of all kernels. Names are looked up as strings when a program is bound. */
 #define FASTNN_KERNELS(X)                                                           \
     X(affine)            /* dense.c: y = f(x @ kernel + bias) */                    \
     X(affine_halves)     /* dense.c: x @ kernel as sums over two halves of k */     \
-    X(add_halves)        /* dense.c: y = f(both + bias) */                          \
+    X(add_halves)        /* dense.c: y = f(sum of both + bias) */                   \
     X(input_gradient)    /* dense.c: dx = (dy @ kernel.T) * f'(saved) */            \
     X(kernel_gradient)   /* dense.c: dkernel = x.T @ dy, dbias = dy.sum(axis=0) */  \
     X(kernel_gradient_halves) /* dense.c: over two halves of a large batch */       \
-    X(add_gradient_half) /* dense.c: one and the other */                           \
+    X(add_gradient_half) /* dense.c: adds the second to the first */                \
     X(bias_gradient)     /* dense.c: dbias alone */                                 \
-    X(kernel_gradient_update) /* dense.c: both, and the update of what they belong to */ \
-    X(sparse_affine)     /* sparse.c: the same three of a sparse x */               \
+    X(kernel_gradient_update) /* dense.c: both, and their update */                 \
+    X(sparse_affine)     /* sparse.c: the same three for a sparse x */              \
     X(sparse_kernel_gradient)                                                       \
     X(sparse_kernel_gradient_update)                                                \
-    X(csr_gather)        /* sparse.c: its rows with their zeros */                  \
+    X(csr_gather)        /* sparse.c: its rows in dense form */                     \
     X(activation)        /* elementwise.c */                                        \
     X(activation_gradient)                                                          \
     X(add)                                                                          \
     X(multiply)                                                                     \
-    X(prelu)             /* forward, and the gradient by its input */               \
+    X(prelu)             /* forward, and the input's gradient */                    \
     X(prelu_slope_gradient)                                                         \
     X(scale_rows)                                                                   \
     X(concatenate)                                                                  \
     X(slice_columns)                                                                \
     X(math)              /* one function of vmath.h, for tests and benchmarks */    \
-    X(softmax)           /* softmax.c */                                          \
+    X(softmax)           /* softmax.c */                                            \
     X(softmax_gradient)                                                             \
     X(layer_normalization) /* normalization.c */                                    \
     X(layer_normalization_gradient)                                                 \
@@ -96,10 +97,10 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(squared_norm)      /* update.c: what global clipping needs first */           \
     X(update)                                                                       \
     X(penalty)           /* L1, L2, and their gradient */                           \
-    X(moving_average)    /* average = momentum average + (1 - momentum) value */   \
+    X(moving_average)    /* average = momentum average + (1 - momentum) value */    \
     X(gather)            /* gather.c */                                             \
     X(dropout)           /* random.c */                                             \
-    X(multiply_add)      /* limits.c: what the machine can do at most */            \
+    X(multiply_add)      /* limits.c: upper limits of the machine */                \
     X(stream)
 
 enum fastnn_kernel_index {
@@ -109,7 +110,7 @@ enum fastnn_kernel_index {
     FASTNN_KERNEL_COUNT
 };
 
-/* One row of a variant table, as Python sees it. The rows stand in activations.h,
+/* One row of a variant table, as passed to Python. The rows are in activations.h,
  * losses.h, optimizers.h and vmath.h. */
 typedef struct fastnn_variant {
     const char *name;
@@ -124,9 +125,9 @@ enum fastnn_variant_table {
     FASTNN_VARIANT_TABLES
 };
 
-/* A sparse matrix in compressed rows (CSR) is three operands: where its entries lie, of the kernel's
- * dtype, with the column of each; then indptr: row i has the entries indptr[i] to indptr[i + 1], int64;
- * then the order of the rows, int64, or NULL. The columns of a row ascend. */
+/* A sparse matrix in compressed rows (CSR) is three operands: the entries, values of the kernel's
+ * dtype with the column of each; then indptr: row i has the entries indptr[i] to indptr[i + 1],
+ * int64; then the order of the rows, int64, or NULL. The columns of a row ascend. */
 typedef struct fastnn_entries {
     const void *values;
     const int32_t *columns;
@@ -148,15 +149,15 @@ enum fastnn_source {
 /* Scratch of one worker: packed panels of both operands of a product (gemm.c). */
 enum { FASTNN_SCRATCH_BYTES = 1 << 20 };
 
-/* Rows of a batch from which kernel_gradient_halves cuts it. */
+/* Smallest number of rows for which kernel_gradient_halves splits a batch. */
 enum { FASTNN_HALVES_FROM_ROWS = 128 };
 
-/* Elements of the gradient arena to one partial sum of squared_norm. Fixed, so that the norm
+/* Elements of the gradient arena per partial sum of squared_norm. It is fixed, so that the norm
  * does not depend on the number of workers. */
 enum { FASTNN_NORM_CHUNK = 4096 };
 
 /* dispatch.c: the ISAs compiled in, best first, ending with NULL; whether this
- * machine runs one; its table for "float32" (0) or "float64" (1). */
+ * machine supports one; its table for "float32" (0) or "float64" (1). */
 const char *const *fastnn_isa_names(void);
 int fastnn_isa_supported(const char *isa);
 const fastnn_table *fastnn_isa_table(const char *isa, int is_double);

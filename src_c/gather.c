@@ -9,7 +9,7 @@ typedef struct gather_rows {
     ptrdiff_t begin, end, width;
 } gather_rows;
 
-/* Rows lie anywhere: while one is copied, the start of the next is fetched. */
+/* Rows may be anywhere: while one is copied, the start of the next is prefetched. */
 #define CONVERT(from, to)                                                                 \
     static void from##_to_##to(const gather_rows *g, void *out)                           \
     {                                                                                     \

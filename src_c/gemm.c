@@ -1,23 +1,23 @@
 /* gemm.c: C(m, n) = sum over k of A(m, k) B(k, n), with A and B read through strides.
  *
- * Tiles (tile.h) are put together to whole products, by panels of B: as many columns as a tile is
+ * Tiles (tile.h) are combined into whole products, by panels of B: as many columns as a tile is
  * wide. Where C has few columns or B must be transposed, the transpose of C may be computed instead
- * (is_turned), or dot products (is_narrow); where k ends before a tile has begun, C is computed row by
- * row (is_shallow). dense.c has the layers' products that are made of it.
+ * (is_turned), or dot products (is_narrow); where k is too short for a tile, C is computed row by
+ * row (is_shallow). dense.c holds the layers' products, which are built on it.
  *
  * Packing. At the sizes this library is for, operands fit the caches and packing costs
  * more than it saves, so a panel is copied only where it must be or where it pays:
  *   B  when its columns are not contiguous (input_gradient: transposed in registers on
  *      the way), when its last vector is ragged and the ISA has no masked loads, or when
- *      its rows lie far apart and enough rows of A will use the copy. A packed panel
+ *      its rows are far apart and enough rows of A will use the copy. A packed panel
  *      may be as long as the scratch allows: tiles read it from L2 at full speed, and C
  *      need not be written and read again;
  *   A  when its columns are contiguous instead (kernel_gradient) and it exceeds the cache:
  *      every step of k would touch another page.
  *
- * Bits. Between blocks of k an element's chain waits in C, which rounds nothing. So tile shape,
- * packing, and the number of workers do not change it. The bias is added at the end of the chain. Only
- * dot products have a chain for each lane, and are then summed as vsum does.
+ * Bits. Between blocks of k an element's chain is stored in C, which rounds nothing, so tile shape,
+ * packing, and the number of workers do not change it. The bias is added at the end of the chain.
+ * Only dot products have one chain per lane; the lanes are then summed as vsum does.
  */
 #include "tile.h"
 #include "transpose.h"
@@ -25,21 +25,21 @@
 enum {
     BLOCK_K = 256,                         /* of an operand that is read in place */
     BLOCK_M = REAL_BITS == 32 ? 384 : 192, /* a packed block of A: BLOCK_M x BLOCK_K */
-    SLAB = 12,                             /* rows of A that lie together in it */
-    BLOCK_N = REAL_BITS == 32 ? 512 : 256, /* columns of B that are packed at once beside it ... */
-    L1_K = 128,                            /* ... where a panel is longer than this, and leaves L1 */
-    PACK_STEPS = 8,                        /* of k that all slabs or panels get before the next: pages */
-    PACK_AHEAD = 32,                       /* rows of B that are asked for before they are copied */
-    UPDATE_ELEMENTS = 1 << 15,             /* of a gradient that is applied while in the cache ... */
-    UPDATE_ROWS = 24,                      /* ... or so many rows of BLOCK_N, where B is packed */
-    STRIP = 48,                            /* columns of C that are turned at once */
+    SLAB = 12,                             /* adjacent rows of A in a packed block */
+    BLOCK_N = REAL_BITS == 32 ? 512 : 256, /* columns of B packed at once with it ... */
+    L1_K = 128,                            /* ... if a panel is longer than this and leaves L1 */
+    PACK_STEPS = 8,                        /* of k for all slabs or panels before the next: pages */
+    PACK_AHEAD = 32,                       /* distance of prefetching, in rows of B to be copied */
+    UPDATE_ELEMENTS = 1 << 15,             /* of a gradient that is applied while in cache ... */
+    UPDATE_ROWS = 24,                      /* ... or this many rows of BLOCK_N, if B is packed */
+    STRIP = 48,                            /* columns of C that are transposed at once */
     NARROW_K = 1 << 14,                    /* longest row of a dot product */
     SHALLOW_K = 4,                         /* rows of B that stay in registers, a panel at a time */
     SHALLOW_ROWS = 32,                     /* of C that are computed before their activation */
     PANEL_K = FASTNN_SCRATCH_BYTES / (int)sizeof(real) / PANEL - STRIP, /* longest packed panel */
-    PACK_B_ROWS = 48,                      /* of A, that make packing rows of B worth its while ... */
-    PACK_B_STRIDE_BYTES = 4096,            /* ... which lie so far apart; with half, four times as many */
-    PACK_A_BYTES = 256 << 10,              /* A spread over more than this */
+    PACK_B_ROWS = 48,                      /* of A, for which packing rows of B pays ... */
+    PACK_B_STRIDE_BYTES = 4096,            /* ... this far apart; at half, four times as many */
+    PACK_A_BYTES = 256 << 10,              /* A is packed if it spans more than this */
 };
 
 _Static_assert(((BLOCK_M + BLOCK_N) * BLOCK_K + UPDATE_ROWS * BLOCK_N) * sizeof(real)
@@ -63,17 +63,17 @@ typedef struct product {
     real *parameters, *state;              /* (m, n), laid out like c */
 } product;
 
-/* Shares of rows are cut here, so that few workers get a ragged tile. */
+/* Shares of rows are cut at multiples of this, so that few workers have a ragged tile. */
 enum { ROW_GRAIN = 16 };
 
 /* Copies b[0:k, 0:columns] into rows of `width` elements, filled up with zeros. */
 static void pack_panel(const real *b, ptrdiff_t b_row, ptrdiff_t b_column, ptrdiff_t k,
                        ptrdiff_t columns, real *packed, ptrdiff_t width)
 {
-    if (b_column == 1 && columns == PANEL) { /* a call of memcpy a row would cost as much again */
+    if (b_column == 1 && columns == PANEL) { /* calling memcpy for each row would double the cost */
         for (ptrdiff_t step = 0; step < k; step++, b += b_row, packed += PANEL)
             UNROLL for (int v = 0; v < PANEL_VECTORS; v++) {
-                /* Its rows are pages apart, so the hardware does not ask for them. */
+                /* The rows are pages apart, so the hardware does not prefetch them. */
                 __builtin_prefetch(b + PACK_AHEAD * b_row + v * LANES, 0, 2);
                 vstore(packed + v * LANES, vload(b + v * LANES));
             }
@@ -88,8 +88,8 @@ static void pack_panel(const real *b, ptrdiff_t b_row, ptrdiff_t b_column, ptrdi
             memset(packed + step * width + columns, 0, (size_t)(width - columns) * sizeof(real));
 }
 
-/* Copies the rows of A, whose columns are contiguous, as slabs: SLAB rows side by side for each
- * of k, one slab behind the other, `depth` long. */
+/* Copies the rows of A, whose columns are contiguous, as slabs: SLAB rows next to each other for
+ * each k, one slab after the other, `depth` long. */
 static void pack_slabs(const real *a, ptrdiff_t a_column, ptrdiff_t rows, ptrdiff_t depth,
                        real *packed)
 {
@@ -100,7 +100,7 @@ static void pack_slabs(const real *a, ptrdiff_t a_column, ptrdiff_t rows, ptrdif
             real *to = packed + first * depth;
             size_t bytes = (size_t)(rows - first < SLAB ? rows - first : SLAB) * sizeof(real);
             if (bytes == SLAB * sizeof(real))
-                for (ptrdiff_t k = step; k < end; k++) /* of constant size: no call */
+                for (ptrdiff_t k = step; k < end; k++) /* of constant size, hence no call */
                     memcpy(to + k * SLAB, from + k * a_column, SLAB * sizeof(real));
             else
                 for (ptrdiff_t k = step; k < end; k++)
@@ -109,17 +109,17 @@ static void pack_slabs(const real *a, ptrdiff_t a_column, ptrdiff_t rows, ptrdif
     }
 }
 
-/* Whether nothing is left to do with a tile once it is stored. */
+/* Whether a tile is complete once it is stored. */
 static int is_done_in_registers(const product *p)
 {
     if (p->activation == ACTIVATION_relu) return !p->y || p->y == p->c;
     return p->activation == ACTIVATION_linear && !p->y;
 }
 
-/* The tile just stored gets the activation or derivative that was not applied in it. */
+/* Applies to a tile just stored the activation or derivative that was not applied in registers. */
 static void finish_tile(const product *p, ptrdiff_t i, ptrdiff_t j, ptrdiff_t rows, ptrdiff_t columns)
 {
-    if (columns == p->n) columns *= rows, rows = 1; /* its rows lie behind one another */
+    if (columns == p->n) columns *= rows, rows = 1; /* its rows are contiguous */
     for (ptrdiff_t row = i; row < i + rows; row++) {
         ptrdiff_t at = row * p->n + j;
         if (p->y)
@@ -130,7 +130,7 @@ static void finish_tile(const product *p, ptrdiff_t i, ptrdiff_t j, ptrdiff_t ro
     }
 }
 
-/* Gradients just computed, `g_row` apart, update their parameters. */
+/* Applies gradients just computed, `g_row` apart, to their parameters. */
 static void update_block(const product *p, const real *g, ptrdiff_t g_row, ptrdiff_t i, ptrdiff_t j,
                          ptrdiff_t rows, ptrdiff_t columns)
 {
@@ -140,9 +140,9 @@ static void update_block(const product *p, const real *g, ptrdiff_t g_row, ptrdi
                     p->n, g_row);
 }
 
-/* Workers stand in a grid over (rows, columns) of C. The grid with the smallest largest share
- * is best; among those near it, the one that cuts the larger operand, so that less of what
- * another core has written must travel. */
+/* Workers form a grid over (rows, columns) of C. The grid whose largest share is smallest is
+ * best; among those close to it, the one that cuts the larger operand, so that less data
+ * written by another core must travel. */
 static void place_worker(const product *p, int worker, int workers, ptrdiff_t *row, ptrdiff_t *row_end,
                          ptrdiff_t *column, ptrdiff_t *column_end)
 {
@@ -162,31 +162,31 @@ static void place_worker(const product *p, int worker, int workers, ptrdiff_t *r
     share(p->n, PANEL, worker / best, workers / best, column, column_end);
 }
 
-/* Whether a copy of B's panels pays, whose rows are contiguous but far apart, for `rows` of A. */
+/* Whether copying B's panels, whose rows are contiguous but far apart, pays for `rows` of A. */
 static int is_worth_packing(const product *p, ptrdiff_t rows)
 {
     double pages = (double)p->b_row * (double)sizeof(real) / PACK_B_STRIDE_BYTES;
     return (double)rows >= PACK_B_ROWS && (double)rows * pages * pages >= PACK_B_ROWS;
 }
 
-/* What is computed between two packings: c[m:m_end, n:n_end] (+)= a[m:m_end, k:k + depth] @ b[...]. */
+/* A computation between two packings: c[m:m_end, n:n_end] (+)= a[m:m_end, k:k + depth] @ b[...]. */
 typedef struct block {
     ptrdiff_t m, m_end, n, n_end, k, depth;
-    ptrdiff_t sweep;                       /* rows of C that pass all panels of B before the next do */
+    ptrdiff_t sweep;                       /* rows of C per pass over all panels of B */
     const real *packed_a;                  /* its rows as slabs, or NULL */
-    real *packed_b;                        /* its panels one behind the other, each as wide as it is */
+    real *packed_b;                        /* its panels one after another, each as wide as it is */
     int pack_b;
-    real *gradients;                       /* room for those of a sweep, which are applied at once; or NULL */
+    real *gradients;                       /* scratch for a sweep's, applied at once; or NULL */
     ptrdiff_t gradients_row;
 } block;
 
-/* Whether a panel of so many columns is copied, and not read in place. */
+/* Whether a panel of this many columns is copied instead of read in place. */
 static int is_packed(const block *at, ptrdiff_t columns)
 {
     return at->pack_b || (!MASKED_LOADS && columns % LANES != 0);
 }
 
-/* Where it then is: behind the others, if they are packed too. */
+/* The address of the copy: after the others, if they are packed too. */
 static real *packed_panel(const block *at, ptrdiff_t n)
 {
     return at->packed_b + (at->pack_b ? (n - at->n) * at->depth : 0);
@@ -233,7 +233,7 @@ static void multiply_block(const product *p, const block *at)
                     a = at->packed_a + slab * SLAB * at->depth + row, a_column = SLAB;
                     if (height > SLAB - row) height = SLAB - row;
                 }
-                choice = tiles[vectors - 1]; /* again: the end of a slab takes a lower one */
+                choice = tiles[vectors - 1]; /* reset, since the end of a slab takes a lower tile */
                 while (choice->rows > height) choice++;
                 end.gate = is_relu && p->saved ? p->saved + i * p->n + n : NULL;
                 choice->kernel(at->depth, a, p->a_row, a_column, b, b_row,
@@ -265,12 +265,12 @@ static void multiply(const product *p, void *scratch, int worker, int workers)
         else block_n = column_end - first_column;
         gradients = packed_b + (pack_b ? BLOCK_N : PANEL) * BLOCK_K;
         if (gradients + sweep * block_n > (real *)scratch + FASTNN_SCRATCH_BYTES / sizeof(real))
-            gradients = NULL; /* very wide: they go where a batch of several blocks has its sums */
+            gradients = NULL; /* too wide: they go where a batch of several blocks has its sums */
     }
 
     for (ptrdiff_t m = first_row; m < row_end; m += block_m) {
         ptrdiff_t m_end = m + block_m < row_end ? m + block_m : row_end, k = 0;
-        do { /* once even when the sum is empty: C is then zero */
+        do { /* once even if the sum is empty: C is then zero */
             ptrdiff_t depth = p->k - k < block_k ? p->k - k : block_k;
             if (pack_a)
                 pack_slabs(p->a + m * p->a_row + k * p->a_column, p->a_column, m_end - m, depth, packed_a);
@@ -296,12 +296,12 @@ static int is_turned(const product *p)
 {
     if (LANES == 1 || p->m < LANES || p->k > PANEL_K) return 0;
     if (p->a_row == 1) return p->n < LANES;
-    if (p->b_column == 1) return 4 * p->n <= LANES; /* where it is not narrow */
+    if (p->b_column == 1) return 4 * p->n <= LANES; /* for shapes that is_narrow leaves */
     return p->n >= LANES && p->m * (p->k + p->n) < p->n * p->k;
 }
 
 /* C as the transpose of B^T A^T, a strip of its columns and a panel of its rows at a time. The
- * chains are the same ones, so the bits are too. */
+ * chains are the same, and therefore the bits. */
 static void multiply_turned(const product *p, void *scratch, int worker, int workers)
 {
     ptrdiff_t first_row, row_end, first_column, column_end;
@@ -338,15 +338,16 @@ static void multiply_turned(const product *p, void *scratch, int worker, int wor
 }
 
 /* Whether C has so few columns that vectors of them would be mostly empty, and dot products of the
- * rows of A with the columns of B are quicker. Not a matter of m: a row has the same bits in any batch. */
+ * rows of A with the columns of B are faster. It does not depend on m: a row has the same
+ * bits in any batch. */
 static int is_narrow(const product *p)
 {
     return 4 * p->n <= LANES && p->a_column == 1 && p->b_column == 1 && p->k >= LANES
         && p->k <= NARROW_K;
 }
 
-/* c[0:ROWS, 0:COLUMNS] = a[0:ROWS, 0:k] @ b[0:COLUMNS, 0:k].T + bias, where the rows of b are `width`
- * apart and filled up with zeros to whole vectors. */
+/* c[0:ROWS, 0:COLUMNS] = a[0:ROWS, 0:k] @ b[0:COLUMNS, 0:k].T + bias, where the rows of b are
+ * `width` apart and padded with zeros to whole vectors. */
 ALWAYS_INLINE void dot_products(const int ROWS, const int COLUMNS, ptrdiff_t k, const real *a,
                                 ptrdiff_t a_row, const real *b, ptrdiff_t width, const real *bias,
                                 real *c, ptrdiff_t c_row)
@@ -390,14 +391,14 @@ static void multiply_narrow(const product *p, void *scratch, int worker, int wor
     if (begin < end && (p->y || p->saved)) finish_tile(p, begin, 0, end - begin, p->n);
 }
 
-/* Whether B has so few rows that a tile would mostly be prologue and epilogue, in whole panels. */
+/* Whether B has so few rows, in whole panels, that a tile would be mostly prologue and epilogue. */
 static int is_shallow(const product *p)
 {
     return LANES > 1 && p->n > 0 && p->n % PANEL == 0 && p->k >= 1 && p->k <= SHALLOW_K && !p->updater;
 }
 
 /* c[0:rows, 0:PANEL] = a[0:rows, 0:K] @ b[0:K, 0:PANEL] with the epilogue of tiles. B stays in
- * registers while the rows of A pass. */
+ * registers while all rows of A are processed. */
 ALWAYS_INLINE void shallow_rows(const int K, const product *p, const real *a, const real *b,
                                 ptrdiff_t b_row, real *c, ptrdiff_t rows, const epilogue *end)
 {
@@ -409,7 +410,7 @@ ALWAYS_INLINE void shallow_rows(const int K, const product *p, const real *a, co
         add[j] = end->bias ? vload(end->bias + j * LANES) : vbroadcast(0);
     }
     for (; rows > 0; rows--, a += a_row, c += c_row, gate += gate ? c_row : 0) {
-        vec element[SHALLOW_K]; /* read before anything is stored, or each store makes them unknown */
+        vec element[SHALLOW_K]; /* read before any store, which might alias them */
         UNROLL for (int k = 0; k < K; k++) element[k] = vbroadcast(a[k * a_column]);
         UNROLL for (int j = 0; j < PANEL_VECTORS; j++) {
             vec sum = vbroadcast(0);
@@ -451,7 +452,7 @@ static void multiply_shallow(const product *p, void *scratch, int worker, int wo
     }
 }
 
-/* C = A B, by the way that suits the sizes. */
+/* C = A B, with the method that suits the sizes. */
 static void product_of(const product *p, void *scratch, int worker, int workers)
 {
     if (p->m == 0 || p->n == 0) return;

@@ -1,14 +1,14 @@
-/* limits.c: what this machine can do at most, for profiles to compare with.
+/* limits.c: upper limits of this machine, with which profiles are compared.
  *
- * Both kernels repeat one multiply-add an element, so that a sample is long against what
- * it costs to start a kernel: the first keeps its vectors in registers and finds the limit
- * of arithmetic, the second goes through memory and finds the limit of the level that its
- * arrays fit. They have a result like any other kernel, and so the same tests.
+ * Both kernels repeat one multiply-add per element, so that a measurement is long compared with
+ * the cost of starting a kernel: the first keeps its vectors in registers and measures the limit
+ * of arithmetic, the second goes through memory and measures the limit of the level that its
+ * arrays fit. They return a result like any other kernel, and so have the same tests.
  */
 #include "fastnn.h"
 #include "simd.h"
 
-/* Vectors side by side: more than the latency of vfma times what starts in a cycle (ten at
+/* Independent vectors: more than the latency of vfma times those issued per cycle (ten at
  * most today), and few enough to leave registers for factor and addend. */
 #if LANES > 1 && (VECTOR_BYTES == 64 || defined(__aarch64__))
 enum { CHAINS = 20 };

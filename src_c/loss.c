@@ -1,6 +1,6 @@
-/* loss.c: losses, each with its gradient in the same pass, and metrics of a sample.
+/* loss.c: losses, each with its gradient in the same pass, and metrics computed per sample.
  *
- * A loss writes one number per sample; `mean` makes the batch's out of them, in double
+ * A loss writes one number per sample; `mean` reduces them to the batch's, in double
  * and in the order of the samples. A gradient is divided by the number of samples, as
  * the mean is.
  */
@@ -9,7 +9,7 @@
 #include "simd.h"
 #include "transpose.h"
 
-/* values[i] and grad[i], if asked for, of n outputs. */
+/* values[i] and, if requested, grad[i] for n outputs. */
 #define X(name, parameter_name, default_value)                                           \
     static void name##_outputs(const real *p, const real *t, real *values, real *grad,   \
                                ptrdiff_t n, real parameter, real scale)                  \
@@ -29,7 +29,7 @@
 FASTNN_LOSSES(X)
 #undef X
 
-/* The sum of x[0:n]: by vectors, put together in a tree, then the rest in order. */
+/* The sum of x[0:n]: vectors are combined in a tree, then the rest is added in order. */
 static real span_sum(const real *x, ptrdiff_t n)
 {
     vec lanes = vbroadcast(0);
@@ -42,8 +42,8 @@ static real span_sum(const real *x, ptrdiff_t n)
 
 /* operand: 0 prediction (rows, width), 1 target (rows, width), 2 loss (rows),
  * 3 gradient (rows, width) or NULL; size: width; scalar: 0 parameter; variant: row of
- * losses.h. Outputs are taken a piece at a time, whatever rows they belong to, so that narrow
- * rows fill the vectors too; a sample's loss is the sum of what its pieces add. */
+ * losses.h. Outputs are processed in pieces that may span rows, so that narrow rows fill the
+ * vectors too; a sample's loss is the sum of the contributions of its pieces. */
 static int kernel_elementwise_loss(const fastnn_call *call, int worker, int workers)
 {
     enum { PIECE_OUTPUTS = 1024 };
@@ -82,10 +82,10 @@ static int kernel_elementwise_loss(const fastnn_call *call, int worker, int work
     return FASTNN_OK;
 }
 
-/* Rows whose logarithms are taken together. */
+/* Number of rows whose logarithms are taken together. */
 enum { LOG_ROWS = 16 };
 
-/* The sum of t log(t), of which 0 log(0) is 0: what cross-entropy has beyond the divergence. */
+/* The sum of t log(t), where 0 log(0) is 0: the difference between cross-entropy and divergence. */
 static real row_entropy(const real *t, ptrdiff_t n)
 {
     vec sum = vbroadcast(0), zero = vbroadcast(0);
@@ -109,8 +109,8 @@ static real row_sum_from(const real *x, ptrdiff_t n, real shift)
 
 enum crossentropy_variant { FROM_LABELS, FROM_PROBABILITIES, DIVERGENCE, CROSSENTROPY_VARIANTS };
 
-/* One row of softmax cross-entropy: the exponentials of z - max(z) to `out`, then the gradient
- * if it is asked for. `sum` and `rest` get what the loss is made of, log(sum) * weight - rest. */
+/* One row of softmax cross-entropy: writes the exponentials of z - max(z) to `out`, then the
+ * gradient if requested. The loss is composed of `sum` and `rest`: log(sum) * weight - rest. */
 ALWAYS_INLINE int crossentropy_row(const fastnn_call *call, ptrdiff_t row, real *out, real scale,
                                    real kept, real spread, real *sum, real *weight, real *rest)
 {
@@ -158,11 +158,11 @@ ALWAYS_INLINE int crossentropy_row(const fastnn_call *call, ptrdiff_t row, real 
     return FASTNN_OK;
 }
 
-/* Widest rows of which a vector takes one element each, so that a row's maximum and sum are no
- * reductions within a vector. */
+/* Widest rows that are processed with one row per lane, so that a row's maximum and sum need no
+ * reduction within a vector. */
 enum { NARROW_WIDTH = 2 * LANES };
 
-/* The same of up to LANES narrow rows at once, from labels. A row's bits do not depend on its lane. */
+/* The same for up to LANES narrow rows, from labels. A row's bits do not depend on its lane. */
 static int crossentropy_narrow_rows(const fastnn_call *call, ptrdiff_t row, ptrdiff_t count, real scale,
                                     real kept, real spread)
 {
@@ -179,7 +179,7 @@ static int crossentropy_narrow_rows(const fastnn_call *call, ptrdiff_t row, ptrd
     if (count < LANES) memset(columns, 0, (size_t)width * LANES * sizeof(real));
     transpose((const real *)call->operand[0] + row * width, width, width, count, columns, LANES);
     vec label = vload(numbers), largest = vload(columns);
-    for (ptrdiff_t j = 1; j < width; j++) { /* NaN, which loses here, is found by the exponential */
+    for (ptrdiff_t j = 1; j < width; j++) { /* NaN fails this comparison, but reaches exp */
         vec z = vload(columns + j * LANES);
         largest = vselect(vless(largest, z), z, largest);
     }
@@ -206,9 +206,9 @@ static int crossentropy_narrow_rows(const fastnn_call *call, ptrdiff_t row, ptrd
 
 /* operand: 0 logits (rows, width), 1 labels: int32 (rows) if variant is FROM_LABELS, else
  * probabilities (rows, width), 2 loss (rows), 3 gradient (rows, width), 4 exponentials
- * (rows, width), room used where 3 is NULL and rows are not narrow; size: width; scalar: 0 the share s
- * of label smoothing, which makes (1 - s) t + s / width of the target t.
- * loss = log(sum(exp(z))) * sum(t) - sum(t z), and sum(t log(t)) more for DIVERGENCE;
+ * (rows, width), scratch used if 3 is NULL and rows are not narrow; size: width; scalar: 0 label
+ * smoothing s, which makes (1 - s) t + s / width of the target t.
+ * loss = log(sum(exp(z))) * sum(t) - sum(t z), plus sum(t log(t)) for DIVERGENCE;
  * gradient = softmax(z) * sum(t) - t. */
 static int kernel_softmax_crossentropy(const fastnn_call *call, int worker, int workers)
 {
@@ -255,10 +255,10 @@ static ptrdiff_t row_argmax(const real *x, ptrdiff_t n)
     return j;
 }
 
-/* Whether all of x[0:n] are below `limit`, or equal to it where that is `allowed`; no NaN is. */
+/* Whether all of x[0:n] are below `limit`, or equal to it if `allowed`; false for a NaN. */
 ALWAYS_INLINE int row_is_below(const int allowed, const real *x, ptrdiff_t n, real limit)
 {
-    enum { VECTORS = 4 }; /* looked at together: a wrong label is mostly told by the first of them */
+    enum { VECTORS = 4 }; /* compared together: a wrong label is usually found in the first */
     vec most = vbroadcast(limit);
     ptrdiff_t j = 0;
 #define BELOW(at) (allowed ? vless_equal(vload(x + (at)), most) : vless(vload(x + (at)), most))
@@ -278,8 +278,8 @@ ALWAYS_INLINE int row_is_below(const int allowed, const real *x, ptrdiff_t n, re
     return below;
 }
 
-/* Whether `index` is what row_argmax would find: none exceeds x[index], and none before it equals it.
- * One comparison a vector, where the largest of a row takes a chain of selections. */
+/* Whether `index` is what row_argmax would return: none exceeds x[index], and none before it equals
+ * it. This takes one comparison per vector, whereas a row's maximum takes a chain of selections. */
 static int row_is_argmax(const real *x, ptrdiff_t n, ptrdiff_t index)
 {
     real own = x[index];
@@ -287,7 +287,7 @@ static int row_is_argmax(const real *x, ptrdiff_t n, ptrdiff_t index)
     return row_is_below(1, x, n, own) && row_is_below(0, x, index, own);
 }
 
-/* Whether fewer than `k` of x[0:n] come before x[index]: larger ones, NaN, and those alike before it. */
+/* Whether fewer than `k` of x[0:n] precede x[index]: larger ones, NaN, and equal ones before it. */
 static int row_is_among_largest(const real *x, ptrdiff_t n, ptrdiff_t index, ptrdiff_t k)
 {
     real own = x[index];
@@ -339,7 +339,7 @@ static int kernel_binary_accuracy(const fastnn_call *call, int worker, int worke
 static int kernel_mean(const fastnn_call *call, int worker, int workers)
 {
     const real *x = call->operand[0];
-    double sums[16] = {0}, sum = 0; /* side by side, put together in order */
+    double sums[16] = {0}, sum = 0; /* independent chains, combined in order */
     ptrdiff_t row = 0;
     (void)workers;
     if (worker != 0) return FASTNN_OK;
@@ -351,12 +351,12 @@ static int kernel_mean(const fastnn_call *call, int worker, int workers)
     return FASTNN_OK;
 }
 
-/* operand: 0 values, doubles (count), 1 total, a double; size: count; scalar: 0 weight; variant: 1 if
- * the total counts already, 0 if it starts here. total = total + weight * sum(values). */
+/* operand: 0 values, doubles (count), 1 total, a double; size: count; scalar: 0 weight; variant:
+ * 1 if the total is added to, 0 if it starts here. total = total + weight * sum(values). */
 static int kernel_accumulate(const fastnn_call *call, int worker, int workers)
 {
     const double *values = call->operand[0];
-    double *total = call->operand[1], sums[16] = {0}, sum = 0; /* side by side, as in kernel_mean */
+    double *total = call->operand[1], sums[16] = {0}, sum = 0; /* chains as in kernel_mean */
     ptrdiff_t i = 0;
     (void)workers;
     if (worker != 0) return FASTNN_OK;

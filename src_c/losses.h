@@ -1,11 +1,11 @@
 /* losses.h: every elementwise loss, one row each.
  *
  *   NAME_value(prediction, target, parameter)      loss of one output
- *   NAME_gradient(prediction, target, parameter)   its derivative by the prediction
+ *   NAME_gradient(prediction, target, parameter)   its derivative with respect to the prediction
  *
  * The loss of a sample is the mean over its outputs, that of a batch the mean over its
- * samples (loss.c). To add one: the two functions, a line here, a formula in
- * fastnn/program/reference_rows.py.
+ * samples (loss.c). To add one: write the two functions, add a line here, and add its formula to
+ * fastnn/program/reference/rows.py.
  */
 #ifndef FASTNN_LOSSES_H
 #define FASTNN_LOSSES_H
@@ -53,7 +53,7 @@ ALWAYS_INLINE vec huber_gradient(vec p, vec t, vec delta)
 }
 
 /* On logits z, labels t in [0, 1]: max(z, 0) - z t + log(1 + exp(-|z|)), which does not
- * overflow; the derivative is sigmoid(z) - t. Smoothing takes t part of the way to 1/2. */
+ * overflow; the derivative is sigmoid(z) - t. Smoothing moves t toward 1/2. */
 ALWAYS_INLINE vec smoothed(vec t, vec smoothing)
 {
     return vfma(smoothing, vbroadcast((real)0.5) - t, t);
@@ -85,7 +85,7 @@ ALWAYS_INLINE vec log_cosh_gradient(vec p, vec t, vec parameter)
     return vtanh(p - t);
 }
 
-/* q (t - p) where t is above p, (1 - q) (p - t) where below (Koenker & Bassett 1978); the
+/* q (t - p) where t > p, (1 - q) (p - t) where t < p (Koenker & Bassett 1978); the
  * derivative at 0 is 0 */
 ALWAYS_INLINE vec quantile_value(vec p, vec t, vec q)
 {
@@ -99,7 +99,7 @@ ALWAYS_INLINE vec quantile_gradient(vec p, vec t, vec q)
     return vselect(vequal(d, d), vselect(vequal(d, zero), zero, slope), d);
 }
 
-/* On the logarithm z of the rate: exp(z) - t z, without the part that depends on t alone */
+/* On the logarithm z of the rate: exp(z) - t z, without the term that depends on t alone */
 ALWAYS_INLINE vec poisson_value(vec z, vec t, vec parameter)
 {
     (void)parameter;

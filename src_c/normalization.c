@@ -1,8 +1,8 @@
-/* normalization.c: mean 0 and variance 1, over a row (layer) or over a column of the batch.
+/* normalization.c: mean 0 and variance 1, per row (layer) or per column of the batch.
  *
- * Variances are biased, and summed from the differences to the mean: the numbers have just come
- * through the cache, and the difference of two large sums would lose them. A row, or a column, is
- * one worker's.
+ * Variances are biased, and are summed from the differences from the mean: the numbers are still in
+ * the cache, and the difference of two large sums would lose digits. A row, or a column, belongs to
+ * one worker.
  */
 #include "fastnn.h"
 #include "simd.h"
@@ -31,13 +31,13 @@ ALWAYS_INLINE real row_power_sum(const int POWER, const real *x, ptrdiff_t n, re
     return vsum(a + b);
 }
 
-/* The first `count` lanes of p[j:], or of `otherwise` where there is no p. */
+/* The first `count` lanes of p[j:], or of `otherwise` if p is NULL. */
 ALWAYS_INLINE vec vload_or(const real *p, ptrdiff_t j, ptrdiff_t count, real otherwise)
 {
     return p ? vload_part(p + j, count) : vbroadcast(otherwise);
 }
 
-/* The vectors of a row of n elements, the last of them ragged: DO(j, count). */
+/* Iterates over the vectors of a row of n elements, the last of them ragged: DO(j, count). */
 #define EACH_VECTOR(n, DO)                                      \
     do {                                                        \
         ptrdiff_t j_ = 0;                                       \
@@ -77,8 +77,8 @@ static int kernel_layer_normalization(const fastnn_call *call, int worker, int w
     return FASTNN_OK;
 }
 
-/* One vector of the gradient; the first pass of a row has g and z summed up, zero in the lanes that
- * are not there. */
+/* One vector of the gradient; the first pass of a row sums g and z, which are zero in the lanes
+ * past the end. */
 ALWAYS_INLINE void sum_gradient_vector(const real *x, vec mean, vec scale, const real *gamma,
                                        const real *grad, ptrdiff_t j, ptrdiff_t count, vec *sum,
                                        vec *product)
@@ -126,11 +126,11 @@ static int kernel_layer_normalization_gradient(const fastnn_call *call, int work
 
 /* --- columns ---------------------------------------------------------------------------------- */
 
-/* Vectors of columns that are worked on at once: enough chains, and whole cache lines. */
+/* Vectors of columns processed at once: enough independent chains, and whole cache lines. */
 enum { COLUMNS = 4 };
 
-/* Columns [begin, end) in strips of COLUMNS vectors, then single ones, the last of them ragged:
- * DO(VECTORS, j, last) with `last` the columns of the last vector. */
+/* Iterates over columns [begin, end) in strips of COLUMNS vectors, then single ones, the last of
+ * them ragged: DO(VECTORS, j, last), where `last` is the number of columns in the last vector. */
 #define EACH_STRIP(begin, end, DO)                                                      \
     do {                                                                                \
         ptrdiff_t j_ = begin;                                                           \
@@ -138,7 +138,7 @@ enum { COLUMNS = 4 };
         for (; j_ + LANES <= end; j_ += LANES) DO(1, j_, LANES);                        \
         if (j_ < end) DO(1, j_, end - j_);                                              \
     } while (0)
-/* The columns of vector v of a strip. */
+/* The number of columns in vector v of a strip. */
 #define COUNT(v) (v < VECTORS - 1 ? LANES : last)
 
 ALWAYS_INLINE void scale_gradient_strip(const int VECTORS, const fastnn_call *call, ptrdiff_t j,
@@ -159,8 +159,8 @@ ALWAYS_INLINE void scale_gradient_strip(const int VECTORS, const fastnn_call *ca
     UNROLL for (int v = 0; v < VECTORS; v++) vstore_part(out + v * LANES, sum[v], COUNT(v));
 }
 
-/* operand: 0 x (rows, width), 1 statistics (rows, 2), 2 grad_y (rows, width), 3 gradient by gamma
- * (width); size: width. Sums grad_y * normalized x over the rows. */
+/* operand: 0 x (rows, width), 1 statistics (rows, 2), 2 grad_y (rows, width), 3 gradient with
+ * respect to gamma (width); size: width. Sums grad_y * normalized x over the rows. */
 static int kernel_layer_normalization_scale_gradient(const fastnn_call *call, int worker, int workers)
 {
     ptrdiff_t begin, end;
@@ -220,8 +220,8 @@ ALWAYS_INLINE void batch_normalization_strip(const int VECTORS, const fastnn_cal
 }
 
 /* operand: 0 x (rows, width), 1 gamma (width) or NULL, 2 beta (width) or NULL, 3 mean (width),
- * 4 variance (width), 5 y (rows, width); size: width; scalar: epsilon; variant: 0 with the mean and
- * variance given, 1 with those of the batch, which are written.
+ * 4 variance (width), 5 y (rows, width); size: width; scalar: epsilon; variant: 0 if mean and
+ * variance are given, 1 if those of the batch are computed and written.
  * y = (x - mean) / sqrt(variance + epsilon) * gamma + beta. */
 static int kernel_batch_normalization(const fastnn_call *call, int worker, int workers)
 {
@@ -276,11 +276,11 @@ ALWAYS_INLINE void batch_gradient_strip(const int VECTORS, const fastnn_call *ca
 }
 
 /* operand: 0 x (rows, width), 1 gamma (width) or NULL, 2 mean (width), 3 variance (width),
- * 4 grad_y (rows, width), 5 grad_x (rows, width), 6 gradient by gamma (width) or NULL, 7 by beta
- * (width) or NULL; size: width; scalar: epsilon; variant: as above. With z the normalized x:
+ * 4 grad_y (rows, width), 5 grad_x (rows, width), 6 gradient with respect to gamma (width) or NULL,
+ * 7 to beta (width) or NULL; size: width; scalar: epsilon; variant: as above. With normalized x z:
  *   grad_gamma = sum(grad_y * z), grad_beta = sum(grad_y)
  *   grad_x = (grad_y - mean(grad_y) - z * mean(grad_y * z)) * gamma / sqrt(variance + epsilon),
- * without the means where mean and variance were given. */
+ * without the means if mean and variance were given. */
 static int kernel_batch_normalization_gradient(const fastnn_call *call, int worker, int workers)
 {
     ptrdiff_t begin, end;

@@ -1,15 +1,15 @@
 /* optimizers.h: every optimizer, one row each.
  *
- * A row is a line of FASTNN_OPTIMIZERS and two functions:
+ * A row consists of a line of FASTNN_OPTIMIZERS and two functions:
  *
- *   NAME_prepare(h, out)          once a step: scalars that the update needs, in double
+ *   NAME_prepare(h, out)          once per step: scalars that the update needs, in double
  *   NAME_update(p, g, state, h)   the new parameter; state[] is updated in place
  *
  * h[0] is the learning rate of the step, h[1] the number of the step, counted from 1;
- * then come the row's hyper-parameters in the order in which the line names them. g has
- * been clipped already and holds the L2 term.
+ * the row's hyper-parameters follow in the order in which the line names them. g has
+ * already been clipped and includes the L2 term.
  *
- * The formulas are PyTorch's; epsilon stands outside the square root.
+ * The formulas are PyTorch's; epsilon is added outside the square root.
  */
 #ifndef FASTNN_OPTIMIZERS_H
 #define FASTNN_OPTIMIZERS_H
@@ -131,7 +131,7 @@ ALWAYS_INLINE vec adam_update(vec p, vec g, vec *state, const vec *h)
     return p - h[0] * state[0] / vfma(vroot(state[1]), h[5], h[6]);
 }
 
-/* Adam, and the parameter decays on its own: p - rate decay p first
+/* Adam, with decoupled weight decay: p - rate decay p first
  * (Loshchilov & Hutter 2019) */
 ALWAYS_INLINE void adamw_prepare(const double *h, double *out)
 {
@@ -143,7 +143,8 @@ ALWAYS_INLINE vec adamw_update(vec p, vec g, vec *state, const vec *h)
     return adam_update(p * h[7], g, state, h);
 }
 
-/* Adam with the largest v so far in place of v (Reddi et al. 2018), without its bias, as in PyTorch */
+/* Adam with the largest v so far in place of v (Reddi et al. 2018), v without the bias correction,
+ * as in PyTorch */
 #define adam_amsgrad_prepare adam_prepare
 #define adamw_amsgrad_prepare adamw_prepare
 ALWAYS_INLINE vec adam_amsgrad_update(vec p, vec g, vec *state, const vec *h)
@@ -158,9 +159,11 @@ ALWAYS_INLINE vec adamw_amsgrad_update(vec p, vec g, vec *state, const vec *h)
     return adam_amsgrad_update(p * h[7], g, state, h);
 }
 
-/* Adam with Nesterov's momentum (Dozat 2016), in PyTorch's form: mu_t = beta_1 (1 - 0.96^(t psi) / 2),
- * psi the momentum_decay, P the product of all mu so far, which is one more slot;
- * p - rate ((1 - mu_t) / (1 - P) g + mu_t+1 / (1 - P mu_t+1) m) / (sqrt(v / (1 - beta_2^t)) + epsilon) */
+/* Adam with Nesterov momentum (Dozat 2016), in PyTorch's form: 
+ * mu_t = beta_1 (1 - 0.96^(t psi) / 2), psi is momentum_decay, and P is the product of
+ * all mu so far, kept in one more slot;
+ * p - rate ((1 - mu_t) / (1 - P) g + mu_t+1 / (1 - P mu_t+1) m)
+ *     / (sqrt(v / (1 - beta_2^t)) + epsilon) */
 ALWAYS_INLINE void nadam_prepare(const double *h, double *out)
 {
     out[0] = h[0];

@@ -2,14 +2,14 @@
  *
  * Philox4x32-10 (Salmon et al. 2011): a block of four 32-bit numbers is a function of a
  * 128-bit counter and a 64-bit key. The counter holds (block, stream, step), the key the
- * model's seed, so any worker finds any element's number without having drawn the others,
- * and backward finds forward's mask again without having stored it.
+ * model's seed, so any worker computes any element's number without generating the others,
+ * and backward recomputes forward's mask without having stored it.
  */
 #include "fastnn.h"
 #include "simd.h"
 
-/* One 32-bit number in the lower half of each 64-bit lane. What is in the upper half does
- * not matter until the end: the multiplication reads the lower halves alone. */
+/* One 32-bit number in the lower half of each 64-bit lane. The upper half is irrelevant
+ * until the end: the multiplication reads the lower halves alone. */
 #if LANES > 1
 typedef uint64_t words __attribute__((vector_size(VECTOR_BYTES)));
 #else
@@ -38,7 +38,7 @@ ALWAYS_INLINE void philox(uint64_t first_block, uint64_t stream, uint64_t step, 
     words left_factor = none + 0xD2511F53u, right_factor = none + 0xCD9E8D57u;
     uint64_t k0 = key & 0xFFFFFFFFu, k1 = key >> 32, first[BLOCKS], pairs[2][BLOCKS];
     for (int i = 0; i < BLOCKS; i++) first[i] = first_block + (uint64_t)i;
-    memcpy(&c0, first, sizeof c0); /* up to 2^34 elements a batch */
+    memcpy(&c0, first, sizeof c0); /* up to 2^34 elements per batch */
     c1 = none + stream;
     c2 = none + (step & 0xFFFFFFFFu);
     c3 = none + (step >> 32);

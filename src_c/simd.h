@@ -1,15 +1,15 @@
 /* simd.h: one vector of `real`, as wide as the ISA has registers.
  *
  * Kernel sources are compiled once per ISA and once per dtype. This header turns the
- * compiler's target and FASTNN_DOUBLE into a handful of types and helpers; it knows
- * no arithmetic beyond single instructions. Most of it is GCC/Clang vector
- * extensions; intrinsics stand where those give worse code (masks, partial loads) or
- * nothing at all (fused multiply-add).
+ * compiler's target and FASTNN_DOUBLE into a few types and helpers; it contains
+ * no arithmetic beyond single instructions. Most of it uses GCC/Clang vector
+ * extensions; intrinsics are used where those generate worse code (masks, partial loads)
+ * or have no equivalent (fused multiply-add).
  *
  *   real    float or double           vec    LANES of them
  *   sint    the integer of its size   ivec   LANES of them
  *   usint   the same, unsigned        uvec   LANES of them, for shifts
- *   vmask   one truth value a lane
+ *   vmask   one truth value per lane
  *
  * With FASTNN_PLAIN a vector has one lane and every helper is scalar C.
  *
@@ -61,13 +61,13 @@ typedef uint32_t usint;
 #endif
 
 #define PRAGMA(text) _Pragma(#text)
-/* Unroll a loop of constant length completely. Without it GCC keeps an array of
- * accumulators in memory, three times slower; a test leaves it out to see that noticed. */
+/* Unrolls a loop of constant length completely. Without it GCC keeps an array of
+ * accumulators in memory, three times slower; a test omits it to see that this is noticed. */
 #ifndef UNROLL
 #define UNROLL PRAGMA(GCC unroll 16)
 #endif
 
-/* The compiler may not use what it knows of this pointer or number, such as how to compute it again
+/* Hides from the compiler what it knows about this pointer or number, such as how to recompute it
  * from others. */
 #if defined(__GNUC__)
 #define FORGET(value) __asm__("" : "+r"(value))
@@ -131,7 +131,7 @@ ALWAYS_INLINE vec vfrom_bits(ivec bits) { vec value; memcpy(&value, &bits, sizeo
 ALWAYS_INLINE vec vload(const real *p) { vec v; memcpy(&v, p, sizeof v); return v; }
 ALWAYS_INLINE void vstore(real *p, vec v) { memcpy(p, &v, sizeof v); }
 
-/* The first `count` lanes, 0 <= count <= LANES; the others read as zero and are not written. */
+/* The first `count` lanes, 0 <= count <= LANES; the others are read as zero and not written. */
 #if LANES > 1 && VECTOR_BYTES == 64
 ALWAYS_INLINE vec vload_first(const real *p, ptrdiff_t count)
 {
@@ -142,7 +142,7 @@ ALWAYS_INLINE void vstore_first(real *p, vec v, ptrdiff_t count)
     V512(mask_storeu)(p, (vmask)((1u << count) - 1), v);
 }
 #elif LANES > 1 && VECTOR_BYTES == 32
-/* Ones, then zeros: the mask of `count` lanes begins LANES - count before the zeros. */
+/* Ones, then zeros: the mask of `count` lanes begins `count` elements before the zeros. */
 static const sint first_lanes[2 * LANES] = {
     -1, -1, -1, -1,
 #if LANES == 8
@@ -187,7 +187,7 @@ ALWAYS_INLINE void vstore_first(real *p, vec v, ptrdiff_t count)
 }
 #endif
 
-/* The same where `count` is mostly LANES, and known to the compiler. */
+/* The same for a `count` that is mostly LANES, and known to the compiler. */
 ALWAYS_INLINE vec vload_part(const real *p, ptrdiff_t count)
 {
     return count == LANES ? vload(p) : vload_first(p, count);
@@ -216,7 +216,7 @@ ALWAYS_INLINE vec vfma(vec a, vec b, vec c)
 #endif
 }
 
-/* sum = a * b + sum, by an instruction that adds to the register of the sum. Left to choose, GCC takes
+/* sum = a * b + sum, with an instruction that adds to the sum's register. Left to choose, GCC uses
  * forms that overwrite a factor, and copies registers in the inner loop of a product. */
 #if LANES > 1 && defined(__FMA__) && defined(__GNUC__) && REAL_BITS == 32
 #define VACCUMULATE(sum, a, b) __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b))
@@ -226,15 +226,15 @@ ALWAYS_INLINE vec vfma(vec a, vec b, vec c)
 #define VACCUMULATE(sum, a, b) ((sum) = vfma(a, b, sum))
 #endif
 
-/* The vector is in a register here; between two steps that keeps GCC from changing which one. */
+/* Keeps the vector in a register here; between two steps, GCC then does not change the register. */
 #if LANES > 1 && defined(__FMA__) && defined(__GNUC__)
 #define VSETTLE(value) __asm__("" : "+v"(value))
 #else
 #define VSETTLE(value) (void)0
 #endif
 
-/* a * 2^n for a whole number n in every lane, rounded once: into the denormals, to zero,
- * to infinity. Without the instruction it takes two factors, since 2^n alone leaves the
+/* a * 2^n for a whole number n in every lane, rounded once, also to denormals, zero and
+ * infinity. Without the instruction it takes two factors, since 2^n alone leaves the
  * range before a * 2^n does; |n| may be up to twice the exponent bias, |a| about 1. */
 ALWAYS_INLINE vec vldexp(vec a, vec n)
 {
@@ -242,7 +242,7 @@ ALWAYS_INLINE vec vldexp(vec a, vec n)
     return (vec)V512(scalef)(a, n);
 #else
     /* Adding this constant leaves a whole number, biased, in the low bits; the shift
-     * makes an exponent of it and drops the rest. */
+     * turns it into an exponent and drops the rest. */
 #if REAL_BITS == 32
     vec shift = vbroadcast(0x1.8p23f + 127);
     enum { MANTISSA = 23 };
@@ -282,8 +282,8 @@ ALWAYS_INLINE vec vsqrt(vec a)
 #endif
 }
 
-/* sqrt(a) for an update, a >= 0: within 1 ULP in AVX-512, whose square root takes longer than
- * its division and would be waited for; exact elsewhere. */
+/* sqrt(a) for an update, a >= 0: within 1 ULP on AVX-512, where the square root instruction is
+ * slower than division and would be the bottleneck; exact elsewhere. */
 ALWAYS_INLINE vec vroot(vec a)
 {
 #if LANES > 1 && VECTOR_BYTES == 64
@@ -296,7 +296,7 @@ ALWAYS_INLINE vec vroot(vec a)
         root = vfma(root, error, root);
         half = vfma(half, error, half);
     }
-    return (vec)V512(mask_mov)(root, FPCLASS512(a, 0x0E), a); /* zeros and infinity: themselves */
+    return (vec)V512(mask_mov)(root, FPCLASS512(a, 0x0E), a); /* zeros and infinity: unchanged */
 #else
     return vsqrt(a);
 #endif
@@ -312,26 +312,26 @@ ALWAYS_INLINE vec vcopysign(vec a, vec sign)
     ivec bit = (ivec){0} | SIGN_BIT;
     return vfrom_bits((vbits(a) & ~bit) | (vbits(sign) & bit));
 }
-/* `a` cut to [-limit, limit]; NaN in `a` comes out. */
+/* `a` clamped to [-limit, limit]; NaN in `a` propagates. */
 ALWAYS_INLINE vec vclamp(vec a, vec limit)
 {
-#if LANES > 1 && VECTOR_BYTES == 64 /* min and max give their second operand where one is NaN */
+#if LANES > 1 && VECTOR_BYTES == 64 /* min and max return their second operand if one is NaN */
     return (vec)V512(max)(-limit, (vec)V512(min)(limit, a));
 #else
     a = vselect(vless(limit, a), limit, a);
     return vselect(vless(a, -limit), -limit, a);
 #endif
 }
-/* The larger; NaN in either comes out. */
+/* The larger; NaN in either propagates. */
 ALWAYS_INLINE vec vmax(vec a, vec b)
 {
     return vselect(vless_equal(a, b), b, vselect(vequal(b, b), a, b));
 }
 
-/* max(a, 0) in one instruction where the ISA has it; NaN comes out, and so may -0. */
+/* max(a, 0) in one instruction if the ISA has one; NaN propagates, and -0 may too. */
 ALWAYS_INLINE vec vmax_of_zero(vec a)
 {
-#if LANES > 1 && VECTOR_BYTES == 64 /* the second operand where one is NaN */
+#if LANES > 1 && VECTOR_BYTES == 64 /* returns the second operand if one is NaN */
     return (vec)V512(max)(vbroadcast(0), a);
 #elif LANES > 1 && VECTOR_BYTES == 32 && REAL_BITS == 32
     return (vec)_mm256_max_ps(vbroadcast(0), a);
@@ -378,8 +378,8 @@ ALWAYS_INLINE vmask vis_nan(vec a)
 #endif
 }
 
-/* The sum, and the largest where none is NaN, of all lanes. The halves of a vector are put
- * together, then the quarters, and so on: a fixed tree. */
+/* The sum, and the largest if none is NaN, of all lanes. The halves of a vector are combined,
+ * then the quarters, and so on: a fixed tree. */
 #if LANES == 16
 #define HALVES(V, OP) \
     V = OP(V, __builtin_shufflevector(V, V, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)); \

@@ -1,15 +1,15 @@
-/* softmax.c: what looks at a whole row at once. */
+/* softmax.c: kernels that process a whole row at once. */
 #include "fastnn.h"
 #include "simd.h"
 #include "vmath.h"
 
 #include <math.h>
 
-/* Rows that a worker takes at least. */
+/* Minimum number of rows for a worker. */
 enum { ROWS_GRAIN = 4 };
 
-/* The first `count` lanes; the others are -inf, which is no maximum and whose exponential is
- * nothing. */
+/* The first `count` lanes; the others are -inf, which never is the maximum and whose exponential
+ * is 0. */
 ALWAYS_INLINE vec vload_or_least(const real *p, ptrdiff_t count)
 {
 #if LANES > 1 && VECTOR_BYTES == 64
@@ -24,7 +24,7 @@ ALWAYS_INLINE vec vload_or_least(const real *p, ptrdiff_t count)
 /* The largest of x[0:n]; NaN if there is one. n >= 1. */
 static real row_largest(const real *x, ptrdiff_t n)
 {
-    /* Two chains; NaN, which loses every comparison, is looked for apart. The last vector may
+    /* Two chains; NaN, which fails every comparison, is detected separately. The last vector may
      * overlap the one before it. */
     vec a = n >= LANES ? vload(x) : vload_or_least(x, n), b = n >= LANES ? vload(x + n - LANES) : a;
     vmask nan = vmask_or(vis_nan(a), vis_nan(b));
@@ -56,7 +56,7 @@ static real row_exponentials(const real *x, ptrdiff_t n, real largest, real *out
 }
 
 /* operand: 0 x (rows, width), 1 y (rows, width); size: width.
- * y = exp(x - max) / sum of it, row by row. */
+ * y = exp(x - max) / sum(exp(x - max)), row by row. */
 static int kernel_softmax(const fastnn_call *call, int worker, int workers)
 {
     ptrdiff_t width = call->size[0], row, end;

@@ -1,19 +1,19 @@
 /* sparse.c: dense layers whose input is a sparse matrix in compressed rows (CSR).
  *
  *   sparse_affine           y       = f(x @ kernel + bias)            (rows, units)
- *   sparse_kernel_gradient  dkernel = x.T @ dy, and dbias beside it   (inputs, units)
- *   sparse_kernel_gradient_update: the same, applied at once to what it belongs to
- *   csr_gather              rows of x with their zeros                (rows, inputs)
+ *   sparse_kernel_gradient  dkernel = x.T @ dy, together with dbias   (inputs, units)
+ *   sparse_kernel_gradient_update: the same, applied at once to the parameters
+ *   csr_gather              rows of x in dense form                (rows, inputs)
  *
- * The matrix is three operands, as fastnn.h says: its entries, where each row's begin, and the order
- * of the rows. The columns of a row ascend. What is not stored takes no part: a NaN in a row of the
- * kernel shows where an entry meets that row.
+ * The matrix is three operands, as described in fastnn.h: its entries, the start of each row, and
+ * the order of the rows. The columns of a row ascend. What is not stored is skipped: a NaN
+ * in a row of the kernel has an effect only where an entry selects that row.
  *
- * The index arrays may be the user's own, who may change them between two steps. A row with a column
- * that there is not becomes NaN, and the call is refused; gradients leave out what lies outside.
+ * The index arrays may belong to the user, who may change them between two steps. A row with a
+ * column outside the matrix becomes NaN, and the call is refused; gradients ignore such columns.
  *
- * Each element of a product is one chain of multiply-adds over the entries that it is made of, in
- * ascending order, for any number of workers.
+ * Each element of a product is one chain of multiply-adds over its entries, in ascending order, for
+ * any number of workers.
  */
 #include "fastnn.h"
 
@@ -35,7 +35,7 @@ ALWAYS_INLINE void entries_of(const csr_rows *x, ptrdiff_t row, int64_t *begin, 
     *begin = x->indptr[number], *end = x->indptr[number + 1];
 }
 
-/* Whether all columns lie in [0, inputs). A negative one is a large one without its sign. */
+/* Whether all columns lie in [0, inputs). A negative one is large when read as unsigned. */
 ALWAYS_INLINE int lie_inside(const int32_t *columns, int64_t count, ptrdiff_t inputs)
 {
     uint32_t largest = 0;
@@ -45,7 +45,7 @@ ALWAYS_INLINE int lie_inside(const int32_t *columns, int64_t count, ptrdiff_t in
 }
 
 /* y[0:columns] = values[0:count] @ kernel[those rows, 0:columns] + bias, where columns is
- * (VECTORS - 1) * LANES + last. Rows of the kernel lie anywhere, so they are asked for ahead. */
+ * (VECTORS - 1) * LANES + last. Rows of the kernel are scattered, so they are prefetched. */
 ALWAYS_INLINE void sparse_strip(const int VECTORS, const real *values, const int32_t *columns,
                                 int64_t count, const real *kernel, ptrdiff_t units, ptrdiff_t last,
                                 const real *bias, real *y)
@@ -137,7 +137,7 @@ ALWAYS_INLINE void add_multiple(real factor, const real *x, real *sums, ptrdiff_
                      count - j);
 }
 
-/* sums[0:depth, 0:width] = x[:, first : first + depth].T @ dy[:, 0:width], rows of sums `apart`. */
+/* sums[0:depth, 0:width] = x[:, first : first + depth].T @ dy[:, 0:width]; row stride `apart`. */
 static void gradient_block(const csr_rows *x, ptrdiff_t rows, ptrdiff_t first, ptrdiff_t depth,
                            const real *dy, ptrdiff_t units, ptrdiff_t width, real *sums,
                            ptrdiff_t apart)
@@ -153,9 +153,9 @@ static void gradient_block(const csr_rows *x, ptrdiff_t rows, ptrdiff_t first, p
     }
 }
 
-/* Blocks of the kernel's gradient, which stay in the cache while the whole batch is searched for their
- * columns. Every so many blocks belong to a worker, because some columns are fuller than others.
- * With an updater a block lives in the scratch and is applied at once to `kernel` and its state. */
+/* Blocks of the kernel's gradient, which stay in the cache while the whole batch is searched for
+ * their columns. Blocks are dealt to workers in turn, because some columns have more entries than
+ * others. With an updater, a block is kept in scratch and is applied at once to `kernel`. */
 static void sparse_gradient(const fastnn_call *call, const real *dy, real *dkernel, const updater *u,
                             real *kernel, real *state, int worker, int workers)
 {
@@ -167,7 +167,7 @@ static void sparse_gradient(const fastnn_call *call, const real *dy, real *dkern
     if (depth < 1) depth = 1;
     for (ptrdiff_t first = worker * depth; first < inputs; first += workers * depth) {
         ptrdiff_t count = inputs - first < depth ? inputs - first : depth;
-        for (ptrdiff_t j = 0; j < units; j += BLOCK) { /* once, but for a row that is too long */
+        for (ptrdiff_t j = 0; j < units; j += BLOCK) { /* once, unless a row is too long */
             ptrdiff_t width = units - j < BLOCK ? units - j : BLOCK, at = first * units + j;
             if (!u) {
                 gradient_block(&x, call->rows, first, count, dy + j, units, width, dkernel + at, units);

@@ -2,8 +2,8 @@
  *
  * Meson compiles this file once per ISA and dtype, with FASTNN_TABLE as the table's
  * symbol. It includes the kernel sources, so that everything but the table is static:
- * the same function exists in up to eight builds, and none of them may be taken for
- * another by the linker.
+ * the same function exists in up to eight builds, and the linker must not confuse
+ * them.
  */
 #include "fastnn.h"
 

@@ -1,11 +1,11 @@
 /* tile.h: the part of a product that stays in registers.
  *
  * A tile of C stays in registers while k runs; one element of A is broadcast against vectors of B.
- * Each element of C is one chain of vfma over k in ascending order, from zero, whatever the tile.
+ * Each element of C is one chain of vfma over k in ascending order, from zero, in any tile.
  *
- * The bias, relu and relu's derivative are applied in the registers; any other activation or
- * derivative to a tile just stored, while it is in L1 (gemm.c). Considered and dropped: all of them
- * in the registers, which would compile every activation into every tile shape.
+ * The bias, relu and relu's derivative are applied in registers; any other activation or
+ * derivative is applied to a tile just stored, while it is in L1 (gemm.c). Considered and rejected:
+ * applying all of them in registers, which would compile every activation into every tile shape.
  */
 #ifndef FASTNN_TILE_H
 #define FASTNN_TILE_H
@@ -21,11 +21,11 @@
 #endif
 enum {
     PANEL = PANEL_VECTORS * LANES,         /* columns of a full tile */
-    STEPS = VECTOR_BYTES == 32 ? 4 : PANEL_VECTORS == 4 ? 2 : 1, /* of k a turn; SSE2 lacks registers */
+    STEPS = VECTOR_BYTES == 32 ? 4 : PANEL_VECTORS == 4 ? 2 : 1, /* of k; SSE2 lacks registers */
     MASKED_LOADS = LANES > 1 && VECTOR_BYTES == 64,
 };
 
-/* What a tile does before it is stored. */
+/* What a tile applies before it is stored. */
 typedef struct epilogue {
     const real *bias;                      /* of its first column, or NULL */
     const real *gate;                      /* relu's output, laid out like c; or NULL */
@@ -50,18 +50,20 @@ ALWAYS_INLINE void tile_step(const int ROWS, const int VECTORS, const int IS_RAG
         vec broadcast = vbroadcast(a[row[i]]);
         UNROLL for (int j = 0; j < VECTORS; j++) VACCUMULATE(sum[i][j], broadcast, vector[j]);
     }
-    if (VECTORS == 1) /* else each sum is moved back and forth */
+    if (VECTORS == 1) /* otherwise each sum is moved back and forth */
         UNROLL for (int i = 0; i < ROWS; i++) VSETTLE(sum[i][0]);
 }
 
-/* ROWS, VECTORS and IS_RAGGED are constants at every call, and every loop over them unrolls, or the
- * accumulators live in memory. A tile whose last vector is full has loads without a mask: with one
- * they need a port of the multiply-adds too.
+/* ROWS, VECTORS and IS_RAGGED are constants at every call, and every loop over them is unrolled;
+ * otherwise the accumulators would be in memory. A tile whose last vector is full uses unmasked
+ * loads: masked ones also occupy a port that the multiply-adds need.
  *
- * While another thread shares the core, a tile waits for instructions as much as for its multiply-adds,
- * so it has few of them: several steps a turn, and turns that are counted down; rows of A at offsets
- * that addresses can hold (one, two and four times a register); rows of C reached one after another.
- * FORGET keeps the compiler from having all addresses ready at once, from computing the offsets at
+ * While another thread shares the core, a tile is limited by instruction issue as much as by its
+ * multiply-adds, so it has few instructions: several steps per iteration, and iterations that are
+ * counted down; rows of A at offsets that addressing modes can express (one, two and four times a
+ * register); rows of C reached one after another. FORGET keeps the compiler from computing all
+ * addresses in advance, from computing the offsets at every step, and from holding parts of two
+ * steps in registers.
  * every step, and from holding parts of two steps in registers. */
 ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, const int IS_RAGGED, ptrdiff_t k,
                         const real *a, ptrdiff_t a_row, ptrdiff_t a_column, const real *b,
@@ -84,7 +86,7 @@ ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, const int IS_RAGGED, 
         row[i] = i == 2 || i == 6 ? 2 * row[i / 2] : i * a_row;
         if (i > 2 && i != 6) FORGET(row[i]);
     }
-    for (ptrdiff_t turns = k / STEPS; turns > 0; turns--) { /* counted down: an instruction less */
+    for (ptrdiff_t turns = k / STEPS; turns > 0; turns--) { /* counted down: one instruction less */
         UNROLL for (int step = 0; step < STEPS; step++) {
             tile_step(ROWS, VECTORS, IS_RAGGED, a, row, b, last, sum);
             a += a_column, b += b_row;
@@ -146,8 +148,8 @@ TILE(8, 2) TILE(8, 3) TILE(6, 4)
 TILE(6, 2)
 #endif
 
-/* Tile heights by the number of vectors, tallest first; a remainder of rows is made up of
- * the smaller ones. */
+/* Tile heights by the number of vectors, tallest first; remaining rows are covered by the smaller
+ * ones. */
 typedef struct tile_row {
     int rows;
     tile_kernel kernel;

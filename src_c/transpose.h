@@ -1,7 +1,7 @@
 /* transpose.h: out(i, j) = in(j, i), in registers where the size allows.
  *
  * A block of LANES x LANES elements is gathered in pieces of 128 bits, which the load units
- * place for nothing, so that only the exchange within a piece is left to the one port that
+ * place at no extra cost, so that only the exchange within a piece is left to the one port that
  * shuffles: half the work of shuffling whole vectors.
  */
 #ifndef FASTNN_TRANSPOSE_H
@@ -12,7 +12,7 @@
 #if LANES > 1
 enum { PIECE = 128 / REAL_BITS, PIECES = LANES / PIECE };
 
-/* The pieces at in, in + apart, in + 2 apart, ..., side by side. */
+/* The pieces at in, in + apart, in + 2 apart, ..., combined into one vector. */
 ALWAYS_INLINE vec vload_pieces(const real *in, ptrdiff_t apart)
 {
 #if VECTOR_BYTES == 64 && REAL_BITS == 32
@@ -39,8 +39,8 @@ ALWAYS_INLINE vec vload_pieces(const real *in, ptrdiff_t apart)
 #endif
 }
 
-/* Lanes (a0 b0 a1 b1 ...) of the lower and of the upper half of each piece, and for four lanes
- * a piece the same with pairs. */
+/* Lanes (a0 b0 a1 b1 ...) of the lower and of the upper half of each piece; with four lanes per
+ * piece, the same with pairs. */
 #if REAL_BITS == 32 && LANES == 16
 #define EACH_PIECE(a, b, c, d) a, b, c, d, a + 4, b + 4, c + 4, d + 4, \
     a + 8, b + 8, c + 8, d + 8, a + 12, b + 12, c + 12, d + 12
@@ -83,8 +83,8 @@ ALWAYS_INLINE void transpose_block(const real *in, ptrdiff_t in_row, real *out, 
 }
 #endif
 
-/* out(i, j) = in(j, i) for i < rows, j < columns, of any size; a ragged block goes by way of
- * the stack, or one by one if it is narrow. */
+/* out(i, j) = in(j, i) for i < rows, j < columns, of any size; a ragged block is copied through
+ * the stack, or element by element if it is narrow. */
 static void transpose(const real *in, ptrdiff_t in_row, ptrdiff_t rows, ptrdiff_t columns,
                       real *out, ptrdiff_t out_row)
 {

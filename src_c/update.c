@@ -1,11 +1,11 @@
 /* update.c: the optimizer's step, one fused pass over the flat arena: clip by value or by
- * global norm, add the L2 term, update. Reads and writes each stream once. Where no norm is
+ * global norm, add the L2 term, update. It reads and writes each stream once. If no norm is
  * needed first, dense.c applies it to a gradient just computed.
  */
 #include "fastnn.h"
 #include "optimizers.h"
 
-/* The sum of squares of x[0:n], side by side in four vectors that are put together in order. */
+/* The sum of squares of x[0:n], in four independent vectors that are combined in order. */
 static double squares_in_vectors(const real *x, ptrdiff_t n)
 {
     vec sums[4];
@@ -25,7 +25,7 @@ static double squares_in_vectors(const real *x, ptrdiff_t n)
 }
 
 /* operand: 0 gradients (count), 1 partial sums, doubles (count / FASTNN_NORM_CHUNK, rounded
- * up); size: count. In float the square of a gradient that badly needs clipping may overflow;
+ * up); size: count. In float, the square of a gradient that badly needs clipping may overflow;
  * such a chunk is summed again in double. */
 static int kernel_squared_norm(const fastnn_call *call, int worker, int workers)
 {
@@ -45,12 +45,12 @@ static int kernel_squared_norm(const fastnn_call *call, int worker, int workers)
     return FASTNN_OK;
 }
 
-/* What comes before the row's own hyper-parameters in call->scalar. */
+/* The scalars that precede the row's own hyper-parameters in call->scalar. */
 enum update_scalar {
     LEARNING_RATE, STEP, CLIP_VALUE, CLIP_NORM, WEIGHT_DECAY, RATE_FACTOR, FIRST_HYPER_PARAMETER
 };
 
-/* What an update needs besides its streams. Clipping that is off is infinity. */
+/* What an update needs besides its streams. Disabled clipping is represented by infinity. */
 typedef struct updater {
     void (*run)(const struct updater *, real *p, const real *g, real *state, ptrdiff_t rows,
                 ptrdiff_t columns, ptrdiff_t row, ptrdiff_t g_row);
@@ -59,7 +59,7 @@ typedef struct updater {
     double prepared[MAX_PREPARED];
 } updater;
 
-/* One vector: what differs between rows is `update` and the slots. */
+/* Updates one vector: only `update` and the slots differ between rows. */
 #define UPDATE_AT(name, SLOTS, load, store)                                               \
     do {                                                                                  \
         vec state[MAX_SLOTS], p = load(parameters + i), g = load(gradients + i);          \
@@ -72,12 +72,12 @@ typedef struct updater {
 #define LOAD_LAST(p) vload_first(p, columns - i)
 #define STORE_LAST(p, v) vstore_first(p, v, columns - i)
 
-/* Elements between what is asked for and what is updated: the processor's own prefetcher stops
- * at the end of each page of each stream. Of short rows the next one is asked for. */
+/* Prefetch distance in elements: the hardware prefetcher stops at the end of each page of each
+ * stream. If rows are short, the next row is prefetched. */
 enum { AHEAD = 2048 / (int)sizeof(real) };
 
-/* Rows of `columns` elements, `row` apart in every stream but the gradients, which are `g_row` apart.
- * `is_plain`, a constant at every call: nothing is clipped, and there is no L2 term. */
+/* Rows of `columns` elements, `row` apart in every stream but the gradients, `g_row` apart there.
+ * `is_plain`, a constant at every call, means that there is no clipping and no L2 term. */
 #define X(name, SLOTS, slot_names, hyper_parameters)                                      \
     ALWAYS_INLINE void name##_rows(const int is_plain, const updater *u, real *parameters, \
                                    const real *gradients, real *state, ptrdiff_t rows,    \
@@ -144,7 +144,7 @@ static int make_updater(const fastnn_call *call, ptrdiff_t slot, updater *made)
 }
 
 /* operand: 0 parameters (count), 1 gradients (count), 2 state: its first slot (count), the others
- * size[1] elements apart, 3 partial sums of squared_norm over size[2] elements, or NULL when no norm
+ * size[1] elements apart, 3 partial sums of squared_norm over size[2] elements, or NULL if no norm
  * is limited; size: 0 count, 1, 2; scalar: as in enum update_scalar, then the row's; variant: row
  * of optimizers.h. */
 static int kernel_update(const fastnn_call *call, int worker, int workers)
@@ -158,7 +158,7 @@ static int kernel_update(const fastnn_call *call, int worker, int workers)
     if (partial) {
         double norm = 0;
         for (ptrdiff_t chunk = 0; chunk * FASTNN_NORM_CHUNK < normed; chunk++) norm += partial[chunk];
-        /* torch.nn.utils.clip_grad_norm_; written so that a NaN norm gives NaN */
+        /* as in torch.nn.utils.clip_grad_norm_; written so that a NaN norm yields NaN */
         double scale = call->scalar[CLIP_NORM] / (sqrt(norm) + 1e-6);
         u.scale = (real)(scale > 1 ? 1 : scale);
     }
@@ -168,8 +168,9 @@ static int kernel_update(const fastnn_call *call, int worker, int workers)
     return FASTNN_OK;
 }
 
-/* operand: 0 average (count), in place, 1 value (count); size: count; scalar: 1 number of the step, 2
- * momentum, 3 nonzero where the first step copies. average = momentum average + (1 - momentum) value. */
+/* operand: 0 average (count), in place, 1 value (count); size: count; scalar: 1 number of the step,
+ * 2 momentum, 3 nonzero if the first step copies.
+ * average = momentum average + (1 - momentum) value. */
 static int kernel_moving_average(const fastnn_call *call, int worker, int workers)
 {
     int copies = call->scalar[3] != 0 && call->scalar[STEP] == 1;
@@ -189,7 +190,7 @@ static int kernel_moving_average(const fastnn_call *call, int worker, int worker
 
 /* operand: 0 parameter p (count), 1 its gradient (count), in place, or NULL, 2 partial sums of the
  * penalty, doubles (count / FASTNN_NORM_CHUNK, rounded up); size: count; scalar: 0 l1, 1 l2.
- * penalty = l1 |p| + l2 p^2; gradient += l1 sign(p) + 2 l2 p, with 0 as the sign of 0. */
+ * penalty = l1 |p| + l2 p^2; gradient += l1 sign(p) + 2 l2 p, where the sign of 0 is 0. */
 static int kernel_penalty(const fastnn_call *call, int worker, int workers)
 {
     const real *p = call->operand[0];

@@ -1,12 +1,12 @@
-/* vmath.h: exp, log and their kin on one vector of `real`.
+/* vmath.h: exp, log and related functions on one vector of `real`.
  *
- * Every function is branch-free: all lanes take all paths and vselect picks. There are
- * no tables and no calls. NaN gives NaN; infinities and signed zeros give what NumPy
- * gives; results become denormal and then zero as rounding demands. The error is below
- * 3 units in the last place of the result, denormal or not, in both dtypes and with or
- * without fused multiply-add. Floating-point exception flags mean nothing afterwards.
+ * Every function is branch-free: all lanes compute all cases and vselect picks one. There are
+ * no tables and no calls. NaN propagates; infinities and signed zeros produce the results
+ * that NumPy returns; results become denormal and then zero as rounding requires. The error is
+ * below 3 units in the last place of the result, denormal or not, in both dtypes and with or
+ * without fused multiply-add. Floating-point exception flags are not meaningful afterwards.
  *
- * The ideas are the classical ones:
+ * The methods are the classical ones:
  *   - x - n ln 2 in two steps, the first with so short a constant that its product is
  *     exact (Cody & Waite, Software Manual for the Elementary Functions, 1980);
  *   - log through f / (2 + f) where a polynomial in f would be long (fdlibm, e_log.c);
@@ -15,14 +15,14 @@
  *     only -x^2 in the exponent and the rest as a factor);
  *   - minimax polynomials, which tools/fit_vmath.py derives and prints.
  *
- * A result is composed as "large exact part + small part" wherever that can be had: the
+ * A result is composed as "large exact part + small part" wherever possible: the
  * rounding errors of a polynomial then count only as far as its term is small.
  *
- * Considered and dropped: tables (a gather costs more than the multiply-adds it saves); a
- * polynomial for tanh near 0 (half a unit better, half as slow again); a reciprocal estimate
- * and Newton steps for a / b (the divider works beside the multiply-adds, and those are what
- * these functions wait for: up to a quarter slower on AVX-512); exp(-x^2) with x^2 split
- * exactly for erf (erfc needs it, but 1 - erfc(x) forgives an error of erfc where erfc is
+ * Considered and rejected: tables (a gather costs more than the multiply-adds it saves); a
+ * polynomial for tanh near 0 (half a unit more accurate, half as slow again); a reciprocal
+ * estimate and Newton steps for a / b (the divider works in parallel with the multiply-adds, which
+ * are the bottleneck of these functions: up to a quarter slower on AVX-512); exp(-x^2) with x^2
+ * split exactly for erf (erfc needs it, but 1 - erfc(x) tolerates an error of erfc where erfc is
  * small); log1p inside softplus (its reduction doubled the time, for an argument that never
  * needs it).
  */
@@ -31,7 +31,7 @@
 
 #include "simd.h"
 
-/* The dtype is chosen here; below, only vlog_sum asks for it again. */
+/* The dtype is chosen here; below, only vlog_sum depends on it again. */
 #ifdef FASTNN_DOUBLE
 #define BY_DTYPE(float32, float64) float64
 #else
@@ -52,19 +52,19 @@ CONSTANT(LN2, 0x1.62e43p-1f, 0x1.62e42fefa39efp-1)
 CONSTANT(LN2_HIGH, 0x1.62e4p-1f, 0x1.62e42fefa4p-1)
 CONSTANT(LN2_LOW, 1.4286068e-6f, -1.7239444525614835e-13)
 /* Adding it rounds a number n to a whole one and leaves that, plus the exponent bias less 1,
- * in the low bits of the sum, where a shift makes 2^(n - 1) of it. */
+ * in the low bits of the sum, where a shift turns it into 2^(n - 1). */
 CONSTANT(ROUND_TO_EXPONENT, 0x1.8p23f + 126, 0x1.8p52 + 1022)
 /* Below LOW exp rounds to zero, above HIGH to infinity. */
 CONSTANT(EXP_LOW, -104, -746)
 CONSTANT(EXP_HIGH, 89, 710)
-/* Below it, expm1 rounds to -1. */
+/* Below this, expm1 rounds to -1. */
 CONSTANT(EXPM1_LOW, -20, -40)
-/* tanh is 1 from it on. */
+/* From here on tanh is 1. */
 CONSTANT(TANH_ONE, 10, 20)
-/* erf leaves its polynomial at SPLIT; it is 1 from ONE on. */
+/* The polynomial of erf near 0 ends at SPLIT; erf is 1 from ONE on. */
 CONSTANT(ERF_SPLIT, 1, 1)
 CONSTANT(ERF_ONE, 4, 6)
-/* The normal distribution's density at LAST rounds to 0. */
+/* The normal density at LAST rounds to 0. */
 CONSTANT(MILLS_CENTER, 3, 5)
 CONSTANT(MILLS_LAST, 14.4f, 38.6)
 
@@ -77,8 +77,8 @@ COEFFICIENTS(expm1,
      0.0013888888931791817, 0.00019841269718340988, 2.4801504982940065e-05,
      2.755740785697352e-06, 2.762615981680331e-07, 2.5053779186139434e-08))
 /* float32: (log(1 + f) - f) / f^2 for -1/4 <= f <= 1/2. float64: R(z) of log(1 + f) =
- * t + t z R(z), t = f / (1 + f / 2), z = t^2; as many digits from a polynomial in f would
- * take twenty terms, more than the division. */
+ * t + t z R(z), t = f / (1 + f / 2), z = t^2; a polynomial in f of the same accuracy would
+ * take twenty terms, more than the division costs. */
 COEFFICIENTS(log,
     (-0.5000006f, 0.3333355f, -0.2499344f, 0.19977084f, -0.16822845f, 0.14983886f,
      -0.120671205f, 0.054130033f),
@@ -104,8 +104,8 @@ COEFFICIENTS(erf_near,
      0.005223977606119726, -0.0008548325929357142, 0.0001205529357784661,
      -1.4924712315855585e-05, 1.6447131702558508e-06, -1.6206314521637603e-07,
      1.3710982806443119e-08, -7.779471498323697e-10))
-/* Q(t) = log(erfc(ERF_SPLIT + t)) up to ERF_ONE. Expanded about the near end, where Q is
- * smallest and counts most: the result sees the error of Q times erfc. */
+/* Q(t) = log(erfc(ERF_SPLIT + t)) up to ERF_ONE. It is expanded about the near end, where |Q|
+ * is smallest and matters most: the error of the result is the error of Q times erfc. */
 COEFFICIENTS(erf_tail,
     (-1.8496056f, -2.6389668f, -0.8431176f, -0.041503455f, 0.009895382f, -0.0018293193f,
      0.00018636043f),
@@ -140,10 +140,10 @@ ALWAYS_INLINE vec vhorner(vec x, const real *coefficients, int first, int count,
         sum = vfma(sum, x, vbroadcast(coefficients[i]));
     return sum;
 }
-/* In Horner's rule each step waits for the one before, and a processor looks ahead over no
- * more than one or two vectors of such a chain. A long polynomial is therefore cut into odd
- * and even powers, two chains side by side; but the constant, whose rounding is the one
- * that is felt, still comes last and alone. */
+/* In Horner's rule each step waits for the previous one, and a processor overlaps no
+ * more than one or two vectors of such a chain. A long polynomial is therefore split into odd
+ * and even powers, two independent chains; but the constant, whose rounding is the one
+ * that matters, still comes last and alone. */
 ALWAYS_INLINE vec vpolynomial(vec x, const real *coefficients, int count)
 {
     if (count < 6) return vhorner(x, coefficients, 0, count, 1);
@@ -152,8 +152,8 @@ ALWAYS_INLINE vec vpolynomial(vec x, const real *coefficients, int count)
     return vfma(vfma(even, x, odd), x, vbroadcast(coefficients[0]));
 }
 
-/* Cut off below and above. NaN passes, because it is not less than anything; the minimum
- * and maximum of x86 agree if x is the second operand, and are one instruction. */
+/* Clamp from below and from above. NaN passes, because it is not less than anything; the
+ * minimum and maximum of x86 do the same if x is the second operand, in one instruction. */
 #if LANES > 1 && VECTOR_BYTES == 64
 #define X86(operation) V512(operation)
 #elif LANES > 1 && VECTOR_BYTES == 32
@@ -186,8 +186,8 @@ ALWAYS_INLINE vec vwith_sign(vec a, vec x)
     return vfrom_bits(vbits(a) | (vbits(x) & ((ivec){0} | SIGN_BIT)));
 }
 
-/* exp(x) = 2^exponent * (1 + expm1), |expm1| < 0.42. `half_power` is 2^(exponent - 1), for
- * 2^exponent may be no number; it means nothing where it would be denormal. x must lie
+/* exp(x) = 2^exponent * (1 + expm1), |expm1| < 0.42. `half_power` is 2^(exponent - 1), because
+ * 2^exponent may not be representable; it is meaningless where it would be denormal. x must lie
  * between EXP_LOW and EXP_HIGH or be NaN. */
 typedef struct exp_parts {
     vec exponent, half_power, expm1;
@@ -218,7 +218,7 @@ ALWAYS_INLINE vec vexp_bounded(vec x)
 ALWAYS_INLINE vec vexp(vec x) { return vexp_bounded(vat_most(x, EXP_HIGH)); }
 
 /* exp(x) - 1 = 2^n * p + (2^n - 1), where 2^n - 1 is exact or its rounding is that of the
- * result. Half of it is computed, because 2^128 (2^1024) is no number. With n = 0 the
+ * result. Half of it is computed, because 2^128 (2^1024) is not representable. With n = 0 the
  * result is p itself, and halving p would cost a denormal its last bit. */
 ALWAYS_INLINE vec vexpm1(vec x)
 {
@@ -230,8 +230,8 @@ ALWAYS_INLINE vec vexpm1(vec x)
 
 /* u = 2^exponent * mantissa, 3/4 <= mantissa < 3/2. 0 and infinity have the exponents
  * -infinity and infinity and the mantissa 1, numbers below 0 and NaN the exponent NaN: the
- * term exponent * ln 2 then makes the logarithm what it must be. u must not be -0;
- * `denormals` tells whether it may be a denormal. */
+ * term exponent * ln 2 then gives the logarithm the right value. u must not be -0;
+ * `denormals` says whether it may be denormal. */
 typedef struct log_parts {
     vec exponent, mantissa;
 } log_parts;
@@ -244,17 +244,17 @@ ALWAYS_INLINE log_parts vlog_parts(vec u, int denormals)
 #else
     const real infinity = (real)__builtin_inf(), base = BY_DTYPE(0x1p23f, 0x1p52);
     vec zero = vbroadcast(0), origin = vbroadcast(base + EXPONENT_BIAS), normal = u;
-    if (denormals) { /* their exponent field does not tell their size */
+    if (denormals) { /* their exponent field does not reflect their size */
         vmask small = vless(u, vbroadcast(SMALLEST_NORMAL));
         normal = vselect(small, u * vbroadcast(base), u);
         origin = origin + vselect(small, vbroadcast(MANTISSA_BITS), zero);
     }
-    /* Integer arithmetic on the bits: after this shift of origin the exponent field steps
+    /* Integer arithmetic on the bits: after this shift of origin the exponent field advances
      * at 3/4 2^n instead of 2^n. */
     const usint unit = (usint)1 << MANTISSA_BITS, one = EXPONENT_BIAS * unit;
     uvec bits = (uvec)vbits(normal), moved = bits + unit / 2;
     uvec mantissa = bits - ((moved & -unit) - one);
-    /* A small integer k, put below the exponent of 2^MANTISSA_BITS, reads as that plus k. */
+    /* A small integer k, placed below the exponent of 2^MANTISSA_BITS, reads as that plus k. */
     uvec biased = (moved >> MANTISSA_BITS) | (one + MANTISSA_BITS * unit);
     vec exponent = vfrom_bits((ivec)biased) - origin;
     exponent = vselect(vless(u, vbroadcast(infinity)), exponent, u); /* infinity and NaN */
@@ -266,7 +266,7 @@ ALWAYS_INLINE log_parts vlog_parts(vec u, int denormals)
 }
 
 /* exponent * ln 2 + log(1 + f). The first term is at least 1.7 times the second, or 0, so
- * one rounding of ln 2 will do. */
+ * one rounding of ln 2 suffices. */
 ALWAYS_INLINE vec vlog_sum(vec exponent, vec f)
 {
 #ifdef FASTNN_DOUBLE
@@ -284,8 +284,8 @@ ALWAYS_INLINE vec vlog(vec x)
     return vlog_sum(p.exponent, p.mantissa - vbroadcast(1));
 }
 
-/* u = 1 + x loses low bits of x. It serves for the exponent alone; f is had from x:
- * 1 + f = 2^-exponent (1 + x), and 2^-exponent - 1 is exact as long as x is not so large
+/* u = 1 + x loses low bits of x. It is used for the exponent alone; f is computed from x:
+ * 1 + f = 2^-exponent (1 + x), and 2^-exponent - 1 is exact unless x is so large
  * that it does not matter. */
 ALWAYS_INLINE vec vlog1p(vec x)
 {
@@ -293,7 +293,7 @@ ALWAYS_INLINE vec vlog1p(vec x)
     const usint four = (usint)(EXPONENT_BIAS + 2) << MANTISSA_BITS;
     vec u = vbroadcast(1) + x;
     log_parts p = vlog_parts(u, 0);
-    /* 2^(2 - exponent), since 2^-exponent would be no normal number for the largest u. */
+    /* 2^(2 - exponent), since 2^-exponent would not be a normal number for the largest u. */
     vec scale = vfrom_bits((ivec)(four - (uvec)vbits(u) + (uvec)vbits(p.mantissa)));
     vec four_f = vfma(scale, vat_most(x, largest), scale - vbroadcast(4));
     vec result = vlog_sum(p.exponent, vbroadcast((real)0.25) * four_f);
@@ -301,7 +301,7 @@ ALWAYS_INLINE vec vlog1p(vec x)
 }
 
 /* h / (h + 1), h = expm1(2|x|) / 2. Both sides of the reduction are halved, which saves
- * doubling x, and one rounding of ln 2 will do, because tanh hardly moves any more where its
+ * doubling x, and one rounding of ln 2 suffices, because tanh is nearly constant where its
  * multiple is large. */
 ALWAYS_INLINE vec vtanh(vec x)
 {
@@ -334,8 +334,8 @@ ALWAYS_INLINE vec verf(vec x)
     return vwith_sign(vselect(vless(a, vbroadcast(ERF_SPLIT)), near, far), x);
 }
 
-/* The density of the normal distribution at t, 0 <= t <= MILLS_LAST, and what it must be multiplied
- * by to give the distribution at -t: both for one exponential. */
+/* The normal density at t, 0 <= t <= MILLS_LAST, and the factor by which it must be multiplied
+ * to give the distribution function at -t: both from one exponential. */
 typedef struct normal_parts {
     vec density, ratio;
 } normal_parts;

@@ -1,4 +1,4 @@
-"""What all tests share: which fastnn is tested, randomness, threads, and the options."""
+"""Setup shared by all tests: which fastnn is tested, randomness, threads, and the options."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _own_cache(tmp_path_factory):
 
 @pytest.fixture
 def rng():
-    """A generator of its own for each test, always the same."""
+    """A separate generator for each test, with a fixed seed."""
     return np.random.default_rng(20240521)
 
 

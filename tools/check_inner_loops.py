@@ -1,19 +1,19 @@
 """Check in the built kernels that the inner loops of products keep their sums in registers.
 
-A compiler that leaves one loop of ``tile`` (``src_c/tile.h``) rolled, or that runs out of
-registers, keeps accumulators on the stack: the results are right and come three times slower.
-So every tile of every ISA and dtype is disassembled, and each loop in it that multiplies and
-adds must
+If a compiler leaves a loop of ``tile`` (``src_c/tile.h``) rolled, or runs out of registers, it
+keeps accumulators on the stack: the results are right but take three times as long.
+Therefore every tile of every ISA and dtype is disassembled, and each loop in it that multiplies
+and adds must
 
-- hold at least as many multiply-adds of whole vectors as the tile has accumulators: fused ones,
-  except on v2, which has none and multiplies, then adds;
-- read and write nothing on the stack, and store nothing anywhere: a tile reads A and B in
-  this loop, and writes C after it.
+- contain at least as many multiply-adds of whole vectors as the tile has accumulators: fused
+  ones, except on v2, which has none and uses a multiplication and an addition;
+- not access the stack, and store nothing anywhere: a tile reads A and B in this loop, and
+  writes C after it.
 
-The plain build is left out: it has no vectors.
+The plain build is left out because it has no vectors.
 
-Run with ``python tools/check_inner_loops.py FOLDER``, where Meson has built (``make check-loops``).
-Without objdump, of binutils, it fails.
+Run it with ``python tools/check_inner_loops.py FOLDER``, where FOLDER is Meson's build folder
+(``make check-loops``). It fails if objdump, of binutils, is not installed.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-# Patterns for what objdump prints: of x86-64 in AT&T syntax, and of aarch64.
+# Patterns for the output of objdump: for x86-64 in AT&T syntax, and for aarch64.
 LIBRARY = re.compile(r"libfastnn_(?P<isa>v4|v3|v2|neon)_(?P<dtype>float32|float64)\.a")
 FUNCTION = re.compile(r"[0-9a-f]+ <(?P<name>[^>]+)>:")
 TILE = re.compile(r"tile_(?P<rows>\d+)x(?P<vectors>\d+)(?!.*\.cold)")
@@ -43,7 +43,7 @@ STORE = re.compile(rf"st\w+ .*\[|(?!{READS_ONLY}).*\([^()]*\)[^,]*$")  # last op
 
 
 class Loop(NamedTuple):
-    """What a check wants to know of a loop."""
+    """The properties of a loop that the check examines."""
 
     multiply_adds: int
     stack: list[str]
@@ -51,14 +51,14 @@ class Loop(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """A tile, ``rows`` times ``vectors`` accumulators, and its loops that multiply and add."""
+    """A tile of ``rows`` times ``vectors`` accumulators, and its loops that multiply and add."""
 
     name: str
     accumulators: int
     loops: list[Loop]
 
     def faults(self) -> list[str]:
-        """What is wrong with it, in words."""
+        """The faults of the tile, in words."""
         faults = [] if self.loops else ["no loop with multiply-adds"]
         for loop in self.loops:
             if loop.multiply_adds < self.accumulators:
@@ -71,7 +71,7 @@ class Tile(NamedTuple):
 
 
 def disassemble(path: Path) -> str:
-    """What objdump prints of an object or static library."""
+    """Return the output of objdump for an object or static library."""
     objdump = shutil.which("objdump")
     if objdump is None:
         sys.exit("objdump, of binutils, is needed to check the inner loops, and is not installed")
@@ -80,7 +80,7 @@ def disassemble(path: Path) -> str:
 
 
 def functions(listing: str) -> Iterator[tuple[str, dict[int, str]]]:
-    """Name and instructions, by address, of each function."""
+    """Return the name and the instructions, by address, of each function."""
     name, body = "", dict[int, str]()
     for line in listing.splitlines():
         if begin := FUNCTION.match(line):
@@ -92,7 +92,7 @@ def functions(listing: str) -> Iterator[tuple[str, dict[int, str]]]:
 
 
 def reach(start: int, edges: dict[int, set[int]]) -> set[int]:
-    """All that can be reached from `start` by one edge or more."""
+    """Return all nodes that can be reached from `start` by at least one edge."""
     reached, ahead = set[int](), [start]
     while ahead:
         fresh = edges[ahead.pop()] - reached
@@ -102,7 +102,7 @@ def reach(start: int, edges: dict[int, set[int]]) -> set[int]:
 
 
 def loops_through(body: dict[int, str], seeds: list[int]) -> Iterator[list[str]]:
-    """The loops that contain a seed: with each, all that it leads to and that leads back to it."""
+    """Return the loops that contain a seed: with each, every node on a cycle through it."""
     after, before = defaultdict[int, set[int]](set), defaultdict[int, set[int]](set)
     addresses = list(body)
     for address, following in zip(addresses, [*addresses[1:], None], strict=True):
@@ -122,16 +122,16 @@ def loops_through(body: dict[int, str], seeds: list[int]) -> Iterator[list[str]]
 
 
 def check_tile(name: str, body: dict[int, str], is_fused: bool) -> Tile:
-    """The loops of one tile.
+    """Return the loops of one tile.
 
     Parameters
     ----------
     name : str
         ``tile_`` rows ``x`` vectors.
     body : dict
-        Its instructions by address.
+        The tile's instructions by address.
     is_fused : bool
-        Whether a multiply-add is one instruction, or a product and a sum.
+        Whether a multiply-add is a single instruction, or a product and a sum.
     """
     shape = TILE.match(name)
     assert shape is not None
@@ -141,7 +141,7 @@ def check_tile(name: str, body: dict[int, str], is_fused: bool) -> Tile:
     loops = []
     for loop in loops_through(body, seeds):
         count = min(len([text for text in loop if part.match(text)]) for part in parts)
-        if not count:  # products alone, as in a derivative
+        if not count:  # only products, as in a derivative
             continue
         stack = [t for t in loop if STACK.search(t) or (has_frame and FRAME.search(t))]
         loops.append(Loop(count, stack, [text for text in loop if STORE.match(text)]))
@@ -149,17 +149,17 @@ def check_tile(name: str, body: dict[int, str], is_fused: bool) -> Tile:
 
 
 def check(listing: str, is_fused: bool) -> list[Tile]:
-    """The tiles among the functions that objdump has printed."""
+    """Return the tiles among the functions that objdump has printed."""
     return [
         check_tile(name, body, is_fused) for name, body in functions(listing) if TILE.match(name)
     ]
 
 
 def main() -> None:
-    """Print what is wrong and leave with 1, or say that all is right."""
+    """Print the faults and exit with status 1, or report that there are none."""
     parser = argparse.ArgumentParser(description="Check the inner loops of the built products.")
-    parser.add_argument("folder", type=Path, help="where Meson has built")
-    parser.add_argument("-v", "--verbose", action="store_true", help="also print what is right")
+    parser.add_argument("folder", type=Path, help="Meson's build folder")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also print the good tiles")
     arguments = parser.parse_args()
     builds, wrong = [], 0
     for path in sorted(arguments.folder.rglob("libfastnn_*.a")):

@@ -1,6 +1,6 @@
 """Check an installation from outside the source tree: it imports, trains, saves and loads.
 
-Usage: python check_installation.py FOLDER, with what `fastnn train --output FOLDER` left.
+Usage: python check_installation.py FOLDER, the output of `fastnn train --output FOLDER`.
 """
 
 import sys
@@ -10,7 +10,7 @@ import fastnn as fnn
 
 
 def main() -> None:
-    """Fail with an AssertionError where something is not as it should be."""
+    """Raise AssertionError if something is not as it should be."""
     assert "site-packages" in fnn.__file__, f"fastnn comes from {fnn.__file__}"
     x, y = fnn.datasets.load_digits()
     train, held_out = fnn.datasets.split(y)

@@ -2,18 +2,18 @@
 
 Each row of `fits` names a function that the header evaluates by Horner's rule, the interval,
 and a weight. The fit is the weighted minimax polynomial: the weight turns an error of the
-polynomial into a relative error of the function that the header returns, so the printed
+polynomial into a relative error of the function that the header computes, so the printed
 errors are in units of that result, and half a unit in the last place is ``2**-24`` in float32
-and ``2**-53`` in float64. The degrees leave a few bits of room below that, which is why
-rounding the coefficients afterwards costs nothing that matters.
+and ``2**-53`` in float64. The degrees are chosen to leave a margin of a few bits below that,
+which is why rounding the coefficients afterwards has no noticeable cost.
 
-Run with ``python tools/fit_vmath.py`` (needs mpmath; a few seconds).
+Run it with ``python tools/fit_vmath.py`` (needs mpmath; takes a few seconds).
 
 Notes
 -----
 Remez' second algorithm [1]_: solve for coefficients and level error on a reference of
-``degree + 2`` points, move the reference to the extrema of the error, repeat. Everything runs
-in 100 decimal digits: the fitted quotients cancel near 0, and the systems are near singular.
+``degree + 2`` points, move the reference to the extrema of the error, repeat. All computations
+use 100 decimal digits: the fitted quotients cancel near 0, and the systems are near singular.
 
 References
 ----------
@@ -33,11 +33,11 @@ LN2 = mp.log(2)
 # The reduced argument 1 + f of a logarithm lies between 3/4 and 3/2; |t| of `log_reduced` is
 # largest at the upper end.
 LOG_LOW, LOG_HIGH = mp.mpf("-0.25"), mp.mpf("0.5")
-# Where erf changes from a polynomial in x**2 to 1 - exp(log(erfc)), and where it has become 1.
-# vmath.h holds the same numbers.
+# Where erf changes from a polynomial in x**2 to 1 - exp(log(erfc)), and where it reaches 1.
+# vmath.h contains the same numbers.
 ERF_SPLIT = mp.mpf(1)
 ERF_ONE = {"float32": mp.mpf(4), "float64": mp.mpf(6)}
-# Mills' ratio is a polynomial in (t - center) / (t + center), up to where the density ends.
+# Mills' ratio is a polynomial in (t - center) / (t + center), up to where the density vanishes.
 MILLS_CENTER = {"float32": mp.mpf(3), "float64": mp.mpf(5)}
 MILLS_LAST = {"float32": mp.mpf("14.4"), "float64": mp.mpf("38.6")}
 
@@ -53,7 +53,7 @@ DEGREES = {
 
 
 class Fit(NamedTuple):
-    """`function` on [`low`, `high`], and the `weight` of its error, all in one variable."""
+    """A `function` on [`low`, `high`], and the `weight` of its error, all in one variable."""
 
     low: mp.mpf
     high: mp.mpf
@@ -89,8 +89,8 @@ def mills(center, last):
 
 
 def fits(dtype):
-    """Every polynomial of one dtype, by name; the header says what each is for."""
-    edge = LN2 / 2 * mp.mpf("1.001")  # the rounding of x / ln 2 may miss the middle a little
+    """Return every polynomial of one dtype, by name; the header says what each is for."""
+    edge = LN2 / 2 * mp.mpf("1.001")  # x / ln 2 may be rounded slightly off the middle
     log_single = Fit(LOG_LOW, LOG_HIGH,
                      lambda f: (mp.log1p(f) - f) / f**2,
                      lambda f: f**2 / abs(mp.log1p(f)))  # fmt: skip
@@ -110,11 +110,11 @@ def fits(dtype):
 
 
 def remez(fit, degree, rounds=8):
-    """Coefficients, lowest power first, and the weighted error they leave."""
+    """Return the coefficients, lowest power first, and their weighted error."""
     count = degree + 2
     points = 24 * count
     middle, half = (fit.low + fit.high) / 2, (fit.high - fit.low) / 2
-    # The odd shift keeps the grid off 0, where quotients are undefined and weights vanish.
+    # The odd shift keeps the grid away from 0, where quotients are undefined and weights vanish.
     angles = [mp.pi * (i + mp.mpf("0.137")) / points for i in range(points)]
     grid = [fit.low, *(middle - half * mp.cos(angle) for angle in angles), fit.high]
     table = [(x, fit.function(x), fit.weight(x)) for x in grid]
@@ -124,7 +124,7 @@ def remez(fit, degree, rounds=8):
         matrix = mp.matrix([[*row, (-1) ** i] for i, row in enumerate(rows)])
         *coefficients, _ = mp.lu_solve(matrix, mp.matrix([f * w for _, f, w in reference]))
         errors = [(f - mp.polyval(coefficients[::-1], x)) * w for x, f, w in table]
-        extrema = []  # one of each run of equal sign
+        extrema = []  # one for each run of equal sign
         for i, error in enumerate(errors):
             if not extrema or (errors[extrema[-1]] > 0) != (error > 0):
                 extrema.append(i)
@@ -139,7 +139,7 @@ def remez(fit, degree, rounds=8):
 
 
 def c_text(value, dtype):
-    """Shortest decimal that reads back as the rounded coefficient."""
+    """Return the shortest decimal that reads back as the rounded coefficient."""
     if dtype == "float64":
         return repr(float(value))
     bits = struct.pack("f", float(value))

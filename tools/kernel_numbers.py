@@ -1,4 +1,4 @@
-"""Write the numbers of the kernels as Cython reads them, from the one list in `src_c/fastnn.h`.
+"""Write the numbers of the kernels in Cython syntax, from the list in `src_c/fastnn.h`.
 
 python tools/kernel_numbers.py src_c/fastnn.h kernel_numbers.pxi
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def kernels(header: str) -> list[str]:
-    """Return the names in FASTNN_KERNELS(X), in their order."""
+    """Return the names in FASTNN_KERNELS(X), in order."""
     listed = re.search(r"#define FASTNN_KERNELS\(X\)(.*?)\n\n", header, re.DOTALL)
     if listed is None:
         raise ValueError("the header has no FASTNN_KERNELS(X)")
@@ -19,7 +19,7 @@ def kernels(header: str) -> list[str]:
 
 
 def declarations(header: str) -> str:
-    """Return the enumeration as a part of a Cython module."""
+    """Return the enumeration as part of a Cython module."""
     lines = [f"        FASTNN_KERNEL_{name}" for name in kernels(header)]
     return "\n".join(['cdef extern from "fastnn.h":', "    enum:", *lines, ""])
 

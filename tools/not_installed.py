@@ -1,7 +1,7 @@
-"""Print what of the package's folder a wheel leaves out, one path a line.
+"""Print the parts of the package's folder that a wheel leaves out, one path per line.
 
 python tools/not_installed.py fastnn files        sources of Cython and Meson
-python tools/not_installed.py fastnn directories  caches of compiled Python, there or yet to come
+python tools/not_installed.py fastnn directories  caches of compiled Python, existing or future
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def files(package: Path) -> Iterator[Path]:
 
 
 def directories(package: Path) -> Iterator[Path]:
-    """Yield the cache of each folder."""
+    """Yield the bytecode cache of each folder."""
     for path in [package, *sorted(package.rglob("*"))]:
         if path.is_dir() and path.name != "__pycache__":
             yield path.relative_to(package) / "__pycache__"

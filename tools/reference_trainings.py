@@ -1,8 +1,8 @@
-"""Twenty trainings that between them use most of fastnn, each with the SHA-256 of its weights.
+"""Twenty trainings that together use most of fastnn, each with the SHA-256 of its weights.
 
 A change that is not meant to change any result leaves every line as it is: run this before and
-after it, on one machine, and compare. Bits differ between instruction sets, never between numbers
-of threads.
+after it, on the same machine, and compare. The bits differ between instruction sets, but not
+between numbers of threads.
 
     python tools/reference_trainings.py > before.txt
 """
@@ -26,7 +26,7 @@ TRAININGS: dict[str, Callable[[], fnn.Model]] = {}
 
 
 def training(function: Callable[[], fnn.Model]) -> Callable[[], fnn.Model]:
-    """Add a training under the name of its function."""
+    """Register a training under the name of its function."""
     TRAININGS[function.__name__] = function
     return function
 
@@ -45,7 +45,7 @@ def fitted(model: fnn.Model, optimizer: object = "adam", **options: object) -> f
 
 @training
 def adam() -> fnn.Model:
-    """The plainest: dense layers, relu, Adam."""
+    """The simplest: dense layers, relu, Adam."""
     return fitted(network(fnn.Dense(128, "relu")), batch_size=64)
 
 
@@ -57,7 +57,7 @@ def adam_float64() -> fnn.Model:
 
 @training
 def wide_enough_to_update_in_the_gradient() -> fnn.Model:
-    """Layers whose updates are fused into their gradients."""
+    """Layers whose updates are fused with their gradients."""
     return fitted(network(fnn.Dense(512, "relu"), fnn.Dense(512, "tanh")), epochs=1)
 
 
@@ -70,21 +70,21 @@ def momentum_with_dropout() -> fnn.Model:
 
 @training
 def rmsprop_batch_normalization() -> fnn.Model:
-    """Centered RMSprop; moving statistics are updated beside the parameters."""
+    """Centered RMSprop; moving statistics are updated along with the parameters."""
     layers = fnn.Dense(64), fnn.BatchNormalization(), fnn.Activation("relu")
     return fitted(network(*layers), fnn.RMSprop(centered=True))
 
 
 @training
 def residual_layer_normalization() -> fnn.Model:
-    """A block beside a straight way; AdamW with AMSGrad."""
+    """A block with a skip connection; AdamW with AMSGrad."""
     block = [fnn.LayerNormalization(), fnn.Dense(64, "silu"), fnn.Dense(64)]
     return fitted(network(fnn.Residual(block)), fnn.AdamW(1e-3, amsgrad=True))
 
 
 @training
 def clipped_average() -> fnn.Model:
-    """Clipping by the norm of all, a moving average, L2 and a schedule."""
+    """Clipping by the global norm, a moving average, L2 and a schedule."""
     rate = fnn.schedules.CosineDecay(1e-2, decay_steps=100)
     optimizer = fnn.NAdam(rate, global_clipnorm=1.0, use_ema=True)
     return fitted(network(fnn.Dense(32, "elu", kernel_regularizer="l2")), optimizer)
@@ -92,7 +92,7 @@ def clipped_average() -> fnn.Model:
 
 @training
 def frozen_layer_lion() -> fnn.Model:
-    """One layer frozen, another with a rate of its own, PReLU; Lion."""
+    """One layer frozen, another with its own learning rate, PReLU; Lion."""
     model = network(fnn.Dense(32, "relu"), fnn.Dense(32), fnn.PReLU())
     model.layers[0].trainable = False
     model.layers[1].learning_rate_factor = 0.5
@@ -101,7 +101,7 @@ def frozen_layer_lion() -> fnn.Model:
 
 @training
 def weighted_samples() -> fnn.Model:
-    """Weights of samples and of classes, Adagrad."""
+    """Sample weights and class weights, Adagrad."""
     weights = np.linspace(0.5, 1.5, len(X))
     return fitted(
         network(fnn.Dense(32, "softplus")), fnn.Adagrad(0.1), sample_weight=weights,
@@ -124,7 +124,7 @@ def two_outputs() -> fnn.Model:
 
 @training
 def categories() -> fnn.Model:
-    """An Embedding beside numbers."""
+    """An Embedding combined with numerical inputs."""
     digit, pixels = fnn.Input((1,), name="digit"), fnn.Input((64,), name="pixels")
     h = fnn.Concatenate()([fnn.Flatten()(fnn.Embedding(CLASSES, 4)(digit)), pixels])
     model = fnn.Model([digit, pixels], fnn.Dense(1)(fnn.Dense(16, "relu")(h)), seed=1)
@@ -135,7 +135,7 @@ def categories() -> fnn.Model:
 
 @training
 def sparse_rows() -> fnn.Model:
-    """A matrix of SciPy that stays sparse."""
+    """A SciPy matrix that stays sparse."""
     from scipy.sparse import csr_matrix
 
     model = network(fnn.Dense(64, "relu"))
@@ -146,7 +146,7 @@ def sparse_rows() -> fnn.Model:
 
 @training
 def mapped_file() -> fnn.Model:
-    """A map of a file, small enough to be taken as an array."""
+    """A memory-mapped file, small enough to be handled as an array."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x"
         X.tofile(path)
@@ -159,7 +159,7 @@ def mapped_file() -> fnn.Model:
 
 @training
 def iterable_of_batches() -> fnn.Model:
-    """A list of batches, of which an epoch takes some."""
+    """A list of batches, of which an epoch uses some."""
     batches = [(X[i : i + 50], LABELS[i : i + 50]) for i in range(0, 500, 50)]
     model = network(fnn.Dense(32, "tanh"))
     model.compile("adam", "crossentropy")
@@ -175,7 +175,7 @@ def lbfgs() -> fnn.Model:
 
 @training
 def early_stopping() -> fnn.Model:
-    """The best weights are given back, the rate is lowered meanwhile."""
+    """The best weights are restored; the learning rate is lowered along the way."""
     callbacks = [fnn.EarlyStopping(patience=2), fnn.ReduceLROnPlateau(patience=1)]
     return fitted(
         network(fnn.Dense(32, "relu")), fnn.Adam(0.05), epochs=12, validation_split=0.25,
@@ -197,7 +197,7 @@ def batch_by_batch() -> fnn.Model:
 
 @training
 def own_loop() -> fnn.Model:
-    """Forward, a gradient by hand, backward, update."""
+    """Forward, a gradient computed by hand, backward, update."""
     model = network(fnn.Dense(32, "leaky_relu"), fnn.Dropout(0.1))
     model.compile("adam", "mse")
     one_hot = np.eye(CLASSES)[LABELS]
@@ -223,7 +223,7 @@ class Sine(fnn.Layer):
 
 @training
 def written_with_numpy() -> fnn.Model:
-    """A layer and a loss of the user's own."""
+    """A user-defined layer and a user-defined loss."""
 
     def cubic(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         return np.abs(y_pred - y_true) ** 3
@@ -239,7 +239,7 @@ def written_with_numpy() -> fnn.Model:
 
 @training
 def after_loading() -> fnn.Model:
-    """Trained, saved, loaded, and trained on."""
+    """A network that is trained, saved, loaded, and trained further."""
     model = fitted(network(fnn.Dense(32, "selu"), fnn.Dropout(0.1)), epochs=2)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "m.safetensors"

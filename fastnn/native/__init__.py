@@ -1,1 +1,1 @@
-"""The compiled half of fastnn: `kernels` (every kernel by itself) and `engine` (programs)."""
+"""The compiled part of fastnn: `kernels` (each kernel on its own) and `engine` (programs)."""

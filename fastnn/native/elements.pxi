@@ -1,4 +1,4 @@
-# One output for each element; rows and columns that are moved.
+# Kernels with one output per element, and kernels that move rows and columns.
 # Part of kernels.pyx, which includes it.
 
 # --- one output per element -------------------------------------------------------------------
@@ -19,7 +19,7 @@ cdef object map_one(int kernel, x, out, int row, double parameter, workers):
 
 cdef object map_two(int kernel, str name_a, str name_b, a, b, out, int row, double parameter,
                     workers):
-    """Kernels that read two arrays and write a third, all of one shape."""
+    """Kernels that read two arrays and write a third, all of the same shape."""
     cdef int number = type_of(name_a, a)
     require(name_a, a, number, ANY, ANY)
     cdef Py_ssize_t rows = cnp.PyArray_DIM(a, 0), columns = cnp.PyArray_DIM(a, 1)
@@ -42,7 +42,7 @@ def activation(x, name, *, parameter=None, out=None, workers=None):
 
 
 def activation_gradient(saved, grad_output, name, *, parameter=None, out=None, workers=None):
-    """grad_output * f'(x), with `saved` x or f(x) as `ACTIVATIONS[name][0]` says."""
+    """grad_output * f'(x), where `saved` is x or f(x) as `ACTIVATIONS[name][0]` says."""
     row, default = _row("activation", name)
     default = default if parameter is None else parameter
     return map_two(FASTNN_KERNEL_activation_gradient, "saved", "grad_output", saved, grad_output,
@@ -65,14 +65,14 @@ def math(x, name, *, out=None, workers=None):
 
 
 def softmax(x, *, out=None, workers=None):
-    """exp(x - max) / sum of it, for each row of x of shape (rows, width >= 1)."""
+    """exp(x - max) divided by its sum, for each row of x of shape (rows, width >= 1)."""
     if type_of("x", x) and x.ndim == 2 and x.shape[1] == 0:
         raise ValueError(f"x must have at least one column, got shape {x.shape}")
     return map_one(FASTNN_KERNEL_softmax, x, out, 0, 0, workers)
 
 
 def softmax_gradient(y, grad_output, *, out=None, workers=None):
-    """y * (grad_output - sum(grad_output * y)), for each row; y is the softmax."""
+    """y * (grad_output - sum(grad_output * y)), for each row; y is the softmax's output."""
     return map_two(FASTNN_KERNEL_softmax_gradient, "y", "grad_output", y, grad_output, out, 0, 0,
                    workers)
 
@@ -85,21 +85,21 @@ def log_softmax(x, *, out=None, workers=None):
 
 
 def log_softmax_gradient(y, grad_output, *, out=None, workers=None):
-    """grad_output - exp(y) * sum(grad_output), for each row; y is the log_softmax."""
+    """grad_output - exp(y) * sum(grad_output), for each row; y is the output of log_softmax."""
     return map_two(FASTNN_KERNEL_log_softmax_gradient, "y", "grad_output", y, grad_output, out, 0,
                    0, workers)
 
 
 def dropout(x, rate, *, seed=0, step=1, stream=0, out=None, workers=None):
-    """x * mask / (1 - rate), the mask from Philox keyed by seed, step, stream and element.
+    """x * mask / (1 - rate), with a Philox mask keyed by seed, step, stream and element.
 
     Parameters
     ----------
     x : ndarray, shape (rows, width)
     rate : float
-        Share of elements dropped, in [0, 1).
+        Fraction of elements dropped, in [0, 1).
     seed, step, stream : int
-        Key and counter.
+        Key and counter of the generator.
     out : ndarray, shape (rows, width), optional
     workers : int, optional
 
@@ -135,7 +135,7 @@ _PARTS = ["arrays[" + str(i) + "]" for i in range(engine.MAX_INPUTS_OF_CONCATENA
 
 
 def concatenate(arrays, *, out=None, workers=None):
-    """Up to six arrays of shape (rows, any) side by side."""
+    """Concatenate up to six arrays of shape (rows, any) along the columns."""
     cdef int most = engine.MAX_INPUTS_OF_CONCATENATE
     if not 1 <= len(arrays) <= most:
         raise ValueError(f"arrays must be 1 to {most} arrays, got {len(arrays)}")
@@ -160,7 +160,7 @@ def concatenate(arrays, *, out=None, workers=None):
 
 
 def slice_columns(x, Py_ssize_t first, Py_ssize_t columns, *, out=None, workers=None):
-    """x[:, first:first + columns] as a new array."""
+    """Return x[:, first:first + columns] as a new array."""
     cdef int number = type_of("x", x)
     require("x", x, number, ANY, ANY)
     cdef Py_ssize_t rows = cnp.PyArray_DIM(x, 0), width = cnp.PyArray_DIM(x, 1)
@@ -170,7 +170,7 @@ def slice_columns(x, Py_ssize_t first, Py_ssize_t columns, *, out=None, workers=
     apart("out", out, "x", x)
     cdef fastnn_call call = new_call(rows, width, first, columns)
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(out)
-    # A copy is as long as its bytes; strided ones come at half the speed of whole arrays.
+    # The time of a copy is proportional to its bytes; strided copies run at half the speed.
     launch(FASTNN_KERNEL_slice_columns, &call, number == cnp.NPY_DOUBLE,
            team(workers, 2 * ELEMENT_WORK / sizeof(float) * cnp.PyArray_NBYTES(out)))
     return out
@@ -182,7 +182,7 @@ _SOURCES = {np.dtype(name): number for number, name in enumerate(
 
 
 _SOURCE_TYPES = {dtype.num: number for dtype, number in _SOURCES.items()}
-# long and long long are two types of one size
+# long and long long are two types of the same size
 _SOURCE_TYPES |= {np.dtype(name).num: _SOURCES[np.dtype(name)]
                   for name in ("longlong", "ulonglong", "long", "ulong", "intc", "uintc")
                   if np.dtype(name) in _SOURCES}
@@ -196,14 +196,14 @@ def source_number(dtype):
 
 
 def gather(source, order, *, dtype, out=None, workers=None):
-    """source[order] converted to `dtype`.
+    """source[order], converted to `dtype`.
 
     Parameters
     ----------
     source : ndarray, shape (any, width)
         float32, float64 or an integer type; rows may be strided.
     order : ndarray of int64, shape (rows,), optional
-        Row numbers; None takes all rows as they come.
+        Row numbers; None takes all rows in order.
     dtype : {"float32", "float64", "int32"}
     out : ndarray, shape (rows, width), optional
     workers : int, optional

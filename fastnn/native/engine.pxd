@@ -1,5 +1,5 @@
-# The C interface (src_c/fastnn.h, src_c/barrier.h) as Cython sees it, and what the typed
-# entries in kernels.pyx use of the engine.
+# The C interface (src_c/fastnn.h, src_c/barrier.h) declared for Cython, and the parts of the
+# engine that the typed entries in kernels.pyx use.
 from libc.stdint cimport int32_t, uint64_t
 
 

@@ -1,13 +1,13 @@
-"""The engine: picks the kernels of this machine and runs a planned program with them.
+"""The engine: selects the kernels for this machine and runs a planned program with them.
 
-The engine keeps no policy. Python says which rows, which learning rates, how many workers and
-how many steps; the engine walks the list of ops that many times without the GIL and hands back
-how far it came. It knows no op by name: every kernel has the same signature
-(`src_c/fastnn.h`), and an op is a kernel, where its operands lie, and its numbers.
+The engine makes no decisions of its own. Python says which rows, which learning rates, how many
+workers and how many steps; the engine walks the list of ops that many times without the GIL and
+returns how many steps it completed. It knows no op by name: every kernel has the same signature
+(`src_c/fastnn.h`), and an op consists of a kernel, the addresses of its operands, and its numbers.
 
-One team serves a whole slice of steps. Its workers meet at a barrier behind every op on whose
-result a later op depends (`program/plan.py` says where). Each worker has its own copy of
-the list, so that it can set what changes from step to step without asking the others.
+One team runs a whole slice of steps. Its workers meet at a barrier after every op on whose
+result a later op depends (`program/plan.py` says where). Each worker has its own copy of the list,
+so that it can set what changes from step to step without synchronizing with the others.
 """
 cimport numpy as cnp
 from cpython.long cimport PyLong_AsLongLongAndOverflow
@@ -87,8 +87,8 @@ cdef extern from *:
     #endif
     #include <stdlib.h>
     #include <time.h>
-    /* Since fastnn_start_clock, at import: a double of the seconds since 1970 tells 0.24
-     * microseconds apart, which is more than an op of a small network takes. */
+    /* Counted from fastnn_start_clock, at import: as seconds since 1970, a double resolves
+    * only 0.24 microseconds, which is more than an op of a small network takes. */
     static time_t fastnn_clock_start;
     static double fastnn_seconds(void)
     {
@@ -97,7 +97,7 @@ cdef extern from *:
         return (double)(now.tv_sec - fastnn_clock_start) + 1e-9 * (double)now.tv_nsec;
     }
     static void fastnn_start_clock(void) { fastnn_clock_start = time(NULL); }
-    /* `bytes` rounded up to whole cache lines, aligned to one; NULL when there are none. */
+    /* `bytes` rounded up to whole cache lines and aligned to one; NULL if out of memory. */
     static void *fastnn_allocate(size_t bytes)
     {
         return aligned_alloc(64, (bytes + 63) / 64 * 64);
@@ -139,7 +139,7 @@ def compiled_isas():
 
 
 def supported_isas():
-    """Names of the compiled ISAs that this machine runs, best first."""
+    """Names of the compiled ISAs that this machine supports, best first."""
     return [isa for isa in compiled_isas() if fastnn_isa_supported(isa.encode())]
 
 
@@ -149,7 +149,7 @@ def _choose_isa(wanted):
     Raises
     ------
     ImportError
-        `wanted` is unknown to this build, or this machine does not run it.
+        `wanted` is unknown to this build, or this machine does not support it.
     """
     supported = supported_isas()
     if not wanted:
@@ -171,7 +171,7 @@ LANES = {"float32": float32_table.lanes, "float64": float64_table.lanes}
 
 
 cdef fastnn_kernel kernel_named(const char *name, bint is_double) except *:
-    """The active ISA's kernel of one dtype."""
+    """The active ISA's kernel for one dtype."""
     cdef int index = fastnn_kernel_find(name)
     if index < 0:
         raise ValueError(f"there is no kernel {name.decode()!r}")
@@ -179,7 +179,7 @@ cdef fastnn_kernel kernel_named(const char *name, bint is_double) except *:
 
 
 def variants(str table):
-    """The rows of a variant table of `src_c`, in the order of their numbers.
+    """The rows of a variant table of `src_c`, in numerical order.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def variants(str table):
 # --- scratch ----------------------------------------------------------------------------------
 
 cdef class _Scratch:
-    """Scratch of a team: one block a worker, cut from one allocation."""
+    """Scratch memory of a team: one block per worker, cut from a single allocation."""
     cdef void *blocks
     cdef int workers
 
@@ -217,8 +217,8 @@ cdef class _Scratch:
         free(self.blocks)
 
 
-# Scratch not in use. list.pop and list.append are atomic, so threads that run kernels at the
-# same time never share a block.
+# Scratch memory not in use. list.pop and list.append are atomic, so threads that run kernels at
+# the same time never share a block.
 cdef list _idle = []
 
 
@@ -263,7 +263,7 @@ cdef void run_share(fastnn_kernel kernel, const fastnn_call *shared, char *block
     if status != FASTNN_OK:
         result[0] = status
     # The end of an OpenMP region spins for milliseconds, and on a busy machine keeps the worker
-    # that it waits for off the processor. This barrier gives way, so nobody waits there.
+    # that it waits for off the processor. This barrier yields instead, so nobody waits there.
     fastnn_barrier_wait(meeting, workers)
 
 
@@ -286,10 +286,10 @@ include "samples.pxi"
 include "prepared.pxi"
 
 
-# --- for measuring and for tables -------------------------------------------------------------
+# --- measurements and tables ------------------------------------------------------------------
 
 def barrier_seconds(int workers, Py_ssize_t times):
-    """The time that a team takes to meet at a barrier, from `times` of them.
+    """The mean time that a team takes to meet at a barrier, over `times` barriers.
 
     Parameters
     ----------
@@ -320,7 +320,7 @@ cdef void meet(fastnn_barrier *meeting, Py_ssize_t times, int worker, int worker
                double *seconds) noexcept nogil:
     cdef double began
     cdef Py_ssize_t _time
-    fastnn_barrier_wait(meeting, workers)  # all are there
+    fastnn_barrier_wait(meeting, workers)  # all workers have arrived
     began = fastnn_seconds()
     for _time in range(times):
         fastnn_barrier_wait(meeting, workers)
@@ -329,7 +329,7 @@ cdef void meet(fastnn_barrier *meeting, Py_ssize_t times, int worker, int worker
 
 
 def kernel_names():
-    """Names of all kernels, in the order of the table."""
+    """Names of all kernels, in the order of the kernel table."""
     return [fastnn_kernel_name(i).decode() for i in range(FASTNN_KERNEL_COUNT)]
 
 

@@ -1,26 +1,26 @@
-# Programs, bound to their memory, and how a team runs them. Part of engine.pyx, which includes it.
+# Programs bound to their memory, and how a team runs them. Part of engine.pyx, which includes it.
 
 cdef struct Slot:
     fastnn_kernel kernel
     fastnn_call call
-    int external[8]      # number of the external an operand comes from, or -1
-    bint moves           # whether any does
+    int external[8]      # number of the external that an operand comes from, or -1
+    bint moves           # whether any operand is external
     bint batched         # rows is that of the step; otherwise as bound
     bint barrier         # a later op needs what this one writes, or overwrites what it reads
-    bint updates         # takes learning rate and number of the step
-    bint checked         # writes the loss: stop when it is not finite
+    bint updates         # takes the learning rate and the number of the step
+    bint checked         # writes the loss: stop if it is not finite
     int gathers          # number of the input that it fills, or -1
 
 
 cdef struct External:
     char *base
-    Py_ssize_t row_bytes     # address moves this much a row ...
-    Py_ssize_t step_bytes    # ... and this much a step
+    Py_ssize_t row_bytes     # the address advances by this much per row ...
+    Py_ssize_t step_bytes    # ... and by this much per step
 
 
 cdef struct Gathered:
-    bint in_place            # read where it is, so that its gather is skipped
-    int source               # number of the dtype of its source
+    bint in_place            # read in place, so that its gather is skipped
+    int source               # number of its source's dtype
     Py_ssize_t stride        # bytes from one row of the source to the next
 
 
@@ -28,7 +28,7 @@ cdef struct Run:
     Slot *slots              # (workers, count)
     Py_ssize_t count
     External *externals
-    Py_ssize_t begin, end    # ops of the list
+    Py_ssize_t begin, end    # range of ops in the list
     Py_ssize_t first_step, steps, batch, total_rows
     const double *learning_rates
     uint64_t first_number    # the number of the first step, counted from 1
@@ -37,13 +37,13 @@ cdef struct Run:
     const Gathered *inputs
     Py_ssize_t stopped_at    # step whose loss was not finite, or -1
     int status
-    double *seconds          # (count) spent in each op by worker 0, or NULL
-    int thread[64]           # FASTNN_SPREAD_MOST: who the workers are
+    double *seconds          # (count) time spent in each op by worker 0, or NULL
+    int thread[64]           # FASTNN_SPREAD_MOST: thread numbers of the workers
     fastnn_barrier barrier
 
 
 cdef void run_team_member(Run *run, int worker, int workers) noexcept nogil:
-    """Run one worker's share of a slice, with denormals taken for zero."""
+    """Run one worker's share of a slice, treating denormals as zero."""
     cdef uint64_t mode = fastnn_float_mode()
     if 0 < worker < FASTNN_SPREAD_MOST:
         run.thread[worker] = fastnn_spread_thread()
@@ -53,7 +53,7 @@ cdef void run_team_member(Run *run, int worker, int workers) noexcept nogil:
 
 
 cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
-    """One worker's way through all steps of a slice."""
+    """Run one worker through all steps of a slice."""
     cdef Slot *slots = run.slots + worker * run.count
     cdef Slot *slot
     cdef External *external
@@ -94,14 +94,14 @@ cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
                 run.seconds[op] += now - before
                 before = now
             if slot.checked and not isfinite((<double *>slot.call.operand[1])[0]):
-                # Every worker reads the same number behind the barrier, so all leave here. (A
-                # status may be set by an op further on; it is looked at after the slice.)
+                # Every worker reads the same number after the barrier, so all leave here. (A later
+                # op may set a status; it is checked after the slice.)
                 if worker == 0:
                     run.stopped_at = step
                 return
 
 
-cdef int64_t _forks = 0  # that led to this process
+cdef int64_t _forks = 0  # number of forks that led to this process
 
 
 def _has_forked():
@@ -116,17 +116,17 @@ cdef class Executor
 
 
 cdef class Addresses:
-    """Where the arrays of a run lie, by the numbers of `fastnn.program.externals`.
+    """The addresses of a run's arrays, by the numbers of `fastnn.program.externals`.
 
     Parameters
     ----------
     executor : Executor
-        Of the program that is run.
+        Executor of the program to run.
     """
     cdef External *places
     cdef Gathered *inputs
     cdef Py_ssize_t count, input_count
-    cdef list kept  # the arrays
+    cdef list kept  # the arrays, to keep them alive
 
     def __cinit__(self, Executor executor):
         cdef Py_ssize_t i
@@ -145,16 +145,16 @@ cdef class Addresses:
 
     def put(self, Py_ssize_t place, cnp.ndarray array not None, Py_ssize_t row_bytes=0,
             Py_ssize_t step_bytes=0, Py_ssize_t offset=0):
-        """Say where an array lies; it is kept alive.
+        """Set the address of an array, which is kept alive.
 
         Parameters
         ----------
         place : int
         array : ndarray
         row_bytes, step_bytes : int, default 0
-            How far the address moves with each row of the data, and with each step.
+            How far the address advances with each row of the data, and with each step.
         offset : int, default 0
-            Bytes from the first element.
+            Offset from the first element, in bytes.
         """
         if not 0 <= place < self.count:
             raise ValueError(f"place must lie in [0, {self.count}), got {place}")
@@ -163,9 +163,9 @@ cdef class Addresses:
         self.kept.append(array)
 
     def gather(self, Py_ssize_t number, int source, Py_ssize_t stride):
-        """Let an input be gathered, from rows of a dtype (`kernels.source_number`), so far apart.
+        """Have an input gathered from rows of a dtype (`kernels.source_number`) and stride.
 
-        Without it an input is read in place.
+        Without this call an input is read in place.
         """
         if not 0 <= number < self.input_count:
             raise ValueError(f"number must lie in [0, {self.input_count}), got {number}")
@@ -182,12 +182,12 @@ cdef class Executor:
         The ops in the order in which they run.
     dtype : {"float32", "float64"}
     arenas : dict of str to ndarray
-        What the names in the operands stand for. The arrays are kept alive and must keep
+        The arrays that the names in the operands refer to. They are kept alive and must keep
         their addresses.
     externals : int
-        How many addresses each run brings; the numbers in the operands are theirs.
+        How many addresses each run supplies; the operands refer to them by number.
     inputs : int
-        How many inputs the program has.
+        Number of inputs of the program.
 
     Raises
     ------
@@ -255,29 +255,29 @@ cdef class Executor:
         Parameters
         ----------
         addresses : Addresses
-            Of this program; a place that was not put is NULL.
+            Addresses for this program; a place that was not set is NULL.
         batch, total_rows : int
-            Rows of a step, and rows in all: step i takes rows i * batch to (i + 1) * batch,
-            the last one what is left.
+            Rows of a step, and rows in total: step i takes rows i * batch to (i + 1) * batch, the
+            last step takes the rest.
         first_step, steps : int
-            Which steps.
+            The range of steps.
         learning_rates : ndarray of float64, shape (first_step + steps or more,), optional
-            One a step; needed by a program that updates.
+            One per step; needed by a program that updates.
         first_number : int, default 1
             Number of the first of these steps, counted from 1 (Adam's t, dropout's counter).
         counter : ndarray of int64, shape (1,), optional
-            The steps run are added to it here, where Ctrl-C cannot come between.
+            The number of steps run is added to it here, where Ctrl-C cannot intervene.
         key : int
             Seed of dropout.
         workers : int
             Size of the team.
         seconds : ndarray of float64, shape (ops,), optional
-            The time that worker 0 spends in each op, its barrier included, is added to it here.
+            The time that worker 0 spends in each op, including its barrier, is added to it here.
 
         Returns
         -------
         int
-            Steps run: fewer than `steps` if a loss was not finite, which counts as not run.
+            Steps run: fewer than `steps` if a loss was not finite; that step is not counted.
         """
         cdef Run run
         cdef Py_ssize_t i, done
@@ -326,7 +326,7 @@ cdef class Executor:
         return done
 
     cdef object own_lock(self):
-        """The lock of this process: a thread of the parent may have held its own over the fork."""
+        """Return this process's lock: another thread may have held the old one at a fork."""
         if self.forks != _forks:
             self.lock, self.forks = threading.Lock(), _forks
         return self.lock

@@ -1,12 +1,12 @@
-"""A typed-memoryview entry for every kernel, for tests, benchmarks and eager use.
+"""A typed-memoryview entry point for every kernel, for tests, benchmarks and eager use.
 
 Each `def` validates and allocates; below it there are typed memoryviews, or, where the kernel is
-one pass that NumPy does in half a microsecond, the addresses that have just been checked (a
-memoryview costs a quarter of a microsecond to take). Arrays are C-contiguous, float32 or float64,
-all of one call the same. `out` may be given to write into; results are returned. Its memory must
-be its own, except where each element is read before it is written (activations and their
-gradients, sums, softmax, dropout, `math`): there it may be an input itself. `workers` is the
-size of the team (default: as many as the work is worth, `fastnn.get_num_threads()` at most); the
+one pass that NumPy does in half a microsecond, the addresses that have just been checked (taking a
+memoryview costs a quarter of a microsecond). Arrays are C-contiguous, float32 or float64, and of
+the same dtype within a call. `out` may be passed to receive the result, which is returned. Its
+memory must be its own, except where each element is read before it is written (activations and
+their gradients, sums, softmax, dropout, `math`): there it may be an input itself. `workers` is the
+size of the team (default: as many as the work pays for, `fastnn.get_num_threads()` at most); the
 bits of a result do not depend on it.
 """
 import numpy as np
@@ -25,7 +25,7 @@ from fastnn.core.registry import unknown_name
 cnp.import_array()
 
 
-include "kernel_numbers.pxi"  # FASTNN_KERNEL_<name>, made from src_c/fastnn.h when it is built
+include "kernel_numbers.pxi"  # FASTNN_KERNEL_<name>, generated from src_c/fastnn.h by the build
 
 ctypedef fused real:
     float
@@ -41,12 +41,12 @@ cdef Py_ssize_t CHUNK = NORM_CHUNK
 
 # --- checks -----------------------------------------------------------------------------------
 #
-# At the sizes of a small layer NumPy's whole call takes under a microsecond, so what is right
-# is told by a few C comparisons; only what is wrong pays for finding out why.
+# For the sizes of a small layer, NumPy's whole call takes under a microsecond, so a few C
+# comparisons recognize valid arguments; only invalid ones pay for finding out why.
 
 cdef enum:
     ANY = -1
-    VECTOR = -2      # in place of `columns`: the array has one dimension
+    VECTOR = -2      # used instead of `columns`: the array has one dimension
 
 _TYPES = {np.dtype(name).num: np.dtype(name) for name in ("float32", "float64", "int32", "int64")}
 
@@ -84,14 +84,14 @@ cdef int require(str name, array, int number, Py_ssize_t rows, Py_ssize_t column
 
 
 cdef int writeable(str name, array) except -1:
-    """Raise if the array may not be written."""
+    """Raise if the array is read-only."""
     if not cnp.PyArray_ISWRITEABLE(array):
         raise ValueError(f"{name} must be writeable, got a read-only array")
     return 0
 
 
 cdef object output(str name, out, int number, Py_ssize_t rows, Py_ssize_t columns):
-    """`out` checked, or a new array."""
+    """Return `out` after checking it, or a new array."""
     if out is None:
         return np.empty([rows, columns][:1 + (columns != VECTOR)], _TYPES[number])
     require(name, out, number, rows, columns)
@@ -100,7 +100,7 @@ cdef object output(str name, out, int number, Py_ssize_t rows, Py_ssize_t column
 
 
 cdef inline bint bounds(cnp.ndarray array, char **first, char **end) noexcept:
-    """Set the first byte and the end of what an array spans; false if it has no element."""
+    """Set the first byte and the end of an array's extent; false if the array is empty."""
     cdef Py_ssize_t step
     cdef int i
     first[0] = cnp.PyArray_BYTES(array)
@@ -117,7 +117,7 @@ cdef inline bint bounds(cnp.ndarray array, char **first, char **end) noexcept:
 
 
 cdef int apart(str name, cnp.ndarray written, str other, cnp.ndarray array) except -1:
-    """Raise if what is written shares memory with another operand; None shares none."""
+    """Raise if the written array shares memory with another operand; either may be None."""
     cdef char *first
     cdef char *end
     cdef char *other_first
@@ -126,20 +126,20 @@ cdef int apart(str name, cnp.ndarray written, str other, cnp.ndarray array) exce
             or not bounds(array, &other_first, &other_end)
             or end <= other_first or other_end <= first):
         return 0
-    if np.shares_memory(written, array):  # not so where it lies in the gaps of strided rows
+    if np.shares_memory(written, array):  # it does not if it lies in the gaps of strided rows
         raise ValueError(f"{name} must not share memory with {other}")
     return 0
 
 
 cdef int apart_or_same(str name, cnp.ndarray written, str other, cnp.ndarray array) except -1:
-    """Raise if they share memory, unless they are the same element for element."""
+    """Raise if the arrays share memory, unless they are the same element for element."""
     if cnp.PyArray_DATA(written) == cnp.PyArray_DATA(array):
         return 0
     return apart(name, written, other, array)
 
 
 cdef int team(workers, double work) except -1:
-    """Size of the team: what was asked for, or what `work` multiply-adds are worth."""
+    """Size of the team: the requested one, or what `work` multiply-adds pay for."""
     if workers is None:
         return 1 if work < 2 * <double>threads.WORK_PER_WORKER else threads.workers_for(work)
     if workers < 1:
@@ -157,8 +157,8 @@ _NUMBERS["optimizer"] = {name: (number, int(slots))
 _HYPER_PARAMETERS = {name: [part for part in row[1].split(",") if part]
                      for name, row in OPTIMIZERS.items()}
 
-# Multiply-adds that an element is worth when a team is chosen: about half a nanosecond of them,
-# which is what moving it through the caches takes, or a function of it.
+# Multiply-adds that count for one element when the team size is chosen: about half a nanosecond,
+# which is the time to move it through the caches or to apply a function to it.
 cdef double ELEMENT_WORK = 32
 
 
@@ -193,7 +193,7 @@ cdef inline fastnn_call new_call(Py_ssize_t rows, Py_ssize_t size0=0, Py_ssize_t
 
 cdef int second_output(str name, array, int number, Py_ssize_t rows, Py_ssize_t columns,
                        tuple others) except -1:
-    """Check an output that is given beside `out`, and that it lies apart from the others."""
+    """Check an output passed in addition to `out`, and that it does not overlap the others."""
     output(name, array, number, rows, columns)
     for label, other in others:
         apart(name, array, label, other)
@@ -214,7 +214,7 @@ include "sparse.pxi"
 
 cdef int repeat(int kernel, x, y, Py_ssize_t times, double factor, double addend,
                 workers) except -1:
-    """Run one of the two on arrays that have been checked."""
+    """Run one of the two kernels on arrays that have been checked."""
     if times < 0:
         raise ValueError(f"times must be at least 0, got {times}")
     cdef fastnn_call call = new_call(cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1), times, 0, 0,
@@ -226,9 +226,9 @@ cdef int repeat(int kernel, x, y, Py_ssize_t times, double factor, double addend
 
 
 def multiply_add(x, *, times=1, factor=1.0, addend=0.0, out=None, workers=None):
-    """x * factor + addend, and that again, `times` times; x of shape (rows, width).
+    """Compute x * factor + addend, `times` times in succession; x of shape (rows, width).
 
-    It works in registers, and finds how many multiply-adds the machine can do.
+    It works in registers, and measures how many multiply-adds the machine can do.
     """
     cdef int number = type_of("x", x)
     require("x", x, number, ANY, ANY)
@@ -239,9 +239,9 @@ def multiply_add(x, *, times=1, factor=1.0, addend=0.0, out=None, workers=None):
 
 
 def stream(x, y, *, times=1, factor=1.0, workers=None):
-    """y = y * factor + x in place, `times` passes; both of shape (rows, width).
+    """Compute y = y * factor + x in place, `times` times; both of shape (rows, width).
 
-    Each pass reads two arrays and writes one, and finds how fast the machine can do that.
+    Each pass reads two arrays and writes one, and measures how fast the machine can do that.
     """
     cdef int number = type_of("x", x)
     require("x", x, number, ANY, ANY)

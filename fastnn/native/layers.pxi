@@ -2,7 +2,7 @@
 # Part of kernels.pyx, which includes it.
 
 cdef int slopes_of(slope, int number, Py_ssize_t width) except -1:
-    """Check slopes: one, or as many as there are columns."""
+    """Check slopes: either one, or one per column."""
     require("slope", slope, number, ANY, VECTOR)
     cdef Py_ssize_t slopes = cnp.PyArray_DIM(slope, 0)
     if slopes != 1 and slopes != width:
@@ -11,14 +11,14 @@ cdef int slopes_of(slope, int number, Py_ssize_t width) except -1:
 
 
 def prelu(x, slope, grad_output=None, *, out=None, workers=None):
-    """x where it is above 0, else slope * x; or the gradient by x.
+    """x where x > 0, otherwise slope * x; or the gradient with respect to x.
 
     Parameters
     ----------
     x : ndarray, shape (rows, width)
     slope : ndarray, shape (width,) or (1,)
     grad_output : ndarray, shape (rows, width), optional
-        Then the result is grad_output where x is above 0, else slope * grad_output.
+        If given, the result is grad_output where x > 0, otherwise slope * grad_output.
     out : ndarray, shape (rows, width), optional
     workers : int, optional
 
@@ -46,13 +46,13 @@ def prelu(x, slope, grad_output=None, *, out=None, workers=None):
 
 
 def prelu_slope_gradient(x, grad_output, *, shared=False, out=None, workers=None):
-    """(min(x, 0) * grad_output).sum(axis=0), the gradient by the slopes of `prelu`.
+    """(min(x, 0) * grad_output).sum(axis=0), the gradient with respect to the slopes of `prelu`.
 
     Parameters
     ----------
     x, grad_output : ndarray, shape (rows, width)
     shared : bool, default False
-        Whether all columns have one slope: then all of it is summed.
+        Whether all columns share one slope, so that the sum runs over all elements.
     out : ndarray, shape (width,) or (1,), optional
     workers : int, optional
 
@@ -94,7 +94,7 @@ def layer_normalization(x, gamma=None, beta=None, *, epsilon=1e-3, statistics=No
     gamma, beta : ndarray, shape (width,), optional
     epsilon : float, default 1e-3
     statistics : ndarray, shape (rows, 2), optional
-        Where the mean and 1 / sqrt(variance + epsilon) of each row go.
+        Receives the mean and 1 / sqrt(variance + epsilon) of each row.
     out : ndarray, shape (rows, width), optional
     workers : int, optional
 
@@ -124,7 +124,7 @@ def layer_normalization(x, gamma=None, beta=None, *, epsilon=1e-3, statistics=No
 
 def layer_normalization_gradient(x, statistics, grad_output, gamma=None, *, out=None,
                                  workers=None):
-    """The gradient by x of `layer_normalization`, which has left the statistics.
+    """The gradient of `layer_normalization` with respect to x, from the statistics that it wrote.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def layer_normalization_gradient(x, statistics, grad_output, gamma=None, *, out=
 
 
 def layer_normalization_scale_gradient(x, statistics, grad_output, *, out=None, workers=None):
-    """The gradient by gamma of `layer_normalization`: grad_output * normalized x, over the rows.
+    """The gradient of `layer_normalization` with respect to gamma, summed over the rows.
 
     Parameters
     ----------
@@ -191,14 +191,14 @@ def layer_normalization_scale_gradient(x, statistics, grad_output, *, out=None, 
 
 def batch_normalization(x, gamma=None, beta=None, mean=None, variance=None, *, epsilon=1e-3,
                         out=None, workers=None):
-    """(x - mean) / sqrt(variance + epsilon) * gamma + beta, with one mean for each column.
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta, with statistics for each column.
 
     Parameters
     ----------
     x : ndarray, shape (rows, width)
     gamma, beta : ndarray, shape (width,), optional
     mean, variance : ndarray, shape (width,), optional
-        Both or neither; default: of the rows of x, the variance biased.
+        Both or neither; default: computed from the rows of x, the variance biased.
     epsilon : float, default 1e-3
     out : ndarray, shape (rows, width), optional
     workers : int, optional
@@ -206,7 +206,7 @@ def batch_normalization(x, gamma=None, beta=None, mean=None, variance=None, *, e
     Returns
     -------
     ndarray, shape (rows, width)
-        With `mean` and `variance` behind it, in a tuple, if they were not given.
+        Or, if `mean` and `variance` were not given, a tuple of it and both of them.
     """
     cdef int number = type_of("x", x)
     require("x", x, number, ANY, ANY)
@@ -242,7 +242,7 @@ def batch_normalization_gradient(x, mean, variance, grad_output, gamma=None, *, 
     grad_output : ndarray, shape (rows, width)
     gamma : ndarray, shape (width,), optional
     of_batch : bool, default True
-        Whether mean and variance were those of x, and so depend on it.
+        Whether mean and variance were computed from x, and so depend on it.
     epsilon : float, default 1e-3
     workers : int, optional
 
@@ -270,12 +270,12 @@ def batch_normalization_gradient(x, mean, variance, grad_output, gamma=None, *, 
 
 
 def embedding(x, table, *, out=None, workers=None):
-    """table[x]: for each category of x its row of the table, side by side.
+    """table[x]: the rows of the table for the categories of each row of x, concatenated.
 
     Parameters
     ----------
     x : ndarray, shape (rows, columns)
-        Whole numbers from 0 on, below `categories`; of the table's dtype.
+        Integers in [0, categories), stored in the table's dtype.
     table : ndarray, shape (categories, depth)
     out : ndarray, shape (rows, columns * depth), optional
     workers : int, optional
@@ -287,7 +287,7 @@ def embedding(x, table, *, out=None, workers=None):
     Raises
     ------
     ValueError
-        x holds something that is no category; `out` is NaN there.
+        x holds a number that is not a category; `out` is NaN there.
     """
     cdef int number = type_of("x", x)
     require("x", x, number, ANY, ANY)
@@ -307,12 +307,12 @@ def embedding(x, table, *, out=None, workers=None):
 
 
 def embedding_gradient(x, grad_output, Py_ssize_t categories, *, out=None, workers=None):
-    """The gradient by the table of `embedding`: for each category the sum of its gradients.
+    """The gradient of `embedding` with respect to the table: the sum over each category.
 
     Parameters
     ----------
     x : ndarray, shape (rows, columns)
-        What is no category is left out.
+        Numbers that are not categories are ignored.
     grad_output : ndarray, shape (rows, columns * depth)
     categories : int
     out : ndarray, shape (categories, depth), optional

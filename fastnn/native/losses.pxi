@@ -4,7 +4,7 @@
 cdef int _loss(int kernel, const real[:, ::1] prediction, const real[:, ::1] target,
                real[::1] losses, real[:, ::1] grad, real[:, ::1] exponentials, int row,
                double parameter, int workers) except -1:
-    """Kernels that write a number for each row, from a target of the prediction's shape."""
+    """Kernels that write one number per row, from a target of the prediction's shape."""
     cdef fastnn_call call = new_call(prediction.shape[0], prediction.shape[1], 0, 0, row,
                                      parameter)
     call.operand[0], call.operand[1] = matrix(prediction), matrix(target)
@@ -16,7 +16,7 @@ cdef int _loss(int kernel, const real[:, ::1] prediction, const real[:, ::1] tar
 cdef int _label_loss(int kernel, const real[:, ::1] scores, const int32_t[::1] labels,
                      real[::1] losses, real[:, ::1] grad, real[:, ::1] exponentials,
                      double parameter, int workers) except -1:
-    """The same, from class labels."""
+    """As above, from class labels."""
     cdef fastnn_call call = new_call(scores.shape[0], scores.shape[1], 0, 0, 0, parameter)
     call.operand[0] = matrix(scores)
     call.operand[1] = <void *>&labels[0] if labels.shape[0] else NULL
@@ -27,7 +27,7 @@ cdef int _label_loss(int kernel, const real[:, ::1] scores, const int32_t[::1] l
 
 cdef int from_rows(int kernel, scores, target, losses, grad, exponentials, int row,
                    double parameter, workers) except -1:
-    """Check and run one of those two; int32 targets are class labels."""
+    """Check the arguments and run one of those two; int32 targets are class labels."""
     cdef int number = cnp.PyArray_TYPE(scores)
     cdef Py_ssize_t rows = cnp.PyArray_DIM(scores, 0), columns = cnp.PyArray_DIM(scores, 1)
     cdef int members = team(workers, ELEMENT_WORK * cnp.PyArray_SIZE(scores))
@@ -56,22 +56,22 @@ cdef int from_rows(int kernel, scores, target, losses, grad, exponentials, int r
 
 
 def elementwise_loss(prediction, target, name, *, parameter=None, gradient=True, workers=None):
-    """A loss of `LOSSES` for each row, and its gradient.
+    """Loss `name` of `LOSSES` for each row, and its gradient.
 
     Parameters
     ----------
     prediction, target : ndarray, shape (rows, width)
     name : str
     parameter : float, optional
-        Such as Huber's delta.
+        The parameter of the loss, such as Huber's delta.
     gradient : bool, default True
 
     Returns
     -------
     losses : ndarray, shape (rows,)
-        Mean over the outputs of a row.
+        Mean over the outputs of each row.
     gradient : ndarray, shape (rows, width), or None
-        Of the mean over all rows.
+        Gradient of the mean over all rows.
     """
     row, default = _row("loss", name)
     cdef int number = type_of("prediction", prediction)
@@ -86,23 +86,23 @@ def elementwise_loss(prediction, target, name, *, parameter=None, gradient=True,
 
 def softmax_crossentropy(logits, target, *, label_smoothing=0.0, is_divergence=False,
                          gradient=True, workers=None):
-    """Cross-entropy of softmax(logits) for each row, and its gradient by the logits.
+    """Cross-entropy of softmax(logits) for each row, and its gradient with respect to the logits.
 
     Parameters
     ----------
     logits : ndarray, shape (rows, classes >= 1)
     target : ndarray of int32, shape (rows,), or of probabilities, shape (rows, classes)
     label_smoothing : float, default 0
-        How far the target is taken towards all classes being alike.
+        How far the target is moved toward the uniform distribution.
     is_divergence : bool, default False
-        Take the entropy of the probabilities away, which leaves Kullback and Leibler's.
+        Subtract the entropy of the probabilities, which gives the Kullback-Leibler divergence.
     gradient : bool, default True
 
     Returns
     -------
     losses : ndarray, shape (rows,)
     gradient : ndarray, shape (rows, classes), or None
-        Of the mean over all rows.
+        Gradient of the mean over all rows.
     """
     cdef int number = type_of("logits", logits)
     require("logits", logits, number, ANY, ANY)
@@ -117,9 +117,9 @@ def softmax_crossentropy(logits, target, *, label_smoothing=0.0, is_divergence=F
 
 
 def categorical_accuracy(scores, target, *, k=1, out=None, workers=None):
-    """1 where the score of a row's label is among its `k` largest, else 0; shape (rows,).
+    """1 where the score of a row's label is among the `k` largest, otherwise 0; shape (rows,).
 
-    `target` is int32 labels of shape (rows,) or probabilities of shape (rows, classes).
+    `target` holds int32 labels of shape (rows,) or probabilities of shape (rows, classes).
     """
     cdef int number = type_of("scores", scores)
     require("scores", scores, number, ANY, ANY)
@@ -132,7 +132,7 @@ def categorical_accuracy(scores, target, *, k=1, out=None, workers=None):
 
 
 def binary_accuracy(scores, target, *, threshold=0.5, out=None, workers=None):
-    """Share of outputs of a row on the right side of the threshold; shape (rows,)."""
+    """Fraction of a row's outputs on the right side of the threshold; shape (rows,)."""
     cdef int number = type_of("scores", scores)
     require("scores", scores, number, ANY, ANY)
     require("target", target, number, scores.shape[0], scores.shape[1])
@@ -143,7 +143,7 @@ def binary_accuracy(scores, target, *, threshold=0.5, out=None, workers=None):
 
 
 def mean(x, *, workers=None):
-    """Mean of x of shape (rows,), summed in double from the first to the last."""
+    """Mean of x of shape (rows,), summed in float64 from first to last."""
     cdef int number = type_of("x", x)
     require("x", x, number, ANY, VECTOR)
     cdef double result = 0
@@ -154,7 +154,7 @@ def mean(x, *, workers=None):
 
 
 def accumulate(values, *, weight=1.0, total=None, workers=None):
-    """total + weight * sum(values), of float64 values of shape (count,); total 0 if None."""
+    """total + weight * sum(values), for float64 values of shape (count,); None is a total of 0."""
     require("values", values, cnp.NPY_DOUBLE, ANY, VECTOR)
     cdef double result = 0 if total is None else total
     cdef fastnn_call call = new_call(0, cnp.PyArray_DIM(values, 0), 0, 0, total is not None, weight)

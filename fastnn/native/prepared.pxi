@@ -1,16 +1,16 @@
-# Programs prepared to run a step at a time, without arguments to check. Part of engine.pyx, which
-# includes it.
+# Programs prepared to run one step at a time, without arguments to check. Part of engine.pyx,
+# which includes it.
 #
-# A step of a small network on one row takes less than a microsecond, and a run as above some
-# ten: so its arguments are prepared once, and a call checks what came, runs, and hands out one
-# array. What is declined (see samples.pxi; and a program that somebody else is running) goes the
-# plain way, before anything has changed.
+# A step of a small network on one row takes less than a microsecond, and a run as above about
+# ten: so its arguments are prepared once; a call checks the sample, runs, and returns one array.
+# What is declined (see samples.pxi; also a program that another thread is running) takes the
+# general path, before anything has changed.
 
-# Above this many multiply-adds other threads get the GIL: giving it away and taking it back costs
-# a tenth of a microsecond, and among busy threads five milliseconds.
+# Above this many multiply-adds the GIL is released for other threads: releasing and reacquiring
+# it costs a tenth of a microsecond, and among busy threads five milliseconds.
 cdef double LONG_WORK = 100_000
 
-cdef Py_ssize_t RATES = 256  # of a schedule, asked for at once
+cdef Py_ssize_t RATES = 256  # of a schedule, requested at once
 
 
 cdef class Prepared:
@@ -19,41 +19,41 @@ cdef class Prepared:
     Parameters
     ----------
     executor : Executor
-        Whose program, workspace and lock it shares.
+        Its program, workspace and lock are shared.
     dtype : {"float32", "float64"}
     rows : int, default 1
-        Most rows of a call.
+        Largest number of rows in a call.
     workers : int, default 1
         Size of the largest team.
     key : int, default 0
         Seed of dropout.
     work : float, default 0
-        Multiply-adds of a row.
+        Multiply-adds per row.
     inputs : sequence of (int, tuple of int)
-        For each input of the model the number of its place, and the shape of a sample.
+        For each input of the model, the number of its place and the shape of a sample.
     output : (int, tuple of int), optional
-        The same of the prediction.
+        The same for the prediction.
     results : sequence of int
         The numbers of the places of the program's results.
     target : (int, tuple of int, int, tuple of float), optional
-        The number of its place, the shape of a sample's, the number of labels if it is one, else 0,
-        and least and most of what it may be; for a program that trains.
+        The number of its place, the shape of a sample, the number of classes if it is a label,
+        otherwise 0, and its least and greatest permitted values; for a program that trains.
     counter : ndarray of int64, shape (1,), optional
         Counts the updates.
     parameters, snapshot : ndarray, shape (count,), optional
-        The arena, and where it is copied to before each step.
+        The arena, and the array that it is copied to before each step.
     objective : object, optional
-        For the caller to tell whether it is still what the program was made for.
+        Lets the caller check that the program was made for its current objective.
     settings : dict, optional
-        Of the optimizer, when the program was made.
+        The optimizer's settings when the program was made.
 
     Attributes
     ----------
     workers : int
     loss : float
-        Of the last step of `learn`.
+        Loss of the last step of `learn`.
     is_done : bool
-        Whether the last step of `learn` was made; not if its loss was not finite.
+        Whether the last step of `learn` was made; false if its loss was not finite.
     objective : object
     """
     cdef Executor executor
@@ -62,8 +62,8 @@ cdef class Prepared:
     cdef Run run
     cdef double rate, work
     cdef readonly int workers
-    cdef list inputs            # of _Samples
-    cdef _Samples only          # of them, if it is one
+    cdef list inputs            # _Samples, one for each input
+    cdef _Samples only          # the single element of `inputs`, if there is one
     cdef cnp.npy_intp output_shape[64]
     cdef int output_type, output_dimensions
     cdef Py_ssize_t output_place
@@ -122,11 +122,11 @@ cdef class Prepared:
         free(self.slots)
 
     def predict_one(self, x):
-        """Return the output for one sample, or None where the plain way must do it."""
+        """Return the output for one sample, or None where the general path must be taken."""
         return self._predict(x, False, 1)
 
     def predict_few(self, x, int workers=1):
-        """Return the outputs for some rows, by a team, or None where the plain way must do it."""
+        """Return the outputs for some rows, run by a team, or None for the general path."""
         return self._predict(x, True, workers) if 0 < workers <= self.workers else None
 
     cdef object _predict(self, x, bint has_rows, int workers):
@@ -150,7 +150,7 @@ cdef class Prepared:
     cpdef bint has_settings(self, dict settings) except -1:
         """Whether these are the settings that the program was made with.
 
-        The learning rate may be another one: it is given to each step.
+        The learning rate may differ: it is passed to each step.
         """
         self.settings["learning_rate"] = settings["learning_rate"]
         return self.settings == settings
@@ -162,14 +162,14 @@ cdef class Prepared:
         ----------
         x, y : object
         settings : dict
-            Of the optimizer now.
+            The optimizer's current settings.
 
         Returns
         -------
         float or None
-            The loss; None where the plain way must do it; NaN where something is not finite: see
-            `is_done`, `loss`, and, if it is done, the parameters, which the snapshot holds as
-            they were before.
+            The loss; None where the general path must be taken; NaN where something is not finite:
+            see `is_done`, `loss`, and, if it is done, the parameters, whose values before the step
+            are in the snapshot.
         """
         lock = self.executor.own_lock()
         if not lock.acquire(False):
@@ -192,11 +192,11 @@ cdef class Prepared:
             lock.release()
 
     def update(self, double learning_rate):
-        """Update the parameters by what is in the gradients now; for one thread alone."""
+        """Update the parameters with the current gradients; not thread-safe."""
         self._step(learning_rate)
 
     cdef int _step(self, double learning_rate) except -1:
-        """Make one step, which counts if its loss is finite."""
+        """Make one step, which is counted if its loss is finite."""
         cdef int64_t *counter = <int64_t *>cnp.PyArray_DATA(self.counter)
         self.rate = learning_rate
         self.run.first_number = <uint64_t>(counter[0] + 1)
@@ -205,7 +205,7 @@ cdef class Prepared:
         return 0
 
     cdef double _scheduled(self, schedule) except? -1:
-        """The rate of a step; a block of them is asked for at once, a call takes some 20 us."""
+        """Return the rate of a step; a call takes some 20 us, so a block of rates is requested."""
         cdef int64_t step = (<int64_t *>cnp.PyArray_DATA(self.counter))[0]
         if (schedule is not self.schedule or step < self.first_rate
                 or step >= self.first_rate + self.rates.shape[0]):

@@ -13,9 +13,9 @@ def affine(x, kernel, bias=None, *, activation="linear", parameter=None, out=Non
     activation : str, default "linear"
         A row of `ACTIVATIONS`.
     parameter : float, optional
-        Of the activation; default as in its row.
+        The activation's parameter; its row holds the default.
     out, preactivation : ndarray, shape (rows, units), optional
-        Where the result and x @ kernel + bias go.
+        Receive the result and x @ kernel + bias.
     workers : int, optional
 
     Returns
@@ -56,7 +56,7 @@ cdef int _affine(const real[:, ::1] x, const real[:, ::1] kernel, const real[::1
 
 
 def affine_halves(x, kernel, *, out=None, workers=None):
-    """x @ kernel as two sums, over the first and over the second half of the inputs.
+    """x @ kernel as two sums, one over the first and one over the second half of the inputs.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ def affine_halves(x, kernel, *, out=None, workers=None):
     Returns
     -------
     ndarray, shape (rows, 2 * units)
-        The sums over x[:, :middle] beside those over x[:, middle:], where middle is half of the
-        inputs, rounded up to a multiple of 16.
+        The sums over x[:, :middle], followed by those over x[:, middle:], where middle is half of
+        the inputs, rounded up to a multiple of 16.
     """
     cdef int number = type_of("x", x)
     require("x", x, number, ANY, ANY)
@@ -98,9 +98,9 @@ def add_halves(halves, bias=None, *, activation="linear", parameter=None, out=No
     activation : str, default "linear"
         A row of `ACTIVATIONS`.
     parameter : float, optional
-        Of the activation; default as in its row.
+        The activation's parameter; its row holds the default.
     out, preactivation : ndarray, shape (rows, units), optional
-        Where the result and what f is applied to go.
+        Receive the result and the input of f.
     workers : int, optional
 
     Returns
@@ -132,14 +132,14 @@ def add_halves(halves, bias=None, *, activation="linear", parameter=None, out=No
 
 def input_gradient(grad_output, kernel, saved=None, *, activation="linear", parameter=None,
                    out=None, workers=None):
-    """(grad_output @ kernel.T) * f'(saved), the gradient by the input of a dense layer.
+    """(grad_output @ kernel.T) * f'(saved), the gradient with respect to a dense layer's input.
 
     Parameters
     ----------
     grad_output : ndarray, shape (rows, units)
     kernel : ndarray, shape (inputs, units)
     saved : ndarray, shape (rows, inputs), optional
-        What the previous layer's activation keeps; None leaves the product alone.
+        What the previous layer's activation keeps; None returns the product unchanged.
     activation : str, default "linear"
     parameter : float, optional
     out : ndarray, shape (rows, inputs), optional
@@ -180,7 +180,7 @@ cdef int _input_gradient(const real[:, ::1] grad, const real[:, ::1] kernel,
 
 
 def kernel_gradient(x, grad_output, *, out=None, bias_out=None, workers=None):
-    """x.T @ grad_output, the gradient by the kernel of a dense layer.
+    """x.T @ grad_output, the gradient with respect to the kernel of a dense layer.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def kernel_gradient(x, grad_output, *, out=None, bias_out=None, workers=None):
     grad_output : ndarray, shape (rows, units)
     out : ndarray, shape (inputs, units), optional
     bias_out : ndarray, shape (units,), optional
-        Where grad_output.sum(axis=0) goes.
+        Receives grad_output.sum(axis=0).
     workers : int, optional
 
     Returns
@@ -248,7 +248,7 @@ def kernel_gradient_halves(x, grad_output, *, workers=None):
 
 
 def add_gradient_half(kernel, bias, second, Py_ssize_t rows, *, workers=None):
-    """Add what `kernel_gradient_halves` has left of `rows` rows, in place.
+    """Add the second half's gradients that `kernel_gradient_halves` returned, in place.
 
     Parameters
     ----------
@@ -256,7 +256,7 @@ def add_gradient_half(kernel, bias, second, Py_ssize_t rows, *, workers=None):
     bias : ndarray, shape (units,), or None
     second : ndarray, shape (inputs * units + units,)
     rows : int
-        Nothing is added below 128.
+        Number of rows of the batch; nothing is added below 128.
     workers : int, optional
     """
     cdef int number = type_of("kernel", kernel)
@@ -278,7 +278,7 @@ def add_gradient_half(kernel, bias, second, Py_ssize_t rows, *, workers=None):
 
 
 def bias_gradient(grad_output, *, out=None, workers=None):
-    """grad_output.sum(axis=0), the gradient by the bias of a dense layer.
+    """grad_output.sum(axis=0), the gradient with respect to the bias of a dense layer.
 
     Parameters
     ----------
@@ -298,7 +298,7 @@ def bias_gradient(grad_output, *, out=None, workers=None):
     cdef Py_ssize_t rows = cnp.PyArray_DIM(grad_output, 0)
     cdef bint is_double = number == cnp.NPY_DOUBLE
     partial = grad_output
-    # Of the sizes alone, so that the bits do not depend on the number of workers.
+    # The choice depends on the sizes alone, so that the bits do not depend on the workers.
     if rows > SUM_CHUNK and cnp.PyArray_NBYTES(grad_output) >= CHUNKED_SUM_BYTES:
         partial = np.empty(((rows + SUM_CHUNK - 1) // SUM_CHUNK, units), grad_output.dtype)
         sum_rows(grad_output, partial, SUM_CHUNK, is_double, workers)
@@ -306,7 +306,7 @@ def bias_gradient(grad_output, *, out=None, workers=None):
     return out
 
 
-# Rows of a chunk that is summed by one worker, in arrays that exceed its cache.
+# Rows that one worker sums as a chunk, in arrays that exceed its cache.
 cdef enum:
     SUM_CHUNK = 64
     CHUNKED_SUM_BYTES = 1 << 20

@@ -1,7 +1,7 @@
-# What comes as samples, checked and found a place. Part of engine.pyx, which includes it.
+# Samples that a caller passes: checked, and located. Part of engine.pyx, which includes it.
 #
-# What is unusual (another dtype, gaps, NaN) is declined, and goes the plain way, which does it or
-# says what is wrong.
+# What is unusual (another dtype, gaps, NaN) is declined and takes the general path, which handles
+# it or reports what is wrong.
 
 ctypedef fused source_type:
     float
@@ -13,16 +13,16 @@ ctypedef fused target_type:
 
 cdef tuple EVERYTHING = (-INFINITY, INFINITY)
 cdef object float32_scalar = np.float32
-cdef object timedelta_scalar = np.timedelta64  # which NumPy counts among the integers
+cdef object timedelta_scalar = np.timedelta64  # NumPy counts it among the integers
 
-# From so many numbers on those of the program's dtype are read where they are; to copy fewer takes
-# less than to look at them with the kernel.
+# From this many numbers on, those of the program's dtype are read in place; copying fewer is
+# faster than checking them with the kernel.
 cdef Py_ssize_t IN_PLACE_FROM = 64
 
 
 cdef bint copy_numbers(const source_type *x, target_type *row, Py_ssize_t count, double least,
                        double most) noexcept:
-    """Convert numbers; whether all of them lie in [least, most], which NaN does not."""
+    """Convert numbers; return whether all of them lie in [least, most], which a NaN does not."""
     cdef bint is_inside = True
     cdef Py_ssize_t i
     for i in range(count):
@@ -32,7 +32,7 @@ cdef bint copy_numbers(const source_type *x, target_type *row, Py_ssize_t count,
 
 
 cdef class _SumOfSquares:
-    """Adds up squares, up to `most` of them: the sum is finite only if every number is."""
+    """Sums the squares of up to `most` numbers: the sum is finite only if every number is."""
     cdef cnp.ndarray chunks
     cdef fastnn_call call
     cdef fastnn_kernel kernel
@@ -55,13 +55,13 @@ cdef class _SumOfSquares:
 
 
 cdef class _Samples:
-    """What one input, or the target, of a program may be, and where the last one taken lies."""
+    """The permitted type and shape of one input, or of the target, and the last accepted value."""
     cdef Py_ssize_t place
-    cdef cnp.ndarray like       # of `most` rows; it has only type and shape
-    cdef cnp.ndarray converted  # where numbers are converted to; made when it is first needed
+    cdef cnp.ndarray like       # has `most` rows, and only a type and a shape
+    cdef cnp.ndarray converted  # receives converted numbers; made when first needed
     cdef _SumOfSquares squares
     cdef bint is_double
-    cdef Py_ssize_t classes     # of a label; 0 for real numbers
+    cdef Py_ssize_t classes     # number of classes of a label; 0 for real numbers
     cdef double least, most, largest
     cdef void *data
 
@@ -79,7 +79,7 @@ cdef class _Samples:
             self.squares = _SumOfSquares(self.like.size, self.is_double)
 
     cdef Py_ssize_t take(self, x, bint has_rows) except -1:
-        """Find out where rows lie, or one sample without an axis of rows; 0 declines."""
+        """Find the address of some rows, or of one sample without an axis of rows; 0 declines."""
         cdef Py_ssize_t rows = 1
         cdef int i, number, dimensions = cnp.PyArray_NDIM(self.like)
         if not (cnp.PyArray_CheckExact(x) and cnp.PyArray_ISCARRAY_RO(x)
@@ -98,13 +98,13 @@ cdef class _Samples:
         if (self.squares is None or number != cnp.PyArray_TYPE(self.like)
                 or cnp.PyArray_SIZE(x) < IN_PLACE_FROM):
             return rows if self._convert(cnp.PyArray_DATA(x), number, cnp.PyArray_SIZE(x)) else 0
-        if not self.squares.of(x) <= self.largest:  # which NaN is not
+        if not self.squares.of(x) <= self.largest:  # NaN is not
             return 0
         self.data = cnp.PyArray_DATA(x)
         return rows
 
     cdef bint take_target(self, x) except -1:
-        """Take a label, the one number that a target is, or an array of its shape."""
+        """Accept a label, a number for a target that is one number, or an array of its shape."""
         cdef long long whole
         cdef int overflow = 0
         cdef double value
@@ -115,7 +115,7 @@ cdef class _Samples:
                     return False
                 (<int32_t *>self._room())[0] = <int32_t>whole
                 return True
-            if overflow or not -2**53 <= whole <= 2**53:  # where it is rounded more than once
+            if overflow or not -2**53 <= whole <= 2**53:  # beyond that it would be rounded twice
                 return False
             value = <double>whole
         elif isinstance(x, float) or type(x) is float32_scalar:
@@ -133,7 +133,7 @@ cdef class _Samples:
         return self.data
 
     cdef bint _convert(self, void *x, int number, Py_ssize_t count) except -1:
-        """Convert numbers to the program's dtype; whether they are what they may be."""
+        """Convert numbers to the program's dtype; return whether they are within the limits."""
         cdef void *room = self._room()
         if number == cnp.NPY_FLOAT and self.is_double:
             return copy_numbers(<float *>x, <double *>room, count, self.least, self.most)

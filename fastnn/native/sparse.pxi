@@ -3,7 +3,7 @@
 
 cdef int require_csr(fastnn_call *call, fastnn_entries *entries, values, columns, indptr, order,
                      int number, Py_ssize_t inputs) except -1:
-    """Check a CSR matrix of so many columns; fill in its operands and the number of rows."""
+    """Check a CSR matrix of `inputs` columns; fill in its operands and the number of rows."""
     cdef const int32_t *column
     cdef const int64_t *first
     cdef const int64_t *numbers
@@ -56,17 +56,17 @@ cdef double sparse_work(values, Py_ssize_t units) except -1:
 
 def sparse_affine(values, columns, indptr, order, kernel, bias=None, *, activation="linear",
                   parameter=None, out=None, preactivation=None, workers=None):
-    """f(x @ kernel + bias), x a sparse matrix in compressed rows (CSR).
+    """f(x @ kernel + bias), where x is a sparse matrix in compressed rows (CSR).
 
     Parameters
     ----------
     values : ndarray, shape (entries,)
     columns : ndarray of int32, shape (entries,)
-        Ascending in each row.
+        Ascending within each row.
     indptr : ndarray of int64, shape (rows of the matrix + 1,)
-        Where the entries of each row begin.
+        Position of the first entry of each row.
     order : ndarray of int64, shape (rows,), or None
-        Which rows to take; None takes all as they come.
+        Rows to take; None takes all of them in order.
     kernel : ndarray, shape (inputs, units)
     bias : ndarray, shape (units,), optional
     activation, parameter, preactivation
@@ -106,7 +106,7 @@ def sparse_affine(values, columns, indptr, order, kernel, bias=None, *, activati
 
 def sparse_kernel_gradient(values, columns, indptr, order, grad_output, Py_ssize_t inputs, *,
                            out=None, bias_out=None, workers=None):
-    """x.T @ grad_output, x a sparse matrix in compressed rows (CSR).
+    """x.T @ grad_output, where x is a sparse matrix in compressed rows (CSR).
 
     Parameters
     ----------
@@ -114,10 +114,10 @@ def sparse_kernel_gradient(values, columns, indptr, order, grad_output, Py_ssize
         As in `sparse_affine`.
     grad_output : ndarray, shape (rows, units)
     inputs : int
-        Columns of x.
+        Number of columns of x.
     out : ndarray, shape (inputs, units), optional
     bias_out : ndarray, shape (units,), optional
-        Where the sum of grad_output over its rows goes.
+        Receives the sum of grad_output over its rows.
     workers : int, optional
 
     Returns
@@ -147,7 +147,7 @@ def sparse_kernel_gradient(values, columns, indptr, order, grad_output, Py_ssize
 def sparse_kernel_gradient_update(name, values, columns, indptr, order, grad_output, kernel, bias,
                                   state, *, learning_rate, step, hyper_parameters=(),
                                   clipvalue=None, weight_decay=0.0, workers=None):
-    """Update a dense layer's kernel and bias in place, x a sparse matrix (CSR).
+    """Update a dense layer's kernel and bias in place, where x is a sparse matrix (CSR).
 
     Parameters
     ----------
@@ -195,14 +195,14 @@ def sparse_kernel_gradient_update(name, values, columns, indptr, order, grad_out
 
 
 def csr_gather(values, columns, indptr, order, Py_ssize_t inputs, *, out=None, workers=None):
-    """Rows of a sparse matrix in compressed rows (CSR), with their zeros.
+    """Return rows of a sparse matrix in compressed rows (CSR) in dense form.
 
     Parameters
     ----------
     values, columns, indptr, order
         As in `sparse_affine`.
     inputs : int
-        Columns of the matrix.
+        Number of columns of the matrix.
     out : ndarray, shape (rows, inputs), optional
     workers : int, optional
 

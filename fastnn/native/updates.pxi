@@ -1,8 +1,8 @@
-# What an optimizer does to whole arenas, and penalties.
+# Optimizer updates of whole arenas, and penalties.
 # Part of kernels.pyx, which includes it.
 
 def squared_norm(gradients, *, out=None, workers=None):
-    """Sums of squares of chunks of `NORM_CHUNK` elements, as float64."""
+    """Sums of squares over chunks of `NORM_CHUNK` elements, as float64."""
     cdef int number = type_of("gradients", gradients)
     require("gradients", gradients, number, ANY, VECTOR)
     cdef Py_ssize_t count = cnp.PyArray_DIM(gradients, 0)
@@ -16,7 +16,7 @@ def squared_norm(gradients, *, out=None, workers=None):
 
 
 def sum_of_squares(array, *, workers=None):
-    """Sum of the squares of all elements, a float: not finite where one of them is not."""
+    """Sum of the squares of all elements, a float: not finite if one of them is not."""
     cdef int number = type_of("array", array)
     if not cnp.PyArray_ISCARRAY_RO(array):
         raise ValueError("array must be C-contiguous and aligned, in native byte order")
@@ -79,7 +79,7 @@ def update(name, parameters, gradients, state, *, learning_rate, step, hyper_par
 cdef int set_optimizer(fastnn_call *call, int row, name, double learning_rate, double step,
                        hyper_parameters, clipvalue, global_clipnorm,
                        double weight_decay) except -1:
-    """Fill in what an update takes besides its arrays."""
+    """Fill in the arguments of an update other than its arrays."""
     cdef int i
     names = _HYPER_PARAMETERS[name]
     if len(hyper_parameters) != len(names):
@@ -105,7 +105,7 @@ cdef int _update(fastnn_call *call, real[::1] parameters, const real[::1] gradie
 
 
 def penalty(parameter, gradient=None, *, l1=0.0, l2=0.0, workers=None):
-    """l1 |p| + l2 p^2 in sums of `NORM_CHUNK` elements; their derivative is added to `gradient`.
+    """l1 |p| + l2 p^2, summed over `NORM_CHUNK` elements; adds the derivative to `gradient`.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def moving_average(average, value, *, momentum, workers=None):
 
 def kernel_gradient_update(name, x, grad_output, kernel, bias, state, *, learning_rate, step,
                            hyper_parameters=(), clipvalue=None, weight_decay=0.0, workers=None):
-    """Update a dense layer's kernel and bias in place, by gradients that are not kept.
+    """Update a dense layer's kernel and bias in place, with gradients that are not kept.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def kernel_gradient_update(name, x, grad_output, kernel, bias, state, *, learnin
     kernel : ndarray, shape (inputs, units)
     bias : ndarray, shape (units,), or None
     state : ndarray, shape (slots, inputs * units + units)
-        Of the kernel, then of the bias; without a bias it ends with the kernel's.
+        State of the kernel, then of the bias; without a bias it ends after the kernel's.
     learning_rate, step, hyper_parameters, clipvalue, weight_decay
         As in `update`.
     workers : int, optional

@@ -1,16 +1,16 @@
-"""From layers to a program: lower, differentiate, fuse, plan; and a plain executor of it.
+"""From layers to a program: lower, differentiate, fuse, plan; and a plain executor for it.
 
-ops.py            the op table: what each op computes with, and how it is differentiated
+ops.py            the op table: how each op is computed and how it is differentiated
 purpose.py        what a program is for
-graph.py          what lowering needs to know of layers
-builder.py        what layers emit their forward ops into
-lower.py          layers, losses, metrics and the optimizer to a program, unfused
-objective.py      its losses and metrics
-optimizer_ops.py  its updates, and the penalties of regularizers
-autodiff.py       its backward ops, by walking the forward ops in reverse
-fuse.py           a pass over it: patterns of ops that one kernel does
-externals.py      numbers of the arrays that each run brings
-plan.py           where every value lives, which barriers are needed; checks both
-python_ops.py     ops that the user has written
-reference/        the same program in plain NumPy: the oracle of the tests
+graph.py          what lowering needs to know about layers
+builder.py        collects the forward ops that layers emit
+lower.py          turns layers, losses, metrics and the optimizer into an unfused program
+objective.py      the losses and metrics of a program
+optimizer_ops.py  the updates of a program, and the penalties of regularizers
+autodiff.py       the backward ops, found by walking the forward ops in reverse
+fuse.py           a pass over a program: patterns of ops that one kernel can compute
+externals.py      numbers the arrays that each run supplies
+plan.py           decides where every value lives and which barriers are needed; checks both
+python_ops.py     ops written by the user
+reference/        runs the same program in plain NumPy: the oracle of the tests
 """

@@ -1,8 +1,8 @@
-"""The backward ops of a list of forward ops, by walking it in reverse (reverse mode).
+"""Derives the backward ops from a list of forward ops by walking it in reverse (reverse mode).
 
-Each op's row says how the gradient of its output becomes gradients of its inputs. A value that
-several ops read gets the sum of what they contribute. The gradient of a parameter lands in the
-gradient arena; no layer writes its own backward.
+Each op's row says how the gradient of its output becomes gradients of its inputs. The gradient
+of a value that several ops read is the sum of their contributions. The gradient of a parameter is
+written to the gradient arena; no layer writes its own backward pass.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ def differentiate(
     ops : sequence of Op
         The forward ops, in order.
     seeds : dict of Value to Value
-        Values whose gradient is already computed (by the loss, or given by the user).
+        Values whose gradient is already computed (by the loss, or supplied by the user).
     parameter_gradients : dict of Value to Value
-        For each parameter, the value in the gradient arena that its gradient goes to.
+        For each parameter, the value in the gradient arena that receives its gradient.
 
     Returns
     -------
     list of Op
-        In the order in which they run. Gradients that lead to no parameter are left out.
+        In the order in which they run. Gradients that reach no parameter are left out.
     """
     needed = _leads_to_parameter(ops, parameter_gradients)
     contributions: dict[Value, list[Value]] = {value: [grad] for value, grad in seeds.items()}
@@ -68,7 +68,7 @@ def differentiate(
 
 
 def _leads_to_parameter(ops: Sequence[Op], parameters: dict[Value, Value]) -> set[Value]:
-    """Return the values whose gradient is needed: parameters, and all that is made with one."""
+    """Return the values whose gradient is needed: parameters, and everything computed from one."""
     needed = set(parameters)
     for op in ops:
         if any(value in needed for value in op.reads()):
@@ -85,7 +85,7 @@ def _sum(values: list[Value], emit: Emit) -> Value:
 
 
 def _deliver(backward: list[Op], values: list[Value], target: Value) -> None:
-    """Let the last op that computes a parameter's gradient write into the arena."""
+    """Make the last op that computes a parameter's gradient write it into the arena."""
     total = values[0]
     for value in values[1:]:
         partial = Value(total.name, total.shape, batched=False)

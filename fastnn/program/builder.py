@@ -1,4 +1,4 @@
-"""What layers emit their forward ops into."""
+"""The builder, into which layers emit their forward ops."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastnn.program.ops import Op, Value
 
 
 class Named(Protocol):
-    """A layer, as far as the builder knows one."""
+    """The part of a layer that the builder uses."""
 
     name: str
 
@@ -21,7 +21,7 @@ class Builder:
     Parameters
     ----------
     parameters : dict of str to Value
-        By "layer/parameter".
+        Parameters by "layer/parameter".
     training : bool
 
     Attributes
@@ -30,7 +30,8 @@ class Builder:
     training : bool
         Whether dropout drops.
     updates : list of Op
-        What changes parameters beside the optimizer: only in a step whose loss is finite.
+        Ops that change parameters outside the optimizer; they run only in a step whose loss is
+        finite.
     """
 
     def __init__(self, parameters: dict[str, Value], training: bool) -> None:
@@ -57,11 +58,11 @@ class Builder:
             A row of `fastnn.program.ops.OPS`.
         inputs : sequence of Value or None
         shape : tuple of int
-            Of one sample of the output.
+            Shape of one sample of the output.
         also : sequence of Value or None, optional
-            More outputs.
+            Further outputs.
         **attributes
-            Numbers and names of the op.
+            Attributes of the op.
 
         Returns
         -------
@@ -72,18 +73,18 @@ class Builder:
         return value
 
     def value(self, name: str, shape: tuple[int, ...], *, batched: bool = True) -> Value:
-        """Return a new value of the current layer, to be an op's output."""
+        """Return a new value of the current layer, for use as an op's output."""
         return Value(f"{self._layer}/{name}", shape, batched)
 
     def update(self, parameter: Value, value: Value, momentum: float) -> None:
-        """Let training move a parameter's values toward `value`, as a moving average."""
+        """Make training move a parameter's values toward `value`, as a moving average."""
         settings = {"momentum": momentum, "copies_first": False}
         inputs = (parameter, value)
         self.updates.append(Op("moving_average", inputs, (parameter,), settings, self._layer))
 
     @contextlib.contextmanager
     def inside(self, layer: Named) -> Iterator[None]:
-        """Let what is emitted belong to a layer; to one of the current layer, if there is one."""
+        """Attribute what is emitted to a layer, nested in the current layer if there is one."""
         outer = self._layer
         self._layer = f"{outer}/{layer.name}" if outer else layer.name
         yield
@@ -99,6 +100,6 @@ class Builder:
         return self._layer
 
     def new_stream(self) -> int:
-        """Return the number of a random stream that no other op of the program has."""
+        """Return the number of a random stream that no other op of the program uses."""
         self._streams += 1
         return self._streams - 1

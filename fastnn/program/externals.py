@@ -1,4 +1,4 @@
-"""The places of a program whose addresses each run brings, by number."""
+"""Numbers for the places of a program whose addresses each run supplies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastnn.program.lower import Program
 
 
 class Externals:
-    """Numbers of the arrays that a run brings, resolved once when a program is planned.
+    """Numbers of the arrays that a run supplies, assigned once when a program is planned.
 
     Parameters
     ----------
@@ -17,19 +17,19 @@ class Externals:
     Attributes
     ----------
     order : int
-        The order of the rows.
+        The array with the order of the rows.
     sources : list of int
-        For each input the data of all rows; of a sparse one its `indptr`.
+        For each input, the data of all rows; for a sparse input, its `indptr`.
     batches : list of int
-        For each input the batch that ops read: gathered, or in the user's data.
+        For each input, the batch that ops read: either gathered or in the user's data.
     entries : dict of int to int
-        For each sparse input, by its position, its values and columns.
+        For each sparse input, by its position, its entries (values and columns).
     outputs : dict of str to int
-        By the names of the outputs that are written to arrays of all rows.
+        Numbers by name, for the outputs that are written to arrays of all rows.
     results : dict of str to int
-        By the names of the results.
+        Numbers by name, for the results.
     total : int
-        How many there are.
+        How many numbers there are.
 
     Examples
     --------

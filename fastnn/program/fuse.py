@@ -1,8 +1,8 @@
-"""A pass over a program: patterns of ops that one kernel does in one go, a short, visible table.
+"""A pass over a program that merges patterns of ops which one kernel can compute.
 
 A pattern takes the list of ops and returns it with some of them merged, and one line for each
 merge, which `explain()` prints. (Softmax with cross-entropy, and a loss with its gradient, are
-one op from the start: `lower.py` emits them so.)
+one op from the start: `lower.py` emits them that way.)
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def fuse(program: Program) -> Program:
     Returns
     -------
     Program
-        It computes the same; `merges` says what was fused.
+        A program that computes the same; `merges` says what was fused.
     """
-    if program.purpose is Purpose.UPDATE:  # nothing to merge with; a descent waits for it
+    if program.purpose is Purpose.UPDATE:  # there is nothing to merge, and a descent waits for it
         return program
     ops, merges = list(program.ops), list(program.merges)
     roots = {*program.outputs, *_read_by_sections(program)}
@@ -42,7 +42,7 @@ def fuse(program: Program) -> Program:
 
 
 def _sections(program: Program, fused: list[Op]) -> dict[str, tuple[int, int]]:
-    """Return the sections of a fused program: the later ones begin with the op that they did."""
+    """Return the sections of a fused program: each later one begins with the same op as before."""
     firsts = {
         name: fused.index(program.ops[first]) if first else 0
         for name, (first, _) in program.sections.items()
@@ -52,7 +52,7 @@ def _sections(program: Program, fused: list[Op]) -> dict[str, tuple[int, int]]:
 
 
 def _read_by_sections(program: Program) -> list[Value]:
-    """Return the inputs that a run of a later section brings; they are gathered in any case."""
+    """Return the inputs that a run of a later section supplies; they are always gathered."""
     later = [program.ops[first:end] for first, end in program.sections.values() if first]
     return [op.output for ops in later for op in ops if op.name == "gather"]
 
@@ -66,7 +66,7 @@ def _readers(ops: Sequence[Op]) -> dict[Value, list[Op]]:
 
 
 def drop_unused(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
-    """Leave out ops whose outputs nobody reads."""
+    """Remove ops whose outputs are never read."""
     wanted = set(roots)
     kept = []
     for op in reversed(ops):
@@ -77,9 +77,9 @@ def drop_unused(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
 
 
 def affine_with_activation(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
-    """Fuse affine and activation into affine[activation], in the product's epilogue.
+    """Fuse affine and activation into affine[activation], applied in the product's epilogue.
 
-    The pre-activation is still written where backward reads it.
+    The pre-activation is still written if backward reads it.
     """
     readers = _readers(ops)
     fused: list[Op] = []
@@ -89,7 +89,7 @@ def affine_with_activation(ops: list[Op], roots: set[Value]) -> tuple[list[Op], 
         if op in merged:
             continue
         following = readers.get(op.output, []) if op.name == "affine" else []
-        # An op of no layer copies an output: `outputs_where_they_are_wanted` sees to that.
+        # An op without a layer copies an output: `outputs_where_they_are_wanted` handles that.
         activations = [one for one in following if one.name == "activation" and one.layer]
         activation = activations[0] if activations else None
         if activation is not None and op.attributes["activation"] == "linear":
@@ -110,7 +110,7 @@ def affine_with_activation(ops: list[Op], roots: set[Value]) -> tuple[list[Op], 
 
 
 def gradient_through_activation(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
-    """Fuse input_gradient and the activation_gradient that follows, in the epilogue."""
+    """Fuse input_gradient and the activation_gradient that follows it, in the epilogue."""
     readers = _readers(ops)
     fused: list[Op] = []
     merged: dict[Op, Op] = {}
@@ -139,7 +139,7 @@ def gradient_through_activation(ops: list[Op], roots: set[Value]) -> tuple[list[
 
 
 def gradients_of_layer(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
-    """Fuse bias_gradient into the kernel_gradient of the same layer, which reads the same."""
+    """Fuse bias_gradient into the kernel_gradient of the same layer, which has the same input."""
     alone: dict[tuple[Value, str], list[Op]] = {}  # several where layers are shared
     for op in ops:
         if op.name == "bias_gradient":
@@ -156,17 +156,17 @@ def gradients_of_layer(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list
     return [op for op in fused if op not in merged], lines
 
 
-# A smaller kernel is in both cores' caches sooner than its halves are added; half of a larger one
-# does not stay in a core's cache from one step to the next anyhow.
+# A smaller kernel reaches both cores' caches faster than its halves are added; half of a larger
+# one does not stay in a core's cache from one step to the next anyway.
 HALVES_FROM, HALVES_TO = 65_536, 1_048_576
 HALVES_FROM_UNITS = 64
 
 
 def affine_in_halves(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
-    """Split affine of wide layers into affine_halves and add_halves, where the kernel changes.
+    """Split the affine op of a wide layer whose kernel changes into affine_halves and add_halves.
 
-    Each of two workers then keeps to the half of the kernel that it updates, and none of it
-    travels between their caches.
+    Each of two workers then stays with the half of the kernel that it updates, and no part of
+    it travels between their caches.
     """
     if not any(op.name.startswith("kernel_gradient") for op in ops):
         return ops, []
@@ -185,15 +185,16 @@ def affine_in_halves(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[s
     return split, lines
 
 
-# Fewer elements are not worth an op; more travel longer between two cores than a batch does.
+# Fewer elements are not worth an op; with more, the halves take longer to travel between two cores
+# than a batch does.
 GRADIENT_HALVES_FROM, GRADIENT_HALVES_TO = 2048, 16_384
 
 
 def kernel_gradient_in_halves(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
-    """Split kernel_gradient of narrow layers into two halves of the batch, and their sum.
+    """Split kernel_gradient of narrow layers into two halves of the batch, and add them.
 
-    Each of two workers then keeps to the rows that it has computed in forward and backward. The
-    kernels leave a small batch whole.
+    Each of two workers then stays with the rows that it computed in forward and backward. The
+    kernels do not split a small batch.
     """
     split: list[Op] = []
     lines = []
@@ -208,7 +209,7 @@ def kernel_gradient_in_halves(ops: list[Op], roots: set[Value]) -> tuple[list[Op
         second = Value(f"{op.layer}/second half", (size,), batched=False)
         outputs = (by_kernel, by_bias)
         split.append(Op("kernel_gradient_halves", op.inputs, (*outputs, second), {}, op.layer))
-        # The gradient with respect to the output tells the number of rows.
+        # The number of rows is that of the gradient with respect to the output.
         inputs = (*outputs, second, op.input(1))
         split.append(Op("add_gradient_half", inputs, outputs, {}, op.layer))
         lines.append(f"{op.layer}: gradients over two halves of a large batch")
@@ -219,7 +220,7 @@ SPARSE = {"affine": "sparse_affine", "kernel_gradient": "sparse_kernel_gradient"
 
 
 def products_of_sparse_rows(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
-    """Let dense layers read the sparse matrix instead of a batch of it with its zeros."""
+    """Make dense layers read the sparse matrix instead of a densified batch of it."""
     sparse = {op.output: op.input(0) for op in ops if op.name == "csr_gather"}
     made: list[Op] = []
     for op in ops:
@@ -231,8 +232,8 @@ def products_of_sparse_rows(ops: list[Op], roots: set[Value]) -> tuple[list[Op],
     return [op for op in made if op.name != "csr_gather" or op.output in read], []
 
 
-# Below this many parameters a core's cache holds all streams of the update, and one long pass over
-# the arena is 1 to 4 % faster than one a layer; above, the gradient would travel once more.
+# Below this many parameters, a core's cache holds all streams of the update, and one long pass
+# over the arena is 1 to 4 % faster than one pass per layer; above, the gradient would travel twice.
 UPDATE_IN_GRADIENT_FROM = 262_144
 UPDATED = ("kernel_gradient", "sparse_kernel_gradient")
 
@@ -241,12 +242,12 @@ def update_in_gradient(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list
     """Fuse kernel_gradient and its part of the update.
 
     A worker then updates the parameters whose gradient it has just computed, while that is in
-    its cache. No norm may be needed first, and nothing else be added to the gradient. An update of
-    the whole arena goes only if all of it does.
+    its cache. This requires that no norm is needed first and that nothing else is added to the
+    gradient. An update of the whole arena is replaced only if all of it can be.
     """
     updates = _Updates.of(ops)
     if updates.count < UPDATE_IN_GRADIENT_FROM or any(op.row.is_python for op in ops):
-        return ops, []  # an error of the user's must find the parameters unchanged
+        return ops, []  # an error in the user's code must leave the parameters unchanged
     merged = {op: update for op in ops if (update := updates.applied_by(op)) is not None}
     if updates.whole is not None and updates.writers_of_all != set(merged):
         return ops, []
@@ -263,7 +264,7 @@ def update_in_gradient(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list
 
 @dataclass
 class _Updates:
-    """The updates of a program, and what computes the gradients that they apply."""
+    """The updates of a program, and the ops that compute the gradients which they apply."""
 
     by_name: dict[str, Op]
     writers: dict[str, list[Op]] = field(default_factory=dict)
@@ -284,16 +285,16 @@ class _Updates:
 
     @property
     def count(self) -> int:
-        """Elements of the arena; 0 where nothing is updated."""
+        """Number of elements in the arena; 0 where nothing is updated."""
         return next((op.attributes["count"] for op in self.by_name.values()), 0)
 
     @property
     def writers_of_all(self) -> set[Op]:
-        """The ops that compute gradients."""
+        """The ops that compute the gradients of parameters."""
         return {op for found in self.writers.values() for op in found}
 
     def applied_by(self, op: Op) -> Op | None:
-        """Return the update of what an op computes the gradients of, if they can be one."""
+        """Return the update that applies an op's gradients, if the two can be merged."""
         if op.name not in UPDATED:
             return None
         gradients = [value for value in op.outputs[:2] if value is not None]
@@ -307,7 +308,7 @@ class _Updates:
 
 
 def _settings_of(update: Op | None) -> dict[str, Any] | None:
-    """Return what must be the same for two parameters that one op updates."""
+    """Return the settings that must be equal for two parameters that one op updates."""
     return None if update is None else {**update.attributes, "normed": 0}
 
 
@@ -328,12 +329,12 @@ def _with_update(op: Op, update: Op) -> Op:
     return Op(f"{op.name}_update", inputs, outputs, update.attributes, op.layer)
 
 
-# What these ops write is not computed by a kernel of their own, or not written natively.
+# The outputs of these ops are not computed by a kernel of their own, or not written natively.
 KEPT_APART = ("reshape", "gather", "python")
 
 
 def outputs_where_they_are_wanted(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
-    """Let the op that computes an output write it to the run's array, instead of copying it."""
+    """Make the op that computes an output write it to the run's array, which saves a copy."""
     copies = [op for op in ops if _copies_output(op)]
     ops = [op for op in ops if not _copies_output(op)]
     written: dict[Value, Value] = {}  # one tensor may be several outputs

@@ -1,7 +1,7 @@
-"""What lowering needs to know of a network: its layers, in their order, and their parameters.
+"""What lowering needs to know about a network: its layers, in order, and their parameters.
 
-The protocols say what a layer and a regularizer must offer; nothing of the packages in which those
-are declared is imported here.
+The protocols say what a layer and a regularizer must provide; nothing is imported here from the
+packages that declare those.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Penalty(Protocol):
 
 
 class LowerableLayer(Protocol):
-    """A layer, as lowering sees it."""
+    """The part of a layer that lowering uses."""
 
     name: str
 
@@ -36,10 +36,10 @@ class LowerableLayer(Protocol):
         """Return the shape of one sample of the output."""
 
     def rate_factor(self, parameter: str) -> float:
-        """Return what the learning rate of a parameter is multiplied with; 0 if it is frozen."""
+        """Return the factor on the learning rate of a parameter; 0 if it is frozen."""
 
     def regularizer(self, parameter: str) -> Penalty | None:
-        """Return what is added to the loss for a parameter."""
+        """Return the penalty that is added to the loss for a parameter."""
 
 
 L = TypeVar("L", bound=LowerableLayer)
@@ -47,7 +47,7 @@ L = TypeVar("L", bound=LowerableLayer)
 
 @dataclass(frozen=True)
 class Graph(Generic[L]):
-    """What lowering needs to know of a network.
+    """What lowering needs to know about a network.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Graph(Generic[L]):
     parameters : dict of str to Value
         Values in the parameter arena, by name ("dense/kernel").
     owners : dict of str to (layer, name)
-        Of each parameter: whose it is, and what that calls it.
+        For each parameter, the layer that owns it and its name there.
     """
 
     inputs: list[tuple[str, Shape]]
@@ -70,7 +70,7 @@ class Graph(Generic[L]):
 
     @cached_property
     def output_names(self) -> list[str]:
-        """The layer that each output comes from, numbered where it has several."""
+        """The name of each output: that of its layer, numbered where a layer has several."""
         names: list[str] = []
         for position in self.outputs:
             first = position - len(self.inputs)
@@ -91,5 +91,5 @@ class Graph(Generic[L]):
         return [shapes[position] for position in self.outputs]
 
     def rate_factors(self) -> dict[str, float]:
-        """Return what each parameter's learning rate is multiplied with; 0 where it is frozen."""
+        """Return the factor on each parameter's learning rate; 0 where the parameter is frozen."""
         return {name: layer.rate_factor(own) for name, (layer, own) in self.owners.items()}

@@ -1,7 +1,7 @@
-"""From layers, loss, metrics and optimizer to a `Program`: the list of ops of one purpose.
+"""Turns layers, loss, metrics and optimizer into a `Program`: the list of ops for one purpose.
 
-What `lower` returns is unfused: each op stands for itself, as the layers have emitted it. `fuse.py`
-makes the program that is run natively; `plan.py` and the reference take either.
+The program that `lower` returns is unfused: it holds each op as a layer emitted it. `fuse.py`
+makes the program that runs natively; `plan.py` and the reference accept either.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from fastnn.program.purpose import Purpose
 
 @dataclass
 class Program:
-    """A list of ops and what goes in and comes out.
+    """A list of ops, with its inputs and outputs.
 
     Attributes
     ----------
     purpose : Purpose
     ops : list of Op
     inputs : list of Value
-        Batches of the user's data, in the order: inputs, then targets and weights of the samples,
-        or the gradients.
+        Batches of the user's data, in this order: inputs, then targets and sample weights, or the
+        output gradients.
     outputs : list of Value
-        Kept in the workspace to the end of a run, or written to arrays that a run is given.
+        Values kept in the workspace until the end of a run, or written to arrays supplied to it.
     results : list of str
-        One double a step: "loss", then the metrics.
+        Names of the numbers reported in each step, one float64 each: "loss", then the metrics.
     sections : dict of str to tuple of int
-        Half-open ranges of ops that can be run by themselves.
+        Half-open ranges of ops that can be run on their own.
     merges : list of str
         What was fused.
     targets : list of Value
-        Of the inputs, those behind the network's own: targets, and weights of the samples.
+        The inputs after the network's own: targets, and sample weights.
     reported : list of Reported
-        Losses and metrics, in this order.
+        Losses and metrics, in the order of reporting.
     """
 
     purpose: Purpose
@@ -63,7 +63,7 @@ class Program:
 
     @property
     def name(self) -> str:
-        """The purpose, as `explain` calls it."""
+        """The name of the purpose, as `explain` prints it."""
         return self.purpose.value
 
 
@@ -78,25 +78,25 @@ def lower(
     optimizer: LowerableOptimizer | None = None,
     count: int = 0,
 ) -> Program:
-    """Return the program of one purpose, unfused.
+    """Return the unfused program for one purpose.
 
     Parameters
     ----------
     purpose : Purpose
     graph : Graph
     sparse : sequence of int, optional
-        Which inputs are sparse.
+        Positions of the inputs that are sparse.
     objectives : sequence of OutputObjective, optional
-        One for each output, for a purpose that has targets.
+        One for each output, if the purpose has targets.
     target_types : sequence of {"real", "label", "weight"}, optional
         See `Targets.of`.
     collects : bool, default False
-        Whether the predictions are kept for the metrics that need all of them; else those metrics
-        are left out.
+        Whether the predictions are kept for the metrics that need all of them; otherwise those
+        metrics are left out.
     optimizer : Optimizer, optional
-        For a purpose that updates.
+        Needed if the purpose updates parameters.
     count : int, optional
-        Elements of the parameter arena, for a purpose that updates.
+        Number of elements in the parameter arena, needed if the purpose updates parameters.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def lower(
 
 
 def watched(graph: Graph) -> Program:
-    """Return the forward ops in training, unfused, all of whose outputs are kept.
+    """Return the unfused forward ops in training mode, all of whose outputs are kept.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def watched(graph: Graph) -> Program:
     Returns
     -------
     Program
-        Of the purpose ACTIVATIONS.
+        Its purpose is ACTIVATIONS.
     """
     forward = _Forward(graph, (), is_training=True)
     kept = [value for op in forward.builder.ops for value in op.writes()]
@@ -157,7 +157,7 @@ def watched(graph: Graph) -> Program:
 
 
 class _Forward:
-    """The forward ops of all layers, and what comes before them."""
+    """The forward ops of all layers, and the ops before them."""
 
     def __init__(self, graph: Graph, sparse: Sequence[int], *, is_training: bool) -> None:
         self.graph = graph
@@ -177,12 +177,12 @@ class _Forward:
 
     @property
     def ops(self) -> list[Op]:
-        """What makes batches of the inputs, and the ops of the layers."""
+        """The ops that make batches of the inputs, and the ops of the layers."""
         return self.gathers + self.builder.ops
 
 
 def _gathers(inputs: Sequence[Value]) -> list[Op]:
-    """Return the ops that make a batch of each input: first outputs what layers read."""
+    """Return the ops that make a batch of each input; their first outputs are what layers read."""
     return [
         Op("csr_gather", (value,), (replace(value, storage="work"),))
         if value.storage == "sparse"
@@ -192,7 +192,7 @@ def _gathers(inputs: Sequence[Value]) -> list[Op]:
 
 
 def _numbered(name: str, count: int) -> list[str]:
-    """Return `name`, or, of several, names with numbers."""
+    """Return a list with `name`, or with numbered names if there are several."""
     return [name] if count == 1 else [f"{name} {i}" for i in range(count)]
 
 
@@ -212,7 +212,7 @@ def _backward(graph: Graph, lowered: LoweredObjective) -> list[Op]:
 
 
 def _predict(forward: _Forward) -> Program:
-    """Forward; copies of the outputs go to the arrays that a run is given."""
+    """Append forward, with copies of the outputs to the arrays that a run is given."""
     names = _numbered("prediction", len(forward.outputs))
     targets = [
         Value(name, output.shape, storage="output")
@@ -226,7 +226,7 @@ def _predict(forward: _Forward) -> Program:
 
 
 def _manual(forward: _Forward) -> Program:
-    """Forward in training; then backward from the gradients with respect to the outputs."""
+    """Append forward in training, then backward from the gradients with respect to the outputs."""
     graph, outputs = forward.graph, forward.outputs
     names = _numbered("grad_output", len(outputs))
     seeds = [

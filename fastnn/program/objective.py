@@ -1,7 +1,7 @@
-"""Losses and metrics behind the forward ops: what is trained for, and what is reported.
+"""Losses and metrics, which follow the forward ops: what is minimized, and what is reported.
 
-The protocols say what losses, metrics and optimizers must offer; nothing of the modules in which
-those are declared is imported here.
+The protocols say what losses, metrics and optimizers must provide; nothing is imported here from
+the modules that declare those.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fastnn.program.ops import EmitOp, Op, Value
 
 
 class LowerableLoss(Protocol):
-    """A loss, as lowering sees it."""
+    """The part of a loss that lowering uses."""
 
     @property
     def link(self) -> str | None:
@@ -24,17 +24,17 @@ class LowerableLoss(Protocol):
 
     @property
     def is_distribution(self) -> bool:
-        """Whether a row of targets that holds no label must hold probabilities that sum to 1."""
+        """Whether a target row that is not a label must hold probabilities that sum to 1."""
 
     def threshold(self, output: Value, target: Value) -> float | None:
-        """Return where a yes begins if each output counts by itself, None for classes."""
+        """Return the decision threshold if outputs are independent, None for classes."""
 
     def emit(self, emit: EmitOp, scores: Value, target: Value, *, gradient: bool) -> Op:
-        """Append the op that writes the loss of each row, and the gradient if it is asked for."""
+        """Append the op that writes the loss of each row, and the gradient if requested."""
 
 
 class LowerableMetric(Protocol):
-    """A metric, as lowering sees it."""
+    """The part of a metric that lowering uses."""
 
     @property
     def label(self) -> str:
@@ -42,20 +42,20 @@ class LowerableMetric(Protocol):
 
     @property
     def takes_scores(self) -> bool:
-        """Whether it can be told from the logits just as well."""
+        """Whether it can equally be computed from the logits."""
 
     @property
     def needs_all(self) -> bool:
-        """Whether it is computed of all samples at once."""
+        """Whether it is computed from all samples at once."""
 
     def emit(self, emit: EmitOp, prediction: Value, target: Value, threshold: float | None) -> Op:
-        """Append the op whose first output is the number of each row."""
+        """Append the op whose first output is the metric's value for each row."""
 
     def check(self, output: Value, target: Value, is_binary: bool) -> None:
         """Raise if the metric does not fit an output and its target."""
 
     def finish(self, mean: float) -> float:
-        """Return the metric for the mean over all samples."""
+        """Return the metric, computed from the mean over all samples."""
 
 
 LossT = TypeVar("LossT", bound=LowerableLoss)
@@ -70,17 +70,17 @@ class Reported:
     Attributes
     ----------
     name : str
-        Its key; that of a result, unless the predictions are collected for it.
+        Its key; also the name of a result, unless the predictions are collected for it.
     metric : metric or None
-        None for a loss.
+        None stands for a loss.
     output : int
-        Which output of the network it looks at.
+        Position of the network's output that it is computed from.
     collected : str
         Name of the program's output that holds the predictions, or "".
     is_binary : bool
-        Whether each number of a prediction counts by itself.
+        Whether the elements of a prediction are independent of each other.
     is_logit : bool
-        Whether the output is what softmax or sigmoid of the loss is applied to.
+        Whether the loss's softmax or sigmoid has yet to be applied to the output.
     """
 
     name: str
@@ -93,14 +93,14 @@ class Reported:
 
 @dataclass(frozen=True)
 class OutputObjective(Generic[LossT, MetricT]):
-    """What one output of a network is trained for.
+    """The training objective of one output of a network.
 
     Attributes
     ----------
     loss : Loss
     metrics : tuple of Metric
     weight : float
-        Of this loss among those of all outputs.
+        Weight of this loss in the sum over all outputs.
     """
 
     loss: LossT
@@ -110,7 +110,7 @@ class OutputObjective(Generic[LossT, MetricT]):
 
 @dataclass
 class Objective(Generic[OptimizerT]):
-    """What `compile` was told: how a network is trained, and what is reported.
+    """The arguments of `compile`: how a network is trained, and what is reported.
 
     Attributes
     ----------
@@ -124,30 +124,30 @@ class Objective(Generic[OptimizerT]):
 
     @property
     def loss(self) -> Any:
-        """The loss of the first output, mostly the only one."""
+        """The loss of the first output, which is usually the only one."""
         return self.outputs[0].loss
 
     @cached_property
     def needs_all(self) -> bool:
-        """Whether a metric is computed of all predictions at once."""
+        """Whether any metric is computed from all predictions at once."""
         return any(metric.needs_all for objective in self.outputs for metric in objective.metrics)
 
     @property
     def metrics(self) -> tuple[Any, ...]:
-        """The metrics of the first output, mostly the only one."""
+        """The metrics of the first output, which is usually the only one."""
         return self.outputs[0].metrics
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What a program reads besides the network's inputs.
+    """The inputs of a program after the network's own.
 
     Attributes
     ----------
     of_outputs : tuple of Value
         The target of each output.
     sample_weight : Value or None
-        What the loss of each sample is multiplied with.
+        The factor on the loss of each sample.
     """
 
     of_outputs: tuple[Value, ...] = ()
@@ -155,7 +155,7 @@ class Targets:
 
     @property
     def values(self) -> list[Value]:
-        """All of it, in the order in which a run gets the data."""
+        """All of these values, in the order in which a run receives the data."""
         weights = [] if self.sample_weight is None else [self.sample_weight]
         return [*self.of_outputs, *weights]
 
@@ -167,7 +167,7 @@ class Targets:
         ----------
         graph : Graph
         types : sequence of {"real", "label", "weight"}
-            The dtype of the target of each output, and "weight" last where samples have weights.
+            The dtype of the target of each output, followed by "weight" if samples have weights.
         """
         is_weighted = types[-1] == "weight"
         dtypes = types[:-1] if is_weighted else types
@@ -192,7 +192,7 @@ def add_objective(
 ) -> LoweredObjective:
     """Append losses and metrics to the forward ops.
 
-    A loss that is defined on logits looks at the network's end: where that is its own link
+    A loss that is defined on logits looks at the network's last op: if that is its own link
     (softmax, sigmoid), it takes the link's input, which is the stable form; the link is then
     dropped unless a metric reads it.
 
@@ -202,20 +202,21 @@ def add_objective(
     outputs : sequence of Value
         The network's outputs.
     names : sequence of str
-        Of the outputs.
+        Names of the outputs.
     objectives : sequence of OutputObjective
         One for each output.
     targets : Targets
     training : bool
-        Whether gradients are asked for.
+        Whether gradients are needed.
     collects : bool
-        Whether predictions are kept for the metrics that need all of them; else those metrics are
-        left out.
+        Whether predictions are kept for the metrics that need all of them; otherwise those metrics
+        are left out.
 
     Returns
     -------
     LoweredObjective
-        Results are the loss, of several outputs those of each too, then the metrics.
+        Its results are the loss, then, if there are several outputs, the loss of each, then the
+        metrics.
     """
     lowered = LoweredObjective(
         list(forward), targets.sample_weight, training, collects, is_several=len(outputs) > 1
@@ -236,26 +237,26 @@ def add_objective(
 
 @dataclass(frozen=True)
 class _LookedAt:
-    """What the metrics of one output look at."""
+    """The values that the metrics of one output are computed from."""
 
     number: int
     name: str
     output: Value
     scores: Value
     target: Value
-    threshold: float | None  # where a yes begins if each output counts by itself
-    is_distribution: bool  # of the target's rows that hold no labels
+    threshold: float | None  # of a positive prediction if outputs are independent
+    is_distribution: bool  # the target's rows, if they are not labels, hold probabilities
 
     @property
     def is_logit(self) -> bool:
-        """Whether softmax or sigmoid is still to be applied to the output, or its sign decides."""
+        """Whether softmax or sigmoid has yet to be applied to the output, or its sign decides."""
         has_logits = self.is_distribution if self.threshold is None else self.threshold == 0
         return self.scores is self.output and has_logits
 
 
 @dataclass
 class LoweredObjective:
-    """The ops of losses and metrics, behind the forward ops, as they are appended.
+    """The ops of losses and metrics, appended to the forward ops.
 
     Attributes
     ----------
@@ -263,12 +264,12 @@ class LoweredObjective:
         Forward, losses and metrics.
     sample_weight : Value or None
     training, collects, is_several : bool
-        Whether gradients are asked for; whether predictions are collected; whether there are
-        several outputs.
+        Whether gradients are needed; whether predictions are collected; whether there are several
+        outputs.
     loss : Value
-        The result that training looks at.
+        The result that training minimizes.
     seeds : dict of Value to Value
-        The gradient of the loss with respect to each output, or to what its link is applied to.
+        The gradient of the loss with respect to each output, or to the input of its link.
     collected : list of Value
         Outputs of the program that hold the predictions of all rows.
     """
@@ -281,7 +282,7 @@ class LoweredObjective:
     loss: Value = field(default_factory=lambda: _result("loss"))
     seeds: dict[Value, Value] = field(default_factory=dict)
     collected: list[Value] = field(default_factory=list)
-    _losses: list[Value] = field(default_factory=list)  # of each output, where there are several
+    _losses: list[Value] = field(default_factory=list)  # one for each output, if there are several
     _metrics: list[Reported] = field(default_factory=list)
 
     @property
@@ -292,13 +293,13 @@ class LoweredObjective:
 
     @property
     def results(self) -> list[str]:
-        """Names of those that are one double a step."""
+        """Names of the results, which are one float64 in each step."""
         return [one.name for one in self.reported if not one.collected]
 
     def add_loss(
         self, name: str, objective: OutputObjective[Any, Any], scores: Value, target: Value
     ) -> None:
-        """Append the loss of one output: of each row, the gradient, and the mean."""
+        """Append the loss of one output: its value for each row, its gradient, and its mean."""
         rows = objective.loss.emit(self._emit, scores, target, gradient=self.training)
         if self.training:
             gradient = self._weighted(rows.writes()[1], objective.weight)
@@ -351,7 +352,7 @@ class LoweredObjective:
         return self.ops[-1]
 
     def _weighted(self, value: Value, factor: float) -> Value:
-        """Multiply each row with the weight of its sample, and all with a factor."""
+        """Multiply each row by the weight of its sample, and all rows by a factor."""
         if self.sample_weight is None and factor == 1:
             return value
         inputs = (value, self.sample_weight)
@@ -364,7 +365,7 @@ class LoweredObjective:
 
 
 def add_seed(ops: list[Op], seeds: dict[Value, Value], output: Value, gradient: Value) -> None:
-    """Take in the gradient with respect to an output; two of one tensor add up."""
+    """Record the gradient with respect to an output; gradients of the same tensor are added."""
     if output in seeds:
         total = Value(f"sum for {output.name}", output.shape)
         ops.append(Op("add", (seeds[output], gradient), (total,)))
@@ -373,7 +374,7 @@ def add_seed(ops: list[Op], seeds: dict[Value, Value], output: Value, gradient: 
 
 
 def _before_link(ops: Sequence[Op], output: Value, link: str | None) -> Value:
-    """Return the logits behind the network's output, or the output itself."""
+    """Return the logits from which the output is computed, or the output itself."""
     value, is_dropped = output, False
     while link is not None:
         writer = next((op for op in ops if value in op.writes()), None)
@@ -382,7 +383,7 @@ def _before_link(ops: Sequence[Op], output: Value, link: str | None) -> Value:
         if link in (writer.name, writer.attributes.get("activation")):
             if is_dropped:
                 raise ValueError(
-                    f"the model ends with Dropout behind {link}, which no loss can undo; "
+                    f"the model ends with Dropout after {link}, which no loss can undo; "
                     "put the Dropout before it"
                 )
             return writer.input(0)

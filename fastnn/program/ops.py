@@ -3,10 +3,10 @@
 A program is a list of `Op` records over `Value` records. A row of `OPS` says which C kernel
 runs the op, how its operands, sizes and numbers are laid out for that kernel (the C side of the
 same contract stands at the head of each kernel in `src_c`), how it is differentiated, and
-roughly how much arithmetic it is. `reference.py` holds the formula.
+roughly how much arithmetic it does. The formulas are in `reference/`.
 
 Everything is immutable in the sense of single assignment: an op reads values and writes new
-ones. Whether two values share memory is the business of `plan.py` alone.
+ones. `plan.py` alone decides whether two values share memory.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class Value:
     Attributes
     ----------
     name : str
-        For people; "layer/what".
+        For display; "layer/what".
     shape : tuple of int
-        Of one sample if `batched`, else of the whole.
+        Shape of one sample if `batched`, otherwise of the whole value.
     batched : bool
-        Has one such entry for each row of the batch.
+        Whether there is one such entry for each row of the batch.
     storage : str
-        Where it lives: "input" (data of the user), "sparse" (the same in compressed rows),
+        Where it lives: "input" (the user's data), "sparse" (the user's data in compressed rows),
         "parameter", "gradient", "state" (arenas), "work" (planned workspace), "output" and
-        "result" (arrays given to a run).
+        "result" (arrays supplied to a run).
     dtype : {"real", "label", "double"}
         The model's dtype, int32 class labels, or float64.
     """
@@ -56,7 +56,7 @@ class Value:
 
     @property
     def width(self) -> int:
-        """Elements of one sample, or of the whole."""
+        """Number of elements of one sample, or of the whole value."""
         return math.prod(self.shape)
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class Value:
 class Op:
     """One step of a program: a row of `OPS` applied to values.
 
-    Optional inputs and outputs are None. `layer` names the layer that it came from.
+    Optional inputs and outputs are None. `layer` names the layer that emitted it.
     """
 
     name: str
@@ -90,17 +90,17 @@ class Op:
         return value
 
     def input(self, position: int) -> Value:
-        """Return an input that must be there."""
+        """Return an input that must be present."""
         value = self.inputs[position]
         assert value is not None
         return value
 
     def reads(self) -> list[Value]:
-        """Return the inputs that are there."""
+        """Return the inputs that are present."""
         return [value for value in self.inputs if value is not None]
 
     def writes(self) -> list[Value]:
-        """Return the outputs that are there."""
+        """Return the outputs that are present."""
         return [value for value in self.outputs if value is not None]
 
     @property
@@ -112,32 +112,32 @@ class Op:
 # emit(name, inputs, outputs, **attributes) appends an op and returns its first output; an
 # output given as a shape becomes a new batched value, one given as a Value is used as it is.
 Emit = Callable[..., Value]
-# The same, returning the op: for losses and metrics, which have outputs that may be absent.
+# The same, but returns the op: for losses and metrics, some of whose outputs may be absent.
 EmitOp = Callable[..., "Op"]
 Gradient = Callable[[Op, Value, Emit], Sequence[Value | None]]
 
 
 @dataclass(frozen=True)
 class OpRow:
-    """What the program needs to know of the ops of one name.
+    """What a program needs to know about all ops of one name.
 
     Attributes
     ----------
     kernel : str
-        Name of the C kernel; "" for an op that only gives a value another shape.
+        Name of the C kernel; "" for an op that only changes the shape of a value.
     gradient : callable, optional
         (op, gradient of its first output, emit) to one gradient, or None, for each input.
     sizes, scalars, variant : callable
-        Of an op: what its kernel's call holds.
+        Functions of an op, which return the numbers passed to its kernel.
     work : callable
-        Multiply-adds for each row of the batch, or in all for an op that is not batched.
+        Multiply-adds for each row of the batch, or in total for an op that is not batched.
     operands : callable
-        Its values in the kernel's order; inputs, then outputs, unless said otherwise.
+        The op's values in the kernel's order; by default inputs, then outputs.
     updates : bool
-        Takes the learning rate and the number of the step, and changes parameters or the
-        optimizer's state; what it reads of that state it writes too.
+        Whether it takes the learning rate and the number of the step, and changes parameters or
+        the optimizer's state; it also writes the state that it reads.
     is_python : bool
-        Has no kernel, and is run between two native ranges.
+        Whether it has no kernel and runs between two native ranges.
     """
 
     kernel: str
@@ -169,7 +169,7 @@ def _activation_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
 
 
 def saved_of(op: Op) -> Value:
-    """Return what an activation keeps for backward: its input or its output."""
+    """Return the value that an activation keeps for backward: its input or its output."""
     return op.input(0) if ACTIVATIONS[op.attributes["activation"]][0] == "input" else op.output
 
 
@@ -246,7 +246,7 @@ def _log_softmax_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]
 
 def _scale_rows_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
     scaled = emit("scale_rows", (grad, op.inputs[1]), (grad.shape,), **op.attributes)
-    return [scaled, None]  # a weight is given, not learned
+    return [scaled, None]  # weights are supplied, not learned
 
 
 def _python_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
@@ -290,7 +290,7 @@ def _embedding_sizes(op: Op) -> tuple[int, ...]:
 
 
 def _takes_labels(op: Op) -> int:
-    """Variant 0 of a kernel takes labels, variant 1 probabilities."""
+    """Variant 0 of a kernel takes labels, variant 1 takes probabilities."""
     return 0 if op.input(1).dtype == "label" else 1
 
 
@@ -326,8 +326,8 @@ def _kernel_gradient_update_operands(op: Op) -> tuple[Value | None, ...]:
 # --- the table --------------------------------------------------------------------------------
 
 OPS: dict[str, OpRow] = {
-    # Rows of the user's data to a batch, converted. The source and the order are externals of
-    # the run; plan.py adds them in front.
+    # Copies rows of the user's data to a batch and converts them. The source and the order are
+    # externals of the run; plan.py adds them in front.
     "gather": OpRow(
         "gather",
         sizes=lambda op: (op.output.width, 0, int(op.output.dtype == "label")),
@@ -340,7 +340,7 @@ OPS: dict[str, OpRow] = {
         variant=_activation_number,
         work=_dense_work,
     ),
-    # affine in two passes; fuse.py puts them there after differentiation.
+    # affine in two passes; fuse.py inserts them after differentiation.
     "affine_halves": OpRow("affine_halves", sizes=_dense_sizes, work=_dense_work),
     "add_halves": OpRow(
         "add_halves",
@@ -355,7 +355,7 @@ OPS: dict[str, OpRow] = {
         sizes=lambda op: op.output.shape,
         work=lambda op: float(op.output.width),
     ),
-    # kernel_gradient in two passes; fuse.py puts them there.
+    # kernel_gradient in two passes; fuse.py inserts them.
     "kernel_gradient_halves": OpRow(
         "kernel_gradient_halves",
         sizes=lambda op: op.output.shape,
@@ -367,8 +367,8 @@ OPS: dict[str, OpRow] = {
         work=lambda op: 0.0,  # does not grow with the rows
         operands=lambda op: op.inputs[:3],
     ),
-    # The same of a sparse x; fuse.py puts them there. How many entries a row has is not known
-    # here: one in a hundred is taken for the usual.
+    # The same for a sparse x; fuse.py inserts them. The number of entries in a row is not known
+    # here; one in a hundred is assumed.
     "sparse_affine": OpRow(
         "sparse_affine",
         sizes=_dense_sizes,
@@ -433,7 +433,7 @@ OPS: dict[str, OpRow] = {
     ),
     "softmax": OpRow("softmax", _softmax_gradient, work=lambda op: 20.0 * op.output.width),
     "softmax_gradient": OpRow("softmax_gradient", work=lambda op: 4.0 * op.output.width),
-    # Its second output holds mean and scale of each row, for backward.
+    # Its second output holds the mean and the scale of each row, for backward.
     "layer_normalization": OpRow(
         "layer_normalization",
         _layer_normalization_gradient,
@@ -446,7 +446,7 @@ OPS: dict[str, OpRow] = {
     "layer_normalization_scale_gradient": OpRow(
         "layer_normalization_scale_gradient", work=lambda op: 4.0 * op.output.width
     ),
-    # Writes mean and variance of the batch too.
+    # It also writes the mean and the variance of the batch.
     "batch_normalization": OpRow(
         "batch_normalization",
         _batch_normalization_gradient,
@@ -455,7 +455,7 @@ OPS: dict[str, OpRow] = {
         work=lambda op: 8.0 * op.output.width,
         operands=lambda op: (*op.inputs, *op.outputs[1:], op.output),
     ),
-    # By a mean and a variance that are given.
+    # It takes a given mean and variance.
     "fixed_normalization": OpRow(
         "batch_normalization",
         _batch_normalization_gradient,
@@ -468,7 +468,7 @@ OPS: dict[str, OpRow] = {
         variant=lambda op: int(op.attributes["of_batch"]),
         work=lambda op: 8.0 * op.output.width,
     ),
-    # Columns [first, first + columns) of categories to rows of a table.
+    # Maps the categories in columns [first, first + columns) to rows of a table.
     "embedding": OpRow("embedding", _embedding_gradient, sizes=_embedding_sizes),
     "embedding_gradient": OpRow(
         "embedding_gradient", sizes=_embedding_sizes, work=lambda op: 4.0 * op.input(1).width
@@ -477,14 +477,14 @@ OPS: dict[str, OpRow] = {
         "log_softmax", _log_softmax_gradient, work=lambda op: 20.0 * op.output.width
     ),
     "log_softmax_gradient": OpRow("log_softmax_gradient", work=lambda op: 16.0 * op.output.width),
-    # A loss writes the loss of each row and, if asked for, the gradient of their mean.
+    # A loss writes the loss of each row and, if requested, the gradient of their mean.
     "elementwise_loss": OpRow(
         "elementwise_loss",
         sizes=lambda op: (op.input(0).width,),
         variant=lambda op: LOSS_NUMBER[op.attributes["loss"]],
         work=lambda op: 16.0 * op.input(0).width,
     ),
-    # Its third output is room for the exponentials where no gradient is asked for.
+    # Its third output is scratch space for the exponentials, used where no gradient is requested.
     "softmax_crossentropy": OpRow(
         "softmax_crossentropy",
         sizes=lambda op: (op.input(0).width,),
@@ -503,9 +503,9 @@ OPS: dict[str, OpRow] = {
         sizes=lambda op: (op.input(0).width,),
         scalars=lambda op: (op.attributes["threshold"],),
     ),
-    # Of the rows of a batch, to one double a step.
+    # The mean over the rows of a batch, one float64 for each step.
     "mean": OpRow("mean"),
-    # Doubles, added to a result: means of several losses, penalties.
+    # Adds float64 numbers to a result: the means of several losses, penalties.
     "accumulate": OpRow(
         "accumulate",
         sizes=lambda op: (op.input(0).width,),
@@ -514,7 +514,7 @@ OPS: dict[str, OpRow] = {
         work=lambda op: 1.0 * op.input(0).width,
         operands=lambda op: (op.inputs[0], op.outputs[0]),
     ),
-    # Of a regularizer; the gradient is changed in place.
+    # The penalty of a regularizer; the gradient is changed in place.
     "penalty": OpRow(
         "penalty",
         sizes=lambda op: (op.input(0).width,),
@@ -522,11 +522,11 @@ OPS: dict[str, OpRow] = {
         work=lambda op: 4.0 * op.input(0).width,
         operands=lambda op: (*op.inputs, op.outputs[0]),
     ),
-    # What the user has written; see python_ops.py.
+    # Code that the user has written; see python_ops.py.
     "python": OpRow("", _python_gradient, is_python=True),
     "python_gradient": OpRow("", is_python=True),
     "python_loss": OpRow("", is_python=True),
-    # Over whole arenas.
+    # Ops over whole arenas.
     "squared_norm": OpRow(
         "squared_norm",
         sizes=lambda op: (op.input(0).width,),
@@ -544,12 +544,12 @@ OPS: dict[str, OpRow] = {
     "moving_average": OpRow(
         "moving_average",
         sizes=lambda op: (op.output.width,),
-        # As for an update, the first two are filled in by the engine.
+        # As for an update, the engine fills in the first two.
         scalars=lambda op: (0.0, 0.0, op.attributes["momentum"], op.attributes["copies_first"]),
         operands=lambda op: op.inputs,  # the average is updated in place
         updates=True,
     ),
-    # The gradients of a layer's kernel and bias, applied at once.
+    # Computes the gradients of a layer's kernel and bias and applies them at once.
     "kernel_gradient_update": OpRow(
         "kernel_gradient_update",
         sizes=lambda op: (*op.input(2).shape, op.attributes["count"]),

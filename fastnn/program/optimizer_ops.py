@@ -1,4 +1,4 @@
-"""What changes the parameters: the optimizer's ops, and those of regularizers."""
+"""Ops that change the parameters: those of the optimizer and those of regularizers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastnn.program.ops import NORM_CHUNK, Op, Value
 
 
 class LowerableOptimizer(Protocol):
-    """An optimizer, as lowering sees it."""
+    """The part of an optimizer that lowering uses."""
 
     clipvalue: float | None
     clipnorm: float | None
@@ -24,18 +24,18 @@ class LowerableOptimizer(Protocol):
 
     @property
     def kernel_slots(self) -> list[str]:
-        """Names of the state that the row keeps for each parameter."""
+        """Names of the state that this row keeps for each parameter."""
 
     @property
     def coupled_weight_decay(self) -> float:
-        """What is added to the gradient, times the parameter."""
+        """The factor by which a parameter is multiplied before it is added to its gradient."""
 
     def kernel_parameters(self) -> tuple[float, ...]:
         """Return the row's hyper-parameters in the row's order."""
 
 
 def update_ops(graph: Graph, optimizer: LowerableOptimizer, count: int) -> list[Op]:
-    """One update of the whole arena, or, where parameters are not treated alike, one for each."""
+    """Return one update of the whole arena, or one per parameter where their settings differ."""
     parameters = Value("parameters", (count,), batched=False, storage="parameter")
     gradients = Value("gradients", (count,), batched=False, storage="gradient")
     attributes = {
@@ -84,7 +84,7 @@ def update_ops(graph: Graph, optimizer: LowerableOptimizer, count: int) -> list[
 
 
 def penalties(graph: Graph, gradients: dict[Value, Value], loss: Value | None) -> list[Op]:
-    """Return the ops that add what regularizers ask for: to the gradients, and to the loss."""
+    """Return the ops that add the terms of regularizers to the gradients and to the loss."""
     ops = []
     for name, factor in graph.rate_factors().items():
         layer, own = graph.owners[name]

@@ -1,11 +1,11 @@
 """Where every value of a program lives, and which barriers its ops need.
 
-Values whose storage is "work" or "input" share one workspace: two whose lives do not overlap may
-have the same place. The plan is made for a number of rows, the capacity; a smaller batch uses the
-same places. `check` proves a plan independently of how it was made.
+Values whose storage is "work" or "input" share one workspace: two whose lifetimes do not
+overlap may occupy the same place. The plan is made for a number of rows, the capacity; a smaller
+batch uses the same places. `check` verifies a plan independently of how it was made.
 
-Considered and dropped: writing an op's output over an input that dies there. It saves one
-buffer of a small network and takes the proof its simplicity.
+Considered and rejected: writing an op's output over an input whose lifetime ends there. It
+saves one buffer in a small network and makes the check more complicated.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from fastnn.program.ops import Op, Value
 
 ALIGNMENT = 64  # bytes; a cache line
 ARENAS = {"parameter": "parameters", "gradient": "gradients", "state": "state"}
-# Parameters of more bytes come from behind a core's own cache, where a byte takes as long as so
-# many multiply-adds; in a team each core holds a part of them.
+# Parameters of more bytes come from beyond a core's own cache, where reading a byte takes as
+# long as this many multiply-adds; in a team each core holds a part of them.
 CACHE_BYTES = 2 << 20
 WORK_OF_BYTE = 3.75
 Interval = tuple[str, int, int]  # space, first byte, end
-# Arena, first byte, bytes; or the number of an external, whose address each run brings.
+# Arena, first byte, bytes; or the number of an external, whose address each run supplies.
 Operand = tuple[str | int, int, int]
 
 
 @dataclass(frozen=True)
 class Call:
-    """One op as the engine takes it."""
+    """One op in the form that the engine takes."""
 
     kernel: str
     operands: tuple[Operand | None, ...]
@@ -50,23 +50,23 @@ class Call:
 
 @dataclass
 class Plan:
-    """A program with places.
+    """A program whose values have been assigned places.
 
     Attributes
     ----------
     program : Program
     dtype : {"float32", "float64"}
     capacity : int
-        Rows that the workspace is planned for.
+        Number of rows that the workspace is planned for.
     places : dict of Value to tuple
         (offset, bytes) in the workspace.
     parameters : dict of str to int
         Offset of each parameter in its arena, in elements.
     workspace_bytes : int
     barriers : list of bool
-        For each op, whether the team must meet behind it.
+        For each op, whether the team must meet at a barrier after it.
     roots : dict of Value to Value
-        For each output of a reshape, the value whose memory it is.
+        For each output of a reshape, the value whose memory it shares.
     """
 
     program: Program
@@ -81,17 +81,17 @@ class Plan:
 
     @property
     def itemsize(self) -> int:
-        """Bytes of an element of the model's dtype."""
+        """Size of one element of the model's dtype, in bytes."""
         return np.dtype(self.dtype).itemsize
 
     def bytes_of(self, value: Value, rows: int | None = None) -> int:
-        """Return the bytes that a value takes with so many rows, by default at full capacity."""
+        """Return the bytes that a value occupies with so many rows, by default at full capacity."""
         size = {"real": self.itemsize, "label": 4, "double": 8}[value.dtype]
         batch = self.capacity if rows is None else rows
         return size * value.width * (batch if value.batched else 1)
 
     def interval(self, value: Value) -> Interval:
-        """Return the memory that a value stands for, for comparing it with others."""
+        """Return the memory that a value occupies, for comparison with that of others."""
         if value.storage in ARENAS:
             first = self.parameters.get(value.name, 0) * self.itemsize
             return ARENAS[value.storage], first, first + self.bytes_of(value)
@@ -102,11 +102,11 @@ class Plan:
 
     @cached_property
     def externals(self) -> Externals:
-        """The numbers of the arrays that each run brings."""
+        """The numbers of the arrays that each run supplies."""
         return Externals(self.program)
 
     def calls(self) -> list[Call]:
-        """Return the ops as the engine takes them."""
+        """Return the ops in the form that the engine takes."""
         return [
             self._call(op, barrier)
             for op, barrier in zip(self.program.ops, self.barriers, strict=True)
@@ -140,7 +140,7 @@ class Plan:
     def _operands(self, value: Value | None) -> tuple[Operand | None, ...]:
         if value is None:
             return (None,)
-        if value.storage == "sparse":  # as fastnn.h says
+        if value.storage == "sparse":  # as described in fastnn.h
             i, numbers = self.program.inputs.index(value), self.externals
             return tuple((n, 0, 0) for n in (numbers.entries[i], numbers.sources[i], numbers.order))
         return (self._operand(value),)
@@ -161,14 +161,14 @@ class Plan:
         return self.program.purpose.checks_loss and bool(op.attributes.get("checked"))
 
     def parts(self, name: str | None = None) -> list[tuple[int, int] | Op]:
-        """Return what runs in turn: ranges of `calls()`, and the ops of Python between them.
+        """Return the parts to run in turn: ranges of `calls()`, and the Python ops between them.
 
         Parameters
         ----------
         name : str, optional
-            Only that section.
+            Restrict the parts to that section.
         """
-        if name not in self._parts:  # asked for at each run
+        if name not in self._parts:  # cached, because every run asks for them
             self._parts[name] = self._made_parts(name)
         return self._parts[name]
 
@@ -190,25 +190,25 @@ class Plan:
         return any(op.row.is_python for op in self.program.ops)
 
     def work(self, rows: int) -> float:
-        """Return the multiply-adds of a step of `rows` rows, roughly."""
+        """Return the approximate number of multiply-adds in a step of `rows` rows."""
         each, fixed = self._works
         return each * rows + fixed
 
     def effort(self, rows: int) -> float:
-        """Return how long a step of `rows` rows takes one worker, in multiply-adds.
+        """Return how long a step of `rows` rows takes one worker, in units of multiply-adds.
 
-        Its work, or as many as fit the time in which its parameters are read, if that is longer.
+        This is its work, or the time in which its parameters are read, if that is longer.
         """
         return max(self.work(rows), self._reading)
 
     @cached_property
     def _reading(self) -> float:
-        """The time in which all parameters are read, if no core's cache holds them."""
+        """The time in which all parameters are read, if they do not fit a core's cache."""
         read = {
             value
             for op in self.program.ops
             for value in op.reads()
-            # An op that does less than that reads only a few rows of it.
+            # An op with less work reads only a few rows of it.
             if value.storage == "parameter" and op.row.work(op) >= value.width
         }
         size = sum(self.bytes_of(value) for value in read)
@@ -216,7 +216,7 @@ class Plan:
 
     @cached_property
     def _works(self) -> tuple[float, float]:
-        """Multiply-adds for each row, and those that do not depend on the rows."""
+        """Multiply-adds for each row, and those that do not depend on the number of rows."""
         works = [(op.row.work(op), op.batched) for op in self.program.ops]
         return (
             sum(work for work, is_batched in works if is_batched),
@@ -225,14 +225,14 @@ class Plan:
 
 
 def plan(program: Program, dtype: str, capacity: int, parameters: dict[str, int]) -> Plan:
-    """Give every value of a program its place.
+    """Assign a place to every value of a program.
 
     Parameters
     ----------
     program : Program
     dtype : {"float32", "float64"}
     capacity : int
-        Rows of the largest batch.
+        Number of rows in the largest batch.
     parameters : dict of str to int
         Offset of each parameter in the arena, in elements.
 
@@ -243,7 +243,7 @@ def plan(program: Program, dtype: str, capacity: int, parameters: dict[str, int]
     Raises
     ------
     MemoryError
-        The workspace would not fit the address space.
+        The workspace would not fit in the address space.
     """
     made = Plan(program, dtype, capacity, parameters, roots=_roots(program.ops))
     lives = _lives(program, made.roots)
@@ -269,7 +269,7 @@ def plan(program: Program, dtype: str, capacity: int, parameters: dict[str, int]
 
 
 def _roots(ops: list[Op]) -> dict[Value, Value]:
-    """For each output of a reshape, the value whose memory it is."""
+    """For each output of a reshape, the value whose memory it shares."""
     roots: dict[Value, Value] = {}
     for op in ops:
         if op.name == "reshape":
@@ -278,14 +278,14 @@ def _roots(ops: list[Op]) -> dict[Value, Value]:
 
 
 def _lives(program: Program, roots: dict[Value, Value]) -> dict[Value, tuple[int, int]]:
-    """First and last op of each value that needs workspace; reshaped ones count for their root."""
+    """First and last op of each value that needs workspace; a reshaped one counts for its root."""
     lives: dict[Value, tuple[int, int]] = {}
     for position, op in enumerate(program.ops):
         for value in op.reads() + op.writes():
             root = roots.get(value, value)
             if root.storage in ("work", "input"):
                 lives[root] = lives.get(root, (position, position))[0], position
-    # What forward leaves for backward stays: backward may run again.
+    # What forward leaves for backward is kept: backward may run again.
     kept = program.sections.get("forward", (0, 0))[1]
     for value, (first, last) in lives.items():
         if first < kept <= last:
@@ -302,20 +302,20 @@ def _overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:
 
 
 def intersect(a: Interval, b: Interval) -> bool:
-    """Return whether two pieces of memory have a byte in common."""
+    """Return whether two pieces of memory overlap in at least one byte."""
     return a[0] == b[0] and a[1] < b[2] and b[1] < a[2]
 
 
 def _barriers(made: Plan) -> list[bool]:
-    """Whether a barrier stands behind each op.
+    """Return, for each op, whether a barrier follows it.
 
-    One is needed before an op that touches what an op since the last one wrote, or that writes
-    what one of them read; and at the end of each section.
+    A barrier is needed before an op that reads or writes what an op since the last barrier
+    wrote, or writes what one of them read; and at the end of each section.
     """
     barriers = [False] * len(made.program.ops)
     read: list[Interval] = []
     written: list[Interval] = []
-    previous = -1  # an op that runs; reshapes do not
+    previous = -1  # the last op that runs; reshapes do not run
     for position, op in enumerate(made.program.ops):
         if op.row.is_python:  # the team has ended before it
             if previous >= 0:
@@ -333,7 +333,7 @@ def _barriers(made: Plan) -> list[bool]:
         ):
             barriers[previous] = True
             read, written = [], []
-        # The engine looks at the loss behind this op, so all must have arrived.
+        # The engine checks the loss after this op, so all workers must have arrived.
         if made.is_checked(op):
             barriers[position] = True
             read, written = [], []
@@ -351,13 +351,13 @@ def _barriers(made: Plan) -> list[bool]:
 
 
 def check(made: Plan) -> None:
-    """Prove that a plan is sound, by running through it with owners instead of numbers.
+    """Verify that a plan is sound, by executing it with the owner of each byte instead of numbers.
 
     Raises
     ------
     AssertionError
-        A value is read before it was written or after something else took its place, or an op
-        writes over what it reads.
+        A value is read before it was written or after another value took its place, or an op
+        overwrites a value that it reads.
     """
     owners: dict[Value, Interval] = {}
     roots = made.roots

@@ -1,4 +1,4 @@
-"""What a program is for: the one list of them, and what distinguishes them."""
+"""The purposes that a program can have, and the properties that distinguish them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ class Purpose(StrEnum):
     TRAIN
         One step: forward, loss, metrics, backward, update.
     GRADIENTS
-        The same without the update.
+        As TRAIN, but without the update.
     EVALUATE
-        Forward as in PREDICT, loss and metrics.
+        Forward as in PREDICT, then loss and metrics.
     PREDICT
-        Forward, dropout left out.
+        Forward without dropout.
     MANUAL
-        Forward in training, then backward from a gradient that the user gives.
+        Forward in training, then backward from a gradient that the user supplies.
     UPDATE
         The optimizer alone.
     ACTIVATIONS
-        Forward as in PREDICT; what every layer outputs is kept.
+        Forward as in PREDICT; the output of every layer is kept.
 
     Examples
     --------
@@ -43,12 +43,12 @@ class Purpose(StrEnum):
 
     @classmethod
     def named(cls, program: object) -> Purpose:
-        """Return the purpose of a name that a user gives.
+        """Return the purpose that has the given name.
 
         Raises
         ------
         ValueError
-            There is no such program.
+            There is no purpose of that name.
         """
         if isinstance(program, str) and program in list(cls):
             return cls(program)
@@ -56,35 +56,35 @@ class Purpose(StrEnum):
 
     @cached_property
     def is_training(self) -> bool:
-        """Whether layers behave as in training: dropout drops, statistics are the batch's."""
+        """Whether layers act as in training: with dropout, and with the statistics of the batch."""
         return self in (Purpose.TRAIN, Purpose.GRADIENTS, Purpose.MANUAL)
 
     @cached_property
     def has_targets(self) -> bool:
-        """Whether targets, and so losses and metrics, belong to it."""
+        """Whether it has targets, and therefore losses and metrics."""
         return self in (Purpose.TRAIN, Purpose.GRADIENTS, Purpose.EVALUATE)
 
     @cached_property
     def updates(self) -> bool:
-        """Whether a step changes the parameters, and counts as an update of the optimizer."""
+        """Whether a step changes the parameters and counts as an update of the optimizer."""
         return self in (Purpose.TRAIN, Purpose.UPDATE)
 
     @cached_property
     def checks_loss(self) -> bool:
-        """Whether a run ends at a loss that is not finite, before the update of that step."""
+        """Whether a run stops at a loss that is not finite, before the update of that step."""
         return self is Purpose.TRAIN
 
     @cached_property
     def depends_on_optimizer(self) -> bool:
-        """Whether the optimizer's settings are built into it."""
+        """Whether the optimizer's settings are built into the program."""
         return self.updates
 
     @cached_property
     def needs_objective(self) -> bool:
-        """Whether it is made from what `compile` was told, and another call makes another one."""
+        """Whether it depends on the arguments of `compile`, so that a new call replaces it."""
         return self.has_targets or self.updates
 
     @cached_property
     def depends_on_trainable(self) -> bool:
-        """Whether it is made from which parameters learn, or how fast: penalties are of those."""
+        """Whether it depends on which parameters learn, or how fast: only those have penalties."""
         return self not in (Purpose.PREDICT, Purpose.ACTIVATIONS)

@@ -1,8 +1,8 @@
-"""Ops that the user has written: what Python runs between two native ranges of a program.
+"""Ops that the user has written in Python, which run between two native ranges of a program.
 
-A "python", "python_gradient" or "python_loss" op carries an object that does the work, in
-its attribute "code"; there is no kernel. The engine stops before it, `Runtime.run` calls it with
-views of what it reads, and copies what it returns to where the plan wants it.
+The attribute "code" of a "python", "python_gradient" or "python_loss" op holds the object that
+does the work; there is no kernel. The engine stops before the op. `Runtime.run` then calls the
+object with views of the op's inputs and copies what it returns to the places in the plan.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from fastnn.program.ops import Op, Value
 
 Array = np.ndarray
 
-# What `forward` keeps stands on the layer, of which there is one for all threads: one at a time.
+# `forward` keeps state on the layer, which all threads share: only one may run at a time.
 _locks: weakref.WeakKeyDictionary[Any, threading.RLock] = weakref.WeakKeyDictionary()
-os.register_at_fork(after_in_child=_locks.clear)  # who held one may not be in the child
+os.register_at_fork(after_in_child=_locks.clear)  # the child may lack the thread holding one
 
 
 class Code(Protocol):
-    """What a "python" op carries."""
+    """The interface of the code of a "python" op."""
 
     def forward(self, arrays: Sequence[Array], training: bool) -> object:
-        """Return the output for what the op reads."""
+        """Return the output, given the op's inputs."""
 
     def backward(self, arrays: Sequence[Array], grad: Array) -> Sequence[object]:
-        """Return a gradient for each array that the op reads."""
+        """Return a gradient for each of the op's inputs."""
 
     def where(self, method: str) -> str:
-        """Return how an error names what the user has written."""
+        """Return the name of the user's code for error messages."""
 
 
 class LayerCode:
     """A layer's `forward` and `backward`.
 
-    What `forward` sets on the layer is put back before `backward`, so that the layer may be used
-    twice in a model, and predict in between, or in another thread.
+    What `forward` sets on the layer is restored before `backward`, so that a model may use the
+    layer twice, and predict in between or in another thread.
     """
 
     def __init__(self, layer: Any, inputs: int, weights: Sequence[str]) -> None:
@@ -53,7 +53,7 @@ class LayerCode:
         return repr(self._layer)
 
     def where(self, method: str) -> str:
-        """Return how an error names the method."""
+        """Return the name of the method for error messages."""
         return f"layer {self._layer.name!r}: {method}"
 
     def forward(self, arrays: Sequence[Array], training: bool) -> object:
@@ -91,7 +91,7 @@ class LayerCode:
 
     @contextmanager
     def _entered(self, arrays: Sequence[Array]) -> Iterator[None]:
-        """Have the layer for oneself, with parameters that are those of this run."""
+        """Hold the layer exclusively, with its parameters set to those of this run."""
         attributes = vars(self._layer)
         with _locks.setdefault(self._layer, threading.RLock()):
             before = attributes["parameters"]
@@ -117,12 +117,12 @@ class FunctionCode:
         return getattr(self._function, "__name__", repr(self._function))
 
     def where(self, method: str) -> str:
-        """Return how an error names the function."""
+        """Return the name of the function for error messages."""
         name = "function" if method == "forward" else "derivative"
         return f"layer {self._layer!r}: the {name} of its activation"
 
     def forward(self, arrays: Sequence[Array], training: bool) -> object:
-        """Return the function of the input."""
+        """Return the function's value at the input."""
         return self._function(arrays[0])
 
     def backward(self, arrays: Sequence[Array], grad: Array) -> Sequence[object]:
@@ -146,7 +146,7 @@ class LossCode:
         return repr(self._name)
 
     def where(self, method: str) -> str:
-        """Return how an error names the function."""
+        """Return the name of the function for error messages."""
         return f"loss {self._name!r}: its {'function' if method == 'forward' else 'derivative'}"
 
     def losses(self, arrays: Sequence[Array], is_training: bool) -> list[Array]:
@@ -156,8 +156,8 @@ class LossCode:
         where = self.where("forward")
         result = self._function(y_true, y_pred)
         try:
-            is_of_rows = np.asarray(result).shape == (rows,)  # else of each output
-        except ValueError:  # `checked` says what is wrong
+            is_of_rows = np.asarray(result).shape == (rows,)  # otherwise of each output
+        except ValueError:  # `checked` reports what is wrong
             is_of_rows = False
         like = y_pred.reshape(rows, -1)[:, 0] if is_of_rows else y_pred
         try:
@@ -174,12 +174,12 @@ class LossCode:
 
 
 def checked(result: object, like: Array, where: str) -> Array:
-    """Return what the user's code has returned as an array of the shape of `like`.
+    """Return the result of the user's code as an array, which must have the shape of `like`.
 
     Raises
     ------
     TypeError, ValueError
-        Naming the layer and the method.
+        The message names the layer and the method.
     """
     if result is None:
         raise TypeError(f"{where} must return an array of shape {like.shape}, got None")
@@ -197,7 +197,7 @@ def checked(result: object, like: Array, where: str) -> Array:
 
 
 def results(op: Op, arrays: Sequence[Array]) -> Sequence[object]:
-    """Return what an op computes from the arrays that it reads, one for each of its outputs."""
+    """Return what an op computes from its input arrays: one result for each of its outputs."""
     code: Any = op.attributes["code"]
     if op.name == "python_loss":
         return code.losses(arrays, len(op.writes()) > 1)
@@ -207,7 +207,7 @@ def results(op: Op, arrays: Sequence[Array]) -> Sequence[object]:
 
 
 def run(op: Op, memory: Callable[[Value], Array]) -> None:
-    """Run an op; `memory` gives that of a value."""
+    """Run an op; `memory` returns the array of a value."""
     arrays = []
     for value in op.reads():
         array = memory(value)
@@ -216,7 +216,7 @@ def run(op: Op, memory: Callable[[Value], Array]) -> None:
     method = "backward" if op.name == "python_gradient" else "forward"
     code: Code | LossCode = op.attributes["code"]
     outs = [memory(value) for value in op.writes()]
-    with np.errstate(all="ignore"):  # a loss that is not finite is told by the engine
+    with np.errstate(all="ignore"):  # the engine reports a loss that is not finite
         made = results(op, arrays)
     for value, out, result in zip(op.writes(), outs, made, strict=True):
         where = code.where(method)

@@ -1,4 +1,4 @@
-"""What a built network runs on: arenas, programs bound to them, teams, a fast path for few rows."""
+"""Runs a built network: arenas, programs bound to them, teams, and a fast path for few rows."""
 
 from fastnn.data.steps import Steps
 from fastnn.program.objective import Objective

@@ -1,4 +1,4 @@
-"""Memory of a built network: aligned arrays, and what is said where there is too little of it."""
+"""Memory of a built network: aligned arrays, and the error raised if there is too little memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy as np
 from fastnn.program.graph import Graph
 from fastnn.program.plan import ALIGNMENT
 
-# NumPy asks Linux for huge pages from 4 MB on, and takes memory that was freed before; a step of
-# 784-512-512-10, whose arenas are smaller, takes 3 % less in such pages.
+# NumPy asks Linux for huge pages from 4 MB on, and reuses memory that was freed before; a step
+# of 784-512-512-10, whose arenas are smaller, takes 3 % less time in huge pages.
 HUGE_PAGE = 2 << 20
 NUMPY_FROM = 4 << 20
 
 
 def aligned(shape: int | tuple[int, ...], dtype: str) -> np.ndarray:
-    """Return zeros whose first element lies at a multiple of 64 bytes; of a huge page if large."""
+    """Return zeros aligned to 64 bytes, and to a huge page if the array is large."""
     shape = (shape,) if isinstance(shape, int) else shape
     size = math.prod(shape) * np.dtype(dtype).itemsize
     raw = _zeros_in_huge_pages(size) if HUGE_PAGE <= size < NUMPY_FROM else None
@@ -31,21 +31,21 @@ def aligned(shape: int | tuple[int, ...], dtype: str) -> np.ndarray:
 
 
 def _zeros_in_huge_pages(size: int) -> np.ndarray | None:
-    """Return bytes in huge pages as far as they fill them, None where the system has none."""
+    """Return zeros, in huge pages as far as the size fills them; None where there are none."""
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         return None
-    try:  # pages that are never touched take no memory
+    try:  # pages that are never touched use no memory
         pages = mmap.mmap(-1, size + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         raw = np.frombuffer(pages, np.uint8)
         first = -raw.ctypes.data % HUGE_PAGE
         pages.madvise(mmap.MADV_HUGEPAGE, first, size // HUGE_PAGE * HUGE_PAGE)
-    except (OSError, OverflowError):  # no huge pages, or no memory, which np.zeros reports
+    except (OSError, OverflowError):  # no huge pages, or too little memory, which np.zeros reports
         return None
     return raw[first : first + size]
 
 
 def offsets_of(shapes: dict[str, tuple[int, ...]], dtype: str) -> tuple[dict[str, int], int]:
-    """Return where each parameter begins in an arena, on a cache line of its own, and its end.
+    """Return where each parameter begins in an arena, aligned to a cache line, and the total size.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ def offsets_of(shapes: dict[str, tuple[int, ...]], dtype: str) -> tuple[dict[str
     Returns
     -------
     offsets : dict of str to int
-        In elements.
+        Offset of each parameter, in elements.
     count : int
-        Elements of the arena.
+        Number of elements in the arena.
     """
     per_line = ALIGNMENT // np.dtype(dtype).itemsize
     offsets: dict[str, int] = {}
@@ -70,7 +70,7 @@ def offsets_of(shapes: dict[str, tuple[int, ...]], dtype: str) -> tuple[dict[str
 
 @contextlib.contextmanager
 def memory_for_parameters(graph: Graph, dtype: str) -> Iterator[None]:
-    """Name the largest layer where the memory does not suffice for what is made inside."""
+    """Name the largest layer if the block runs out of memory."""
     sizes: dict[str, int] = {}
     for name, value in graph.parameters.items():
         layer = name.split("/")[0]

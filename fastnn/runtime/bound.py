@@ -1,7 +1,7 @@
 """A planned program bound to its memory, and a run of it on some rows.
 
-A run is prepared once, which resolves where its arrays lie, and then makes steps: all of them, a
-slice, one, or one section of one.
+A run is prepared once, which determines where its arrays are, and then makes steps: all of
+them, a slice, a single one, or one section of one.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from fastnn.runtime.team import TeamSize
 
 @dataclass
 class Bound:
-    """A planned program with its executor and the memory that it works in.
+    """A planned program with its executor and its memory.
 
     Attributes
     ----------
     plan : Plan
     executor : Executor
     arenas : dict of str to ndarray
-        Those of the runtime, and "workspace".
+        The runtime's arenas, and "workspace".
     counter : ndarray of int64, shape (1,)
-        Updates made so far.
+        Number of updates made so far.
     key : int
         Seed of dropout.
     """
@@ -46,12 +46,12 @@ class Bound:
     arenas: dict[str, np.ndarray]
     counter: np.ndarray
     key: int
-    # Held while Python runs between native ranges: they share one workspace.
+    # Held while Python runs between native ranges, which share one workspace.
     lock: threading.RLock = field(default_factory=threading.RLock)
     _teams: dict[int, TeamSize] = field(default_factory=dict)
 
     def team(self, batch: int) -> TeamSize:
-        """Return the size of the team for many steps of `batch` rows, as it has been measured."""
+        """Return the team size for many steps of `batch` rows, as it has been measured."""
         if batch not in self._teams:
             self._teams[batch] = TeamSize(self.plan.effort(batch))
         return self._teams[batch]
@@ -64,17 +64,17 @@ class Bound:
         outputs: dict[str, np.ndarray] | None = None,
         learning_rates: np.ndarray | None = None,
     ) -> Run:
-        """Return a run on some rows.
+        """Prepare a run on some rows.
 
         Parameters
         ----------
         steps : Steps
         results : ndarray of float64, shape (steps, results), optional
-            Where the results of each step go.
+            Receives the results of each step.
         outputs : dict of str to ndarray, optional
-            Arrays of all rows that the program's outputs go to.
+            Arrays of all rows that receive the program's outputs.
         learning_rates : ndarray of float64, shape (steps,), optional
-            Read at each step; needed by a program that updates.
+            One for each step; needed by a program that updates.
 
         Returns
         -------
@@ -88,7 +88,7 @@ class Bound:
         results: np.ndarray | None,
         outputs: dict[str, np.ndarray] | None,
     ) -> Addresses:
-        """Say where the arrays of a run lie."""
+        """Set the addresses of a run's arrays."""
         addresses, numbers = Addresses(self.executor), self.plan.externals
         if steps.order is not None:
             addresses.put(numbers.order, steps.order, steps.order.itemsize)
@@ -105,7 +105,7 @@ class Bound:
         return addresses
 
     def _put_source(self, addresses: Addresses, i: int, source: AnySource, steps: Steps) -> None:
-        """Say where the data of input i lie, and whether its batches are read there."""
+        """Set the address of the data of input i, and whether its batches are read in place."""
         made, numbers = self.plan, self.plan.externals
         is_ordered = steps.order is not None
         if isinstance(source, Sparse):
@@ -125,7 +125,7 @@ class Bound:
             addresses.put(numbers.batches[i], self.arenas["workspace"], 0, 0, first)
 
     def memory(self, value: Value, rows: int) -> np.ndarray:
-        """Return the memory of a value in a run of so many rows, shape (rows, *shape)."""
+        """Return the memory of a value in a run of `rows` rows, shape (rows, *shape)."""
         space, first, end = self.plan.interval(value)
         arena = self.arenas[space].reshape(-1)
         dtype = {"real": self.plan.dtype, "label": "int32", "double": "float64"}[value.dtype]
@@ -135,12 +135,12 @@ class Bound:
         return flat[: rows * value.width].reshape(rows, *value.shape)
 
     def kept(self, steps: Steps) -> list[np.ndarray]:
-        """Return copies of the program's outputs that are still in the workspace after a run.
+        """Return copies of the program's outputs that remain in the workspace after a run.
 
         Parameters
         ----------
         steps : Steps
-            What was run: one step.
+            The run, which had a single step.
 
         Returns
         -------
@@ -150,7 +150,7 @@ class Bound:
         found = []
         for value in program.outputs:
             root = self.plan.roots.get(value, value)
-            if root.storage == "input":  # no op has computed it
+            if root.storage == "input":  # no op computed it
                 source = steps.sources[program.inputs.index(root)]
                 array = source.take().astype(self.plan.dtype)
             else:
@@ -161,7 +161,7 @@ class Bound:
 
 
 class Run:
-    """A program on some rows, prepared; `Bound.prepare` makes one.
+    """A program prepared to run on some rows; `Bound.prepare` makes one.
 
     Attributes
     ----------
@@ -189,24 +189,24 @@ class Run:
         )
 
     def all(self) -> None:
-        """Make all steps, a slice at a time, so that Python can see Ctrl-C between them."""
+        """Make all steps, a slice at a time, so that Python can handle Ctrl-C between them."""
         first = 0
         while first < self.steps.count:
             first += self.slice(first)[0]
 
     def slice(self, first: int, *, most: int | None = None) -> tuple[int, int, float]:
-        """Make some of the steps from `first` on, as many as are worth it with the best team.
+        """Make some steps from `first` on, as many as one slice holds, with the best team.
 
         Parameters
         ----------
         first : int
         most : int, optional
-            At most so many.
+            Upper limit on the number of steps.
 
         Returns
         -------
         asked, done : int
-            `done` is less if a loss was not finite.
+            `done` is smaller if a loss was not finite.
         seconds : float
         """
         team = self.bound.team(self._rows)
@@ -216,7 +216,7 @@ class Run:
         began = time.perf_counter()
         done = self.make(first, asked, workers=workers)
         seconds = time.perf_counter() - began
-        if done == asked and not is_cut:  # a slice cut short says nothing of the time of a step
+        if done == asked and not is_cut:  # a slice cut short does not tell a step's time
             team.record(asked, workers, seconds)
         return asked, done, seconds
 
@@ -235,7 +235,7 @@ class Run:
         first : int, default 0
         count : int, default 1
         workers : int, optional
-            Size of the team; default: what the work of a step is worth.
+            Size of the team; default: the size that pays for the work of a step.
         seconds : ndarray of float64, shape (ops,), optional
             The time spent in each op is added to it.
 
@@ -261,7 +261,7 @@ class Run:
         ----------
         name : str
         number : int
-            Of the step, for dropout.
+            Number of the step, for dropout.
         """
         settings = {"workers": self._own_workers, "counter": None}
         self._make(self.bound.plan.parts(name), 0, 1, number, settings)
@@ -274,7 +274,7 @@ class Run:
         number: int,
         settings: dict[str, Any],
     ) -> int:
-        """Make steps of some parts of the program; the first of them has a number for dropout."""
+        """Make steps of some parts of the program; `number` is the first step's, for dropout."""
         if len(parts) == 1 and isinstance(parts[0], tuple):
             begin, end = parts[0]
             return self._native(

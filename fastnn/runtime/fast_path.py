@@ -1,11 +1,11 @@
-"""Programs prepared for one row at a time, and for few: a few microseconds a call.
+"""Programs prepared for one row at a time, and for few rows: a few microseconds per call.
 
-What comes goes through a program prepared for it (`Prepared` in `native/prepared.pxi`), which
-declines whatever is unusual; whoever calls then takes the plain way, as a batch.
+Arguments go through a program prepared for them (`Prepared` in `native/prepared.pxi`), which
+declines whatever is unusual; the caller then takes the general path, as for a batch.
 
-One worker runs a program of one row, however wide the network: a row is over before a team has met
-often, and on a busy machine waiting for the others costs more than they bring. Batches of few rows
-are run by a team where that has been measured to pay.
+One worker runs a program of one row, however wide the network: a row is finished before a team
+has met often, and on a busy machine waiting for the others costs more than they contribute.
+Batches of few rows are run by a team if measurements have shown that it pays.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class FewRows:
     prepared : Prepared
     bound : Bound
     alone : int
-        Rows up to which one worker is enough.
+        Largest number of rows for which one worker is enough.
     """
 
     prepared: Prepared
@@ -45,12 +45,12 @@ class FewRows:
 
     @property
     def most(self) -> int:
-        """Rows that it takes."""
+        """Largest number of rows that it takes."""
         return self.bound.plan.capacity
 
 
 class FastPath:
-    """The programs of a network that are prepared for one row, and for few.
+    """The programs of a network that are prepared for one row and for few rows.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class FastPath:
         Makes a step on one row.
     few_rows : FewRows or None
     few_rows_are_plain : bool
-        Whether `prepare_few_rows` has found that this network's batches go the plain way.
+        Whether `prepare_few_rows` has found that batches of this network take the general path.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class FastPath:
         self.few_rows_are_plain = False
 
     def forget(self, purpose: Purpose) -> None:
-        """Drop what was prepared from the programs of a purpose."""
+        """Drop the programs that were prepared for a purpose."""
         if purpose is LEARNS:
             self.learner = None
         elif purpose is PREDICTS:
@@ -80,11 +80,11 @@ class FastPath:
     # --- one row ------------------------------------------------------------------------------
 
     def try_predict_one(self, x: object) -> np.ndarray | None:
-        """Return the output for one sample, or None where the plain way must be taken."""
+        """Return the output for one sample, or None where the general path must be taken."""
         predictor = self.predictor
         try:
             return None if predictor is None else predictor.predict_one(x)
-        except ValueError:  # no category of an Embedding; the plain way says which
+        except ValueError:  # not a category of an Embedding; the general path says which
             return None
 
     def try_learn(self, x: object, y: object, objective: Objective) -> float | None:
@@ -94,12 +94,12 @@ class FastPath:
         ----------
         x, y : object
         objective : Objective
-            What the network is trained for now.
+            The current training objective of the network.
 
         Returns
         -------
         float or None
-            None where the plain way must be taken; NaN where the loss or a parameter may not be
+            None where the general path must be taken; NaN where the loss or a parameter may not be
             finite: see `last_step`.
         """
         learner = self.learner
@@ -126,7 +126,7 @@ class FastPath:
         )
 
     def prepare_predict_one(self, bound: Bound, graph: Graph) -> None:
-        """Prepare a prediction of one row, unless the network is one for the plain way."""
+        """Prepare a prediction of one row, unless the network needs the general path."""
         self.predictor = _prepared_for_one(bound, graph)
 
     def prepare_learn(
@@ -137,18 +137,18 @@ class FastPath:
         parameters: np.ndarray,
         snapshot: np.ndarray,
     ) -> None:
-        """Prepare a step on one row, unless the network is one for the plain way.
+        """Prepare a step on one row, unless the network needs the general path.
 
         Parameters
         ----------
         bound : Bound
-            The program TRAIN, of one row.
+            The program TRAIN, planned for one row.
         graph : Graph
         objective : Objective
         parameters : ndarray, shape (count,)
-            The arena.
+            The parameter arena.
         snapshot : ndarray, shape (count,)
-            Where it is copied to before each step.
+            Receives a copy of the arena before each step.
         """
         loss, plan = objective.loss, bound.plan
         shape = graph.output_shapes[0]
@@ -168,7 +168,7 @@ class FastPath:
     # --- few rows -----------------------------------------------------------------------------
 
     def try_predict_few(self, x: object) -> np.ndarray | None:
-        """Return the outputs for few rows, or None where the plain way must be taken."""
+        """Return the outputs for few rows, or None where the general path must be taken."""
         few = self.few_rows
         if few is None or type(x) is not np.ndarray or x.ndim == 0:
             return None
@@ -181,10 +181,10 @@ class FastPath:
             return None
 
     def _predict_by_a_team(self, few: FewRows, x: np.ndarray, rows: int) -> np.ndarray | None:
-        """Return the outputs for few rows that more than one worker may be worth, or None."""
+        """Return the outputs for few rows that may be worth more than one worker, or None."""
         team = few.bound.team(rows)
         _, workers = team.next(1)
-        if workers > few.prepared.workers:  # more threads are allowed since
+        if workers > few.prepared.workers:  # the number of threads allowed has grown
             self.forget_few_rows()
             return None
         began = time.perf_counter()
@@ -194,16 +194,16 @@ class FastPath:
         return outputs
 
     def forget_few_rows(self) -> None:
-        """Drop the program for few rows, to be prepared anew."""
+        """Drop the program for few rows, so that it is prepared anew."""
         self.few_rows = None
 
     @property
     def wants_few_rows(self) -> bool:
-        """Whether `prepare_few_rows` is worth a call: it has not been tried yet."""
+        """Whether to call `prepare_few_rows`: it has not been tried yet."""
         return self.few_rows is None and not self.few_rows_are_plain
 
     def prepare_few_rows(self, bound: Bound, graph: Graph) -> None:
-        """Prepare the program that predicts for as many rows as it is planned for.
+        """Prepare the program that predicts up to the number of rows that it is planned for.
 
         Parameters
         ----------
@@ -234,10 +234,10 @@ class FastPath:
 
 
 def _prepared_for_one(bound: Bound, graph: Graph, **training_only: Any) -> Prepared | None:
-    """Return a program prepared for one row, or None where the plain way must be taken."""
+    """Return a program prepared for one row, or None where the general path must be taken."""
     plan = bound.plan
     if plan.has_python or len(graph.outputs) > 1:
-        return None  # Python runs in between, or there are several arrays a sample
+        return None  # Python runs in between, or a sample has several arrays
     return Prepared(
         bound.executor,
         plan.dtype,
@@ -257,6 +257,6 @@ def _input_places(bound: Bound, graph: Graph) -> list[tuple[int, tuple[int, ...]
 
 
 def _output_place(bound: Bound, graph: Graph) -> tuple[int, tuple[int, ...]] | None:
-    """Return the same of the prediction, if the program writes one."""
+    """Return the same for the prediction, if the program writes one."""
     place = bound.plan.externals.outputs.get("prediction")
     return None if place is None else (place, graph.output_shapes[0])

@@ -1,4 +1,4 @@
-"""The gradient of the mean loss of many rows, a part of them at a time."""
+"""The gradient of the mean loss over many rows, computed from a part of them at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def sum_gradients(
     total: np.ndarray,
     after: Callable[[float], None] = lambda seconds: None,
 ) -> np.ndarray:
-    """Compute the gradient of the mean loss of all rows; the gradient arena is used for that.
+    """Compute the gradient of the mean loss over all rows, using the gradient arena.
 
     Parameters
     ----------
@@ -28,14 +28,14 @@ def sum_gradients(
         The program "gradients".
     steps : Steps
     total : ndarray of float64
-        Where the gradient goes, laid out as the arena.
+        Receives the gradient, laid out like the arena.
     after : callable, optional
-        Called after each step with the seconds that it took.
+        Called after each step with its duration in seconds.
 
     Returns
     -------
     ndarray of float64, shape (steps, results)
-        Of each step.
+        The results of each step.
     """
     arena = runtime.arenas["gradients"]
     results = np.empty((steps.count, len(bound.plan.program.results)))

@@ -1,4 +1,4 @@
-"""Where a loss or a parameter is not finite: the network is put back, and an error says why."""
+"""Handles a loss or parameter that is not finite: restores the network and explains the error."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ def refusal(
     restored: tuple[int, str] | None = None,
     advice: str = "a smaller learning_rate, global_clipnorm=1.0, or scaled inputs",
 ) -> NonFiniteLossError:
-    """Put a network back to finite parameters and return the error to raise.
+    """Restore finite parameters and return the error to raise.
 
     Parameters
     ----------
     runtime : Runtime
-        Of the network.
+        The runtime of the network.
     batch : list of ndarray
-        The rows of its inputs in the step that went wrong.
+        The rows of the network's inputs in the step that failed.
     where : str
         Names the step.
     loss : float
     snapshot : ndarray
         Parameters known to be finite.
     since : str, default "the epoch"
-        When they were.
+        When they were copied.
     restored : tuple (int, str), optional
-        The epoch whose parameters a callback is about to give back, and the callback's name.
+        The epoch whose parameters a callback is about to restore, and the callback's name.
     advice : str, optional
-        What to try.
+        The remedies to suggest.
     """
     layer = runtime.first_non_finite(batch)
     bad = not_finite(runtime)
@@ -76,16 +76,16 @@ def refused_step(
     loss: float,
     snapshot: np.ndarray,
 ) -> NonFiniteLossError:
-    """Put a network back after a single step that went wrong and return the error to raise.
+    """Restore the network after a single step that failed, and return the error to raise.
 
     Parameters
     ----------
     runtime : Runtime
-        Of the network.
+        The runtime of the network.
     sources : sequence of Source or Sparse
-        Its inputs.
+        The network's inputs.
     is_done : bool
-        Whether the update was made; it has then lost the parameters.
+        Whether the update was made; the parameters are then lost.
     loss : float
     snapshot : ndarray
         The parameters before the step.
@@ -98,7 +98,7 @@ def refused_step(
 
 def not_finite(runtime: Runtime) -> list[str]:
     """Return the names of the parameters that hold a NaN or an infinity."""
-    # Their squares add up to a finite number if every one is: one pass, and mostly the answer.
+    # If every parameter is finite, so is the sum of squares: one pass, usually sufficient.
     if math.isfinite(kernels.sum_of_squares(runtime.arenas["parameters"])):
         return []
     with np.errstate(all="ignore"):

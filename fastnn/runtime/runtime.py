@@ -1,6 +1,6 @@
-"""What a built network runs on: its arenas, and its programs bound to them.
+"""The memory and the programs of a built network: its arenas, and the programs bound to them.
 
-One flat, aligned array each for parameters, gradients and optimizer state, so that the update,
+Parameters, gradients and optimizer state are one flat, aligned array each, so that the update,
 a checkpoint and a snapshot are one pass over one array. Programs are made when first needed.
 """
 
@@ -26,11 +26,11 @@ from fastnn.runtime.arenas import aligned, offsets_of
 from fastnn.runtime.bound import Bound
 from fastnn.runtime.fast_path import PREPARED, FastPath
 
-# Rows of a step of predict and evaluate: enough that packing pays, few enough for the caches.
+# Rows in a step of predict and evaluate: enough for packing to pay, few enough for the caches.
 ROWS = 512
 
-# Held while a program is looked up or made, so that threads may share a model; and over a fork,
-# so that the child finds it open.
+# Held while a program is looked up or made, so that threads may share a model, and during a
+# fork, so that the child finds it released.
 _programs_lock = threading.Lock()
 os.register_at_fork(
     before=_programs_lock.acquire,
@@ -47,26 +47,26 @@ class Runtime:
     graph : Graph
     dtype : {"float32", "float64"}
     shapes : dict of str to tuple of int
-        Of the parameters, by name.
+        Shapes of the parameters, by name.
     key : int
         Seed of dropout.
 
     Attributes
     ----------
     graph, dtype, shapes
-        As given.
+        The arguments.
     objective : Objective or None
-        What `compile` was told.
+        The arguments of `compile`.
     counter : ndarray of int64, shape (1,)
-        Updates made so far; the engine counts them.
+        Number of updates made so far; the engine counts them.
     arenas : dict of str to ndarray
         "parameters" and "gradients", shape (count,), "state", shape (slots, count).
     parameters, gradients : dict of str to ndarray
         Views into the arenas, by name.
     offsets : dict of str to int
-        Where each parameter begins in its arena, in elements.
+        Offset of each parameter in its arena, in elements.
     slots : list of str
-        Names of the optimizer's state.
+        Names of the optimizer's state arrays.
     fast_path : FastPath
         Programs prepared for one row and for few rows.
     """
@@ -100,7 +100,7 @@ class Runtime:
 
     @property
     def step(self) -> int:
-        """Updates made so far."""
+        """Number of updates made so far."""
         return int(self.counter[0])
 
     @step.setter
@@ -113,7 +113,7 @@ class Runtime:
         return self.graph.output_shapes
 
     def snapshot(self) -> np.ndarray:
-        """Copy the parameters to a place kept for single steps, and return that."""
+        """Copy the parameters to an array reserved for single steps, and return it."""
         if self._snapshot is None:
             self._snapshot = np.empty_like(self.arenas["parameters"])
         np.copyto(self._snapshot, self.arenas["parameters"])
@@ -125,12 +125,12 @@ class Runtime:
         return self._snapshot
 
     def views_of(self, arena: np.ndarray) -> dict[str, np.ndarray]:
-        """Return views of an array that is laid out as the parameters are, by their names.
+        """Return views, by parameter name, of an array that is laid out like the parameters.
 
         Parameters
         ----------
         arena : ndarray, shape (count,)
-            Of any dtype.
+            May have any dtype.
 
         Returns
         -------
@@ -144,7 +144,7 @@ class Runtime:
     # --- the optimizer ------------------------------------------------------------------------
 
     def configure(self, objective: Objective) -> None:
-        """Take a new optimizer, loss and metrics; the optimizer starts afresh."""
+        """Set a new optimizer, loss and metrics; the optimizer starts afresh."""
         self.objective = objective
         self._forget(lambda purpose: purpose.needs_objective)
         self.slots = objective.optimizer.slots
@@ -152,13 +152,13 @@ class Runtime:
         self.reset_optimizer()
 
     def reset_optimizer(self) -> None:
-        """Let the optimizer forget what it has seen."""
+        """Reset the optimizer's state."""
         assert self.objective is not None
         self.arenas["state"][...] = np.reshape(self.objective.optimizer.initial_states, (-1, 1))
         self.step = 0
 
     def take_average(self) -> None:
-        """Give the parameters that learn the values of their moving average, if one is kept."""
+        """Set the parameters that learn to their moving average, if one is kept."""
         if "average" not in self.slots or self.step == 0:
             return
         average = self.views_of(self.arenas["state"][self.slots.index("average")])
@@ -167,7 +167,7 @@ class Runtime:
                 self.parameters[name][...] = average[name]
 
     def forget_average(self) -> None:
-        """Let the moving average of the parameters, if one is kept, start from what they are."""
+        """Restart the moving average, if one is kept, from the current parameters."""
         if "average" in self.slots:
             self.arenas["state"][self.slots.index("average")] = self.arenas["parameters"]
 
@@ -182,7 +182,7 @@ class Runtime:
         }
 
     def check_slots(self) -> None:
-        """Raise if the optimizer was set to keep other state than there is."""
+        """Raise if the optimizer's settings now require other state than was allocated."""
         assert self.objective is not None
         optimizer = self.objective.optimizer
         if optimizer.slots != self.slots:
@@ -208,13 +208,13 @@ class Runtime:
         purpose : Purpose
         rows : int
         target_types : str or tuple of {"real", "label", "weight"}
-            For a purpose that has targets: the dtype of the target of each output, and "weight"
-            last where samples have weights.
+            For a purpose that has targets: the dtype of the target of each output, followed by
+            "weight" if samples have weights.
         sparse : tuple of int
-            Which inputs are sparse.
+            Positions of the inputs that are sparse.
         collects : bool, default False
             Whether the predictions are kept for the metrics that need all of them; a run must
-            then be given room for them.
+            then be given arrays for them.
         """
         collects = collects and self.objective is not None and self.objective.needs_all
         target_types = (target_types,) if isinstance(target_types, str) else target_types
@@ -260,11 +260,11 @@ class Runtime:
 
     def _bind(self, program: Program, rows: int) -> Bound:
         """Plan a program and bind it to the arenas and a workspace of its own."""
-        # What has a place of its own in an arena; the average is the last slot of the state.
+        # Offsets in arenas; the average is the last slot of the state.
         places = {**self.offsets, "average": max(len(self.slots) - 1, 0) * self.count}
         made = plan(program, self.dtype, rows, places)
         arenas = {**self.arenas, "workspace": aligned(made.workspace_bytes, "uint8")}
-        if not program.purpose.updates:  # it must not keep the state of an optimizer that is gone
+        if not program.purpose.updates:  # a new optimizer's state must not keep the old alive
             del arenas["state"]
         executor = Executor(
             made.calls(), self.dtype, arenas, made.externals.total, len(program.inputs)
@@ -274,7 +274,7 @@ class Runtime:
     def prepare_one_row(self, purpose: Purpose) -> None:
         """Prepare the program PREDICT or TRAIN for one row; see `FastPath`."""
         if len(self.output_shapes) > 1:
-            return  # several arrays a sample: the plain way
+            return  # a sample has several arrays: the general path
         if purpose is Purpose.PREDICT:
             self.fast_path.prepare_predict_one(self.bound(purpose, 1), self.graph)
             return
@@ -291,7 +291,7 @@ class Runtime:
             self._forget(lambda purpose: purpose.depends_on_trainable)
             self.clear_frozen_gradients()
 
-    layer_changed = forget_training_programs  # what layers call
+    layer_changed = forget_training_programs  # the name by which layers call it
 
     def _forget(self, is_stale: Callable[[Purpose], bool]) -> None:
         """Drop the programs of some purposes."""
@@ -300,37 +300,37 @@ class Runtime:
             self.fast_path.forget(purpose)
 
     def clear_frozen_gradients(self) -> None:
-        """Zero the gradients of what does not learn: they count for the norm of all."""
+        """Zero the gradients of frozen parameters, because they count toward the global norm."""
         for name, factor in self.graph.rate_factors().items():
             if not factor:
                 self.gradients[name][...] = 0
 
     def _settings(self) -> tuple:
-        """What of the optimizer is built into a program; a change makes a new one."""
+        """The optimizer's settings that are built into a program; a change makes a new program."""
         assert self.objective is not None
-        settings = vars(self.objective.optimizer)  # quicker than config()
+        settings = vars(self.objective.optimizer)  # faster than config()
         return tuple([value for name, value in settings.items() if name != "learning_rate"])
 
     # --- errors -------------------------------------------------------------------------------
 
     def first_non_finite(self, batch: Sequence[np.ndarray]) -> str:
-        """Return the first layer with a number that is not finite in the coming step.
+        """Return the first layer whose output is not finite in the coming step.
 
         Parameters
         ----------
         batch : sequence of ndarray, each shape (rows, ...)
-            The inputs of the step; what follows them is not read.
+            The inputs of the step; later entries are ignored.
 
         Returns
         -------
         str
-            Its name; "loss" where every layer is finite.
+            The layer's name; "loss" if every layer is finite.
         """
         program = watched(self.graph)
         rows = len(batch[0])
         sources = [Source(np.ascontiguousarray(array)) for array in batch[: len(program.inputs)]]
         if not all(np.isfinite(source.array).all() for source in sources):
-            return "loss"  # the data have been changed meanwhile; no layer is to blame
+            return "loss"  # the data have changed since; no layer is to blame
         bound = self._bind(program, rows)
         steps = Steps(sources, rows, rows, in_place=False)
         bound.prepare(steps).make()

@@ -1,9 +1,8 @@
 """How many workers run a program, and how many steps they make before Python looks again.
 
-Whether a second worker is worth its barriers depends on the machine, on what else runs there, and
-on the slice, so it is measured: the first slices of a program are run by teams of different
-sizes, and the fastest stays, as long as it keeps its promise. The results are the same bits
-whatever the team.
+Whether a second worker is worth its barriers depends on the machine, on its load, and on the
+slice, so it is measured: teams of different sizes run the first slices of a program, and the
+fastest size is kept as long as it stays fast. The results have the same bits for any team.
 """
 
 from __future__ import annotations
@@ -14,41 +13,41 @@ from dataclasses import dataclass, field
 
 from fastnn.core import threads
 
-# How long the engine runs before Python may look for Ctrl-C, in seconds; how long while sizes of
-# the team are tried; and what it does in that time on a slow machine, in multiply-adds.
+# How long the engine runs before Python may check for Ctrl-C, in seconds; how long while team
+# sizes are being tried; and the multiply-adds per second of a slow machine.
 SLICE_SECONDS = 0.04
 TRIAL_SECONDS = 0.002
 WORK_PER_SECOND = 5e9
 STEP_SECONDS = 2e-6  # of the smallest network
 
-TRIALS = 4  # of each size, one after another; the first, with cold caches, does not count
-# A team that has been idle may begin with two workers on one processor (in a virtual machine above
-# all): until the system has put them apart each barrier takes milliseconds. A trial so much slower
-# than one worker is made again, for a while.
+TRIALS = 4  # of each size, in sequence; the first, with cold caches, does not count
+# A team that has been idle may begin with two workers on one processor (especially in a virtual
+# machine): until the system has separated them, each barrier takes milliseconds. A trial that is
+# this much slower than one worker is repeated, for a limited time.
 UNSETTLED = 3.0
 SETTLING_SECONDS = 0.15
-ADVANTAGE = 0.95  # of the time of a smaller team, which a larger one must not exceed
-# Sizes are tried again after a while, when the machine may be more or less busy: soon at first, as
-# what is found while others start up, or compile, says little of the time to come; then ever later.
+ADVANTAGE = 0.95  # a larger team must take at most this fraction of a smaller one's time
+# Sizes are tried again after a while, since the load of the machine may change: soon at first,
+# because a measurement made while others start or compile says little about later; then ever later.
 TRY_AGAIN_SECONDS = 0.2
 TRY_AGAIN_AT_MOST_SECONDS = 5.0
 DISAPPOINTMENTS = (
-    3  # slices in turn that one worker would have done faster; then sizes are tried again
+    3  # slices in a row that one worker would have run faster; then sizes are tried again
 )
 
 
 @dataclass
 class TeamSize:
-    """How many workers run one program at one batch size, and how many steps they make at a time.
+    """How many workers run a program at one batch size, and how many steps they make per slice.
 
     Attributes
     ----------
     work : float
-        Of a step, in multiply-adds; see `Plan.effort`.
+        Work of a step, in multiply-adds; see `Plan.effort`.
     workers : int
-        Size of the team that has been fastest.
+        Size of the team that was the fastest.
     limit : int
-        Threads allowed when sizes were last tried.
+        Number of threads allowed when sizes were last tried.
     """
 
     work: float
@@ -80,7 +79,7 @@ class TeamSize:
         return min(self.steps_in(TRIAL_SECONDS), left), trials[0]
 
     def record(self, steps: int, workers: int, seconds: float) -> None:
-        """Learn from a slice that `next` asked for."""
+        """Record the time of a slice that `next` asked for."""
         each = max(seconds, 1e-9) / steps
         trials = self._trials
         if trials:
@@ -118,11 +117,11 @@ class TeamSize:
         )
 
     def steps_in(self, seconds: float) -> int:
-        """Return how many steps a slow machine makes in that time, at least 1."""
+        """Return how many steps a slow machine makes in the given time, at least 1."""
         return max(1, int(seconds / max(self.work / WORK_PER_SECOND, STEP_SECONDS)))
 
     def _choose(self) -> None:
-        # Not the shortest times: a team pays twice for whatever else the machine does.
+        # Not the minimum: a team suffers twice from whatever else the machine does.
         usual = {
             size: statistics.median(times[1:] or times)
             for size, times in self._seconds.copy().items()

@@ -1,4 +1,4 @@
-"""`Model.diagnose`: faults are named, healthy runs are left alone, nothing is changed."""
+"""`Model.diagnose`: it names faults, leaves healthy runs alone, and changes nothing."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def scaled(factor, offset=0.0):
 
 ENDED = fnn.schedules.CosineDecay(0.01, 60)
 
-# what is wrong: (kind of finding, layer, epochs trained before, model with data)
+# fault: (kind of finding, layer, epochs trained before, model with data)
 FAULTS = {
     "biases far below 0": ("dead units", "dense_1", 0, lambda: made(
         [Dense(32, "relu"), Dense(16, "relu"), Dense(10)], "adam", "crossentropy", digits(),
@@ -236,7 +236,7 @@ def test_every_kind_of_finding_is_among_the_faults():
     assert listed.count('"') == 2 * len(kinds)
 
 
-# --- what it does, and leaves alone ---------------------------------------------------------------
+# --- what it does, and what it leaves alone -------------------------------------------------------
 
 
 @pytest.mark.parametrize("case", ["high", "small weights", "a large column"])
@@ -278,7 +278,7 @@ def test_models_of_several_inputs_and_of_few_rows():
     ],
 )
 def test_loss_of_a_constant(loss, target, kind):
-    """By training a bias for long."""
+    """The expected value comes from training a bias for many epochs."""
     units = 3 if loss == "crossentropy" else target.shape[1]
     x = np.zeros((len(target), 1))
     model = fnn.Sequential([fnn.Dense(units)], input_shape=(1,), dtype="float64", seed=0)

@@ -149,15 +149,15 @@ def test_a_loss_that_is_not_finite_ends_it():
 
 @pytest.mark.parametrize("place", [60, 120, 240])
 def test_suggestion_of_a_step_down(place):
-    """A smooth fall, noise on it: the middle of the fall is the steepest."""
+    """A smooth descent with noise: the middle of the descent is the steepest."""
     rates, i = np.geomspace(1e-6, 10, 300), np.arange(300)
     losses = 1 / (1 + np.exp((i - place) / 8)) + 0.02 * np.random.default_rng(0).normal(size=300)
     found = _suggestion(rates, losses, 300)
     assert abs(np.log(found / rates[place])) < 8 * np.log(rates[1] / rates[0])
-    assert _suggestion(rates, -losses[::-1] * 0 + i, 300) is None, "a rise is no fall"
+    assert _suggestion(rates, -losses[::-1] * 0 + i, 300) is None, "a rise is not a descent"
 
 
-# --- shown ----------------------------------------------------------------------------------------
+# --- display --------------------------------------------------------------------------------------
 
 
 def test_repr():

@@ -1,4 +1,4 @@
-"""Limits of the machine: measured within reason, kept, and never in the way."""
+"""Limits of the machine: measured in reasonable time, cached, and never in the way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastnn.analysis import machine_limits
-from fastnn.analysis.machine_limits import (  # before the tests get a folder of their own
+from fastnn.analysis.machine_limits import (  # imported before the tests get a folder of their own
     Limits,
     folder,
 )
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.alone
 
 
 def made(**changes):
-    """Limits of a machine that nobody has measured."""
+    """Limits of a fictitious machine."""
     rates = {"float32": (100.0, 150.0), "float64": (50.0, 75.0)}
     bandwidth = {"L1": (200.0, 400.0), "L2": (80.0, 160.0), "memory": (20.0, 18.0)}
     facts = {**machine_limits._machine(), "arithmetic": rates, "bandwidth": bandwidth}
@@ -38,7 +38,7 @@ def test_measured_limits_are_within_reason(workers, threads):
     threads(workers)
     began = time.perf_counter()
     found = machine_limits.measure()
-    assert time.perf_counter() - began < 5  # less than 1 on a machine of one's own
+    assert time.perf_counter() - began < 5  # less than 1 on an otherwise idle machine
     assert found.threads == workers
     assert list(found.levels) == ["L1", "L2"]
     assert 0 < found.levels["L1"] < found.levels["L2"]
@@ -52,7 +52,7 @@ def test_measured_limits_are_within_reason(workers, threads):
 
 
 def test_arithmetic_is_no_slower_than_a_product(rng):
-    """A loop that waits for its own results, or spills, would find a lower limit."""
+    """A loop that waits for its own results, or spills registers, would find a lower limit."""
     n = 192
     a, b = rng.normal(size=(2, n, n)).astype("f")
     out = np.empty_like(a)
@@ -75,7 +75,7 @@ def test_barrier_meets(workers):
 
 
 def test_clock_tells_short_ops_apart():
-    """The seconds since 1970 as a double would go in steps of 238 ns."""
+    """As a double, the seconds since 1970 would have a resolution of 238 ns."""
     times = [engine.barrier_seconds(1, 1) for _ in range(1000)]
     assert 0 < min(time for time in times if time > 0) < 2e-7
 
@@ -88,7 +88,7 @@ def test_teams_and_levels():
     assert found.bandwidth_of(1001, 1) == ("L2", 80)
     assert found.bandwidth_of(2000, 2) == ("L1", 400)
     assert found.bandwidth_of(1e9, 1) == ("memory", 20)
-    assert found.bandwidth_of(1e9, 2) == ("memory", 20), "a team is no slower than one of it"
+    assert found.bandwidth_of(1e9, 2) == ("memory", 20), "a team is not slower than one worker"
 
 
 def test_table():
@@ -109,7 +109,7 @@ def test_repr_names_the_machine_and_its_arithmetic():
     assert ", 1 worker: " in repr(made(threads=1))
 
 
-# --- keeping --------------------------------------------------------------------------------------
+# --- caching --------------------------------------------------------------------------------------
 
 
 def test_kept_for_this_machine_only(here, threads):

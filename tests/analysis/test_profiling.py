@@ -1,4 +1,4 @@
-"""Profiles: what they count, what they compare with, and that they leave the model alone."""
+"""Profiles: what they count, what they compare it with, and that they do not change the model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastnn.analysis.machine_limits import Limits
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch):
-    """Limits in round numbers, instead of half a second of measuring."""
+    """Limits in round numbers, which saves half a second of measuring."""
     found = Limits(
         "processor", "isa", "0", 4, {"float32": (100.0, 400.0), "float64": (50.0, 200.0)},
         {"L1": 1000, "L2": 100_000}, {"L1": (200.0, 800.0), "L2": (80.0, 160.0),
@@ -25,7 +25,7 @@ def known(monkeypatch):
 
 @pytest.fixture
 def one_microsecond(monkeypatch):
-    """Every op takes just that."""
+    """Every op takes exactly that time."""
     run = profiling._seconds
     monkeypatch.setattr(profiling, "_seconds", lambda *a: np.full_like(run(*a), 1e-6))
 
@@ -107,15 +107,15 @@ def test_any_number_of_rows_and_steps(rows, steps):
 @pytest.mark.usefixtures("one_microsecond")
 def test_work_and_bytes_of_ops():
     rows = by_name(compiled().profile(X, Y, batch_size=10))
-    # 2 flops a multiply-add; x, kernel, bias, the tanh that it writes
+    # 2 flops per multiply-add; x, kernel, bias, and the tanh that it writes
     affine = rows["hidden affine[tanh]"]
     assert affine.gflops == pytest.approx(2 * 10 * 4 * 8 / 1e3)
     assert affine.gigabytes == pytest.approx(4 * (10 * 4 + 4 * 8 + 8 + 10 * 8) / 1e3)
-    # parameters and two slots are read and written, the gradients read; each parameter is padded
-    # to 16 elements
+    # parameters and two slots are read and written, the gradients are read; each parameter is
+    # padded to 16 elements
     count = 4 * 8 + 16 + 32 + 16
     assert rows["update"].gigabytes == pytest.approx(4 * count * 7 / 1e3)
-    # the batch, from 50 rows and to where the program reads it
+    # the batch, read from 50 rows and written where the program reads it
     assert rows["gather"].gigabytes == pytest.approx(2 * 4 * 10 * 3 / 1e3)
     assert affine.share == pytest.approx(1 / 13)
 
@@ -132,7 +132,7 @@ def test_labels_and_doubles_have_their_own_size():
 @pytest.mark.usefixtures("one_microsecond")
 def test_limit_is_the_nearer_one():
     rows = by_name(compiled().profile(X, Y, batch_size=10))
-    # All of a step is more than L1 (1000 bytes) and fits L2, but what the op before has written
+    # The whole step is more than L1 (1000 bytes) and fits L2, but the output of the previous op
     # and the bias are near.
     loss = rows["loss mean"]
     assert (loss.limit, loss.of_limit) == ("arithmetic", pytest.approx(0.02 / 100 * 2))
@@ -143,12 +143,12 @@ def test_limit_is_the_nearer_one():
     assert update.of_limit > 32 * count / 1e3 / 100
     wide = compiled(inputs=400).profile(np.zeros((9, 400), "f"), np.zeros((9, 3)), batch_size=1)
     assert by_name(wide)["update"].limit == "memory"
-    assert by_name(wide)["update"].of_limit > 1, "nobody is that quick"
+    assert by_name(wide)["update"].of_limit > 1, "no machine is that fast"
 
 
 @pytest.mark.usefixtures("one_microsecond")
 def test_operand_of_another_step_comes_from_further_away():
-    """The kernel is small, but between two of its uses the whole step goes by."""
+    """The kernel is small, but between two uses of it the whole step passes through the cache."""
     model = fnn.Sequential([fnn.Dense(2, name="a"), fnn.Dense(6000, name="b")], input_shape=(2,))
     rows = by_name(model.profile(np.zeros((8, 2), "f"), batch_size=4))
     far, near = 4 * (4 * 2 + 2 * 2 + 2), 4 * 4 * 2  # x, kernel and bias; what b has just read
@@ -221,7 +221,7 @@ def test_training_needs_compile():
         model.profile(X, Y)
 
 
-# --- what is shown --------------------------------------------------------------------------------
+# --- display --------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("one_microsecond")

@@ -1,4 +1,4 @@
-"""Numbers: gradients, reference and PyTorch agreement, thread counts, digits."""
+"""Accuracy: gradients, agreement with the reference and PyTorch, thread counts, digits."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def train(model, steps):
 @pytest.mark.parametrize("loss", list(fnn.losses.registry))
 @pytest.mark.parametrize("activation", fnn.activations.NAMES)
 def test_gradients_of_every_activation_with_every_loss(activation, loss, rng):
-    # Without a bias, a row that dropout empties would stand at relu's kink.
+    # Without a bias, a row that dropout empties would be at relu's kink.
     options = {"activation": activation, "bias_initializer": "normal"}
     model = fnn.Sequential(
         [fnn.Dense(5, **options), fnn.Dropout(0.3), fnn.Dense(3, **options)],
@@ -172,7 +172,7 @@ def test_a_wrong_formula_is_noticed(rng, monkeypatch):
 
 
 def torch_training(model, steps, optimizer, activations, loss):
-    """Weights after the same steps in PyTorch, and the losses."""
+    """Return the weights after the same steps in PyTorch, and the losses."""
     torch = import_torch()
     weights = [torch.tensor(weight, requires_grad=True) for weight in model.get_weights()]
     trained = optimizer_like(torch, optimizer, weights)
@@ -220,7 +220,7 @@ def test_pytorch_agrees_with_every_optimizer_over_100_steps(case, rng):
 
 def test_every_optimizer_is_among_these():
     named = {optimizer.name for optimizer in OPTIMIZERS.values()}
-    assert named | {"lbfgs"} == set(fnn.optimizers.registry)  # that one is in test_full_batch.py
+    assert named | {"lbfgs"} == set(fnn.optimizers.registry)  # which is in test_full_batch.py
 
 
 # --- threads --------------------------------------------------------------------------------------
@@ -254,14 +254,14 @@ def deep(dtype):
 
 
 def everything(build, dtype, rng):
-    """All numbers that a training gives, as bytes."""
+    """Return all numbers that a training produces, as bytes."""
     model = build(dtype)
     x, y = rng.normal(size=(275, 40)), rng.integers(0, 6, 275)
     if build is residual:
         x = [x, rng.normal(size=(275, 3, 4))]
     else:
         y = np.eye(6)[y]
-    history = model.fit(x, y, batch_size=64, epochs=3, verbose=0)  # a last batch of 19
+    history = model.fit(x, y, batch_size=64, epochs=3, verbose=0)  # with a last batch of 19
     results = [*history.history.values(), list(model.evaluate(x, y).values())]
     out = model.forward(x, training=True)
     gradients = model.backward(np.ones_like(out))
@@ -301,10 +301,10 @@ def test_same_bits_for_any_number_of_threads(build, dtype, team, monkeypatch):
 
 
 def held_out_accuracy(seed):
-    """Accuracy of 64-128-10 on a stratified fifth that it has not seen."""
+    """Return the accuracy of 64-128-10 on a stratified, held-out fifth."""
     x, y = fnn.datasets.load_digits()
     train_rows, held_out = fnn.datasets.split(y, share=0.2, seed=seed)
-    mean, deviation = x[train_rows].mean(), x[train_rows].std()  # of all pixels together
+    mean, deviation = x[train_rows].mean(), x[train_rows].std()  # over all pixels together
     x = (x - mean) / deviation
     model = fnn.Sequential(
         [fnn.Dense(128, activation="relu"), fnn.Dense(10)], input_shape=(64,), seed=seed

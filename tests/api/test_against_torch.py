@@ -1,6 +1,7 @@
-"""Each activation, loss and layer with parameters against PyTorch in float64, to 1e-12.
+"""Each activation, loss and layer with parameters, compared with PyTorch in float64, to 1e-12.
 
-Derivatives by an input x are read from the kernel of a layer before: of rows of ones it is x.
+Derivatives with respect to an input x are read from the kernel of a preceding layer: with rows
+of ones as its input, that kernel is x.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ EPSILON = 1e-3
 
 
 def agree(got, want, what):
-    """Fail where they differ by more than rounding. `pytest -rP` shows by how much they do."""
+    """Fail if the two differ by more than rounding. `pytest -rP` shows by how much they do."""
     error = relative_error(got, want)
     print(f"{error:.1e} {what}")
     assert error <= TOLERANCE, f"{what} differs by {error:.3g} of its size"
@@ -30,7 +31,7 @@ def model_of(*layers, inputs):
 
 
 def forward_and_backward(model, x, weights):
-    """What the model gives in training, and the gradients of its sum with these weights."""
+    """Return the model's training outputs, and the gradients of their sum with these weights."""
     y = model.forward(x, training=True)
     gradients = {name: view.copy() for name, view in model.backward(weights).items()}
     return y, {name.split("/")[-1]: gradient for name, gradient in gradients.items()}
@@ -59,7 +60,7 @@ def test_activation_and_derivative(name, rng):
 
 
 def targets(loss, rng, rows, outputs):
-    """Targets of each kind that a loss takes."""
+    """Return targets of each kind that a loss takes."""
     least, most = loss.target_range
     if loss.is_distribution:
         found = [rng.dirichlet(np.ones(outputs), rows)]
@@ -132,7 +133,7 @@ def test_layer_forward_and_backward(case, rng):
     agree(y, wanted, f"{case}, forward")
     for name, parameter in parameters.items():
         if not name.startswith("moving_"):
-            agree(gradients[name], parameter.grad, f"{case}, gradient by {name}")
+            agree(gradients[name], parameter.grad, f"{case}, gradient of {name}")
 
 
 @pytest.mark.parametrize("columns", [1, 4])
@@ -147,11 +148,11 @@ def test_embedding(columns, rng):
     wanted.backward(torch.tensor(weights))
     agree(y, wanted, "embedding, forward")
     agree(gradients["embeddings"], wanted_table.grad, "embedding, gradient")
-    assert not gradients["embeddings"][9:].any(), "categories that no row has"
+    assert not gradients["embeddings"][9:].any(), "categories that occur in no row"
 
 
 def test_moving_statistics_and_what_they_give(rng):
-    """PyTorch moves by the unbiased variance, Keras and fastnn by the biased one."""
+    """PyTorch updates with the unbiased variance, Keras and fastnn with the biased one."""
     torch = import_torch()
     rows, units, momentum = 29, 6, 0.8
     layer = fnn.BatchNormalization(momentum, **NORMALIZED)

@@ -1,5 +1,5 @@
-"""Wrong arguments: the message names the argument, what came and what was expected; and nothing
-has changed.
+"""Wrong arguments: the message names the argument, what came and what was expected; and nothing has
+changed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ONE_HOT = np.eye(3)[Y]
 
 
 def trained(loss="crossentropy", **options):
-    """A model that has trained, so that there is something to be changed."""
+    """A model that has been trained, so that there is something to change."""
     model = fnn.Sequential(
         [fnn.Dense(5, activation="tanh"), fnn.Dropout(0.1), fnn.Dense(3)],
         input_shape=(4,), seed=0, **options,
@@ -45,15 +45,15 @@ def with_one(array, value, where=(3, 1)):
 
 
 def refused(model, call, error, message):
-    """Check that a call raises exactly this kind of error, whose message starts like this, and
-    leaves the model as it was.
+    """Check that a call raises exactly this kind of error, whose message starts with `message`, and
+    that it leaves the model unchanged.
     """
     with unchanged(model), pytest.raises(error, match=f"^{re.escape(message)}") as caught:
         call(model)
     assert caught.type is error
 
 
-# --- the checker is shown wrong answers -----------------------------------------------------------
+# --- the checker is given wrong results -----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_bad_y(case, call):
     refused(trained(), lambda model: CALLS_WITH_Y[call](model, y), error, message)
 
 
-MANY = 2**58  # their predictions fit no memory
+MANY = 2**58  # their predictions fit in no memory
 NAN_ROW = np.array([1, np.nan, 1, 1], np.float32)
 
 
@@ -202,7 +202,7 @@ NAN_ROW = np.array([1, np.nan, 1, 1], np.float32)
     ],
 )
 def test_rows_that_are_one_row_many_times_are_looked_at_once(call, message):
-    """A scan of all their elements takes years."""
+    """Scanning all their elements would take years."""
     x = np.broadcast_to(np.ones(4, np.float32), (MANY, 4))
     y = np.broadcast_to(np.int8(0), MANY)
     model = trained()
@@ -914,7 +914,7 @@ FIXED = {
 @pytest.mark.parametrize("case", FIXED)
 @pytest.mark.parametrize("is_built", [False, True])
 def test_what_programs_are_compiled_from_cannot_be_changed(case, is_built):
-    """Programs are kept: a change would hold for those not yet made, and for no other."""
+    """Programs are cached: a change would apply to those not yet made, and to no other."""
     find, name, value, shown, other = FIXED[case]
     constant = fnn.initializers.Constant(0.1)
     layers = [

@@ -1,6 +1,6 @@
-"""Whatever is declared by fields: constructors, checks, `repr`, `config`, and names that are not.
+"""Classes declared by fields: constructors, checks, `repr`, `config`, and unknown names.
 
-The registries are enumerated, so a new class is tested as soon as it is there.
+The registries are enumerated, so a new class is tested as soon as it is registered.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REGISTRIES = {
     "regularizer": fnn.regularizers,
     "schedule": fnn.schedules,
 }
-# What constructors cannot do without.
+# Arguments that constructors require.
 NEEDED = {
     "Dense": {"units": 3},
     "Dropout": {"rate": 0.25},
@@ -45,7 +45,7 @@ NEEDED = {
     "ExponentialDecay": {"initial_learning_rate": 0.1, "decay_steps": 9, "decay_rate": 0.5},
     "InverseTimeDecay": {"initial_learning_rate": 0.1, "decay_steps": 9, "decay_rate": 0.5},
 }
-# What other values of a field go together with.
+# Arguments that other values of a field require.
 WITH = {
     ("Uniform", "minimum"): {"maximum": 9.0},
     ("CosineDecay", "warmup_steps"): {"warmup_target": 0.2},
@@ -80,7 +80,7 @@ def made(cls, **others):
 
 
 def with_another(cls, name):
-    """One whose field has another value than by default."""
+    """An instance whose field has a value other than the default."""
     others = WITH.get((cls.__name__, name), {})
     return made(cls, **others, **{name: accepted(cls.fields()[name])})
 
@@ -91,7 +91,7 @@ def numbers(cls):
 
 
 def accepted(field):
-    """A number that a field takes and that is not its default."""
+    """A valid number for a field other than its default."""
     low, high = field.bounds.get("least"), field.bounds.get("below", np.inf)
     if "below" not in field.bounds:
         return low + 3
@@ -376,7 +376,7 @@ def test_copies(cls):
             again.foo = 1
 
 
-# --- subclasses by a user -------------------------------------------------------------------------
+# --- user-defined subclasses ----------------------------------------------------------------------
 
 
 def test_a_subclass_gets_it_all():
@@ -432,7 +432,7 @@ def test_a_subclass_of_a_loss_and_of_a_layer():
 
 
 class Powers(fnn.Layer):
-    """Its constructor assigns an attribute twice, and its forward keeps what it likes."""
+    """Its constructor assigns an attribute twice, and its forward keeps arbitrary attributes."""
 
     def __init__(self, power=2, *, name=None):
         super().__init__(name)
@@ -449,7 +449,7 @@ class Powers(fnn.Layer):
         return grad_output * self.power * self.x ** (self.power - 1)
 
     def config(self):
-        assert not hasattr(self, "x"), "config is not asked while the layer works"
+        assert not hasattr(self, "x"), "config is not called while the layer runs"
         return {"power": self.power}
 
 

@@ -1,4 +1,4 @@
-"""`predict_one` and `learn_one`: the bits of a batch of one, and the same refusals."""
+"""`predict_one` and `learn_one`: the same bits as a batch of one, and the same errors."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ CASES = {
 
 
 def batch(x):
-    """A sample as a batch of one."""
+    """Return a sample as a batch of one."""
     return [batch(part) for part in x] if isinstance(x, tuple) else np.asarray(x)[None]
 
 
 def short_way(model, x, y):
-    """The loss if the prepared program takes the sample, else None."""
+    """Return the loss if the prepared program takes the sample, otherwise None."""
     return model.network.runtime.fast_path.learner.learn(x, y, vars(model.optimizer))
 
 
@@ -105,7 +105,7 @@ def test_which_samples_take_the_short_way(case):
     assert is_short == (case not in ("label arrays", "probabilities", "booleans"))
 
 
-# What is declined: right, though slower.
+# Declined inputs: the results are right, though slower.
 SPREAD = np.repeat(numbers(5), 2, axis=1)[0, ::2]
 OTHERS = {
     "gaps": SPREAD,
@@ -163,7 +163,7 @@ def test_model_without_input_shape_takes_it_from_the_first_sample():
     assert model.learn_one(np.zeros(3), np.ones(2)) == 1.0
 
 
-# --- what is set in between -----------------------------------------------------------------------
+# --- settings changed in between ------------------------------------------------------------------
 
 CHANGES = {
     "learning_rate": lambda model: setattr(model.optimizer, "learning_rate", 0.5),
@@ -189,7 +189,7 @@ def test_what_is_set_in_between_counts_from_the_next_step(change):
         assert model.learn_one(x, y) == twin.train_on_batch(x[None], y[None]), number
         assert_same_bits(model.predict_one(x), twin.predict(x[None])[0], number)
     assert weights_as_bytes(model) == weights_as_bytes(twin)
-    assert short_way(model, x, y) is not None, "the short way is lost"
+    assert short_way(model, x, y) is not None, "the fast path is lost"
 
 
 def test_other_state_than_compiled_is_refused():
@@ -200,7 +200,7 @@ def test_other_state_than_compiled_is_refused():
         model.learn_one(x, y)
 
 
-# --- refusals -------------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 GOOD = numbers(5)[0]
 BAD_X = {
@@ -327,7 +327,7 @@ def test_large_parameters_are_not_taken_for_infinite_ones():
     y = numbers(2)[0]
     for each in (model, twin):
         each.learn_one(np.zeros(5), y)
-        each.parameters["dense/kernel"][...] = 1e200  # meets zeros only
+        each.parameters["dense/kernel"][...] = 1e200  # it only meets zeros
     assert model.learn_one(np.zeros(5), y) == twin.train_on_batch(np.zeros((1, 5)), y[None])
 
 
@@ -363,7 +363,7 @@ def test_threads_may_share_a_model():
 
 
 def test_program_that_is_planned_anew_is_prepared_anew():
-    """Else the two would not share the lock."""
+    """Otherwise the two would not share the lock."""
     model, x, y = plain(), numbers(5), numbers(2)
     model.learn_one(x[0], y[0])
     model.predict_one(x[0])
@@ -389,7 +389,7 @@ def test_wide_network_lets_others_run_and_has_the_same_bits(rng):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_few_rows_go_a_short_way(rng, dtype):
-    """The bits of the plain way, and its errors; what it declines is computed plainly."""
+    """It returns the bits of the general path, and its errors; declined inputs take that path."""
     model = fnn.Sequential(
         [fnn.Flatten(), fnn.Dense(5, activation="tanh"), fnn.Dense(2)],
         input_shape=(3, 2), dtype=dtype, seed=0,
@@ -421,7 +421,7 @@ def test_few_rows_go_a_short_way(rng, dtype):
         model.predict(declined[10])
     with pytest.raises(ValueError, match=r"x must have shape \(rows, 3, 2\)"):
         model.predict(x[:, :2])
-    large = np.full_like(x, np.finfo(dtype).max)  # whose squares overflow
+    large = np.full_like(x, np.finfo(dtype).max)  # the squares of these overflow
     assert_same_bits(model.predict(large), model.predict(large.tolist()))
 
 
@@ -433,7 +433,7 @@ def test_few_rows_see_what_parameters_are_set(rng):
     model.fit(x, x[:, :2], epochs=1, verbose=0)
     assert not np.array_equal(model.predict(x), before)
     assert_same_bits(model.predict(x), model.predict(x.tolist()))
-    model.predict(np.zeros((2000, 5)), batch_size=2000)  # planned anew, prepared anew
+    model.predict(np.zeros((2000, 5)), batch_size=2000)  # planned anew, and therefore prepared anew
     assert_same_bits(model.predict(x), model.predict(x.tolist()))
 
 
@@ -451,14 +451,14 @@ def test_rows_that_are_worth_a_team_go_the_short_way_by_a_team(rng, threads):
     assert prepared.predict_few(x, 4) is None
     assert prepared.predict_few(x, 0) is None
     pace = model.network.runtime.bound(Purpose.PREDICT, 1).team(64)
-    while pace._trials:  # sizes of the team are tried, one stays
+    while pace._trials:  # sizes of the team are tried, and one is kept
         assert_same_bits(model.predict(x), wanted)
     assert set(pace._seconds) == {1, 2, 3}
     threads(4)
     assert_same_bits(model.predict(x), wanted)
     while pace._trials:
         assert_same_bits(model.predict(x), wanted)
-    assert model.network.runtime.fast_path.few_rows.prepared.workers == 4, "prepared anew, for more"
+    assert model.network.runtime.fast_path.few_rows.prepared.workers == 4, "prepared again for more"
 
 
 def test_one_row_of_a_model_that_no_cache_holds_is_tried_by_a_team(rng, threads):
@@ -496,7 +496,7 @@ def test_few_rows_of_unusual_models(kind, rng):
         assert_same_bits(model.predict(x), first)
     if kind in ("two inputs", "python"):
         assert model.network.runtime.fast_path.few_rows is None
-        assert not model.network.runtime.fast_path.wants_few_rows, "it is not looked at again"
+        assert not model.network.runtime.fast_path.wants_few_rows, "it is not examined again"
     if kind == "embedding":
         with pytest.raises(ValueError, match="whole numbers from 0 to 4"):
             model.predict(x + 3)
@@ -504,7 +504,7 @@ def test_few_rows_of_unusual_models(kind, rng):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_threads_of_a_forked_process_take_turns():
-    """A prepared program and a plain one share a workspace, and so must share a lock."""
+    """A prepared program and a general one share a workspace, and so must share a lock."""
     layers = [fnn.Dense(700, activation="relu") for _ in range(3)]
     model = fnn.Sequential(layers, input_shape=(700,), seed=0)
     row = np.ones((1, 700), "f")
@@ -522,7 +522,7 @@ def test_threads_of_a_forked_process_take_turns():
 
         thread = threading.Thread(target=prepared)
         thread.start()
-        for _ in range(3):  # a list goes the plain way
+        for _ in range(3):  # a list takes the general path
             if not np.array_equal(model.predict(row.tolist()), wanted):
                 wrong.append(2)
         halt.set()
@@ -541,13 +541,13 @@ def test_threads_of_a_forked_process_take_turns():
 
 
 def test_a_batch_of_one_goes_the_same_way(rng):
-    """The bits of the plain way, and its errors; what it declines is computed plainly."""
+    """It returns the bits of the general path, and its errors; declined inputs take that path."""
     model = fnn.Sequential(
         [fnn.Dense(5, activation="tanh"), fnn.Dense(2)], input_shape=(3,), seed=0
     )
     x = rng.standard_normal((4, 3)).astype("f")
     wanted = model.predict(x)
-    for _ in range(2):  # at first nothing is prepared
+    for _ in range(2):  # nothing is prepared at first
         for i in range(4):
             got = model.predict(x[i : i + 1])
             assert got.shape == (1, 2)

@@ -1,4 +1,4 @@
-"""Model files: what comes back, going on with training, and files that are not right."""
+"""Model files: what is restored, continued training, and invalid files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fastnn.core import files
 from fastnn.exchange import model_file
 
 OPTIMIZERS = {
-    # Those that take all rows are in test_full_batch.py.
+    # Optimizers that take all rows are tested in test_full_batch.py.
     **{
         name: fnn.optimizers.get(name)
         for name in fnn.optimizers.registry
@@ -60,7 +60,7 @@ def every_layer(dtype="float64"):
 
 
 def rewrite(path, *, change_about=None, change_tensors=None, metadata=None):
-    """Save a model, then change what the file says or holds."""
+    """Save a model, then change the file's metadata or tensors."""
     small().save(path)
     with safe_open(path, "numpy") as file:
         about = json.loads(file.metadata()["fastnn"])
@@ -72,7 +72,7 @@ def rewrite(path, *, change_about=None, change_tensors=None, metadata=None):
     save_file(tensors, path, {"fastnn": json.dumps(about)} if metadata is None else metadata)
 
 
-# --- what comes back ------------------------------------------------------------------------------
+# --- what is restored -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -262,7 +262,7 @@ def test_what_is_not_a_file_is_not_written_to(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-# --- files that are not right ---------------------------------------------------------------------
+# --- invalid files --------------------------------------------------------------------------------
 
 
 def test_missing_file_and_folder(tmp_path):

@@ -1,4 +1,4 @@
-"""Names from Keras, PyTorch and scikit-learn, and slips, on models: each is told what to write."""
+"""Names from Keras, PyTorch and scikit-learn, and typos: the error says what to write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Sequential` and `Model`: building, weights, predicting, evaluating, one's own loop."""
+"""`Sequential` and `Model`: building, weights, predicting, evaluating, custom loops."""
 
 from __future__ import annotations
 
@@ -366,7 +366,7 @@ def test_losses_by_formula(loss, formula, rng):
     assert model.evaluate(x, y)["loss"] == pytest.approx(expected, rel=1e-13)
 
 
-# --- one's own loop -------------------------------------------------------------------------------
+# --- custom loops ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -411,7 +411,7 @@ def test_gradients_of_the_own_loop_go_through_dropout(rng):
         kept, sums = view[where], []
         for shift in (1e-6, -1e-6):
             view[where] = kept + shift
-            model._manual._forwards = (-1, 0)  # the same mask once more
+            model._manual._forwards = (-1, 0)  # repeats the same mask
             sums.append((model.forward(x, training=True) * direction).sum())
         view[where] = kept
         assert gradients[name][where] == pytest.approx((sums[0] - sums[1]) / 2e-6, abs=1e-7)
@@ -445,7 +445,7 @@ def test_steps_out_of_order_say_what_to_call_first():
         model.apply_gradients()
 
 
-# --- looking at it --------------------------------------------------------------------------------
+# --- inspection -----------------------------------------------------------------------------------
 
 
 def test_summary_shows_each_layer_once_with_its_parameters(capsys):

@@ -1,6 +1,6 @@
-"""The referee of `benchmarks/peers.py`, without any heavy peer: what it measures and how it judges.
+"""The comparison of `benchmarks/peers.py`, without large peers: what it measures, how it judges.
 
-NumPy is the peer here; it is right in one test, and wrong in the others.
+The peer here is NumPy; it is right in one test, and wrong in the others.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def test_the_listing_names_every_cell(capsys):
 
 
 def test_ratios_are_paired():
-    """A drift that hits both blocks of a pair does not move the ratio."""
+    """A drift that affects both blocks of a pair does not change the ratio."""
     ours, theirs = [1.0, 2.0, 4.0, 8.0, 16.0], [3.0, 6.0, 12.0, 24.0, 80.0]
     found = timing.paired_ratios(ours, theirs)
     assert found == {"ratio": 3.0, "ratio_q1": 3.0, "ratio_q3": 3.0}
@@ -108,7 +108,7 @@ def test_the_best_peer_is_the_one_of_lowest_median_time():
     blocks = {ONE: pairs_of([5, 5, 2], [15, 5, 4]), TWO: pairs_of([1, 1, 1], [2, 2, 9])}
     found = summary(blocks, {ONE: 0.1, TWO: 0.2}, {})
     assert found["best"] == "NumPy, 2 threads"
-    assert found["fastnn_seconds"] == 1  # in the pairs with the best
+    assert found["fastnn_seconds"] == 1  # in the pairs with the best peer
     assert found["peers"]["NumPy, 1 thread"]["ratio"] == 2
 
 
@@ -174,7 +174,7 @@ def test_wrong_outputs_are_found_out():
 
 
 def test_a_call_leaves_the_data_as_they_were(tmp_path):
-    """NumPy's side gathers an epoch into buffers, and must not take a batch for one."""
+    """NumPy's side gathers an epoch into buffers, and must not mistake a batch for one."""
     cell = next(iter(in_group("epoch")))
     arrays_of(cell).save(tmp_path / "arrays.npz")
     arrays = load(str(tmp_path / "arrays.npz"))
@@ -245,7 +245,7 @@ def test_a_process_that_ended_is_an_error(tmp_path):
 
 
 def results(**cells):
-    """What a run leaves, with cells by name and the ratios of their peers."""
+    """The output of a run, with cells by name and the ratios of their peers."""
     return {
         "machine": peers.machine(),
         "settings": {"pairs": 15, "block_seconds": 0.02, "peers": []},
@@ -268,7 +268,7 @@ def test_the_report_shows_lost_cells_and_failed_sides(tmp_path):
     assert "2.00 (2.00 to 2.00)" in text
     assert f"{names[0]}: NumPy, 2 threads: it is wrong" in text
     assert f"behind in {names[1]}" in text
-    assert "**2.25**" in text  # of peak memory: 300 MB for 1.2 x 111 MB
+    assert "**2.25**" in text  # peak memory: 300 MB compared with 1.2 x 111 MB
     assert (tmp_path / "peers.svg").stat().st_size > 1000
     assert (tmp_path / "peers.png").stat().st_size > 1000
 
@@ -296,7 +296,7 @@ def test_a_pair_that_the_host_disturbs_is_timed_again(monkeypatch):
     taken, results = iter([0, 5, 5, 5]), iter("ab")
     monkeypatch.setattr(timing, "stolen", lambda: next(taken))
     assert timing.undisturbed(lambda: next(results)) == ("b", 1)
-    monkeypatch.setattr(timing, "stolen", iter(range(99)).__next__)  # never left alone
+    monkeypatch.setattr(timing, "stolen", iter(range(99)).__next__)  # it is always disturbed
     assert timing.undisturbed(lambda: "c") == ("c", timing.ATTEMPTS - 1)
 
 

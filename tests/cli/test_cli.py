@@ -1,4 +1,4 @@
-"""The command: what it prints, what it writes, and one line for every mistake."""
+"""The command: what it prints, what it writes, and a one-line message for every mistake."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Tables: what is read, what becomes of it, and that what is wrong with a file is named."""
+"""Tables: how they are read and encoded, and that errors name what is wrong with a file."""
 
 import io
 import json
@@ -277,7 +277,7 @@ def test_constant_column(value):
 
 
 def test_large_offset_keeps_its_digits():
-    seconds = 1.7e9 + np.arange(50.0)  # float32 alone could not tell these apart
+    seconds = 1.7e9 + np.arange(50.0)  # in float32 alone these would be equal
     read = Table("file", {"a": seconds, "y": np.arange(50.0)}, 50)
     assert len(np.unique(planned(read, "y").encode(read))) == 50
 

@@ -1,4 +1,4 @@
-"""Iterables of batches: the same numbers as arrays, threads that end, and what goes wrong."""
+"""Iterables of batches: the same results as from arrays, threads that end, and error cases."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def forever(xy):
 
 
 class Iterable:
-    """Can be read again."""
+    """An iterable that can be read repeatedly."""
 
     def __init__(self, items):
         self.items = items
@@ -59,7 +59,7 @@ class Iterable:
 
 
 class OldSequence:
-    """Has no __iter__, and does not end by itself."""
+    """It has no __iter__, and does not end on its own."""
 
     def __init__(self, items):
         self.items = items
@@ -118,7 +118,7 @@ def test_batches_may_be_sparse_or_of_any_size_and_dtype(xy):
 
 
 def test_arrays_that_the_generator_fills_again(xy):
-    """It is some batches ahead, and those it has yielded must not change."""
+    """The reader is some batches ahead, and batches that it has yielded must not change."""
     x, y = np.empty((BATCH, 6)), np.empty(BATCH, int)
 
     def refilled():
@@ -239,7 +239,7 @@ def test_wrong_batch_leaves_the_model_at_the_end_of_the_step_before(what, error,
     assert weights_as_bytes(model) == weights_as_bytes(twin)
     assert model.history.stop_reason.startswith(error.__name__)
     assert not model.network.is_fitting
-    model.fit(*xy, verbose=0)  # and goes on
+    model.fit(*xy, verbose=0)  # training continues
     with pytest.raises(error, match=match.replace(" of epoch 1", "")):
         model.evaluate(spoiled(xy, what))
 

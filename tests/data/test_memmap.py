@@ -1,4 +1,4 @@
-"""Large maps: the same numbers as from memory, checked as read, and little of them resident."""
+"""Large maps: the same results as from memory, checks on reading, and few pages resident."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ VIEWS = {
     "asarray": np.asarray,
     "rows": lambda x: x[13:900],
     "every other row": lambda x: x[::2],
-    "reversed": lambda x: x[::-1],  # read as memory
+    "reversed": lambda x: x[::-1],  # read from memory
     "columns": lambda x: np.concatenate([x, x], axis=1)[:, :COLUMNS],
 }
 
@@ -151,7 +151,7 @@ def test_too_large_for_float32_is_found(tmp_path, xy):
     x[400, 3] = 1e39
     with pytest.raises(ValueError, match=r"x must hold numbers that float32 can hold.*in row 400"):
         small().predict(saved(tmp_path / "x2.npy", x))
-    x[400, 3] = 3e38  # its square is beyond float32, it is not
+    x[400, 3] = 3e38  # its square is too large for float32, the number is not
     assert small().predict(saved(tmp_path / "x3.npy", x)).shape == (ROWS, 3)
 
 
@@ -199,7 +199,7 @@ def test_written_pages_of_a_shared_map_stay(tmp_path, xy):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_little_of_a_large_file_is_resident(tmp_path):
-    """A hole in a file of 1 GB reads as zeros; its pages count as any other's."""
+    """A hole in a file of 1 GB reads as zeros; its pages count like any others."""
     code = f"""if True:
         import numpy as np, fastnn as fnn, pathlib
         def peak():

@@ -1,4 +1,4 @@
-"""Sparse matrices: the same numbers as their dense copies, and bad ones refused."""
+"""Sparse matrices: the same results as with dense copies, and errors for bad ones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sparse_inputs(rng, x):
 
 @pytest.mark.parametrize("seed", range(24))
 def test_random_models_compute_the_same_as_with_a_dense_copy(seed, rng):
-    """fit, evaluate, predict, one step, the user's own loop."""
+    """fit, evaluate, predict, one step, and a custom loop."""
     one, x, y = random_model(seed)
     other, _, _ = random_model(seed)
     dense, given = sparse_inputs(rng, x)
@@ -114,7 +114,7 @@ def test_data_of_the_models_dtype_is_not_copied(rng):
 def test_unsorted_and_double_entries_are_summed_as_scipy_does(rng):
     columns = np.array([5, 2, 2, 29, 0, 0, 0])
     x = sparse.csr_array((np.arange(1.0, 8), columns, [0, 4, 4, 7]), shape=(3, 30))
-    x.has_canonical_format = True  # a claim that is wrong
+    x.has_canonical_format = True  # a false claim
     want = np.zeros((3, 30))
     want[0, [2, 5, 29]], want[2, 0] = [5, 1, 4], 18
     kept = x.data.copy(), x.indices.copy()
@@ -166,7 +166,7 @@ def test_a_loss_that_is_not_finite_names_the_layer(rng):
 
 
 def spoiled(name, rng):
-    """A matrix with one thing wrong, made behind SciPy's back."""
+    """A matrix with one fault, introduced without SciPy's checks."""
     x = matrix(rng)
     if name == "nan":
         x.data[7] = np.nan
@@ -262,7 +262,7 @@ def test_fastnn_does_not_import_scipy():
 @pytest.mark.parametrize("width", [30, 40_000], ids=["small", "updates in the gradient"])
 @pytest.mark.parametrize("made_dense", [False, True])
 def test_index_arrays_that_change_during_fit_are_refused(rng, column, width, made_dense):
-    """A callback spoils them between two epochs: memory that is not there must not be touched."""
+    """A callback corrupts them between two epochs: out-of-bounds memory must not be accessed."""
     x, y = matrix(rng, 50, width, 0.1), rng.integers(0, 3, 50)
     x.indices, x.indptr = x.indices.astype(np.int32), x.indptr.astype(np.int64)
     layers = [fnn.Activation("tanh")] * made_dense + [fnn.Dense(9), fnn.Dense(3)]

@@ -1,4 +1,4 @@
-"""Walks down functions: the textbook's numbers, the networks' optimizers, ends, and bad input."""
+"""Descents on functions: textbook numbers, the networks' optimizers, stopping, and bad input."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def double(x):
     return 2 * x
 
 
-# --- the textbook's numbers ---------------------------------------------------------------------
+# --- textbook numbers ---------------------------------------------------------------------------
 
 
 def test_square_and_exponential():
-    """Computed by hand from 3 - 0.0005 (6 - e^-3), and 10,000 times more."""
+    """Computed by hand as 3 - 0.0005 (6 - e^-3), and then for 10,000 more steps."""
     found = minimize(
         lambda x: x * x + exp(-x), 3.0, grad=lambda x: 2 * x - exp(-x),
         optimizer=fnn.SGD(0.0005), steps=10_001,
@@ -150,7 +150,7 @@ def test_each_is_worth_a_walk(function):
 
 
 def network_walk(optimizer, function, start, steps):
-    """Where a network's kernel goes whose gradient is that of the function; at the end, x."""
+    """The path of a network's kernel whose gradient is that of the function; at the end, x."""
     model = fnn.Sequential(
         [fnn.Dense(len(start), use_bias=False)], input_shape=(1,), dtype="float64"
     )
@@ -211,7 +211,7 @@ def test_the_optimizer_is_not_changed(name):
     before = copy.deepcopy(vars(optimizer))
     walks = [minimize(functions.bowl, [1.0, 2.0], optimizer=optimizer, steps=5) for _ in range(2)]
     assert vars(optimizer) == before
-    assert (walks[0].path == walks[1].path).all(), "the second walk starts afresh"
+    assert (walks[0].path == walks[1].path).all(), "the second descent starts afresh"
 
 
 def test_a_walk_keeps_how_its_optimizer_was_set():
@@ -237,7 +237,7 @@ def test_what_a_walk_holds():
     assert found.learning_rates.tolist() == [0.1] * 5
     assert (found.steps, found.variables) == (5, 2)
     assert found.x == pytest.approx(found.path[-1], rel=0)
-    found.x[...] = 0  # it is the caller's
+    found.x[...] = 0  # the array belongs to the caller
     assert re.fullmatch(
         r"<Descent of 5 steps with SGD\(learning_rate=0.1\) to \[.*\], where it is .*; completed 5 "
         r"steps>", repr(minimize(functions.ravine, [-7, 2], optimizer=fnn.SGD(0.1), steps=5))
@@ -318,7 +318,7 @@ def test_functions_see_points_that_they_cannot_change():
 
 
 def test_a_gradient_kept_in_one_array():
-    """As who saves memory writes it: each call fills the same array."""
+    """As a user who saves memory would write it: each call fills the same array."""
     place = np.empty(2)
 
     def gradient(x):
@@ -340,7 +340,7 @@ def test_two_walks_in_two_threads_at_once():
 
 
 def test_a_walk_within_a_walk():
-    """The step to take, found by another walk."""
+    """The function calls another descent."""
 
     def f(x):
         return x * x + minimize(functions.square, 1.0, steps=2).values[-1]
@@ -351,7 +351,7 @@ def test_a_walk_within_a_walk():
     assert found.values[-1] == pytest.approx(found.x**2 + inner)
 
 
-# --- ends ---------------------------------------------------------------------------------------
+# --- stopping -----------------------------------------------------------------------------------
 
 
 def test_tol_gradient():
@@ -421,7 +421,7 @@ def test_a_callback_sets_a_schedule():
 
 
 def test_a_callback_turns_momentum_on():
-    """What the optimizer did not keep before starts from 0."""
+    """State that the optimizer did not keep before starts from 0."""
     optimizer = fnn.SGD(0.1)
 
     def callback(step, x, value):
@@ -436,7 +436,7 @@ def test_a_callback_turns_momentum_on():
 
 
 def test_a_callback_turns_other_state_on_and_off():
-    """Adam's mean and variance stay when it is told to keep the largest, or an average, too."""
+    """Adam's mean and variance are kept when AMSGrad or an average is switched on."""
     plain = minimize(functions.bowl, [1.0, 2.0], optimizer=fnn.Adam(0.1), steps=6)
     optimizer = fnn.Adam(0.1)
 
@@ -494,7 +494,7 @@ def test_not_finite_on_the_way(where, what):
     assert "after step 2" in found.stop_reason
 
 
-# --- L-BFGS and differences: SciPy --------------------------------------------------------------
+# --- L-BFGS and finite differences: SciPy -------------------------------------------------------
 
 
 def test_lbfgs():
@@ -605,7 +605,7 @@ def test_bad_arguments(arguments, error, message):
 
 
 def from_second_call(bad, good):
-    """A function that goes wrong at the second point only."""
+    """A function that fails at the second point only."""
     calls = []
     return lambda x: bad if calls.append(x) or len(calls) > 1 else good(x)
 

@@ -1,4 +1,4 @@
-"""What the package index shows: the distribution's name, its extras, and the README as its page."""
+"""The page on the package index: the distribution's name, its extras, and the README."""
 
 import importlib.metadata
 import re
@@ -19,12 +19,12 @@ PAGES = [
 ]
 SOURCES = sorted(Path(fnn.__file__).parent.rglob("*.py"))
 EXTRA = re.compile(r"""extras\.install\(['"](\w+)|extras\.missing\(\s*"[^"]*",\s*"(\w+)""")
-# `fastnn` before an extra, or behind an installer: that distribution is another project's.
+# `fastnn` before an extra, or after an installer: that distribution is another project's.
 STRANGER = re.compile(r"fastnn\[|\binstall\s+(?:-\S+\s+)*['\"]?fastnn(?![\w-])")
 
 
 def relative_targets(text):
-    """Return where links and pictures lead that work in a folder, but not on a package page."""
+    """Return the targets of links and pictures that work in a folder, but not on a package page."""
     targets = re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", text)
     found = [markdown or html for markdown, html in targets]
     return [target for target in found if not re.match(r"https?://|#|mailto:", target)]

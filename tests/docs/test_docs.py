@@ -1,4 +1,4 @@
-"""What the documentation shows is run: every docstring's example, and the README's."""
+"""The code in the documentation is run: every docstring's example, and the README's."""
 
 import doctest
 import importlib
@@ -19,7 +19,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 def classes_of(registry):
-    """Those of the package: other tests add their own."""
+    """The package's own classes: other tests add theirs."""
     return [registry[n] for n in registry if registry[n].__module__.startswith("fastnn.")]
 
 
@@ -40,7 +40,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 
 def test_the_readmes_examples(tmp_path, monkeypatch):
-    """One after the other, each with what those before it have made."""
+    """The examples run in sequence, each with the names that the previous ones defined."""
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     exec(compile(BLOCKS[0], "README.md", "exec"), names)

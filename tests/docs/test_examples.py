@@ -1,4 +1,4 @@
-"""Every example runs by itself, says something and saves its picture; the README shows them all."""
+"""Every example runs on its own, prints text and saves its picture; the README shows them all."""
 
 import os
 import re
@@ -18,7 +18,7 @@ PICTURES = sorted((ROOT / "docs" / "pictures" / "examples").iterdir())
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_it_runs(example, tmp_path):
-    """With the installed package, without a screen, and without a warning."""
+    """It runs with the installed package, without a screen, and without a warning."""
     environment = {**os.environ, "MPLBACKEND": "Agg"}
     done = subprocess.run(
         [sys.executable, "-P", "-W", "error", str(example), "."],
@@ -42,7 +42,7 @@ def test_the_readme_shows_every_picture():
 
 
 def test_pictures_are_small():
-    """They are part of the repository."""
+    """The pictures are part of the repository."""
     limits = {".png": 120_000, ".gif": 500_000}
     assert all(path.stat().st_size < limits[path.suffix] for path in PICTURES)
     assert sum(path.stat().st_size for path in PICTURES) < 1_500_000

@@ -1,4 +1,4 @@
-"""The guide: what its pages show is run, and the two languages say the same."""
+"""The guide: the code on its pages is run, and both languages have the same contents."""
 
 import importlib.util
 import itertools
@@ -35,7 +35,7 @@ def test_both_languages_show_the_same(name):
     english, japanese = ENGLISH[name], JAPANESE[name]
     assert guide.blocks(english) == guide.blocks(japanese)
     assert guide.images(english) == guide.images(japanese)
-    for page in (english, japanese):  # no heading is left out
+    for page in (english, japanese):  # no heading is missing
         assert english.count("\n## ") == page.count("\n## ")
     assert f"(../ja/{name}.md)" in english
     assert f"(../en/{name}.md)" in japanese
@@ -56,7 +56,7 @@ def test_links_lead_to_pages(name):
 
 
 def broken_japanese(page):
-    """Return lines that end between two Japanese characters: a page shows a space there."""
+    """Return lines that end between two Japanese characters, where a page would show a space."""
 
     def is_wide(character):
         return unicodedata.east_asian_width(character) in "WF"

@@ -12,7 +12,7 @@ KINDS = ["all different", "few values", "NaN", "infinities", "zeros of both sign
 
 
 def scores_of(kind, width, dtype, rng):
-    """Rows that make a mistake at a border show: the largest is at every column in turn."""
+    """Rows that expose an error at a vector's end: the largest is in each column in turn."""
     scores = np.tile(rng.permutation(width), (width, 1)).astype(dtype)
     rows = np.arange(width)
     scores[rows, rows] = width
@@ -33,7 +33,7 @@ def scores_of(kind, width, dtype, rng):
 
 
 def hits_of(scores):
-    """What NumPy says of every label of every row; the first of the largest is meant."""
+    """NumPy's answer for every label of every row; the first of the largest counts."""
     return scores.argmax(axis=1)[:, None] == np.arange(scores.shape[1])
 
 

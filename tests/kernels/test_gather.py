@@ -1,4 +1,4 @@
-"""Gather: every source dtype to every target, with an order or none, strided rows."""
+"""Gather: every source dtype to every target, with and without an order, strided rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tools/check_inner_loops.py passes sums in registers, and sees each way in which they are not."""
+"""tools/check_inner_loops.py accepts sums in registers, and reports each kind of failure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 SOURCES = Path(__file__).resolve().parents[2] / "src_c"
 IS_X86 = platform.machine() == "x86_64"
 ISAS = ["v2", "v3", "v4"] if IS_X86 else ["neon"] if platform.machine() == "aarch64" else []
-# Those of src_c/meson.build.
+# The flags of src_c/meson.build.
 FLAGS = [
     "-O3", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi",
     "-Wno-unknown-pragmas",
@@ -37,8 +37,8 @@ void NAME(ptrdiff_t k, const real *a, const real *b, real *c)
     vstore(c + LANES, second);
 }
 """
-# name of a tile: (of what kind its sums are, what stands beside them); compiled together, because
-# most of the time goes into the headers.
+# name of a tile: (kind of its sums, code around them); they are compiled together, because most
+# of the time goes into the headers.
 SAMPLES = {
     "tile_2x1": ("", ""),
     "tile_2x1_on_the_stack": ("volatile", ""),
@@ -57,7 +57,7 @@ GEMM = """
 extern const fastnn_kernel kept;
 const fastnn_kernel kept = kernel_affine;
 """
-# What objdump prints of a good loop on aarch64; nothing else here can be run without one.
+# The output of objdump for a good loop on aarch64; nothing else here can be tested without one.
 NEON = """
 0000000000000000 <tile_2x1>:
    0:\tstp\tx29, x30, [sp, #-16]!
@@ -74,7 +74,7 @@ NEON = """
 
 
 def check(folder, source, isa, *defines):
-    """The tiles, by name, of a source compiled as Meson compiles it."""
+    """The tiles, by name, of a source compiled the way Meson compiles it."""
     flags = [f"-march=x86-64-{isa}", "-mprefer-vector-width=512"] if IS_X86 else []
     command = ["cc", "-xc", "-", "-c", "-o", str(folder / "made.o"), "-std=c11", f"-I{SOURCES}"]
     subprocess.run(
@@ -87,7 +87,7 @@ def check(folder, source, isa, *defines):
 
 @pytest.fixture(scope="module", params=ISAS)
 def tiles(request, tmp_path_factory):
-    """The samples' tiles, by name, for each ISA."""
+    """The tiles of the samples, by name, for each ISA."""
     source = '#include "simd.h"\n'
     for name, (kind, beside) in SAMPLES.items():
         parts = {"NAME": name, "KIND": kind, "BESIDE": beside}

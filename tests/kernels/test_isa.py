@@ -1,4 +1,4 @@
-"""Every ISA of this build gives right numbers; FASTNN_ISA picks one, or says why not."""
+"""Every ISA of this build is correct; FASTNN_ISA selects one, or an error says why not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUPPORTED = engine.supported_isas()
 UNSUPPORTED = [isa for isa in engine.compiled_isas() if isa not in SUPPORTED]
 
 # Run in a child: every kernel case against the reference at one ragged size, then a short training.
-# `.ci/run` runs the tests of kernels themselves under each ISA.
+# `.ci/run` runs the kernels' own tests under each ISA.
 CHILD = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -61,7 +61,7 @@ def child(isa, *arguments):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """What each supported ISA's child saved."""
+    """The arrays that each supported ISA's child saved."""
     folder = tmp_path_factory.mktemp("isa")
     made = {}
     for isa in SUPPORTED:

@@ -1,4 +1,4 @@
-"""Derivatives of kernels against central differences of their forward, in float64."""
+"""Derivatives of kernels, compared with central differences of their forward, in float64."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastnn.native import kernels
 
 @pytest.fixture
 def x(rng):
-    """Numbers of both signs, away from the kinks at 0 and, of huber, at 1."""
+    """Numbers of both signs, away from the kinks at 0 and, for huber, at 1."""
     x = rng.choice([-1.0, 1.0], (4, 7)) * rng.uniform(0.05, 0.95, (4, 7))
     x[:, 4:] *= 4
     assert (np.abs(np.abs(x) - 1) > 1e-3).all()

@@ -1,4 +1,4 @@
-"""Bad input to the kernel entries: an error that names the argument, and nothing written."""
+"""Bad input to the kernel entries: an error names the argument, and nothing is written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def misaligned(array):
 
 
 def spread(array):
-    """The same numbers, with a gap behind each."""
+    """The same numbers, with a gap after each."""
     return np.repeat(array, 2, axis=-1)[..., ::2]
 
 
@@ -44,7 +44,7 @@ ARGUMENTS = [
     for arrays in [case.make(np.random.default_rng(0), "float64", 3, 5)]
     for has_labels in ["target" in arrays and arrays["target"].dtype == np.int32]
     for argument in arrays
-    if case.kernel != "gather"  # takes more; see test_gather.py
+    if case.kernel != "gather"  # it takes more types; see test_gather.py
 ]
 
 
@@ -68,7 +68,7 @@ def test_bad_array_is_refused_by_name(case, argument, bad, rng):
 @pytest.mark.parametrize(("case", "argument"), ARGUMENTS)
 @pytest.mark.parametrize("change", ["row more", "column more", "other dtype"])
 def test_arrays_that_do_not_fit_each_other_are_refused(case, argument, change, rng):
-    """Where a change leaves arrays that fit, the result must be right."""
+    """If arrays still fit after a change, the result must be right."""
     arrays = case.make(rng, "float64", 3, 5)
     array = arrays[argument]
     if change == "other dtype":
@@ -103,7 +103,7 @@ def test_bad_out_is_refused(case, rng):
             case.call(**arrays, out=bad)
 
 
-# Each element is read before it is written, and by nobody else: out may be the input itself.
+# Each element is read before it is written, and only once: out may be the input itself.
 IN_PLACE = {
     "activation", "activation_gradient", "add", "multiply", "dropout", "math", "softmax",
     "softmax_gradient", "log_softmax", "log_softmax_gradient",
@@ -112,7 +112,7 @@ WITH_OUT = [c for c in ENTRIES if c.has_out or c.kernel.endswith("accuracy")]
 
 
 def overlapping(array, out, distance):
-    """A copy of `array`, and an array like `out` that begins so many bytes behind its start."""
+    """A copy of `array`, and an array like `out` that begins `distance` bytes after its start."""
     memory = np.zeros(16 + array.nbytes + out.nbytes, np.uint8)
     places = []
     for like, first in ((array, 8), (out, 8 + distance)):

@@ -59,7 +59,7 @@ def test_same_bits_for_any_number_of_workers_and_for_read_only_inputs(name, dtyp
         alone = as_tuple(case.call(**arrays, workers=1, **options(case, dtype)))
         for array in arrays.values():
             array.flags.writeable = False
-        for workers in (2, 3):  # shares that are even, and that are not
+        for workers in (2, 3):  # even and uneven shares
             together = as_tuple(case.call(**arrays, workers=workers, **options(case, dtype)))
             for one, other in zip(alone, together, strict=True):
                 assert_same_bits(other, one, f"{name}, {size}, {workers} workers")
@@ -77,13 +77,13 @@ def test_out_is_written_and_returned(name, dtype, rng):
     assert case.call(**arrays, **options(case, dtype), out=out) is out
     assert_same_bits(out, new)
     assert (padded[:16] == 7).all(), "wrote before out"
-    assert (padded[-16:] == 7).all(), "wrote behind out"
+    assert (padded[-16:] == 7).all(), "wrote after out"
 
 
 @pytest.mark.parametrize(
     ("name", "size"),
     [(name, (3, 37)) for name in CASES]
-    # of narrow rows a vector takes one element each
+    # in narrow rows each lane of a vector holds one row
     + [(name, (19, 5)) for name in CASES if "crossentropy" in name],
     ids=str,
 )
@@ -92,7 +92,7 @@ def test_out_is_written_and_returned(name, dtype, rng):
 def test_nan_and_infinities_at_every_position(name, size, dtype, special, rng):
     """First element, a vector's body, the ragged tail: as in the reference, no other changes."""
     case = CASES[name]
-    workers = 2 if np.isnan(special) else 1  # where shares end does not depend on the numbers
+    workers = 2 if np.isnan(special) else 1  # the ends of shares do not depend on the numbers
     clean = case.make(rng, dtype, *size)
     for argument, array in clean.items():
         if array.dtype.kind != "f" or array.size == 0 or argument in case.whole:
@@ -149,7 +149,7 @@ def test_concatenate_skips_an_array_without_columns(rng):
 
 
 def test_crossentropy_of_masked_classes_is_finite():
-    """A logit of -inf takes a class out; with labels the loss of the others stays a number."""
+    """A logit of -inf excludes a class; with labels the loss of the others stays finite."""
     logits = np.array([[0.0, -np.inf, 0.0], [-np.inf, 3.0, -np.inf]])
     losses, gradient = kernels.softmax_crossentropy(logits, np.array([2, 1], np.int32))
     assert_close(losses, [np.log(2), 0], 1e-15)

@@ -8,10 +8,10 @@ from helpers import DTYPES, assert_close, assert_same_bits
 
 from fastnn.native import kernels
 
-# (rows, inputs, units). Sums are cut at 256, panels of columns at 64 or less, tiles of rows at
-# 8 or less, shares of rows at 16; B is packed where its rows are longer than 4 KiB and 48 of A use
-# them, in pieces of some 4,000 of k, and A beyond 256 KiB. Sums of at most 4 have a
-# way of their own where panels are whole, 32 rows at a time.
+# (rows, inputs, units). Sums are split at 256, panels of columns at 64 or less, tiles of rows at
+# 8 or less, shares of rows at 16; B is packed if its rows are longer than 4 KiB and 48 rows of A
+# use them, in pieces of about 4,000 of k, and A beyond 256 KiB. Sums of at most 4 terms have a
+# separate path where panels are whole, 32 rows at a time.
 SIZES = [
     (0, 3, 2), (1, 1, 1), (1, 1031, 1), (2, 255, 3), (3, 256, 5), (5, 257, 7), (7, 513, 9),
     (6, 3, 63), (8, 3, 64), (9, 3, 65), (13, 17, 127), (23, 31, 129), (24, 1, 33), (25, 2, 48),
@@ -23,15 +23,15 @@ SIZES = [
 
 
 def arrays_of_a_layer(size, dtype, rng):
-    """Return x, kernel, bias, the gradient of the output, and what the layer before has saved."""
+    """Return x, kernel, bias, the gradient of the output, and the previous layer's saved values."""
     rows, inputs, units = size
     shapes = (rows, inputs), (inputs, units), (units,), (rows, units), (rows, inputs)
     return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
 
 
 def assert_product(got, a, b, where):
-    """Fail unless each element is as near to a @ b as a sum in its dtype must be."""
-    a, b = a.astype(np.float64), b.astype(np.float64)  # whose own error is within the bound
+    """Fail unless each element is as close to a @ b as a sum in its dtype must be."""
+    a, b = a.astype(np.float64), b.astype(np.float64)  # their own error is within the bound
     bound = 2 * (a.shape[1] + 2) * np.finfo(got.dtype).eps * (np.abs(a) @ np.abs(b))
     assert got.shape == bound.shape, where
     error = np.abs(got - a @ b)
@@ -114,7 +114,7 @@ def test_products_have_the_same_bits_for_any_number_of_workers(size, dtype, rng)
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_row_does_not_depend_on_the_rows_beside_it(dtype, rng):
-    """So that predict gives the same numbers for a sample alone and in a batch."""
+    """As a result, predict computes the same numbers for a sample alone and in a batch."""
     x = rng.standard_normal((53, 300)).astype(dtype)
     kernel = rng.standard_normal((300, 90)).astype(dtype)
     together = kernels.affine(x, kernel)
@@ -157,7 +157,7 @@ def test_nan_and_infinity_reach_their_row_and_column_and_no_other(dtype, special
     ("rows", "inputs"), [(256, 785), (300, 1100), (1, 5), (0, 3), (70, 3), (20, 4100)]
 )
 def test_update_in_the_gradient_at_sizes_that_are_packed(dtype, units, rows, inputs, rng):
-    """Blocks of a packed operand, more rows than one block has, the bits of the plain gradient."""
+    """Blocks of a packed operand, more rows than a block, the same bits as the plain gradient."""
     x = rng.standard_normal((rows, inputs)).astype(dtype)
     grad = rng.standard_normal((rows, units)).astype(dtype)
     wanted, bias_wanted = kernels.kernel_gradient(x, grad, workers=1), grad.sum(axis=0)

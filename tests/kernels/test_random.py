@@ -24,14 +24,14 @@ KNOWN = {
 
 
 def philox_block(counter, key):
-    """The reference generator at any counter, by its own recipe of one block."""
+    """The reference generator at any counter, computed for a single block."""
     numbers = reference.philox(1, counter[1], counter[2] | counter[3] << 32, key)
     assert counter[0] == 0
     return tuple(int(n) for n in numbers)
 
 
 def mask_bits(number, *, seed, step, stream, position=0):
-    """Bits of one native number: a rate of r keeps an element where number >= r * 2^32."""
+    """The bits of one native number: a rate of r keeps an element where number >= r * 2^32."""
     x = np.ones((1, position + 1))
 
     def is_kept(threshold):
@@ -56,7 +56,7 @@ def test_native_gives_the_known_answer_at_zero():
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_reference_rounds_give_the_known_answers(name, monkeypatch):
-    """`philox` counts blocks from 0; here its first word is moved to the wanted counter."""
+    """`philox` counts blocks from 0; here its first word is moved to the required counter."""
     counter, key, want = KNOWN[name]
     arange = np.arange
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""The stubs of the compiled modules say what the modules have."""
+"""The stubs of the compiled modules match the modules."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def parameters_of_stub(function):
 
 
 def parameters_of(function):
-    """The same of a compiled function."""
+    """The same for a compiled function."""
     return [
         (p.name, p.default is not p.empty, p.kind is p.KEYWORD_ONLY)
         for p in inspect.signature(function).parameters.values()
@@ -44,7 +44,7 @@ def parameters_of(function):
 
 
 def wrong(module, body):
-    """What a stub says otherwise than the module."""
+    """The differences between a stub and its module."""
     functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
     compiled = {
         name: value
@@ -87,7 +87,7 @@ def test_the_comparison_can_fail():
 
 
 def test_kernel_numbers_are_those_of_the_header():
-    """What the build makes from the header names every kernel, in the order of the table."""
+    """The numbers generated from the header name every kernel, in the order of the table."""
     root = Path(__file__).parents[2]
     spec = importlib.util.spec_from_file_location("numbers", root / "tools" / "kernel_numbers.py")
     numbers = importlib.util.module_from_spec(spec)

@@ -46,7 +46,7 @@ LONGDOUBLE = {
 
 
 def samples(rng, dtype, count=100_000):
-    """All bit patterns alike, then numbers of every size that functions care about."""
+    """All bit patterns equally likely, then numbers of every size that matters to a function."""
     unsigned = np.uint32 if dtype == "float32" else np.uint64
     limits = np.finfo(dtype)
     with np.errstate(all="ignore"):
@@ -149,7 +149,7 @@ def test_every_float32(name):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_gelu_keeps_its_digits_far_below_zero(dtype):
-    """x * (1 + erf) / 2 loses them all to cancellation there; the limits are 0 and 1."""
+    """x * (1 + erf) / 2 loses all digits to cancellation there; the limits are 0 and 1."""
     x = np.linspace(-12, 12, 100_001).astype(dtype)[None]
     wide = x.astype(np.float64)
     exact = wide * special.ndtr(wide)

@@ -1,4 +1,4 @@
-"""What is known of each activation, compared with what it computes."""
+"""The facts about each activation, compared with what it computes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def outputs(function, dtype="float64"):
 
 
 def holds(interval, values):
-    """Whether an interval is the smallest one, to a millionth."""
+    """Whether an interval is the smallest one, to within a millionth."""
     low, high = interval
     is_inside = low <= values.min() and values.max() <= high
     touches_low = values.min() <= low + 1e-3 if math.isfinite(low) else values.min() < -10

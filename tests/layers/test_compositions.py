@@ -1,8 +1,8 @@
-"""Random models of any layers, activations, losses and penalties: gradients are differences.
+"""Random models of any layers, activations, losses and penalties: gradients match differences.
 
-A composition is drawn by hypothesis, so that what fails is made small before it is shown, as the
-calls that build it. The numbers in it come from NumPy: kinks (relu's 0) are then met with
-probability 0, which they are not where biases are zero or weights are round.
+A composition is drawn by hypothesis, so that a failing one is reduced before it is shown, as the
+calls that build it. Its numbers come from NumPy: kinks (relu's 0) are then hit with probability 0,
+which would not hold with zero biases or round weights.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import fastnn as fnn
 from fastnn.program import ops
 
-WIDTHS = [1, 2, 3, 4, 5, 9]  # 9 is more than a vector of any ISA holds in float64
+WIDTHS = [1, 2, 3, 4, 5, 9]  # 9 is more than a float64 vector of any ISA holds
 NORMAL = fnn.initializers.Normal(0.0, 0.5)
 NEAR_ONE = fnn.initializers.Normal(1.0, 0.3)
 LOSSES = {
@@ -27,7 +27,7 @@ LOSSES = {
     "quantile": lambda: fnn.losses.Quantile(0.8),
     "binary_crossentropy": lambda: fnn.losses.BinaryCrossentropy(0.1),
     "crossentropy": lambda: fnn.losses.Crossentropy(0.2),
-}  # besides those that their names stand for
+}  # in addition to those that their names stand for
 
 
 class Sine(fnn.Layer):
@@ -50,12 +50,12 @@ class Sine(fnn.Layer):
 
 @dataclass
 class Composer:
-    """Draws a model, and says what it has drawn."""
+    """Draws a model, and reports what it has drawn."""
 
     draw: Any
     used: Counter = field(default_factory=Counter)
     inputs: list = field(default_factory=list)
-    categories: list = field(default_factory=list)  # of each input; 0 where it holds numbers
+    categories: list = field(default_factory=list)  # of each input; 0 if it holds numbers
     tensors: list = field(default_factory=list)
     names: dict = field(default_factory=dict)  # of tensors, by id
 
@@ -106,7 +106,7 @@ class Composer:
         return result
 
     def one(self):
-        """One of the tensors so far, the last ones being likelier."""
+        """One of the tensors so far; later ones are more likely."""
         return self.tensors[-1 - self.draw(st.integers(0, len(self.tensors) - 1))]
 
     def flat(self):
@@ -114,7 +114,7 @@ class Composer:
         return tensor if len(tensor.shape) == 1 else self.call(fnn.Flatten(), tensor)
 
     def like(self, tensor):
-        """A tensor of the same shape: one that there is, or one that is made."""
+        """A tensor of the same shape: an existing one, or a new one."""
         same = [other for other in self.tensors if other.shape == tensor.shape]
         if len(tensor.shape) > 1 or self.flag():
             return self.among(same)
@@ -207,7 +207,7 @@ STEPS = {
 
 
 def heads(c):
-    """The outputs: all that nothing reads goes into the first, others are of their own."""
+    """The outputs: the first combines all unread tensors, the others read a tensor of their own."""
     read = {id(source) for tensor in c.tensors for source in tensor.inputs}
     leaves = [tensor for tensor in c.tensors if id(tensor) not in read]
     flat = [t if len(t.shape) == 1 else c.call(fnn.Flatten(), t) for t in leaves]
@@ -236,7 +236,7 @@ def compositions(draw):
     """A compiled model, the arguments of gradcheck, and a count of what is in it."""
     c = Composer(draw)
     for _ in range(draw(st.integers(1, 2))):
-        # Of a first layer with parameters, every gradient by an input is a part.
+        # Gradients of all inputs contribute to those of a first layer with parameters.
         c.call(c.dense(c.width()), c.input(c.width()))
     for kind in draw(st.lists(st.sampled_from(list(STEPS)), min_size=1, max_size=8)):
         STEPS[kind](c)
@@ -268,7 +268,7 @@ def compositions(draw):
 
 
 def check(count, used=None, **options):
-    """Gradcheck so many compositions; what was in them is added to `used`."""
+    """Run gradcheck on `count` compositions; what was in them is added to `used`."""
 
     @settings(
         max_examples=count, derandomize=True, database=None, deadline=None,
@@ -277,7 +277,7 @@ def check(count, used=None, **options):
     @given(compositions())
     def run(composition):
         model, data, weighting, parts = composition
-        # A difference of losses of 1000 is known to 1e-7, and cannot tell a gradient of 1e-6.
+        # A difference of losses of 1000 is accurate to 1e-7, and cannot resolve a gradient of 1e-6.
         clone = fnn.Model.of(model.network.clone("float64"))
         assume(clone.train_on_batch(*data, **weighting) < 100)
         fnn.gradcheck(model, *data, **weighting)

@@ -119,7 +119,7 @@ def test_a_step_agrees_with_reference(make, batch, rng):
 @pytest.mark.parametrize("optimizer", ["adam", fnn.SGD(0.1, momentum=0.9)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_training_is_that_of_the_native_layer(dtype, optimizer, batch, team):
-    """PReLU written with NumPy, beside the native one: the same fit, whatever the team."""
+    """PReLU written with NumPy, compared with the native one: the same fit, for any team size."""
 
     class Slope(fnn.Layer):
         def build(self, input_shape):
@@ -194,7 +194,7 @@ def test_an_error_of_the_users_leaves_the_step_unmade(batch):
     assert model.network.runtime.step == 3
     for mine, other in zip(model.get_weights(), twin.get_weights(), strict=True):
         assert_same_bits(mine, other)
-    model.train_on_batch(x, y)  # goes on
+    model.train_on_batch(x, y)  # training continues
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_step(batch):
@@ -299,7 +299,7 @@ def test_frozen_and_slowed_layers(batch):
 
 
 def test_first_and_last_of_a_model(batch, rng):
-    """Reading the model's input, where it lies, and writing its output."""
+    """It reads the model's input in place, and writes its output."""
     x, _ = batch
     layer = Scale(2)
     model = model_of(layer, optimizer="sgd")
@@ -351,7 +351,7 @@ def test_custom_activation(batch):
 def registered(monkeypatch):
     monkeypatch.setattr(fnn.layers.registry, "_classes", dict(fnn.layers.registry._classes))
     assert fnn.layers.registry.add(Scale) is Scale
-    assert fnn.layers.registry.add(Scale) is Scale  # a notebook's cell run again
+    assert fnn.layers.registry.add(Scale) is Scale  # as when a notebook's cell is run again
     return Scale
 
 
@@ -416,7 +416,7 @@ def test_sparse_rows_and_several_outputs(rng):
 
 
 class Flagged(fnn.Layer):
-    """Keeps its input, and whether it was training; its gradient tells which."""
+    """It keeps its input, and whether it was training; its gradient shows which."""
 
     def forward(self, x, *, training):
         self.x, self.was_training = x, training
@@ -436,7 +436,7 @@ def flagged():
 def test_what_forward_keeps_is_put_back_though_it_was_the_same_before(rng):
     x, grad = rng.normal(size=(5, 4)), rng.normal(size=(5, 2))
     model, want = flagged(), None
-    for _ in range(3):  # from the second on, was_training is True already
+    for _ in range(3):  # from the second on, was_training is already True
         model.forward(x, training=True)
         model.predict(x)
         got = model.backward(grad)["dense/kernel"].copy()

@@ -1,4 +1,4 @@
-"""Embedding: tables by column, the check of categories, and what a bad one may do."""
+"""Embedding: tables by column, the check of categories, and the effect of a bad one."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_one_at_a_time_names_the_column_too(rng):
 
 
 def test_categories_that_a_layer_computes_are_refused_while_it_runs(rng):
-    """Nobody can check them first; the step is not made."""
+    """They cannot be checked in advance; the step is not made."""
     layers = [fnn.Activation("relu"), fnn.Embedding(3, 2)]
     x = np.abs(rng.integers(0, 3, (40, 2))).astype(float)
     model = fnn.Sequential([*layers, fnn.Flatten()], input_shape=(2,), dtype="float64", seed=0)
@@ -182,7 +182,7 @@ def test_sparse_rows_are_checked_too(rng):
 
 
 def test_a_layer_of_ones_own_checks_its_input():
-    """The hook that Embedding uses is there for all layers, directly or behind a reshape."""
+    """The hook that Embedding uses exists for all layers, directly or after a reshape."""
     from fastnn.layers.graph import input_checks
 
     class Positive(fnn.Layer):

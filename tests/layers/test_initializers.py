@@ -34,7 +34,7 @@ def kernel(name, seed=0, inputs=INPUTS, units=UNITS):
 
 
 def assert_distributed(values, mean, variance, bound):
-    """Mean and variance to five standard errors (a normal's, the widest of these)."""
+    """Mean and variance within five standard errors (a normal's, the widest of these)."""
     assert abs(values.mean() - mean) <= 5 * np.sqrt(variance / values.size)
     assert abs(values.var() - variance) <= 5 * variance * np.sqrt(2 / values.size)
     assert np.abs(values).max() <= bound

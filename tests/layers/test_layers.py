@@ -148,7 +148,7 @@ def test_config_makes_an_equal_layer(kind):
 def test_gradients_before_and_behind_the_layer(kind, rng):
     make, shapes, _ = CASES[kind]
     inputs = [fnn.Input(shape) for shape in shapes]
-    # A Dense in front gives the layer parameters to pass gradients to; it takes vectors only.
+    # A Dense in front has parameters that need the layer's gradients; it takes vectors only.
     takes_vectors = kind != "embedding"
     before = [
         fnn.Dense(x.shape[0], "tanh")(x) if len(x.shape) == 1 and takes_vectors else x
@@ -215,7 +215,7 @@ def test_dropout_mask_changes_with_step_seed_and_layer():
     assert not np.array_equal(first, next_step)
     assert np.array_equal(first, masks(0)[0])
     assert not np.array_equal(first, masks(1)[0])
-    # Two layers with one mask would keep half of the numbers, not a quarter.
+    # Two layers with the same mask would keep half of the numbers, not a quarter.
     assert 0.15 < (first != 0).mean() < 0.35
 
 

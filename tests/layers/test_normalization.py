@@ -1,4 +1,4 @@
-"""LayerNormalization, BatchNormalization and PReLU: what training does to them, and bad input."""
+"""LayerNormalization, BatchNormalization and PReLU: how training changes them, and bad input."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_optimizer_never_touches_the_moving_statistics(optimizer, batch):
     twin, other = batch_model(optimizer=fnn.SGD(0.1))
     for name, view in model.network.runtime.state_views().items():
         if "moving" in name:
-            view[...] = 1e6  # a state that would blow them up
+            view[...] = 1e6  # a state that would make the step explode
     before = hidden(model, x)
     for one in (model, twin):
         one.train_on_batch(x, y)
@@ -158,7 +158,7 @@ def test_center_and_scale(make, center, scale, batch):
 
 
 def test_a_large_mean_leaves_the_variance_right(rng):
-    """It is summed from differences; that of two sums would be off by more than itself."""
+    """It is summed from differences; computed from two sums, its error would exceed its value."""
     x = (1e4 + rng.normal(size=(5, 300))).astype(np.float32)
     wide = x.astype(np.float64)
     want = (wide - wide.mean(1, keepdims=True)) / np.sqrt(wide.var(1, keepdims=True) + 1e-3)

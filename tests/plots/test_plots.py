@@ -1,4 +1,4 @@
-"""Pictures of all kinds: axes, labels, names, no screen, no matplotlib; curves of trainings."""
+"""Plots of all kinds: axes, labels, names, no screen, no matplotlib; learning curves."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def names_of(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
-# --- each ---------------------------------------------------------------------------------------
+# --- each plot ----------------------------------------------------------------------------------
 
 
 def test_no_picture_without_a_case():
@@ -53,7 +53,7 @@ def test_no_picture_without_a_case():
 
 
 def given(name):
-    """Axes as many as it asks for, on one figure, made as a user would."""
+    """As many axes as it needs, on one figure, made the way a user would."""
     if name.startswith("surface"):
         return plt.subplots(subplot_kw={"projection": "3d"})[1]
     return plt.subplots(len(drawn(name)))[1]
@@ -96,7 +96,7 @@ def test_a_figure_of_its_own_says_what_it_shows(name):
 
 @pytest.mark.parametrize("name", list(CASES))
 def test_curves_differ_in_greyscale(name):
-    """Those that have names in a legend have line styles or markers of their own."""
+    """Lines with names in a legend have distinct line styles or markers."""
     for panel in drawn(name):
         curves = [line for line in panel.lines if not line.get_label().startswith("_")]
         looks = {(str(c._unscaled_dash_pattern), c.get_linestyle(), c.get_marker(),
@@ -114,7 +114,7 @@ def test_without_matplotlib(name, monkeypatch, tmp_path):
 
 
 def test_without_a_screen(tmp_path):
-    """As on a server: no backend chosen, no display; and nothing is drawn at import."""
+    """As on a server: no backend chosen, no display; and nothing is drawn on import."""
     code = (
         "import sys, fastnn as fnn\n"
         "from fastnn import plots\n"
@@ -150,7 +150,7 @@ def test_dir_shows_public_names_only(package):
     assert not {"annotations", "np", "Any"} & set(dir(package))
 
 
-# --- what they share ----------------------------------------------------------------------------
+# --- what they have in common -------------------------------------------------------------------
 
 
 def test_panels():

@@ -1,4 +1,4 @@
-"""Pictures of walks: what is marked, which axes are logarithmic, walks that run away, gifs."""
+"""Plots of descents: markers, logarithmic axes, diverging descents, gifs."""
 
 from __future__ import annotations
 
@@ -204,11 +204,11 @@ def test_convergence_takes_two_axes():
         walk().plot_convergence(ax=plt.subplots()[1])
 
 
-# --- moving pictures ----------------------------------------------------------------------------
+# --- animations ---------------------------------------------------------------------------------
 
 
 def frames_of(path):
-    """Number of frames and milliseconds of each."""
+    """The number of frames, and the milliseconds of each."""
     image = pytest.importorskip("PIL.Image")
     with image.open(path) as picture:
         durations = []
@@ -295,7 +295,7 @@ def test_walks_down_two_functions():
         with pytest.raises(ValueError, match="walks down one function"):
             draw(two)
     upper, _ = plots.convergence([walk(functions.bowl, steps=9), walk(functions.ravine, steps=9)])
-    assert upper.get_ylabel() == "f - min f (log scale)", "each its own"
+    assert upper.get_ylabel() == "f - min f (log scale)", "each has its own"
     for what in (None, 3, fnn.History()):
         with pytest.raises(TypeError, match="descents must be what minimize returned"):
             plots.descent(what)

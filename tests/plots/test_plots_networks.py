@@ -1,4 +1,4 @@
-"""Pictures of classifiers, of what is inside a network, and of the loss around it."""
+"""Plots of classifiers, of the inside of a network, and of the loss landscape around it."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ def test_a_boundary_shows_data_and_classes():
     ],
 )
 def test_the_line_is_where_the_model_changes_its_mind(last, loss):
-    """By hand: x[0] decides."""
+    """Computed by hand: x[0] decides."""
     model = network(last, loss=loss)
     kernel = model.parameters["dense/kernel"]
     kernel[...] = 0
     kernel[0, -1] = 4.0
     model.parameters["dense/bias"][...] = 0
     if last.units == 1 and loss == "mse" and last.activation.name == "linear":
-        model.parameters["dense/bias"][...] = 0.5  # the class itself is what it gives
+        model.parameters["dense/bias"][...] = 0.5  # the output is the class itself
     said = classifiers._probabilities(model, np.array([[-0.5, 1.0], [0.5, 1.0]]))
     of_class_1 = said[:, -1] if last.units == 1 or loss else said[:, 1] - said[:, 0] + 0.5
     assert of_class_1[0] < 0.5 < of_class_1[1]
@@ -220,7 +220,7 @@ def test_what_cannot_be_calibrated(y, said, message):
         plots.calibration(y, said)
 
 
-# --- inside ---------------------------------------------------------------------------------------
+# --- inside a network -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("what", ["activations", "gradients", "parameters"])
@@ -271,7 +271,7 @@ def test_one_epoch_and_what_cannot_be_shown():
         plots.histograms(recorder, ax=plt.subplots(2)[1])
 
 
-# --- around ---------------------------------------------------------------------------------------
+# --- the loss landscape ---------------------------------------------------------------------------
 
 
 def test_the_way_of_a_training():

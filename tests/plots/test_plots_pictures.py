@@ -1,7 +1,7 @@
-"""Pictures are as they were: each case, without its letters, beside `pictures/NAME.png`.
+"""Pictures are unchanged: each case, without its text, is compared with `pictures/NAME.png`.
 
-Letters have other sizes with each release of FreeType, and move all else about; what they say is
-tested elsewhere. After a change that is meant, `make pictures` draws them anew: look at them before
+The size of text changes with each release of FreeType, and moves everything else; its contents
+are tested elsewhere. After an intended change, `make pictures` redraws them: look at them before
 you commit them.
 """
 
@@ -24,7 +24,7 @@ from fastnn import plots  # noqa: E402
 PICTURES = Path(__file__).parent / "pictures"
 IS_ANEW = os.environ.get("FASTNN_NEW_PICTURES") == "1"
 DPI = 50
-TOLERANCE = 1.0  # root mean square of the differences, of 255; less than a curve makes (see below)
+TOLERANCE = 1.0  # root mean square of the differences, out of 255; see below
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def _close():
 
 
 def save(ax, path):
-    """Save a picture without its letters."""
+    """Save a picture without its text."""
     from matplotlib.legend import Legend
     from matplotlib.text import Annotation, Text
     from matplotlib.ticker import NullFormatter
@@ -48,13 +48,13 @@ def save(ax, path):
     for legend in figure.findobj(Legend):
         legend.set_visible(False)
     for text in figure.findobj(Text):
-        if not isinstance(text, Annotation) or text.get_text():  # without: an arrow
+        if not isinstance(text, Annotation) or text.get_text():  # without text it is an arrow
             text.set_visible(False)
     figure.savefig(path, dpi=DPI, pil_kwargs={"optimize": True})
 
 
 def stored(name):
-    """Return a picture's path, if this release of matplotlib lays things out as that one did."""
+    """Return a picture's path, if this release of matplotlib has the same layout as that one."""
     from PIL import Image
 
     path = PICTURES / f"{name}.png"
@@ -83,7 +83,7 @@ def test_a_picture_for_each_case_and_none_beside():
 
 
 def test_a_missing_curve_is_seen(tmp_path):
-    """What the tolerance lets through is less than the thinnest of the curves."""
+    """The difference that the tolerance permits is smaller than the thinnest of the curves."""
     got = tmp_path / "curve.png"
     for number in range(3):
         ax = plots.learning_curve(history())

@@ -1,4 +1,4 @@
-"""The plan: places, lives and barriers; the proof of it is shown wrong plans."""
+"""The plan: places, lifetimes and barriers; its check is given wrong plans."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def programs_of(seed):
 
 @pytest.fixture
 def made():
-    """The plan of a train program with work enough for every kind of conflict."""
+    """The plan of a train program with every kind of conflict."""
     x = fnn.Input((6,))
     h = fnn.Dense(5, activation="gelu")(x)
     y = fnn.Dense(3)(fnn.Add()([h, fnn.Dense(5, activation="relu")(h)]))
@@ -40,7 +40,7 @@ def made():
 
 
 def op_of(made, kind):
-    """Position and op of the first op of a kind."""
+    """Return the position and the op of the first op of a kind."""
     return next((i, op) for i, op in enumerate(made.program.ops) if op.name == kind)
 
 
@@ -95,7 +95,7 @@ def test_description_shows_every_op_and_its_barrier(made):
         assert ("|" in line.split(op.name)[0]) == made.barriers[i]
 
 
-# --- wrong plans, which the check must refuse -------------------------------------------------
+# --- wrong plans, which the check must reject -------------------------------------------------
 
 
 def test_check_refuses_two_live_values_at_one_place(made):
@@ -149,7 +149,7 @@ def test_check_refuses_a_place_outside_the_workspace(made):
 
 
 def test_check_refuses_reshaped_memory_that_was_taken():
-    """A value that is read through another shape lives on under its root."""
+    """A value that is read through another shape stays alive under its root."""
     model = fnn.Sequential(
         [fnn.Activation("tanh"), fnn.Flatten(), fnn.Dense(12), fnn.Dense(2)],
         input_shape=(3, 4), seed=0,

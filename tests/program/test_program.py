@@ -69,7 +69,7 @@ def test_op_agrees_with_reference(kind, workers, rng):
                 for value in op.writes()
             ]  # fmt: skip
         if kind == "softmax_crossentropy" and op.outputs[2] is not None:
-            got = got[:1]  # then comes room for the kernel's own use
+            got = got[:1]  # the kernel's own scratch follows
         for one, want in zip(got, wanted, strict=True):
             assert_close(one, want, 1e-12, where)
 
@@ -134,7 +134,7 @@ def test_predict_and_evaluate_agree_with_reference(seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_backward_from_the_users_gradient_is_that_of_the_loss(seed):
-    """The manual program against the train program, with half the sum of squares as loss."""
+    """The manual program compared with the train program, with half the sum of squares as loss."""
     model, x, y = random_model(seed)
     y_hat = model.forward(x, training=True)
     assert y_hat.shape == (len(y), *model.output_shape)
@@ -275,7 +275,7 @@ def test_fused_pairs_are_merged_and_named(capsys):
 
 
 def test_patterns_that_do_not_apply_are_left_alone():
-    """A pre-activation that something else reads is kept; a gradient that is added is not gated."""
+    """A pre-activation that another op reads is kept; a gradient that is added is not gated."""
     x = fnn.Input((4,))
     z = fnn.Dense(4)(x)
     h = fnn.Activation("relu")(z)
@@ -353,7 +353,7 @@ def test_reference_crossentropy_of_masked_classes_is_finite():
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_update_in_the_gradient_leaves_the_same_bits(optimizer, workers, monkeypatch, rng):
-    """Fused or after all gradients: parameters and state are the same bits."""
+    """Fused or after all gradients: parameters and state have the same bits."""
     x, y = rng.standard_normal((70, 33)), rng.integers(0, 10, 70)
 
     def trained(least):
@@ -382,7 +382,7 @@ def test_update_in_the_gradient_leaves_the_same_bits(optimizer, workers, monkeyp
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_update_in_the_gradient_of_layers_that_are_not_treated_alike(workers, monkeypatch, rng):
-    """A frozen layer, one with a rate of its own, penalties, and moving statistics."""
+    """A frozen layer, one with its own learning rate, penalties, and moving statistics."""
     x, y = rng.standard_normal((70, 33)), rng.integers(0, 10, 70)
 
     def trained(least):
@@ -431,7 +431,7 @@ def test_update_stays_apart_where_all_gradients_are_needed_first(monkeypatch):
 
 
 def halved(monkeypatch, least, activation="relu"):
-    """A model whose second layer is wide enough for halves, if `least` lets it."""
+    """A model whose second layer is wide enough for halves, if `least` permits it."""
     monkeypatch.setattr(fuse, "HALVES_FROM", least)
     layers = [fnn.Dense(70, activation="tanh"), fnn.Dense(64, activation=activation), fnn.Dense(3)]
     model = fnn.Sequential(layers, input_shape=(5,), seed=4)
@@ -442,7 +442,7 @@ def halved(monkeypatch, least, activation="relu"):
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_affine_in_halves_gives_what_the_whole_gives(activation, dtype, monkeypatch, rng):
-    """To rounding, and the same bits for any number of workers."""
+    """Equal to rounding, and the same bits for any number of workers."""
     x, y = rng.standard_normal((50, 5)), rng.integers(0, 3, 50)
 
     def trained(least, workers):
@@ -485,7 +485,7 @@ def test_only_programs_that_change_the_kernel_split_it(monkeypatch):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("bias", [True, False])
 def test_gradients_in_halves_of_the_batch(dtype, bias, monkeypatch, rng):
-    """What the whole gives, to rounding; the same bits for any number of workers."""
+    """The same as the undivided op, to rounding; the same bits for any number of workers."""
     x, y = rng.standard_normal((300, 40)), rng.integers(0, 3, 300)
 
     def trained(least, workers, batch):
@@ -511,7 +511,7 @@ def test_gradients_in_halves_of_the_batch(dtype, bias, monkeypatch, rng):
 
 
 def test_bias_gradients_of_several_layers_with_one_gradient_are_all_there(rng):
-    """Layers that are added get the same gradient; each bias keeps its own."""
+    """Layers whose outputs are added receive the same gradient; each bias keeps its own."""
     x = fnn.Input((5,))
     shared = fnn.Dense(3, activation="tanh")
     parts = [fnn.Dense(3)(x), fnn.Dense(3)(x), shared(x), shared(fnn.Dense(5)(x))]

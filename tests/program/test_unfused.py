@@ -1,4 +1,4 @@
-"""Programs as they are lowered, and fused: the same numbers, natively and by the reference."""
+"""Programs as lowered, and after fusion: the same numbers, natively and by the reference."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEEDS = range(12)
 
 
 class Case:
-    """A random model's program of one purpose, with a batch and arenas of its own."""
+    """A random model's program for one purpose, with a batch and arenas of its own."""
 
     def __init__(self, seed: int, purpose: Purpose) -> None:
         model, x, y = random_model(seed)
@@ -83,7 +83,7 @@ class Case:
 
 
 def assert_agree(got, want, tolerance):
-    """Fail unless everything that both have agrees, and there is something."""
+    """Fail unless everything that both contain agrees, and neither is empty."""
     names = got.keys() & want.keys()
     assert names
     for name in names:

@@ -1,4 +1,4 @@
-"""How the size of the team is found."""
+"""How the size of the team is chosen."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def threads(monkeypatch):
 
 
 def paced(seconds, work=5e6, slices=4 * TRIALS):
-    """A pace after some slices, where a step takes seconds[workers]."""
+    """A TeamSize after some slices, where a step takes seconds[workers]."""
     pace, asked = TeamSize(work), []
     for _ in range(slices):
         steps, workers = pace.next(10**9)
@@ -79,7 +79,7 @@ def test_a_team_that_one_worker_would_beat_is_put_to_the_test_again():
 
 
 def test_a_team_that_begins_on_one_processor_is_given_time():
-    """Each barrier then takes milliseconds, until the system has put the workers apart."""
+    """Each barrier takes milliseconds until the system has separated the workers."""
     pace, asked = TeamSize(5e6), []
     stuck = 5
     while pace._trials or not asked:
@@ -123,7 +123,7 @@ def test_slices_grow_to_their_time_and_not_beyond():
 def test_sizes_are_tried_again_after_a_while_and_for_another_number_of_threads(monkeypatch):
     pace, _ = paced({1: 1e-4, 2: 2e-4, 4: 3e-4})
     pace.record(1, 1, TRY_AGAIN_SECONDS + 1)
-    assert [pace.next(10**9)[1] for _ in range(2)] == [1, 1]  # the first in line
+    assert [pace.next(10**9)[1] for _ in range(2)] == [1, 1]  # the first of the trials
     assert pace._trials
     pace, _ = paced({1: 1e-4, 2: 2e-4, 4: 3e-4})
     monkeypatch.setattr(thread_limits, "get_num_threads", lambda: 1)
@@ -132,7 +132,7 @@ def test_sizes_are_tried_again_after_a_while_and_for_another_number_of_threads(m
 
 
 def test_sizes_are_tried_again_soon_and_then_ever_later():
-    """A choice that was made while the machine was busy does not last."""
+    """A choice made while the machine was busy does not last."""
     pace, waited = TeamSize(5e6), []
     for _ in range(8):
         for _ in range(3 * TRIALS):
@@ -156,7 +156,7 @@ def test_fit_learns_its_pace_and_keeps_it(rng, monkeypatch):
     model.compile("sgd", "mse")
     x, y = rng.standard_normal((2000, 8)), rng.standard_normal((2000, 1))
     pace = model.network.runtime.bound(Purpose.TRAIN, 100, "real").team(100)
-    for _ in range(500):  # on a busy machine a team is given time
+    for _ in range(500):  # on a busy machine the team needs time
         model.fit(x, y, batch_size=100, verbose=0)
         if not pace._trials:
             break

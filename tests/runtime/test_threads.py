@@ -1,4 +1,4 @@
-"""Threads, forks, `show_config`, the command to import, and the bare source tree."""
+"""Threads, forks, `show_config`, the import command, and the bare source tree."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ print([len(processors) for processors in left])
     [({}, "[1]"), ({"OMP_PROC_BIND": "false"}, "[0]"), ({"FASTNN_NUM_THREADS": "1"}, "[]")],
 )
 def test_workers_keep_off_the_processor_of_who_opens_the_team(environment, kept_off, tmp_path):
-    """Or two of them share one; but not where the user has said where threads belong."""
+    """Otherwise two of them share one; but not if the user has placed the threads."""
     environment = {"FASTNN_NUM_THREADS": "2", **environment}
     done = python(AFFINITIES_OF_A_TEAM, cwd=tmp_path, **environment)
     assert done.returncode == 0, done.stderr

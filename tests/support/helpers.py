@@ -1,4 +1,4 @@
-"""Checkers that the tests share; test_helpers.py shows each of them a wrong answer."""
+"""Checkers that the tests share; test_helpers.py gives each of them a wrong answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 def assert_close(got: Any, want: Any, tolerance: float, where: object = "") -> None:
     """Fail unless shapes are equal and |got - want| <= tolerance * (1 + |want|) everywhere.
 
-    NaN and infinities must stand at the same places.
+    NaN and infinities must be at the same positions.
     """
     got, want = np.asarray(got), np.asarray(want)
     assert got.shape == want.shape, f"{where}: shape {got.shape}, expected {want.shape}"
@@ -41,16 +41,16 @@ def assert_same_bits(got: Any, want: Any, where: object = "") -> None:
 
 
 def as_tuple(results: Any) -> tuple:
-    """What a kernel returned, without the outputs that were not asked for."""
+    """Return the outputs of a kernel, without those that were not requested."""
     results = results if isinstance(results, tuple) else (results,)
     return tuple(result for result in results if result is not None)
 
 
 def ulp_error(got: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    """Distance of `got` from `exact`, of a wider dtype, in units in the last place of `got`.
+    """Return the distance of `got` from `exact`, of a wider dtype, in `got`'s units in last place.
 
-    An infinity counts as the next number after the largest; a NaN where none belongs, or none
-    where one belongs, as an infinite error.
+    An infinity counts as the next number after the largest; a NaN that is not expected, or is
+    missing, counts as an infinite error.
     """
     kind, limits = exact.dtype.type, np.finfo(got.dtype)
     with np.errstate(all="ignore"):
@@ -74,7 +74,7 @@ def assert_ulp(x: np.ndarray, got: np.ndarray, exact: np.ndarray, limit: float) 
 
 
 def numeric_gradient(f: Callable[[np.ndarray], float], x: np.ndarray) -> np.ndarray:
-    """Central differences of f at x, which is changed in place and put back."""
+    """Return central differences of f at x, which is changed in place and restored."""
     gradient = np.empty_like(x)
     for i in np.ndindex(x.shape):
         kept = x[i]
@@ -102,14 +102,14 @@ def run_native(
 ) -> list[np.ndarray]:
     """Plan, check and run a program of one batch; return its outputs, then its results.
 
-    Arenas change in place.
+    The arenas are changed in place.
     """
     rows = len(batch[0]) if batch else 1
     made = plan(program, dtype, rows, offsets)
     check(made)
     check_barriers(made)
     workspace = aligned(made.workspace_bytes, "uint8")
-    workspace[:] = 0xFF  # NaN, so that what is read before it is written shows
+    workspace[:] = 0xFF  # NaN, so that reading before writing is noticed
     numbers, count = made.externals, len(program.inputs)
     executor = Executor(
         made.calls(), dtype, {**arenas, "workspace": workspace}, numbers.total, count
@@ -155,7 +155,7 @@ def _view(made: Plan, workspace: np.ndarray, value: Any) -> np.ndarray:
 
 
 def accesses(made: Plan, op: Any) -> tuple[list, list]:
-    """Memory that an op reads and writes, as (space, first byte, end)."""
+    """The memory that an op reads and writes, as (space, first byte, end)."""
     reads = [made.interval(value) for value in op.reads()]
     writes = [made.interval(value) for value in op.writes()]
     if op.row.updates:
@@ -164,7 +164,7 @@ def accesses(made: Plan, op: Any) -> tuple[list, list]:
 
 
 def check_barriers(made: Plan) -> None:
-    """Fail unless between any two ops that conflict the team meets; by looking at all pairs."""
+    """Fail unless the team meets between any two ops that conflict; it examines all pairs."""
 
     def meet(one: list, other: list) -> bool:
         return any(a[0] == b[0] and a[1] < b[2] and b[1] < a[2] for a in one for b in other)
@@ -179,5 +179,5 @@ def check_barriers(made: Plan) -> None:
                 f"no barrier between op {i} ({op.name}) and op {j} ({later.name})"
             )
         if made.program.purpose.checks_loss and op.attributes.get("checked"):
-            assert i in kept, "no barrier behind the loss, which every worker reads"
-    assert not running or running[-1][0] in kept, "no barrier behind the last op"
+            assert i in kept, "no barrier after the loss, which every worker reads"
+    assert not running or running[-1][0] in kept, "no barrier after the last op"

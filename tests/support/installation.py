@@ -1,4 +1,4 @@
-"""Which fastnn the tests may test: an installed one, or an editable install of this tree."""
+"""Which fastnn the tests accept: an installed one, or an editable install of this tree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INSTALLED = {"site-packages", "dist-packages"}
 
 
 def editable_root(project: str) -> Path | None:
-    """Return the source tree of an editable install, as its metadata say.
+    """Return the source tree of an editable install, according to its metadata.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def editable_root(project: str) -> Path | None:
     Returns
     -------
     Path or None
-        None: it is not installed, or not that way.
+        None if it is not installed, or not as an editable install.
     """
     try:
         record = importlib.metadata.distribution(project).read_text("direct_url.json")
@@ -34,14 +34,14 @@ def editable_root(project: str) -> Path | None:
 
 
 def refusal(package: Path, root: Path) -> str:
-    """Return why a package is not one to test; "" where it is.
+    """Return why a package must not be tested; "" if it may be.
 
     Parameters
     ----------
     package : Path
-        The file that `import fastnn` has read.
+        The file that `import fastnn` loaded.
     root : Path
-        The tree that the tests belong to.
+        The tree to which the tests belong.
 
     Returns
     -------

@@ -1,8 +1,8 @@
 """One row for each entry of `fastnn.native.kernels` and each row of the C tables.
 
 A case says how arguments of a size are made, how the kernel is called, and what is expected of
-it, from the reference formulas in float64. Rows of activations, losses, optimizers and vmath
-functions are enumerated: one that is added to C has its cases at once.
+it, from the reference formulas in float64. The rows of activations, losses, optimizers and vmath
+functions are enumerated: one that is added to C is covered at once.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from fastnn.program.reference import layers
 
 Arrays = dict[str, Any]
 
-# (rows, width): none, one, primes, each side of a vector and of four, several shares of a
-# worker, of narrow rows too
+# (rows, width): none, one, primes, both sides of one vector and of four, several shares of a
+# worker, also for narrow rows
 SIZES = [
     (0, 3), (1, 1), (2, 3), (3, 7), (5, 15), (4, 16), (3, 17), (2, 31), (2, 63), (3, 64), (2, 65),
     (17, 5), (7, 257), (1, 1031), (131, 33), (37, 8), (35, 32),
@@ -54,8 +54,8 @@ HYPER_PARAMETERS = {
 class Case:
     """A kernel with one of its variants.
 
-    `make(rng, dtype, rows, width)` gives its arrays by the names of its arguments,
-    `call(**arrays, workers=...)` runs it, `expected(**arrays)` tells what it must give.
+    `make(rng, dtype, rows, width)` returns its arrays by argument name,
+    `call(**arrays, workers=...)` runs it, `expected(**arrays)` returns the expected result.
     """
 
     kernel: str
@@ -69,7 +69,7 @@ class Case:
 
 
 def hyper_parameters(name: str) -> list[float]:
-    """Numbers for an optimizer's row, in its order."""
+    """Hyper-parameters for an optimizer's row, in the row's order."""
     return [
         HYPER_PARAMETERS.get(part, 0.1) for part in kernels.OPTIMIZERS[name][1].split(",") if part
     ]
@@ -156,7 +156,7 @@ def _top_three(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
     labels = target if target.dtype == np.int32 else target.argmax(axis=1)
     ranked = np.argsort(-scores, axis=1, kind="stable")[:, :3]
     hits = (ranked == labels[:, None]).any(axis=1)
-    nan = np.isnan(scores)  # comes first, whatever it is
+    nan = np.isnan(scores)  # NaN comes first, in any position
     own = np.isnan(scores[np.arange(len(labels)), labels])
     before = (~(scores <= scores[np.arange(len(labels)), labels][:, None])).sum(axis=1)
     return np.where(nan.any(axis=1), np.where(own, scores.shape[1] < 3, before < 3), hits)
@@ -179,7 +179,7 @@ def _is_plain(array: Any) -> bool:
 
 
 def _call_update(name: str, parameters: Any, gradients: Any, state: Any, **options: Any) -> tuple:
-    """`update` on copies, except of what it must refuse anyway."""
+    """`update` on copies, except of the arrays that it must refuse anyway."""
     p, s = (array.copy() if _is_plain(array) else array for array in (parameters, state))
     kernels.update(
         name, p, gradients, s, learning_rate=0.1, step=3, weight_decay=0.02,
@@ -249,10 +249,10 @@ def _sparse(with_what: Callable[..., Arrays]) -> Callable[..., Arrays]:
     """Make a sparse matrix (CSR) of `width` columns, an order of its rows, and other arrays."""
 
     def make(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
-        width = min(width, 130)  # wider is only slower here
+        width = min(width, 130)  # greater widths would only be slower
         is_there = rng.random((rows, width)) < 0.4
         if width:
-            is_there[:, -1] = True  # so that the columns tell the width
+            is_there[:, -1] = True  # so that the columns determine the width
         values = rng.standard_normal(int(is_there.sum())).astype(dtype)
         columns = np.nonzero(is_there)[1].astype(np.int32)
         indptr = np.concatenate([[0], is_there.sum(axis=1).cumsum()])
@@ -269,7 +269,7 @@ def _inputs(columns: Any) -> int:
 
 
 def _call_sparse(kernel: Callable[..., Any]) -> Callable[..., Any]:
-    """A kernel that is told how many columns there are."""
+    """A kernel that receives the number of columns."""
     return lambda columns, **rest: kernel(columns=columns, inputs=_inputs(columns), **rest)
 
 
@@ -285,7 +285,7 @@ def _entries(values: np.ndarray, columns: np.ndarray, indptr: np.ndarray, order:
 def _sparse_product(
     values: np.ndarray, columns: np.ndarray, indptr: np.ndarray, order: Any, kernel: np.ndarray
 ) -> np.ndarray:
-    """x @ kernel; what is not stored takes no part, not even in a NaN."""
+    """x @ kernel; entries that are not stored are skipped, even where the kernel holds NaN."""
     row, column, value = _entries(values, columns, indptr, order)
     y = np.zeros((len(indptr) - 1 if order is None else len(order), kernel.shape[1]))
     np.add.at(y, row, value[:, None] * kernel[column])
@@ -792,7 +792,7 @@ for _name in kernels.OPTIMIZERS:
         partial(_expected_kernel_gradient_update, _name), has_out=False,
     )  # fmt: skip
 
-# It calls the row as kernel_gradient_update does: with none, two and three slots of state.
+# It calls the row as kernel_gradient_update does: with zero, two and three slots of state.
 for _name in ("sgd", "adam", "adam_amsgrad"):
     CASES[f"sparse_kernel_gradient_update-{_name}"] = Case(
         "sparse_kernel_gradient_update", _sparse_update_arrays(_name),
@@ -802,7 +802,7 @@ for _name in ("sgd", "adam", "adam_amsgrad"):
 
 
 def expected(case: Case, arrays: Arrays) -> Any:
-    """What a case must give for these arrays, computed in float64."""
+    """The expected result of a case for these arrays, computed in float64."""
     wide = {
         name: array.astype(np.float64) if array.dtype.kind == "f" else array
         for name, array in arrays.items()

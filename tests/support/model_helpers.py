@@ -1,4 +1,4 @@
-"""What the tests of models share; test_accuracy.py and test_bad_input.py show wrong answers."""
+"""Helpers for tests of models; test_accuracy.py and test_bad_input.py give them wrong answers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fastnn.program.purpose import Purpose
 
 
 def weights_as_bytes(model: Model) -> bytes:
-    """All weights, to compare bit for bit."""
+    """Return all weights, for a bitwise comparison."""
     return b"".join(weight.tobytes() for weight in model.get_weights())
 
 
 def is_finite(model: Model) -> bool:
-    """Whether every weight is finite."""
+    """Return whether every weight is finite."""
     return all(bool(np.isfinite(weight).all()) for weight in model.get_weights())
 
 
@@ -34,7 +34,7 @@ def assert_agree(got: list[np.ndarray], want: list[np.ndarray], tolerance: float
 def reference_training(
     model: Model, batches: list[tuple[np.ndarray, np.ndarray]], kind: str = "real"
 ) -> tuple[list[np.ndarray], list[float]]:
-    """Weights and losses of the steps that `reference.run` makes from where the model stands.
+    """Return weights and losses of the steps that `reference.run` makes from the model's state.
 
     The model is not changed. Each batch is a step of its training program.
     """
@@ -65,7 +65,7 @@ def reference_training(
 
 
 def state_of(model: Model) -> dict[str, Any]:
-    """Everything that a refused call must leave alone."""
+    """Everything that a rejected call must leave unchanged."""
     found: dict[str, Any] = {
         "built": model.built,
         "generator": model.network.generator.bit_generator.state,
@@ -81,7 +81,7 @@ def state_of(model: Model) -> dict[str, Any]:
 
 @contextmanager
 def unchanged(model: Model) -> Iterator[None]:
-    """Fail if weights, optimizer, random generator, history or layers are changed in between."""
+    """Fail if weights, optimizer, random generator, history or layers change in between."""
     before = state_of(model)
     yield
     after = state_of(model)

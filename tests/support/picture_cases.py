@@ -1,6 +1,6 @@
-"""What each function of `fastnn.plots` is drawn with: in tests of all of them, and as pictures.
+"""The cases that each function of `fastnn.plots` is drawn with, in its tests and as pictures.
 
-Everything is fixed: trainings have seeds, and times are written down.
+Everything is deterministic: trainings have seeds, and times are constants.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def walks() -> dict[str, Any]:
 
 
 def history(epochs: int = 20, **more: list[float]) -> fnn.History:
-    """A training whose validation loss rises in the end."""
+    """A training whose validation loss rises at the end."""
     at = np.arange(1, epochs + 1)
     results = {
         "loss": list(2.3 * 0.8**at + 0.05),
@@ -61,7 +61,7 @@ def histories() -> dict[str, fnn.History]:
 
 
 def moons(rows: int = 120) -> tuple[np.ndarray, np.ndarray]:
-    """Two half circles that reach into each other."""
+    """Two interlocking half circles."""
     generator = np.random.default_rng(0)
     y = np.arange(rows) % 2
     angle = np.pi * generator.random(rows)
@@ -71,7 +71,7 @@ def moons(rows: int = 120) -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def trained(classes: int = 2) -> tuple[Any, np.ndarray, np.ndarray, fnn.Recorder]:
-    """A classifier of points in the plane, its data, and what was recorded."""
+    """A classifier of points in the plane, its data, and its recording."""
     if classes == 2:
         x, y = moons()
         layers, loss = (
@@ -144,8 +144,8 @@ def sureness() -> tuple[np.ndarray, np.ndarray]:
     return (generator.random(400) < said**2).astype(int), said
 
 
-# Name of the picture: (function of fastnn.plots, how it is drawn with ax=). The first of each
-# function is what its picture is called.
+# Name of the picture: (function of fastnn.plots, how it is drawn with ax=). The first picture of
+# each function has the function's name.
 CASES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "activations": ("activations", lambda ax: plots.activations(ax=ax)),
     "activations_few": (
@@ -199,7 +199,7 @@ CASES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "surface": ("surface", lambda ax: plots.surface(walks(), ax=ax)),
 }  # fmt: skip
 
-# Those that write a file: name and how they are called with it.
+# Functions that write a file: its name, and how they are called with it.
 MOVING: dict[str, Callable[[Path], Path]] = {
     "animate_descent": lambda file: plots.animate_descent(walk(), file, fps=5, frames=4),
     "animate_decision_boundary": lambda file: plots.animate_decision_boundary(
@@ -210,7 +210,7 @@ MOVING: dict[str, Callable[[Path], Path]] = {
 
 @cache
 def drawn(name: str) -> list[Any]:
-    """The axes of a picture on a figure of its own, made once."""
+    """The axes of a picture on a figure of its own, drawn once."""
     import matplotlib.pyplot as plt
 
     axes = CASES[name][1](None)

@@ -17,7 +17,7 @@ from fastnn.runtime import Steps
 
 ROWS = 13
 CATEGORIES = 3
-ROWS_OF = {"kernel_gradient_halves": 131, "add_gradient_half": 131}  # else ROWS
+ROWS_OF = {"kernel_gradient_halves": 131, "add_gradient_half": 131}  # otherwise ROWS
 
 
 # --- one op at a time -------------------------------------------------------------------------
@@ -50,7 +50,7 @@ def _parameter(name: str, *shape: int) -> Value:
 
 
 def op_case(rng: np.random.Generator, op: Op) -> OpCase:
-    """The program that gathers an op's inputs, runs it and keeps what it writes."""
+    """The program that gathers an op's inputs, runs it and keeps its outputs."""
     inputs = [v for v in dict.fromkeys(op.reads()) if v.storage in ("input", "sparse")]
     inputs = inputs or [_input("unread", 1)]
     ops = [Op("gather", (), (value,)) for value in inputs if value.storage == "input"]
@@ -235,7 +235,7 @@ def _of_sparse_rows(op: Op) -> Op:
     return replace(op, name=f"sparse_{op.name}", inputs=(x, *op.inputs[1:]))
 
 
-# kind: makers of ops, so that every row of the op table runs with every layout it has
+# kind: makers of ops, so that every row of the op table runs in each of its layouts
 OP_CASES: dict[str, Callable[[], list[Op]]] = {
     "gather": lambda: [
         Op("gather", (), (_input("x", 4, 2),)),
@@ -498,7 +498,7 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
     metrics = ["accuracy"] if "crossentropy" in loss or loss == "kl_divergence" else ["mse"]
     optimizer = OPTIMIZER_CHOICES[int(rng.integers(len(OPTIMIZER_CHOICES)))]()
     model.compile(optimizer, loss, metrics)
-    if seed % 3 == 0:  # parameters that are not treated alike
+    if seed % 3 == 0:  # parameters with different settings
         for layer in model.layers:
             layer.learning_rate_factor = float(rng.choice([0.5, 1.0, 1.0]))
             layer.trainable = bool(rng.random() < 0.8)

@@ -1,7 +1,7 @@
-"""`--no-unexpected-skips`: a run fails where a test is skipped that `tests/skips.toml` lacks.
+"""`--no-unexpected-skips`: a run fails if a test is skipped that `tests/skips.toml` does not list.
 
-A check that is skipped everywhere is not a check. Where everything that tests may use is
-installed, what is still skipped must stand on that list, with the reason; an entry that matches no
+A check that is skipped everywhere is not a check. Even where everything that tests may use is
+installed, a skipped test must be on that list, with the reason; an entry that matches no
 test, or whose tests were not skipped though `always` says so, fails the run as well.
 """
 
@@ -16,16 +16,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Entry:
-    """Tests that may be skipped.
+    """An entry: tests that may be skipped.
 
     Attributes
     ----------
     tests : str
-        Pattern of their node ids, as in `fnmatch`; brackets stand for themselves.
+        Pattern of their node ids, as in `fnmatch`; brackets are literal.
     skipped : str
         Pattern of the reason that pytest prints.
     because : str
-        Why that is right.
+        Why the skip is justified.
     always : bool
         Whether these tests are skipped on every machine.
     """
@@ -36,7 +36,7 @@ class Entry:
     always: bool = False
 
     def matches(self, test: str, reason: str | None = None) -> bool:
-        """Return whether a test is meant; with a reason, whether the skip is."""
+        """Return whether the entry matches a test and, if a reason is given, its skip."""
         return _matches(test, self.tests) and (reason is None or _matches(reason, self.skipped))
 
 
@@ -45,12 +45,12 @@ def _matches(text: str, pattern: str) -> bool:
 
 
 def read(path: Path) -> list[Entry]:
-    """Return the entries of a list, each with a reason.
+    """Return the entries of a list, each of which gives a reason.
 
     Raises
     ------
     ValueError
-        If an entry lacks `tests`, `skipped` or `because`.
+        An entry lacks `tests`, `skipped` or `because`.
     """
     entries = []
     for table in tomllib.loads(path.read_text())["skip"]:
@@ -61,9 +61,9 @@ def read(path: Path) -> list[Entry]:
     return entries
 
 
-@dataclass(eq=False)  # pytest wants plugins that can be hashed
+@dataclass(eq=False)  # pytest requires plugins to be hashable
 class SkipRecord:
-    """A pytest plugin that notes what is skipped, and fails the run where it should not be.
+    """A pytest plugin that records skips, and fails the run on unexpected ones.
 
     Parameters
     ----------
@@ -75,18 +75,18 @@ class SkipRecord:
     skips: dict[str, str] = field(default_factory=dict)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """Note a test; an expected failure is not a skip."""
+        """Record a test; an expected failure is not a skip."""
         self.tests.add(report.nodeid)
         if report.skipped and not hasattr(report, "wasxfail"):
             self.skips[report.nodeid] = _reason(report)
 
     def pytest_collectreport(self, report: Any) -> None:
-        """Note a file that is skipped whole."""
+        """Record a file that is skipped as a whole."""
         if report.skipped:
             self.skips[report.nodeid] = _reason(report)
 
     def faults(self) -> list[str]:
-        """Return a line for each skip that is not on the list, and for each idle entry."""
+        """Return one line for each skip that is not on the list, and for each unused entry."""
         lines = [
             f"skipped, but not on the list: {test}: {reason}"
             for test, reason in sorted(self.skips.items())
@@ -114,6 +114,6 @@ class SkipRecord:
 
 
 def _reason(report: Any) -> str:
-    """The reason of a skip, without the word before it."""
+    """Return the reason of a skip, without the prefix."""
     text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return text.removeprefix("Skipped: ")

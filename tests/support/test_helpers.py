@@ -1,4 +1,4 @@
-"""Each checker is shown a right answer and wrong ones."""
+"""Each checker is given a right answer and wrong ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tests refuse the bare source tree, and take a wheel and an editable install."""
+"""The tests reject the bare source tree, and accept a wheel and an editable install."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOURCE = ROOT / "fastnn" / "__init__.py"
 
 @pytest.fixture
 def record(monkeypatch):
-    """`record(facts)` sets what pip has written about where fastnn came from; None: nothing."""
+    """`record(facts)` sets pip's record of where fastnn came from; None: there is no record."""
 
     def set_record(facts):
         class Distribution:
@@ -68,7 +68,7 @@ def test_the_bare_source_tree_is_refused_where_nothing_is_installed(monkeypatch)
 
 
 def test_pytest_does_not_start_on_a_tree_that_is_not_installed(tmp_path):
-    """Everything that conftest.py reads is there, but what it imports is a plain folder."""
+    """Everything that conftest.py reads is there, but the imported package is a plain folder."""
     package = tmp_path / "fastnn"
     for folder in (package, package / "analysis", package / "core"):
         folder.mkdir()

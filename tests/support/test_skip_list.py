@@ -24,7 +24,7 @@ def report(test, reason=None, **more):
 
 
 def record(*reports):
-    """A run in which all is as the list says, and these reports more."""
+    """A run that agrees with the list, except for these additional reports."""
     made = SkipRecord(ENTRIES)
     for each in (
         report("tests/a.py::test_one[x]", "needs y"),

@@ -1,4 +1,4 @@
-"""What fastnn computes, said in PyTorch."""
+"""What fastnn computes, written in PyTorch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 
 def import_torch() -> Any:
-    """PyTorch on one thread, in float64, if it is there; else the test is skipped."""
+    """PyTorch on one thread, in float64; if it is not installed, the test is skipped."""
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
@@ -18,7 +18,7 @@ def import_torch() -> Any:
 
 
 def activations(torch: Any) -> dict[str, Callable]:
-    """Each activation, with its parameter's default."""
+    """Each activation, with the default of its parameter."""
     functional = torch.nn.functional
     return {
         "linear": lambda x: x, "relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid,
@@ -27,7 +27,7 @@ def activations(torch: Any) -> dict[str, Callable]:
         "softmax": lambda x: torch.softmax(x, 1),
         "log_softmax": lambda x: torch.log_softmax(x, 1),
         "selu": functional.selu, "mish": functional.mish,
-        # Not hardsigmoid: its derivative in float64 is the 1/6 of float32 (PyTorch 2.13).
+        # Not hardsigmoid: its derivative in float64 uses the float32 value of 1/6 (PyTorch 2.13).
         "hard_sigmoid": lambda x: functional.relu6(x + 3) / 6,
         "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
         "softsign": functional.softsign, "exponential": torch.exp,
@@ -35,7 +35,7 @@ def activations(torch: Any) -> dict[str, Callable]:
 
 
 def losses(torch: Any) -> dict[str, Callable]:
-    """Each loss of predictions and targets, a mean as fastnn takes it."""
+    """Each loss of predictions and targets, averaged as in fastnn."""
     functional = torch.nn.functional
     return {
         "mse": functional.mse_loss, "mae": functional.l1_loss, "huber": functional.huber_loss,
@@ -52,7 +52,7 @@ def losses(torch: Any) -> dict[str, Callable]:
 
 
 class Lion:
-    """Lion, which PyTorch lacks, by algorithm 2 of Chen et al. 2023."""
+    """Lion, which PyTorch lacks, according to algorithm 2 of Chen et al. 2023."""
 
     def __init__(self, parameters, lr, betas, weight_decay):
         self.parameters, self.rate, self.betas = parameters, lr, betas
@@ -104,7 +104,7 @@ def optimizer_like(torch: Any, optimizer: Any, parameters: list) -> Any:
 
 
 def relative_error(got: Any, want: Any) -> float:
-    """The largest error of an element, by its own size or a thousandth of the largest."""
+    """The largest error of an element, relative to its size or to a thousandth of the largest."""
     want = want.detach().numpy() if hasattr(want, "detach") else np.asarray(want)
     got = np.asarray(got)
     assert got.shape == want.shape, f"shape {got.shape}, expected {want.shape}"

@@ -1,4 +1,4 @@
-"""The tool that changes the installed code: what it changes, and what it calls noticed."""
+"""The tool that mutates the installed code: what it changes, and when it counts as noticed."""
 
 from __future__ import annotations
 

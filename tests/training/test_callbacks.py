@@ -1,4 +1,4 @@
-"""Callbacks with Keras' names, and what ends `fit`. Hooks and early stopping: test_training.py."""
+"""Callbacks with Keras' names, and how `fit` ends. Hooks and early stopping: test_training.py."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def small(optimizer="adam", metrics=(), *, dtype="float64", layers=()):
 
 
 class Scripted(fnn.Callback):
-    """Gives every epoch a scripted value."""
+    """Reports a scripted value for every epoch."""
 
     added_results = ("score",)
 
@@ -91,7 +91,7 @@ def test_callbacks_change_nothing_in_training(tmp_path):
     assert model.network.generator.bit_generator.state == twin.network.generator.bit_generator.state
 
 
-# --- early stopping: what Keras has, too ----------------------------------------------------------
+# --- early stopping: options shared with Keras ----------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_early_stopping(values, options, epochs, best):
         assert ("baseline" in options) == ("beyond its baseline" in history.stop_reason)
 
 
-# --- what ends fit --------------------------------------------------------------------------------
+# --- how fit ends ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def numeric_norm(model, x, y):
 
 @pytest.mark.parametrize("rows", [1, 64, 1300])
 def test_gradient_of_the_whole_training_loss(rows):
-    """Of a number of rows that 512 does not divide."""
+    """For a number of rows that is not a multiple of 512."""
     (x, y), model = data(rows), small(fnn.SGD(0.1))
     stop = fnn.TerminateOnSmallGradient(1e-9)
     model.fit(x, y, verbose=0, callbacks=[stop])
@@ -223,7 +223,7 @@ def test_the_first_to_stop_says_why():
     assert scripted([1, 1.5], *callbacks[::-1]).stop_reason.startswith("TerminateOnValue: ")
 
 
-# --- a budget of time -----------------------------------------------------------------------------
+# --- a time limit ---------------------------------------------------------------------------------
 
 
 @pytest.mark.alone
@@ -232,12 +232,12 @@ def test_time_budget_ends_within_an_epoch_at_the_end_of_a_step():
     began = time.perf_counter()
     history = model.fit(x, y, batch_size=4, epochs=1000, verbose=0, time_budget=0.3)
     seconds = time.perf_counter() - began
-    assert 0.25 < seconds < 0.6  # a machine may be busy: what is exact is tested below
+    assert 0.25 < seconds < 0.6  # a machine may be busy: exact times are tested below
     found = history.stop_reason
     assert found.startswith("the time_budget of 0.3 seconds is used up ")
     if " in epoch " in found:
         steps = (len(history.epoch) - 1) * 50_000 + int(found.split()[-1])
-    else:  # in between, by chance
+    else:  # in between, as it happens
         assert found.endswith(f" after epoch {len(history.epoch)}")
         steps = len(history.epoch) * 50_000
     assert model.network.runtime.step == steps
@@ -275,7 +275,7 @@ def test_time_budget_overshoots_by_a_batch_at_most(step, monkeypatch):
     made = time_budget.TimeBudget(1.0)
     while not made.is_over:
         asked = min(made.steps(), max(1, int(0.04 / step)))
-        elapsed = asked * step * (1 + 0.3 * math.sin(len(slices)))  # now quicker, now slower
+        elapsed = asked * step * (1 + 0.3 * math.sin(len(slices)))  # faster or slower
         clock.now += elapsed
         made.record(asked, elapsed)
         slices.append(asked)
@@ -291,7 +291,7 @@ def test_time_budget_leaves_time_for_validation(monkeypatch):
     made = time_budget.TimeBudget(10.0)
     clock.now = 3.0
     made.epoch_end()
-    clock.now = 5.0  # two seconds for validation
+    clock.now = 5.0  # validation takes two seconds
     made.epoch_begin()
     assert not made.is_over
     clock.now = 8.0
@@ -324,7 +324,7 @@ def test_time_budget_with_hooks_and_between_epochs():
     ],
 )
 def test_reduce_on_plateau(values, options, rates):
-    """By Keras' own loop, whose cooldown ends an epoch before the waiting begins."""
+    """The rates of Keras' own loop, whose cooldown ends an epoch before the waiting begins."""
     callback = fnn.ReduceLROnPlateau("score", factor=0.5, **{"mode": "min", **options})
     history = scripted(values, callback, optimizer=fnn.SGD(1.0))
     assert history.history["learning_rate"] == rates
@@ -417,7 +417,7 @@ def test_csv_logger(tmp_path):
 
 
 def events(folder):
-    """(tag, step, scalar or number of values) of the one file of events in a folder."""
+    """(tag, step, scalar or number of values) of the only event file in a folder."""
     from tensorboardX.proto import event_pb2
 
     (file,) = folder.iterdir()
@@ -470,7 +470,7 @@ def test_tensorboard_without_its_writer(monkeypatch, tmp_path):
         small().fit(*data(), verbose=0, callbacks=[fnn.TensorBoard(tmp_path)])
 
 
-# --- functions, and a look inside -----------------------------------------------------------------
+# --- functions, and looking inside ----------------------------------------------------------------
 
 
 def test_lambda_callback():
@@ -507,7 +507,7 @@ def test_activations_of_a_layer_used_twice_and_of_an_input():
         np.testing.assert_allclose(got, want, rtol=1e-12)
 
 
-# --- what is refused ------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 BAD = {
     "time": (lambda: small().fit(*data(), time_budget=0), "time_budget must be a positive number"),
@@ -595,7 +595,7 @@ def two_outputs(names, metrics, loss="mse"):
 
 
 def checked(callback, model, *, validates=True):
-    """The callback, behind the check that a training begins with."""
+    """The callback, after the check at the beginning of training."""
     x, y = data(16)
     targets = [y[:, :1]] * len(model.output_names) if len(model.output_names) > 1 else y
     model.fit(
@@ -711,7 +711,7 @@ def test_a_checkpoint_of_every_epoch_needs_no_direction(tmp_path):
 
 def test_reduce_on_plateau_of_a_metric_that_rises():
     x, y = data(16)
-    model = small(fnn.SGD(1e-12), ["r2"])  # which does not improve by 1e-4
+    model = small(fnn.SGD(1e-12), ["r2"])  # it does not improve by 1e-4
     plateau = fnn.ReduceLROnPlateau("r2", factor=0.5, patience=2)
     rates = model.fit(x, y, epochs=4, verbose=0, callbacks=[plateau]).history["learning_rate"]
     assert rates == [1e-12, 1e-12, 1e-12, 5e-13]
@@ -780,7 +780,7 @@ def test_a_callback_of_ones_own_may_end_a_training_whose_loss_is_not_finite():
 
 def test_a_callback_of_ones_own_says_which_epoch_it_gives_back():
     class GoBack(fnn.Callback):
-        """Gives the weights of the first epoch back."""
+        """Restores the weights of the first epoch."""
 
         kept = None
 
@@ -841,7 +841,7 @@ def test_hooks_and_other_attributes_may_be_given():
         on_what = "not a method"
 
         def once(self):
-            """Not a hook, and it does not look like one."""
+            """It is not a hook, and does not look like one."""
 
     calls = []
     mine = Mine()
@@ -940,7 +940,7 @@ def test_attributes_that_nothing_reads(cls):
 
 @pytest.mark.parametrize("cls", [cls for cls in BUILT_IN if cls.fields()])
 def test_settings_are_checked_whenever_they_are_set(cls):
-    """None is outside the bounds of all of them, but where it stands for nothing."""
+    """None is outside the bounds of all of them, except where it has a meaning."""
     for name, setting in cls.fields().items():
         callback = made(cls)
         before = getattr(callback, name)
@@ -982,7 +982,7 @@ def test_callbacks_of_ones_own_keep_what_they_like():
             self.seen.append(epoch)
 
     class Plain(fnn.Callback):
-        def __init__(self, limit):  # without that of the base
+        def __init__(self, limit):  # without calling that of the base class
             self.limit = limit
 
         def on_train_begin(self):

@@ -1,4 +1,4 @@
-"""Losses of the user's own: `losses.Custom`."""
+"""User-defined losses: `losses.Custom`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def square_slope(y_true, y_pred):
 
 
 def distance(y_true, y_pred):
-    """Of each sample: the norm of the error."""
+    """The norm of each sample's error."""
     return np.sqrt(1 + ((y_pred - y_true) ** 2).sum(axis=1))
 
 

@@ -1,4 +1,4 @@
-"""Optimizers that look at all rows: gradient descent and L-BFGS."""
+"""Optimizers that use all rows in each step: gradient descent and L-BFGS."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_gradient_descent_is_sgd_with_one_batch(rng):
     sgd.fit(x, y, epochs=5, verbose=0, batch_size=100, shuffle=False)
     assert weights_as_bytes(descent) == weights_as_bytes(sgd)
     sgd.fit(x, y, verbose=0)
-    assert sgd.network.runtime.step == 5 + 4  # the default of others is still 32
+    assert sgd.network.runtime.step == 5 + 4  # the default of other optimizers is still 32
 
 
 def test_range_test_of_gradient_descent_takes_all_rows(rng):
@@ -129,7 +129,7 @@ def test_of_weights_penalties_decay_and_sparse_rows(rng):
     cases = [
         (network(), {"sample_weight": weight}, solution(x, y, weight)),
         (network(fnn.Dense(1, **regularizer)), {}, solution(x, y, penalty=0.01)),
-        # a loss of twice the squares' half: the decay's half counts as half
+        # the loss is not halved, unlike the decay's term, so that the decay counts half
         (network(optimizer=fnn.LBFGS(**EXACT, weight_decay=0.1)), {}, solution(x, y, penalty=0.05)),
     ]
     for model, options, expected in cases:
@@ -215,7 +215,7 @@ def test_same_bits_with_any_number_of_threads(rng, threads):
 
 
 class Hooks(fnn.Callback):
-    """Notes what it is told; ends training in an epoch, or raises."""
+    """Records what it is told; ends training in a given epoch, or raises."""
 
     def __init__(self, act=lambda callback, epoch: None):
         self.told, self.act = [], act

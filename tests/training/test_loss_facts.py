@@ -1,4 +1,4 @@
-"""What a loss knows of itself: the best constant prediction, and where a yes begins."""
+"""The facts that a loss declares: the best constant prediction, and the decision threshold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics: each against its definition worked out by NumPy, in training and evaluation."""
+"""Metrics: each compared with its definition in NumPy, in training and evaluation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def confusion(truth, said, classes):
 
 
 def by_class(truth, said, classes):
-    """Precision, recall and F1 of each class, by loops."""
+    """Precision, recall and F1 of each class, computed with loops."""
     matrix = confusion(truth, said, classes)
     rows = []
     for k in range(classes):
@@ -38,7 +38,7 @@ def by_class(truth, said, classes):
 
 
 def pairs_won(yes, score):
-    """The area under the curve, by comparing all pairs."""
+    """The area under the curve, computed by comparing all pairs."""
     a, b = score[yes][:, None], score[~yes][None, :]
     return ((a > b) + 0.5 * (a == b)).mean()
 
@@ -65,7 +65,7 @@ def test_every_metric_is_here():
 
 
 def expected(kind, x, y, model, end):
-    """Each metric by its definition."""
+    """Each metric according to its definition."""
     output = model.predict(x)
     if kind == "numbers":
         error = output - y
@@ -169,7 +169,7 @@ def test_function_of_the_users_sees_all_rows_once_an_epoch(rng):
     want = np.abs(model.predict(x) - y).max()
     assert_close(history["worst"], [want, want], 1e-12)
     assert [call[0].shape for call in calls] == [(203, 3)] * 2
-    order = np.lexsort(calls[0][0].T)  # in the order in which they were trained on
+    order = np.lexsort(calls[0][0].T)  # in the order of training
     assert_close(calls[0][0][order], y[np.lexsort(y.T)], 0)
 
 

@@ -1,6 +1,6 @@
-"""Optimizers: hyper-parameters, state, and single steps by hand.
+"""Optimizers: hyper-parameters, state, and single steps computed by hand.
 
-Whole trainings against the reference executor and against PyTorch are in test_accuracy.py.
+Whole trainings are compared with the reference executor and with PyTorch in test_accuracy.py.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ BY_HAND = {
         (1 * 0.95 - 0.1 * 2 / (2 + 1e-7)) * 0.95
         - 0.1 * (0.23 / 0.19) / (np.sqrt((0.999 * 0.004 + 0.00025) / (1 - 0.999**2)) + 1e-7),
     ),
-    # v is 0.9 * 4, then less, 0.1 * 3.6 + 0.9 / 4: the first stays the largest.
+    # v is 0.9 * 4, then smaller, 0.1 * 3.6 + 0.9 / 4: the first remains the largest.
     "adam_amsgrad": (
         fnn.Adam(0.1, amsgrad=True, beta_2=0.1),
         ["mean", "variance", "largest"],
@@ -83,7 +83,7 @@ BY_HAND = {
 }  # fmt: skip
 
 
-# LBFGS makes no single steps; see test_full_batch.py.
+# LBFGS does not make single steps; see test_full_batch.py.
 STEPPED = [name for name in optimizers.registry if optimizers.get(name).rate_of(0) is not None]
 
 
@@ -150,7 +150,7 @@ def test_weight_decay_pulls_towards_zero(name):
 
 
 def test_weight_decay_is_coupled_but_in_adamw():
-    # Coupled, Adam's step has the size of the learning rate whatever the decay is.
+    # With coupled decay, the size of Adam's step is the learning rate, whatever the decay is.
     coupled = one_weight(fnn.Adam(0.1, weight_decay=0.5), [0.0], start=2.0)
     decoupled = one_weight(fnn.AdamW(0.1, weight_decay=0.5), [0.0], start=2.0)
     assert coupled == pytest.approx(2 - 0.1, rel=1e-6)
@@ -249,7 +249,7 @@ def two_layers(**settings):
 
 
 def step_of(model, rng):
-    """What one step on the same batch changes, by parameter."""
+    """The change that one step on the same batch makes, by parameter."""
     x, y = np.random.default_rng(5).normal(size=(2, 8, 3))
     before = {name: view.copy() for name, view in model.parameters.items()}
     model.train_on_batch(x, y[:, :2])

@@ -1,4 +1,4 @@
-"""Models of several outputs: losses and their weights, metrics, predict, the user's own loop."""
+"""Models with several outputs: losses and their weights, metrics, predict, custom loops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import fastnn as fnn
 
 
 def network(loss=("crossentropy", "mse"), dtype="float64", **options):
-    """A trunk with a classifier and a regression on it."""
+    """A trunk with a classifier and a regression head."""
     x = fnn.Input((5,))
     h = fnn.Dense(8, "tanh")(x)
     kind = fnn.Dense(3, "softmax", name="kind")(h)

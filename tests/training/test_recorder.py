@@ -1,4 +1,4 @@
-"""What a Recorder keeps of a training, what it computes of that later, and what it leaves alone."""
+"""What a Recorder keeps of a training, what it computes later, and what it leaves unchanged."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_early_stopping_that_gives_weights_back(given):
 
 
 def test_histograms_of_what_was_given_back(given):
-    """Who asks while the training still goes on must not fix what is known of its end."""
+    """A query while the training is still running must not fix what is known of its end."""
 
     class Curious(fnn.Callback):
         def on_epoch_end(self, epoch, logs):
@@ -239,7 +239,7 @@ def test_looking_leaves_the_model_alone(given):
     again.fit(x, y, epochs=4, verbose=0)
     for one in (model, again):
         one.fit(x, y, epochs=2, verbose=0)
-    assert (arena(model) == arena(again)).all(), "recorded and looked at, it trains the same"
+    assert (arena(model) == arena(again)).all(), "recorded and inspected, it trains the same"
 
 
 def test_histograms_are_computed_once(given):
@@ -249,7 +249,7 @@ def test_histograms_are_computed_once(given):
 
 
 def test_moving_averages_are_those_of_the_epoch(given):
-    """BatchNormalization at the start normalizes with mean 0 and variance 1."""
+    """At the start, BatchNormalization normalizes with mean 0 and variance 1."""
     model = network(fnn.BatchNormalization(), fnn.Dense(3), dtype="float64")
     found = recorded(model, given, 20, recorder=fnn.Recorder(rows=90))
     x, _ = given
@@ -522,7 +522,7 @@ def test_looking_leaves_what_forward_has_kept():
 
 
 def test_looking_leaves_what_forward_has_kept_of_the_inputs(rng):
-    """Backward after a look reads the activations of forward, and the parameters as they were."""
+    """Backward after a query reads the activations of forward, and the parameters as they were."""
     model = small(layers=[fnn.Dense(5, "relu"), fnn.BatchNormalization()])
     twin = small(layers=[fnn.Dense(5, "relu"), fnn.BatchNormalization()])
     (x, y), recorder = of_numbers(20), fnn.Recorder()

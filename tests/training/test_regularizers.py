@@ -73,7 +73,7 @@ def test_frozen_layer_has_no_penalty(batch):
 
 
 def test_evaluate_notices_a_frozen_layer():
-    """Its penalty is not in the loss: worked out by hand, with kernel and bias of one number."""
+    """Its penalty is not in the loss; computed by hand, with kernel and bias of one number."""
     x, y = np.array([[1.0], [3.0]]), np.array([[0.0], [2.0]])
     model = fnn.Sequential(
         [fnn.Dense(1, kernel_regularizer=fnn.regularizers.L2(0.5))],
@@ -104,7 +104,7 @@ def test_shared_layer_is_penalised_once(rng):
     assert_close(model.evaluate(x, y)["loss"], want, 1e-12)
 
 
-# kind: (layer with these regularizers, what it reads)
+# kind: (layer with these regularizers, its input)
 LAYERS = {
     "dense": (lambda **r: fnn.Dense(3, bias_initializer="normal", **r), (4,)),
     "prelu": (lambda **r: fnn.PReLU("normal", **r), (4,)),
@@ -169,7 +169,7 @@ def test_saved_and_named(name, tmp_path):
 
 
 def test_evaluate_counts_penalties_of_what_learns_now(rng):
-    """Also where it was called before a layer was frozen."""
+    """Also if it was called before a layer was frozen."""
     x, y = rng.normal(size=(8, 4)), rng.normal(size=(8, 1))
     losses = []
     for is_called_before in (True, False):

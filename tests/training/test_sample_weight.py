@@ -1,4 +1,4 @@
-"""Sample weights and class weights: against the loss by hand, and as copies of samples."""
+"""Sample weights and class weights: compared with the loss by hand, and with copies of samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: their formulas, beside PyTorch's, and in every way to train."""
+"""Learning-rate schedules: their formulas, agreement with PyTorch, and every kind of training."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def warm_cosine(t):
 
 
 def restarts(t, length=7, t_mul=2.0, m_mul=0.5, alpha=0.1):
-    """Walks from period to period, where the schedule solves for it."""
+    """Goes from period to period, where the schedule solves for the period."""
     height = 1.0
     while t >= length:
         t, length, height = t - length, length * t_mul, height * m_mul
@@ -54,7 +54,7 @@ def piecewise(t):
 
 
 def one_cycle(t, phases, way):
-    """`phases`: (last step, rate there); the rate before the first stands in front."""
+    """`phases`: (last step, rate there); the first entry is the rate before the first phase."""
     begin, source = phases[0]
     for end, goal in phases[1:]:
         if t <= end or end == phases[-1][0]:
@@ -63,7 +63,7 @@ def one_cycle(t, phases, way):
         begin, source = end, goal
 
 
-# schedule: the rate of step t, written for one step
+# schedule: the rate of step t, written for a single step
 FORMULAS = {
     Constant(0.3): lambda t: 0.3,
     StepDecay(0.3, 25, 0.5): lambda t: 0.3 * 0.5 ** (t // 25),
@@ -126,7 +126,7 @@ def test_a_wrong_rate_is_noticed():
 
 @pytest.mark.parametrize("t_mul", [1.25, 1.5, 2, 3, 7])
 def test_a_period_begins_at_its_step(t_mul):
-    """Where the logarithm rounds to the wrong side."""
+    """Steps at which the logarithm is rounded to the wrong side."""
     schedule, begin, length = CosineDecayRestarts(1.0, 10, t_mul), 0.0, 10.0
     for _ in range(12):
         assert schedule(begin) == pytest.approx(1, abs=1e-9)
@@ -146,7 +146,7 @@ def test_one_cycle_with_phases_of_no_length(pct_start, three_phase):
     assert OneCycle(0.5, 1)(0) >= 0
 
 
-# --- beside PyTorch -------------------------------------------------------------------------------
+# --- compared with PyTorch ------------------------------------------------------------------------
 
 TORCH = {
     "StepLR": (StepDecay(0.3, 25, 0.5), {"step_size": 25, "gamma": 0.5}),
@@ -155,7 +155,7 @@ TORCH = {
     "CosineAnnealingLR": (CosineDecay(0.3, STEPS, 0.1), {"T_max": STEPS, "eta_min": 0.03}),
     "CosineAnnealingWarmRestarts": (CosineDecayRestarts(0.3, 7, 2, 1.0, 0.1),
                                     {"T_0": 7, "T_mult": 2, "eta_min": 0.03}),
-    # A boundary is the last step of its rate in Keras, the first of the next one in PyTorch.
+    # In Keras, a boundary is the last step of its rate; in PyTorch, the first of the next one.
     "MultiStepLR": (PiecewiseConstantDecay([9, 49], [0.3, 0.15, 0.075]),
                     {"milestones": [10, 50], "gamma": 0.5}),
     "LinearLR": (WarmUp(0.3, 40, 0.1), {"start_factor": 1 / 3, "total_iters": 40}),
@@ -209,7 +209,7 @@ def by_fit(model, x, y):
 
 
 def by_batch(model, x, y):
-    """With a hook after each batch."""
+    """Train with a hook after each batch."""
     hook = fnn.LambdaCallback(on_train_batch_end=lambda batch, logs: None)
     model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0, callbacks=[hook])
 
@@ -236,7 +236,7 @@ WAYS = {"fit": by_fit, "hooks": by_batch, "train_on_batch": by_train_on_batch,
 
 
 def one_step_at_a_time(way, x, y):
-    """What it must come to: a number, set before each step."""
+    """The equivalent: a number, set before each step."""
     model = small(0.0)
     for t in range(20 if way == "learn_one" else 10):
         model.optimizer.learning_rate = DECAY(t)
@@ -272,7 +272,7 @@ def test_the_quick_way_takes_a_schedule():
 
 
 def test_the_quick_way_takes_the_rate_of_any_step():
-    """It asks for a block of rates at once."""
+    """It requests a block of rates at once."""
     model, twin, (x, y) = small(DECAY), small(0.0), data()
     steep = ExponentialDecay(0.1, 100, 0.1)
     for each in (model, twin):
@@ -367,7 +367,7 @@ def test_one_of_your_own():
     assert weights_as_bytes(model) == before
 
 
-# --- what is refused ------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 BAD = {
     "negative": (lambda: Constant(-1), "learning_rate must be a finite number of at least 0"),

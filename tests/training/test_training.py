@@ -106,7 +106,7 @@ def test_shuffle_takes_another_order_each_epoch(rng):
     x, y = regression(rng)
 
     def losses(shuffle):
-        # At learning rate 0 the loss of a batch tells which rows it has.
+        # At learning rate 0, the loss of a batch reveals which rows it has.
         model, seen = small(fnn.SGD(0.0)), []
 
         class Watch(fnn.Callback):
@@ -260,7 +260,7 @@ def test_error_in_a_callback_ends_training_and_is_passed_on(rng):
 
 
 class Scripted(fnn.Callback):
-    """Gives every epoch a scripted value, and the weights the number of the epoch."""
+    """Reports a scripted value for every epoch, and sets the weights to the number of the epoch."""
 
     def __init__(self, values, key="val_loss"):
         self.values, self.key = values, key
@@ -272,7 +272,7 @@ class Scripted(fnn.Callback):
 
 
 def stopped(values, key="val_loss", **options):
-    """Epochs that a scripted course took, and the epoch whose weights are left."""
+    """The number of epochs that a scripted course took, and the epoch whose weights are left."""
     model = small(metrics=["accuracy"])
     stopping = fnn.EarlyStopping(key, **options)
     x = np.zeros((4, 4))
@@ -289,12 +289,12 @@ def stopped(values, key="val_loss", **options):
         ([3, 2, 2.5, 2.5, 0], {}, 3, 1),
         ([3, 2, 2.5, 2.5, 0], {"patience": 2}, 4, 1),
         ([3, 2, 2.5, 2.5, 0], {"patience": 3}, 5, 4),
-        ([3, 2, 2.5, 1, 4, 5, 0], {"patience": 2}, 6, 3),  # an improvement counts afresh
+        ([3, 2, 2.5, 1, 4, 5, 0], {"patience": 2}, 6, 3),  # an improvement restarts the count
         ([3, 2.9, 2.8, 2.7], {"min_delta": 0.15, "patience": 2}, 4, 2),
         ([3, 2, 2.5], {"restore_best_weights": False}, 3, 2),
         ([1, 2, 1.5, 3], {"mode": "max"}, 3, 1),
         ([3, float("nan"), 2], {"patience": 2}, 3, 2),
-        ([3, 2, 3, 4], {"patience": 9}, 4, 1),  # runs to the end, goes back all the same
+        ([3, 2, 3, 4], {"patience": 9}, 4, 1),  # it runs to the end and still goes back
     ],
 )
 def test_early_stopping(values, options, epochs, kept):
@@ -467,7 +467,7 @@ def test_overflow_in_a_layer_is_named_and_the_step_not_made(rng):
 
 
 class RateOfEpoch(fnn.Callback):
-    """Sets the learning rate of an epoch, and keeps the weights of each."""
+    """Sets the learning rate of an epoch, and records the weights of each."""
 
     def __init__(self, rates):
         self.rates, self.weights = rates, []
@@ -538,7 +538,7 @@ def test_train_on_batch_leaves_finite_parameters(rng):
 
 
 def test_labels_that_change_under_way_are_refused_and_not_followed(rng):
-    """The engine looks at each label before it is used as an index, in the metrics too."""
+    """The engine checks each label before it is used as an index, in the metrics too."""
     x, y = rng.standard_normal((64, 5)).astype("f"), np.zeros(64, np.int32)
     model = fnn.Sequential([fnn.Dense(3)], input_shape=(5,), seed=0)
     model.compile("sgd", "crossentropy", metrics=["accuracy"])

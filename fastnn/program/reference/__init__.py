@@ -1,8 +1,8 @@
-"""Programs in plain NumPy: the oracle of the tests, and what each op computes in formulas.
+"""Programs in plain NumPy: the oracle of the tests, and the formula of each op.
 
-executor.py  runs a program op by op, and the formulas of ops
+executor.py  runs a program op by op, and holds the formulas of most ops
 rows.py      the formulas of activations, losses and optimizers
-layers.py    those of whole layers
+layers.py    the formulas of whole layers
 """
 
 from fastnn.program.reference.executor import (

@@ -1,8 +1,8 @@
-"""The same program in plain NumPy: oracle of the tests, documentation of every op.
+"""Runs a program in plain NumPy: the oracle of the tests, and the documentation of every op.
 
-Nothing here is fast or shared with the kernels. Every formula stands once, as in a textbook: those
-of the rows of `src_c/activations.h`, `losses.h` and `optimizers.h` in `reference_rows.py`, under
-the same names, those of layers with parameters of their own in `reference_layers.py`.
+Nothing here is fast or shared with the kernels. Every formula appears once, as in a textbook:
+the rows of `src_c/activations.h`, `losses.h` and `optimizers.h` are in `rows.py`, under the same
+names; layers with parameters of their own are in `layers.py`.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ def dropout(x: Array, rate: float, stream: int, step: int, key: int) -> Array:
 
 
 def one_hot(labels: Array, classes: int, dtype: Any) -> Array:
-    """Rows of probabilities for class labels."""
+    """Return rows of probabilities for class labels."""
     return np.eye(classes, dtype=dtype)[labels]
 
 
 @dataclass
 class Context:
-    """What a run knows besides its values."""
+    """What a run needs besides its values."""
 
     dtype: str
     key: int = 0
@@ -102,12 +102,12 @@ def _affine(op: Op, context: Context, x: Array, kernel: Array, bias: Array | Non
 
 
 def middle(count: int) -> int:
-    """Return where affine_halves and kernel_gradient_halves cut: half, up to a multiple of 16."""
+    """Return where affine_halves and kernel_gradient_halves split: half, up to a multiple of 16."""
     return -(-count // 32) * 16
 
 
 def affine_halves(x: Array, kernel: Array) -> Array:
-    """Return x @ kernel over the first half of the inputs, and beside it over the second.
+    """Return x @ kernel over the first half of the inputs, next to that over the second half.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def affine_halves(x: Array, kernel: Array) -> Array:
 
 
 def kernel_gradient_halves(x: Array, grad_output: Array) -> tuple[Array, Array, Array]:
-    """Return the gradients by kernel and bias, over the first and the second half of the rows.
+    """Return the gradients with respect to kernel and bias, over each half of the rows.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def kernel_gradient_halves(x: Array, grad_output: Array) -> tuple[Array, Array, 
     kernel : ndarray, shape (inputs, units)
     bias : ndarray, shape (units,)
     second : ndarray, shape (inputs * units + units,)
-        Both over the second half; zeros if there are few rows.
+        Both gradients over the second half; zeros if there are few rows.
     """
     rows = len(x)
     cut = rows if rows < HALVES_FROM_ROWS else middle(rows)
@@ -184,7 +184,7 @@ def _softmax_crossentropy(op: Op, context: Context, z: Array, target: Array) -> 
     entropy = np.where(t == 0, 0, t * np.log(np.where(t == 0, 1, t))).sum(axis=1)
     t = smoothed(t, op.attributes.get("label_smoothing", 0.0), z.shape[1])
     total = t.sum(axis=1, keepdims=True)
-    terms = np.where(t == 0, 0, t * shifted)  # a class that cannot be may have a logit of -inf
+    terms = np.where(t == 0, 0, t * shifted)  # the logit of an impossible class may be -inf
     losses = log_sum * total[:, 0] - terms.sum(axis=1)
     if op.attributes.get("is_divergence"):
         losses = losses + entropy
@@ -350,15 +350,15 @@ def run(
     ----------
     program : Program
     batch : sequence of ndarray, each shape (rows, width)
-        For the program's inputs, in any dtype that the engine takes.
+        The program's inputs, in any dtype that the engine takes.
     values : dict of str to ndarray
-        Parameters by name, and "parameters" as a flat array for an update of all; updated in
-        place.
+        Parameters by name, and "parameters" as a flat array for an update of all of them; they
+        are updated in place.
     context : Context
     watch : callable, optional
         Called with each op, value and number written.
     gradients : dict of str to ndarray, optional
-        By the same names, for a program that applies what it has not computed.
+        By the same names, for a program that applies gradients that it has not computed.
 
     Returns
     -------
@@ -372,7 +372,7 @@ def run(
             return None
         if value in made:
             return made[value]
-        if value.storage == "sparse":  # here a batch of it, with its zeros
+        if value.storage == "sparse":  # here a batch in dense form
             return given[value].astype(context.dtype).reshape(-1, *value.shape)
         if value.storage == "state":
             return context.state_of(value)

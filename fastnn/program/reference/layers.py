@@ -1,6 +1,6 @@
-"""Formulas of the ops of layers that normalize, choose rows of a table, or have slopes.
+"""Formulas of the layers that normalize, look up rows of a table, or have slopes.
 
-A part of `reference.py`, on the same terms: plain NumPy, one formula for each op.
+The conventions are those of `executor.py`: plain NumPy, one formula for each op.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ def prelu(x: Array, slope: Array, value: Array) -> Array:
 
 
 def prelu_slope_gradient(x: Array, grad_output: Array, shared: bool) -> Array:
-    """min(x, 0) times the gradient, over the rows, or over everything."""
+    """Return min(x, 0) times the gradient, summed over the rows, or over everything."""
     product = np.where(x > 0, 0, x) * grad_output
     return product.sum().reshape(1) if shared else product.sum(axis=0)
 
 
 def row_statistics(x: Array, epsilon: float) -> Array:
-    """Mean and 1 / sqrt(variance + epsilon) of each row, shape (rows, 2)."""
+    """Return the mean and 1 / sqrt(variance + epsilon) of each row, shape (rows, 2)."""
     return np.stack([x.mean(axis=1), 1 / np.sqrt(x.var(axis=1) + epsilon)], axis=1)
 
 
@@ -38,7 +38,7 @@ def _normal(x: Array, statistics: Array) -> Array:
 def layer_normalization(
     x: Array, gamma: Array | None, beta: Array | None, epsilon: float
 ) -> tuple[Array, Array]:
-    """Rows of mean 0 and variance 1, scaled and shifted (Ba et al. 2016); their statistics."""
+    """Normalize rows to mean 0 and variance 1, scale and shift (Ba et al. 2016)."""
     statistics = row_statistics(x, epsilon)
     normal = _normal(x, statistics)
     return normal * (1 if gamma is None else gamma) + (0 if beta is None else beta), statistics
@@ -47,7 +47,7 @@ def layer_normalization(
 def layer_normalization_gradient(
     x: Array, statistics: Array, grad_output: Array, gamma: Array | None
 ) -> Array:
-    """The gradient by x."""
+    """Return the gradient with respect to x."""
     g, normal = grad_output * (1 if gamma is None else gamma), _normal(x, statistics)
     by_mean = g.mean(axis=1, keepdims=True)
     by_scale = (g * normal).mean(axis=1, keepdims=True)
@@ -55,12 +55,12 @@ def layer_normalization_gradient(
 
 
 def layer_normalization_scale_gradient(x: Array, statistics: Array, grad_output: Array) -> Array:
-    """The gradient by gamma."""
+    """Return the gradient with respect to gamma."""
     return (grad_output * _normal(x, statistics)).sum(axis=0)
 
 
 def batch_statistics(x: Array) -> tuple[Array, Array]:
-    """Mean and biased variance of each column."""
+    """Return the mean and the biased variance of each column."""
     rows = max(len(x), 1)
     mean = x.sum(axis=0) / rows
     return mean, ((x - mean) ** 2).sum(axis=0) / rows
@@ -74,7 +74,7 @@ def batch_normalization(
     variance: Array,
     epsilon: float,
 ) -> Array:
-    """Columns of mean 0 and variance 1, scaled and shifted (Ioffe & Szegedy 2015)."""
+    """Normalize columns to mean 0 and variance 1, scale and shift (Ioffe & Szegedy 2015)."""
     scale = (1 if gamma is None else gamma) / np.sqrt(variance + epsilon)
     return (x - mean) * scale + (0 if beta is None else beta)
 
@@ -89,7 +89,7 @@ def batch_normalization_gradient(
     of_batch: bool,
     epsilon: float,
 ) -> tuple[Array, Array, Array]:
-    """The gradients by x, gamma and beta."""
+    """Return the gradients with respect to x, gamma and beta."""
     scale = 1 / np.sqrt(variance + epsilon)
     normal = (x - mean) * scale
     by_gamma, by_beta = (grad * normal).sum(axis=0), grad.sum(axis=0)
@@ -101,12 +101,12 @@ def batch_normalization_gradient(
 
 
 def embedding(x: Array, table: Array) -> Array:
-    """The table's rows for the categories x, shape (rows, columns, depth)."""
+    """Return the table's rows for the categories x, shape (rows, columns, depth)."""
     return table[x.astype(np.int64)]
 
 
 def embedding_gradient(x: Array, grad: Array, categories: int) -> Array:
-    """For each category the sum of the gradients of its rows; grad (rows, columns * depth)."""
+    """Return, for each category, the sum of its gradients; grad (rows, columns * depth)."""
     flat = x.astype(np.int64).ravel()
     total = np.zeros((categories, grad.size // max(flat.size, 1)), grad.dtype)
     np.add.at(total, flat, grad.reshape(flat.size, total.shape[1]))

@@ -1,4 +1,4 @@
-"""Every row of `src_c/activations.h`, `losses.h` and `optimizers.h` as a formula of NumPy."""
+"""Every row of `src_c/activations.h`, `losses.h` and `optimizers.h` as a NumPy formula."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def softplus(x: Array) -> Array:
 
 
 def gelu(x: Array) -> Array:
-    """The normal distribution at x, times x; 0 at minus infinity."""
+    """Return x times the normal distribution function at x; 0 at minus infinity."""
     return 0.5 * np.maximum(x, -40) * (1 + erf(x / math.sqrt(2)))
 
 
 def gelu_derivative(x: Array) -> Array:
-    """The normal distribution at x, and x times its density."""
-    x = np.clip(x, -40, 40)  # beyond, 0 or 1 in any dtype
+    """Return the normal distribution function at x, plus x times its density."""
+    x = np.clip(x, -40, 40)  # beyond that, the result is 0 or 1 in any dtype
     return 0.5 * (1 + erf(x / math.sqrt(2))) + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
 
 
@@ -46,7 +46,7 @@ SELU = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717  # s
 
 
 def gelu_argument(x: Array) -> Array:
-    """What the approximate gelu takes tanh of."""
+    """The argument of tanh in the approximate gelu."""
     x = np.clip(x, -40, 40)
     return math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
 
@@ -64,13 +64,13 @@ def mish_derivative(x: Array) -> Array:
 
 
 def log_softmax(x: Array) -> Array:
-    """X - max - log of the sum of exp(x - max), for each row."""
+    """Return x - max - log(sum(exp(x - max))) for each row."""
     shifted = x - x.max(axis=1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
 def softmax(x: Array) -> Array:
-    """exp(x - max) / sum of it, for each row."""
+    """exp(x - max) divided by its sum, for each row."""
     e = np.exp(x - x.max(axis=1, keepdims=True))
     return e / e.sum(axis=1, keepdims=True)
 
@@ -116,7 +116,7 @@ ACTIVATION_FORMULAS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]
     "exponential": (lambda x, a: np.exp(x), lambda y, a: y),
 }
 
-# name: (value(p, t, parameter), derivative by p)
+# name: (value(p, t, parameter), derivative with respect to p)
 LOSS_FORMULAS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
     "mse": (lambda p, t, a: (p - t) ** 2, lambda p, t, a: 2 * (p - t)),
     "mae": (lambda p, t, a: np.abs(p - t), lambda p, t, a: np.sign(p - t)),
@@ -144,12 +144,12 @@ LOSS_FORMULAS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
 
 
 def nan_of(x: Array, y: Array) -> Array:
-    """y, but NaN where x is."""
+    """Return y, but NaN where x is NaN."""
     return np.where(np.isnan(x), np.nan, y)
 
 
 def smoothed(t: Array, share: float, classes: int) -> Array:
-    """Probabilities, `share` of the way to all classes being alike (Szegedy et al. 2016)."""
+    """Move probabilities by `share` toward a uniform distribution (Szegedy et al. 2016)."""
     return t + share * (1 / classes - t)
 
 
@@ -276,7 +276,7 @@ def update(
         In the row's order.
     clipvalue, global_clipnorm : float, optional
     norm : float, optional
-        What is to be at most global_clipnorm; default: the norm of g.
+        The norm that is limited to global_clipnorm; default: the norm of g.
     weight_decay : float, default 0
     """
     if global_clipnorm is not None:
