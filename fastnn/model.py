@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import copyreg
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -106,6 +107,11 @@ class Model:
 
     def __setattr__(self, name: str, value: object) -> None:
         cls = type(self)
+        if name == "network" and not isinstance(value, Network):
+            raise AttributeError(
+                f"Model.network is the network that is trained, it cannot be {value!r}: choose "
+                "another name"
+            )
         is_known = name in ("network", "_manual") or hasattr(cls, name)
         if not is_known and (cls in (Model, Sequential) or _is_meant_otherwise(name)):
             raise hints.missing_attribute("Model", name, _SETTABLE)
@@ -116,7 +122,8 @@ class Model:
         from fastnn.exchange import model_file
 
         if not self.built:
-            return copyreg.__newobj__, (type(self),), self.__dict__  # type: ignore[attr-defined]
+            state = copy.deepcopy(self.__dict__)  # copy.copy must not share the network
+            return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]
         objective = self.network.objective
         outputs = () if objective is None else objective.outputs
         own = {one.loss.name: one.loss for one in outputs if isinstance(one.loss, losses.Custom)}
@@ -263,7 +270,7 @@ class Model:
 
     @stop_training.setter
     def stop_training(self, stop: bool) -> None:
-        self.network.stop_training = checks.boolean("stop_training", stop)
+        self.network.stop_training = bool(stop)
 
     @property
     def stop_reason(self) -> str:
@@ -318,6 +325,7 @@ class Model:
         validation_split : float, default 0
             Fraction of the rows, taken from the end, that is held out for validation.
         validation_data : tuple (x, y) or (x, y, sample_weight), or iterable of batches, optional
+            Arrays are checked once, when `fit` begins.
         shuffle : bool, default True
             Whether each epoch takes the rows in a new order; an iterable's batches keep theirs.
             For a large `np.memmap`, blocks of two megabytes are shuffled, and then the rows of
@@ -924,8 +932,8 @@ def _public_names(cls: type) -> list[str]:
 
 def _is_meant_otherwise(name: str) -> bool:
     """Whether an attribute of a user's class looks like a typo or another library's name."""
-    is_slip = hints.nearest(name, _SETTABLE, cutoff=0.87) is not None
-    return is_slip or hints.advice("Model", name) is not None
+    is_slip = hints.nearest(name, (*_SETTABLE, "trainable"), cutoff=0.87) is not None
+    return is_slip or name in ("lr", "learning_rate")
 
 
 def one_or_list(outputs: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:

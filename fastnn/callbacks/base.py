@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 from fastnn.core.declare import Declared, Field
 from fastnn.core.hints import did_you_mean
 from fastnn.data import AnySource
-from fastnn.network import Network
+from fastnn.network import network_of
 
 Logs = dict[str, float]
 
@@ -26,7 +26,7 @@ _ELSEWHERE = {
 }
 _OF_VALIDATION = "did you mean on_epoch_end? (it is called after the validation, with its results)"
 _OF_PREDICTION = "predict calls no callbacks"
-_SET_BY_FIT = frozenset({"model", "network", "results", "training_data"})
+_SET_BY_FIT = frozenset({"model", "results", "training_data"})
 
 
 class Callback(Declared):
@@ -52,8 +52,6 @@ class Callback(Declared):
     model : Model
         Set before `check`. ``model.stop_training = True`` ends `fit` after the epoch (after the
         batch, from a batch hook); ``model.stop_reason`` may give the reason.
-    network : fastnn.network.Network
-        The model's network, for anything that a model does not expose; set with `model`.
     results : tuple of str
         Names of the results of an epoch, set with `model`; empty if they are not known, because an
         earlier callback may add some.
@@ -104,7 +102,6 @@ class Callback(Declared):
 
     # Not annotated, because they are not fields: `fit` sets them.
     model = cast("Any", None)
-    network = cast("Network", None)
     results = cast("tuple[str, ...]", ())
     training_data = cast("tuple[Sequence[AnySource], tuple[str, ...]]", ((), ("real",)))
     added_results: ClassVar[tuple[str, ...] | None] = None
@@ -238,4 +235,4 @@ def results_behind(callback: Callback, results: Sequence[str]) -> tuple[str, ...
 
 def end_training(callback: Callback, reason: str) -> None:
     """Make `fit` end after this epoch; the first callback to request it gives the reason."""
-    callback.network.stop(f"{type(callback).__name__}: {reason}")
+    network_of(callback.model).stop(f"{type(callback).__name__}: {reason}")

@@ -6,6 +6,7 @@ import warnings
 
 from fastnn.callbacks.base import Callback, Logs
 from fastnn.core.declare import integer, state
+from fastnn.network import network_of
 
 
 class Diagnose(Callback):
@@ -55,7 +56,9 @@ class Diagnose(Callback):
             return
         from fastnn.analysis import diagnosis
 
-        found = diagnosis.diagnose(self.network, *self.training_data, batch_size=self.batch_size)
+        found = diagnosis.diagnose(
+            network_of(self.model), *self.training_data, batch_size=self.batch_size
+        )
         known = {(finding.problem, finding.layer) for finding in self.findings}
         for finding in found.findings:
             if (finding.problem, finding.layer) not in known:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from fastnn.callbacks.base import Logs
 from fastnn.core.hints import did_you_mean
 from fastnn.metrics import direction_of, is_number
-from fastnn.network import Network
+from fastnn.network import network_of
 
 MODES = ("auto", "min", "max")
 
@@ -38,7 +39,7 @@ class Monitored:
 
     monitor: str
     mode: str
-    network: Network
+    model: Any
     results: tuple[str, ...]
     _direction: str | None = None
 
@@ -47,7 +48,7 @@ class Monitored:
         """Whether less or more is better in this training; None if that is not known yet."""
         return self._direction if self.mode == "auto" else self.mode
 
-    def set_up(self) -> None:
+    def _set_up(self) -> None:
         """Reset the state."""
         self._forget()
 
@@ -62,7 +63,11 @@ class Monitored:
         """
         if self.results:
             self._check_monitor(self.results)
-        network = self.network
+        self._find_direction()
+
+    def _find_direction(self) -> None:
+        """Ask the model's losses and metrics whether less or more of the result is better."""
+        network = network_of(self.model)
         objectives = network.require_objective().outputs
         self._direction = direction_of(self.monitor, objectives, network.output_names)
         if self.direction is None:
@@ -73,6 +78,7 @@ class Monitored:
 
     def on_train_begin(self) -> None:
         """Discard the state of earlier runs."""
+        self._find_direction()  # a subclass may have another check
         self._forget()
 
     def _forget(self) -> None:
@@ -81,6 +87,10 @@ class Monitored:
     @property
     def _sign(self) -> float:
         """Return the factor of a result that makes less better."""
+        if (
+            self.direction is None and self.model is not None
+        ):  # called by another callback, or by a loop of the user's
+            self._find_direction()
         return -1.0 if self.direction == "max" else 1.0
 
     def _height(self, logs: Logs) -> float:

@@ -9,12 +9,13 @@ from fastnn.callbacks.base import Callback, Logs
 from fastnn.callbacks.monitored import BestSoFar, Monitored, a_mode, a_result
 from fastnn.core import checks
 from fastnn.core.declare import checked, integer, number
+from fastnn.network import network_of
 from fastnn.schedules import Schedule
 
 
 def _rate(callback: Callback) -> float:
     """Return the learning rate, which must be a number: a schedule is not overridden."""
-    optimizer = callback.network.optimizer
+    optimizer = network_of(callback.model).optimizer
     assert optimizer is not None  # fit has ensured this
     if isinstance(optimizer.learning_rate, Schedule):
         raise ValueError(
@@ -88,7 +89,7 @@ class ReduceLROnPlateau(Monitored, Callback):
             self._waited += 1
             if self._waited >= self.patience:
                 if rate > self.min_lr:
-                    self.network.optimizer.learning_rate = max(rate * self.factor, self.min_lr)
+                    self.model.optimizer.learning_rate = max(rate * self.factor, self.min_lr)
                 self._cooling, self._waited = self.cooldown, 0
 
 
@@ -138,7 +139,7 @@ class LearningRateScheduler(Callback):
         rate = _rate(self)
         wanted = self.schedule(epoch, rate) if _takes_two(self.schedule) else self.schedule(epoch)
         checks.number("what schedule returns", wanted, least=0)
-        self.network.optimizer.learning_rate = wanted
+        self.model.optimizer.learning_rate = wanted
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Add the learning rate to the results."""

@@ -12,6 +12,7 @@ import numpy as np
 from fastnn.analysis import inspection
 from fastnn.callbacks.base import Callback, Logs
 from fastnn.core.declare import integer, state
+from fastnn.network import network_of
 from fastnn.runtime import Runtime, aligned
 
 BINS = 64
@@ -156,7 +157,7 @@ class Recorder(Callback):
     layers: list[str] = state(default_factory=list)
     parameter_names: list[str] = state(default_factory=list)
 
-    def set_up(self) -> None:
+    def _set_up(self) -> None:
         """Start without a record."""
         self._forget()
 
@@ -170,7 +171,7 @@ class Recorder(Callback):
     def on_train_begin(self) -> None:
         """Choose the rows, and record the parameters before the first step."""
         self._forget()
-        runtime = self.network.runtime
+        runtime = network_of(self.model).runtime
         self.layers = inspection.layer_names(runtime)
         self.parameter_names = list(runtime.parameters)
         self._sample = inspection.sample(self.training_data[0], self.rows)
@@ -203,7 +204,7 @@ class Recorder(Callback):
 
     def _look(self) -> None:
         self.epochs.append(self._done)
-        arena = self.network.runtime.arenas["parameters"]
+        arena = network_of(self.model).runtime.arenas["parameters"]
         if not self._free:
             rows = min(max(1, BLOCK_BYTES // max(arena.nbytes, 1)), self.looks)
             self._free = list(aligned((rows, arena.size), arena.dtype.name))
@@ -216,7 +217,7 @@ class Recorder(Callback):
         """Histograms of the layers' outputs at each record, keyed by layer; without dropout."""
 
         def look() -> dict[str, Histogram]:
-            found = inspection.activations(self.network.runtime, self._sample)
+            found = inspection.activations(network_of(self.model).runtime, self._sample)
             return {name: Histogram.of(array) for name, array in found.items()}
 
         return self._at_each(self._activations, look)
@@ -229,7 +230,7 @@ class Recorder(Callback):
         """
 
         def look() -> dict[str, Histogram]:
-            runtime, target_types = self.network.runtime, self.training_data[1]
+            runtime, target_types = network_of(self.model).runtime, self.training_data[1]
             found = inspection.gradients(runtime, self._sample, target_types)
             return {name: Histogram.of(array, is_logarithmic=True) for name, array in found.items()}
 
@@ -268,7 +269,7 @@ class Recorder(Callback):
     ) -> list[dict[str, Histogram]]:
         for done, parameters in zip(self.epochs, self.parameters, strict=True):
             if done not in known:
-                with parameters_of(self.network.runtime, parameters):
+                with parameters_of(network_of(self.model).runtime, parameters):
                     known[done] = look()
         return [known[done] for done in self.epochs]
 

@@ -168,7 +168,7 @@ class CSVLogger(Callback):
     separator: str = checked(_one_character, default=",")
     append: bool = boolean(default=False)
 
-    def set_up(self) -> None:
+    def _set_up(self) -> None:
         """Start with no known columns."""
         self._columns: list[str] = []
 

@@ -11,6 +11,7 @@ from fastnn.analysis import inspection
 from fastnn.callbacks.base import Callback, Logs, end_training
 from fastnn.callbacks.monitored import BestSoFar, Monitored, a_mode, a_result
 from fastnn.core.declare import boolean, checked, integer, number, state
+from fastnn.network import network_of
 
 
 class EarlyStopping(Monitored, Callback):
@@ -79,7 +80,7 @@ class EarlyStopping(Monitored, Callback):
         if self._best.improves(height):
             self.best_epoch = epoch
             if self.restore_best_weights:
-                self._weights = self.network.get_weights()
+                self._weights = self.model.get_weights()
             if self.baseline is None or height < self._sign * self.baseline - self.min_delta:
                 self._waited = 0
         if self._waited >= max(self.patience, 1):
@@ -92,7 +93,7 @@ class EarlyStopping(Monitored, Callback):
     def on_train_end(self, logs: Logs) -> None:
         """Restore the best weights."""
         if self._weights is not None:
-            self.network.set_weights(self._weights)
+            self.model.set_weights(self._weights)
             self._weights = None
 
 
@@ -271,7 +272,7 @@ class TerminateOnSmallGradient(Callback):
         """Compute the norm and compare it with the tolerance."""
         if (epoch + 1) % self.every:
             return
-        gradients = inspection.gradients(self.network.runtime, *self.training_data)
+        gradients = inspection.gradients(network_of(self.model).runtime, *self.training_data)
         self.norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients.values()))
         if self.norm < self.tolerance:
             end_training(

@@ -9,6 +9,7 @@ from fastnn.callbacks.base import Callback, Logs
 from fastnn.core import extras
 from fastnn.core.declare import checked, integer
 from fastnn.metrics import scalars
+from fastnn.network import network_of
 
 
 def _folder(name: str, value: object) -> str:
@@ -48,7 +49,7 @@ class TensorBoard(Callback):
     log_dir: str = checked(_folder, default="logs")
     histogram_freq: int = integer(default=0, least=0)
 
-    def set_up(self) -> None:
+    def _set_up(self) -> None:
         """Start with no open files."""
         self._writers: dict[str, Any] = {}
 
@@ -71,7 +72,7 @@ class TensorBoard(Callback):
             writer = self._writer("validation" if is_validation else "train")
             writer.add_scalar(f"epoch_{name.removeprefix('val_')}", value, epoch)
         if self.histogram_freq and (epoch + 1) % self.histogram_freq == 0:
-            for name, view in self.network.runtime.parameters.items():
+            for name, view in network_of(self.model).runtime.parameters.items():
                 self._writer("train").add_histogram(f"{name}/histogram", view, epoch)
         for writer in self._writers.values():
             writer.flush()

@@ -175,7 +175,7 @@ class Declared:
                 values[name] = field.checked(value)
             else:
                 values[name] = field.initial(self)
-        self.set_up()
+        self._set_up()
         if is_whole:
             self.check_together()
 
@@ -189,7 +189,7 @@ class Declared:
         """Whether the constructor is the one derived from the fields."""
         return cls.__init__ is Declared.__init__
 
-    def set_up(self) -> None:
+    def _set_up(self) -> None:
         """Prepare internal state; called by the constructor after the fields have been set."""
 
     def check_together(self) -> None:
@@ -201,7 +201,7 @@ class Declared:
         For a class with its own ``__init__``, attributes named like its arguments are included.
         """
         values = vars(self)
-        named = {name: values[name] for name in self.fields() if name in values}
+        named = {name: values[name] for name in type(self).fields() if name in values}
         if self.is_generic():
             return named
         own = (name for name in self._arguments if name in values and name not in self._fields)
@@ -211,7 +211,7 @@ class Declared:
         """Return the arguments from which an equal object can be built."""
         return {
             name: value.config() if isinstance(value, Declared) else value
-            for name, value in self.arguments().items()
+            for name, value in type(self).arguments(self).items()
         }
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -243,7 +243,7 @@ class Declared:
             raise ValueError(cls._absent[name].message(cls))
         if name in cls._accepted or name.startswith("_"):
             return
-        if name in values and cls._is_fixed and (not cls._is_open or name in cls._arguments):
+        if name in values and cls._is_fixed and not cls._is_open:
             raise fixed(self, name, value)
         existing = getattr(cls, name, None)
         if isinstance(existing, property):
@@ -266,8 +266,9 @@ class Declared:
 
     def __repr__(self) -> str:
         parts = []
-        fields = self.fields()
-        for position, (name, value) in enumerate(self.arguments().items()):
+        cls = type(self)  # an object may have attributes of its own under these names
+        fields = cls.fields()
+        for position, (name, value) in enumerate(cls.arguments(self).items()):
             field = fields.get(name)
             shown = value.shown() if isinstance(value, Declared) else repr(value)
             if position == 0 and field is not None and field.is_required:
@@ -276,7 +277,7 @@ class Declared:
                 position == 0 or field is None or field.is_required or value != field.initial(self)
             ):
                 parts.append(f"{name}={shown}")
-        return f"{type(self).__name__}({', '.join(parts)})"
+        return f"{cls.__name__}({', '.join(parts)})"
 
     def shown(self) -> str:
         """Return how it is written as an argument, usually its `repr`."""
@@ -326,7 +327,7 @@ def _closing(init: Callable[..., None]) -> Callable[..., None]:
             init(self, *args, **kwargs)
         finally:
             values.pop("_opening", None)
-        for name, field in self.fields().items():
+        for name, field in type(self).fields().items():
             if name not in values:
                 if field.is_required:
                     raise _missing(type(self), name)

@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import layers, losses
+from fastnn import layers, losses, metrics, optimizers
 from fastnn.compilation import objective_of
 from fastnn.core import checks, files
+from fastnn.core.declare import Declaration
+from fastnn.core.registry import Registry
 from fastnn.layers import Layer, Tensor, graph
 from fastnn.layers.base import Kinds, UnknownKind, make
 from fastnn.losses import Custom
@@ -123,14 +125,27 @@ def _description(network: Network, attachments: dict[str, Any]) -> dict[str, Any
 def _described_objective(objective: Objective) -> dict[str, Any]:
     """Return the arguments of `compile`, without metrics that are the user's functions."""
     return {
-        "optimizer": objective.optimizer.config(),
-        "loss": [output.loss.config() for output in objective.outputs],
+        "optimizer": _config(objective.optimizer, optimizers.registry),
+        "loss": [_config(output.loss, losses.registry) for output in objective.outputs],
         "metrics": [
-            [metric.config() for metric in output.metrics if not isinstance(metric, Function)]
+            [
+                _config(metric, metrics.registry)
+                for metric in output.metrics
+                if not isinstance(metric, Function)
+            ]
             for output in objective.outputs
         ],
         "loss_weights": [output.weight for output in objective.outputs],
     }
+
+
+def _config(declared: Declaration, registry: Registry) -> dict[str, Any]:
+    """Return what makes an equal object; of a user's subclass, one of the class it derives from."""
+    config = declared.config()
+    if declared.name not in registry or registry[declared.name] is type(declared):
+        return config
+    known = ("name", *registry[declared.name].fields())
+    return {name: value for name, value in config.items() if name in known}
 
 
 def load(

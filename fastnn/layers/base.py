@@ -182,12 +182,13 @@ class Layer(Declared):
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Name the kind after the class, unless the class sets it."""
-        cls._is_open = hasattr(cls, "forward")
+        is_own = cls.__module__.partition(".")[0] == "fastnn"
+        cls._is_open = not is_own or hasattr(cls, "forward")  # a user's class keeps what it likes
         super().__init_subclass__(**options)
         if "kind" not in vars(cls):
             cls.kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
-    def set_up(self) -> None:
+    def _set_up(self) -> None:
         """Set the name to the given one, or to that of the class."""
         values = vars(self)
         values["given_name"] = values["name"]

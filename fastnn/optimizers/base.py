@@ -79,6 +79,13 @@ class Optimizer(Declaration):
     use_ema: bool = boolean(default=False, kw_only=True)
     ema_momentum: float = number(default=0.99, least=0, below=1, kw_only=True)
 
+    _built_in: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Note which hyper-parameters a program is compiled with."""
+        super().__init_subclass__(**options)
+        cls._built_in = tuple(name for name in cls.fields() if name != "learning_rate")
+
     def check_together(self) -> None:
         """Raise ValueError if hyper-parameters contradict each other."""
         values = vars(self)  # an optimizer may not have them
@@ -128,6 +135,11 @@ class Optimizer(Declaration):
         rates = np.empty(count)
         rates.fill(self.learning_rate)
         return rates
+
+    def settings(self) -> tuple:
+        """Return the values of the hyper-parameters that are built into a program."""
+        values = vars(self)
+        return tuple([values.get(name) for name in self._built_in])
 
     def rate_of(self, step: int) -> float | None:
         """Return the learning rate of a step, counted from 0; None for an optimizer without one."""

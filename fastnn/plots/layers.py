@@ -78,7 +78,7 @@ def histograms(recorder: Recorder, what: str = "activations", *, ax: Any = None)
 
 
 def _of_parameters(recorder: Recorder) -> list[dict[str, Histogram]]:
-    runtime = recorder.network.runtime
+    runtime = recorder.model.network.runtime
     return [
         {name: Histogram.of(view) for name, view in runtime.views_of(flat).items()}
         for flat in recorder.parameters

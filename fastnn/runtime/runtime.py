@@ -308,8 +308,7 @@ class Runtime:
     def _settings(self) -> tuple:
         """The optimizer's settings that are built into a program; a change makes a new program."""
         assert self.objective is not None
-        settings = vars(self.objective.optimizer)  # faster than config()
-        return tuple([value for name, value in settings.items() if name != "learning_rate"])
+        return self.objective.optimizer.settings()
 
     # --- errors -------------------------------------------------------------------------------
 

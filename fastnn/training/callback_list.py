@@ -9,7 +9,6 @@ from typing import Any
 from fastnn.callbacks.base import Callback, asks_for_batches, results_behind
 from fastnn.core import checks
 from fastnn.data import Steps
-from fastnn.network import Network
 
 Results = dict[str, Any]
 
@@ -31,16 +30,13 @@ class CallbackList:
         self._callbacks: list[Callback] = checks.items("callbacks", callbacks, Callback)
         self.asks_for_batches = any(map(asks_for_batches, self._callbacks))
 
-    def prepare(
-        self, network: Network, model: object, results: Iterable[str], steps: Steps
-    ) -> None:
+    def prepare(self, model: object, results: Iterable[str], steps: Steps) -> None:
         """Tell all what is trained, on which data, with which results; let each check that it fits.
 
         Parameters
         ----------
-        network : Network
         model : object
-            The user's model that the network belongs to.
+            The user's model.
         results : iterable of str
             Names of the results of an epoch.
         steps : Steps
@@ -48,7 +44,7 @@ class CallbackList:
         """
         expected = list(results)
         for callback in self._callbacks:
-            callback.network, callback.model = network, model
+            callback.model = model
             callback.results = tuple(expected)
             callback.training_data = steps.sources, steps.target_types
             callback.check()

@@ -100,7 +100,7 @@ def fit(
             names = trainer.prepare(adapter)
             loop = TrainingLoop(network, trainer, settings, validation, adapter.steps_per_epoch)
             expected = [*names, *(f"val_{name}" for name in names if validation is not None)]
-            loop.callbacks.prepare(network, model, expected, adapter.first())
+            loop.callbacks.prepare(model, expected, adapter.first())
             return loop.run()
         finally:
             adapter.close()

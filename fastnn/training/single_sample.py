@@ -39,9 +39,9 @@ def predict_one(network: Network, x: object) -> list[np.ndarray]:
 def learn_one(network: Network, x: object, y: object) -> float:
     """Take one step on one sample and return its loss; see `Model.learn_one`."""
     objective = network.require_objective()
-    network.parameter_version += 1
     loss = network.runtime.fast_path.try_learn(x, y, objective)
-    if loss is not None:
+    if loss is not None:  # the step was tried
+        network.parameter_version += 1
         return loss if loss == loss else _checked_loss(network, x, y)
     with network.built_on_trial():
         batch = _inputs(network, x)
