@@ -1,5 +1,7 @@
 """fastnn: train and run small and mid-size neural networks on CPUs."""
 
+from typing import TYPE_CHECKING
+
 try:
     import fastnn.native.engine as _engine
 except ModuleNotFoundError as error:
@@ -22,7 +24,7 @@ from fastnn import (
     schedules,
 )
 from fastnn.analysis.gradcheck import GradientError, gradcheck
-from fastnn.callbacks import *  # noqa: F403 - what it lists in __all__, and no second list
+from fastnn.callbacks import *  # noqa: F403 - every callback, as that package lists them
 from fastnn.core.threads import get_num_threads, set_num_threads, show_config
 from fastnn.layers import (
     Activation,
@@ -67,6 +69,9 @@ from fastnn.optimizers import (
 )
 from fastnn.runtime.nonfinite import NonFiniteLossError
 from fastnn.training.loop import History
+
+if TYPE_CHECKING:
+    from fastnn import descent, plots
 
 __version__: str = _engine.VERSION
 
