@@ -1,5 +1,7 @@
 """fastnn: train and run small and mid-size neural networks on CPUs."""
 
+from typing import TYPE_CHECKING
+
 try:
     import fastnn.native.engine as _engine
 except ModuleNotFoundError as error:
@@ -22,22 +24,7 @@ from fastnn import (
     schedules,
 )
 from fastnn.analysis.gradcheck import GradientError, gradcheck
-from fastnn.callbacks import (
-    Callback,
-    CSVLogger,
-    Diagnose,
-    EarlyStopping,
-    LambdaCallback,
-    LearningRateScheduler,
-    ModelCheckpoint,
-    Recorder,
-    ReduceLROnPlateau,
-    TensorBoard,
-    TerminateOnNaN,
-    TerminateOnSmallGradient,
-    TerminateOnSmallImprovement,
-    TerminateOnValue,
-)
+from fastnn.callbacks import *  # noqa: F403 - every callback, as that package lists them
 from fastnn.core.threads import get_num_threads, set_num_threads, show_config
 from fastnn.layers import (
     Activation,
@@ -83,6 +70,9 @@ from fastnn.optimizers import (
 from fastnn.runtime.nonfinite import NonFiniteLossError
 from fastnn.training.loop import History
 
+if TYPE_CHECKING:
+    from fastnn import descent, plots
+
 __version__: str = _engine.VERSION
 
 
@@ -109,14 +99,10 @@ __all__ = [
     "Add",
     "BatchNormalization",
     "BinaryCrossentropy",
-    "CSVLogger",
-    "Callback",
     "Concatenate",
     "Crossentropy",
     "Dense",
-    "Diagnose",
     "Dropout",
-    "EarlyStopping",
     "Embedding",
     "Flatten",
     "GradientDescent",
@@ -126,16 +112,13 @@ __all__ = [
     "Huber",
     "Input",
     "KLDivergence",
-    "LambdaCallback",
     "Layer",
     "LayerNormalization",
-    "LearningRateScheduler",
     "Lion",
     "LogCosh",
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Model",
-    "ModelCheckpoint",
     "Multiply",
     "NAdam",
     "NonFiniteLossError",
@@ -143,16 +126,9 @@ __all__ = [
     "Poisson",
     "Quantile",
     "RMSprop",
-    "Recorder",
-    "ReduceLROnPlateau",
     "Reshape",
     "Residual",
     "Sequential",
-    "TensorBoard",
-    "TerminateOnNaN",
-    "TerminateOnSmallGradient",
-    "TerminateOnSmallImprovement",
-    "TerminateOnValue",
     "__version__",
     "activations",
     "callbacks",
@@ -171,3 +147,4 @@ __all__ = [
     "set_num_threads",
     "show_config",
 ]
+__all__ += callbacks.__all__
