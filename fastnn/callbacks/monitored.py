@@ -87,9 +87,8 @@ class Monitored:
     @property
     def _sign(self) -> float:
         """Return the factor of a result that makes less better."""
-        if (
-            self.direction is None and self.model is not None
-        ):  # called by another callback, or by a loop of the user's
+        # Where another callback or a loop of the user's calls this one, nothing has been checked.
+        if self.direction is None and self.model is not None:
             self._find_direction()
         return -1.0 if self.direction == "max" else 1.0
 
