@@ -1,24 +1,27 @@
-"""Plot methods call this module, so that nothing depends on the plotting package."""
+"""What can be drawn asks for its picture here, so that nothing depends on the drawing."""
 
 from __future__ import annotations
 
-import importlib
+import sys
 from typing import Any
 
 
 def draw(picture: str, *arguments: Any, **options: Any) -> Any:
-    """Call a function of `fastnn.plots`, which imports matplotlib only now.
+    """Return what a function of `fastnn.plots` returns.
+
+    The package itself, which imports `fastnn.plots` when that is first asked for, is asked for the
+    function by name.
 
     Parameters
     ----------
     picture : str
         Name of the function.
     *arguments, **options
-        Passed to the function.
+        Passed to it.
 
     Raises
     ------
     ImportError
-        matplotlib, which is an extra, is not installed.
+        matplotlib, an extra, is missing.
     """
-    return getattr(importlib.import_module("fastnn.plots"), picture)(*arguments, **options)
+    return getattr(sys.modules["fastnn"].plots, picture)(*arguments, **options)
