@@ -6,7 +6,7 @@ import copy
 import copyreg
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Never, NoReturn
 
 import numpy as np
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fastnn.analysis.profiling import Profile
 
 
-@hints.explains_arguments("predict_one", "learn_one")
+@hints.explains_arguments("predict", "predict_one", "learn_one")
 class Model:
     """A network of layers as a graph from inputs to outputs.
 
@@ -655,7 +655,9 @@ class Model:
 
     # --- prediction and evaluation --------------------------------------------------------------
 
-    def predict(self, x: object, *, batch_size: int = ROWS) -> np.ndarray | list[np.ndarray]:
+    def predict(
+        self, x: object, *, batch_size: int = ROWS, **unknown: Never
+    ) -> np.ndarray | list[np.ndarray]:
         """Return the outputs for x.
 
         Parameters
@@ -678,6 +680,13 @@ class Model:
         >>> model.predict(np.zeros((4, 3))).shape
         (4, 2)
         """
+        # One call less than elsewhere: few rows of a small network take two microseconds.
+        if batch_size is ROWS and not unknown:
+            output = self.network.runtime.fast_path.try_predict_few(x)
+            if output is not None:
+                return output
+        for name in unknown:
+            raise hints.unexpected_argument("Model.predict", name, ("x", "batch_size"))
         return one_or_list(evaluation.predict_rows(self.network, x, batch_size))
 
     def predict_one(self, x: object) -> np.ndarray | list[np.ndarray]:
