@@ -680,13 +680,14 @@ class Model:
         >>> model.predict(np.zeros((4, 3))).shape
         (4, 2)
         """
-        # One call less than elsewhere: few rows of a small network take two microseconds.
-        if batch_size is ROWS and not unknown:
-            output = self.network.runtime.fast_path.try_predict_few(x)
-            if output is not None:
-                return output
         for name in unknown:
             raise hints.unexpected_argument("Model.predict", name, ("x", "batch_size"))
+        # Few rows of a small network take two microseconds, so that each call here would show.
+        if batch_size is not ROWS:
+            batch_size = checks.integer("batch_size", batch_size)
+        output = self.network.runtime.fast_path.try_predict_few(x)
+        if output is not None:
+            return output
         return one_or_list(evaluation.predict_rows(self.network, x, batch_size))
 
     def predict_one(self, x: object) -> np.ndarray | list[np.ndarray]:

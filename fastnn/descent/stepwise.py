@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from fastnn.descent.walk import Walk, is_true, steps_as_text
+from fastnn.core import checks
+from fastnn.descent.walk import Walk, is_true
 from fastnn.native.engine import Prepared
 from fastnn.runtime import Bound, Objective, Purpose
 
@@ -49,10 +50,10 @@ class StepwiseWalk(Walk):
             norms(norm)
             if callback is not None:
                 if is_true(callback(done + 1, x, value)):
-                    return f"the callback ended it after {steps_as_text(done + 1)}"
+                    return f"the callback ended it after {checks.counted(done + 1, 'step')}"
                 bound, update = self._prepared(bound, update)
                 make = update.update
-        return self._is_there(steps) or f"completed {steps_as_text(steps)}"
+        return self._is_there(steps) or f"completed {checks.counted(steps, 'step')}"
 
     def _prepared(self, bound: Bound | None, update: Prepared | None) -> tuple[Bound, Prepared]:
         """Return the program of the optimizer as it is set now, prepared."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.core import checks
 from fastnn.descent.result import Point
 from fastnn.layers import Layer
 from fastnn.optimizers import Optimizer
@@ -156,7 +157,7 @@ class Walk:
         norm = self.norms[-1]
         if of_gradient is not None and norm <= of_gradient:
             return (
-                f"the norm of the gradient is {norm:.3g} after {steps_as_text(done)}, "
+                f"the norm of the gradient is {norm:.3g} after {checks.counted(done, 'step')}, "
                 f"tol_gradient {of_gradient:g}"
             )
         if of_improvement is not None and done:
@@ -195,8 +196,3 @@ def as_number(name: str, value: Any, x: Point) -> float:
 def is_true(found: object) -> bool:
     """Return whether a callback has returned True itself, not merely something true."""
     return isinstance(found, (bool, np.bool_)) and bool(found)
-
-
-def steps_as_text(count: int) -> str:
-    """Return "1 step" or "3 steps"."""
-    return f"{count} step{'s' * (count != 1)}"

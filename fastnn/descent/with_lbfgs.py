@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.descent.walk import Walk, is_true, steps_as_text
+from fastnn.core import checks
+from fastnn.descent.walk import Walk, is_true
 from fastnn.optimizers import LBFGS
 from fastnn.training import lbfgs
 
@@ -36,7 +37,9 @@ class LBFGSWalk(Walk):
             return str(end)
         done = len(self.rates)
         is_limit = found.status == 1
-        return f"completed {steps_as_text(done)}" if is_limit else found.message.strip(" :")
+        return (
+            f"completed {checks.counted(done, 'step')}" if is_limit else found.message.strip(" :")
+        )
 
     def _penalized(self, value: float, point: np.ndarray) -> Iterate:
         """Return a point with value and gradient, weight decay included."""
@@ -63,7 +66,7 @@ class LBFGSWalk(Walk):
         self._keep(x, value, norm)
         done = len(self.rates)
         if self._callback is not None and is_true(self._callback(done, x, value)):
-            raise _Ended(f"the callback ended it after {steps_as_text(done)}")
+            raise _Ended(f"the callback ended it after {checks.counted(done, 'step')}")
         if reason := self._is_there(done):
             raise _Ended(reason)
 

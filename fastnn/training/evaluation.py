@@ -16,15 +16,11 @@ from fastnn.runtime import ROWS, Bound, Purpose
 from fastnn.training.accumulator import Accumulator
 
 
-def predict_rows(network: Network, x: object, batch_size: object = ROWS) -> list[np.ndarray]:
-    """Return the outputs for x; see `Model.predict`. Few rows take a fast path."""
-    batch = checks.integer("batch_size", batch_size)
-    output = network.runtime.fast_path.try_predict_few(x)
-    if output is not None:
-        return [output]
+def predict_rows(network: Network, x: object, batch_size: int) -> list[np.ndarray]:
+    """Return the outputs for x; see `Model.predict`. Few rows prepare the fast path."""
     with network.built_on_trial():
         adapter = adapter_of(Given(network.specify, x, has_targets=False))
-        outputs, bound = predict(network, adapter, batch)
+        outputs, bound = predict(network, adapter, batch_size)
     fast_path = network.runtime.fast_path
     if bound is not None and fast_path.wants_few_rows:
         fast_path.prepare_few_rows(bound, network.graph)

@@ -178,7 +178,7 @@ class TrainingLoop:
         """Return why training has ended if nothing interrupted it."""
         if self._network.stop_training:
             return self._network.stop_reason or "a callback set stop_training"
-        return f"completed {self._epochs} epoch{'s' * (self._epochs != 1)}"
+        return f"completed {checks.counted(self._epochs, 'epoch')}"
 
     def epoch_begin(self, epoch: int) -> bool:
         """Begin an epoch; return False if training has ended."""
