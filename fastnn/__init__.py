@@ -55,7 +55,7 @@ from fastnn.losses import (
     Poisson,
     Quantile,
 )
-from fastnn.model import Model, Sequential, load
+from fastnn.model import Model, Sequential, clone_model, load
 from fastnn.optimizers import (
     LBFGS,
     SGD,
@@ -132,6 +132,7 @@ __all__ = [
     "__version__",
     "activations",
     "callbacks",
+    "clone_model",
     "datasets",
     "descent",
     "get_num_threads",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import copyreg
 import os
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Never, NoReturn
+from typing import TYPE_CHECKING, Any, Never, NoReturn, TypeVar
 
 import numpy as np
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from fastnn.analysis.profiling import Profile
 
 
+T = TypeVar("T")
+
+
 @hints.explains_arguments("predict", "predict_one", "learn_one")
 class Model:
     """A network of layers as a graph from inputs to outputs.
@@ -45,10 +49,12 @@ class Model:
     seed : int, optional
         Determines initial weights, shuffling and dropout; None: a different seed each time.
         NumPy's global generator is never touched.
+    name : str, optional
+        What a model that this one is part of calls it; default: "model", numbered.
 
     Attributes
     ----------
-    layers : list of Layer
+    layers : tuple of Layer or Model
     parameters, gradients : dict of str to ndarray
         Views, keyed by "layer/parameter": "dense/kernel" has shape (inputs, units). The gradients
         are those of `backward`; training applies its own at once and may not store them here.
@@ -56,6 +62,16 @@ class Model:
         Of the last `fit`.
     stop_training : bool
         Set it in a callback to end `fit`.
+    trainable : bool
+        Whether all layers learn. Setting it sets each layer's, in all models that share them;
+        `compile` has `frozen` for one model alone.
+
+    Notes
+    -----
+    Layers, models and tensors can be used again: a model over some layers of another, over its
+    tensors, or with whole models as its parts shares their parameters. Training one is seen by
+    the others at once; each has its own optimizer state. Calling a model on tensors, or making it
+    a part of a `Sequential`, does so; `clone_model` and ``copy.deepcopy`` make independent ones.
 
     Examples
     --------
@@ -74,18 +90,24 @@ class Model:
         *,
         dtype: str = "float32",
         seed: int | None = None,
+        name: str | None = None,
     ) -> None:
-        self._hold(Network(*checked_options(dtype, seed)))
+        self._hold(Network(*checked_options(dtype, seed), name=checks.optional_name(name)))
         self.network.build(*layer_graph.checked_ends(inputs, outputs))
 
     def _hold(self, network: Network) -> None:
         """Wrap a network."""
         self.network = network
+        network.face = weakref.ref(self)
         self._manual = ManualSteps(network)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.network.face = weakref.ref(self)
 
     @classmethod
     def of(cls, network: Network) -> Model:
-        """Return a model of a network: a `Sequential` if its layers form a chain.
+        """Return the model of a network, or a new one: a `Sequential` if its layers form a chain.
 
         Parameters
         ----------
@@ -95,6 +117,9 @@ class Model:
         -------
         Model
         """
+        known = network.face and network.face()
+        if known is not None:
+            return known
         kind = Sequential if network.is_sequential else Model
         model = kind.__new__(kind)
         model._hold(network)
@@ -130,7 +155,7 @@ class Model:
         return _from_bytes, (model_file.to_bytes(self.network), own)
 
     def __repr__(self) -> str:
-        name = f"{type(self).__name__} of {checks.counted(len(self.layers), 'layer')}"
+        name = f"{type(self).__name__} of {checks.counted(len(self.network.layers), 'layer')}"
         if not self.built:
             return f"<{name}, not built yet>"
         shapes = [shape for _, shape in self.input_shapes]
@@ -153,9 +178,90 @@ class Model:
         return self.network.seed
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers, each once if the model is built; for other layers, make another model."""
-        return self.network.layers
+    def name(self) -> str:
+        """The name given to the model, or "sequential" or "model"."""
+        return self.network.name
+
+    @property
+    def layers(self) -> tuple[Layer | Model, ...]:
+        """The layers, and the models that are parts, each once if the model is built."""
+        return tuple(
+            part if isinstance(part, Layer) else Model.of(part)  # type: ignore[arg-type]
+            for part in self.network.parts
+        )
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer | Model:
+        """Return a layer, or a model that is a part, by its name or its position in `layers`.
+
+        Parameters
+        ----------
+        name : str, optional
+            As `summary` shows it; "encoder/dense" is layer "dense" of part "encoder".
+        index : int, optional
+
+        Returns
+        -------
+        Layer or Model
+
+        Raises
+        ------
+        TypeError
+            Both are given, or neither.
+        ValueError, IndexError
+            There is no such layer.
+
+        Examples
+        --------
+        >>> import fastnn as fnn
+        >>> model = fnn.Sequential([fnn.Dense(8, "relu"), fnn.Dense(1)], input_shape=(4,))
+        >>> model.get_layer("dense_1").units
+        1
+        """
+        if (name is None) == (index is None):
+            raise TypeError("get_layer takes name or index, one of them")
+        layers = self.layers
+        if index is not None:
+            if not -len(layers) <= index < len(layers):
+                raise IndexError(f"index must be in [0, {len(layers)}), got {index!r}")
+            return layers[index]
+        found = self.network.named_parts()
+        if name not in found:
+            near = hints.nearest(str(name), found)
+            hint = f"; did you mean {near!r}?" if near else f"; it has {', '.join(found)}"
+            raise ValueError(f"name: the model has no layer {name!r}{hint}")
+        part = found[name]
+        return part if isinstance(part, Layer) else Model.of(part)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether all layers learn. Setting it sets that of each layer."""
+        return all(layer.trainable for layer in self.network.layers)
+
+    @trainable.setter
+    def trainable(self, trainable: bool) -> None:
+        trainable = checks.boolean("trainable", trainable)
+        for layer in self.network.layers:
+            layer.trainable = trainable
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The tensors that the model begins with."""
+        return list(self.network.ends[0])
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """The tensors that the model ends with."""
+        return list(self.network.ends[1])
+
+    @property
+    def input(self) -> Tensor | list[Tensor]:
+        """The tensor that the model begins with; a list if there are several."""
+        return one_or_list(self.inputs)
+
+    @property
+    def output(self) -> Tensor | list[Tensor]:
+        """The tensor that the model ends with; a list if there are several."""
+        return one_or_list(self.outputs)
 
     @property
     def built(self) -> bool:
@@ -220,6 +326,7 @@ class Model:
         metrics: Iterable[object] | None = None,
         *,
         loss_weights: object = None,
+        frozen: object = (),
     ) -> None:
         """Set how to train. The optimizer's state is reset.
 
@@ -234,6 +341,9 @@ class Model:
             such lists.
         loss_weights : list or dict of float, optional
             The weight of each output's loss in the sum that is minimized; default 1.
+        frozen : Layer or Model, or a list of them, optional
+            Parts that this model does not train, whatever their `trainable`; other models that
+            share them may. A discriminator is frozen in the model that trains the generator.
 
         Raises
         ------
@@ -250,7 +360,8 @@ class Model:
         if network.is_fitting:
             raise RuntimeError("compile cannot be called while fit runs (from a callback)")
         names = network.output_names if network.built else ["output"]
-        network.configure(objective_of(optimizer, loss, metrics, loss_weights, names))
+        parts = layer_graph.layers_within("frozen", frozen, network.layers)
+        network.configure(objective_of(optimizer, loss, metrics, loss_weights, names), parts)
 
     @property
     def optimizer(self) -> Optimizer | None:
@@ -721,8 +832,27 @@ class Model:
         """
         return one_or_list(single_sample.predict_one(self.network, x))
 
-    def __call__(self, x: object) -> np.ndarray | list[np.ndarray]:
-        """Return what `predict` returns."""
+    def __call__(self, x: Any) -> Any:
+        """Return what `predict` returns; for tensors, the tensors that the model makes of them.
+
+        Parameters
+        ----------
+        x : array_like, or Tensor or list of Tensor
+            A model that is called on tensors becomes part of another one and shares its
+            parameters with it.
+
+        Examples
+        --------
+        >>> import fastnn as fnn
+        >>> encoder = fnn.Sequential([fnn.Dense(2)], input_shape=(8,), name="encoder")
+        >>> x = fnn.Input((8,))
+        >>> list(fnn.Model(x, fnn.Dense(8)(encoder(x))).parameters)[0]
+        'encoder/dense/kernel'
+        """
+        if isinstance(x, Tensor):
+            return one_or_list(self.network.called_on([x]))
+        if isinstance(x, (list, tuple)) and x and all(isinstance(one, Tensor) for one in x):
+            return one_or_list(self.network.called_on(x))
         return self.predict(x)
 
     def evaluate(
@@ -853,12 +983,13 @@ class Sequential(Model):
 
     Parameters
     ----------
-    layers : iterable of Layer
-        An `Input` may come first, instead of `input_shape`.
+    layers : iterable of Layer or Model, optional
+        An `Input` may come first, instead of `input_shape`. More may be added with `add`.
     input_shape : tuple of int, optional
         Shape of one sample; None: taken from the first data seen.
     dtype : {"float32", "float64"}, default "float32"
     seed : int, optional
+    name : str, optional
         As in `Model`.
 
     Examples
@@ -872,16 +1003,98 @@ class Sequential(Model):
 
     def __init__(
         self,
-        layers: Iterable[Layer] = (),
+        layers: Iterable[Layer | Model] | None = None,
         *,
         input_shape: Shape | None = None,
         dtype: str = "float32",
         seed: int | None = None,
+        name: str | None = None,
     ) -> None:
         chain, shape = layer_graph.checked_chain(layers, input_shape)
-        self._hold(Network(*checked_options(dtype, seed), chain))
-        if shape is not None:
-            self.network.build_chain(shape)
+        options = checked_options(dtype, seed)
+        self._hold(Network(*options, chain, checks.optional_name(name)))
+        self.network.set_chain(chain, shape)
+
+    def add(self, layer: Layer | Model | Tensor) -> None:
+        """Add a layer at the end.
+
+        The other layers keep their parameters; the optimizer, if the model is compiled, starts
+        afresh.
+
+        Parameters
+        ----------
+        layer : Layer or Model
+            The first may be an `Input`, instead of `input_shape`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            It is not a layer, contains this model, or does not fit the output before it; nothing
+            has changed.
+
+        Examples
+        --------
+        >>> import fastnn as fnn
+        >>> model = fnn.Sequential()
+        >>> model.add(fnn.Input((4,)))
+        >>> model.add(fnn.Dense(2))
+        >>> model.output_shape
+        (2,)
+        """
+        network = self._changeable("add")
+        chain, shape = layer_graph.checked_chain([*network.chain_start, layer], None)
+        for part in chain:
+            if isinstance(part, Network) and part.contains(network):
+                raise ValueError("layer: a model cannot be a part of itself")
+        network.set_chain([*network.chain, *chain], shape)
+
+    def pop(self) -> Layer | Model:
+        """Remove the last layer and return it; see `add`.
+
+        Raises
+        ------
+        ValueError
+            There is none.
+        """
+        network = self._changeable("pop")
+        if not network.chain:
+            raise ValueError("the model has no layers")
+        last = network.chain[-1]
+        network.set_chain(network.chain[:-1], network.chain_shape)
+        return last if isinstance(last, Layer) else Model.of(last)  # type: ignore[arg-type]
+
+    def _changeable(self, method: str) -> Network:
+        if self.network.is_fitting:
+            raise RuntimeError(f"{method} cannot be called while fit runs (from a callback)")
+        return self.network
+
+
+def clone_model(model: Model, *, seed: int | None = None) -> Model:
+    """Return a model of the same architecture with newly initialized parameters, not compiled.
+
+    Parameters
+    ----------
+    model : Model
+    seed : int, optional
+        Default: the model's.
+
+    Returns
+    -------
+    Model
+        It shares nothing with the model. ``copy.deepcopy`` returns one with the same parameters.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> model = fnn.Sequential([fnn.Dense(2)], input_shape=(3,), seed=0)
+    >>> target = fnn.clone_model(model)
+    >>> target.set_weights(model.get_weights())
+    """
+    if not isinstance(model, Model):
+        raise TypeError(f"model must be a Model, got {checks.shown(model, Model)}")
+    network = model.network
+    _, seed = checked_options(network.dtype, network.seed if seed is None else seed)
+    return Model.of(network.rebuilt(seed))
 
 
 def load(
@@ -932,7 +1145,7 @@ def _from_bytes(content: bytes, own_losses: Mapping[str, losses.Custom]) -> Mode
     return Model.of(model_file.from_bytes(content, own_losses))
 
 
-_SETTABLE = ("stop_training", "stop_reason")
+_SETTABLE = ("stop_training", "stop_reason", "trainable")
 
 
 def _public_names(cls: type) -> list[str]:
@@ -942,13 +1155,13 @@ def _public_names(cls: type) -> list[str]:
 
 def _is_meant_otherwise(name: str) -> bool:
     """Whether an attribute of a user's class looks like a typo or another library's name."""
-    is_slip = hints.nearest(name, (*_SETTABLE, "trainable"), cutoff=0.87) is not None
+    is_slip = hints.nearest(name, _SETTABLE, cutoff=0.87) is not None
     return is_slip or name in ("lr", "learning_rate")
 
 
-def one_or_list(outputs: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
+def one_or_list(outputs: list[T]) -> T | list[T]:
     """Return the output, or a list if there are several."""
     return outputs[0] if len(outputs) == 1 else outputs
 
 
-__all__ = ["Model", "Sequential", "load"]
+__all__ = ["Model", "Sequential", "clone_model", "load"]

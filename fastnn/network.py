@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, NoReturn
 
 import numpy as np
@@ -21,11 +21,12 @@ from fastnn.data import DataSpecification, InputSpecification, Samples, TargetSp
 from fastnn.data.samples import inputs_alone, with_targets
 from fastnn.layers import Layer, Shape, Tensor
 from fastnn.layers import graph as layer_graph
+from fastnn.layers.base import Composite, name_layers
 from fastnn.optimizers import Optimizer
 from fastnn.program.graph import Graph
 from fastnn.program.objective import Objective
 from fastnn.runtime import Runtime
-from fastnn.runtime.arenas import memory_for_parameters
+from fastnn.runtime.arenas import ParameterArena, memory_for_parameters
 from fastnn.runtime.fast_path import FastPath
 
 DTYPES = ("float32", "float64")
@@ -85,21 +86,40 @@ class _NotBuilt:
 _NOT_BUILT: Any = _NotBuilt()
 
 
-class Network:
+class Network(Composite):
     """Layers, their parameters and programs, and how they are trained.
+
+    It can be called on tensors like a layer; the network around it has its layers, too.
 
     Parameters
     ----------
     dtype : {"float32", "float64"}
     seed : int or None
         Determines initial weights, shuffling and dropout.
-    layers : sequence of Layer, optional
-        The chain of layers of a sequential network, which is built when the shape of its input is
-        known; any other network is built from its tensors.
+    chain : sequence of Layer or Network, optional
+        The parts of a sequential network, which is built when the shape of its input is known;
+        any other network is built from its tensors.
+    name : str, optional
+        Default: "sequential" or "model".
 
     Attributes
     ----------
+    parts : tuple of Layer or Network
+        Each once if the network is built.
     layers : tuple of Layer
+        The layers of all parts, each once; of a network that is not built, those that are parts.
+    frozen : set of Layer
+        The layers that this network does not train, whatever their `trainable`.
+    chain : tuple of Layer or Network
+        The argument.
+    chain_shape : tuple of int or None
+        The shape of the input of a sequential network, where the user has said it.
+    inputs, outputs : list of Tensor
+        Of the graph, if the network is built.
+    composition : fastnn.layers.graph.Composition
+        How the parts are put together.
+    face : weakref to fastnn.Model, or None
+        The model that stands for the network.
     is_sequential : bool
         Whether the layers form a chain.
     objective : Objective or None
@@ -113,73 +133,179 @@ class Network:
     is_fitting : bool
     runtime : Runtime
         Arenas and programs; any access to it raises RuntimeError if the network is not built.
-    parameter_version : int
-        Incremented before the parameters change, which makes earlier results stale.
     """
 
-    def __init__(self, dtype: str, seed: int | None, layers: Sequence[Layer] = ()) -> None:
+    composition: layer_graph.Composition
+
+    def __init__(
+        self,
+        dtype: str,
+        seed: int | None,
+        chain: Sequence[Layer | Composite] | None = None,
+        name: str | None = None,
+    ) -> None:
         self.dtype, self.seed = dtype, seed
+        self.is_sequential = chain is not None
+        self.given_name = name
+        self.name = name or ("sequential" if self.is_sequential else "model")
         self._weight_seed, shuffle_seed, dropout_seed = np.random.SeedSequence(seed).spawn(3)
         self.generator = np.random.default_rng(shuffle_seed)
         self._key = int(dropout_seed.generate_state(1, np.uint64)[0])
-        self.layers = tuple(layers)
-        self.is_sequential = bool(layers)
+        self.chain: tuple[Layer | Composite, ...] = tuple(chain or ())
+        self.chain_shape: Shape | None = None
+        self.parts = self.chain
+        self._drawn: set[Layer] = set()  # whose parameters were drawn when the network was built
+        self.frozen: AbstractSet[Layer] = frozenset()
+        self.inputs: list[Tensor] = []
+        self.outputs: list[Tensor] = []
+        self.face: Any = None
         self.objective: Objective | None = None
         self.history: Any = None
         self.stop_training, self.stop_reason = False, ""
         self.is_fitting = False
-        self.parameter_version = 0
         self.runtime: Runtime = _NOT_BUILT
         self._specification: DataSpecification | None = None
 
     # --- building -----------------------------------------------------------------------------
 
-    def build(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
-        """Name the layers between the tensors, and create and initialize their parameters.
+    def build(
+        self,
+        inputs: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+        names: Mapping[Layer | Composite, str] | None = None,
+    ) -> None:
+        """Name the layers between the tensors, and create the parameters that they do not have yet.
+
+        Parameters
+        ----------
+        inputs, outputs : sequence of Tensor
+        names : dict of Layer or Network to str, optional
+            What the parts are called in this network; default: see `name_layers`.
 
         Raises
         ------
         ValueError
-            A layer belongs to another model, or the tensors do not fit together.
+            The tensors do not fit together, or a layer has parameters of another dtype.
         MemoryError
             The parameters do not fit in memory; the message names the largest layer.
         """
-        layers, graph, initializers = layer_graph.build(inputs, outputs)
+        built = layer_graph.build(inputs, outputs, names)
+        graph, shared = built.graph, _shared_parameters(built.graph, self.dtype)
         shapes = {name: value.shape for name, value in graph.parameters.items()}
         with memory_for_parameters(graph, self.dtype):
-            runtime = Runtime(graph, self.dtype, shapes, self._key)
+            runtime = Runtime(graph, self.dtype, shapes, self._key, shared)
             for i, (name, view) in enumerate(runtime.parameters.items()):
+                if name in shared:
+                    continue
+                part, own = graph.owners[name][0].owner_of(graph.owners[name][1])
+                if own in part.parameters:  # of a copied layer, or of a network that is gone
+                    view[...] = part.parameters[own]
+                    continue
                 # Not spawn(), which keeps a count: a rebuilt network must get the same weights.
                 key = (*self._weight_seed.spawn_key, i)
                 seed = np.random.SeedSequence(self._weight_seed.entropy, spawn_key=key)
-                view[...] = initializers[name].sample(view.shape, np.random.default_rng(seed))
+                self._drawn.add(part)
+                initializer = built.initializers[name]
+                view[...] = initializer.sample(view.shape, np.random.default_rng(seed))
             if self.objective is not None:
-                runtime.configure(self.objective)
-        self.layers, self.runtime, self._specification = tuple(layers), runtime, None
-        for layer in layers:
-            layer.take(weakref.ref(runtime), _views_of_layer(layer.name, runtime.parameters))
+                runtime.configure(self.objective, self.frozen)
+        self.inputs, self.outputs, self.composition = list(inputs), list(outputs), built.composition
+        self.parts = tuple(built.composition.items)
+        self.runtime, self._specification = runtime, None
+        for layer in built.layers:
+            if not layer.is_built:
+                layer.take(runtime.arena, _views_of_layer(layer, graph, runtime.parameters))
+                layer.keep_output(built.first_outputs.get(layer))
+            layer.used_by(runtime)
 
-    def build_chain(self, shape: Shape) -> None:
+    def build_chain(
+        self, shape: Shape, names: Mapping[Layer | Composite, str] | None = None
+    ) -> None:
         """Build a sequential network for samples of a given shape."""
-        first = tensor = Tensor(shape, name="input")
-        layer_graph.name_layers(list(dict.fromkeys(self.layers)))
-        chain = self.layers
-        for layer in chain:
-            tensor = layer(tensor)
-        self.build([first], [tensor])
+        if not self.chain:
+            raise ValueError("the model has no layers: call add(layer) first")
+        if names is None:
+            name_layers(list(dict.fromkeys(self.chain)))  # the messages name them
+        self.build(*_ends_of_chain(self.chain, shape), names)
+
+    def set_chain(self, chain: Sequence[Layer | Composite], shape: Shape | None) -> None:
+        """Change the parts of a sequential network; the parameters of layers that stay are kept.
+
+        Parameters
+        ----------
+        chain : sequence of Layer or Network
+        shape : tuple of int, optional
+            Of the input, if it is known.
+
+        Raises
+        ------
+        ValueError
+            The parts do not fit together; nothing has changed.
+        """
+        if shape is not None and chain:  # raises what building would raise
+            layer_graph.build(*_ends_of_chain(chain, shape))
+        if self.built:
+            self.unbuild()
+        self.chain = self.parts = tuple(chain)
+        self.chain_shape = shape
+        if shape is not None and chain:
+            self.build_chain(shape)
+
+    @property
+    def chain_start(self) -> list[Tensor]:
+        """The input of a sequential network, if its shape has been given."""
+        return [] if self.chain_shape is None else [Tensor(self.chain_shape, name="input")]
+
+    def contains(self, other: Network) -> bool:
+        """Whether another network is this one or one of its parts."""
+        inside = (part for part in self.parts if isinstance(part, Network))
+        return other is self or any(part.contains(other) for part in inside)
+
+    def unbuild(self) -> None:
+        """Return to the state before building; the layers that no other network has are free."""
+        runtime, layers = self.runtime, self.layers
+        self.runtime, self._specification, self.parts = _NOT_BUILT, None, self.chain
+        self.inputs, self.outputs = [], []
+        for layer in layers:
+            layer.left_by(runtime)
+
+    def called_on(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return the outputs for symbolic inputs; build the network if it waited for their shape.
+
+        Raises
+        ------
+        ValueError
+            The number or a shape of the inputs does not fit.
+        """
+        if not self.built and len(tensors) == 1:
+            self.build_chain(tensors[0].shape)
+        wanted = self.input_shapes
+        if len(tensors) != len(wanted):
+            raise ValueError(
+                f"model {self.name!r} has {checks.counted(len(wanted), 'input')}, "
+                f"got {checks.counted(len(tensors), 'tensor')}"
+            )
+        for (name, shape), tensor in zip(wanted, tensors, strict=True):
+            if tensor.shape != shape:
+                raise ValueError(
+                    f"model {self.name!r}: input {name!r} must have shape {shape}, "
+                    f"got {tensor.shape}"
+                )
+        inputs = tuple(tensors)
+        return [Tensor(s, self, inputs, index=i) for i, s in enumerate(self.output_shapes)]
 
     @contextlib.contextmanager
     def built_on_trial(self) -> Iterator[None]:
         """Undo building a network that had waited for its data if the data do not fit."""
-        chain, was_built, last = self.layers, self.built, self.history
+        was_built, last = self.built, self.history
         try:
             yield
         except Exception:
             has_begun = self.history is not last  # training has begun, and its results are kept
             if self.built and not was_built and not has_begun:
-                self.runtime, self._specification, self.layers = _NOT_BUILT, None, chain
-                for layer in chain:
-                    layer.take(None, {})
+                self.unbuild()
+                for layer in self._drawn:
+                    layer.forget_parameters()
             raise
 
     def specify(self, x: object) -> DataSpecification:
@@ -228,12 +354,19 @@ class Network:
             self._specification = DataSpecification(inputs, targets, self.dtype)
         return self._specification
 
-    def configure(self, objective: Objective) -> None:
-        """Take a new optimizer, losses and metrics. The optimizer's state is reset."""
+    def configure(self, objective: Objective, frozen: AbstractSet[Layer] = frozenset()) -> None:
+        """Take a new optimizer, losses and metrics. The optimizer's state is reset.
+
+        Parameters
+        ----------
+        objective : Objective
+        frozen : set of Layer, optional
+            The layers that this network does not train, whatever their `trainable`.
+        """
         if self.built:
             with memory_for_parameters(self.graph, self.dtype):
-                self.runtime.configure(objective)
-        self.objective, self._specification = objective, None
+                self.runtime.configure(objective, frozen)
+        self.objective, self.frozen, self._specification = objective, frozen, None
 
     def clone(self, dtype: str | None = None, *, keeps_optimizer_state: bool = False) -> Network:
         """Return a copy with the same weights and dropout, to be trained or changed.
@@ -249,16 +382,67 @@ class Network:
         """
         runtime = self.runtime
         other = copy.copy(self)
+        other.face = None
         other.dtype = self.dtype if dtype is None else dtype
         other.generator = copy.deepcopy(self.generator)
         other._specification = None
         other.runtime = Runtime(runtime.graph, other.dtype, runtime.shapes, runtime.key)
         if self.objective is not None:
-            other.runtime.configure(self.objective)
+            other.runtime.configure(self.objective, self.frozen)
         other.set_weights(self.get_weights())
         if keeps_optimizer_state:
             other.runtime.arenas["state"][...] = runtime.arenas["state"]
             other.runtime.step = runtime.step
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "face"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, face=None)
+
+    def rebuilt(self, seed: int | None) -> Network:
+        """Return a network of copies of the layers, with newly initialized parameters.
+
+        Parameters
+        ----------
+        seed : int or None
+        """
+        copies: dict[int, Any] = {}
+        other = self._copied(seed, copies)
+        return other
+
+    def _copied(self, seed: int | None, copies: dict[int, Any]) -> Network:
+        """Return a network of copied parts; `copies` has those that exist already."""
+
+        def copied(part: Layer | Composite) -> Layer | Network:
+            if id(part) not in copies:
+                if isinstance(part, Network):
+                    copies[id(part)] = part._copied(part.seed, copies)
+                else:
+                    copies[id(part)] = copy.deepcopy(part)
+                    for one in copies[id(part)].parts():
+                        one.parameters = {}
+            return copies[id(part)]
+
+        parts = [copied(part) for part in self.chain]
+        other = Network(self.dtype, seed, parts if self.is_sequential else None, self.given_name)
+        other.chain_shape = self.chain_shape
+        if not self.built:
+            return other
+        composition = self.composition
+        names: dict[Layer | Composite, str] = {
+            copied(item): name for item, name in composition.items.items()
+        }
+        if self.is_sequential:
+            other.build_chain(self.input_shapes[0][1], names)
+            return other
+        inputs = [Tensor(shape, name=name) for name, shape in self.input_shapes]
+        tensors = list(inputs)
+        for call in composition.calls:
+            part, given = copied(call.item), [tensors[i] for i in call.inputs]
+            tensors += [part(*given)] if isinstance(part, Layer) else part.called_on(given)
+        other.build(inputs, [tensors[i] for i in composition.outputs], names)
         return other
 
     # --- components ---------------------------------------------------------------------------
@@ -267,6 +451,40 @@ class Network:
     def built(self) -> bool:
         """Whether the shapes, and so the parameters, are known."""
         return self.runtime is not _NOT_BUILT
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, also those of networks that are parts, each once."""
+        if self.built:
+            return tuple(dict.fromkeys(step.layer for step in self.graph.steps))
+        found: dict[Layer, None] = {}
+        for part in self.chain:
+            found |= dict.fromkeys([part] if isinstance(part, Layer) else part.layers)
+        return tuple(found)
+
+    @property
+    def ends(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The tensors that the network begins and ends with; raises if it is not built."""
+        if not self.built:
+            self.runtime.step  # raises  # noqa: B018
+        return self.inputs, self.outputs
+
+    def named_parts(self) -> dict[str, Layer | Network]:
+        """Return the parts by name, those within parts as "part/name"."""
+        if not self.built:
+            return {part.name: part for part in self.chain}  # type: ignore[misc]
+        found: dict[str, Any] = {}
+        for part, name in self.composition.items.items():
+            found[name] = part
+            if isinstance(part, Network):
+                found |= {f"{name}/{own}": one for own, one in part.named_parts().items()}
+        return found
+
+    @property
+    def inner(self) -> layer_graph.Inner:
+        """What the built network consists of now."""
+        kind = "Sequential" if self.is_sequential else "Model"
+        return layer_graph.Inner(kind, self.composition, self.graph)
 
     @property
     def graph(self) -> Graph:
@@ -327,21 +545,10 @@ class Network:
             The number, a shape or the content does not fit; nothing has changed.
         """
         views = self.runtime.parameters
-        if len(weights) != len(views):
-            raise ValueError(f"weights must be {len(views)} arrays, got {len(weights)}")
-        arrays = []
-        for (name, view), weight in zip(views.items(), weights, strict=True):
-            array = data.checked_array(f"weights of {name!r}", weight)
-            if array.shape != view.shape:
-                raise ValueError(
-                    f"weights of {name!r} must have shape {view.shape}, got {array.shape}"
-                )
-            data.check_finite(f"weights of {name!r}", array, self.dtype)
-            arrays.append(array)
-        self.parameter_version += 1
+        arrays = self.runtime.checked_weights(views, weights)
         for view, array in zip(views.values(), arrays, strict=True):
             view[...] = array
-        self.runtime.forget_average()
+        self.runtime.weights_set()
 
     def __repr__(self) -> str:
         name = f"Network of {checks.counted(len(self.layers), 'layer')}"
@@ -350,11 +557,40 @@ class Network:
         return f"<{name}, {self.count_parameters():,} parameters, {self.dtype}>"
 
 
-def _views_of_layer(name: str, parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _ends_of_chain(
+    chain: Sequence[Layer | Composite], shape: Shape
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Call each part of a chain on the output of the one before; return its input and output."""
+    first = tensor = Tensor(shape, name="input")
+    for part in chain:
+        made = [part(tensor)] if isinstance(part, Layer) else part.called_on([tensor])
+        if len(made) > 1:
+            raise ValueError(
+                f"a part of a Sequential must have one output, {part.name!r} has {len(made)}"
+            )
+        tensor = made[0]
+    return [first], [tensor]
+
+
+def _views_of_layer(
+    layer: Layer, graph: Graph, parameters: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """Return the parameters of a layer, keyed by the layer's own names for them."""
-    prefix = name + "/"
-    return {
-        full.removeprefix(prefix): view
-        for full, view in parameters.items()
-        if full.startswith(prefix)
-    }
+    return {own: parameters[full] for full, (one, own) in graph.owners.items() if one is layer}
+
+
+def _shared_parameters(graph: Graph, dtype: str) -> dict[str, tuple[ParameterArena, np.ndarray]]:
+    """Return the parameters that other networks have created: their arenas and views."""
+    found = {}
+    for name, (layer, own) in graph.owners.items():
+        part, own = layer.owner_of(own)
+        if not part.is_built:
+            continue
+        view = part.parameters[own]
+        if view.dtype != dtype:
+            raise ValueError(
+                f"layer {part.name!r} is part of a model of dtype {view.dtype}, this one has "
+                f"{dtype}: models that share layers must have one dtype"
+            )
+        found[name] = part.arena, view
+    return found

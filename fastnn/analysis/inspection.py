@@ -25,9 +25,9 @@ def sample(sources: Sequence[AnySource], rows: int) -> list[Source]:
 def layer_names(runtime: Runtime) -> list[str]:
     """Return the layers in the order of computation; "name:2" stands for a second use."""
     names: list[str] = []
-    for layer, _ in runtime.graph.steps:
-        uses = sum(name.split(":")[0] == layer.name for name in names)
-        names.append(f"{layer.name}:{uses + 1}" if uses else layer.name)
+    for step in runtime.graph.steps:
+        uses = sum(name.split(":")[0] == step.name for name in names)
+        names.append(f"{step.name}:{uses + 1}" if uses else step.name)
     return names
 
 

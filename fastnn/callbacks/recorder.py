@@ -204,13 +204,12 @@ class Recorder(Callback):
 
     def _look(self) -> None:
         self.epochs.append(self._done)
-        arena = network_of(self.model).runtime.arenas["parameters"]
+        runtime = network_of(self.model).runtime
         if not self._free:
-            rows = min(max(1, BLOCK_BYTES // max(arena.nbytes, 1)), self.looks)
-            self._free = list(aligned((rows, arena.size), arena.dtype.name))
-        copy = self._free.pop()
-        np.copyto(copy, arena)
-        self.parameters.append(copy)
+            size = runtime.arenas["gradients"].nbytes  # that of the parameters
+            rows = min(max(1, BLOCK_BYTES // max(size, 1)), self.looks)
+            self._free = list(aligned((rows, runtime.count), runtime.dtype))
+        self.parameters.append(runtime.copy_parameters(self._free.pop()))
 
     @property
     def activations(self) -> list[dict[str, Histogram]]:
@@ -295,12 +294,11 @@ def parameters_of(runtime: Runtime, parameters: np.ndarray) -> Iterator[None]:
 
     What `Model.forward` has kept stays valid, because the parameters are restored.
     """
-    arena = runtime.arenas["parameters"]
-    if parameters.shape != arena.shape:
+    if parameters.shape != (runtime.count,):
         raise ValueError("the recorder has watched another model")
-    kept = arena.copy()
+    kept = runtime.copy_parameters()
     try:
-        arena[...] = parameters
+        runtime.put_parameters(parameters)
         yield
     finally:
-        arena[...] = kept
+        runtime.put_parameters(kept)

@@ -94,6 +94,13 @@ def shape(name: str, value: object) -> tuple[int, ...]:
         raise ValueError(f"{name} must be a tuple of positive integers, got {value!r}") from None
 
 
+def optional_name(value: object, name: str = "name") -> str | None:
+    """Return a name, or None; raise ValueError for anything else."""
+    if value is None or (isinstance(value, str) and value and "/" not in value):
+        return value
+    raise ValueError(f"{name} must be a non-empty string without '/', got {value!r}")
+
+
 def items(name: str, value: object, cls: type) -> list:
     """Return a list of instances of `cls`; None stands for an empty list."""
     if value is None:

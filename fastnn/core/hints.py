@@ -156,10 +156,6 @@ ADVICE = {
     # Models
     ("Model", "lr"): "set model.optimizer.learning_rate",
     ("Model", "learning_rate"): "set model.optimizer.learning_rate",
-    ("Model", "trainable"): "set layer.trainable of each of model.layers",
-    ("Model", "get_layer"): "use {layer.name: layer for layer in model.layers}[name]",
-    ("Model", "add"): "give all layers at once, Sequential([...])",
-    ("Model", "pop"): "give all layers at once, Sequential([...])",
     ("Model", "weights"): "use model.parameters, views by name",
     ("Model", "trainable_weights"): "use model.parameters, views by name",
     ("Model", "coefs_"): "use model.parameters, views by name",

@@ -6,7 +6,7 @@ Data keep their dtype: a batch is converted when it is gathered.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,6 +166,34 @@ def check_finite(
     what = f"{found!r} at [{index}]" + (f" and {count - 1} more" if count > 1 else "")
     limits = "finite numbers" if not math.isfinite(found) else f"numbers that {dtype} can hold"
     raise ValueError(f"{name} must hold {limits}, got {what}")
+
+
+def checked_weights(
+    parameters: Mapping[str, np.ndarray], weights: Iterable[object]
+) -> list[np.ndarray]:
+    """Return arrays that fit parameters, one each.
+
+    Parameters
+    ----------
+    parameters : dict of str to ndarray
+    weights : iterable of array_like
+
+    Raises
+    ------
+    ValueError
+        The number, a shape or the content does not fit.
+    """
+    given = list(weights)
+    if len(given) != len(parameters):
+        raise ValueError(f"weights must be {len(parameters)} arrays, got {len(given)}")
+    arrays = []
+    for (name, view), weight in zip(parameters.items(), given, strict=True):
+        array = checked_array(f"weights of {name!r}", weight)
+        if array.shape != view.shape:
+            raise ValueError(f"weights of {name!r} must have shape {view.shape}, got {array.shape}")
+        check_finite(f"weights of {name!r}", array, view.dtype.name)
+        arrays.append(array)
+    return arrays
 
 
 def contiguous_rows(array: np.ndarray, width: int) -> np.ndarray:

@@ -22,15 +22,16 @@ from fastnn.compilation import objective_of
 from fastnn.core import checks, files
 from fastnn.core.declare import Declaration
 from fastnn.core.registry import Registry
-from fastnn.layers import Layer, Tensor, graph
-from fastnn.layers.base import Kinds, UnknownKind, make
+from fastnn.exchange import architecture
+from fastnn.layers import Layer
+from fastnn.layers.base import Kinds, UnknownKind
 from fastnn.losses import Custom
 from fastnn.metrics import Function
 from fastnn.native import engine
 from fastnn.network import Network, checked_options
 from fastnn.runtime import Objective, Runtime
 
-FORMAT = 2  # 1 had one output
+FORMAT = 3  # 1 had one output, 2 no models as parts
 
 
 def save(
@@ -116,8 +117,9 @@ def _description(network: Network, attachments: dict[str, Any]) -> dict[str, Any
         "step": runtime.step,
         "key": runtime.key,
         "generator": network.generator.bit_generator.state,
-        "architecture": graph.describe(runtime.graph, network.layers),
+        "architecture": architecture.describe(network),
         "compile": None if runtime.objective is None else _described_objective(runtime.objective),
+        "frozen": sorted({one.name for one in network.graph.steps if one.layer in network.frozen}),
         "attachments": attachments,
     }
 
@@ -263,11 +265,14 @@ def _described_network(
     about: dict[str, Any], kinds: Kinds, own_losses: Mapping[str, Custom]
 ) -> Network:
     """Build the network of a description, with newly allocated parameters."""
-    network = _graph(about, kinds)
+    options = checked_options(about["dtype"], about["seed"])
+    network = architecture.restore(about["architecture"], about["kind"], options, kinds)
     if about["compile"] is not None:
         own = _with_own_losses(about["compile"]["loss"], own_losses)
         told = {"metrics": None, "loss_weights": None, **about["compile"], "loss": own}
-        network.configure(objective_of(**told, outputs=network.output_names))
+        names = about.get("frozen", ())
+        frozen = frozenset(one.layer for one in network.graph.steps if one.name in names)
+        network.configure(objective_of(**told, outputs=network.output_names), frozen)
     network.runtime.step = int(about["step"])
     network.runtime.key = int(about["key"])
     network.generator.bit_generator.state = about["generator"]
@@ -302,29 +307,3 @@ def _with_own_losses(saved: Any, own: Mapping[str, Custom]) -> list[object]:
             raise _UnknownLoss(name)
         found.append(own.get(name, config))
     return found
-
-
-def _graph(about: dict[str, Any], kinds: Kinds) -> Network:
-    """Build a network from the layers of a description."""
-    architecture = about["architecture"]
-    if "output" in architecture:  # format 1
-        architecture = {**architecture, "outputs": [architecture["output"]]}
-    made: dict[str, Layer] = {}
-    for entry in architecture["layers"]:
-        made[entry["name"]] = make(entry, kinds)
-    options = checked_options(about["dtype"], about["seed"])
-    shapes = [checks.shape("shape", one["shape"]) for one in architecture["inputs"]]
-    names = [one["name"] for one in architecture["inputs"]]
-    inputs = [Tensor(shape, name=name) for shape, name in zip(shapes, names, strict=True)]
-    if about["kind"] not in ("Sequential", "Model"):
-        raise ValueError(f"unknown kind of model {about['kind']!r}")
-    if about["kind"] == "Sequential":
-        network = Network(*options, [made[step["layer"]] for step in architecture["steps"]])
-        network.build_chain(inputs[0].shape)
-        return network
-    tensors = list(inputs)
-    for step in architecture["steps"]:
-        tensors.append(made[step["layer"]](*(tensors[i] for i in step["inputs"])))
-    network = Network(*options)
-    network.build(inputs, [tensors[i] for i in architecture["outputs"]])
-    return network

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -38,17 +38,20 @@ class Tensor:
     ----------
     shape : tuple of int
         Shape of one sample.
-    layer : Layer or None
-        The layer that computes it; None for an `Input`.
+    layer : Layer or Composite or None
+        The layer, or the network, that computes it; None for an `Input`.
     inputs : tuple of Tensor
     name : str
         The name of an `Input`.
+    index : int
+        Which of a network's outputs it is.
     """
 
     shape: Shape
-    layer: Layer | None = None
+    layer: Layer | Composite | None = None
     inputs: tuple[Tensor, ...] = ()
     name: str = ""
+    index: int = 0
 
     def __repr__(self) -> str:
         if self.layer is None:
@@ -80,11 +83,62 @@ def Input(shape: Shape, name: str = "input") -> Tensor:
     return Tensor(checks.shape("shape", shape), name=name)
 
 
-class LayerOwner(Protocol):
-    """What a layer belongs to and notifies of changes."""
+class Composite:
+    """A network that can be called on tensors like a layer; `fastnn.network.Network` is one.
+
+    Attributes
+    ----------
+    name : str
+        Unique among the layers and networks of the network that it is part of, once it is.
+    given_name : str or None
+    """
+
+    name: str
+    given_name: str | None
+
+    @property
+    def inner(self) -> Any:
+        """What it consists of now; a `fastnn.layers.graph.Inner`."""
+        raise NotImplementedError
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, also those of networks that are parts, each once."""
+        raise NotImplementedError
+
+    def called_on(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return its outputs for symbolic inputs."""
+        raise NotImplementedError
+
+
+class LayerUser(Protocol):
+    """A network that a layer is part of, which the layer notifies of changes."""
 
     def layer_changed(self) -> None:
-        """Drop everything that was compiled with the layer's earlier settings."""
+        """Take note that the layer's settings have changed."""
+
+    def checked_weights(
+        self, parameters: Mapping[str, np.ndarray], weights: Iterable[object]
+    ) -> list[np.ndarray]:
+        """Return arrays for the parameters, one each; raise if they do not fit."""
+
+    def weights_set(self) -> None:
+        """Take note that the layer's parameters have been set."""
+
+
+class _FirstOutput:
+    """The tensor that a layer returned when it was first called on one.
+
+    A user's layer may keep an attribute of that name, which then counts.
+    """
+
+    def __get__(self, layer: Layer | None, cls: type) -> Any:
+        if layer is None:
+            return self
+        made = vars(layer).get("_first_output")
+        if made is None:
+            raise AttributeError(f"layer {layer.name!r} has not been called on a tensor yet")
+        return made
 
 
 def _layer_name(name: str, value: object) -> str:
@@ -112,6 +166,9 @@ class Layer(Declared):
     learning_rate_factor : float
         Factor of the learning rate for the layer's parameters; 1 at first, may be set at any
         time.
+    output : Tensor
+        What the layer returned when it was first called, so that
+        ``Model(base.input, base.layers[-2].output)`` ends at that layer.
     parameters : dict of str to ndarray
         Keyed by name; read-only while `forward` and `backward` run.
     gradients : dict of str to ndarray
@@ -119,6 +176,9 @@ class Layer(Declared):
 
     Notes
     -----
+    A layer can be part of several models, which then share its parameters. ``copy.copy`` and
+    ``copy.deepcopy`` return a layer of its own that starts from the same parameters.
+
     A layer of your own defines
 
     ``forward(self, x, *, training)``
@@ -170,6 +230,8 @@ class Layer(Declared):
     is_identity: ClassVar[bool] = False
 
     _else_positional: ClassVar[tuple[str, ...]] = ("name", "trainable")
+    output = _FirstOutput()
+
     _not_misspelt: ClassVar[tuple[str, ...]] = ("trainable", "learning_rate_factor")
 
     name: str = checked(_layer_name, default=None, is_optional=True, kw_only=True, is_fixed=False)
@@ -178,7 +240,8 @@ class Layer(Declared):
     given_name: str | None = state()
     parameters: dict[str, np.ndarray] = state(default_factory=dict)
     gradients: dict[str, np.ndarray] = state(default_factory=dict)
-    owner: weakref.ref[LayerOwner] | None = state()  # a layer belongs to one model
+    arena: Any = state()  # of the network that has created the parameters
+    users: weakref.WeakSet[LayerUser] = state(default_factory=weakref.WeakSet)
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Name the kind after the class, unless the class sets it."""
@@ -196,7 +259,7 @@ class Layer(Declared):
 
     def __setattr__(self, name: str, value: Any) -> None:
         values = vars(self)
-        if name == "name" and values.get("owner") is not None:
+        if name == "name" and values.get("arena") is not None:
             raise AttributeError(
                 f"layer {self.name!r} belongs to a model that knows it by this name: "
                 f"name it where it is made, {type(self).__name__}(..., name={value!r})"
@@ -208,16 +271,76 @@ class Layer(Declared):
         if name == "name":
             values["given_name"] = value
         elif name in ("trainable", "learning_rate_factor"):
-            owner = values.get("owner")
-            whole = None if owner is None else owner()
-            if whole is not None:
-                whole.layer_changed()
+            for user in tuple(values.get("users", ())):
+                user.layer_changed()
 
-    def take(
-        self, owner: weakref.ref[LayerOwner] | None, parameters: dict[str, np.ndarray]
-    ) -> None:
-        """Attach the layer to a model, with views of its parameters by name, or to none."""
-        self.owner, self.parameters = owner, parameters
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle keeps: the parameters' values, but no network."""
+        state = {name: value for name, value in vars(self).items() if name not in _OF_NETWORKS}
+        state["parameters"] = {name: view.copy() for name, view in self.parameters.items()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, arena=None, users=weakref.WeakSet())
+
+    def take(self, arena: object, parameters: Mapping[str, np.ndarray]) -> None:
+        """Attach the layer to an arena, with views of its parameters by name, or to none."""
+        self.arena, self.parameters = arena, dict(parameters)
+
+    def keep_output(self, tensor: Tensor | None) -> None:
+        """Take note of what the layer returned in the network that has created it."""
+        vars(self)["_first_output"] = tensor
+
+    def used_by(self, user: LayerUser) -> None:
+        """Take note of a network that the layer is part of."""
+        self.users.add(user)
+
+    def left_by(self, user: LayerUser) -> None:
+        """Take note of a network that the layer is not part of any longer."""
+        self.users.discard(user)
+        if not self.users:
+            self.arena = None
+            vars(self).pop("_first_output", None)
+
+    def forget_parameters(self) -> None:
+        """Drop the parameters that no network uses, so that the next one initializes them."""
+        if not self.users:
+            self.parameters = {}
+
+    def owner_of(self, parameter: str) -> tuple[Layer, str]:
+        """Return the layer that has a parameter, this one or one inside it, and its name there."""
+        return self, parameter
+
+    @property
+    def is_built(self) -> bool:
+        """Whether a network that still exists has created the layer's parameters."""
+        return self.arena is not None and bool(self.users)
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Return copies of the layer's parameters, in the order of `parameters`."""
+        return [view.copy() for view in self.parameters.values()]
+
+    def set_weights(self, weights: Iterable[object]) -> None:
+        """Set the layer's parameters.
+
+        Parameters
+        ----------
+        weights : sequence of array_like
+            As `get_weights` returns them.
+
+        Raises
+        ------
+        ValueError
+            The number, a shape or the content does not fit; nothing has changed.
+        """
+        users = tuple(self.users)
+        if not users:
+            raise RuntimeError(f"layer {self.name!r} has no parameters yet: build the model first")
+        arrays = users[0].checked_weights(self.parameters, weights)
+        for view, array in zip(self.parameters.values(), arrays, strict=True):
+            view[...] = array
+        for user in users:
+            user.weights_set()
 
     def rate_factor(self, parameter: str) -> float:
         """Return the factor of a parameter's learning rate; 0 if it is frozen."""
@@ -359,7 +482,7 @@ class Layer(Declared):
         tensors: tuple[Any, ...] = inputs
         if len(inputs) == 1 and isinstance(inputs[0], (list, tuple)):
             tensors = tuple(inputs[0])
-        if "owner" not in vars(self):
+        if "arena" not in vars(self):
             raise TypeError(
                 f"{type(self).__name__}.__init__ must begin with super().__init__(name)"
             )
@@ -370,13 +493,19 @@ class Layer(Declared):
                     f"layer, got {type(tensor).__name__}; to compute with arrays, call the model"
                 )
         shape = self._checked_output_shape(*(tensor.shape for tensor in tensors))
-        return Tensor(shape, self, tensors)
+        made = Tensor(shape, self, tensors)
+        vars(self).setdefault("_first_output", made)
+        return made
 
     def _checked_output_shape(self, *shapes: Shape) -> Shape:
         try:
             return self.output_shape(*shapes)
         except ValueError as error:
             raise ValueError(f"layer {self.name!r}: {error}") from None
+
+
+# What belongs to the networks that a layer is part of, so that copies leave it out.
+_OF_NETWORKS = ("arena", "users", "_first_output", "_assigned")
 
 
 def _is_left_out(name: str, value: object) -> bool:
@@ -424,30 +553,40 @@ def make(described: dict[str, Any], kinds: Kinds) -> Layer:
     return layer
 
 
-def name_layers(layers: Sequence[Layer]) -> None:
-    """Give each layer a unique name: the given one, or its kind, numbered."""
+def name_layers(layers: Sequence[Layer | Composite]) -> dict[Layer | Composite, str]:
+    """Return a unique name for each layer and network that are parts of one network.
+
+    It is the given name; or the one that a built layer has, if it is free; or the kind, numbered,
+    which a layer that is not built then has for a name.
+    """
     for layer in layers:
-        if "owner" not in vars(layer):
+        if isinstance(layer, Layer) and "arena" not in vars(layer):
             cls = type(layer).__name__
             raise TypeError(f"{cls}.__init__ must begin with super().__init__(name)")
-        if layer.owner is not None:
-            raise ValueError(
-                f"layer {layer.name!r} already belongs to another model; make a new layer"
-            )
     given = [layer.given_name for layer in layers if layer.given_name]
     for name in given:
         if given.count(name) > 1:
             raise ValueError(f"layer names must be unique, got {name!r} {given.count(name)} times")
+    names = {layer: layer.given_name for layer in layers if layer.given_name}
     taken = set(given)
     for layer in layers:
-        if layer.given_name:
+        is_named = isinstance(layer, Layer) and layer.is_built and layer.name not in taken
+        if layer not in names and is_named:
+            names[layer] = layer.name
+            taken.add(layer.name)
+    for layer in layers:
+        if layer in names:
             continue
-        number, name = 0, layer.kind
+        kind = layer.kind if isinstance(layer, Layer) else layer.name
+        number, name = 0, kind
         while name in taken:
             number += 1
-            name = f"{layer.kind}_{number}"
+            name = f"{kind}_{number}"
         taken.add(name)
-        vars(layer)["name"] = name  # not by setattr, which would make it a given name
+        names[layer] = name
+        if isinstance(layer, Layer) and not layer.is_built:
+            vars(layer)["name"] = name  # not by setattr, which would make it a given name
+    return {layer: names[layer] for layer in layers}
 
 
 class _Kinds(Registry[Layer]):

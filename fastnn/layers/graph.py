@@ -2,75 +2,221 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from fastnn.core import checks
 from fastnn.initializers import Initializer
 from fastnn.layers import Layer, Shape, Tensor
-from fastnn.layers.base import name_layers
-from fastnn.program.graph import Graph
+from fastnn.layers.base import Composite, name_layers
+from fastnn.program.graph import Graph, Step
 from fastnn.program.ops import Value
 
 # check(label, rows, first_row): see `fastnn.data.specification`.
 RowCheck = Callable[[str, np.ndarray, int | None], None]
 
 
+class Call(NamedTuple):
+    """A use of a layer or of a whole network, before networks are replaced by their layers.
+
+    Attributes
+    ----------
+    item : Layer or Composite
+    inputs : tuple of int
+        Positions of its inputs: the network's inputs first, then the outputs of each call.
+    name : str
+    inner : Inner or None
+        Of a network, as it was when it was called.
+    """
+
+    item: Layer | Composite
+    inputs: tuple[int, ...]
+    name: str
+    inner: Inner | None = None
+
+
+class Inner(NamedTuple):
+    """What a network consisted of when it was called.
+
+    Attributes
+    ----------
+    kind : {"Sequential", "Model"}
+    composition : Composition
+    graph : Graph
+    """
+
+    kind: str
+    composition: Composition
+    graph: Graph
+
+
+@dataclass(frozen=True)
+class Composition:
+    """How the layers and networks that a network consists of are put together.
+
+    Attributes
+    ----------
+    calls : list of Call
+    outputs : tuple of int
+        Positions of the network's outputs, counted as in `Call`.
+    """
+
+    calls: list[Call]
+    outputs: tuple[int, ...]
+
+    @property
+    def items(self) -> dict[Layer | Composite, str]:
+        """The layers and networks, each once, with their names."""
+        return {call.item: call.name for call in self.calls}
+
+
+@dataclass(frozen=True)
+class Built:
+    """A network's graph and what its parameters start from.
+
+    Attributes
+    ----------
+    composition : Composition
+    graph : Graph
+    initializers : dict of str to Initializer
+        Keyed by the parameters' names.
+    first_outputs : dict of Layer to Tensor
+        What the layers that are parts returned when they were first called.
+    """
+
+    composition: Composition
+    graph: Graph
+    initializers: dict[str, Initializer]
+    first_outputs: dict[Layer, Tensor]
+
+    @property
+    def layers(self) -> list[Layer]:
+        """Each layer once, in the order of computation."""
+        return list(dict.fromkeys(step.layer for step in self.graph.steps))
+
+
 def build(
-    inputs: Sequence[Tensor], outputs: Sequence[Tensor]
-) -> tuple[list[Layer], Graph, dict[str, Initializer]]:
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    names: Mapping[Layer | Composite, str] | None = None,
+) -> Built:
     """Sort the layers between inputs and outputs and collect their parameters.
 
     Parameters
     ----------
     inputs : sequence of Tensor
     outputs : sequence of Tensor
+    names : dict of Layer or Composite to str, optional
+        What the layers and networks are called in this one; default: see `name_layers`.
 
     Returns
     -------
-    layers : list of Layer
-        Each layer once, with its name in this model.
-    graph : Graph
-    initializers : dict of str to Initializer
-        Keyed by "layer/parameter".
+    Built
 
     Raises
     ------
     ValueError
-        A layer belongs to another model, is used for inputs of different sizes, or an output
-        depends on an input that is not given.
+        A layer is used for inputs of different sizes, or an output depends on an input that is
+        not given.
     """
     order = _topological(inputs, outputs)
-    layers = list(dict.fromkeys(tensor.layer for tensor in order if tensor.layer is not None))
-    name_layers(layers)
-    values: dict[str, Value] = {}
-    initializers: dict[str, Initializer] = {}
-    owners: dict[str, tuple[Layer, str]] = {}
+    items = list(dict.fromkeys(tensor.layer for tensor in order if tensor.layer is not None))
+    names = name_layers(items) if names is None else names
+    composition = _composition(inputs, outputs, order, names)
+    graph, initializers = _graph(inputs, composition)
+    firsts = {one.layer: one for one in reversed(order) if isinstance(one.layer, Layer)}
+    return Built(composition, graph, initializers, firsts)
+
+
+def _composition(
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    order: Sequence[Tensor],
+    names: Mapping[Layer | Composite, str],
+) -> Composition:
+    """Number the calls that have made the tensors; a call is told by its tuple of inputs."""
     position = {id(tensor): i for i, tensor in enumerate(inputs)}
-    steps: list[tuple[Layer, tuple[int, ...]]] = []
+    first_outputs: dict[tuple[int, int], int] = {}
+    calls: list[Call] = []
+    count = len(inputs)
     for tensor in order:
-        if tensor.layer is None:
+        item = tensor.layer
+        if item is None:
             continue
-        layer = tensor.layer
-        wanted = layer.parameter_shapes(*(source.shape for source in tensor.inputs))
-        for name, (shape, initializer) in wanted.items():
-            full = f"{layer.name}/{name}"
+        key = id(item), id(tensor.inputs)
+        if key not in first_outputs:
+            sources = tuple(position[id(source)] for source in tensor.inputs)
+            inner = item.inner if isinstance(item, Composite) else None
+            calls.append(Call(item, sources, names[item], inner))
+            first_outputs[key] = count
+            count += 1 if inner is None else len(inner.graph.outputs)
+        position[id(tensor)] = first_outputs[key] + tensor.index
+    return Composition(calls, tuple(position[id(output)] for output in outputs))
+
+
+def _graph(
+    inputs: Sequence[Tensor], composition: Composition
+) -> tuple[Graph, dict[str, Initializer]]:
+    """Replace the networks of a composition by their layers."""
+    names = _unique([tensor.name for tensor in inputs])
+    graph: Graph = Graph(
+        [(name, tensor.shape) for name, tensor in zip(names, inputs, strict=True)], [], (), {}, {}
+    )
+    collected = _Collected(graph, [tensor.shape for tensor in inputs], {})
+    positions = list(range(len(inputs)))  # in the graph, of what calls have as inputs
+    for call in composition.calls:
+        sources = [positions[i] for i in call.inputs]
+        if isinstance(call.item, Layer):
+            positions.append(collected.add_layer(call.item, sources, call.name))
+        elif call.inner is not None:
+            positions += collected.add_network(call.inner.graph, sources, call.name)
+    ends = tuple(positions[i] for i in composition.outputs)
+    return replace(graph, outputs=ends), collected.initializers
+
+
+@dataclass
+class _Collected:
+    """The steps and parameters of a graph that is being built."""
+
+    graph: Graph
+    shapes: list[Shape]
+    initializers: dict[str, Initializer]
+    _names: dict[Layer, str] = field(default_factory=dict)
+
+    def add_network(self, inner: Graph, sources: list[int], name: str) -> list[int]:
+        """Add the steps of another graph; return the positions of its outputs."""
+        positions = list(sources)
+        for layer, own, step_name in inner.steps:
+            inputs = [positions[i] for i in own]
+            positions.append(self.add_layer(layer, inputs, f"{name}/{step_name}"))
+        return [positions[i] for i in inner.outputs]
+
+    def add_layer(self, layer: Layer, sources: list[int], name: str) -> int:
+        """Add a use of a layer; return the position of its output."""
+        name = self._names.setdefault(layer, name)  # it may be part of a network and of this one
+        shapes = [self.shapes[i] for i in sources]
+        values = self.graph.parameters
+        for own, (shape, initializer) in layer.parameter_shapes(*shapes).items():
+            full = f"{name}/{own}"
             new = Value(full, shape, batched=False, storage="parameter")
-            if values.setdefault(full, new).shape != shape:
+            known = values.setdefault(full, new).shape
+            _, part_own = part = layer.owner_of(own)
+            view = part[0].parameters.get(part_own)
+            if view is not None and view.shape != shape:
+                known = view.shape
+            if known != shape:
                 raise ValueError(
                     f"layer {layer.name!r} is used for inputs of different sizes: "
-                    f"{name} would be {values[full].shape} and {shape}"
+                    f"{own} would be {known} and {shape}"
                 )
-            initializers[full] = initializer
-            owners[full] = layer, name
-        steps.append((layer, tuple(position[id(source)] for source in tensor.inputs)))
-        position[id(tensor)] = len(inputs) + len(steps) - 1
-    names = _unique([tensor.name for tensor in inputs])
-    shapes = [(name, tensor.shape) for name, tensor in zip(names, inputs, strict=True)]
-    ends = tuple(position[id(output)] for output in outputs)
-    return layers, Graph(shapes, steps, ends, values, owners), initializers
+            self.initializers[full] = initializer
+            self.graph.owners[full] = layer, own
+        self.graph.steps.append(Step(layer, tuple(sources), name))
+        self.shapes.append(layer.output_shape(*shapes))
+        return len(self.shapes) - 1
 
 
 def checked_ends(inputs: object, outputs: object) -> tuple[list[Tensor], list[Tensor]]:
@@ -94,14 +240,24 @@ def checked_ends(inputs: object, outputs: object) -> tuple[list[Tensor], list[Te
     return tensors, list(ends)
 
 
-def checked_chain(layers: object, input_shape: object) -> tuple[list[Layer], Shape | None]:
-    """Return the layers of a sequential model, and the shape of its input if it is known.
+def checked_chain(
+    layers: object, input_shape: object
+) -> tuple[list[Layer | Composite], Shape | None]:
+    """Return the parts of a sequential model, and the shape of its input if it is known.
+
+    Parameters
+    ----------
+    layers : iterable of Layer or Model
+        The network of a model takes its place.
+    input_shape : tuple of int or None
 
     Raises
     ------
     TypeError, ValueError
-        They are not layers, or there are none.
+        They are not layers or models.
     """
+    if layers is None:  # they are added later
+        return [], None if input_shape is None else checks.shape("input_shape", input_shape)
     if isinstance(layers, Layer) or not hasattr(layers, "__iter__"):
         raise TypeError(
             f"layers must be a list of Layer instances, got {checks.shown(layers, Layer)}"
@@ -111,10 +267,44 @@ def checked_chain(layers: object, input_shape: object) -> tuple[list[Layer], Sha
         if input_shape is not None:
             raise ValueError("give input_shape or an Input first, not both")
         input_shape = given.pop(0).shape
-    chain = checks.items("layers", given, Layer)
-    if not chain:
+    given = [getattr(one, "network", one) for one in given]
+    for one in given:
+        if not isinstance(one, Composite):
+            checks.items("layers", [one], Layer)
+    if not given and input_shape is None:
         raise ValueError("layers must hold at least one layer, got none")
+    chain: list[Layer | Composite] = given
     return chain, None if input_shape is None else checks.shape("input_shape", input_shape)
+
+
+def layers_within(name: str, given: object, layers: Sequence[Layer]) -> frozenset[Layer]:
+    """Return the layers that an argument names: layers, and those of models.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    given : Layer or Model, or an iterable of them
+    layers : sequence of Layer
+        Those that may be named.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Something else is given, or a layer that is not among those.
+    """
+    listed = list(given) if isinstance(given, Iterable) else [given]
+    found: set[Layer] = set()
+    for one in listed:
+        network = getattr(one, "network", None)
+        if not isinstance(one, Layer) and not isinstance(network, Composite):
+            raise TypeError(f"{name} must be layers or models, got {one!r}")
+        inside = [one] if isinstance(one, Layer) else network.layers  # type: ignore[union-attr]
+        for layer in inside:
+            if layer not in layers:
+                raise ValueError(f"{name}: layer {layer.name!r} is not part of this model")
+            found.add(layer)
+    return frozenset(found)
 
 
 def _topological(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Tensor]:
@@ -147,31 +337,19 @@ def _unique(names: Sequence[str]) -> list[str]:
     return result
 
 
-def describe(graph: Graph, layers: Sequence[Layer]) -> dict[str, Any]:
-    """Return a graph in a form that JSON can hold; `exchange.model_file` rebuilds it from that."""
-    return {
-        "inputs": [{"name": name, "shape": list(shape)} for name, shape in graph.inputs],
-        "layers": [layer.describe() for layer in layers],
-        "steps": [
-            {"layer": layer.name, "inputs": list(positions)} for layer, positions in graph.steps
-        ],
-        "outputs": list(graph.outputs),
-    }
-
-
 def summary(graph: Graph, dtype: str) -> str:
     """Return the layers as a table, with output shapes and numbers of parameters."""
     shapes = [shape for _, shape in graph.inputs]
     rows = [(name, "Input", shape, "") for name, shape in graph.inputs]
     counted: set[Layer] = set()
-    for layer, positions in graph.steps:
+    for layer, positions, name in graph.steps:
         shapes.append(layer.output_shape(*(shapes[i] for i in positions)))
         count = 0 if layer in counted else sum(view.size for view in layer.parameters.values())
         counted.add(layer)
         kind = type(layer).__name__ + " (Python)" * any(
             part.runs_in_python for part in layer.parts()
         )
-        rows.append((layer.name, kind, shapes[-1], f"{count:,}"))
+        rows.append((name, kind, shapes[-1], f"{count:,}"))
     table = [("layer", "kind", "output shape", "parameters")]
     for row in rows:
         sizes = "".join(f", {size}" for size in row[2])
@@ -190,10 +368,10 @@ def summary(graph: Graph, dtype: str) -> str:
 def input_checks(graph: Graph) -> list[list[RowCheck]]:
     """Return, for each input, the checks of the layers that read it directly or reshaped."""
     found: list[list[RowCheck]] = [[] for _ in graph.inputs]
-    if not any(layer.checks_input for layer, _ in graph.steps):
+    if not any(step.layer.checks_input for step in graph.steps):
         return found
     origin = {i: i for i in range(len(graph.inputs))}  # of values that are still plain inputs
-    for position, (layer, inputs) in enumerate(graph.steps, start=len(graph.inputs)):
+    for position, (layer, inputs, _) in enumerate(graph.steps, start=len(graph.inputs)):
         read = [origin[source] for source in inputs if source in origin]
         if layer.is_reshape and read:
             origin[position] = read[0]

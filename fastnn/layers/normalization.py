@@ -164,7 +164,7 @@ class BatchNormalization(_Normalization):
         """Append the op, and in training the updates of the moving statistics."""
         x, operands = inputs[0], self._operands(builder, inputs[0])
         moving = builder.parameter("moving_mean"), builder.parameter("moving_variance")
-        if not (builder.training and self.trainable):
+        if not (builder.training and self.trainable) or builder.is_frozen:
             return builder.emit(
                 "fixed_normalization", (*operands, *moving), x.shape, epsilon=self.epsilon
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from fastnn.core import checks
 from fastnn.core.declare import checked
 from fastnn.initializers import Initializer
-from fastnn.layers.base import Kinds, Layer, LayerOwner, Shape, make, name_layers, only, registry
+from fastnn.layers.base import Kinds, Layer, LayerUser, Shape, make, name_layers, only, registry
 from fastnn.program.builder import Builder
 from fastnn.program.ops import Value
 from fastnn.regularizers import Regularizer
@@ -66,19 +66,24 @@ class Residual(Layer):
             for layer in self.block:
                 layer.trainable = value
 
-    def take(
-        self, owner: weakref.ref[LayerOwner] | None, parameters: dict[str, np.ndarray]
-    ) -> None:
-        """Attach this layer and the block's layers, with their parameters, to a model."""
-        super().take(owner, parameters)
+    def take(self, arena: object, parameters: Mapping[str, np.ndarray]) -> None:
+        """Attach this layer, and those layers of the block that have no arena, to an arena."""
+        super().take(arena, parameters)
         for layer in dict.fromkeys(self.block):
-            prefix = layer.name + "/"
-            views = {
-                name.removeprefix(prefix): view
-                for name, view in parameters.items()
-                if name.startswith(prefix)
-            }
-            layer.take(owner, views)
+            if arena is None or not layer.is_built:
+                prefix = layer.name + "/"
+                views = {
+                    name.removeprefix(prefix): view
+                    for name, view in parameters.items()
+                    if name.startswith(prefix)
+                }
+                layer.take(arena, views)
+
+    def used_by(self, user: LayerUser) -> None:
+        """Take note of a network that this layer, and so the block's layers, are part of."""
+        super().used_by(user)
+        for layer in self.block:
+            layer.used_by(user)
 
     def parts(self) -> tuple[Layer, ...]:
         """Return the layer and the layers inside it."""
@@ -86,15 +91,26 @@ class Residual(Layer):
 
     def rate_factor(self, parameter: str) -> float:
         """Return this layer's factor times that of the layer that the parameter belongs to."""
-        layer, own = self._owner_of(parameter)
+        layer, own = self._part_of(parameter)
         return self.learning_rate_factor * layer.rate_factor(own)
 
     def regularizer(self, parameter: str) -> Regularizer | None:
         """Return the regularizer that the layer of the parameter has for it."""
-        layer, own = self._owner_of(parameter)
+        layer, own = self._part_of(parameter)
         return layer.regularizer(own)
 
-    def _owner_of(self, parameter: str) -> tuple[Layer, str]:
+    def left_by(self, user: LayerUser) -> None:
+        """Take note of a network that this layer, and so the block, is not part of any longer."""
+        super().left_by(user)
+        for layer in self.block:
+            layer.left_by(user)
+
+    def owner_of(self, parameter: str) -> tuple[Layer, str]:
+        """Return the layer that has a parameter, and its name there."""
+        layer, own = self._part_of(parameter)
+        return layer.owner_of(own)
+
+    def _part_of(self, parameter: str) -> tuple[Layer, str]:
         name, own = parameter.split("/", 1)
         return next(layer for layer in self.block if layer.name == name), own
 
@@ -136,7 +152,7 @@ class Residual(Layer):
         """Append the ops of the block's layers and the sum."""
         y = inputs[0]
         for layer in self.block:
-            with builder.inside(layer):
+            with builder.inside(layer.name):
                 y = layer.emit(builder, y)
         return builder.emit("add", (inputs[0], y), y.shape)
 

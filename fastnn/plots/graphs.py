@@ -84,12 +84,12 @@ def _boxes_of(graph: Graph) -> list[_Box]:
     boxes = [_Box(f"{name}\nInput ({_sizes(shape)})", (), 0, True) for name, shape in graph.inputs]
     shapes = [shape for _, shape in graph.inputs]
     counted: set[int] = set()
-    for layer, positions in graph.steps:
+    for layer, positions, name in graph.steps:
         shapes.append(layer.output_shape(*(shapes[source] for source in positions)))
         own = sum(view.size for view in layer.parameters.values())
         count = f", {own:,} parameters" if own and id(layer) not in counted else ""
         counted.add(id(layer))
-        text = f"{layer.name}\n{type(layer).__name__} ({_sizes(shapes[-1])}){count}"
+        text = f"{name}\n{type(layer).__name__} ({_sizes(shapes[-1])}){count}"
         depth = 1 + max(boxes[source].depth for source in positions)
         boxes.append(_Box(text, tuple(positions), depth, len(boxes) in outputs))
     return boxes

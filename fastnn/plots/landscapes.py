@@ -78,7 +78,7 @@ def landscape(
     points = checks.integer("points", points, 3)
     span = checks.number("span", span, is_positive=True)
     x, y = _some_rows(model, x, y)
-    center = model.network.runtime.arenas["parameters"].copy()
+    center = model.network.runtime.copy_parameters()
     if recorder is None:
         plane = _random_plane(model, checks.integer("seed", seed, 0), span)
     else:

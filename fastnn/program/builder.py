@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 from fastnn.program.ops import Op, Value
-
-
-class Named(Protocol):
-    """The part of a layer that the builder uses."""
-
-    name: str
 
 
 class Builder:
@@ -29,6 +22,8 @@ class Builder:
     ops : list of Op
     training : bool
         Whether dropout drops.
+    is_frozen : bool
+        Whether the network does not train the current layer, whatever its `trainable`.
     updates : list of Op
         Ops that change parameters outside the optimizer; they run only in a step whose loss is
         finite.
@@ -37,6 +32,7 @@ class Builder:
     def __init__(self, parameters: dict[str, Value], training: bool) -> None:
         self.ops: list[Op] = []
         self.training = training
+        self.is_frozen = False
         self._parameters = parameters
         self.updates: list[Op] = []
         self._layer = ""
@@ -83,10 +79,10 @@ class Builder:
         self.updates.append(Op("moving_average", inputs, (parameter,), settings, self._layer))
 
     @contextlib.contextmanager
-    def inside(self, layer: Named) -> Iterator[None]:
+    def inside(self, layer: str) -> Iterator[None]:
         """Attribute what is emitted to a layer, nested in the current layer if there is one."""
         outer = self._layer
-        self._layer = f"{outer}/{layer.name}" if outer else layer.name
+        self._layer = f"{outer}/{layer}" if outer else layer
         yield
         self._layer = outer
 

@@ -243,21 +243,19 @@ def update_in_gradient(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list
 
     A worker then updates the parameters whose gradient it has just computed, while that is in
     its cache. This requires that no norm is needed first and that nothing else is added to the
-    gradient. An update of the whole arena is replaced only if all of it can be.
+    gradient. An update of several parameters is replaced only if all of it can be.
     """
     updates = _Updates.of(ops)
     if updates.count < UPDATE_IN_GRADIENT_FROM or any(op.row.is_python for op in ops):
         return ops, []  # an error in the user's code must leave the parameters unchanged
-    merged = {op: update for op in ops if (update := updates.applied_by(op)) is not None}
-    if updates.whole is not None and updates.writers_of_all != set(merged):
-        return ops, []
-    fused, lines, applied = [], [], {"parameters"}
+    merged = updates.merged(ops)
+    applied = {update for found in merged.values() for update in found}
+    fused, lines = [], []
     for op in ops:
         if op in merged:
-            fused.append(_with_update(op, merged[op]))
+            fused.append(_with_update(op, merged[op][0]))
             lines.append(f"{op.layer}: gradients + update")
-            applied |= {value.name for value in op.writes()}
-        elif op.name != "update" or not (merged and op.output.name in applied):
+        elif op not in applied:
             fused.append(op)
     return fused, lines
 
@@ -266,12 +264,13 @@ def update_in_gradient(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list
 class _Updates:
     """The updates of a program, and the ops that compute the gradients which they apply."""
 
-    by_name: dict[str, Op]
+    by_name: dict[str, Op]  # the update that covers a parameter
     writers: dict[str, list[Op]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, ops: Sequence[Op]) -> _Updates:
-        found = cls({op.output.name: op for op in ops if op.name == "update"})
+        updates = [op for op in ops if op.name == "update"]
+        found = cls({name: op for op in updates for name in op.attributes["covers"]})
         for op in ops:
             for value in op.writes():
                 if value.storage == "gradient":
@@ -279,37 +278,47 @@ class _Updates:
         return found
 
     @property
-    def whole(self) -> Op | None:
-        """The update of the whole arena, if there is one."""
-        return self.by_name.get("parameters")
-
-    @property
     def count(self) -> int:
         """Number of elements in the arena; 0 where nothing is updated."""
         return next((op.attributes["count"] for op in self.by_name.values()), 0)
 
-    @property
-    def writers_of_all(self) -> set[Op]:
-        """The ops that compute the gradients of parameters."""
-        return {op for found in self.writers.values() for op in found}
+    def merged(self, ops: Sequence[Op]) -> dict[Op, list[Op]]:
+        """Return the ops that can apply the gradients they compute, with the updates they replace.
 
-    def applied_by(self, op: Op) -> Op | None:
-        """Return the update that applies an op's gradients, if the two can be merged."""
+        An update is replaced if each gradient that it reads is computed by such an op, and an op
+        applies its gradients only if all updates that read them are replaced.
+        """
+        found = {op: updates for op in ops if (updates := self._applied_by(op))}
+        while True:
+            replaced = {
+                update
+                for update in self.by_name.values()
+                if all(op in found for op in self._writers_of(update))
+            }
+            fewer = {op: updates for op, updates in found.items() if replaced.issuperset(updates)}
+            if len(fewer) == len(found):
+                return found
+            found = fewer
+
+    def _writers_of(self, update: Op) -> list[Op]:
+        return [op for name in update.attributes["covers"] for op in self.writers.get(name, ())]
+
+    def _applied_by(self, op: Op) -> list[Op]:
+        """Return the updates that apply an op's gradients; none if they cannot be merged."""
         if op.name not in UPDATED:
-            return None
+            return []
         gradients = [value for value in op.outputs[:2] if value is not None]
-        found = [self.whole or self.by_name.get(value.name) for value in gradients]
-        first = found[0]
-        if first is None or first.inputs[3] is not None:
-            return None
+        found = [self.by_name[value.name] for value in gradients if value.name in self.by_name]
+        if len(found) < len(gradients) or any(one.inputs[3] is not None for one in found):
+            return []
         is_alone = all(len(self.writers.get(value.name, ())) == 1 for value in gradients)
         settings = [_settings_of(one) for one in found]
-        return first if is_alone and settings == settings[:1] * len(found) else None
+        return found if is_alone and settings == settings[:1] * len(found) else []
 
 
-def _settings_of(update: Op | None) -> dict[str, Any] | None:
+def _settings_of(update: Op) -> dict[str, Any]:
     """Return the settings that must be equal for two parameters that one op updates."""
-    return None if update is None else {**update.attributes, "normed": 0}
+    return {**update.attributes, "normed": 0, "covers": ()}
 
 
 def _with_update(op: Op, update: Op) -> Op:
@@ -326,7 +335,8 @@ def _with_update(op: Op, update: Op) -> Op:
     kernel, bias = parameter_and_state(by_kernel), parameter_and_state(by_bias)
     inputs = (*op.inputs, *kernel, *bias)
     outputs = (by_kernel, by_bias, kernel[0], bias[0])
-    return Op(f"{op.name}_update", inputs, outputs, update.attributes, op.layer)
+    attributes = {key: value for key, value in update.attributes.items() if key != "covers"}
+    return Op(f"{op.name}_update", inputs, outputs, attributes, op.layer)
 
 
 # The outputs of these ops are not computed by a kernel of their own, or not written natively.

@@ -22,7 +22,7 @@ from fastnn.program.objective import (
     add_seed,
 )
 from fastnn.program.ops import Op, Value
-from fastnn.program.optimizer_ops import LowerableOptimizer, penalties, update_ops
+from fastnn.program.optimizer_ops import Layout, LowerableOptimizer, penalties, update_ops
 from fastnn.program.purpose import Purpose
 
 
@@ -76,7 +76,7 @@ def lower(
     target_types: Sequence[str] = (),
     collects: bool = False,
     optimizer: LowerableOptimizer | None = None,
-    count: int = 0,
+    layout: Layout | None = None,
 ) -> Program:
     """Return the unfused program for one purpose.
 
@@ -95,8 +95,8 @@ def lower(
         metrics are left out.
     optimizer : Optimizer, optional
         Needed if the purpose updates parameters.
-    count : int, optional
-        Number of elements in the parameter arena, needed if the purpose updates parameters.
+    layout : Layout, optional
+        Where the parameters lie, needed if the purpose updates them.
 
     Returns
     -------
@@ -104,7 +104,8 @@ def lower(
     """
     if purpose is Purpose.UPDATE:
         assert optimizer is not None
-        return Program(purpose, update_ops(graph, optimizer, count), [])
+        assert layout is not None
+        return Program(purpose, update_ops(graph, optimizer, layout), [])
     forward = _Forward(graph, sparse, is_training=purpose.is_training)
     if purpose is Purpose.PREDICT:
         return _predict(forward)
@@ -127,7 +128,8 @@ def lower(
     update: list[Op] = []
     if purpose.updates:
         assert optimizer is not None
-        update = forward.builder.updates + update_ops(graph, optimizer, count)
+        assert layout is not None
+        update = forward.builder.updates + update_ops(graph, optimizer, layout)
     return Program(
         purpose,
         [*forward.gathers, *_gathers(targets.values), *lowered.ops, *backward, *update],
@@ -168,8 +170,9 @@ class _Forward:
         self.gathers = _gathers(self.inputs)
         self.builder = Builder(graph.parameters, is_training)
         values = [op.output for op in self.gathers]
-        for layer, positions in graph.steps:
-            with self.builder.inside(layer):
+        for layer, positions, name in graph.steps:
+            self.builder.is_frozen = layer in graph.frozen
+            with self.builder.inside(name):
                 inputs = (values[position] for position in positions)
                 values.append(layer.emit(self.builder, *inputs))
         self.of_layers = values[len(self.inputs) :]

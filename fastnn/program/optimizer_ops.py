@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Protocol
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from fastnn.program.graph import Graph
 from fastnn.program.ops import NORM_CHUNK, Op, Value
@@ -34,10 +35,109 @@ class LowerableOptimizer(Protocol):
         """Return the row's hyper-parameters in the row's order."""
 
 
-def update_ops(graph: Graph, optimizer: LowerableOptimizer, count: int) -> list[Op]:
-    """Return one update of the whole arena, or one per parameter where their settings differ."""
-    parameters = Value("parameters", (count,), batched=False, storage="parameter")
-    gradients = Value("gradients", (count,), batched=False, storage="gradient")
+@dataclass(frozen=True)
+class Layout:
+    """Where the parameters of a network lie.
+
+    Attributes
+    ----------
+    offsets : dict of str to int
+        Offset of each parameter in the arenas of gradients and state, in elements, ascending.
+    count : int
+        Number of elements in these arenas.
+    breaks : set of str
+        Parameters that do not lie behind the one before them, because they belong to another
+        network that shares them.
+    """
+
+    offsets: dict[str, int]
+    count: int
+    breaks: Set[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Neighboring parameters that one op can pass over.
+
+    Attributes
+    ----------
+    names : tuple of str
+    width : int
+        Number of elements, including what is left free between parameters.
+    is_whole : bool
+        Whether it is the whole arena.
+    """
+
+    names: tuple[str, ...]
+    width: int
+    is_whole: bool
+
+    @property
+    def name(self) -> str:
+        """What `explain` calls it, unless it is the whole arena."""
+        return self.names[0] if len(self.names) == 1 else f"{self.names[0]} to {self.names[-1]}"
+
+    @property
+    def parameters(self) -> Value:
+        """The parameters."""
+        return self._value("parameters", "parameter")
+
+    @property
+    def gradients(self) -> Value:
+        """Their gradients."""
+        return self._value("gradients", "gradient")
+
+    @property
+    def average(self) -> Value:
+        """Their moving average."""
+        return self._value("average", "state", "average of ")
+
+    def state(self, slots: int) -> Value | None:
+        """Their state in the optimizer's kernel, if there is any."""
+        if not slots:
+            return None
+        if self.is_whole:
+            return Value("state", (slots, self.width), batched=False, storage="state")
+        return self._value("state", "state")
+
+    def _value(self, of_all: str, storage: str, prefix: str = "") -> Value:
+        name = of_all if self.is_whole else prefix + self.name
+        return Value(name, (self.width,), batched=False, storage=storage)
+
+
+def stretches(graph: Graph, layout: Layout, settings: dict[str, Any]) -> Iterator[Stretch]:
+    """Yield the longest stretches of neighboring parameters that have equal settings.
+
+    Parameters
+    ----------
+    graph : Graph
+    layout : Layout
+    settings : dict of str to object
+        By name of a parameter; those with settings None belong to no stretch.
+    """
+    runs: list[list[str]] = []
+    before: object = None
+    for name in graph.parameters:
+        if settings[name] is not None:
+            if settings[name] != before or name in layout.breaks:
+                runs.append([])
+            runs[-1].append(name)
+        before = settings[name]
+    for names in runs:
+        first, last = names[0], names[-1]
+        end = layout.offsets[last] + graph.parameters[last].width
+        is_whole = len(names) == len(graph.parameters)
+        width = layout.count if is_whole else end - layout.offsets[first]
+        yield Stretch(tuple(names), width, is_whole)
+
+
+def update_ops(graph: Graph, optimizer: LowerableOptimizer, layout: Layout) -> list[Op]:
+    """Return an update of each stretch of parameters: usually one, of the whole arena.
+
+    Where parameters differ in their settings, or gradients are clipped by their own norms, each has
+    an update of its own, so that `fuse.update_in_gradient` can merge some of them.
+    """
+    count = layout.count
     attributes = {
         "optimizer": optimizer.kernel,
         "hyper_parameters": optimizer.kernel_parameters(),
@@ -54,32 +154,34 @@ def update_ops(graph: Graph, optimizer: LowerableOptimizer, count: int) -> list[
         ops.append(Op("squared_norm", (value,), (partial,)))
         return partial
 
-    partial = None if optimizer.global_clipnorm is None else norm_of(gradients)
+    partial = None
+    if optimizer.global_clipnorm is not None:
+        partial = norm_of(Value("gradients", (count,), batched=False, storage="gradient"))
     factors = graph.rate_factors()
-    if optimizer.clipnorm is None and all(factor == 1 for factor in factors.values()):
-        slots = len(optimizer.kernel_slots)
-        state = Value("state", (slots, count), batched=False, storage="state") if slots else None
-        inputs = (parameters, gradients, state, partial)
-        ops.append(Op("update", inputs, (parameters,), attributes))
-    else:
-        for name, value in graph.parameters.items():
-            if not factors[name]:
-                continue
-            gradient = replace(value, storage="gradient")
-            state = replace(value, storage="state") if optimizer.kernel_slots else None
-            own = {"rate_factor": factors[name], "normed": count}
-            norm = partial
-            if optimizer.clipnorm is not None:
-                norm = norm_of(gradient)
-                own |= {"clipnorm": optimizer.clipnorm, "normed": value.width}
-            inputs = (value, gradient, state, norm)
-            ops.append(
-                Op("update", inputs, (value,), {**attributes, **own}, name.rsplit("/", 1)[0])
-            )
+    has_own_norms = optimizer.clipnorm is not None
+    is_uniform = not has_own_norms and set(factors.values()) == {1.0}
+    settings = {
+        name: (factor, "" if is_uniform else name) if factor else None
+        for name, factor in factors.items()
+    }
+    for one in stretches(graph, layout, settings):
+        parameters, gradients = one.parameters, one.gradients
+        own: dict[str, Any] = {"covers": one.names}
+        if not (one.is_whole and factors[one.names[0]] == 1):
+            own |= {"rate_factor": factors[one.names[0]], "normed": count}
+        norm = partial
+        if has_own_norms:
+            norm = norm_of(gradients)
+            own |= {"clipnorm": optimizer.clipnorm, "normed": one.width}
+        has_one_layer = len(one.names) == 1 and not one.is_whole
+        layer = one.name.rsplit("/", 1)[0] if has_one_layer else ""
+        inputs = (parameters, gradients, one.state(len(optimizer.kernel_slots)), norm)
+        ops.append(Op("update", inputs, (parameters,), {**attributes, **own}, layer))
     if optimizer.use_ema:
-        average = Value("average", (count,), batched=False, storage="state")
-        settings = {"momentum": optimizer.ema_momentum, "copies_first": True}
-        ops.append(Op("moving_average", (average, parameters), (average,), settings))
+        for one in stretches(graph, layout, dict.fromkeys(graph.parameters, "averaged")):
+            about = {"momentum": optimizer.ema_momentum, "copies_first": True, "covers": one.names}
+            average = one.average
+            ops.append(Op("moving_average", (average, one.parameters), (average,), about))
     return ops
 
 
@@ -88,6 +190,7 @@ def penalties(graph: Graph, gradients: dict[Value, Value], loss: Value | None) -
     ops = []
     for name, factor in graph.rate_factors().items():
         layer, own = graph.owners[name]
+        user = name[: -len(own) - 1]  # the layer's name in this network
         regularizer = layer.regularizer(own)
         if regularizer is None or not factor:
             continue
@@ -97,7 +200,7 @@ def penalties(graph: Graph, gradients: dict[Value, Value], loss: Value | None) -
         sums = Value(f"penalty of {name}", (chunks,), batched=False, dtype="double")
         l1, l2 = regularizer.weights
         attributes = {"l1": l1, "l2": l2}
-        ops.append(Op("penalty", (parameter, gradient), (sums, gradient), attributes, layer.name))
+        ops.append(Op("penalty", (parameter, gradient), (sums, gradient), attributes, user))
         if loss is not None:
-            ops.append(Op("accumulate", (sums, loss), (loss,), {"weight": 1.0}, layer.name))
+            ops.append(Op("accumulate", (sums, loss), (loss,), {"weight": 1.0}, user))
     return ops

@@ -61,7 +61,10 @@ class Plan:
     places : dict of Value to tuple
         (offset, bytes) in the workspace.
     parameters : dict of str to int
-        Offset of each parameter in its arena, in elements.
+        Offset of each parameter in the arenas of gradients and state, in elements.
+    homes : dict of str to (str, int)
+        The arena of each parameter that lies elsewhere than at its offset in "parameters", and
+        its offset there.
     workspace_bytes : int
     barriers : list of bool
         For each op, whether the team must meet at a barrier after it.
@@ -73,6 +76,7 @@ class Plan:
     dtype: str
     capacity: int
     parameters: dict[str, int]
+    homes: dict[str, tuple[str, int]] = field(default_factory=dict)
     places: dict[Value, tuple[int, int]] = field(default_factory=dict)
     workspace_bytes: int = 0
     barriers: list[bool] = field(default_factory=list)
@@ -93,8 +97,11 @@ class Plan:
     def interval(self, value: Value) -> Interval:
         """Return the memory that a value occupies, for comparison with that of others."""
         if value.storage in ARENAS:
-            first = self.parameters.get(value.name, 0) * self.itemsize
-            return ARENAS[value.storage], first, first + self.bytes_of(value)
+            space, offset = ARENAS[value.storage], self.parameters.get(value.name, 0)
+            if value.storage == "parameter":
+                space, offset = self.homes.get(value.name, (space, offset))
+            first = offset * self.itemsize
+            return space, first, first + self.bytes_of(value)
         if value.storage in ("work", "input"):
             offset, size = self.places[value]
             return "workspace", offset, offset + size
@@ -224,7 +231,13 @@ class Plan:
         )
 
 
-def plan(program: Program, dtype: str, capacity: int, parameters: dict[str, int]) -> Plan:
+def plan(
+    program: Program,
+    dtype: str,
+    capacity: int,
+    parameters: dict[str, int],
+    homes: dict[str, tuple[str, int]] | None = None,
+) -> Plan:
     """Assign a place to every value of a program.
 
     Parameters
@@ -234,7 +247,9 @@ def plan(program: Program, dtype: str, capacity: int, parameters: dict[str, int]
     capacity : int
         Number of rows in the largest batch.
     parameters : dict of str to int
-        Offset of each parameter in the arena, in elements.
+        Offset of each parameter in the arenas, in elements.
+    homes : dict of str to (str, int), optional
+        See `Plan`; default: every parameter lies in "parameters".
 
     Returns
     -------
@@ -245,7 +260,18 @@ def plan(program: Program, dtype: str, capacity: int, parameters: dict[str, int]
     MemoryError
         The workspace would not fit in the address space.
     """
-    made = Plan(program, dtype, capacity, parameters, roots=_roots(program.ops))
+    made = Plan(
+        program,
+        dtype,
+        capacity,
+        {**parameters, **_offsets_of_stretches(program.ops, parameters)},
+        dict(homes or {}),
+        roots=_roots(program.ops),
+    )
+    for op in program.ops:
+        covered = op.attributes.get("covers", ())
+        if covered and covered[0] in made.homes:
+            made.homes[op.input(0 if op.name == "update" else 1).name] = made.homes[covered[0]]
     lives = _lives(program, made.roots)
     sizes = {value: -(-made.bytes_of(value) // ALIGNMENT) * ALIGNMENT for value in lives}
     placed: list[Value] = []
@@ -266,6 +292,19 @@ def plan(program: Program, dtype: str, capacity: int, parameters: dict[str, int]
             made.places[value] = made.places[root]
     made.barriers = _barriers(made)
     return made
+
+
+def _offsets_of_stretches(ops: list[Op], parameters: dict[str, int]) -> dict[str, int]:
+    """Return the offsets of values that are several parameters: updates, and their averages."""
+    found: dict[str, int] = {}
+    for op in ops:
+        if "covers" in op.attributes:
+            first = parameters.get(op.attributes["covers"][0], 0)
+            for value in op.reads():
+                found[value.name] = first
+            if op.name == "moving_average":
+                found[op.output.name] = first + parameters.get("average", 0)
+    return found
 
 
 def _roots(ops: list[Op]) -> dict[Value, Value]:
@@ -396,7 +435,11 @@ def describe(made: Plan) -> str:
         f"{made.capacity} rows, workspace {made.workspace_bytes:,} bytes"
     ]
     for position, op in enumerate(made.program.ops):
-        shown = {key: v for key, v in op.attributes.items() if v not in (None, "linear", (), 0.0)}
+        shown = {
+            key: v
+            for key, v in op.attributes.items()
+            if v not in (None, "linear", (), 0.0) and key != "covers"  # the name says it
+        }
         if op.row.is_python:
             shown["runs"] = "in Python"
         attributes = ", ".join(

@@ -7,6 +7,7 @@ import math
 import mmap
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -42,6 +43,25 @@ def _zeros_in_huge_pages(size: int) -> np.ndarray | None:
     except (OSError, OverflowError):  # no huge pages, or too little memory, which np.zeros reports
         return None
     return raw[first : first + size]
+
+
+@dataclass(eq=False)
+class ParameterArena:
+    """The parameters of the layers that one network has created; other networks may share them.
+
+    Attributes
+    ----------
+    array : ndarray, shape (count,)
+    version : int
+        Incremented before the parameters change, which makes earlier results stale.
+    """
+
+    array: np.ndarray
+    version: int = 0
+
+    def offset_of(self, view: np.ndarray) -> int:
+        """Return the offset of a parameter in the arena, in elements."""
+        return (view.ctypes.data - self.array.ctypes.data) // self.array.itemsize
 
 
 def offsets_of(shapes: dict[str, tuple[int, ...]], dtype: str) -> tuple[dict[str, int], int]:

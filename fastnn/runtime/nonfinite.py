@@ -51,7 +51,7 @@ def refusal(
     kept, afresh = "before this step", ""
     if bad:
         layer = bad[0].rsplit("/", 1)[0]
-        np.copyto(runtime.arenas["parameters"], snapshot)
+        runtime.put_parameters(snapshot)
         runtime.reset_optimizer()
         kept, afresh = f"from the start of {since}", ", the optimizer starts afresh"
     if restored is not None:
@@ -99,7 +99,7 @@ def refused_step(
 def not_finite(runtime: Runtime) -> list[str]:
     """Return the names of the parameters that hold a NaN or an infinity."""
     # If every parameter is finite, so is the sum of squares: one pass, usually sufficient.
-    if math.isfinite(kernels.sum_of_squares(runtime.arenas["parameters"])):
+    if all(math.isfinite(kernels.sum_of_squares(array)) for _, array in runtime.stretches()):
         return []
     with np.errstate(all="ignore"):
         return [

@@ -1,7 +1,9 @@
 """The memory and the programs of a built network: its arenas, and the programs bound to them.
 
 Parameters, gradients and optimizer state are one flat, aligned array each, so that the update,
-a checkpoint and a snapshot are one pass over one array. Programs are made when first needed.
+a checkpoint and a snapshot are one pass over one array. Parameters of layers that belong to other
+networks as well lie in those networks' arenas; each stretch of neighbors there is one pass.
+Programs are made when first needed.
 """
 
 from __future__ import annotations
@@ -9,25 +11,31 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any
 
 import numpy as np
 
-from fastnn.data.arrays import Source
+from fastnn.data.arrays import Source, checked_weights
 from fastnn.data.steps import Steps
 from fastnn.native.engine import Executor
 from fastnn.program.fuse import fuse
 from fastnn.program.graph import Graph
 from fastnn.program.lower import Program, lower, watched
 from fastnn.program.objective import Objective
-from fastnn.program.plan import ARENAS, plan
+from fastnn.program.optimizer_ops import Layout
+from fastnn.program.plan import plan
 from fastnn.program.purpose import Purpose
-from fastnn.runtime.arenas import aligned, offsets_of
+from fastnn.runtime.arenas import ParameterArena, aligned, offsets_of
 from fastnn.runtime.bound import Bound
 from fastnn.runtime.fast_path import PREPARED, FastPath
 
 # Rows in a step of predict and evaluate: enough for packing to pay, few enough for the caches.
 ROWS = 512
+# How many settings of the optimizer, or of which layers learn, keep their programs: a training
+# that alternates between two of them does not compile each time.
+SETTINGS_KEPT = 2
 
 # Held while a program is looked up or made, so that threads may share a model, and during a
 # fork, so that the child finds it released.
@@ -50,21 +58,26 @@ class Runtime:
         Shapes of the parameters, by name.
     key : int
         Seed of dropout.
+    shared : dict of str to (ParameterArena, ndarray), optional
+        The parameters that exist already: their arenas, and their views.
 
     Attributes
     ----------
     graph, dtype, shapes
         The arguments.
+    arena : ParameterArena
+        Of the parameters that are not shared.
     objective : Objective or None
         The arguments of `compile`.
     counter : ndarray of int64, shape (1,)
         Number of updates made so far; the engine counts them.
     arenas : dict of str to ndarray
-        "parameters" and "gradients", shape (count,), "state", shape (slots, count).
+        "gradients", shape (count,), "state", shape (slots, count), and "parameters", of the same
+        shape as the gradients if none is shared; "parameters 1" and so on are other networks'.
     parameters, gradients : dict of str to ndarray
         Views into the arenas, by name.
     offsets : dict of str to int
-        Offset of each parameter in its arena, in elements.
+        Offset of each parameter in the arenas of gradients and state, in elements.
     slots : list of str
         Names of the optimizer's state arrays.
     fast_path : FastPath
@@ -72,17 +85,36 @@ class Runtime:
     """
 
     def __init__(
-        self, graph: Graph, dtype: str, shapes: dict[str, tuple[int, ...]], key: int
+        self,
+        graph: Graph,
+        dtype: str,
+        shapes: dict[str, tuple[int, ...]],
+        key: int,
+        shared: Mapping[str, tuple[ParameterArena, np.ndarray]] | None = None,
     ) -> None:
         self.graph, self.dtype, self.shapes = graph, dtype, shapes
         self.objective: Objective | None = None
         self.counter = np.zeros(1, np.int64)
         self.slots: list[str] = []
         self.offsets, self.count = offsets_of(shapes, dtype)
-        self.arenas = {name: aligned(self.count, dtype) for name in ARENAS.values()}
-        self.arenas["state"] = aligned((0, self.count), dtype)
-        self.parameters = self.views_of(self.arenas["parameters"])
+        shared = shared or {}
+        own, count = offsets_of({n: s for n, s in shapes.items() if n not in shared}, dtype)
+        self.arena = ParameterArena(aligned(count, dtype))
+        self._others = tuple(dict.fromkeys(arena for arena, _ in shared.values()))
+        names = {arena: f"parameters {i}" for i, arena in enumerate(self._others, start=1)}
+        self._homes = {name: ("parameters", first) for name, first in own.items()}
+        for name, (arena, view) in shared.items():
+            self._homes[name] = names[arena], arena.offset_of(view)
+        self.arenas = {
+            "parameters": self.arena.array,
+            "gradients": aligned(self.count, dtype),
+            "state": aligned((0, self.count), dtype),
+            **{name: arena.array for arena, name in names.items()},
+        }
+        self.layout = Layout(self.offsets, self.count, self._breaks())
+        self.parameters = {name: self._view(name) for name in shapes}
         self.gradients = self.views_of(self.arenas["gradients"])
+        self._learning = graph.learning_state()
         self._key = key
         self._snapshot: np.ndarray | None = None
         self.programs: dict[tuple, Bound] = {}
@@ -112,12 +144,83 @@ class Runtime:
         """Shape of one sample of each output."""
         return self.graph.output_shapes
 
+    # --- parameters that may lie in several arenas -------------------------------------------
+
+    def _breaks(self) -> AbstractSet[str]:
+        """Return the parameters that do not lie behind the one before them."""
+        found, before = set(), None
+        for name, first in self.offsets.items():
+            space, own = self._homes[name]
+            home = space, own - first
+            if before is not None and home != before:
+                found.add(name)
+            before = home
+        return frozenset(found)
+
+    def _view(self, name: str) -> np.ndarray:
+        space, first = self._homes[name]
+        shape = self.shapes[name]
+        return self.arenas[space][first : first + math.prod(shape)].reshape(shape)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the parameters lie in several arenas, or not in the order of this network."""
+        return bool(self._others)
+
+    def stretches(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield each stretch of neighboring parameters: its offset in the layout, and a view."""
+        if not self.is_shared:
+            yield 0, self.arena.array
+            return
+        names = list(self.offsets)
+        begins = [i for i, name in enumerate(names) if i == 0 or name in self.layout.breaks]
+        for i, end in zip(begins, [*begins[1:], len(names)], strict=True):
+            first, last = self.offsets[names[i]], names[end - 1]
+            width = self.offsets[last] + math.prod(self.shapes[last]) - first
+            space, own = self._homes[names[i]]
+            yield first, self.arenas[space][own : own + width]
+
+    def copy_parameters(self, out: np.ndarray | None = None) -> np.ndarray:
+        """Return a copy of the parameters in this network's layout, shape (count,).
+
+        Parameters
+        ----------
+        out : ndarray, shape (count,), optional
+            Receives the copy.
+        """
+        if out is None:
+            out = np.zeros(self.count, self.dtype)
+        for first, array in self.stretches():
+            np.copyto(out[first : first + array.size], array)
+        return out
+
+    def put_parameters(self, flat: np.ndarray) -> None:
+        """Set all parameters from an array in this network's layout."""
+        for first, array in self.stretches():
+            np.copyto(array, flat[first : first + array.size])
+
+    @property
+    def parameter_version(self) -> int:
+        """A number that changes whenever a network that shares a parameter changes parameters."""
+        return self.arena.version + sum(arena.version for arena in self._others)
+
+    def parameters_change(self) -> None:
+        """Take note that the parameters are about to change."""
+        self.arena.version += 1
+        for arena in self._others:
+            arena.version += 1
+
+    def arena_of(self, name: str) -> ParameterArena:
+        """Return the arena in which a parameter lies."""
+        space = self._homes[name][0]
+        number = int(space.removeprefix("parameters") or 0)
+        return self._others[number - 1] if number else self.arena
+
     def snapshot(self) -> np.ndarray:
         """Copy the parameters to an array reserved for single steps, and return it."""
         if self._snapshot is None:
-            self._snapshot = np.empty_like(self.arenas["parameters"])
-        np.copyto(self._snapshot, self.arenas["parameters"])
-        return self._snapshot
+            self._snapshot = np.zeros(self.count, self.dtype)
+        return self.copy_parameters(self._snapshot)
 
     def last_snapshot(self) -> np.ndarray:
         """Return the parameters as they were before the last single step."""
@@ -143,9 +246,17 @@ class Runtime:
 
     # --- the optimizer ------------------------------------------------------------------------
 
-    def configure(self, objective: Objective) -> None:
-        """Set a new optimizer, loss and metrics; the optimizer starts afresh."""
-        self.objective = objective
+    def configure(self, objective: Objective, frozen: AbstractSet[Any] = frozenset()) -> None:
+        """Set a new optimizer, loss and metrics; the optimizer starts afresh.
+
+        Parameters
+        ----------
+        objective : Objective
+        frozen : set of Layer, optional
+            The layers that this network does not train.
+        """
+        self.objective, self.graph = objective, self.graph.freezing(frozen)
+        self._learning = self.graph.learning_state()
         self._forget(lambda purpose: purpose.needs_objective)
         self.slots = objective.optimizer.slots
         self.arenas["state"] = aligned((len(self.slots), self.count), self.dtype)
@@ -162,6 +273,7 @@ class Runtime:
         if "average" not in self.slots or self.step == 0:
             return
         average = self.views_of(self.arenas["state"][self.slots.index("average")])
+        self.parameters_change()
         for name, factor in self.graph.rate_factors().items():
             if factor:
                 self.parameters[name][...] = average[name]
@@ -169,7 +281,7 @@ class Runtime:
     def forget_average(self) -> None:
         """Restart the moving average, if one is kept, from the current parameters."""
         if "average" in self.slots:
-            self.arenas["state"][self.slots.index("average")] = self.arenas["parameters"]
+            self.copy_parameters(self.arenas["state"][self.slots.index("average")])
 
     def state_views(self) -> dict[str, np.ndarray]:
         """Return views of the optimizer's state, by "slot/parameter"."""
@@ -220,12 +332,15 @@ class Runtime:
         target_types = (target_types,) if isinstance(target_types, str) else target_types
         with _programs_lock:
             settings = self._settings() if purpose.depends_on_optimizer else None
-            key = (purpose, target_types, sparse, collects, settings)
+            learning = self._learning if purpose.depends_on_trainable else None
+            key = (purpose, target_types, sparse, collects, settings, learning)
             found = self.programs.get(key)
             if found is None or found.plan.capacity < rows:
                 if settings is not None:
                     self.check_slots()
-                for old in [old for old in self.programs if old[:4] == key[:4]]:
+                self.programs.pop(key, None)
+                alike = [old for old in self.programs if old[:4] == key[:4]]
+                for old in alike[: max(len(alike) - SETTINGS_KEPT + 1, 0)]:
                     del self.programs[old]
                 self.fast_path.forget(purpose)
                 program = fuse(self.program(purpose, target_types, sparse, collects=collects))
@@ -255,14 +370,14 @@ class Runtime:
             target_types=target_types,
             collects=collects,
             optimizer=optimizer,
-            count=self.count,
+            layout=self.layout,
         )
 
     def _bind(self, program: Program, rows: int) -> Bound:
         """Plan a program and bind it to the arenas and a workspace of its own."""
         # Offsets in arenas; the average is the last slot of the state.
         places = {**self.offsets, "average": max(len(self.slots) - 1, 0) * self.count}
-        made = plan(program, self.dtype, rows, places)
+        made = plan(program, self.dtype, rows, places, self._homes if self.is_shared else None)
         arenas = {**self.arenas, "workspace": aligned(made.workspace_bytes, "uint8")}
         if not program.purpose.updates:  # a new optimizer's state must not keep the old alive
             del arenas["state"]
@@ -279,19 +394,33 @@ class Runtime:
             self.fast_path.prepare_predict_one(self.bound(purpose, 1), self.graph)
             return
         assert self.objective is not None
+        if self.is_shared:
+            return  # the parameters are not one array
         takes_labels = self.objective.loss.takes_labels
         bound = self.bound(purpose, 1, "label" if takes_labels else "real")
         self.fast_path.prepare_learn(
-            bound, self.graph, self.objective, self.arenas["parameters"], self.snapshot()
+            bound, self.graph, self.objective, self.arena.array, self.snapshot()
         )
 
-    def forget_training_programs(self) -> None:
-        """Drop the programs that depend on which parameters learn, and how fast."""
+    def layer_changed(self) -> None:
+        """Take note of which parameters learn now, and how fast; layers call it."""
         with _programs_lock:
-            self._forget(lambda purpose: purpose.depends_on_trainable)
+            self._learning = self.graph.learning_state()
+            for purpose in PREPARED:
+                if purpose.depends_on_trainable:
+                    self.fast_path.forget(purpose)
             self.clear_frozen_gradients()
 
-    layer_changed = forget_training_programs  # the name by which layers call it
+    def checked_weights(
+        self, parameters: Mapping[str, np.ndarray], weights: Iterable[object]
+    ) -> list[np.ndarray]:
+        """Return arrays for some parameters, one each; raise ValueError if they do not fit."""
+        return checked_weights(parameters, weights)
+
+    def weights_set(self) -> None:
+        """Take note that a layer's parameters have been set; layers call it."""
+        self.parameters_change()
+        self.forget_average()
 
     def _forget(self, is_stale: Callable[[Purpose], bool]) -> None:
         """Drop the programs of some purposes."""

@@ -153,7 +153,7 @@ class IterationTrainer(Trainer):
         return np.concatenate(parts, dtype=np.float64)
 
     def _write(self, point: np.ndarray) -> None:
-        self.network.parameter_version += 1
+        self.network.runtime.parameters_change()
         with np.errstate(over="ignore"):  # after an overflow the loss is not finite
             for name, part in zip(self._names, np.split(point, self._ends), strict=True):
                 self.network.runtime.parameters[name].reshape(-1)[...] = part
@@ -206,7 +206,7 @@ class IterationTrainer(Trainer):
             [source.take(rows) for source in steps.sources],
             "epoch 1, before its step",
             float(results[:, 0].sum()) if bad.any() else np.nan,
-            runtime.arenas["parameters"].copy(),
+            runtime.copy_parameters(),
             advice="other initial weights, or scaled inputs",
         )
 

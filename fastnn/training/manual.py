@@ -64,7 +64,7 @@ class ManualSteps:
         bound = runtime.bound(Purpose.MANUAL, rows, sparse=steps.sparse)
         bound.prepare(steps, learning_rates=rate).section("forward", number)
         kept = Samples(sources, samples.target_types)
-        self._kept = _Kept(bound, kept, number, self._network.parameter_version)
+        self._kept = _Kept(bound, kept, number, runtime.parameter_version)
         return bound.kept(steps)
 
     def backward(self, grad_output: object) -> None:
@@ -78,7 +78,7 @@ class ManualSteps:
             `grad_output` does not fit.
         """
         network, kept = self._network, self._kept
-        if kept is None or kept.version != network.parameter_version:
+        if kept is None or kept.version != network.runtime.parameter_version:
             raise RuntimeError(
                 "call forward(x, training=True) first; what it keeps lasts until the parameters "
                 "are changed"
@@ -107,6 +107,6 @@ class ManualSteps:
             raise RuntimeError("there are no gradients yet: call backward(grad_output) first")
         bound = runtime.bound(Purpose.UPDATE, 1)
         rate = optimizer.rates(runtime.step)
-        network.parameter_version += 1
+        runtime.parameters_change()
         self._has_gradients = True  # from now on, also if the user writes zeros
         bound.prepare(Steps([], 1, 1), learning_rates=rate).make()

@@ -41,7 +41,7 @@ def learn_one(network: Network, x: object, y: object) -> float:
     objective = network.require_objective()
     loss = network.runtime.fast_path.try_learn(x, y, objective)
     if loss is not None:  # the step was tried
-        network.parameter_version += 1
+        network.runtime.parameters_change()
         return loss if loss == loss else _checked_loss(network, x, y)
     with network.built_on_trial():
         batch = _inputs(network, x)

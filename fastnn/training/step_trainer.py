@@ -28,7 +28,7 @@ class StepTrainer(Trainer):
         self._adapter, self._steps = adapter, adapter.first()
         self._before = 0  # steps of the epoch in earlier parts
         self._bind()
-        self._snapshot = np.empty_like(self.network.runtime.arenas["parameters"])
+        self._snapshot = self.network.runtime.copy_parameters()
         return [one.name for one in self._bound.plan.program.reported]
 
     def run(self, epochs: int, loop: Loop) -> None:
@@ -48,7 +48,7 @@ class StepTrainer(Trainer):
         They are empty if no step was taken because the data had run out.
         """
         runtime = self.network.runtime
-        np.copyto(self._snapshot, runtime.arenas["parameters"])
+        runtime.copy_parameters(self._snapshot)
         self._accumulator = Accumulator(self._bound.plan.program, runtime.dtype)
         made, self._before = 0, 0
         began = time.perf_counter()
@@ -116,7 +116,7 @@ class StepTrainer(Trainer):
 
     def _make(self, run: Run, first: int, loop: Loop) -> tuple[int, int]:
         """Run one step or a slice of steps; return how many were completed and requested."""
-        self.network.parameter_version += 1
+        self.network.runtime.parameters_change()
         if loop.callbacks.asks_for_batches:
             began = time.perf_counter()
             ran, asked = run.make(first), 1

@@ -23,7 +23,7 @@ def train_on_samples(network: Network, samples: Samples) -> float:
     results = np.empty((1, len(bound.plan.program.results)))
     before = runtime.snapshot()
     rate = network.optimizer.rates(runtime.step)
-    network.parameter_version += 1
+    runtime.parameters_change()
     done = bound.prepare(steps, results=results, learning_rates=rate).make()
     loss = float(results[0, 0])
     if not done or nonfinite.not_finite(runtime):

@@ -937,28 +937,6 @@ def test_what_programs_are_compiled_from_cannot_be_changed(case, is_built):
         model.layers[3].activation.parameter = 0.5
 
 
-def test_layers_of_a_model_keep_their_names_when_another_refuses_them():
-    layers = [fnn.Dense(3), fnn.Dense(3)]
-    model = fnn.Sequential(layers, input_shape=(3,))
-    refused(
-        model,
-        lambda model: fnn.Sequential([layers[1]], input_shape=(3,)),
-        ValueError,
-        "layer 'dense_1' already belongs to another model; make a new layer",
-    )
-
-
-def test_layers_without_parameters_belong_to_one_model_too():
-    dropout = fnn.Dropout(0.5)
-    model = fnn.Sequential([fnn.Dropout(0.1), fnn.Dense(2), dropout], input_shape=(3,))
-    refused(
-        model,
-        lambda model: fnn.Sequential([dropout, fnn.Dense(2)], input_shape=(3,)),
-        ValueError,
-        "layer 'dropout_1' already belongs to another model; make a new layer",
-    )
-
-
 def test_a_number_between_two_bounds_says_both():
     with pytest.raises(ValueError, match=r"quantile must be a number above 0 and below 1, got 1.5"):
         fnn.Quantile(1.5)

@@ -317,7 +317,7 @@ def test_safetensors_of_something_else(metadata, tmp_path):
 
 def test_newer_format(tmp_path):
     rewrite(tmp_path / "m", change_about=lambda about: about.update(format=99))
-    with pytest.raises(ValueError, match=r"has format 99, this fastnn reads up to 2; upgrade"):
+    with pytest.raises(ValueError, match=r"has format 99, this fastnn reads up to 3; upgrade"):
         fnn.load(tmp_path / "m")
 
 

@@ -60,7 +60,7 @@ def test_a_misspelt_argument_leads_to_the_nearest_one():
         fnn.Model(x, output=fnn.Dense(1)(x))
 
 
-@pytest.mark.parametrize("name", ["trainble", "stop_trainig", "foo", "trainable", "lr"])
+@pytest.mark.parametrize("name", ["trainble", "stop_trainig", "foo", "trainables", "lr"])
 def test_what_nothing_reads_cannot_be_set(name):
     with pytest.raises(AttributeError, match=f"Model has no attribute '{name}'"):
         setattr(model(), name, 1)
@@ -75,7 +75,7 @@ def test_a_class_of_ones_own_keeps_what_it_likes_but_slips():
     mine = Mine([fnn.Dense(1)])
     mine.later = 3
     assert (mine.notes, mine.later) == ("mine", 3)
-    for name in ("trainable", "stop_trainin"):
+    for name in ("trainble", "stop_trainin"):
         with pytest.raises(AttributeError, match=f"'{name}'"):
             setattr(mine, name, True)
 

@@ -102,13 +102,6 @@ def test_layer_shared_in_a_sequential(rng):
     assert fnn.gradcheck(model, rng.normal(size=(5, 4)), rng.normal(size=(5, 4)))
 
 
-def test_layers_belong_to_one_model():
-    layers = [fnn.Dense(3), fnn.Dense(3)]
-    fnn.Sequential(layers, input_shape=(3,))
-    with pytest.raises(ValueError, match="layer 'dense_1' already belongs to another model"):
-        fnn.Model(x := fnn.Input((3,)), layers[1](x))
-
-
 @pytest.mark.parametrize("rows", [0, 1, 5])
 @pytest.mark.parametrize("training", [False, True])
 def test_output_that_is_the_input(rows, training, rng):

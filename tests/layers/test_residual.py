@@ -98,11 +98,12 @@ def test_a_model_that_was_waiting_gives_its_layers_back():
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match="must have as many rows"):
         model.fit(np.ones((3, 4)), np.ones((2, 4)), verbose=0)
-    assert dense.owner is None
+    assert not dense.is_built
     assert dense.parameters == {}
     model.fit(np.ones((3, 4)), np.ones((3, 4)), verbose=0)
-    with pytest.raises(ValueError, match="layer 'dense' already belongs to another model"):
-        fnn.Residual(dense)
+    assert dense.is_built
+    again = fnn.Sequential([dense], input_shape=(4,))
+    assert np.shares_memory(again.layers[0].kernel, model.parameters["residual/dense/kernel"])
 
 
 @pytest.mark.parametrize(

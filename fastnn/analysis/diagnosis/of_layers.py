@@ -71,11 +71,12 @@ def findings(patient: Patient) -> Iterator[Finding]:
 
 def _kernels(patient: Patient) -> dict[str, tuple[str, np.ndarray]]:
     """Return layer and kernel, keyed by name, with layers in the order of computation."""
+    runtime = patient.network.runtime
     found = {}
-    for _, layer in patient.layers:
-        for name, view in layer.parameters.items():
-            if view.ndim > 1:
-                found[f"{layer.name}/{name}"] = layer.name, view
+    for name, (_, own) in runtime.graph.owners.items():
+        view = runtime.parameters[name]
+        if view.ndim > 1:
+            found[name] = name[: -len(own) - 1], view
     return found
 
 

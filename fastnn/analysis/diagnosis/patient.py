@@ -84,7 +84,7 @@ class Patient:
         """The layers in the order of computation, named as by `inspection.layer_names`."""
         graph = self.network.runtime.graph
         names = inspection.layer_names(self.network.runtime)
-        return [(name, layer) for name, (layer, _) in zip(names, graph.steps, strict=True)]
+        return [(name, layer) for name, (layer, _, _) in zip(names, graph.steps, strict=True)]
 
     @cached_property
     def end(self) -> tuple[str, ActivationFunction]:

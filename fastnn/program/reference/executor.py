@@ -78,12 +78,21 @@ class Context:
     state: Array = field(default_factory=lambda: np.zeros((0, 0)))
     offsets: dict[str, int] = field(default_factory=dict)
 
-    def state_of(self, value: Value) -> Array:
-        """Return the state of one parameter, or of all, shape (slots, count); a view."""
-        if value.name == "average":
-            return self.state[-1]
-        first = self.offsets.get(value.name)
-        return self.state if first is None else self.state[:, first : first + value.width]
+    def state_of(self, op: Op, value: Value) -> Array:
+        """Return a view of the state of what an update covers.
+
+        Its shape is (slots, width), or (width,) for a moving average.
+        """
+        if value.name == "state":
+            return self.state
+        first = self.first_of(op, value)
+        state = self.state[:, first : first + value.width]
+        return state[-1] if op.name == "moving_average" else state
+
+    def first_of(self, op: Op, value: Value) -> int:
+        """Return the offset in its arena of a value that an op reads."""
+        name = op.attributes["covers"][0] if "covers" in op.attributes else value.name
+        return self.offsets.get(name, 0)
 
 
 def _activation(op: Op, context: Context, x: Array) -> Array:
@@ -226,7 +235,7 @@ def _penalty(op: Op, context: Context, p: Array, gradient: Array | None) -> tupl
 def _update(
     op: Op, context: Context, p: Array, g: Array, state: Array | None, partial: Array | None
 ) -> Array:
-    flat = context.state if op.output.name == "parameters" else context.state_of(op.output)
+    flat = context.state if op.output.name == "parameters" else context.state_of(op, op.output)
     norm = None if partial is None else math.sqrt(float(partial.sum()))
     slots = flat[: int(OPTIMIZERS[op.attributes["optimizer"]][2])]
     return _updated(op, context, p.ravel(), g.ravel(), slots, norm).reshape(p.shape)
@@ -352,13 +361,14 @@ def run(
     batch : sequence of ndarray, each shape (rows, width)
         The program's inputs, in any dtype that the engine takes.
     values : dict of str to ndarray
-        Parameters by name, and "parameters" as a flat array for an update of all of them; they
-        are updated in place.
+        Parameters by name, and "parameters" as a flat array for an update of several of them;
+        they are updated in place.
     context : Context
     watch : callable, optional
         Called with each op, value and number written.
     gradients : dict of str to ndarray, optional
-        By the same names, for a program that applies gradients that it has not computed.
+        By name, and "gradients" as a flat array, for a program that applies gradients that it has
+        not computed.
 
     Returns
     -------
@@ -367,7 +377,15 @@ def run(
     made: dict[Value, Array] = {}
     given = dict(zip(program.inputs, batch, strict=False))
 
-    def read(value: Value | None) -> Array | None:
+    def part(arena: Array, op: Op, value: Value) -> Array:
+        first = context.first_of(op, value)
+        return arena[first : first + value.width].reshape(value.shape)
+
+    def parameter(op: Op, value: Value) -> Array:
+        found = values.get(value.name)
+        return part(values["parameters"], op, value) if found is None else found
+
+    def read(op: Op, value: Value | None) -> Array | None:
         if value is None:
             return None
         if value in made:
@@ -375,10 +393,11 @@ def run(
         if value.storage == "sparse":  # here a batch in dense form
             return given[value].astype(context.dtype).reshape(-1, *value.shape)
         if value.storage == "state":
-            return context.state_of(value)
+            return context.state_of(op, value)
         if value.storage == "gradient" and gradients is not None:
-            return gradients[value.name]
-        return values[value.name]
+            found = gradients.get(value.name)
+            return part(gradients["gradients"], op, value) if found is None else found
+        return parameter(op, value)
 
     with np.errstate(all="ignore"):
         for op in program.ops:
@@ -386,7 +405,7 @@ def run(
                 dtype = np.int32 if op.output.dtype == "label" else context.dtype
                 results: Any = given[op.output].astype(dtype).reshape(-1, *op.output.shape)
             else:
-                results = FORMULAS[op.name](op, context, *(read(value) for value in op.inputs))
+                results = FORMULAS[op.name](op, context, *(read(op, value) for value in op.inputs))
             results = results if isinstance(results, tuple) else (results,)
             for value, result in zip(op.outputs, results, strict=False):
                 if value is None or result is None:
@@ -395,7 +414,7 @@ def run(
                     result = np.asarray(result).astype(context.dtype)
                 made[value] = result
                 if value.storage == "parameter":
-                    values[value.name][...] = result
+                    parameter(op, value)[...] = result
                 if watch is not None:
                     watch(op, value, result)
     return made
