@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fastnn.analysis.diagnosis import Diagnosis
     from fastnn.analysis.lr_finder import LearningRateFinder
     from fastnn.analysis.profiling import Profile
+    from fastnn.exchange.weights_file import LoadedWeights
 
 
 T = TypeVar("T")
@@ -975,6 +976,62 @@ class Model:
         from fastnn.exchange import model_file
 
         model_file.save(self.network, path)
+
+    def save_weights(self, path: str | os.PathLike) -> None:
+        """Save the parameters alone, under their names, to a safetensors file.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Raises
+        ------
+        FileNotFoundError
+            The folder does not exist.
+
+        Examples
+        --------
+        >>> import fastnn as fnn, os, tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "weights.safetensors")
+        >>> model = fnn.Sequential([fnn.Dense(4, name="hidden"), fnn.Dense(2)], input_shape=(3,))
+        >>> model.save_weights(path)
+        >>> other = fnn.Sequential([fnn.Dense(4, name="hidden"), fnn.Dense(5)], input_shape=(3,))
+        >>> found = other.load_weights(path, strict=False)
+        >>> found.loaded
+        ['hidden/kernel', 'hidden/bias']
+        >>> found.mismatched
+        ['dense/kernel', 'dense/bias']
+        """
+        from fastnn.exchange import weights_file
+
+        weights_file.save(self.network, path)
+
+    def load_weights(self, path: str | os.PathLike, *, strict: bool = True) -> LoadedWeights:
+        """Set the parameters that a file holds, by their names; the optimizer keeps its state.
+
+        Parameters
+        ----------
+        path : path-like
+            What `save_weights` or `save` wrote.
+        strict : bool, default True
+            Whether the file must hold exactly the parameters of the model.
+
+        Returns
+        -------
+        LoadedWeights
+            Lists of names: `loaded`, `missing`, `unexpected`, `mismatched`.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        ValueError
+            It is not a safetensors file, a number is not finite, or, with `strict`, names or
+            shapes differ; nothing has changed.
+        """
+        from fastnn.exchange import weights_file
+
+        return weights_file.load(self.network, path, strict=checks.boolean("strict", strict))
 
 
 @hints.explains_arguments()

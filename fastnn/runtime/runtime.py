@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -362,6 +363,7 @@ class Runtime:
         optimizer = self.objective.optimizer
         if purpose.updates:
             optimizer.require_single_steps()
+            self._warn_if_nothing_learns()
         return lower(
             purpose,
             self.graph,
@@ -372,6 +374,14 @@ class Runtime:
             optimizer=optimizer,
             layout=self.layout,
         )
+
+    def _warn_if_nothing_learns(self) -> None:
+        if self.shapes and not any(self.graph.rate_factors().values()):
+            warnings.warn(
+                "no parameter of this model learns: all layers have trainable = False; to freeze "
+                "layers in another model only, give frozen=[...] to its compile",
+                stacklevel=2,
+            )
 
     def _bind(self, program: Program, rows: int) -> Bound:
         """Plan a program and bind it to the arenas and a workspace of its own."""
