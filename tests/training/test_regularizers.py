@@ -89,7 +89,8 @@ def test_evaluate_notices_a_frozen_layer():
         assert model.evaluate(x, y)["loss"] == expected
     history = model.fit(x, y, epochs=1, validation_data=(x, y), verbose=0).history
     layer.trainable = False
-    again = model.fit(x, y, epochs=1, validation_data=(x, y), verbose=0).history
+    with pytest.warns(UserWarning, match="no parameter of this model learns"):
+        again = model.fit(x, y, epochs=1, validation_data=(x, y), verbose=0).history
     penalty = 0.5 * model.get_weights()[0].item() ** 2
     assert history["val_loss"][0] - again["val_loss"][0] == pytest.approx(penalty, rel=1e-12)
 
