@@ -12,8 +12,9 @@ import math
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -168,18 +169,20 @@ class Runtime:
         """Whether the parameters lie in several arenas, or not in the order of this network."""
         return bool(self._others)
 
-    def stretches(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield each stretch of neighboring parameters: its offset in the layout, and a view."""
+    @cached_property
+    def stretches(self) -> list[tuple[int, np.ndarray]]:
+        """Each stretch of neighboring parameters: its offset in the layout, and a view."""
         if not self.is_shared:
-            yield 0, self.arena.array
-            return
+            return [(0, self.arena.array)]
         names = list(self.offsets)
         begins = [i for i, name in enumerate(names) if i == 0 or name in self.layout.breaks]
+        found = []
         for i, end in zip(begins, [*begins[1:], len(names)], strict=True):
             first, last = self.offsets[names[i]], names[end - 1]
             width = self.offsets[last] + math.prod(self.shapes[last]) - first
             space, own = self._homes[names[i]]
-            yield first, self.arenas[space][own : own + width]
+            found.append((first, self.arenas[space][own : own + width]))
+        return found
 
     def copy_parameters(self, out: np.ndarray | None = None) -> np.ndarray:
         """Return a copy of the parameters in this network's layout, shape (count,).
@@ -191,13 +194,13 @@ class Runtime:
         """
         if out is None:
             out = np.zeros(self.count, self.dtype)
-        for first, array in self.stretches():
+        for first, array in self.stretches:
             np.copyto(out[first : first + array.size], array)
         return out
 
     def put_parameters(self, flat: np.ndarray) -> None:
         """Set all parameters from an array in this network's layout."""
-        for first, array in self.stretches():
+        for first, array in self.stretches:
             np.copyto(array, flat[first : first + array.size])
 
     @property
