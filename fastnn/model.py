@@ -20,6 +20,7 @@ from fastnn.network import Network, checked_options
 from fastnn.optimizers import Optimizer
 from fastnn.runtime import ROWS
 from fastnn.training import evaluation, loop, single_sample, steps
+from fastnn.training.gradients_of import gradients_of
 from fastnn.training.history import History
 from fastnn.training.manual import ManualSteps
 
@@ -604,33 +605,118 @@ class Model:
         samples = self.network.checked_inputs(x)
         return one_or_list(self._manual.forward(samples))
 
-    def backward(self, grad_output: object) -> dict[str, np.ndarray]:
-        """Compute the gradients of all parameters from that of the output.
+    def backward(
+        self, grad_output: object, *, wrt: Any = "parameters", accumulate: bool = False
+    ) -> Any:
+        """Compute gradients from that of the output, by default those of all parameters.
 
         Parameters
         ----------
         grad_output : array_like, shape (rows, *output_shape)
             Derivative of your loss with respect to what ``forward(x, training=True)`` returned; a
-            list if that is a list. The gradients of the regularizers' penalties are added.
+            list, or a dict by the outputs' names, if that is a list. The gradients of the
+            regularizers' penalties are added to those of the parameters.
+        wrt : {"parameters", "inputs"} or tuple of both, default "parameters"
+            What to differentiate with respect to. With "inputs", `gradients` stay as they are.
+        accumulate : bool, default False
+            Whether the gradients of the parameters are added to those of earlier calls. The first
+            call after the parameters have changed (by `apply_gradients`, `fit`, `set_weights`)
+            overwrites them all the same, so that nothing has to be set to zero. A penalty is
+            added by each call.
 
         Returns
         -------
-        dict of str to ndarray
-            `gradients`; they are overwritten, not accumulated.
+        dict of str to ndarray, ndarray, or tuple
+            For "parameters", `gradients`. For "inputs", an array of the shape of x, or a list of
+            them for several inputs. For both, a tuple in the order of `wrt`.
 
         Raises
         ------
         RuntimeError
             ``forward(x, training=True)`` has not been called since the parameters were last
             changed by a step or by `set_weights`.
+        ValueError, TypeError
+            An argument does not fit, or an input has no gradient; nothing has changed.
 
         Notes
         -----
+        It may be called several times after one `forward`. The first call for "inputs" runs
+        forward once more, with the same dropout and without moving any statistics; after that,
+        `forward` keeps what it needs.
+
         Writing into a view of `parameters` goes unnoticed: call `forward` again afterwards, or the
         gradients mix the outputs of the old parameters with the new ones.
         """
-        self._manual.backward(grad_output)
-        return self.gradients
+        return self._manual.backward(grad_output, wrt, accumulate)
+
+    def gradients_of(
+        self,
+        x: object,
+        y: object = None,
+        *,
+        output_gradient: object = None,
+        wrt: Any = "inputs",
+        sample_weight: object = None,
+        training: bool = False,
+    ) -> Any:
+        """Return gradients with respect to the inputs, the parameters, or both.
+
+        With y, the compiled loss is differentiated, the mean over the samples. With
+        `output_gradient`, the outputs are, weighted by it: a vector-Jacobian product, the gradient
+        of a loss of your own. With neither, the sum of all outputs is, as by TensorFlow's
+        ``GradientTape``. Nothing in the model changes, not even `gradients`.
+
+        Parameters
+        ----------
+        x : array_like, shape (rows, *input_shape)
+            A list of arrays for a model with several inputs.
+        y : array_like, optional
+            As in `fit`.
+        output_gradient : array_like, shape (rows, *output_shape), optional
+            A list, or a dict by the outputs' names, for a model with several outputs.
+        wrt : {"inputs", "parameters"} or tuple of both, default "inputs"
+        sample_weight : array_like, shape (rows,), optional
+            As in `fit`; only with y.
+        training : bool, default False
+            Whether layers act as in a training step: with dropout, drawn as in the next step, and
+            with the statistics of the batch. Otherwise there is no dropout, and
+            `BatchNormalization` is differentiated with its moving statistics as constants.
+
+        Returns
+        -------
+        ndarray, dict of str to ndarray, or tuple
+            For "inputs", an array of the shape of x and the model's dtype, or a list of them for
+            several inputs. For "parameters", newly allocated arrays keyed by name; they are zero
+            for parameters that do not learn (frozen ones and moving statistics). For both, a
+            tuple in the order of `wrt`.
+
+        Raises
+        ------
+        RuntimeError
+            y was given, and `compile` no loss.
+        ValueError, TypeError
+            An argument does not fit, or an input has no gradient, because it is sparse or holds
+            the categories of an `Embedding`; nothing has changed.
+
+        Notes
+        -----
+        The penalties of regularizers belong to the loss, and so to the gradients with respect to
+        parameters if y is given. Rows are taken 512 at a time, except in training. Gradients with
+        respect to inputs alone cost no more than those with respect to parameters.
+
+        Examples
+        --------
+        >>> import fastnn as fnn, numpy as np
+        >>> critic = fnn.Sequential([fnn.Dense(8, "tanh"), fnn.Dense(1)], input_shape=(3,), seed=0)
+        >>> x = np.random.default_rng(0).normal(size=(5, 3))
+        >>> by_x = critic.gradients_of(x)  # how the value changes with each input
+        >>> by_x.shape
+        (5, 3)
+        >>> step = 1e-2 * by_x
+        >>> bool((critic.predict(x + step) > critic.predict(x)).all())
+        True
+        """
+        return gradients_of(self.network, x, y, output_gradient, wrt, sample_weight, training)
 
     def apply_gradients(self) -> None:
         """Take one optimizer step with what is in `gradients`.
@@ -762,7 +848,8 @@ class Model:
         Parameters
         ----------
         program : {"train", "gradients", "evaluate", "predict", "manual", "update",
-                "activations"}, optional
+                "activations", "accumulate", "loss_gradients", "training_loss_gradients",
+                "vjp", "training_vjp"}, optional
             Default: "train" for a compiled model ("gradients" with `LBFGS`), else "predict".
         batch_size : int, default 32
             Rows to plan for.

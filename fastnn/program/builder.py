@@ -23,20 +23,25 @@ class Builder:
     parameters : dict of str to Value
         Parameters by "layer/parameter".
     training : bool
+    differentiates : bool
 
     Attributes
     ----------
     ops : list of Op
     training : bool
         Whether dropout drops.
+    differentiates : bool
+        Whether ops must keep what backward needs.
     updates : list of Op
         Ops that change parameters outside the optimizer; they run only in a step whose loss is
         finite.
     """
 
-    def __init__(self, parameters: dict[str, Value], training: bool) -> None:
+    def __init__(
+        self, parameters: dict[str, Value], *, training: bool, differentiates: bool
+    ) -> None:
         self.ops: list[Op] = []
-        self.training = training
+        self.training, self.differentiates = training, differentiates
         self._parameters = parameters
         self.updates: list[Op] = []
         self._layer = ""

@@ -21,7 +21,7 @@ from fastnn.program.graph import Graph
 from fastnn.program.lower import Program, lower, watched
 from fastnn.program.objective import Objective
 from fastnn.program.plan import ARENAS, plan
-from fastnn.program.purpose import Purpose
+from fastnn.program.purpose import Purpose, Wrt
 from fastnn.runtime.arenas import aligned, offsets_of
 from fastnn.runtime.bound import Bound
 from fastnn.runtime.fast_path import PREPARED, FastPath
@@ -200,6 +200,7 @@ class Runtime:
         sparse: tuple[int, ...] = (),
         *,
         collects: bool = False,
+        wrt: Wrt = Wrt.PARAMETERS,
     ) -> Bound:
         """Return a program planned for at least `rows` rows.
 
@@ -215,20 +216,30 @@ class Runtime:
         collects : bool, default False
             Whether the predictions are kept for the metrics that need all of them; a run must
             then be given arrays for them.
+        wrt : Wrt, default Wrt.PARAMETERS
+            What is differentiated with respect to; see `lower`.
+
+        Raises
+        ------
+        ValueError
+            A gradient with respect to an input was asked for that does not exist.
         """
         collects = collects and self.objective is not None and self.objective.needs_all
         target_types = (target_types,) if isinstance(target_types, str) else target_types
         with _programs_lock:
             settings = self._settings() if purpose.depends_on_optimizer else None
-            key = (purpose, target_types, sparse, collects, settings)
+            key = (purpose, target_types, sparse, collects, settings, wrt)
             found = self.programs.get(key)
             if found is None or found.plan.capacity < rows:
                 if settings is not None:
                     self.check_slots()
-                for old in [old for old in self.programs if old[:4] == key[:4]]:
-                    del self.programs[old]
+                program = fuse(
+                    self.program(purpose, target_types, sparse, collects=collects, wrt=wrt)
+                )
+                for old in list(self.programs):  # smaller, or made with other settings
+                    if old[:4] == key[:4] and old[5] == key[5]:
+                        del self.programs[old]
                 self.fast_path.forget(purpose)
-                program = fuse(self.program(purpose, target_types, sparse, collects=collects))
                 found = self.programs[key] = self._bind(program, rows)
         return found
 
@@ -239,10 +250,11 @@ class Runtime:
         sparse: tuple[int, ...] = (),
         *,
         collects: bool = False,
+        wrt: Wrt = Wrt.PARAMETERS,
     ) -> Program:
         """Return an unfused program; the parameters are as for `bound`."""
         if not purpose.needs_objective:
-            return lower(purpose, self.graph, sparse=sparse)
+            return lower(purpose, self.graph, sparse=sparse, wrt=wrt)
         assert self.objective is not None
         optimizer = self.objective.optimizer
         if purpose.updates:
@@ -256,6 +268,7 @@ class Runtime:
             collects=collects,
             optimizer=optimizer,
             count=self.count,
+            wrt=wrt,
         )
 
     def _bind(self, program: Program, rows: int) -> Bound:
@@ -264,6 +277,8 @@ class Runtime:
         places = {**self.offsets, "average": max(len(self.slots) - 1, 0) * self.count}
         made = plan(program, self.dtype, rows, places)
         arenas = {**self.arenas, "workspace": aligned(made.workspace_bytes, "uint8")}
+        if program.purpose.returns_gradients:  # the network's own are those of `backward`
+            arenas["gradients"] = aligned(self.count, self.dtype)
         if not program.purpose.updates:  # a new optimizer's state must not keep the old alive
             del arenas["state"]
         executor = Executor(

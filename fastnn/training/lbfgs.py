@@ -165,11 +165,11 @@ class IterationTrainer(Trainer):
                 raise _Ended
             self._is_open = True
         self._write(point)
-        runtime, decay = self.network.runtime, self.optimizer.weight_decay
+        decay = self.optimizer.weight_decay
         steps = self._steps
         began = time.perf_counter()
         with np.errstate(all="ignore"):  # non-finite results are handled below
-            results = sum_gradients(runtime, self._bound(), steps, self._total, self._look_up)
+            results = sum_gradients(self._bound(), steps, self._total, self._look_up)
             means = steps.rows_of(steps.count) @ results / steps.rows
             value = float(means[0] + decay / 2 * point @ point)
             gradient = self._gathered(self._views) + decay * point
