@@ -227,9 +227,11 @@ class Model:
         Parameters
         ----------
         optimizer : str or Optimizer, default "rmsprop"
-        loss : str or Loss
+        loss : str or Loss, optional
             A name, one of `fastnn.losses`, or one of your own (`fastnn.losses.Custom`). A model
             with several outputs takes one for all of them, or a list or dict with one for each.
+            Without a loss, a model can be trained in a loop of your own (`forward`, `backward`,
+            `apply_gradients`).
         metrics : iterable of str or Metric, optional
             A model with several outputs takes one list for all of them, or a list or dict of
             such lists.
@@ -239,7 +241,8 @@ class Model:
         Raises
         ------
         ValueError, TypeError
-            A name is unknown; the nearest one is suggested.
+            A name is unknown, and the nearest one is suggested; or there are metrics without a
+            loss.
 
         Examples
         --------
@@ -850,7 +853,8 @@ class Model:
         program : {"train", "gradients", "evaluate", "predict", "manual", "update",
                 "activations", "accumulate", "loss_gradients", "training_loss_gradients",
                 "vjp", "training_vjp"}, optional
-            Default: "train" for a compiled model ("gradients" with `LBFGS`), else "predict".
+            Default: "train" for a compiled model ("gradients" with `LBFGS`, "manual" without a
+            loss), else "predict".
         batch_size : int, default 32
             Rows to plan for.
         """

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from fastnn.program.graph import Graph
 from fastnn.program.ops import NORM_CHUNK, Op, Value
@@ -33,19 +34,23 @@ class LowerableOptimizer(Protocol):
     def kernel_parameters(self) -> tuple[float, ...]:
         """Return the row's hyper-parameters in the row's order."""
 
+    def without_weight_decay(self) -> LowerableOptimizer:
+        """Return an optimizer that differs only in its weight decay, which is 0."""
+
+    def decayed(self, parameters: Collection[str]) -> dict[str, bool]:
+        """Return whether weight decay acts on each of the parameters."""
+
 
 def update_ops(graph: Graph, optimizer: LowerableOptimizer, count: int) -> list[Op]:
     """Return one update of the whole arena, or one per parameter where their settings differ."""
     parameters = Value("parameters", (count,), batched=False, storage="parameter")
     gradients = Value("gradients", (count,), batched=False, storage="gradient")
-    attributes = {
-        "optimizer": optimizer.kernel,
-        "hyper_parameters": optimizer.kernel_parameters(),
-        "clipvalue": optimizer.clipvalue,
-        "clipnorm": optimizer.global_clipnorm,
-        "weight_decay": optimizer.coupled_weight_decay,
-        "count": count,
+    decaying = _attributes(optimizer, count)
+    settings = {
+        name: decaying if is_decayed else _attributes(optimizer.without_weight_decay(), count)
+        for name, is_decayed in optimizer.decayed(graph.parameters).items()
     }
+    is_uniform = all(own == decaying for own in settings.values())
     ops: list[Op] = []
 
     def norm_of(value: Value) -> Value:
@@ -56,11 +61,12 @@ def update_ops(graph: Graph, optimizer: LowerableOptimizer, count: int) -> list[
 
     partial = None if optimizer.global_clipnorm is None else norm_of(gradients)
     factors = graph.rate_factors()
-    if optimizer.clipnorm is None and all(factor == 1 for factor in factors.values()):
+    has_one_rate = all(factor == 1 for factor in factors.values())
+    if optimizer.clipnorm is None and has_one_rate and is_uniform:
         slots = len(optimizer.kernel_slots)
         state = Value("state", (slots, count), batched=False, storage="state") if slots else None
         inputs = (parameters, gradients, state, partial)
-        ops.append(Op("update", inputs, (parameters,), attributes))
+        ops.append(Op("update", inputs, (parameters,), decaying))
     else:
         for name, value in graph.parameters.items():
             if not factors[name]:
@@ -74,13 +80,25 @@ def update_ops(graph: Graph, optimizer: LowerableOptimizer, count: int) -> list[
                 own |= {"clipnorm": optimizer.clipnorm, "normed": value.width}
             inputs = (value, gradient, state, norm)
             ops.append(
-                Op("update", inputs, (value,), {**attributes, **own}, name.rsplit("/", 1)[0])
+                Op("update", inputs, (value,), {**settings[name], **own}, name.rsplit("/", 1)[0])
             )
     if optimizer.use_ema:
         average = Value("average", (count,), batched=False, storage="state")
-        settings = {"momentum": optimizer.ema_momentum, "copies_first": True}
-        ops.append(Op("moving_average", (average, parameters), (average,), settings))
+        moving = {"momentum": optimizer.ema_momentum, "copies_first": True}
+        ops.append(Op("moving_average", (average, parameters), (average,), moving))
     return ops
+
+
+def _attributes(optimizer: LowerableOptimizer, count: int) -> dict[str, Any]:
+    """Return the attributes of an update op."""
+    return {
+        "optimizer": optimizer.kernel,
+        "hyper_parameters": optimizer.kernel_parameters(),
+        "clipvalue": optimizer.clipvalue,
+        "clipnorm": optimizer.global_clipnorm,
+        "weight_decay": optimizer.coupled_weight_decay,
+        "count": count,
+    }
 
 
 def penalties(graph: Graph, gradients: dict[Value, Value], loss: Value | None) -> list[Op]:

@@ -169,6 +169,8 @@ class Run:
     ----------
     bound : Bound
     steps : Steps
+    learning_rates : ndarray of float64 or None
+        One for each step.
     """
 
     def __init__(
@@ -178,7 +180,7 @@ class Run:
         addresses: Addresses,
         learning_rates: np.ndarray | None,
     ) -> None:
-        self.bound, self.steps = bound, steps
+        self.bound, self.steps, self.learning_rates = bound, steps, learning_rates
         rows = min(steps.batch, steps.rows)
         self._rows, self._own_workers = rows, threads.workers_for(bound.plan.work(rows))
         self._native = partial(

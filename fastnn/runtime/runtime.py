@@ -67,6 +67,8 @@ class Runtime:
         Offset of each parameter in its arena, in elements.
     slots : list of str
         Names of the optimizer's state arrays.
+    accumulated : int
+        Number of batches whose gradients wait for an update; see `gradient_accumulation_steps`.
     fast_path : FastPath
         Programs prepared for one row and for few rows.
     """
@@ -78,6 +80,7 @@ class Runtime:
         self.objective: Objective | None = None
         self.counter = np.zeros(1, np.int64)
         self.slots: list[str] = []
+        self.accumulated = 0
         self.offsets, self.count = offsets_of(shapes, dtype)
         self.arenas = {name: aligned(self.count, dtype) for name in ARENAS.values()}
         self.arenas["state"] = aligned((0, self.count), dtype)
@@ -155,13 +158,13 @@ class Runtime:
         """Reset the optimizer's state."""
         assert self.objective is not None
         self.arenas["state"][...] = np.reshape(self.objective.optimizer.initial_states, (-1, 1))
-        self.step = 0
+        self.step = self.accumulated = 0
 
     def take_average(self) -> None:
         """Set the parameters that learn to their moving average, if one is kept."""
         if "average" not in self.slots or self.step == 0:
             return
-        average = self.views_of(self.arenas["state"][self.slots.index("average")])
+        average = self.slot_views("average")
         for name, factor in self.graph.rate_factors().items():
             if factor:
                 self.parameters[name][...] = average[name]
@@ -180,6 +183,10 @@ class Runtime:
             for slot, arena in zip(self.slots, self.arenas["state"], strict=True)
             for name, view in self.views_of(arena).items()
         }
+
+    def slot_views(self, slot: str) -> dict[str, np.ndarray]:
+        """Return views of one of the optimizer's state arrays, by parameter name."""
+        return self.views_of(self.arenas["state"][self.slots.index(slot)])
 
     def check_slots(self) -> None:
         """Raise if the optimizer's settings now require other state than was allocated."""

@@ -13,6 +13,7 @@ from fastnn.core import checks
 from fastnn.data import AnySource, Samples, Source, Sparse, Steps
 from fastnn.network import Network
 from fastnn.runtime import Bound, Purpose, Wrt
+from fastnn.training import gradient_accumulation
 from fastnn.training.gradients_of import as_asked, checked_wrt, output_gradients
 
 
@@ -178,6 +179,10 @@ class ManualSteps:
             raise RuntimeError("there are no gradients yet: call backward(grad_output) first")
         bound = runtime.bound(Purpose.UPDATE, 1)
         rate = optimizer.rates(runtime.step)
-        network.parameter_version += 1
         self._has_gradients = True  # from now on, also if the user writes zeros
+        self._added_at = -1
+        if optimizer.accumulates:
+            gradient_accumulation.add_gradients(network, rate)
+            return
+        network.parameter_version += 1
         bound.prepare(Steps([], 1, 1), learning_rates=rate).make()
