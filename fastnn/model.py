@@ -19,6 +19,7 @@ from fastnn.layers import graph as layer_graph
 from fastnn.network import Network, checked_options
 from fastnn.optimizers import Optimizer
 from fastnn.runtime import ROWS
+from fastnn.runtime.gradients import one_or_list
 from fastnn.training import evaluation, loop, single_sample, steps
 from fastnn.training.gradients_of import gradients_of
 from fastnn.training.history import History
@@ -1035,11 +1036,6 @@ def _is_meant_otherwise(name: str) -> bool:
     """Whether an attribute of a user's class looks like a typo or another library's name."""
     is_slip = hints.nearest(name, (*_SETTABLE, "trainable"), cutoff=0.87) is not None
     return is_slip or name in ("lr", "learning_rate")
-
-
-def one_or_list(outputs: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
-    """Return the output, or a list if there are several."""
-    return outputs[0] if len(outputs) == 1 else outputs
 
 
 __all__ = ["Model", "Sequential", "load"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import IntFlag, StrEnum, auto
 from functools import cached_property
 
+from fastnn.core import hints
+
 
 class Purpose(StrEnum):
     """What a program of a network is for.
@@ -164,6 +166,32 @@ class Wrt(IntFlag):  # not Flag, whose hash is computed in Python
     INPUTS = auto()
     BOTH = PARAMETERS | INPUTS
 
+    @classmethod
+    def asked_for(cls, wrt: object) -> Wrt:
+        """Return what an argument asks for.
+
+        Parameters
+        ----------
+        wrt : {"inputs", "parameters"} or sequence of them
+
+        Raises
+        ------
+        ValueError, TypeError
+            It is something else.
+        """
+        names = [wrt] if isinstance(wrt, str) else wrt
+        expected = "wrt must be 'inputs', 'parameters' or both, ('inputs', 'parameters')"
+        if not isinstance(names, (list, tuple)) or not all(isinstance(one, str) for one in names):
+            raise TypeError(f"{expected}, got {wrt!r}")
+        found = cls(0)
+        for name in names:
+            if name not in WRT:
+                raise ValueError(f"{expected}, got {name!r}{hints.did_you_mean(name, WRT)}")
+            found |= WRT[name]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"{expected}, got {wrt!r}")
+        return found
+
     @property
     def section(self) -> str:
         """The section of the program MANUAL that computes these gradients."""
@@ -173,3 +201,6 @@ class Wrt(IntFlag):  # not Flag, whose hash is computed in Python
     def parts(self) -> tuple[Wrt, ...]:
         """What the sections of the program MANUAL compute, once so much has been asked for."""
         return (self,) if self is Wrt.PARAMETERS else (Wrt.PARAMETERS, Wrt.INPUTS, Wrt.BOTH)
+
+
+WRT = {"inputs": Wrt.INPUTS, "parameters": Wrt.PARAMETERS}  # as users write them

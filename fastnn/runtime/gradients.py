@@ -1,14 +1,75 @@
-"""The gradient of a mean or sum over many rows, computed from a part of them at a time."""
+"""Gradients of a mean or sum over many rows, computed from a part of them at a time."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from fastnn.data import Steps
+from fastnn.program.purpose import WRT, Wrt
 from fastnn.runtime.bound import Bound
+from fastnn.runtime.runtime import Runtime
+
+Found = dict[Wrt, Any]
+
+
+def computed(runtime: Runtime, bound: Bound, steps: Steps, wanted: Wrt, *, is_mean: bool) -> Found:
+    """Return the gradients that a program computes for all rows.
+
+    Parameters
+    ----------
+    runtime : Runtime
+    bound : Bound
+        A program that returns gradients, with respect to what is wanted.
+    steps : Steps
+    wanted : Wrt
+    is_mean : bool
+        Whether what is differentiated is a mean over the rows, otherwise a sum.
+
+    Returns
+    -------
+    dict of Wrt to ndarray, list or dict
+        As `Model.gradients_of` returns them.
+    """
+    found = Found()
+    written = [value.name for value in bound.plan.program.outputs]
+    arrays = {
+        f"gradient of {name}": np.empty((steps.rows, *shape), runtime.dtype)
+        for name, shape in runtime.graph.inputs
+    }
+    outputs = {name: arrays[name] for name in written}
+    if Wrt.PARAMETERS in wanted:
+        with bound.lock:  # threads share its arena
+            total = np.empty(runtime.count)
+            sum_gradients(bound, steps, total, outputs=outputs, is_mean=is_mean)
+        found[Wrt.PARAMETERS] = runtime.views_of(total.astype(runtime.dtype))
+    else:
+        results = np.empty((steps.count, len(bound.plan.program.results)))
+        bound.prepare(steps, results=results, outputs=outputs).all()
+    if Wrt.INPUTS in wanted:
+        for name, array in arrays.items():
+            if name not in outputs:
+                array[...] = 0  # no output depends on this input
+            elif is_mean and steps.count > 1:  # each step has divided by its own rows
+                parts = np.repeat(steps.rows_of(steps.count) / steps.rows, steps.batch)
+                array *= parts[: steps.rows].reshape(-1, *(1,) * (array.ndim - 1))
+        found[Wrt.INPUTS] = one_or_list(list(arrays.values()))
+    return found
+
+
+def one_or_list(arrays: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
+    """Return the array, or a list if there are several."""
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
+def in_order_of(wrt: Any, found: Found) -> Any:
+    """Return what was found as an argument asks for it: by itself, or a tuple in its order."""
+    if isinstance(wrt, str):
+        return found[WRT[wrt]]
+    return tuple(found[WRT[name]] for name in wrt)
 
 
 def sum_gradients(

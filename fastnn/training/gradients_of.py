@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 
 from fastnn import data
-from fastnn.core import checks, hints
-from fastnn.data import AnySource, Samples, Source, Steps
+from fastnn.core import checks
+from fastnn.data import AnySource, Samples, Source
 from fastnn.network import Network
-from fastnn.runtime import ROWS, Bound, Purpose, Wrt
-from fastnn.runtime.gradients import sum_gradients
+from fastnn.runtime import ROWS, Purpose, Wrt
+from fastnn.runtime.gradients import computed, in_order_of
 
-Found = dict[Wrt, Any]
-_NAMED = {"inputs": Wrt.INPUTS, "parameters": Wrt.PARAMETERS}
 # By whether there is a target, and whether layers act as in training.
 _PURPOSES = {
     (True, False): Purpose.LOSS_GRADIENTS,
@@ -23,41 +21,6 @@ _PURPOSES = {
     (False, False): Purpose.VJP,
     (False, True): Purpose.TRAINING_VJP,
 }
-
-
-def checked_wrt(wrt: object) -> Wrt:
-    """Return what to differentiate with respect to.
-
-    Parameters
-    ----------
-    wrt : {"inputs", "parameters"} or tuple of them
-
-    Raises
-    ------
-    ValueError, TypeError
-        It is something else.
-    """
-    names = [wrt] if isinstance(wrt, str) else wrt
-    expected = "'inputs', 'parameters' or both, ('inputs', 'parameters')"
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"wrt must be {expected}, got {wrt!r}")
-    for name in names:
-        if name not in _NAMED:
-            hint = hints.did_you_mean(name, _NAMED)
-            raise ValueError(f"wrt must be {expected}, got {name!r}{hint}")
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"wrt must be {expected}, got {wrt!r}")
-    found = Wrt(0)
-    for name in names:
-        found |= _NAMED[name]
-    return found
-
-
-def as_asked(wrt: Any, found: Found) -> Any:
-    """Return what was found as `wrt` asks for it: by itself, or a tuple in the same order."""
-    if isinstance(wrt, str):
-        return found[_NAMED[wrt]]
-    return tuple(found[_NAMED[name]] for name in wrt)
 
 
 def output_gradients(network: Network, value: object, rows: int, name: str) -> Sequence[AnySource]:
@@ -96,7 +59,7 @@ def gradients_of(
     training: object,
 ) -> Any:
     """Return gradients for some rows; see `Model.gradients_of`."""
-    wanted = checked_wrt(wrt)
+    wanted = Wrt.asked_for(wrt)
     in_training = checks.boolean("training", training)
     if y is not None and output_gradient is not None:
         raise ValueError(
@@ -118,8 +81,8 @@ def gradients_of(
     most = samples.rows if in_training else ROWS
     steps = samples.steps(min(most, samples.rows))
     bound = network.runtime.bound(purpose, most, steps.target_types, steps.sparse, wrt=wanted)
-    found = _run(network, bound, steps, wanted, is_mean=has_loss)
-    return as_asked(wrt, found)
+    found = computed(network.runtime, bound, steps, wanted, is_mean=has_loss)
+    return in_order_of(wrt, found)
 
 
 def _with_seeds(network: Network, samples: Samples, output_gradient: object) -> Samples:
@@ -132,32 +95,3 @@ def _with_seeds(network: Network, samples: Samples, output_gradient: object) -> 
         ones = [np.ones((1, width), network.dtype) for width in widths]
         seeds = [Source(np.broadcast_to(one, (rows, one.size))) for one in ones]
     return Samples([*samples.sources, *seeds])
-
-
-def _run(network: Network, bound: Bound, steps: Steps, wanted: Wrt, *, is_mean: bool) -> Found:
-    """Return the gradients that a program computes for all rows."""
-    runtime, found = network.runtime, Found()
-    names = [value.name for value in bound.plan.program.outputs]
-    arrays = {
-        f"gradient of {name}": np.empty((steps.rows, *shape), network.dtype)
-        for name, shape in network.input_shapes
-    }
-    outputs = {name: arrays[name] for name in names}
-    if Wrt.PARAMETERS in wanted:
-        with bound.lock:  # its arena is shared by threads
-            total = np.empty(runtime.count)
-            sum_gradients(bound, steps, total, outputs=outputs, is_mean=is_mean)
-        found[Wrt.PARAMETERS] = runtime.views_of(total.astype(network.dtype))
-    else:
-        results = np.empty((steps.count, len(bound.plan.program.results)))
-        bound.prepare(steps, results=results, outputs=outputs).all()
-    if Wrt.INPUTS in wanted:
-        for name, array in arrays.items():
-            if name not in outputs:
-                array[...] = 0  # no output depends on this input
-            elif is_mean and steps.count > 1:  # each step has divided by its own rows
-                parts = np.repeat(steps.rows_of(steps.count) / steps.rows, steps.batch)
-                array *= parts[: steps.rows].reshape(-1, *(1,) * (array.ndim - 1))
-        inputs = list(arrays.values())
-        found[Wrt.INPUTS] = inputs[0] if len(inputs) == 1 else inputs
-    return found

@@ -13,8 +13,9 @@ from fastnn.core import checks
 from fastnn.data import AnySource, Samples, Source, Sparse, Steps
 from fastnn.network import Network
 from fastnn.runtime import Bound, Purpose, Wrt
+from fastnn.runtime.gradients import Found, in_order_of, one_or_list
 from fastnn.training import gradient_accumulation
-from fastnn.training.gradients_of import as_asked, checked_wrt, output_gradients
+from fastnn.training.gradients_of import output_gradients
 
 
 @dataclass
@@ -81,7 +82,7 @@ class ManualSteps:
     def backward(self, grad_output: object, wrt: Any, accumulate: object) -> Any:
         """Compute gradients from that of the output; see `Model.backward`."""
         network, kept = self._network, self._kept
-        wanted = checked_wrt(wrt)
+        wanted = Wrt.asked_for(wrt)
         is_added = checks.boolean("accumulate", accumulate)
         if is_added and Wrt.PARAMETERS not in wanted:
             raise ValueError(
@@ -97,17 +98,15 @@ class ManualSteps:
         if wanted.section not in kept.bound.plan.program.sections:
             self._run_forward_of(Wrt.BOTH, kept)
         self._wrt = Wrt.BOTH if Wrt.INPUTS in wanted else self._wrt
-        found: dict[Wrt, Any] = {}
+        found, inputs = Found(), []
         if Wrt.INPUTS in wanted:
             rows, dtype = kept.samples.rows, network.dtype
             inputs = [np.zeros((rows, *shape), dtype) for _, shape in network.input_shapes]
-            found[Wrt.INPUTS] = inputs[0] if len(inputs) == 1 else inputs
-            self._run_backward(wanted, kept, seed, inputs, is_added=is_added)
-        else:
-            self._run_backward(wanted, kept, seed, [], is_added=is_added)
+            found[Wrt.INPUTS] = one_or_list(inputs)
+        self._run_backward(wanted, kept, seed, inputs, is_added=is_added)
         if Wrt.PARAMETERS in wanted:
             found[Wrt.PARAMETERS] = dict(network.runtime.gradients)
-        return as_asked(wrt, found)
+        return in_order_of(wrt, found)
 
     def _run_forward_of(self, wrt: Wrt, kept: _Kept) -> None:
         """Run forward of a program that can differentiate with respect to more, on the same rows.
