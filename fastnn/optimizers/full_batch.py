@@ -103,6 +103,7 @@ class LBFGS(Optimizer):
     full_batch: ClassVar[bool] = True
     program: ClassVar[Purpose] = Purpose.GRADIENTS
     slots: ClassVar[list[str]] = []
+    kernel_states: ClassVar[list[float]] = []
 
     memory: int = integer(default=10)
     tolerance_gradient: float = number(default=1e-5, least=0)

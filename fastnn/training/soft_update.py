@@ -65,23 +65,24 @@ def soft_update(target: object, source: object, tau: float) -> None:
 def _check_alike(own: Network, other: Network) -> None:
     """Raise ValueError unless two networks have the same parameters."""
     to, by = own.runtime, other.runtime
+    to_shapes, by_shapes = to.shapes, by.shapes  # raises where there are none
     if to is by:
         raise ValueError("target and source must be two models, got the same twice")
     if own.dtype != other.dtype:
         raise ValueError(
             f"target and source must have one dtype, got {own.dtype} and {other.dtype}"
         )
-    if to.shapes == by.shapes:
+    if to_shapes == by_shapes:
         return
-    for name in [*to.shapes, *by.shapes]:
-        if name not in to.shapes or name not in by.shapes:
-            where = "source" if name not in by.shapes else "target"
+    for name in [*to_shapes, *by_shapes]:
+        if name not in to_shapes or name not in by_shapes:
+            where = "source" if name not in by_shapes else "target"
             raise ValueError(
                 f"target and source must have the same parameters, {name!r} is missing in the "
                 f"{where}: make both in the same way, with the same names of layers"
             )
-        if to.shapes[name] != by.shapes[name]:
+        if to_shapes[name] != by_shapes[name]:
             raise ValueError(
-                f"{name!r} must have one shape, got {to.shapes[name]} in the target and "
-                f"{by.shapes[name]} in the source"
+                f"{name!r} must have one shape, got {to_shapes[name]} in the target and "
+                f"{by_shapes[name]} in the source"
             )
