@@ -53,7 +53,10 @@ def soft_update(target: object, source: object, tau: float) -> None:
         raise ValueError(f"source must hold finite numbers, {bad[0]!r} does not")
     own.parameter_version += 1
     to, by = own.runtime, other.runtime
-    if to.offsets == by.offsets:
+    if tau == 1:  # not by arithmetic, so that a target that is not finite is replaced, too
+        for name, view in to.parameters.items():
+            view[...] = by.parameters[name]
+    elif to.offsets == by.offsets:
         kernels.moving_average(to.arenas["parameters"], by.arenas["parameters"], momentum=1 - tau)
     else:
         for name, view in to.parameters.items():

@@ -399,3 +399,10 @@ def test_a_source_that_is_not_finite_or_the_target_itself():
     source.parameters["dense/bias"][1] = np.nan
     with unchanged(target), pytest.raises(ValueError, match="'dense/bias' does not"):
         fnn.soft_update(target, source, 0.5)
+
+
+def test_a_copy_replaces_what_is_not_finite():
+    target, source = model_of(fnn.Dense(3)), model_of(fnn.Dense(3))
+    target.parameters["dense/bias"][...] = np.nan
+    fnn.soft_update(target, source, 1)
+    assert_same(copies(target.parameters), copies(source.parameters))
