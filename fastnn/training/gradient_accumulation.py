@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.network import Network
 from fastnn.optimizers.base import GRADIENT_SUM
-from fastnn.runtime import Purpose, Run, Steps
+from fastnn.runtime import Bound, Purpose, Run, Steps
 from fastnn.training.step_trainer import StepTrainer
 from fastnn.training.trainers import Loop
 
@@ -18,11 +18,7 @@ class AccumulatingTrainer(StepTrainer):
 
     def _bind(self) -> None:
         """Get the program that fits the current data."""
-        runtime, steps = self.network.runtime, self._steps
-        runtime.check_slots()
-        self._bound = runtime.bound(
-            Purpose.ACCUMULATE, steps.batch, steps.target_types, steps.sparse, collects=True
-        )
+        self._bound = bound_for(self.network, self._steps, collects=True)
 
     def _rates(self, count: int) -> np.ndarray:
         """Return the learning rate of the update to which each of the next steps contributes."""
@@ -38,6 +34,20 @@ class AccumulatingTrainer(StepTrainer):
         loop.budget.record(ran, elapsed)
         self.seconds += elapsed
         return ran, 1
+
+
+def bound_for(network: Network, steps: Steps, *, collects: bool = False) -> Bound:
+    """Return the program ACCUMULATE for some rows.
+
+    Raises
+    ------
+    RuntimeError, ValueError
+        The update that is due later would not be possible.
+    """
+    network.runtime.bound(Purpose.UPDATE, 1)
+    return network.runtime.bound(
+        Purpose.ACCUMULATE, steps.batch, steps.target_types, steps.sparse, collects=collects
+    )
 
 
 def make_step(network: Network, run: Run, first: int = 0) -> int:

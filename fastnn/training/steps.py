@@ -23,10 +23,10 @@ def train_on_samples(network: Network, samples: Samples) -> float:
     """
     runtime, steps = network.runtime, samples.steps()
     accumulates = network.optimizer.accumulates
-    purpose = Purpose.ACCUMULATE if accumulates else Purpose.TRAIN
     if accumulates:
-        runtime.check_slots()
-    bound = runtime.bound(purpose, steps.batch, steps.target_types, steps.sparse)
+        bound = gradient_accumulation.bound_for(network, steps)
+    else:
+        bound = runtime.bound(Purpose.TRAIN, steps.batch, steps.target_types, steps.sparse)
     results = np.empty((1, len(bound.plan.program.results)))
     before = runtime.snapshot()
     rate = network.optimizer.rates(runtime.step)

@@ -131,7 +131,8 @@ def test_bad_names(names, error, message):
     assert optimizer == fnn.AdamW()
 
 
-def test_names_that_no_parameter_has(rng):
-    model = model_of(without(fnn.AdamW(), ["biass"]))
+@pytest.mark.parametrize("steps", [None, 4])
+def test_names_that_no_parameter_has(steps, rng):
+    model = model_of(without(fnn.AdamW(gradient_accumulation_steps=steps), ["biass"]))
     with unchanged(model), pytest.raises(ValueError, match=r"no parameter has one of \['biass'\]"):
         model.train_on_batch(rng.normal(size=(20, 5)), rng.normal(size=(20, 3)))
