@@ -367,6 +367,15 @@ def test_a_gradient_is_not_copied_to_the_result():
     assert last.name == "input_gradient"
 
 
+@pytest.mark.parametrize("inputs", [64, 784])
+def test_inputs_alone_take_no_more_arithmetic_than_parameters(inputs):
+    model = model_of(fnn.Dense(128, "relu"), fnn.Dense(10), inputs=inputs)
+    runtime = model.network.runtime
+    by_inputs = runtime.bound(Purpose.VJP, 128, wrt=Wrt.INPUTS).plan.work(128)
+    own_loop = runtime.bound(Purpose.MANUAL, 128).plan.work(128)
+    assert by_inputs < 1.01 * own_loop
+
+
 @pytest.mark.parametrize("wrt", [*Wrt, Wrt.BOTH])
 @pytest.mark.parametrize("purpose", [p for p in Purpose if p.returns_gradients] + [Purpose.MANUAL])
 def test_plans_are_sound(purpose, wrt):
