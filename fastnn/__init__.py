@@ -69,6 +69,7 @@ from fastnn.optimizers import (
 )
 from fastnn.runtime.nonfinite import NonFiniteLossError
 from fastnn.training.loop import History
+from fastnn.training.soft_update import soft_update
 
 if TYPE_CHECKING:
     from fastnn import descent, plots
@@ -147,5 +148,6 @@ __all__ = [
     "schedules",
     "set_num_threads",
     "show_config",
+    "soft_update",
 ]
 __all__ += callbacks.__all__

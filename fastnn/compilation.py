@@ -30,10 +30,15 @@ def objective_of(
     Raises
     ------
     ValueError, TypeError
-        A name is unknown, or the number of losses is not that of the outputs.
+        A name is unknown, the number of losses is not that of the outputs, or there are metrics
+        or weights without a loss.
     """
     if loss is None:
-        raise ValueError(f"loss must be given, one of {', '.join(losses.registry)}")
+        for name, given in (("metrics", metrics), ("loss_weights", loss_weights)):
+            if given:
+                known = ", ".join(losses.registry)
+                raise ValueError(f"loss must be given along with {name}, one of {known}")
+        return Objective(optimizers.get(optimizer))
     return Objective(
         optimizers.get(optimizer), output_objectives(loss, metrics, loss_weights, outputs)
     )

@@ -7,7 +7,7 @@ import copyreg
 import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Never, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Never, NoReturn
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from fastnn.layers import graph as layer_graph
 from fastnn.network import Network, checked_options
 from fastnn.optimizers import Optimizer
 from fastnn.runtime import ROWS
+from fastnn.runtime.gradients import one_or_list
 from fastnn.training import evaluation, loop, single_sample, steps
+from fastnn.training.gradients_of import gradients_of
 from fastnn.training.history import History
 from fastnn.training.manual import ManualSteps
 
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
     from fastnn.analysis.lr_finder import LearningRateFinder
     from fastnn.analysis.profiling import Profile
     from fastnn.exchange.weights_file import LoadedWeights
-
-
-T = TypeVar("T")
 
 
 @hints.explains_arguments("predict", "predict_one", "learn_one")
@@ -334,9 +333,11 @@ class Model:
         Parameters
         ----------
         optimizer : str or Optimizer, default "rmsprop"
-        loss : str or Loss
+        loss : str or Loss, optional
             A name, one of `fastnn.losses`, or one of your own (`fastnn.losses.Custom`). A model
             with several outputs takes one for all of them, or a list or dict with one for each.
+            Without a loss, a model can be trained in a loop of your own (`forward`, `backward`,
+            `apply_gradients`).
         metrics : iterable of str or Metric, optional
             A model with several outputs takes one list for all of them, or a list or dict of
             such lists.
@@ -349,7 +350,8 @@ class Model:
         Raises
         ------
         ValueError, TypeError
-            A name is unknown; the nearest one is suggested.
+            A name is unknown, and the nearest one is suggested; or there are metrics without a
+            loss.
 
         Examples
         --------
@@ -716,33 +718,118 @@ class Model:
         samples = self.network.checked_inputs(x)
         return one_or_list(self._manual.forward(samples))
 
-    def backward(self, grad_output: object) -> dict[str, np.ndarray]:
-        """Compute the gradients of all parameters from that of the output.
+    def backward(
+        self, grad_output: object, *, wrt: Any = "parameters", accumulate: bool = False
+    ) -> Any:
+        """Compute gradients from that of the output, by default those of all parameters.
 
         Parameters
         ----------
         grad_output : array_like, shape (rows, *output_shape)
             Derivative of your loss with respect to what ``forward(x, training=True)`` returned; a
-            list if that is a list. The gradients of the regularizers' penalties are added.
+            list, or a dict by the outputs' names, if that is a list. The gradients of the
+            regularizers' penalties are added to those of the parameters.
+        wrt : {"parameters", "inputs"} or tuple of both, default "parameters"
+            What to differentiate with respect to. With "inputs", `gradients` stay as they are.
+        accumulate : bool, default False
+            Whether the gradients of the parameters are added to those of earlier calls. The first
+            call after the parameters have changed (by `apply_gradients`, `fit`, `set_weights`)
+            overwrites them all the same, so that nothing has to be set to zero. A penalty is
+            added by each call.
 
         Returns
         -------
-        dict of str to ndarray
-            `gradients`; they are overwritten, not accumulated.
+        dict of str to ndarray, ndarray, or tuple
+            For "parameters", `gradients`. For "inputs", an array of the shape of x, or a list of
+            them for several inputs. For both, a tuple in the order of `wrt`.
 
         Raises
         ------
         RuntimeError
             ``forward(x, training=True)`` has not been called since the parameters were last
             changed by a step or by `set_weights`.
+        ValueError, TypeError
+            An argument does not fit, or an input has no gradient; nothing has changed.
 
         Notes
         -----
+        It may be called several times after one `forward`. The first call for "inputs" runs
+        forward once more, with the same dropout and without moving any statistics; after that,
+        `forward` keeps what it needs.
+
         Writing into a view of `parameters` goes unnoticed: call `forward` again afterwards, or the
         gradients mix the outputs of the old parameters with the new ones.
         """
-        self._manual.backward(grad_output)
-        return self.gradients
+        return self._manual.backward(grad_output, wrt, accumulate)
+
+    def gradients_of(
+        self,
+        x: object,
+        y: object = None,
+        *,
+        output_gradient: object = None,
+        wrt: Any = "inputs",
+        sample_weight: object = None,
+        training: bool = False,
+    ) -> Any:
+        """Return gradients with respect to the inputs, the parameters, or both.
+
+        With y, the compiled loss is differentiated, the mean over the samples. With
+        `output_gradient`, the outputs are, weighted by it: a vector-Jacobian product, the gradient
+        of a loss of your own. With neither, the sum of all outputs is, as by TensorFlow's
+        ``GradientTape``. Nothing in the model changes, not even `gradients`.
+
+        Parameters
+        ----------
+        x : array_like, shape (rows, *input_shape)
+            A list of arrays for a model with several inputs.
+        y : array_like, optional
+            As in `fit`.
+        output_gradient : array_like, shape (rows, *output_shape), optional
+            A list, or a dict by the outputs' names, for a model with several outputs.
+        wrt : {"inputs", "parameters"} or tuple of both, default "inputs"
+        sample_weight : array_like, shape (rows,), optional
+            As in `fit`; only with y.
+        training : bool, default False
+            Whether layers act as in a training step: with dropout, drawn as in the next step, and
+            with the statistics of the batch. Otherwise there is no dropout, and
+            `BatchNormalization` is differentiated with its moving statistics as constants.
+
+        Returns
+        -------
+        ndarray, dict of str to ndarray, or tuple
+            For "inputs", an array of the shape of x and the model's dtype, or a list of them for
+            several inputs. For "parameters", newly allocated arrays keyed by name; they are zero
+            for parameters that do not learn (frozen ones and moving statistics). For both, a
+            tuple in the order of `wrt`.
+
+        Raises
+        ------
+        RuntimeError
+            y was given, and `compile` no loss.
+        ValueError, TypeError
+            An argument does not fit, or an input has no gradient, because it is sparse or holds
+            the categories of an `Embedding`; nothing has changed.
+
+        Notes
+        -----
+        The penalties of regularizers belong to the loss, and so to the gradients with respect to
+        parameters if y is given. Rows are taken 512 at a time, except in training. Gradients with
+        respect to inputs alone cost no more than those with respect to parameters.
+
+        Examples
+        --------
+        >>> import fastnn as fnn, numpy as np
+        >>> critic = fnn.Sequential([fnn.Dense(8, "tanh"), fnn.Dense(1)], input_shape=(3,), seed=0)
+        >>> x = np.random.default_rng(0).normal(size=(5, 3))
+        >>> by_x = critic.gradients_of(x)  # how the value changes with each input
+        >>> by_x.shape
+        (5, 3)
+        >>> step = 1e-2 * by_x
+        >>> bool((critic.predict(x + step) > critic.predict(x)).all())
+        True
+        """
+        return gradients_of(self.network, x, y, output_gradient, wrt, sample_weight, training)
 
     def apply_gradients(self) -> None:
         """Take one optimizer step with what is in `gradients`.
@@ -893,8 +980,10 @@ class Model:
         Parameters
         ----------
         program : {"train", "gradients", "evaluate", "predict", "manual", "update",
-                "activations"}, optional
-            Default: "train" for a compiled model ("gradients" with `LBFGS`), else "predict".
+                "activations", "accumulate", "loss_gradients", "training_loss_gradients",
+                "vjp", "training_vjp"}, optional
+            Default: "train" for a compiled model ("gradients" with `LBFGS`, "manual" without a
+            loss), else "predict".
         batch_size : int, default 32
             Rows to plan for.
         """
@@ -1214,11 +1303,6 @@ def _is_meant_otherwise(name: str) -> bool:
     """Whether an attribute of a user's class looks like a typo or another library's name."""
     is_slip = hints.nearest(name, _SETTABLE, cutoff=0.87) is not None
     return is_slip or name in ("lr", "learning_rate")
-
-
-def one_or_list(outputs: list[T]) -> T | list[T]:
-    """Return the output, or a list if there are several."""
-    return outputs[0] if len(outputs) == 1 else outputs
 
 
 __all__ = ["Model", "Sequential", "clone_model", "load"]

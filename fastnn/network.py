@@ -392,7 +392,7 @@ class Network(Composite):
         other.set_weights(self.get_weights())
         if keeps_optimizer_state:
             other.runtime.arenas["state"][...] = runtime.arenas["state"]
-            other.runtime.step = runtime.step
+            other.runtime.step, other.runtime.accumulated = runtime.step, runtime.accumulated
         return other
 
     def __getstate__(self) -> dict[str, Any]:
@@ -492,15 +492,22 @@ class Network(Composite):
         return self.runtime.graph
 
     def require_objective(self) -> Objective:
-        """Return what `compile` was given; raise RuntimeError if it has not been called."""
+        """Return what `compile` was given; raise RuntimeError without it, or without a loss."""
         if self.objective is None:
             raise RuntimeError("call compile(optimizer, loss) first")
+        if not self.objective.has_loss:
+            raise RuntimeError(
+                "compile was given no loss: call compile(optimizer, loss), or train with forward, "
+                "backward and apply_gradients"
+            )
         return self.objective
 
     @property
     def optimizer(self) -> Optimizer:
         """The optimizer given to `compile`; raises RuntimeError if it has not been called."""
-        return self.require_objective().optimizer
+        if self.objective is None:
+            raise RuntimeError("call compile(optimizer, loss) first")
+        return self.objective.optimizer
 
     @property
     def input_shapes(self) -> list[tuple[str, Shape]]:

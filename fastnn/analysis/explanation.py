@@ -25,10 +25,14 @@ def explanation(network: Network, program: str | None, batch_size: int) -> str:
     """
     objective = network.objective
     if program is None:
-        program = Purpose.PREDICT if objective is None else objective.optimizer.program
+        program = Purpose.PREDICT
+        if objective is not None:
+            program = objective.optimizer.program if objective.has_loss else Purpose.MANUAL
     purpose = Purpose.named(program)
     target_types: tuple[str, ...] = ("real",)
-    if purpose.needs_objective:
+    if purpose.updates:
+        network.optimizer.require_single_steps()
+    if purpose.has_targets:
         losses = [one.loss for one in network.require_objective().outputs]
         target_types = tuple("label" if loss.takes_labels else "real" for loss in losses)
     bound = network.runtime.bound(purpose, batch_size, target_types)

@@ -83,7 +83,7 @@ def gradients(
     arena = runtime.arenas["gradients"]
     kept, total = arena.copy(), np.empty(arena.shape)
     try:
-        sum_gradients(runtime, bound, steps, total)
+        sum_gradients(bound, steps, total)
     finally:
         arena[...] = kept
     return runtime.views_of(total)

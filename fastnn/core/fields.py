@@ -162,10 +162,17 @@ def number(
     )
 
 
-def integer(*, default: Any = REQUIRED, least: int = 1, kw_only: bool = False) -> Any:
+def integer(
+    *,
+    default: Any = REQUIRED,
+    least: int = 1,
+    is_optional: bool = False,
+    kw_only: bool = False,
+) -> Any:
     """Declare an integer of at least `least`."""
     check = functools.partial(checks.integer, least=least)
-    return Field(check, default, bounds={"least": least}, kw_only=kw_only)
+    bounds = {"least": least}
+    return Field(check, default, bounds=bounds, is_optional=is_optional, kw_only=kw_only)
 
 
 def boolean(*, default: Any = REQUIRED, kw_only: bool = False, is_fixed: bool | None = None) -> Any:

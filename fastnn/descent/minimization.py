@@ -122,6 +122,12 @@ class _Walks:
         """Return the walk whose steps are updates of the optimizer."""
         return StepwiseWalk
 
+    def accumulated_steps(self) -> type[Walk]:
+        """Raise ValueError, because a function has no batches."""
+        raise ValueError(
+            "optimizer: gradient_accumulation_steps is for batches, and a function has none"
+        )
+
     def iterations(self) -> type[Walk]:
         """Return the walk whose steps are SciPy's iterations."""
         return LBFGSWalk

@@ -115,6 +115,7 @@ def _description(network: Network, attachments: dict[str, Any]) -> dict[str, Any
         "dtype": network.dtype,
         "seed": network.seed,
         "step": runtime.step,
+        "accumulated": runtime.accumulated,
         "key": runtime.key,
         "generator": network.generator.bit_generator.state,
         "architecture": architecture.describe(network),
@@ -126,8 +127,11 @@ def _description(network: Network, attachments: dict[str, Any]) -> dict[str, Any
 
 def _described_objective(objective: Objective) -> dict[str, Any]:
     """Return the arguments of `compile`, without metrics that are the user's functions."""
+    optimizer = _config(objective.optimizer, optimizers.registry)
+    if not objective.has_loss:
+        return {"optimizer": optimizer, "loss": None}
     return {
-        "optimizer": _config(objective.optimizer, optimizers.registry),
+        "optimizer": optimizer,
         "loss": [_config(output.loss, losses.registry) for output in objective.outputs],
         "metrics": [
             [
@@ -274,6 +278,7 @@ def _described_network(
         frozen = frozenset(one.layer for one in network.graph.steps if one.name in names)
         network.configure(objective_of(**told, outputs=network.output_names), frozen)
     network.runtime.step = int(about["step"])
+    network.runtime.accumulated = int(about.get("accumulated", 0))
     network.runtime.key = int(about["key"])
     network.generator.bit_generator.state = about["generator"]
     return network
@@ -298,8 +303,10 @@ class _UnknownLoss(LookupError):
     """The name of a loss is unknown."""
 
 
-def _with_own_losses(saved: Any, own: Mapping[str, Custom]) -> list[object]:
+def _with_own_losses(saved: Any, own: Mapping[str, Custom]) -> list[object] | None:
     """Return the saved descriptions of losses, with the user's own losses in place of theirs."""
+    if saved is None:
+        return None
     found: list[object] = []
     for config in saved if isinstance(saved, list) else [saved]:  # format 1 had one
         name = config["name"]

@@ -86,9 +86,9 @@ class LayerNormalization(_Normalization):
     epsilon: float = number(default=1e-3, is_positive=True)
 
     def emit(self, builder: Builder, *inputs: Value) -> Value:
-        """Append the op, which in training keeps what the backward pass needs."""
+        """Append the op, which keeps what a backward pass needs, if there is one."""
         operands = self._operands(builder, inputs[0])
-        statistics = builder.value("statistics", (2,)) if builder.training else None
+        statistics = builder.value("statistics", (2,)) if builder.differentiates else None
         return builder.emit(
             self.kind, operands, inputs[0].shape, (statistics,), epsilon=self.epsilon
         )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+import copy
+import re
+from collections.abc import Collection, Sequence
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
 from fastnn import schedules
 from fastnn.core import checks
-from fastnn.core.declare import Declaration, boolean, checked, number
+from fastnn.core.declare import Declaration, boolean, checked, integer, number
 from fastnn.program.ops import OPTIMIZERS
 from fastnn.program.purpose import Purpose
 from fastnn.schedules import Schedule
 
 BATCH_SIZE = 32  # if neither the user nor the optimizer specifies one
+GRADIENT_SUM = "gradient_sum"  # the slot that gradients of several batches are added up in
 
 
 class Trainers(Protocol):
@@ -21,6 +25,9 @@ class Trainers(Protocol):
 
     def steps(self) -> Any:
         """Return a trainer that takes single steps, each with an update by the optimizer."""
+
+    def accumulated_steps(self) -> Any:
+        """Return a trainer that makes one update with the gradients of several steps."""
 
     def iterations(self) -> Any:
         """Return a trainer whose iterations may evaluate all rows several times."""
@@ -31,6 +38,19 @@ def _rate(name: str, value: Any) -> float | Schedule:
     if isinstance(value, (Schedule, dict, type)):
         return schedules.get(value)
     return checks.number(name, value, least=0)
+
+
+def _patterns(name: str, value: Any) -> tuple[str, ...]:
+    """Check regular expressions."""
+    given = tuple(checks.items(name, value, str))
+    for pattern in given:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(
+                f"{name} must hold parts of names or regular expressions, got {pattern!r}: {error}"
+            ) from None
+    return given
 
 
 class Optimizer(Declaration):
@@ -56,6 +76,15 @@ class Optimizer(Declaration):
         `fit` ends: :math:`a \leftarrow m a + (1 - m) p` after each step; the first step copies p.
     ema_momentum : float, default 0.99
         m, in [0, 1).
+    gradient_accumulation_steps : int, optional
+        At least 2: the parameters are updated once in so many batches, with the mean of the
+        batches' gradients, as in Keras. Clipping and weight decay act on that mean, and schedules
+        count updates. Gradients that remain at the end of an epoch, or of a training, are
+        kept for the batches that follow.
+
+    weight_decay_exclusions : sequence of str, optional
+        Parameters without weight decay: those in whose names, such as "dense/bias", one of these
+        strings or regular expressions is found; see `exclude_from_weight_decay`.
 
     Attributes
     ----------
@@ -78,6 +107,10 @@ class Optimizer(Declaration):
     clipnorm: float | None = number(default=None, is_positive=True, is_optional=True, kw_only=True)
     use_ema: bool = boolean(default=False, kw_only=True)
     ema_momentum: float = number(default=0.99, least=0, below=1, kw_only=True)
+    gradient_accumulation_steps: int | None = integer(
+        default=None, least=2, is_optional=True, kw_only=True
+    )
+    weight_decay_exclusions: Sequence[str] = checked(_patterns, default=(), kw_only=True)
 
     _built_in: ClassVar[tuple[str, ...]] = ()
 
@@ -105,7 +138,12 @@ class Optimizer(Declaration):
     @property
     def slots(self) -> list[str]:
         """Names of all state kept for each parameter."""
-        return self.kernel_slots + ["average"] * self.use_ema
+        return self.kernel_slots + [GRADIENT_SUM] * self.accumulates + ["average"] * self.use_ema
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether the gradients of several batches are collected for one update."""
+        return vars(self).get("gradient_accumulation_steps") is not None  # some have no such field
 
     @property
     def coupled_weight_decay(self) -> float:
@@ -115,7 +153,13 @@ class Optimizer(Declaration):
     @property
     def initial_states(self) -> list[float]:
         """The initial value of each slot."""
-        return [0.0] * len(self.slots)
+        own = self.kernel_states
+        return own + [0.0] * (len(self.slots) - len(own))
+
+    @property
+    def kernel_states(self) -> list[float]:
+        """The initial value of each slot of the kernel."""
+        return [0.0] * len(self.kernel_slots)
 
     def rates(self, first: int, count: int = 1) -> np.ndarray:
         """Return the learning rates of `count` steps, the first of which has number `first`.
@@ -150,7 +194,7 @@ class Optimizer(Declaration):
 
     def trainer(self, trainers: Trainers) -> Any:
         """Return the trainer that `fit` is to use, one of those offered."""
-        return trainers.steps()
+        return trainers.accumulated_steps() if self.accumulates else trainers.steps()
 
     def rows_of_a_step(self, batch_size: int | None, rows: int) -> int:
         """Return how many of `rows` rows a step takes; None means the optimizer's default.
@@ -173,3 +217,57 @@ class Optimizer(Declaration):
         """Return the row's hyper-parameters in the row's order."""
         names = [name for name in OPTIMIZERS[self.kernel][1].split(",") if name]
         return tuple(float(getattr(self, name)) for name in names)
+
+    def exclude_from_weight_decay(self, var_names: Sequence[str]) -> None:
+        """Leave parameters out of weight decay, in addition to those that already are.
+
+        Parameters
+        ----------
+        var_names : sequence of str
+            As in Keras: a parameter is left out if one of these strings or regular expressions is
+            found in its name ("dense/bias").
+
+        Raises
+        ------
+        TypeError, ValueError
+            They are something else. A training raises ValueError if no parameter has any of them
+            in its name.
+
+        Examples
+        --------
+        >>> import fastnn as fnn
+        >>> optimizer = fnn.AdamW(1e-3, weight_decay=0.01)
+        >>> optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        >>> optimizer.decays("dense/kernel"), optimizer.decays("dense/bias")
+        (True, False)
+        """
+        added = _patterns("var_names", var_names)
+        known = tuple(self.weight_decay_exclusions)
+        self.weight_decay_exclusions = tuple(dict.fromkeys(known + added))
+
+    def without_weight_decay(self) -> Self:
+        """Return an optimizer that differs only in its weight decay, which is 0."""
+        other = copy.copy(self)
+        other.weight_decay = 0.0
+        return other
+
+    def decays(self, parameter: str) -> bool:
+        """Return whether weight decay acts on the parameter of this name."""
+        return not any(re.search(one, parameter) for one in self.weight_decay_exclusions)
+
+    def decayed(self, parameters: Collection[str]) -> dict[str, bool]:
+        """Return whether weight decay acts on each of the parameters.
+
+        Raises
+        ------
+        ValueError
+            There are exclusions, but none of the parameters is excluded.
+        """
+        found = {name: self.decays(name) for name in parameters}
+        if self.weight_decay and self.weight_decay_exclusions and all(found.values()):
+            names = ", ".join(parameters)
+            raise ValueError(
+                f"weight_decay_exclusions: no parameter has one of "
+                f"{list(self.weight_decay_exclusions)} in its name (there are {names})"
+            )
+        return found

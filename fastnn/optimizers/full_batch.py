@@ -9,6 +9,8 @@ from fastnn.optimizers.base import Optimizer, Trainers
 from fastnn.program.purpose import Purpose
 from fastnn.schedules import Schedule
 
+_ALL_ROWS = "each step takes all rows at once"
+
 
 class GradientDescent(Optimizer):
     r"""Gradient descent on all rows: one step per epoch, :math:`p \leftarrow p - \eta g`.
@@ -36,6 +38,7 @@ class GradientDescent(Optimizer):
     learning_rate: float | Schedule = 0.01
     name: ClassVar[str] = "gradient_descent"
     full_batch: ClassVar[bool] = True
+    gradient_accumulation_steps: Any = absent(_ALL_ROWS)
 
     @property
     def kernel(self) -> str:
@@ -100,6 +103,7 @@ class LBFGS(Optimizer):
     full_batch: ClassVar[bool] = True
     program: ClassVar[Purpose] = Purpose.GRADIENTS
     slots: ClassVar[list[str]] = []
+    kernel_states: ClassVar[list[float]] = []
 
     memory: int = integer(default=10)
     tolerance_gradient: float = number(default=1e-5, least=0)
@@ -110,6 +114,7 @@ class LBFGS(Optimizer):
     clipnorm: Any = absent(_CLIPPED)
     use_ema: Any = absent(_AVERAGED)
     ema_momentum: Any = absent(_AVERAGED)
+    gradient_accumulation_steps: Any = absent(_ALL_ROWS)
 
     def rate_of(self, step: int) -> None:
         """Return None, because a line search determines the length of each step."""

@@ -225,7 +225,7 @@ def _probabilities(model: Model, points: np.ndarray) -> np.ndarray:
     if span == (0.0, 1.0):
         return said
     objective = model.network.objective
-    loss = None if objective is None else objective.loss
+    loss = None if objective is None or not objective.has_loss else objective.loss
     if span == (-1.0, 1.0) or (loss is not None and loss.target_range == (-1, 1)):
         return np.clip((said + 1) / 2, 0, 1)
     is_linear = span is None or span == (-np.inf, np.inf)

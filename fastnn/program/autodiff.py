@@ -2,21 +2,25 @@
 
 Each op's row says how the gradient of its output becomes gradients of its inputs. The gradient
 of a value that several ops read is the sum of their contributions. The gradient of a parameter is
-written to the gradient arena; no layer writes its own backward pass.
+written to the gradient arena, that of an input is copied to an array of the run; no layer writes
+its own backward pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fastnn.program.ops import Emit, Op, Value
 
 
 def differentiate(
-    ops: Sequence[Op], seeds: dict[Value, Value], parameter_gradients: dict[Value, Value]
+    ops: Sequence[Op],
+    seeds: dict[Value, Value],
+    parameter_gradients: Mapping[Value, Value],
+    input_gradients: Mapping[Value, Value] | None = None,
 ) -> list[Op]:
-    """Return the ops that compute the gradients of the parameters.
+    """Return the ops that compute the gradients of parameters and inputs.
 
     Parameters
     ----------
@@ -26,13 +30,17 @@ def differentiate(
         Values whose gradient is already computed (by the loss, or supplied by the user).
     parameter_gradients : dict of Value to Value
         For each parameter, the value in the gradient arena that receives its gradient.
+    input_gradients : dict of Value to Value, optional
+        For each input, the output of the program that receives its gradient.
 
     Returns
     -------
     list of Op
-        In the order in which they run. Gradients that reach no parameter are left out.
+        In the order in which they run. Gradients that lead to neither are left out, and so is the
+        copy to an output that no gradient reaches.
     """
-    needed = _leads_to_parameter(ops, parameter_gradients)
+    input_gradients = input_gradients or {}
+    needed = _computed_from(ops, {*parameter_gradients, *input_gradients})
     contributions: dict[Value, list[Value]] = {value: [grad] for value, grad in seeds.items()}
     backward: list[Op] = []
     layer = ""
@@ -64,12 +72,16 @@ def differentiate(
     for parameter, target in parameter_gradients.items():
         if parameter in contributions:
             _deliver(backward, contributions[parameter], target)
+    for value, target in input_gradients.items():
+        if value in contributions:
+            total = _sum(contributions[value], emit)
+            backward.append(Op("activation", (total,), (target,), {"activation": "linear"}))
     return backward
 
 
-def _leads_to_parameter(ops: Sequence[Op], parameters: dict[Value, Value]) -> set[Value]:
-    """Return the values whose gradient is needed: parameters, and everything computed from one."""
-    needed = set(parameters)
+def _computed_from(ops: Sequence[Op], wanted: set[Value]) -> set[Value]:
+    """Return the values whose gradient is needed: the wanted, and all that is computed from one."""
+    needed = set(wanted)
     for op in ops:
         if any(value in needed for value in op.reads()):
             needed.update(op.writes())

@@ -16,6 +16,7 @@ class Builder:
     parameters : dict of str to Value
         Parameters by "layer/parameter".
     training : bool
+    differentiates : bool
 
     Attributes
     ----------
@@ -24,14 +25,18 @@ class Builder:
         Whether dropout drops.
     is_frozen : bool
         Whether the network does not train the current layer, whatever its `trainable`.
+    differentiates : bool
+        Whether ops must keep what backward needs.
     updates : list of Op
         Ops that change parameters outside the optimizer; they run only in a step whose loss is
         finite.
     """
 
-    def __init__(self, parameters: dict[str, Value], training: bool) -> None:
+    def __init__(
+        self, parameters: dict[str, Value], *, training: bool, differentiates: bool
+    ) -> None:
         self.ops: list[Op] = []
-        self.training = training
+        self.training, self.differentiates = training, differentiates
         self.is_frozen = False
         self._parameters = parameters
         self.updates: list[Op] = []

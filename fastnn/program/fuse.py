@@ -340,25 +340,27 @@ def _with_update(op: Op, update: Op) -> Op:
 
 
 # The outputs of these ops are not computed by a kernel of their own, or not written natively.
-KEPT_APART = ("reshape", "gather", "python")
+KEPT_APART = ("reshape", "gather", "python", "python_gradient")
 
 
 def outputs_where_they_are_wanted(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[str]]:
     """Make the op that computes an output write it to the run's array, which saves a copy."""
     copies = [op for op in ops if _copies_output(op)]
-    ops = [op for op in ops if not _copies_output(op)]
+    others = [op for op in ops if not _copies_output(op)]
+    made: dict[Op, Op | None] = {}  # what takes the place of an op
     written: dict[Value, Value] = {}  # one tensor may be several outputs
     for copy in copies:
         value, target = copy.input(0), copy.output
-        is_read = value in written or any(value in op.reads() for op in ops)
-        writer = next((op for op in ops if value in op.writes()), None)
+        is_read = value in written or any(value in op.reads() for op in others)
+        writer = next((op for op in others if value in op.writes()), None)
         if writer is None or is_read or writer.name in KEPT_APART:
-            ops.append(replace(copy, inputs=(written.get(value, value),)))
+            made[copy] = replace(copy, inputs=(written.get(value, value),))
         else:
-            outputs = tuple(target if out is value else out for out in writer.outputs)
-            ops[ops.index(writer)] = replace(writer, outputs=outputs)
+            now = made.get(writer) or writer  # it may have other outputs that are copied
+            outputs = tuple(target if out is value else out for out in now.outputs)
+            made[writer], made[copy] = replace(now, outputs=outputs), None
         written.setdefault(value, target)
-    return ops, []
+    return [one for op in ops if (one := made.get(op, op)) is not None], []
 
 
 def _copies_output(op: Op) -> bool:

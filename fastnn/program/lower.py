@@ -23,7 +23,7 @@ from fastnn.program.objective import (
 )
 from fastnn.program.ops import Op, Value
 from fastnn.program.optimizer_ops import Layout, LowerableOptimizer, penalties, update_ops
-from fastnn.program.purpose import Purpose
+from fastnn.program.purpose import Purpose, Wrt
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Program:
     ops : list of Op
     inputs : list of Value
         Batches of the user's data, in this order: inputs, then targets and sample weights, or the
-        output gradients.
+        output gradients (of the program MANUAL, once for each of its sections that reads them).
     outputs : list of Value
         Values kept in the workspace until the end of a run, or written to arrays supplied to it.
     results : list of str
@@ -77,6 +77,7 @@ def lower(
     collects: bool = False,
     optimizer: LowerableOptimizer | None = None,
     layout: Layout | None = None,
+    wrt: Wrt = Wrt.PARAMETERS,
 ) -> Program:
     """Return the unfused program for one purpose.
 
@@ -97,22 +98,36 @@ def lower(
         Needed if the purpose updates parameters.
     layout : Layout, optional
         Where the parameters lie, needed if the purpose updates them.
+    wrt : Wrt, default Wrt.PARAMETERS
+        What is differentiated with respect to. Only the program MANUAL and those that return
+        gradients take anything but parameters.
 
     Returns
     -------
     Program
+
+    Raises
+    ------
+    ValueError
+        A gradient with respect to an input was asked for that does not exist.
     """
     if purpose is Purpose.UPDATE:
         assert optimizer is not None
         assert layout is not None
         return Program(purpose, update_ops(graph, optimizer, layout), [])
-    forward = _Forward(graph, sparse, is_training=purpose.is_training)
+    forward = _Forward(
+        graph, sparse, is_training=purpose.is_training, differentiates=purpose.differentiates
+    )
     if purpose is Purpose.PREDICT:
         return _predict(forward)
     if purpose is Purpose.ACTIVATIONS:
         return Program(purpose, forward.ops, forward.inputs, forward.of_layers)
     if purpose is Purpose.MANUAL:
-        return _manual(forward)
+        return _manual(forward, wrt)
+    if not purpose.has_targets:
+        return _product(purpose, forward, wrt)
+    if purpose.returns_gradients:
+        objectives = [replace(objective, metrics=()) for objective in objectives]
     targets = Targets.of(graph, target_types)
     lowered = add_objective(
         forward.builder.ops,
@@ -120,21 +135,23 @@ def lower(
         graph.output_names,
         objectives,
         targets,
-        training=purpose.is_training,
+        training=purpose.differentiates,
         collects=collects,
     )
-    is_training = purpose.is_training
-    backward = _backward(graph, lowered) if is_training else penalties(graph, {}, lowered.loss)
-    update: list[Op] = []
+    if purpose.differentiates:
+        backward, gradients = _backward(forward, lowered, wrt)
+    else:
+        backward, gradients = penalties(graph, {}, lowered.loss), []
+    update = forward.builder.updates if purpose.moves_statistics else []
     if purpose.updates:
         assert optimizer is not None
         assert layout is not None
-        update = forward.builder.updates + update_ops(graph, optimizer, layout)
+        update = update + update_ops(graph, optimizer, layout)
     return Program(
         purpose,
         [*forward.gathers, *_gathers(targets.values), *lowered.ops, *backward, *update],
         [*forward.inputs, *targets.values],
-        outputs=lowered.collected,
+        outputs=lowered.collected + gradients,
         results=lowered.results,
         targets=targets.values,
         reported=lowered.reported,
@@ -153,7 +170,7 @@ def watched(graph: Graph) -> Program:
     Program
         Its purpose is ACTIVATIONS.
     """
-    forward = _Forward(graph, (), is_training=True)
+    forward = _Forward(graph, (), is_training=True, differentiates=False)
     kept = [value for op in forward.builder.ops for value in op.writes()]
     return Program(Purpose.ACTIVATIONS, forward.ops, forward.inputs, kept)
 
@@ -161,14 +178,18 @@ def watched(graph: Graph) -> Program:
 class _Forward:
     """The forward ops of all layers, and the ops before them."""
 
-    def __init__(self, graph: Graph, sparse: Sequence[int], *, is_training: bool) -> None:
+    def __init__(
+        self, graph: Graph, sparse: Sequence[int], *, is_training: bool, differentiates: bool
+    ) -> None:
         self.graph = graph
         self.inputs = [
             Value(name, shape, storage="sparse" if i in sparse else "input")
             for i, (name, shape) in enumerate(graph.inputs)
         ]
         self.gathers = _gathers(self.inputs)
-        self.builder = Builder(graph.parameters, is_training)
+        self.builder = Builder(
+            graph.parameters, training=is_training, differentiates=differentiates
+        )
         values = [op.output for op in self.gathers]
         for layer, positions, name in graph.steps:
             self.builder.is_frozen = layer in graph.frozen
@@ -199,7 +220,10 @@ def _numbered(name: str, count: int) -> list[str]:
     return [name] if count == 1 else [f"{name} {i}" for i in range(count)]
 
 
-def _parameter_gradients(graph: Graph) -> dict[Value, Value]:
+def _parameter_gradients(graph: Graph, wrt: Wrt) -> dict[Value, Value]:
+    """Return the values in the gradient arena that receive the gradients by the parameters."""
+    if Wrt.PARAMETERS not in wrt:
+        return {}
     factors = graph.rate_factors()
     return {
         parameter: replace(parameter, storage="gradient")
@@ -208,10 +232,58 @@ def _parameter_gradients(graph: Graph) -> dict[Value, Value]:
     }
 
 
-def _backward(graph: Graph, lowered: LoweredObjective) -> list[Op]:
-    gradients = _parameter_gradients(graph)
-    backward = differentiate(lowered.ops, lowered.seeds, gradients)
-    return backward + penalties(graph, gradients, lowered.loss)
+def _input_gradients(forward: _Forward, wrt: Wrt) -> dict[Value, Value]:
+    """Return the outputs of the program that receive the gradients by the inputs.
+
+    Raises
+    ------
+    ValueError
+        An input is sparse, or a layer takes it as categories.
+    """
+    if Wrt.INPUTS not in wrt:
+        return {}
+    for value in forward.inputs:
+        reason = _why_there_is_no_gradient(forward.builder.ops, value)
+        if reason:
+            raise ValueError(
+                f"wrt: there is no gradient with respect to the input {value.name!r}, {reason}, "
+                "or ask for wrt='parameters'"
+            )
+    return {
+        value: replace(value, name=f"gradient of {value.name}", storage="output")
+        for value in forward.inputs
+    }
+
+
+def _why_there_is_no_gradient(ops: Sequence[Op], value: Value) -> str:
+    """Return why there is no gradient with respect to an input, and what to do, or ""."""
+    if value.storage == "sparse":
+        return "which is sparse: give .toarray() of it"
+    reached = {value}
+    for op in ops:
+        if any(op.input(position) in reached for position in op.row.categories):
+            return f"which layer {op.layer!r} takes as categories: take that of the layer's output"
+        if not reached.isdisjoint(op.reads()):
+            reached.update(op.writes())
+    return ""
+
+
+def _backward(
+    forward: _Forward, lowered: LoweredObjective, wrt: Wrt
+) -> tuple[list[Op], list[Value]]:
+    """Return backward from the loss, and the outputs that receive gradients by the inputs."""
+    graph, found = forward.graph, _input_gradients(forward, wrt)
+    gradients = _parameter_gradients(graph, wrt)
+    backward = differentiate(lowered.ops, lowered.seeds, gradients, found)
+    if Wrt.PARAMETERS in wrt:
+        backward += penalties(graph, gradients, lowered.loss)
+    return backward, _reached(backward, found)
+
+
+def _reached(ops: Sequence[Op], outputs: dict[Value, Value]) -> list[Value]:
+    """Return those of the outputs to which something is written."""
+    written = {value for op in ops for value in op.writes()}
+    return [output for output in outputs.values() if output in written]
 
 
 def _predict(forward: _Forward) -> Program:
@@ -228,27 +300,61 @@ def _predict(forward: _Forward) -> Program:
     return Program(Purpose.PREDICT, forward.ops + copies, forward.inputs, targets)
 
 
-def _manual(forward: _Forward) -> Program:
-    """Append forward in training, then backward from the gradients with respect to the outputs."""
-    graph, outputs = forward.graph, forward.outputs
-    names = _numbered("grad_output", len(outputs))
+def _from_outputs(forward: _Forward, wrt: Wrt) -> tuple[list[Value], list[Op], list[Value]]:
+    """Return backward from the gradients with respect to the outputs.
+
+    Returns
+    -------
+    seeds : list of Value
+        The gradients with respect to the outputs, which are inputs of the program.
+    ops : list of Op
+    outputs : list of Value
+        The outputs of the program that receive gradients with respect to the inputs.
+    """
+    names = _numbered("grad_output", len(forward.outputs))
     seeds = [
         Value(name, output.shape, storage="input")
-        for name, output in zip(names, outputs, strict=True)
+        for name, output in zip(names, forward.outputs, strict=True)
     ]
-    backward = _gathers(seeds)
+    ops = _gathers(seeds)
     sums: dict[Value, Value] = {}
-    for output, seed in zip(outputs, seeds, strict=True):
-        add_seed(backward, sums, output, seed)
-    gradients = _parameter_gradients(graph)
-    backward += differentiate(forward.builder.ops, sums, gradients)
-    backward += penalties(graph, gradients, None)
-    ops = forward.ops + forward.builder.updates
-    split, end = len(ops), len(ops) + len(backward)
+    for output, seed in zip(forward.outputs, seeds, strict=True):
+        add_seed(ops, sums, output, seed)
+    found = _input_gradients(forward, wrt)
+    gradients = _parameter_gradients(forward.graph, wrt)
+    ops += differentiate(forward.builder.ops, sums, gradients, found)
+    return seeds, ops, _reached(ops, found)
+
+
+def _product(purpose: Purpose, forward: _Forward, wrt: Wrt) -> Program:
+    """Append backward from the gradients with respect to the outputs."""
+    seeds, backward, gradients = _from_outputs(forward, wrt)
+    return Program(purpose, forward.ops + backward, [*forward.inputs, *seeds], gradients)
+
+
+def _manual(forward: _Forward, wrt: Wrt) -> Program:
+    """Append forward in training, and sections for backward, of which a run takes one.
+
+    Moving statistics have a section of their own, so that forward can be run again.
+    """
+    ops: list[Op] = []
+    sections: dict[str, tuple[int, int]] = {}
+
+    def add_section(name: str, added: list[Op]) -> None:
+        sections[name] = len(ops), len(ops) + len(added)
+        ops.extend(added)
+
+    add_section("forward", forward.ops)
+    add_section("statistics", forward.builder.updates)
+    inputs = list(forward.inputs)
+    outputs: dict[str, Value] = {}  # several sections write to one array
+    for part in wrt.parts:
+        seeds, backward, gradients = _from_outputs(forward, part)
+        if Wrt.PARAMETERS in part:
+            backward += penalties(forward.graph, _parameter_gradients(forward.graph, part), None)
+        add_section(part.section, backward)
+        inputs += seeds
+        outputs |= {value.name: value for value in gradients}
     return Program(
-        Purpose.MANUAL,
-        ops + backward,
-        [*forward.inputs, *seeds],
-        outputs,
-        sections={"forward": (0, split), "backward": (split, end)},
+        Purpose.MANUAL, ops, inputs, [*forward.outputs, *outputs.values()], sections=sections
     )

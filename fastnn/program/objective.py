@@ -116,11 +116,16 @@ class Objective(Generic[OptimizerT]):
     ----------
     optimizer : Optimizer
     outputs : tuple of OutputObjective
-        One for each output of the network.
+        One for each output of the network; none if `compile` was given no loss.
     """
 
     optimizer: OptimizerT
-    outputs: tuple[OutputObjective[Any, Any], ...]
+    outputs: tuple[OutputObjective[Any, Any], ...] = ()
+
+    @property
+    def has_loss(self) -> bool:
+        """Whether `compile` was given a loss; without one, only the user's own loop trains."""
+        return bool(self.outputs)
 
     @property
     def loss(self) -> Any:

@@ -133,6 +133,8 @@ class OpRow:
         Multiply-adds for each row of the batch, or in total for an op that is not batched.
     operands : callable
         The op's values in the kernel's order; by default inputs, then outputs.
+    categories : tuple of int
+        Positions of the inputs that it takes as categories, by which there is no gradient.
     updates : bool
         Whether it takes the learning rate and the number of the step, and changes parameters or
         the optimizer's state; it also writes the state that it reads.
@@ -147,6 +149,7 @@ class OpRow:
     variant: Callable[[Op], int] = lambda op: 0
     work: Callable[[Op], float] = lambda op: 2.0 * op.output.width
     operands: Callable[[Op], tuple[Value | None, ...]] = lambda op: op.inputs + op.outputs
+    categories: tuple[int, ...] = ()
     updates: bool = False
     is_python: bool = False
 
@@ -469,7 +472,7 @@ OPS: dict[str, OpRow] = {
         work=lambda op: 8.0 * op.output.width,
     ),
     # Maps the categories in columns [first, first + columns) to rows of a table.
-    "embedding": OpRow("embedding", _embedding_gradient, sizes=_embedding_sizes),
+    "embedding": OpRow("embedding", _embedding_gradient, sizes=_embedding_sizes, categories=(0,)),
     "embedding_gradient": OpRow(
         "embedding_gradient", sizes=_embedding_sizes, work=lambda op: 4.0 * op.input(1).width
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,6 +33,12 @@ class LowerableOptimizer(Protocol):
 
     def kernel_parameters(self) -> tuple[float, ...]:
         """Return the row's hyper-parameters in the row's order."""
+
+    def without_weight_decay(self) -> LowerableOptimizer:
+        """Return an optimizer that differs only in its weight decay, which is 0."""
+
+    def decayed(self, parameters: Collection[str]) -> dict[str, bool]:
+        """Return whether weight decay acts on each of the parameters."""
 
 
 @dataclass(frozen=True)
@@ -138,14 +144,12 @@ def update_ops(graph: Graph, optimizer: LowerableOptimizer, layout: Layout) -> l
     an update of its own, so that `fuse.update_in_gradient` can merge some of them.
     """
     count = layout.count
-    attributes = {
-        "optimizer": optimizer.kernel,
-        "hyper_parameters": optimizer.kernel_parameters(),
-        "clipvalue": optimizer.clipvalue,
-        "clipnorm": optimizer.global_clipnorm,
-        "weight_decay": optimizer.coupled_weight_decay,
-        "count": count,
+    decaying = _attributes(optimizer, count)
+    settings = {
+        name: decaying if is_decayed else _attributes(optimizer.without_weight_decay(), count)
+        for name, is_decayed in optimizer.decayed(graph.parameters).items()
     }
+    has_one_decay = all(own == decaying for own in settings.values())
     ops: list[Op] = []
 
     def norm_of(value: Value) -> Value:
@@ -159,12 +163,12 @@ def update_ops(graph: Graph, optimizer: LowerableOptimizer, layout: Layout) -> l
         partial = norm_of(Value("gradients", (count,), batched=False, storage="gradient"))
     factors = graph.rate_factors()
     has_own_norms = optimizer.clipnorm is not None
-    is_uniform = not has_own_norms and set(factors.values()) == {1.0}
-    settings = {
+    is_uniform = has_one_decay and not has_own_norms and set(factors.values()) == {1.0}
+    kept_apart = {
         name: (factor, "" if is_uniform else name) if factor else None
         for name, factor in factors.items()
     }
-    for one in stretches(graph, layout, settings):
+    for one in stretches(graph, layout, kept_apart):
         parameters, gradients = one.parameters, one.gradients
         own: dict[str, Any] = {"covers": one.names}
         if not (one.is_whole and factors[one.names[0]] == 1):
@@ -176,13 +180,25 @@ def update_ops(graph: Graph, optimizer: LowerableOptimizer, layout: Layout) -> l
         has_one_layer = len(one.names) == 1 and not one.is_whole
         layer = one.name.rsplit("/", 1)[0] if has_one_layer else ""
         inputs = (parameters, gradients, one.state(len(optimizer.kernel_slots)), norm)
-        ops.append(Op("update", inputs, (parameters,), {**attributes, **own}, layer))
+        ops.append(Op("update", inputs, (parameters,), {**settings[one.names[0]], **own}, layer))
     if optimizer.use_ema:
         for one in stretches(graph, layout, dict.fromkeys(graph.parameters, "averaged")):
             about = {"momentum": optimizer.ema_momentum, "copies_first": True, "covers": one.names}
             average = one.average
             ops.append(Op("moving_average", (average, one.parameters), (average,), about))
     return ops
+
+
+def _attributes(optimizer: LowerableOptimizer, count: int) -> dict[str, Any]:
+    """Return the attributes of an update op."""
+    return {
+        "optimizer": optimizer.kernel,
+        "hyper_parameters": optimizer.kernel_parameters(),
+        "clipvalue": optimizer.clipvalue,
+        "clipnorm": optimizer.global_clipnorm,
+        "weight_decay": optimizer.coupled_weight_decay,
+        "count": count,
+    }
 
 
 def penalties(graph: Graph, gradients: dict[Value, Value], loss: Value | None) -> list[Op]:

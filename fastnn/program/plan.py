@@ -324,10 +324,11 @@ def _lives(program: Program, roots: dict[Value, Value]) -> dict[Value, tuple[int
             root = roots.get(value, value)
             if root.storage in ("work", "input"):
                 lives[root] = lives.get(root, (position, position))[0], position
-    # What forward leaves for backward is kept: backward may run again.
+    # What forward leaves for backward is kept: backward may run again. So are the inputs, from
+    # which another program may run forward.
     kept = program.sections.get("forward", (0, 0))[1]
     for value, (first, last) in lives.items():
-        if first < kept <= last:
+        if first < kept and (kept <= last or value.storage == "input"):
             lives[value] = first, len(program.ops)
     for value in program.outputs:  # read after the run
         root = roots.get(value, value)

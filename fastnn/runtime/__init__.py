@@ -2,9 +2,9 @@
 
 from fastnn.data.steps import Steps
 from fastnn.program.objective import Objective
-from fastnn.program.purpose import Purpose
+from fastnn.program.purpose import Purpose, Wrt
 from fastnn.runtime.arenas import aligned
 from fastnn.runtime.bound import Bound, Run
 from fastnn.runtime.runtime import ROWS, Runtime
 
-__all__ = ["ROWS", "Bound", "Objective", "Purpose", "Run", "Runtime", "Steps", "aligned"]
+__all__ = ["ROWS", "Bound", "Objective", "Purpose", "Run", "Runtime", "Steps", "Wrt", "aligned"]

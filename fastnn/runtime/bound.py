@@ -149,6 +149,8 @@ class Bound:
         program, rows = self.plan.program, steps.rows
         found = []
         for value in program.outputs:
+            if value.storage == "output":
+                continue
             root = self.plan.roots.get(value, value)
             if root.storage == "input":  # no op computed it
                 source = steps.sources[program.inputs.index(root)]
@@ -167,6 +169,8 @@ class Run:
     ----------
     bound : Bound
     steps : Steps
+    learning_rates : ndarray of float64 or None
+        One for each step.
     """
 
     def __init__(
@@ -176,7 +180,7 @@ class Run:
         addresses: Addresses,
         learning_rates: np.ndarray | None,
     ) -> None:
-        self.bound, self.steps = bound, steps
+        self.bound, self.steps, self.learning_rates = bound, steps, learning_rates
         rows = min(steps.batch, steps.rows)
         self._rows, self._own_workers = rows, threads.workers_for(bound.plan.work(rows))
         self._native = partial(
@@ -227,6 +231,7 @@ class Run:
         *,
         workers: int | None = None,
         seconds: np.ndarray | None = None,
+        number: int | None = None,
     ) -> int:
         """Make steps [first, first + count) and return how many were made.
 
@@ -238,6 +243,8 @@ class Run:
             Size of the team; default: the size that pays for the work of a step.
         seconds : ndarray of float64, shape (ops,), optional
             The time spent in each op is added to it.
+        number : int, optional
+            Number of the first of them, for dropout; default: that of the next update.
 
         Returns
         -------
@@ -250,7 +257,7 @@ class Run:
             "seconds": seconds,
             "counter": self.bound.counter if plan.program.purpose.updates else None,
         }
-        number = int(self.bound.counter[0]) + 1
+        number = int(self.bound.counter[0]) + 1 if number is None else number
         parts = plan.parts()
         return self._make(parts, first, count, number, settings)
 

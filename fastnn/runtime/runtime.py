@@ -28,7 +28,7 @@ from fastnn.program.lower import Program, lower, watched
 from fastnn.program.objective import Objective
 from fastnn.program.optimizer_ops import Layout
 from fastnn.program.plan import plan
-from fastnn.program.purpose import Purpose
+from fastnn.program.purpose import Purpose, Wrt
 from fastnn.runtime.arenas import ParameterArena, aligned, offsets_of
 from fastnn.runtime.bound import Bound
 from fastnn.runtime.fast_path import PREPARED, FastPath
@@ -82,6 +82,8 @@ class Runtime:
         Offset of each parameter in the arenas of gradients and state, in elements.
     slots : list of str
         Names of the optimizer's state arrays.
+    accumulated : int
+        Number of batches whose gradients wait for an update; see `gradient_accumulation_steps`.
     fast_path : FastPath
         Programs prepared for one row and for few rows.
     """
@@ -98,6 +100,7 @@ class Runtime:
         self.objective: Objective | None = None
         self.counter = np.zeros(1, np.int64)
         self.slots: list[str] = []
+        self.accumulated = 0
         self.offsets, self.count = offsets_of(shapes, dtype)
         shared = shared or {}
         own, count = offsets_of({n: s for n, s in shapes.items() if n not in shared}, dtype)
@@ -270,13 +273,13 @@ class Runtime:
         """Reset the optimizer's state."""
         assert self.objective is not None
         self.arenas["state"][...] = np.reshape(self.objective.optimizer.initial_states, (-1, 1))
-        self.step = 0
+        self.step = self.accumulated = 0
 
     def take_average(self) -> None:
         """Set the parameters that learn to their moving average, if one is kept."""
         if "average" not in self.slots or self.step == 0:
             return
-        average = self.views_of(self.arenas["state"][self.slots.index("average")])
+        average = self.slot_views("average")
         self.parameters_change()
         for name, factor in self.graph.rate_factors().items():
             if factor:
@@ -297,6 +300,10 @@ class Runtime:
             for name, view in self.views_of(arena).items()
         }
 
+    def slot_views(self, slot: str) -> dict[str, np.ndarray]:
+        """Return views of one of the optimizer's state arrays, by parameter name."""
+        return self.views_of(self.arenas["state"][self.slots.index(slot)])
+
     def check_slots(self) -> None:
         """Raise if the optimizer's settings now require other state than was allocated."""
         assert self.objective is not None
@@ -316,6 +323,7 @@ class Runtime:
         sparse: tuple[int, ...] = (),
         *,
         collects: bool = False,
+        wrt: Wrt = Wrt.PARAMETERS,
     ) -> Bound:
         """Return a program planned for at least `rows` rows.
 
@@ -331,23 +339,32 @@ class Runtime:
         collects : bool, default False
             Whether the predictions are kept for the metrics that need all of them; a run must
             then be given arrays for them.
+        wrt : Wrt, default Wrt.PARAMETERS
+            What is differentiated with respect to; see `lower`.
+
+        Raises
+        ------
+        ValueError
+            A gradient with respect to an input was asked for that does not exist.
         """
         collects = collects and self.objective is not None and self.objective.needs_all
         target_types = (target_types,) if isinstance(target_types, str) else target_types
         with _programs_lock:
             settings = self._settings() if purpose.depends_on_optimizer else None
             learning = self._learning if purpose.depends_on_trainable else None
-            key = (purpose, target_types, sparse, collects, settings, learning)
+            key = (purpose, target_types, sparse, collects, wrt, settings, learning)
             found = self.programs.get(key)
             if found is None or found.plan.capacity < rows:
                 if settings is not None:
                     self.check_slots()
+                program = fuse(
+                    self.program(purpose, target_types, sparse, collects=collects, wrt=wrt)
+                )
                 self.programs.pop(key, None)
-                alike = [old for old in self.programs if old[:4] == key[:4]]
+                alike = [old for old in self.programs if old[:5] == key[:5]]
                 for old in alike[: max(len(alike) - SETTINGS_KEPT + 1, 0)]:
                     del self.programs[old]
                 self.fast_path.forget(purpose)
-                program = fuse(self.program(purpose, target_types, sparse, collects=collects))
                 found = self.programs[key] = self._bind(program, rows)
         return found
 
@@ -358,10 +375,11 @@ class Runtime:
         sparse: tuple[int, ...] = (),
         *,
         collects: bool = False,
+        wrt: Wrt = Wrt.PARAMETERS,
     ) -> Program:
         """Return an unfused program; the parameters are as for `bound`."""
         if not purpose.needs_objective:
-            return lower(purpose, self.graph, sparse=sparse)
+            return lower(purpose, self.graph, sparse=sparse, wrt=wrt)
         assert self.objective is not None
         optimizer = self.objective.optimizer
         if purpose.updates:
@@ -376,6 +394,7 @@ class Runtime:
             collects=collects,
             optimizer=optimizer,
             layout=self.layout,
+            wrt=wrt,
         )
 
     def _warn_if_nothing_learns(self) -> None:
@@ -392,6 +411,8 @@ class Runtime:
         places = {**self.offsets, "average": max(len(self.slots) - 1, 0) * self.count}
         made = plan(program, self.dtype, rows, places, self._homes if self.is_shared else None)
         arenas = {**self.arenas, "workspace": aligned(made.workspace_bytes, "uint8")}
+        if program.purpose.returns_gradients:  # the network's own are those of `backward`
+            arenas["gradients"] = aligned(self.count, self.dtype)
         if not program.purpose.updates:  # a new optimizer's state must not keep the old alive
             del arenas["state"]
         executor = Executor(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastnn.network import Network
+from fastnn.training.gradient_accumulation import AccumulatingTrainer
 from fastnn.training.step_trainer import StepTrainer
 from fastnn.training.trainers import Trainer
 
@@ -21,6 +22,10 @@ class Trainers:
     def steps(self) -> Trainer:
         """Return the trainer for an optimizer that updates the parameters step by step."""
         return StepTrainer(self._network)
+
+    def accumulated_steps(self) -> Trainer:
+        """Return the trainer for an optimizer that updates them once in several steps."""
+        return AccumulatingTrainer(self._network)
 
     def iterations(self) -> Trainer:
         """Return the trainer for an optimizer whose iterations SciPy runs.

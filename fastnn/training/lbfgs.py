@@ -114,6 +114,8 @@ class IterationTrainer(Trainer):
         self._names = [name for name, factor in runtime.graph.rate_factors().items() if factor]
         sizes = [runtime.parameters[name].size for name in self._names]
         self._ends = np.cumsum(sizes)[:-1]
+        decayed = self.optimizer.decayed(runtime.parameters)
+        self._decayed = np.repeat([float(decayed[name]) for name in self._names], sizes)
         self._total = np.empty(runtime.count)
         self._views = runtime.views_of(self._total)
         self._looked_at: Look | None = None
@@ -165,14 +167,15 @@ class IterationTrainer(Trainer):
                 raise _Ended
             self._is_open = True
         self._write(point)
-        runtime, decay = self.network.runtime, self.optimizer.weight_decay
+        decay = self.optimizer.weight_decay
         steps = self._steps
         began = time.perf_counter()
         with np.errstate(all="ignore"):  # non-finite results are handled below
-            results = sum_gradients(runtime, self._bound(), steps, self._total, self._look_up)
+            results = sum_gradients(self._bound(), steps, self._total, self._look_up)
             means = steps.rows_of(steps.count) @ results / steps.rows
-            value = float(means[0] + decay / 2 * point @ point)
-            gradient = self._gathered(self._views) + decay * point
+            decaying = self._decayed * point
+            value = float(means[0] + decay / 2 * decaying @ point)
+            gradient = self._gathered(self._views) + decay * decaying
         self.seconds += time.perf_counter() - began
         self.rows_done += steps.rows
         if not (math.isfinite(value) and np.isfinite(gradient).all()):

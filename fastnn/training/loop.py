@@ -85,6 +85,7 @@ def fit(
     settings : FitSettings
     validation_split, validation_data : object
     """
+    network.require_objective()
     x, y, sample_weight, given = split(
         network, x, y, sample_weight, validation_split, validation_data
     )

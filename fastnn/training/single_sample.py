@@ -47,7 +47,8 @@ def learn_one(network: Network, x: object, y: object) -> float:
         batch = _inputs(network, x)
         samples = network.checked_samples(batch, _target(network, objective, y))
     loss = train_on_samples(network, samples)
-    if not network.runtime.fast_path.can_learn(objective):
+    is_prepared = network.runtime.fast_path.can_learn(objective)
+    if not (is_prepared or objective.optimizer.accumulates):
         network.runtime.prepare_one_row(Purpose.TRAIN)
     return loss
 

@@ -77,10 +77,14 @@ class StepTrainer(Trainer):
             Purpose.TRAIN, steps.batch, steps.target_types, steps.sparse, collects=True
         )
 
+    def _rates(self, count: int) -> np.ndarray:
+        """Return the learning rates of the next steps."""
+        return self.network.optimizer.rates(self.network.runtime.step, count)
+
     def _train_part(self, epoch: int, loop: Loop) -> int:
         """Train on one part of an epoch and return the number of steps taken."""
         network, steps = self.network, self._steps
-        runtime, count = network.runtime, steps.count
+        count = steps.count
         results = np.empty((count, len(self._bound.plan.program.results)))
         room = self._accumulator.room(steps)
         rates, chosen = np.empty(count), None
@@ -94,7 +98,7 @@ class StepTrainer(Trainer):
             optimizer = network.optimizer
             if optimizer.learning_rate is not chosen:  # set by a callback, or at the start
                 chosen = optimizer.learning_rate
-                rates[done:] = optimizer.rates(runtime.step, count - done)
+                rates[done:] = self._rates(count - done)
             if run is None or run.bound is not self._bound:
                 run = self._bound.prepare(
                     steps, results=results, outputs=room, learning_rates=rates

@@ -8,10 +8,13 @@ from fastnn.data import Samples
 from fastnn.network import Network
 from fastnn.program.purpose import Purpose
 from fastnn.runtime import nonfinite
+from fastnn.training import gradient_accumulation
 
 
 def train_on_samples(network: Network, samples: Samples) -> float:
     """Take one step and return its loss before the step.
+
+    An optimizer that accumulates gradients may wait for further steps with its update.
 
     Raises
     ------
@@ -19,12 +22,17 @@ def train_on_samples(network: Network, samples: Samples) -> float:
         The loss is not finite; the step is not taken.
     """
     runtime, steps = network.runtime, samples.steps()
-    bound = runtime.bound(Purpose.TRAIN, steps.batch, steps.target_types, steps.sparse)
+    accumulates = network.optimizer.accumulates
+    if accumulates:
+        bound = gradient_accumulation.bound_for(network, steps)
+    else:
+        bound = runtime.bound(Purpose.TRAIN, steps.batch, steps.target_types, steps.sparse)
     results = np.empty((1, len(bound.plan.program.results)))
     before = runtime.snapshot()
     rate = network.optimizer.rates(runtime.step)
     runtime.parameters_change()
-    done = bound.prepare(steps, results=results, learning_rates=rate).make()
+    run = bound.prepare(steps, results=results, learning_rates=rate)
+    done = gradient_accumulation.make_step(network, run) if accumulates else run.make()
     loss = float(results[0, 0])
     if not done or nonfinite.not_finite(runtime):
         raise nonfinite.refused_step(runtime, samples.sources, bool(done), loss, before)

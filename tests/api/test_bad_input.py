@@ -467,7 +467,10 @@ def test_compile_comes_first(call):
             "unknown activation 'LeakyReLU'; did you mean 'leaky_relu'?",
         ),
         (lambda m: m.explain("training"), "program must be one of train, gradients, evaluate, "),
-        (lambda m: m.compile("adam"), "loss must be given, one of mse, mae, huber"),
+        (
+            lambda m: m.compile("adam", metrics=["mae"]),
+            "loss must be given along with metrics, one of mse, mae, huber",
+        ),
     ],
 )
 def test_unknown_names(call, message):

@@ -281,6 +281,8 @@ def check(count, used=None, **options):
         clone = fnn.Model.of(model.network.clone("float64"))
         assume(clone.train_on_batch(*data, **weighting) < 100)
         fnn.gradcheck(model, *data, **weighting)
+        if not parts["embedding"]:  # there is no gradient with respect to categories
+            fnn.gradcheck(model, *data, wrt="inputs", **weighting)
         if used is not None:
             used["compositions"] += 1
             used.update(parts)

@@ -31,7 +31,7 @@ class Case:
         given = [source.array for source in sources if isinstance(source, Source)]
         rows, own = len(y), len(self.runtime.graph.inputs)
         behind = self.unfused.inputs[own:]
-        if purpose is Purpose.MANUAL:
+        if not purpose.has_targets:
             given[own:] = [rng.standard_normal((rows, *value.shape)) for value in behind]
         self.batch = given[: len(self.unfused.inputs)]
         self.rows = rows
