@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -70,7 +71,9 @@ def build(
     names = _unique([tensor.name for tensor in inputs])
     shapes = [(name, tensor.shape) for name, tensor in zip(names, inputs, strict=True)]
     ends = tuple(position[id(output)] for output in outputs)
-    return layers, Graph(shapes, steps, ends, values, owners), initializers
+    graph = Graph(shapes, steps, ends, values, owners)
+    check_text_inputs(inputs, graph)
+    return layers, graph, initializers
 
 
 def checked_ends(inputs: object, outputs: object) -> tuple[list[Tensor], list[Tensor]]:
@@ -162,7 +165,10 @@ def describe(graph: Graph, layers: Sequence[Layer]) -> dict[str, Any]:
 def summary(graph: Graph, dtype: str) -> str:
     """Return the layers as a table, with output shapes and numbers of parameters."""
     shapes = [shape for _, shape in graph.inputs]
-    rows = [(name, "Input", shape, "") for name, shape in graph.inputs]
+    rows = [
+        (name, "Input (text)" if lookup and lookup.takes_text else "Input", shape, "")
+        for (name, shape), lookup in zip(graph.inputs, input_lookups(graph), strict=True)
+    ]
     counted: set[Layer] = set()
     for layer, positions in graph.steps:
         shapes.append(layer.output_shape(*(shapes[i] for i in positions)))
@@ -185,6 +191,89 @@ def summary(graph: Graph, dtype: str) -> str:
     total = sum(value.width for value in graph.parameters.values())
     size = total * np.dtype(dtype).itemsize
     return "\n".join([*lines, f"{total:,} parameters, {dtype}, {size:,} bytes"])
+
+
+@dataclass(frozen=True)
+class InputLookup:
+    """A lookup that an input goes through, and the layers that read what it makes.
+
+    Attributes
+    ----------
+    layer : Layer
+        With `is_lookup`.
+    readers : list of (Layer, shape of its samples)
+    """
+
+    layer: Any
+    readers: list[tuple[Layer, Shape]]
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether it looks up text instead of whole numbers."""
+        return bool(self.layer.takes_text)
+
+    def indices(self, label: str, rows: np.ndarray, first_row: int = 0) -> np.ndarray:
+        """Return the numbers of tokens, which all readers take."""
+        for reader, shape in self.readers:
+            reader.check_vocabulary(self.layer.name, self.layer.vocabulary_size(), shape)
+        found: np.ndarray = self.layer.indices(label, rows, first_row)
+        return found
+
+
+def input_lookups(graph: Graph) -> list[InputLookup | None]:
+    """Return, for each input, the lookup that it goes through.
+
+    Raises
+    ------
+    ValueError
+        A lookup reads something else than an input, or other layers read its input, too.
+    """
+    found: list[InputLookup | None] = [None for _ in graph.inputs]
+    if not graph.has_lookups:
+        return found
+    origin = {i: i for i in range(len(graph.inputs))}  # of values that are still plain inputs
+    readers: list[list[Layer]] = [[] for _ in graph.inputs]
+    made: dict[int, int] = {}  # numbers of tokens, with the input that they are made of
+    shapes = [shape for _, shape in graph.inputs]
+    for position, (layer, inputs) in enumerate(graph.steps, start=len(graph.inputs)):
+        shapes.append(layer.output_shape(*(shapes[i] for i in inputs)))
+        if layer.is_reshape:
+            for where in (origin, made):
+                if inputs[0] in where:
+                    where[position] = where[inputs[0]]
+            continue
+        for source in inputs:
+            if source in origin:
+                readers[origin[source]].append(layer)
+            if source in made and (lookup := found[made[source]]) is not None:
+                lookup.readers.append((layer, shapes[source]))
+        if layer.is_lookup:
+            if inputs[0] not in origin:
+                raise ValueError(
+                    f"layer {layer.name!r} ({type(layer).__name__}) must read an input of the "
+                    "model, since it is applied where data come in"
+                )
+            number = origin[inputs[0]]
+            found[number] = found[number] or InputLookup(layer, [])
+            if shapes[position] == shapes[inputs[0]]:
+                made[position] = number
+    for (name, _), reading, lookup in zip(graph.inputs, readers, found, strict=True):
+        others = [layer for layer in reading if lookup and layer is not lookup.layer]
+        if lookup is not None and others:
+            raise ValueError(
+                f"input {name!r} is read by {lookup.layer.name!r}, a lookup, and by "
+                f"{others[0].name!r}: give each an Input of its own"
+            )
+    return found
+
+
+def check_text_inputs(inputs: Sequence[Tensor], graph: Graph) -> None:
+    """Raise ValueError if an input that was declared to hold text is not looked up."""
+    for tensor, (name, _), lookup in zip(inputs, graph.inputs, input_lookups(graph), strict=True):
+        if tensor.dtype and not (lookup and lookup.takes_text):
+            raise ValueError(
+                f"input {name!r} holds text, dtype='string', which only a StringLookup can read"
+            )
 
 
 def input_checks(graph: Graph) -> list[list[RowCheck]]:

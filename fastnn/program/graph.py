@@ -29,6 +29,10 @@ class LowerableLayer(Protocol):
 
     name: str
 
+    @property
+    def is_lookup(self) -> bool:
+        """Whether it is applied where data come in; programs read what it made of them."""
+
     def emit(self, builder: Builder, *inputs: Value) -> Value:
         """Append the layer's forward ops and return its output."""
 
@@ -67,6 +71,11 @@ class Graph(Generic[L]):
     outputs: tuple[int, ...]
     parameters: dict[str, Value]
     owners: dict[str, tuple[L, str]]
+
+    @cached_property
+    def has_lookups(self) -> bool:
+        """Whether a layer is applied where data come in, so that programs do not read them."""
+        return any(layer.is_lookup for layer, _ in self.steps)
 
     @cached_property
     def output_names(self) -> list[str]:

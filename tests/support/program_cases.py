@@ -11,7 +11,7 @@ import numpy as np
 import fastnn as fnn
 from fastnn.program import reference
 from fastnn.program.lower import Program
-from fastnn.program.ops import ACTIVATIONS, LOSSES, OPTIMIZERS, Op, Value
+from fastnn.program.ops import ACTIVATIONS, ENCODINGS, LOSSES, OPTIMIZERS, Op, Value
 from fastnn.program.purpose import Purpose
 from fastnn.runtime import Steps
 
@@ -317,6 +317,21 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
     "embedding": lambda: [_embeddings(*part, gradient=False) for part in ((0, 4), (1, 2), (3, 1))],
     "embedding_gradient": lambda: [
         _embeddings(*part, gradient=True) for part in ((0, 4), (1, 2), (3, 1))
+    ],
+    "encode_categories": lambda: [
+        Op("encode_categories", (_input("categories", 4),),
+           (Value("y", (4, tokens) if mode == "one_hot" else (tokens,)),),
+           {"tokens": tokens, "categories": CATEGORIES, "mode": mode})
+        for mode in ENCODINGS for tokens in (CATEGORIES, 2)
+    ],
+    "standardize": lambda: [
+        Op("standardize",
+           (_input("x", 2, 3), mean and _parameter(mean, *shape), _parameter("square", *shape)),
+           (Value("y", (2, 3)),), {"invert": invert})
+        for shape in ((3,), (1,)) for mean in ("mean", None) for invert in (False, True)
+    ],
+    "rescale": lambda: [
+        Op("rescale", (_input("x", 2, 3),), (Value("y", (2, 3)),), {"factor": -0.5, "offset": 2.0})
     ],
     "scale_rows": lambda: [
         Op("scale_rows", (_input("x", 2, 3), weights), (Value("y", (2, 3)),), {"factor": 0.5})
