@@ -347,6 +347,17 @@ def standardize(arrays, name, rows, width):
     return lambda: kernels.standardize(x, mean, scale, out=out), numpy
 
 
+@case(ELEMENTWISE)
+def rescale(arrays, name, rows, width):
+    x, out, y = arrays.normal(rows, width), arrays.empty(rows, width), arrays.empty(rows, width)
+
+    def numpy():
+        np.multiply(x, 0.5, out=y)
+        return np.add(y, 0.25, out=y)
+
+    return lambda: kernels.rescale(x, factor=0.5, offset=0.25, out=out), numpy
+
+
 # --- functions --------------------------------------------------------------------------------
 
 

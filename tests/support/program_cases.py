@@ -449,11 +449,18 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
     width = int(rng.integers(1, 24))
     shared = fnn.Dense(width, activation=activation(), use_bias=bool(rng.integers(2)))
     pool += [fnn.Dense(width, activation=activation())(x) for x in pool]
+    looked_up: list[Any] = []
     if rng.integers(2):
         inputs.append(fnn.Input((2,), name="categories"))
         table = fnn.Embedding(CATEGORIES, int(rng.integers(1, 5)))
         tables = fnn.Embedding([CATEGORIES, CATEGORIES + 1], [3, 1])
         pool += [fnn.Flatten()(table(inputs[-1])), tables(inputs[-1])]
+        pool.append(fnn.CategoryEncoding(CATEGORIES, "count")(inputs[-1]))
+        inputs += [fnn.Input((2,), name="words", dtype="string"), fnn.Input((2,), name="codes")]
+        words = fnn.StringLookup(vocabulary=["b", "c"], mask_token="a", output_mode="multi_hot")
+        codes = fnn.IntegerLookup(vocabulary=[1, 2])
+        looked_up = [words(inputs[-2]), codes(inputs[-1])]
+        pool += looked_up
     anything = fnn.initializers.Normal(1.0, 0.3)
 
     def residual() -> Any:
@@ -466,6 +473,10 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
 
     more = [
         lambda: fnn.Reshape((-1,))(fnn.Reshape((1, -1, 1))(pick())),
+        lambda: fnn.Normalization(
+            None, mean=0.5, variance=3.0, invert=bool(rng.integers(2))
+        )(pick()),
+        lambda: fnn.Rescaling(-0.5, 0.25)(pick()),
         lambda: fnn.Multiply()([wide[int(i)] for i in rng.integers(0, len(wide), 2)]),
         lambda: fnn.PReLU(anything, shared=bool(rng.integers(2)))(pick()),
         lambda: fnn.LayerNormalization(
@@ -508,7 +519,7 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
     loss = str(rng.choice(list(PROBLEMS)))
     last = PROBLEMS[loss][int(rng.integers(len(PROBLEMS[loss])))]
     units = int(rng.integers(2, 6))
-    end = fnn.Dense(units)(fnn.Concatenate()([*pool[-3:], *pool[: len(inputs)]]))
+    end = fnn.Dense(units)(fnn.Concatenate()([*pool[-3:], *pool[: len(inputs)], *looked_up]))
     model = fnn.Model(inputs, fnn.Activation(last)(end) if last else end, dtype=dtype, seed=seed)
     metrics = ["accuracy"] if "crossentropy" in loss or loss == "kl_divergence" else ["mse"]
     optimizer = OPTIMIZER_CHOICES[int(rng.integers(len(OPTIMIZER_CHOICES)))]()
@@ -519,7 +530,8 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
             layer.trainable = bool(rng.random() < 0.8)
     rows = int(rng.choice([1, 2, 7, 16, 33]))
     x = [
-        rng.integers(0, CATEGORIES, (rows, 2)) if tensor.name == "categories"
+        rng.choice(list("abcd"), (rows, 2)) if tensor.name == "words"
+        else rng.integers(0, CATEGORIES, (rows, 2)) if tensor.name in ("categories", "codes")
         else rng.standard_normal((rows, *tensor.shape))
         for tensor in inputs
     ]  # fmt: skip

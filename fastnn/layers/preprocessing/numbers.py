@@ -82,7 +82,7 @@ class Normalization(Measuring):
     Attributes
     ----------
     mean, scale : ndarray, shape (columns,) or (1,)
-        Views into the model's parameters, once the model is built.
+        Views into the model's parameters, once the model is built; None until they are known.
     variance : ndarray of float64, of the same shape
         The square of the scale.
 
@@ -143,19 +143,15 @@ class Normalization(Measuring):
         return left, right
 
     @property
-    def scale(self) -> np.ndarray:
-        """The square root of the variance; 1 for a constant column."""
+    def scale(self) -> np.ndarray | None:
+        """The square root of the variance; 1 for a constant column. None if it is not known."""
         return self._statistic("scale")
 
-    def _statistic(self, name: str) -> np.ndarray:
-        if self.parameters and self.is_adapted:
-            return self._parameter(name)
-        known = None if self.parameters else self._statistics()
-        if known is None:
-            raise AttributeError(
-                f"layer {self.name!r} has no {name} yet: call its adapt(x), or fit the model"
-            )
-        return known[name == "scale"]
+    def _statistic(self, name: str) -> np.ndarray | None:
+        if self.parameters:
+            return self._parameter(name) if self.is_adapted else None
+        known = self._statistics()
+        return None if known is None else known[name == "scale"]
 
     # --- measuring ----------------------------------------------------------------------------
 
@@ -242,7 +238,8 @@ class Normalization(Measuring):
 # The names of the two arguments are also those of what the layer computes with.
 Normalization.mean = property(lambda self: self._statistic("mean"), doc="The mean of each column.")
 Normalization.variance = property(
-    lambda self: np.square(self.scale, dtype=np.float64), doc="The square of the scale."
+    lambda self: None if self.scale is None else np.square(self.scale, dtype=np.float64),
+    doc="The square of the scale.",
 )
 
 
@@ -265,9 +262,9 @@ class Rescaling(Layer):
     Examples
     --------
     >>> import fastnn as fnn
-    >>> model = fnn.Sequential([fnn.Rescaling(1 / 127.5, offset=-1.0)], input_shape=(3,))
-    >>> model.predict([[0, 255, 127.5]])
-    array([[-1.,  1.,  0.]], dtype=float32)
+    >>> model = fnn.Sequential([fnn.Rescaling(1 / 255)], input_shape=(2,))
+    >>> model.predict([[0, 255]])
+    array([[0., 1.]], dtype=float32)
     """
 
     kind = "rescaling"
