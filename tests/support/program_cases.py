@@ -449,18 +449,17 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
     width = int(rng.integers(1, 24))
     shared = fnn.Dense(width, activation=activation(), use_bias=bool(rng.integers(2)))
     pool += [fnn.Dense(width, activation=activation())(x) for x in pool]
-    looked_up: list[Any] = []
+    prepared: list[Any] = []  # what reads the inputs besides the layers in the pool
     if rng.integers(2):
         inputs.append(fnn.Input((2,), name="categories"))
         table = fnn.Embedding(CATEGORIES, int(rng.integers(1, 5)))
         tables = fnn.Embedding([CATEGORIES, CATEGORIES + 1], [3, 1])
         pool += [fnn.Flatten()(table(inputs[-1])), tables(inputs[-1])]
-        pool.append(fnn.CategoryEncoding(CATEGORIES, "count")(inputs[-1]))
-        inputs += [fnn.Input((2,), name="words", dtype="string"), fnn.Input((2,), name="codes")]
+        prepared.append(fnn.CategoryEncoding(CATEGORIES, "count")(inputs[-1]))
         words = fnn.StringLookup(vocabulary=["b", "c"], mask_token="a", output_mode="multi_hot")
         codes = fnn.IntegerLookup(vocabulary=[1, 2])
-        looked_up = [words(inputs[-2]), codes(inputs[-1])]
-        pool += looked_up
+        inputs += [fnn.Input((2,), name="words", dtype="string"), fnn.Input((2,), name="codes")]
+        prepared += [words(inputs[-2]), codes(inputs[-1])]
     anything = fnn.initializers.Normal(1.0, 0.3)
 
     def residual() -> Any:
@@ -473,10 +472,6 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
 
     more = [
         lambda: fnn.Reshape((-1,))(fnn.Reshape((1, -1, 1))(pick())),
-        lambda: fnn.Normalization(
-            None, mean=0.5, variance=3.0, invert=bool(rng.integers(2))
-        )(pick()),
-        lambda: fnn.Rescaling(-0.5, 0.25)(pick()),
         lambda: fnn.Multiply()([wide[int(i)] for i in rng.integers(0, len(wide), 2)]),
         lambda: fnn.PReLU(anything, shared=bool(rng.integers(2)))(pick()),
         lambda: fnn.LayerNormalization(
@@ -519,7 +514,9 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
     loss = str(rng.choice(list(PROBLEMS)))
     last = PROBLEMS[loss][int(rng.integers(len(PROBLEMS[loss])))]
     units = int(rng.integers(2, 6))
-    end = fnn.Dense(units)(fnn.Concatenate()([*pool[-3:], *pool[: len(inputs)], *looked_up]))
+    centered = fnn.Normalization(mean=0.5, variance=3.0, invert=seed % 2 == 0)
+    prepared += [centered(pool[0]), fnn.Rescaling(-0.5, 0.25)(pool[-1])]
+    end = fnn.Dense(units)(fnn.Concatenate()([*pool[-3:], *pool[: len(inputs)], *prepared]))
     model = fnn.Model(inputs, fnn.Activation(last)(end) if last else end, dtype=dtype, seed=seed)
     metrics = ["accuracy"] if "crossentropy" in loss or loss == "kl_divergence" else ["mse"]
     optimizer = OPTIMIZER_CHOICES[int(rng.integers(len(OPTIMIZER_CHOICES)))]()
