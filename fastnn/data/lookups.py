@@ -6,14 +6,15 @@ layers which measure data are given them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from fastnn.data import frames
+from fastnn.data import frames, sparse
 from fastnn.data.arrays import check_finite, checked_array, checked_rows
 from fastnn.data.batches_of import batches_of, is_batches
+from fastnn.layers import Layer
 from fastnn.layers.preprocessing import Measuring
 
 # The count of cells that are read at once, which keeps temporary arrays small.
@@ -41,25 +42,25 @@ class ReadsRows(Protocol):
 
 
 def checked_text(name: str, value: object) -> np.ndarray:
-    """Return text as an array of objects, in which missing cells are None, NaN or pandas.NA.
+    """Return text as an array of NumPy's text dtypes, of bytes or of objects.
 
     Parameters
     ----------
     name : str
         Name of the argument, for the message.
     value : array_like
-        Of NumPy's text dtypes, bytes (UTF-8) or objects; may be a frame, a series, a column of
-        Arrow.
+        May also be a frame, a series, a column of Arrow.
 
     Raises
     ------
     TypeError
         It holds numbers.
     ValueError
-        It is ragged, or bytes are not UTF-8.
+        It is ragged.
     """
-    if value is None:
-        raise TypeError(f"{name} must be an array of text, got None")
+    if value is None or sparse.is_sparse(value):
+        what = "None" if value is None else "a sparse matrix"
+        raise TypeError(f"{name} must be an array of text, got {what}")
     if frames.is_frame(value):
         array = frames.as_objects(value)
     else:
@@ -69,14 +70,12 @@ def checked_text(name: str, value: object) -> np.ndarray:
             raise ValueError(f"{name} must be an array, got rows of different lengths") from None
     if np.ma.is_masked(value):
         raise ValueError(f"{name} has masked elements; use {name}.filled(...)")
-    if array.dtype.kind == "S":
-        array = np.char.decode(array, "utf-8")
-    if array.dtype.kind not in "OUT":
+    if array.dtype.kind not in "OUTS":
         raise TypeError(
             f"{name} must hold text, got dtype {array.dtype}: whole numbers are looked up by "
             "IntegerLookup"
         )
-    return array.astype(object, copy=False)
+    return array
 
 
 def _is_array(value: object) -> bool:
@@ -99,7 +98,7 @@ def read(name: str, value: object, reader: ReadsRows, shape: Shape | None) -> An
 
     Returns
     -------
-    ndarray of objects or numbers, shape (rows, *shape)
+    ndarray of text, objects or numbers, shape (rows, *shape)
 
     Raises
     ------
@@ -115,19 +114,35 @@ def read(name: str, value: object, reader: ReadsRows, shape: Shape | None) -> An
 def converted(label: str, rows: np.ndarray, lookup: Lookup) -> np.ndarray:
     """Return the numbers of the tokens in rows that `read` returned."""
     made = np.empty(rows.shape, np.int32)
-    for first, part in _parts(rows):
-        if part.dtype.kind == "f":
-            check_finite(label, part, "float64")
+    for first, part in _parts(label, rows):
         made[first : first + len(part)] = lookup.indices(label, part, first)
     return made
 
 
-def _parts(rows: Any) -> Iterator[tuple[int, Any]]:
-    """Yield ranges of rows with the number of their first."""
+def _parts(label: str, rows: Any) -> Iterator[tuple[int, Any]]:
+    """Yield ranges of rows, checked, with the number of their first; bytes are decoded."""
     width = int(np.prod(rows.shape[1:]))
     step = max(1, READ_AT_ONCE // max(1, width))
     for first in range(0, rows.shape[0], step):
-        yield first, rows[first : first + step]
+        part = rows[first : first + step]
+        if part.dtype.kind == "S":
+            part = np.char.decode(part, "utf-8")
+        elif part.dtype.kind == "f":
+            _check_finite(label, part, first)
+        yield first, part
+
+
+def _check_finite(label: str, part: Any, first: int) -> None:
+    """Raise ValueError if a range of rows holds NaN or infinities."""
+    if isinstance(part, np.ndarray):
+        check_finite(label, part, "float64", lambda where: (first + where[0], *where[1:]))
+    elif not np.isfinite(part.data).all():
+        entry = int(np.argmin(np.isfinite(part.data)))
+        row, column = sparse.position(part, entry)
+        raise ValueError(
+            f"{label} must hold finite numbers, got {part.data[entry].item()!r} at "
+            f"[{first + row}, {column}]"
+        )
 
 
 def parts_to_measure(layer: Measuring, data: object) -> Iterator[Any]:
@@ -141,7 +156,11 @@ def parts_to_measure(layer: Measuring, data: object) -> Iterator[Any]:
 
 
 def measured_parts(
-    label: str, data: object, layer: Measuring, shape: Shape | None = None
+    label: str,
+    data: object,
+    layer: Measuring,
+    shape: Shape | None = None,
+    between: Sequence[Layer] = (),
 ) -> Iterator[Any]:
     """Yield rows for a layer to measure, checked, in parts.
 
@@ -152,29 +171,28 @@ def measured_parts(
     data : array_like or sparse matrix
     layer : Measuring
     shape : tuple of int, optional
-        Shape of a sample where the layer reads it; default: as it comes.
+        Shape that a sample must have.
+    between : sequence of Layer, optional
+        Layers that change the shape of a sample before it reaches the layer.
     """
     rows: Any
     if layer.is_lookup:
         rows = read(label, data, layer, shape)
     else:
         rows = checked_rows(label, data) if layer.takes_sparse else checked_array(label, data)
-    if rows.ndim < 2:
-        raise ValueError(f"{label} must have shape (rows, columns), got {rows.shape}")
-    own = tuple(rows.shape[1:]) if shape is None else shape
+    if rows.ndim == 1 and shape is None:
+        rows = rows[:, np.newaxis]
+    if rows.ndim < 2 or (shape is not None and tuple(rows.shape[1:]) != shape):
+        sizes = "columns" if shape is None else ", ".join(map(str, shape))
+        raise ValueError(f"{label} must have shape (rows, {sizes}), got {rows.shape}")
     if 0 in rows.shape:
         raise ValueError(f"{label} must have rows and columns, got shape {rows.shape}")
-    if np.prod(own) != np.prod(rows.shape[1:]):
-        raise ValueError(f"{label} must have samples of shape {own}, got {rows.shape[1:]}")
+    own = tuple(rows.shape[1:])
+    for one in between:
+        own = one.output_shape(own)
     layer.check_sample(own)
-    for _, part in _parts(rows):
-        if isinstance(part, np.ndarray):
-            if part.dtype.kind == "f":
-                check_finite(label, part, "float64")
-            yield part.reshape(len(part), *own)
-        else:
-            check_finite(label, part.data, "float64")
-            yield part
+    for _, part in _parts(label, rows):
+        yield part.reshape(len(part), *own) if isinstance(part, np.ndarray) else part
 
 
 Measuring.reader = staticmethod(parts_to_measure)

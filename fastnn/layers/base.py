@@ -183,6 +183,8 @@ class Layer(Declared):
     measures: ClassVar[bool] = False
     # Whether it is applied where data come in, and programs read what it made of them.
     is_lookup: ClassVar[bool] = False
+    # Whether it reads text.
+    takes_text: ClassVar[bool] = False
 
     _else_positional: ClassVar[tuple[str, ...]] = ("name", "trainable")
     _not_misspelt: ClassVar[tuple[str, ...]] = ("trainable", "learning_rate_factor")

@@ -110,11 +110,17 @@ def checked_chain(layers: object, input_shape: object) -> tuple[list[Layer], Sha
             f"layers must be a list of Layer instances, got {checks.shown(layers, Layer)}"
         )
     given: list[Any] = list(cast(Iterable, layers))
+    first: Tensor | None = None
     if given and isinstance(given[0], Tensor):
         if input_shape is not None:
             raise ValueError("give input_shape or an Input first, not both")
-        input_shape = given.pop(0).shape
+        first = given.pop(0)
+        input_shape = first.shape
     chain = checks.items("layers", given, Layer)
+    if first is not None and first.dtype:
+        reading = next((layer for layer in chain if not layer.is_reshape), None)
+        if reading is None or not reading.takes_text:
+            raise _not_looked_up(first.name)
     if not chain:
         raise ValueError("layers must hold at least one layer, got none")
     return chain, None if input_shape is None else checks.shape("input_shape", input_shape)
@@ -271,9 +277,13 @@ def check_text_inputs(inputs: Sequence[Tensor], graph: Graph) -> None:
     """Raise ValueError if an input that was declared to hold text is not looked up."""
     for tensor, (name, _), lookup in zip(inputs, graph.inputs, input_lookups(graph), strict=True):
         if tensor.dtype and not (lookup and lookup.takes_text):
-            raise ValueError(
-                f"input {name!r} holds text, dtype='string', which only a StringLookup can read"
-            )
+            raise _not_looked_up(name)
+
+
+def _not_looked_up(name: str) -> ValueError:
+    return ValueError(
+        f"input {name!r} holds text, dtype='string', which only a StringLookup can read"
+    )
 
 
 def input_checks(graph: Graph) -> list[list[RowCheck]]:

@@ -8,12 +8,12 @@ from typing import Any
 
 from fastnn import data
 from fastnn.data.batches_of import batches_of, is_batches, is_iterator, taken_apart
-from fastnn.layers import Shape
+from fastnn.layers import Layer
 from fastnn.layers.preprocessing import Measuring
 from fastnn.network import Network
 
-# For a layer: the inputs that it reads, each with the shape of a sample there, if it is known.
-Places = list[tuple[int, Shape | None]]
+# For a layer: the inputs that it reads, each with the layers in between, which only reshape.
+Places = list[tuple[int, tuple[Layer, ...]]]
 
 
 @contextlib.contextmanager
@@ -40,7 +40,7 @@ def adapted_on_trial(network: Network, x: object, y: object) -> Iterator[None]:
         for layer in waiting:
             layer.measure(_parts(network, layer, _places(network, layer), x, y))
         yield
-    except Exception:
+    except BaseException:
         if network.history is last:  # training has not begun
             for layer in waiting:
                 layer.forget()
@@ -56,20 +56,15 @@ def _places(network: Network, layer: Measuring) -> Places:
         It reads something else.
     """
     if network.built:
-        inputs = network.graph.inputs
-        places: dict[int, tuple[int, Shape | None]] = {
-            i: (i, shape) for i, (_, shape) in enumerate(inputs)
-        }
-        steps = network.graph.steps
-    else:  # a chain: positions of inputs are those of the layers before
-        places = {0: (0, None)}
-        steps = [(one, (i,)) for i, one in enumerate(network.layers)]
-        inputs = [("x", ())]
+        steps, count = network.graph.steps, len(network.graph.inputs)
+    else:  # a chain
+        steps, count = [(one, (i,)) for i, one in enumerate(network.layers)], 1
+    places: dict[int, tuple[int, tuple[Layer, ...]]] = {i: (i, ()) for i in range(count)}
     found: Places = []
-    for position, (one, read) in enumerate(steps, start=len(inputs)):
+    for position, (one, read) in enumerate(steps, start=count):
         if one.is_reshape and read[0] in places:
-            number, shape = places[read[0]]
-            places[position] = number, None if shape is None else one.output_shape(shape)
+            number, between = places[read[0]]
+            places[position] = number, (*between, one)
         if one is layer:
             if read[0] not in places:
                 break
@@ -109,6 +104,7 @@ def _of_arrays(
         x = [x]
     if not isinstance(x, (list, tuple)) or len(x) != len(names):
         raise ValueError(f"{where}x must be a list of {len(names)} arrays, one for each input")
-    for number, shape in places:
+    shapes = [shape for _, shape in network.input_shapes] if network.built else [None]
+    for number, between in places:
         label = f"{where}x" if len(names) == 1 else f"{where}x[{number}]"
-        yield from data.measured_parts(label, x[number], layer, shape)
+        yield from data.measured_parts(label, x[number], layer, shapes[number], between)

@@ -18,8 +18,6 @@ class Measuring(Layer):
 
     Attributes
     ----------
-    takes_text : bool
-        Whether it measures text instead of numbers.
     takes_sparse : bool
         Whether it measures sparse matrices.
     reader : callable
@@ -28,7 +26,6 @@ class Measuring(Layer):
     """
 
     measures: ClassVar[bool] = True
-    takes_text: ClassVar[bool] = False
     takes_sparse: ClassVar[bool] = False
     reader: ClassVar[Reader]
 
@@ -38,8 +35,9 @@ class Measuring(Layer):
         Parameters
         ----------
         data : array_like, shape (rows, ...)
-            As for `Model.predict`: an array, a frame, a `np.memmap`, or an iterable of such
-            batches that is not a list; of tuples (x, ...), the first entries are used.
+            (rows,) is taken for (rows, 1). Otherwise as for `Model.predict`: an array, a frame, a
+            `np.memmap`, or an iterable of such batches that is not a list; of tuples (x, ...), the
+            first entries are used.
 
         Raises
         ------

@@ -1,8 +1,8 @@
 """Means and variances of columns, of rows that come in parts, in float64.
 
-Parts are combined by their counts, means and sums of squared differences (Chan, Golub & LeVeque
-1979), so that nothing large is subtracted from something large: columns with a large mean and a
-small spread keep their digits.
+All numbers are taken relative to the first row, and parts are combined by their counts, means and
+sums of squared differences (Chan, Golub & LeVeque 1979), so that nothing large is subtracted from
+something large: columns with a large mean and a small spread keep their digits.
 """
 
 from __future__ import annotations
@@ -23,60 +23,61 @@ class Moments:
     ----------
     count : int
         Numbers in each column.
+    shift : ndarray of float64, shape (columns,)
+        What the means are relative to.
     mean, squares : ndarray of float64, shape (columns,)
     """
 
     count: int
+    shift: Array
     mean: Array
     squares: Array
 
     @classmethod
-    def of(cls, part: Any) -> Moments:
-        """Return those of an array of shape (rows, columns), or of a sparse matrix (CSR)."""
-        if hasattr(part, "indptr"):
-            return cls._of_sparse(part)
-        rows = part.astype(np.float64)
-        mean = rows.mean(axis=0)
-        rows -= mean
-        # The mean is rounded; the second sum takes its error out again.
-        mean += (error := rows.mean(axis=0))
-        rows -= error
-        return cls(len(rows), mean, np.einsum("ij,ij->j", rows, rows))
+    def of(cls, rows: Array, shift: Array | None = None) -> Moments:
+        """Return those of an array, shape (rows, columns); the default shift is its first row."""
+        shift = rows[0].astype(np.float64) if shift is None else shift
+        relative = rows - shift
+        mean = relative.mean(axis=0)
+        relative -= mean
+        return cls(len(rows), shift, mean, np.einsum("ij,ij->j", relative, relative))
 
     @classmethod
-    def _of_sparse(cls, matrix: Any) -> Moments:
+    def of_sparse(cls, matrix: Any, features: int) -> Moments:
+        """Return those of a sparse matrix (CSR): of each column, or, for one feature, of all."""
         count, width = matrix.shape
         used = slice(0, matrix.indptr[-1])
         columns, values = matrix.indices[used], matrix.data[used].astype(np.float64)
+        if features == 1:
+            count, width, columns = count * width, 1, np.zeros_like(columns)
         mean = np.bincount(columns, values, width) / count
         entries = np.bincount(columns, minlength=width)
         squares = np.bincount(columns, (values - mean[columns]) ** 2, width)
-        return cls(count, mean, squares + (count - entries) * mean**2)
+        return cls(count, np.zeros(width), mean, squares + (count - entries) * mean**2)
 
     def joined(self, other: Moments) -> Moments:
         """Return those of the rows of both."""
         count = self.count + other.count
-        apart = other.mean - self.mean
+        apart = (other.mean - self.mean) + (other.shift - self.shift)
         return Moments(
             count,
+            self.shift,
             self.mean + apart * (other.count / count),
             self.squares + other.squares + apart**2 * (self.count * other.count / count),
         )
 
-    def pooled(self, features: int) -> Moments:
-        """Return those of `features` columns, each of which is every `features`-th one of these."""
-        means = self.mean.reshape(-1, features)
-        mean = means.mean(axis=0)
-        squares = self.squares.reshape(-1, features) + self.count * (means - mean) ** 2
-        return Moments(self.count * len(means), mean, squares.sum(axis=0))
+    @property
+    def means(self) -> Array:
+        """The means themselves."""
+        return self.shift + self.mean
 
     @property
-    def scale(self) -> Array:
+    def scales(self) -> Array:
         """The standard deviations, biased; 1 for columns that are constant but for rounding.
 
         What counts as constant is as in scikit-learn's StandardScaler.
         """
         variance = self.squares / self.count
         epsilon = np.finfo(np.float64).eps
-        error = self.count * epsilon * variance + (self.count * self.mean * epsilon) ** 2
+        error = self.count * epsilon * variance + (self.count * self.means * epsilon) ** 2
         return np.where(variance <= error, 1.0, np.sqrt(variance))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -182,13 +181,16 @@ class Normalization(Measuring):
         """Measure mean and variance."""
         total: Moments | None = None
         for part in parts:
-            shape = tuple(part.shape[1:])
-            flat = part if hasattr(part, "indptr") else part.reshape(len(part), math.prod(shape))
-            found = Moments.of(flat).pooled(self._features(shape))
+            features = self._features(tuple(part.shape[1:]))
+            if hasattr(part, "indptr"):
+                found = Moments.of_sparse(part, features)
+            else:
+                shift = None if total is None else total.shift
+                found = Moments.of(part.reshape(-1, features), shift)
             total = found if total is None else total.joined(found)
         if total is None or total.count == 0:
             raise ValueError(f"layer {self.name!r} needs at least one row to measure, got none")
-        self._set(total.mean, total.scale)
+        self._set(total.means, total.scales)
 
     def _set(self, mean: np.ndarray, scale: np.ndarray) -> None:
         self.measured = mean, scale
