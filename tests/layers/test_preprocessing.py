@@ -905,5 +905,12 @@ def test_another_vocabulary_after_the_training():
     with pytest.raises(ValueError, match=r"was built for 3 tokens, .* and found 2: make another"):
         encoded.adapt(["a"])
     assert encoded.get_vocabulary() == ["[UNK]", "a", "b"]
+    encoded = fnn.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
+    waiting = regression(encoded)  # as long as it is not built, it may be of any size
+    with pytest.raises(ValueError, match="as many rows as x"):
+        waiting.fit(["a"], [1.0, 2.0], verbose=0)
+    encoded.adapt(["a"])
+    assert waiting.fit(["a"], [1.0], verbose=0)
+    encoded = model.layers[0]
     encoded.adapt(["z", "z", "y"])
     assert model.predict(["z", "y"]).tolist() == [[0, 1, 0], [0, 0, 1]]

@@ -9,9 +9,10 @@ that are not in the vocabulary, then the vocabulary.
 
 from __future__ import annotations
 
+import weakref
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from itertools import repeat
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from fastnn.core import checks
 from fastnn.core.declare import checked, choice, integer
-from fastnn.layers.base import Shape, only, registry
+from fastnn.layers.base import LayerOwner, Shape, only, registry
 from fastnn.layers.embedding import MOST_CATEGORIES
 from fastnn.layers.preprocessing.base import Measuring, Parts
 from fastnn.layers.preprocessing.categories import encoded_shape
@@ -212,8 +213,8 @@ class _Lookup(Measuring):
         self._take(None)
         self._built_for = None
 
-    def _tokens_of(self, part: np.ndarray, first_row: int) -> Iterable[Any]:
-        """Return the tokens of rows, without missing ones."""
+    def _tokens_of(self, part: np.ndarray, first_row: int) -> Mapping[Any, int]:
+        """Return the tokens of rows, without missing ones, and how often each occurs."""
         raise NotImplementedError
 
     def indices(self, label: str, rows: np.ndarray, first_row: int = 0) -> np.ndarray:
@@ -252,6 +253,14 @@ class _Lookup(Measuring):
         )
 
     # --- building -----------------------------------------------------------------------------
+
+    def take(
+        self, owner: weakref.ref[LayerOwner] | None, parameters: dict[str, np.ndarray]
+    ) -> None:
+        """Attach the layer to a model, or to none, which may then be of any size."""
+        super().take(owner, parameters)
+        if owner is None:
+            self._built_for = None
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """Return the input's shape, or that of the encoding."""
@@ -344,13 +353,22 @@ class StringLookup(_Lookup):
     oov_token: str = checked(_text, default="[UNK]")
     vocabulary: Any = checked(_texts, default=None, is_optional=True)
 
-    def _tokens_of(self, part: np.ndarray, first_row: int) -> Iterator[str]:
+    def _tokens_of(self, part: np.ndarray, first_row: int) -> Counter[str]:
+        tokens = part.ravel().tolist()
+        try:
+            counts = Counter(tokens)
+        except TypeError:  # something that has no hash
+            counts = Counter([None])
+        if all(isinstance(token, str) for token in counts):
+            return counts
         width = max(1, part[:1].size)
-        for position, token in enumerate(part.ravel().tolist()):
+        texts = []
+        for position, token in enumerate(tokens):
             if isinstance(token, str):
-                yield token
+                texts.append(token)
             elif not (is_missing(token) and self.mask_token is not None):
                 raise self._not_text("data", token, first_row + position // width)
+        return Counter(texts)
 
     def indices(self, label: str, rows: np.ndarray, first_row: int = 0) -> np.ndarray:
         """Return the numbers of the tokens in rows of text; see `_Lookup`."""
