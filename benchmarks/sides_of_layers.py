@@ -319,6 +319,45 @@ def embedding_gradient(arrays, name, rows, width):
     return lambda: kernels.embedding_gradient(x, g, CATEGORIES, out=out), numpy
 
 
+@case(ELEMENTWISE)
+def encode_categories(arrays, name, rows, width):
+    tokens = max(1, width // COLUMNS)
+    whole = arrays.rng.integers(0, tokens, (rows, COLUMNS))
+    x, out, y = whole.astype(arrays.dtype), arrays.empty(rows, tokens), arrays.empty(rows, tokens)
+    numbers = np.arange(rows)[:, np.newaxis]
+
+    def numpy():
+        y.fill(0)
+        y[numbers, whole] = 1
+        return y
+
+    return lambda: kernels.encode_categories(x, tokens, out=out), numpy
+
+
+@case(ELEMENTWISE)
+def standardize(arrays, name, rows, width):
+    x, mean = arrays.normal(rows, width), arrays.normal(width)
+    scale = np.abs(arrays.normal(width)) + 1
+    out, y = arrays.empty(rows, width), arrays.empty(rows, width)
+
+    def numpy():
+        np.subtract(x, mean, out=y)
+        return np.divide(y, scale, out=y)
+
+    return lambda: kernels.standardize(x, mean, scale, out=out), numpy
+
+
+@case(ELEMENTWISE)
+def rescale(arrays, name, rows, width):
+    x, out, y = arrays.normal(rows, width), arrays.empty(rows, width), arrays.empty(rows, width)
+
+    def numpy():
+        np.multiply(x, 0.5, out=y)
+        return np.add(y, 0.25, out=y)
+
+    return lambda: kernels.rescale(x, factor=0.5, offset=0.25, out=out), numpy
+
+
 # --- functions --------------------------------------------------------------------------------
 
 

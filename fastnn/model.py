@@ -418,12 +418,13 @@ class Model:
         ----------
         x : array_like or sparse matrix, shape (rows, *input_shape)
             Of any real dtype; a list of arrays for a model with several inputs. x and y may be
-            pandas or Polars frames with numeric columns. A matrix or array of `scipy.sparse` is
-            not made dense where a `Dense` layer reads it. A `np.memmap` of 256 MB or more is read
-            in windows of 64 MB, two of which are in memory at a time; its numbers are checked as
-            they are read, and an error names the row. x may also be an iterable of batches (x, y):
-            a generator, a list, an object with ``__iter__``. A thread reads a few batches ahead
-            and copies them; each is checked before its step.
+            pandas or Polars frames with numeric columns. An input that a `StringLookup` reads takes
+            text: arrays of text or objects, columns of pandas, Polars and Arrow. A matrix or array
+            of `scipy.sparse` is not made dense where a `Dense` layer reads it. A `np.memmap` of 256
+            MB or more is read in windows of 64 MB, two of which are in memory at a time; its
+            numbers are checked as they are read, and an error names the row. x may also be an
+            iterable of batches (x, y): a generator, a list, an object with ``__iter__``. A thread
+            reads a few batches ahead and copies them; each is checked before its step.
         y : array_like, optional
             Shape (rows, *output_shape), or (rows,) for a single output unit; class labels of shape
             (rows,) for ``"crossentropy"``. A model with several outputs takes a list, or a dict

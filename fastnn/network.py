@@ -22,6 +22,7 @@ from fastnn.data.samples import inputs_alone, with_targets
 from fastnn.layers import Layer, Shape, Tensor
 from fastnn.layers import graph as layer_graph
 from fastnn.layers.base import Composite, name_layers
+from fastnn.layers.preprocessing import Measuring
 from fastnn.optimizers import Optimizer
 from fastnn.program.graph import Graph
 from fastnn.program.objective import Objective
@@ -65,6 +66,11 @@ def network_of(model: object, name: str = "model") -> Network:
     if not isinstance(network, Network):
         raise TypeError(f"{name} must be a Model, got {checks.shown(model, Network)}")
     return network
+
+
+def measuring(layers: Sequence[Layer]) -> list[Any]:
+    """Return the layers that measure data, those inside other layers included."""
+    return [part for layer in dict.fromkeys(layers) for part in layer.parts() if part.measures]
 
 
 class _NotBuilt:
@@ -165,6 +171,7 @@ class Network(Composite):
         self.is_fitting = False
         self.runtime: Runtime = _NOT_BUILT
         self._specification: DataSpecification | None = None
+        self._measuring: list[Measuring] = []  # known when the network is built
 
     # --- building -----------------------------------------------------------------------------
 
@@ -212,6 +219,7 @@ class Network(Composite):
         self.inputs, self.outputs, self.composition = list(inputs), list(outputs), built.composition
         self.parts = tuple(built.composition.items)
         self.runtime, self._specification = runtime, None
+        self._measuring = measuring(built.layers)
         for layer in built.layers:
             if not layer.is_built:
                 layer.take(runtime.arena, _views_of_layer(layer, graph, runtime.parameters))
@@ -311,10 +319,14 @@ class Network(Composite):
     def specify(self, x: object) -> DataSpecification:
         """Return the specification of the data; build the network if it waited for their shape."""
         if not self.built:
-            shape = data.checked_rows("x", x).shape
+            (first,) = self.input_readers()
+            rows = data.checked_rows("x", x) if first is None else data.read("x", x, first, None)
+            shape = rows.shape
             if len(shape) < 2 or 0 in shape:
                 raise ValueError(f"x must have shape (rows, inputs), got {shape}")
             self.build_chain(shape[1:])
+        for layer in self._measuring:
+            layer.require_adapted()
         return self.specification
 
     def checked_inputs(self, x: object) -> Samples:
@@ -336,13 +348,25 @@ class Network(Composite):
             data.not_empty(samples.rows)
             return samples
 
+    def input_readers(self) -> list[Any]:
+        """Return, for each input, the lookup that reads its data, or None."""
+        if self.built:
+            return list(layer_graph.input_lookups(self.graph))
+        first = next((layer for layer in self.layers if not layer.is_reshape), None)
+        return [first if first is not None and first.is_lookup else None]
+
+    def layers_to_adapt(self) -> list[Measuring]:
+        """Return the layers that have yet to measure data, those inside other layers included."""
+        return [layer for layer in measuring(self.layers) if not layer.is_adapted]
+
     @property
     def specification(self) -> DataSpecification:
         """The specification of the data that the network takes."""
         if self._specification is None:
             checks = layer_graph.input_checks(self.graph)
+            lookups = layer_graph.input_lookups(self.graph)
             inputs = tuple(
-                InputSpecification(name, shape, tuple(checks[i]))
+                InputSpecification(name, shape, tuple(checks[i]), lookups[i])
                 for i, (name, shape) in enumerate(self.graph.inputs)
             )
             ends = zip(self.output_names, self.output_shapes, strict=True)
@@ -422,7 +446,8 @@ class Network(Composite):
                 else:
                     copies[id(part)] = copy.deepcopy(part)
                     for one in copies[id(part)].parts():
-                        one.parameters = {}
+                        if not one.measures:  # what was measured is not learned
+                            one.parameters = {}
             return copies[id(part)]
 
         parts = [copied(part) for part in self.chain]

@@ -205,6 +205,60 @@ static int kernel_prelu_slope_gradient(const fastnn_call *call, int worker, int 
     return FASTNN_OK;
 }
 
+/* One vector of the three formulas of `standardize`. */
+ALWAYS_INLINE vec standardized(const int VARIANT, vec x, vec mean, vec scale)
+{
+    return VARIANT == 0 ? (x - mean) / scale : vfma(x, scale, mean);
+}
+
+/* n elements in sequence; mean and scale are one number for all, or one for each. */
+ALWAYS_INLINE void standardize_span(const int VARIANT, const int IS_SHARED, const real *x,
+                                    const real *mean, const real *scale, real *y, ptrdiff_t n)
+{
+    if (n == 0) return;
+    vec m = vbroadcast(mean ? mean[0] : 0), s = vbroadcast(scale[0]);
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        if (!IS_SHARED) s = vload(scale + i);
+        if (!IS_SHARED && mean) m = vload(mean + i);
+        vstore(y + i, standardized(VARIANT, vload(x + i), m, s));
+    }
+    if (i < n) {
+        if (!IS_SHARED) s = vload_first(scale + i, n - i);
+        if (!IS_SHARED && mean) m = vload_first(mean + i, n - i);
+        vstore_first(y + i, standardized(VARIANT, vload_first(x + i, n - i), m, s), n - i);
+    }
+}
+
+/* operand: 0 x (rows, width), 1 mean (features) or NULL for 0, 2 scale (features) or NULL, 3 y
+ * (rows, width); size: 0 width, 1 features, which divides the width: they are repeated along it;
+ * scalar: where there is no scale, 0 factor, 1 offset.
+ * variant 0: y = (x - mean) / scale; 1: y = x * scale + mean; 2: y = x * factor + offset. */
+static int kernel_standardize(const fastnn_call *call, int worker, int workers)
+{
+    const real *x = call->operand[0], *mean = call->operand[1], *scale = call->operand[2];
+    real *y = call->operand[3];
+    ptrdiff_t width = call->size[0], features = call->size[1], begin, end;
+    real factor = (real)call->scalar[0], offset = (real)call->scalar[1];
+    if (call->variant == 2) mean = &offset, scale = &factor, features = 1;
+    if (width == 0) return FASTNN_OK;
+    if (features == 1) {
+        share(call->rows * width, GRAIN, worker, workers, &begin, &end);
+        x += begin, y += begin;
+        if (call->variant == 0) standardize_span(0, 1, x, mean, scale, y, end - begin);
+        else standardize_span(1, 1, x, mean, scale, y, end - begin);
+        return FASTNN_OK;
+    }
+    share(call->rows * (width / features), 1 + GRAIN / (features + 1), worker, workers, &begin, &end);
+    for (ptrdiff_t part = begin; part < end; part++) {
+        const real *from = x + part * features;
+        real *to = y + part * features;
+        if (call->variant == 0) standardize_span(0, 0, from, mean, scale, to, features);
+        else standardize_span(1, 0, from, mean, scale, to, features);
+    }
+    return FASTNN_OK;
+}
+
 /* operand: 0 x (rows, width), 1 weights (rows) or NULL, 2 y (rows, width); size: width;
  * scalar: 0 factor. y = factor * weight of the row * x. */
 static int kernel_scale_rows(const fastnn_call *call, int worker, int workers)

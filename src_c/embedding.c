@@ -1,4 +1,4 @@
-/* embedding.c: rows of a table, selected by whole numbers. */
+/* embedding.c: whole numbers as rows of a table, or as zeros and ones. */
 #include "fastnn.h"
 #include "simd.h"
 
@@ -64,4 +64,37 @@ static int kernel_embedding_gradient(const fastnn_call *call, int worker, int wo
         }
     }
     return FASTNN_OK;
+}
+
+/* operand: 0 x (rows, columns): categories, 1 y; size: 0 columns, 1 tokens, 2 categories, at least
+ * as many as tokens: those from `tokens` on are left out.
+ * variant 0: y (rows, columns, tokens) is 1 at the category of each column, and else 0; 1: y (rows,
+ * tokens) is 1 for each category that the row has; 2: it counts them. NaN where x is no category,
+ * so that a loss computed from it is rejected. */
+static int kernel_encode_categories(const fastnn_call *call, int worker, int workers)
+{
+    const real *x = call->operand[0];
+    real *y = call->operand[1];
+    ptrdiff_t columns = call->size[0], tokens = call->size[1], categories = call->size[2];
+    ptrdiff_t step = call->variant == 0 ? tokens : 0, width = step ? columns * tokens : tokens;
+    ptrdiff_t begin, end;
+    int status = FASTNN_OK;
+    if (call->variant == 0 && columns == 0) return FASTNN_OK;
+    share(call->rows, 1 + GRAIN / (width + columns + 1), worker, workers, &begin, &end);
+    for (ptrdiff_t row = begin; row < end; row++) {
+        const real *from = x + row * columns;
+        real *to = y + row * width;
+        memset(to, 0, (size_t)width * sizeof(real));
+        for (ptrdiff_t column = 0; column < columns; column++, to += step) {
+            ptrdiff_t category = category_of(from[column], categories);
+            if (category < 0) {
+                for (ptrdiff_t j = 0; j < tokens; j++) to[j] = (real)NAN;
+                status = FASTNN_BAD_LABEL;
+            } else if (category < tokens) {
+                real before = to[category]; /* may be NaN, and stays so */
+                to[category] = (call->variant == 2 ? before : before * 0) + 1;
+            }
+        }
+    }
+    return status;
 }

@@ -74,6 +74,7 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(prelu)             /* forward, and the input's gradient */                    \
     X(prelu_slope_gradient)                                                         \
     X(scale_rows)                                                                   \
+    X(standardize)       /* (x - mean) / scale, by columns, and its inverse */      \
     X(concatenate)                                                                  \
     X(slice_columns)                                                                \
     X(math)              /* one function of vmath.h, for tests and benchmarks */    \
@@ -86,6 +87,7 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(batch_normalization_gradient)                                                 \
     X(embedding)         /* embedding.c */                                          \
     X(embedding_gradient)                                                           \
+    X(encode_categories) /* zeros and ones, or counts */                            \
     X(log_softmax)                                                                  \
     X(log_softmax_gradient)                                                         \
     X(elementwise_loss)  /* loss.c */                                               \

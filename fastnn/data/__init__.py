@@ -6,6 +6,7 @@ in_memory.py, memmap.py, batches.py   one adapter each
 specification.py  what a network requires of its data
 samples.py        inputs, targets and weights, checked against the specification
 arrays.py, frames.py, sparse.py       single arrays, from whatever type they were
+lookups.py        text and ids, looked up where they come in; data for layers that measure them
 """
 
 from fastnn.data.arrays import (
@@ -15,6 +16,7 @@ from fastnn.data.arrays import (
     checked_array,
     checked_rows,
 )
+from fastnn.data.lookups import measured_parts, read
 from fastnn.data.samples import Samples, by_name, inputs, not_empty
 from fastnn.data.sparse import Sparse, is_sparse
 from fastnn.data.specification import DataSpecification, InputSpecification, TargetSpecification
@@ -35,5 +37,7 @@ __all__ = [
     "checked_rows",
     "inputs",
     "is_sparse",
+    "measured_parts",
     "not_empty",
+    "read",
 ]

@@ -44,6 +44,18 @@ def as_array(name: str, value: Any) -> np.ndarray:
     return array
 
 
+def as_objects(value: Any) -> np.ndarray:
+    """Return the cells of a frame, shape (rows, columns), or of a series, as Python objects."""
+    if _library(value) == "pandas":
+        return np.asarray(value.to_numpy(dtype=object))
+    if not hasattr(value, "columns"):
+        return np.array(value.to_list(), object)
+    cells = np.empty((len(value), len(value.columns)), object)
+    for i, column in enumerate(value.get_columns()):
+        cells[:, i] = column.to_list()
+    return cells
+
+
 def _columns(frame: Any) -> Iterator[tuple[object, Any]]:
     if _library(frame) == "polars":
         yield from zip(frame.columns, frame.get_columns(), strict=True)

@@ -22,6 +22,7 @@ from fastnn.data.arrays import (
     contiguous_rows,
     distinct_elements,
 )
+from fastnn.data.lookups import Lookup, converted, read
 from fastnn.data.specification import (
     DataSpecification,
     InputSpecification,
@@ -85,7 +86,8 @@ def inputs_alone(
         The message names the argument, what came and what was expected.
     """
     shapes = [(one.name, one.shape) for one in specification.inputs]
-    sources = inputs(x, shapes, specification.dtype, in_windows=in_windows)
+    lookups = [one.lookup for one in specification.inputs]
+    sources = inputs(x, shapes, specification.dtype, lookups=lookups, in_windows=in_windows)
     for position, (source, one) in enumerate(zip(sources, specification.inputs, strict=True)):
         if in_windows and isinstance(source, Source) and pages.map_of(source.array):
             continue
@@ -194,6 +196,7 @@ def inputs(
     dtype: str,
     name: str = "x",
     *,
+    lookups: Sequence[Lookup | None] = (),
     in_windows: bool = False,
 ) -> list[AnySource]:
     """Check input arrays, one for each of the given shapes.
@@ -206,6 +209,8 @@ def inputs(
     dtype : {"float32", "float64"}
     name : str, default "x"
         Name of the argument, for the message.
+    lookups : sequence of Lookup or None, optional
+        What turns the data of each input into whole numbers.
     in_windows : bool, default False
         Whether the numbers of large memory maps are checked later, as they are read.
 
@@ -227,12 +232,14 @@ def inputs(
             raise ValueError(f"{name} must be a list of {len(shapes)} arrays, got {got}")
         arrays, names = x, [f"{name}[{i}]" for i in range(len(shapes))]
     sources: list[AnySource] = []
-    for label, value, (_, shape) in zip(names, arrays, shapes, strict=True):
-        array = checked_rows(label, value)
+    each = zip(names, arrays, shapes, lookups or [None] * len(shapes), strict=True)
+    for label, value, (_, shape), lookup in each:
+        array = read(label, value, lookup, shape) if lookup else checked_rows(label, value)
         if array.ndim == 0 or array.shape[1:] != shape:
             sizes = "".join(f", {size}" for size in shape) or ","
             hint = "; one sample is x[np.newaxis]" if array.shape == shape else ""
             raise ValueError(f"{label} must have shape (rows{sizes}), got {array.shape}{hint}")
+        array = converted(label, array, lookup) if lookup else array
         sources.append(_source(label, array, math.prod(shape), dtype, in_windows=in_windows))
         if sources[-1].rows != sources[0].rows:
             raise ValueError(

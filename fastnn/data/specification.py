@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastnn.data.lookups import Lookup
 from fastnn.losses import Loss
 
 Shape = tuple[int, ...]
@@ -26,11 +27,14 @@ class InputSpecification:
         Shape of one sample.
     checks : tuple of callable
         Checks of the layers that read the input directly; see `RowCheck`.
+    lookup : Lookup, optional
+        Turns what comes into the whole numbers that programs read.
     """
 
     name: str
     shape: Shape
     checks: tuple[RowCheck, ...] = ()
+    lookup: Lookup | None = None
 
 
 @dataclass(frozen=True)

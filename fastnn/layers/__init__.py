@@ -5,25 +5,37 @@ from fastnn.layers.core import Activation, Dense, Dropout, Flatten, PReLU, Resha
 from fastnn.layers.embedding import Embedding
 from fastnn.layers.merge import Add, Concatenate, Multiply
 from fastnn.layers.normalization import BatchNormalization, LayerNormalization
+from fastnn.layers.preprocessing import (
+    CategoryEncoding,
+    IntegerLookup,
+    Normalization,
+    Rescaling,
+    StringLookup,
+)
 from fastnn.layers.residual import Residual
 
 __all__ = [
     "Activation",
     "Add",
     "BatchNormalization",
+    "CategoryEncoding",
     "Concatenate",
     "Dense",
     "Dropout",
     "Embedding",
     "Flatten",
     "Input",
+    "IntegerLookup",
     "Layer",
     "LayerNormalization",
     "Multiply",
+    "Normalization",
     "PReLU",
+    "Rescaling",
     "Reshape",
     "Residual",
     "Shape",
+    "StringLookup",
     "Tensor",
     "registry",
 ]

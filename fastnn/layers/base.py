@@ -45,6 +45,8 @@ class Tensor:
         The name of an `Input`.
     index : int
         Which of a network's outputs it is.
+    dtype : str
+        "string" for an `Input` that was declared to hold text, else "".
     """
 
     shape: Shape
@@ -52,6 +54,7 @@ class Tensor:
     inputs: tuple[Tensor, ...] = ()
     name: str = ""
     index: int = 0
+    dtype: str = ""
 
     def __repr__(self) -> str:
         if self.layer is None:
@@ -59,7 +62,7 @@ class Tensor:
         return f"Tensor(shape={self.shape}, layer={self.layer.name!r})"
 
 
-def Input(shape: Shape, name: str = "input") -> Tensor:
+def Input(shape: Shape, name: str = "input", *, dtype: str | None = None) -> Tensor:
     """Return an input of a functional model.
 
     Parameters
@@ -67,6 +70,9 @@ def Input(shape: Shape, name: str = "input") -> Tensor:
     shape : tuple of int
         Shape of one sample, without the batch axis.
     name : str, default "input"
+    dtype : {"string"}, optional
+        "string" says that it holds text, for a `StringLookup`; what reads it is then checked. By
+        default what reads it decides. Numbers may have any real dtype.
 
     Returns
     -------
@@ -80,7 +86,12 @@ def Input(shape: Shape, name: str = "input") -> Tensor:
     """
     if not isinstance(name, str) or not name or "/" in name:
         raise ValueError(f"name must be a non-empty string without '/', got {name!r}")
-    return Tensor(checks.shape("shape", shape), name=name)
+    if dtype not in (None, "string"):
+        raise ValueError(
+            f"dtype must be 'string' or None, got {dtype!r}: numbers may have any real dtype, and "
+            "the dtype of the arithmetic is the model's, Model(..., dtype=...)"
+        )
+    return Tensor(checks.shape("shape", shape), name=name, dtype=dtype or "")
 
 
 class Composite:
@@ -228,6 +239,12 @@ class Layer(Declared):
     is_reshape: ClassVar[bool] = False
     # Whether the outputs equal the inputs outside training.
     is_identity: ClassVar[bool] = False
+    # Whether it measures data before it can run; see `layers.preprocessing.base`.
+    measures: ClassVar[bool] = False
+    # Whether it is applied where data come in, and programs read what it made of them.
+    is_lookup: ClassVar[bool] = False
+    # Whether it reads text.
+    takes_text: ClassVar[bool] = False
 
     _else_positional: ClassVar[tuple[str, ...]] = ("name", "trainable")
     output = _FirstOutput()
@@ -368,6 +385,19 @@ class Layer(Declared):
         ------
         ValueError
             The message names the position, the value and the layer.
+        """
+
+    def check_vocabulary(self, lookup: str, tokens: int, shape: Shape) -> None:
+        """Raise ValueError if the layer cannot read what a lookup makes.
+
+        Parameters
+        ----------
+        lookup : str
+            Name of the lookup, for the message.
+        tokens : int
+            It makes whole numbers from 0 on, so many.
+        shape : tuple of int
+            Of a sample.
         """
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -26,6 +26,59 @@ def _sizes(name: str, value: object) -> int | list[int]:
             raise ValueError(f"{name} must hold a number for each column, got none")
         return [checks.integer(f"{name}[{i}]", size) for i, size in enumerate(value)]
     return checks.integer(name, value)
+
+
+class OfCategories(Protocol):
+    """A layer that reads categories."""
+
+    name: str
+
+    def categories(self, shape: Shape) -> np.ndarray:
+        """Return the number of categories of each element of a flattened sample."""
+
+
+def check_categories(
+    layer: OfCategories, label: str, rows: np.ndarray, first_row: int | None
+) -> None:
+    """Raise ValueError if rows hold anything but categories; see `Layer.check_input`."""
+    counts = layer.categories(rows.shape[1:])
+    flat = rows.reshape(len(rows), counts.size)
+    bad = (flat < 0) | (flat >= counts)
+    if rows.dtype.kind == "f":
+        bad |= flat != np.floor(flat)
+    if bad.any():
+        row, column = map(int, np.unravel_index(int(np.argmax(bad)), bad.shape))
+        where = "" if first_row is None else f" in row {first_row + row}"
+        raise ValueError(
+            f"{label} must hold whole numbers from 0 to {counts[column] - 1} in column "
+            f"{column}, the categories of layer {layer.name!r}, "
+            f"got {flat[row, column].item()!r}{where}"
+        )
+
+
+def check_vocabulary(
+    layer: OfCategories, argument: str, lookup: str, tokens: int, shape: Shape
+) -> None:
+    """Raise ValueError if a lookup makes more categories than a layer takes.
+
+    Parameters
+    ----------
+    layer : layer
+    argument : str
+        The layer's argument that says how many it takes.
+    lookup : str
+        Name of the lookup.
+    tokens : int
+        How many categories it makes.
+    shape : tuple of int
+        Of a sample.
+    """
+    least = int(layer.categories(shape).min())
+    if tokens > least:
+        raise ValueError(
+            f"layer {layer.name!r} takes {least} categories, but {lookup!r}, which it reads, makes "
+            f"{tokens}: {argument} must be at least that, its vocabulary_size()"
+        )
 
 
 @registry.add
@@ -131,18 +184,11 @@ class Embedding(Layer):
         first_row : int, optional
             Number of the first of these rows in the data; None: rows are not named.
         """
-        counts = self.categories(rows.shape[1:])
-        bad = (rows < 0) | (rows >= counts)
-        if rows.dtype.kind == "f":
-            bad |= rows != np.floor(rows)
-        if bad.any():
-            row, column = map(int, np.unravel_index(int(np.argmax(bad)), bad.shape))
-            where = "" if first_row is None else f" in row {first_row + row}"
-            raise ValueError(
-                f"{label} must hold whole numbers from 0 to {counts[column] - 1} in column "
-                f"{column}, the categories of layer {self.name!r}, "
-                f"got {rows[row, column].item()!r}{where}"
-            )
+        check_categories(self, label, rows, first_row)
+
+    def check_vocabulary(self, lookup: str, tokens: int, shape: Shape) -> None:
+        """Raise ValueError if a lookup makes categories for which there are no vectors."""
+        check_vocabulary(self, "input_dim", lookup, tokens, shape)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """Return (columns, output_dim), or the sum of the output_dim of all columns."""

@@ -127,6 +127,7 @@ def build(
     names = name_layers(items) if names is None else names
     composition = _composition(inputs, outputs, order, names)
     graph, initializers = _graph(inputs, composition)
+    check_text_inputs(inputs, graph)
     firsts = {one.layer: one for one in reversed(order) if isinstance(one.layer, Layer)}
     return Built(composition, graph, initializers, firsts)
 
@@ -263,14 +264,22 @@ def checked_chain(
             f"layers must be a list of Layer instances, got {checks.shown(layers, Layer)}"
         )
     given: list[Any] = list(cast(Iterable, layers))
+    first: Tensor | None = None
     if given and isinstance(given[0], Tensor):
         if input_shape is not None:
             raise ValueError("give input_shape or an Input first, not both")
-        input_shape = given.pop(0).shape
+        first = given.pop(0)
+        input_shape = first.shape
     given = [getattr(one, "network", one) for one in given]
     for one in given:
         if not isinstance(one, Composite):
             checks.items("layers", [one], Layer)
+    if first is not None and first.dtype:
+        layers_of = ([one] if isinstance(one, Layer) else one.layers for one in given)
+        flat = (layer for inside in layers_of for layer in inside)
+        reading = next((layer for layer in flat if not layer.is_reshape), None)
+        if given and (reading is None or not reading.takes_text):
+            raise _not_looked_up(first.name)
     if not given and input_shape is None:
         raise ValueError("layers must hold at least one layer, got none")
     chain: list[Layer | Composite] = given
@@ -340,7 +349,10 @@ def _unique(names: Sequence[str]) -> list[str]:
 def summary(graph: Graph, dtype: str) -> str:
     """Return the layers as a table, with output shapes and numbers of parameters."""
     shapes = [shape for _, shape in graph.inputs]
-    rows = [(name, "Input", shape, "") for name, shape in graph.inputs]
+    rows = [
+        (name, "Input (text)" if lookup and lookup.takes_text else "Input", shape, "")
+        for (name, shape), lookup in zip(graph.inputs, input_lookups(graph), strict=True)
+    ]
     counted: set[Layer] = set()
     for layer, positions, name in graph.steps:
         shapes.append(layer.output_shape(*(shapes[i] for i in positions)))
@@ -363,6 +375,93 @@ def summary(graph: Graph, dtype: str) -> str:
     total = sum(value.width for value in graph.parameters.values())
     size = total * np.dtype(dtype).itemsize
     return "\n".join([*lines, f"{total:,} parameters, {dtype}, {size:,} bytes"])
+
+
+@dataclass(frozen=True)
+class InputLookup:
+    """A lookup that an input goes through, and the layers that read what it makes.
+
+    Attributes
+    ----------
+    layer : Layer
+        With `is_lookup`.
+    readers : list of (Layer, shape of its samples)
+    """
+
+    layer: Any
+    readers: list[tuple[Layer, Shape]]
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether it looks up text instead of whole numbers."""
+        return bool(self.layer.takes_text)
+
+    def indices(self, label: str, rows: np.ndarray, first_row: int = 0) -> np.ndarray:
+        """Return the numbers of tokens, which all readers take."""
+        for reader, shape in self.readers:
+            reader.check_vocabulary(self.layer.name, self.layer.vocabulary_size(), shape)
+        found: np.ndarray = self.layer.indices(label, rows, first_row)
+        return found
+
+
+def input_lookups(graph: Graph) -> list[InputLookup | None]:
+    """Return, for each input, the lookup that it goes through.
+
+    Raises
+    ------
+    ValueError
+        A lookup reads something else than an input, or other layers read its input, too.
+    """
+    found: list[InputLookup | None] = [None for _ in graph.inputs]
+    if not graph.has_lookups:
+        return found
+    origin = {i: i for i in range(len(graph.inputs))}  # of values that are still plain inputs
+    readers: list[list[Layer]] = [[] for _ in graph.inputs]
+    made: dict[int, int] = {}  # numbers of tokens, with the input that they are made of
+    shapes = [shape for _, shape in graph.inputs]
+    for position, (layer, inputs, _) in enumerate(graph.steps, start=len(graph.inputs)):
+        shapes.append(layer.output_shape(*(shapes[i] for i in inputs)))
+        if layer.is_reshape:
+            for where in (origin, made):
+                if inputs[0] in where:
+                    where[position] = where[inputs[0]]
+            continue
+        for source in inputs:
+            if source in origin:
+                readers[origin[source]].append(layer)
+            if source in made and (lookup := found[made[source]]) is not None:
+                lookup.readers.append((layer, shapes[source]))
+        if layer.is_lookup:
+            if inputs[0] not in origin:
+                raise ValueError(
+                    f"layer {layer.name!r} ({type(layer).__name__}) must read an input of the "
+                    "model, since it is applied where data come in"
+                )
+            number = origin[inputs[0]]
+            found[number] = found[number] or InputLookup(layer, [])
+            if shapes[position] == shapes[inputs[0]]:
+                made[position] = number
+    for (name, _), reading, lookup in zip(graph.inputs, readers, found, strict=True):
+        others = [layer for layer in reading if lookup and layer is not lookup.layer]
+        if lookup is not None and others:
+            raise ValueError(
+                f"input {name!r} is read by {lookup.layer.name!r}, a lookup, and by "
+                f"{others[0].name!r}: give each an Input of its own"
+            )
+    return found
+
+
+def check_text_inputs(inputs: Sequence[Tensor], graph: Graph) -> None:
+    """Raise ValueError if an input that was declared to hold text is not looked up."""
+    for tensor, (name, _), lookup in zip(inputs, graph.inputs, input_lookups(graph), strict=True):
+        if tensor.dtype and not (lookup and lookup.takes_text):
+            raise _not_looked_up(name)
+
+
+def _not_looked_up(name: str) -> ValueError:
+    return ValueError(
+        f"input {name!r} holds text, dtype='string', which only a StringLookup can read"
+    )
 
 
 def input_checks(graph: Graph) -> list[list[RowCheck]]:

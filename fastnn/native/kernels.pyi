@@ -189,6 +189,32 @@ def embedding_gradient(
     out: Array | None = None,
     workers: int | None = None,
 ) -> Array: ...
+def standardize(
+    x: Array,
+    mean: Array | None = None,
+    scale: Array | None = None,
+    *,
+    invert: bool = False,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def rescale(
+    x: Array,
+    *,
+    factor: float = 1.0,
+    offset: float = 0.0,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def encode_categories(
+    x: Array,
+    tokens: int,
+    *,
+    categories: int | None = None,
+    mode: str = "multi_hot",
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
 def concatenate(
     arrays: Sequence[Array], *, out: Array | None = None, workers: int | None = None
 ) -> Array: ...

@@ -31,6 +31,10 @@ class LowerableLayer(Protocol):
     name: str
     trainable: bool
 
+    @property
+    def is_lookup(self) -> bool:
+        """Whether it is applied where data come in; programs read what it made of them."""
+
     def emit(self, builder: Builder, *inputs: Value) -> Value:
         """Append the layer's forward ops and return its output."""
 
@@ -93,6 +97,11 @@ class Graph(Generic[L]):
     parameters: dict[str, Value]
     owners: dict[str, tuple[L, str]]
     frozen: Set[Any] = field(default_factory=frozenset)
+
+    @cached_property
+    def has_lookups(self) -> bool:
+        """Whether a layer is applied where data come in, so that programs do not read them."""
+        return any(step.layer.is_lookup for step in self.steps)
 
     @cached_property
     def output_names(self) -> list[str]:

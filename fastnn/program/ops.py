@@ -243,6 +243,19 @@ def _embedding_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
     return [None, emit("embedding_gradient", (x, grad), (gradient_of(table),), **op.attributes)]
 
 
+def _standardize_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    scaled = emit("standardize", (grad, None, op.inputs[2]), (grad.shape,), **op.attributes)
+    return [scaled, None, None]  # mean and scale are measured, not learned
+
+
+def _rescale_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    return [emit("scale_rows", (grad, None), (grad.shape,), factor=op.attributes["factor"])]
+
+
+def _encode_categories_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    return [None]
+
+
 def _log_softmax_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
     return [emit("log_softmax_gradient", (op.output, grad), (grad.shape,))]
 
@@ -290,6 +303,14 @@ def _epsilon(op: Op) -> tuple[float, ...]:
 def _embedding_sizes(op: Op) -> tuple[int, ...]:
     table = op.input(1) if op.name == "embedding" else op.output
     return (op.input(0).width, op.attributes["first"], op.attributes["columns"], *table.shape)
+
+
+# The variants of encode_categories.
+ENCODINGS = ("one_hot", "multi_hot", "count")
+
+
+def _encode_sizes(op: Op) -> tuple[int, ...]:
+    return op.input(0).width, op.attributes["tokens"], op.attributes["categories"]
 
 
 def _takes_labels(op: Op) -> int:
@@ -475,6 +496,28 @@ OPS: dict[str, OpRow] = {
     "embedding": OpRow("embedding", _embedding_gradient, sizes=_embedding_sizes, categories=(0,)),
     "embedding_gradient": OpRow(
         "embedding_gradient", sizes=_embedding_sizes, work=lambda op: 4.0 * op.input(1).width
+    ),
+    # Zeros and ones for the categories in x, or counts of them; no gradient flows back to x.
+    "encode_categories": OpRow(
+        "encode_categories",
+        _encode_categories_gradient,
+        sizes=_encode_sizes,
+        variant=lambda op: ENCODINGS.index(op.attributes["mode"]),
+    ),
+    # (x - mean) / scale, or x * scale + mean, by columns; the gradient leaves out the mean.
+    "standardize": OpRow(
+        "standardize",
+        _standardize_gradient,
+        sizes=lambda op: (op.output.width, op.input(2).width),
+        variant=lambda op: int(op.attributes["invert"]),
+    ),
+    "rescale": OpRow(
+        "standardize",
+        _rescale_gradient,
+        sizes=lambda op: (op.output.width, 1),
+        scalars=lambda op: (op.attributes["factor"], op.attributes["offset"]),
+        variant=lambda op: 2,
+        operands=lambda op: (op.inputs[0], None, None, op.outputs[0]),
     ),
     "log_softmax": OpRow(
         "log_softmax", _log_softmax_gradient, work=lambda op: 20.0 * op.output.width

@@ -214,6 +214,7 @@ class FastPath:
         plan = bound.plan
         output = _output_place(bound, graph)
         is_plain = plan.has_python or len(graph.inputs) > 1 or len(graph.outputs) > 1
+        is_plain = is_plain or graph.has_lookups
         self.few_rows_are_plain = is_plain or output is None
         if self.few_rows_are_plain:
             return
@@ -236,8 +237,8 @@ class FastPath:
 def _prepared_for_one(bound: Bound, graph: Graph, **training_only: Any) -> Prepared | None:
     """Return a program prepared for one row, or None where the general path must be taken."""
     plan = bound.plan
-    if plan.has_python or len(graph.outputs) > 1:
-        return None  # Python runs in between, or a sample has several arrays
+    if plan.has_python or len(graph.outputs) > 1 or graph.has_lookups:
+        return None  # Python runs in between or before, or a sample has several arrays
     return Prepared(
         bound.executor,
         plan.dtype,

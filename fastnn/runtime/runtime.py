@@ -422,8 +422,8 @@ class Runtime:
 
     def prepare_one_row(self, purpose: Purpose) -> None:
         """Prepare the program PREDICT or TRAIN for one row; see `FastPath`."""
-        if len(self.output_shapes) > 1:
-            return  # a sample has several arrays: the general path
+        if len(self.output_shapes) > 1 or self.graph.has_lookups:
+            return  # a sample has several arrays, or is looked up first: the general path
         if purpose is Purpose.PREDICT:
             self.fast_path.prepare_predict_one(self.bound(purpose, 1), self.graph)
             return

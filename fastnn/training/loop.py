@@ -14,6 +14,7 @@ from fastnn.data.adapter import adapter_of
 from fastnn.data.base import Given
 from fastnn.network import Network
 from fastnn.runtime.nonfinite import NonFiniteLossError
+from fastnn.training.adaptation import adapted_on_trial
 from fastnn.training.callback_list import CallbackList
 from fastnn.training.choice import trainer_of
 from fastnn.training.history import History
@@ -89,7 +90,7 @@ def fit(
     x, y, sample_weight, given = split(
         network, x, y, sample_weight, validation_split, validation_data
     )
-    with network.built_on_trial():
+    with network.built_on_trial(), adapted_on_trial(network, x, y):
         trainer = trainer_of(network)
         batching = trainer.batching(
             settings.batch_size, settings.shuffle, settings.steps_per_epoch, settings.epochs

@@ -70,6 +70,8 @@ def _checked_loss(network: Network, x: object, y: object) -> float:
 def _inputs(network: Network, x: object) -> object:
     """Return a batch of one sample for the methods that take batches."""
     shapes = [shape for _, shape in network.input_shapes] if network.built else [None]
+    if network.built and network.graph.has_lookups:
+        return _with_lookups(network, x)
     if len(shapes) == 1:
         return _batch("x", x, shapes[0], network.dtype)
     if not isinstance(x, (list, tuple)) or len(x) != len(shapes):
@@ -78,6 +80,25 @@ def _inputs(network: Network, x: object) -> object:
         _batch(f"x[{i}]", part, shape, network.dtype)
         for i, (part, shape) in enumerate(zip(x, shapes, strict=True))
     ]
+
+
+def _with_lookups(network: Network, x: object) -> object:
+    """Return the batch of one sample for a network some of whose inputs are looked up."""
+    inputs = network.specification.inputs
+    parts = [x] if len(inputs) == 1 else x
+    if not isinstance(parts, (list, tuple)) or len(parts) != len(inputs):
+        return x  # the methods that take batches reject it
+    batch: list[np.ndarray] = []
+    for position, (part, one) in enumerate(zip(parts, inputs, strict=True)):
+        label = network.specification.label(position)
+        if one.lookup is None:
+            batch.append(_batch(label, part, one.shape, network.dtype))
+            continue
+        sample = data.read(label, part, one.lookup, None)
+        if sample.size != math.prod(one.shape):
+            raise ValueError(f"{label} must have shape {one.shape}, got {np.shape(part)}")
+        batch.append(sample.reshape(1, *one.shape))
+    return batch[0] if len(inputs) == 1 else batch
 
 
 def _batch(name: str, value: object, shape: Shape | None, dtype: str) -> np.ndarray:

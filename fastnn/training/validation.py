@@ -116,7 +116,7 @@ def _last_rows(
 ) -> tuple[object, object, object, Held]:
     """Split all arrays at the same row."""
     given = [
-        _Parts("x", x, network.built and len(network.input_shapes) > 1),
+        _Parts("x", x, network.built and len(network.input_shapes) > 1, network.input_readers()),
         _Parts("y", y, network.built and len(network.output_names) > 1),
     ]
     if sample_weight is not None:
@@ -153,14 +153,25 @@ def _lists_batches(network: Network, given: object) -> bool:
 class _Parts:
     """The arrays given for an argument: one, or one for each input or output."""
 
-    def __init__(self, name: str, given: object, is_several: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        given: object,
+        is_several: bool,
+        readers: Sequence[Any] = (),
+    ) -> None:
         self.name = name
         self._keys: list[str] | None = None
         if is_several and isinstance(given, dict):
             self._keys, given = list(given), list(given.values())
         self._is_several = is_several and isinstance(given, (list, tuple))
         listed: Sequence[object] = cast(Sequence[object], given) if self._is_several else [given]
-        self.arrays = [data.checked_rows(name, part) for part in listed]
+        self.arrays = [
+            data.read(name, part, readers[i], None)
+            if i < len(readers) and readers[i]
+            else data.checked_rows(name, part)
+            for i, part in enumerate(listed)
+        ]
         if any(array.ndim == 0 for array in self.arrays):
             raise ValueError(f"{name} must have one entry for each row, got a single number")
 

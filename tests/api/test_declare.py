@@ -34,6 +34,8 @@ NEEDED = {
     "Activation": {"activation": "tanh"},
     "Reshape": {"target_shape": (2, -1)},
     "Embedding": {"input_dim": 7, "output_dim": 2},
+    "CategoryEncoding": {"num_tokens": 7},
+    "Rescaling": {"scale": 0.5},
     "PiecewiseConstantDecay": {"boundaries": (5, 9), "values": (0.3, 0.2, 0.1)},
     "WarmUp": {"schedule": 0.1, "steps": 4},
     "OneCycle": {"max_learning_rate": 0.1, "total_steps": 9},

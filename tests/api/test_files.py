@@ -50,9 +50,18 @@ def every_layer(dtype="float64"):
     table = fnn.Embedding([3, 4], 2, name="table")(fnn.Reshape((-1,))(categories))
     picture_like = fnn.PReLU("normal")(fnn.Activation("tanh")(picture))
     flat = fnn.Concatenate(name="flat")([fnn.Flatten()(picture_like), table])
+    words, codes = fnn.Input((2,), name="words", dtype="string"), fnn.Input((1,), name="codes")
+    looked_up = [
+        fnn.StringLookup(vocabulary=["b", "ü"], mask_token="", output_mode="count")(words),
+        fnn.Flatten()(fnn.Embedding(3, 2)(fnn.IntegerLookup(vocabulary=[10**12, -5])(codes))),
+        fnn.CategoryEncoding(4)(fnn.Reshape((-1,))(categories)),
+        fnn.Rescaling(0.5, -1.0)(fnn.Normalization()(vector)),
+    ]
+    flat = fnn.Concatenate()([flat, *looked_up])
     h = fnn.Dropout(0.25)(fnn.LayerNormalization()(fnn.Concatenate()([h, flat])))
     output = fnn.Dense(3, "softmax", use_bias=False, kernel_initializer="lecun_normal")(h)
-    model = fnn.Model([vector, picture, categories], output, dtype=dtype, seed=4)
+    inputs = [vector, picture, categories, words, codes]
+    model = fnn.Model(inputs, output, dtype=dtype, seed=4)
     model.layers[-1].trainable = False
     block[2].block[0].learning_rate_factor = 0.5
     assert {layer.kind for layer in model.layers} == set(fnn.layers.registry)
@@ -79,7 +88,13 @@ def rewrite(path, *, change_about=None, change_tensors=None, metadata=None):
 def test_a_model_of_every_layer_comes_back(dtype, tmp_path, rng, capsys):
     model = every_layer(dtype)
     model.compile(fnn.SGD(0.1, momentum=0.5), "crossentropy", ["accuracy"])
-    data = [rng.normal(size=(20, 4)), rng.normal(size=(20, 2, 3)), rng.integers(0, 3, (20, 2, 1))]
+    data = [
+        rng.normal(size=(20, 4)),
+        rng.normal(size=(20, 2, 3)),
+        rng.integers(0, 3, (20, 2, 1)),
+        rng.choice(["", "a", "b", "ü"], (20, 2)),
+        rng.choice([7, -5, 10**12], (20, 1)),
+    ]
     labels = rng.integers(0, 3, 20)
     model.fit(data, labels, epochs=2, verbose=0)
     model.save(tmp_path / "m.safetensors")

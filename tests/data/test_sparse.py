@@ -28,9 +28,17 @@ def matrix(rng, rows=50, width=30, density=0.2, dtype=np.float64):
 
 
 def sparse_inputs(rng, x):
-    """x with zeros, and the same with sparse matrices where the input has one dimension."""
-    arrays = [a * (rng.random(a.shape) < 0.4) for a in (x if isinstance(x, list) else [x])]
-    given = [sparse.csr_array(a) if a.ndim == 2 else a for a in arrays]
+    """x with zeros, and the same with sparse matrices where the input has one dimension.
+
+    What is looked up, text and the integers behind it, stays as it is.
+    """
+    listed = x if isinstance(x, list) else [x]
+    texts = [i for i, a in enumerate(listed) if a.dtype.kind == "U"]
+    kept = {*texts, *(i + 1 for i in texts)}
+    arrays = [a if i in kept else a * (rng.random(a.shape) < 0.4) for i, a in enumerate(listed)]
+    given = [
+        sparse.csr_array(a) if a.ndim == 2 and i not in kept else a for i, a in enumerate(arrays)
+    ]
     return (arrays, given) if isinstance(x, list) else (arrays[0], given[0])
 
 

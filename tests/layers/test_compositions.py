@@ -188,6 +188,35 @@ def concatenate(c):
     return c.call(fnn.Concatenate(), *(c.flat() for _ in range(c.draw(st.integers(2, 3)))))
 
 
+def normalize(c):
+    x = c.one()
+    invert, axis = c.flag(), c.among([-1, None])
+    features = x.shape[-1] if axis else 1
+    mean, variance = [0.5 - i for i in range(features)], [0.5 + i for i in range(features)]
+    return c.call(fnn.Normalization(axis, mean=mean, variance=variance, invert=invert), x)
+
+
+def rescale(c):
+    return c.call(fnn.Rescaling(c.among([0.5, -2.0]), c.among([0.0, 0.3])), c.one())
+
+
+def encode(kind):
+    def step(c):
+        columns, tokens = c.draw(st.integers(1, 3)), c.draw(st.integers(2, 4))
+        x, mode = c.input(columns, tokens), c.among(["one_hot", "multi_hot", "count"])
+        if kind == "category_encoding":
+            return c.call(fnn.CategoryEncoding(tokens, mode), x)
+        # The categories are the tokens, one of which is masked, and one not in the vocabulary.
+        options = {"mask_token": c.among([None, 0]), "output_mode": c.among(["int", mode])}
+        if kind == "integer_lookup":
+            return c.call(fnn.IntegerLookup(vocabulary=[1], **options), x)
+        c.categories[-1] = list("abcd"[:tokens])
+        options["mask_token"] = "a" if options["mask_token"] == 0 else None
+        return c.call(fnn.StringLookup(vocabulary=["b"], **options), x)
+
+    return step
+
+
 STEPS = {
     "dense": lambda c: c.call(c.dense(c.width()), c.flat()),
     "activation": activate,
@@ -201,6 +230,9 @@ STEPS = {
     "concatenate": concatenate,
     "layer_normalization": lambda c: c.call(c.normalization(fnn.LayerNormalization), c.flat()),
     "batch_normalization": lambda c: c.call(c.normalization(fnn.BatchNormalization), c.flat()),
+    "normalization": normalize,
+    "rescaling": rescale,
+    **{kind: encode(kind) for kind in ("category_encoding", "string_lookup", "integer_lookup")},
     "residual": residual,
     "test_sine": lambda c: c.call(Sine(), c.one()),
 }  # fmt: skip
@@ -253,7 +285,9 @@ def compositions(draw):
     c.used.update(names)
     rng, rows = np.random.default_rng(seed), draw(st.integers(2, 7))
     x = [
-        rng.integers(0, categories, (rows, *tensor.shape)) if categories
+        rng.choice(np.asarray(categories, object), (rows, *tensor.shape))
+        if isinstance(categories, list)
+        else rng.integers(0, categories, (rows, *tensor.shape)) if categories
         else rng.normal(size=(rows, *tensor.shape))
         for tensor, categories in zip(c.inputs, c.categories, strict=True)
     ]  # fmt: skip

@@ -90,6 +90,29 @@ CASES = {
         [(4,)],
         residual,
     ),
+    "normalization": (
+        lambda: fnn.Normalization(mean=[1.0, 2.0, 3.0], variance=[0.5, 2.0, 0.0]),
+        [(2, 3)],
+        lambda layer, x: (x - np.array([1.0, 2.0, 3.0])) / np.sqrt([0.5, 2.0, 1.0]),
+    ),
+    "rescaling": (lambda: fnn.Rescaling(0.3, -2.0), [(2, 3)], lambda layer, x: x * 0.3 - 2.0),
+    "category_encoding": (
+        lambda: fnn.CategoryEncoding(5, "count"),
+        [(4,)],
+        lambda layer, x: (x[:, :, np.newaxis] == np.arange(5)).sum(axis=1),
+    ),
+    "integer_lookup": (
+        lambda: fnn.IntegerLookup(vocabulary=[3, 1]),
+        [(4,)],
+        lambda layer, x: np.where(x == 3, 1, np.where(x == 1, 2, 0)),
+    ),
+    "string_lookup": (
+        lambda: fnn.StringLookup(vocabulary=["d", "b"], output_mode="multi_hot"),
+        [(4,)],
+        lambda layer, x: np.stack(
+            [((x != "d") & (x != "b")).any(1), (x == "d").any(1), (x == "b").any(1)], axis=1
+        ),
+    ),
     "multiply": (lambda: fnn.Multiply(), [(4,)] * 3, lambda layer, a, b, c: a * b * c),
     "add": (lambda: fnn.Add(), [(4,)] * 3, lambda layer, a, b, c: a + b + c),
     "concatenate": (
@@ -100,8 +123,13 @@ CASES = {
 }
 
 
+OF_CATEGORIES = ("embedding", "category_encoding", "integer_lookup", "string_lookup")
+
+
 def arrays(rng, shapes, rows=6, kind=""):
-    if kind == "embedding":
+    if kind == "string_lookup":
+        return [rng.choice(np.array(list("abcde"), object), (rows, *shape)) for shape in shapes]
+    if kind in OF_CATEGORIES:
         return [rng.integers(0, 5, (rows, *shape)) for shape in shapes]
     return [rng.normal(size=(rows, *shape)) for shape in shapes]
 
@@ -149,7 +177,7 @@ def test_gradients_before_and_behind_the_layer(kind, rng):
     make, shapes, _ = CASES[kind]
     inputs = [fnn.Input(shape) for shape in shapes]
     # A Dense in front has parameters that need the layer's gradients; it takes vectors only.
-    takes_vectors = kind != "embedding"
+    takes_vectors = kind not in OF_CATEGORIES
     before = [
         fnn.Dense(x.shape[0], "tanh")(x) if len(x.shape) == 1 and takes_vectors else x
         for x in inputs

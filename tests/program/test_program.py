@@ -118,7 +118,7 @@ def test_predict_and_evaluate_agree_with_reference(seed):
     model, x, y = random_model(seed)
     rows, parameters = len(y), model.parameters
     program = model.network.runtime.bound(Purpose.PREDICT, rows).plan.program
-    batch = [array.reshape(rows, -1) for array in (x if isinstance(x, list) else [x])]
+    batch = [source.array for source in model.network.checked_inputs(x).sources]
     made = reference.run(program, batch, parameters, reference.Context("float64"))
     assert_close(model.predict(x), made[program.outputs[0]], 1e-10)
     samples = model.network.checked_samples(x, y)

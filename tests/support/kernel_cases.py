@@ -461,6 +461,35 @@ def _embedding_gradient(x: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
     return total
 
 
+def _columns(width: int) -> int:
+    return width
+
+
+def _one(width: int) -> int:
+    return 1
+
+
+def _part(width: int) -> int:
+    """A proper divisor where there is one: columns that are repeated along a row."""
+    return next((n for n in range(width // 2, 0, -1) if width % n == 0), width)
+
+
+def _with_mean_and_scale(features: Callable[[int], int]) -> Callable[..., Arrays]:
+    def make(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
+        count = features(width)
+        return {
+            "x": rng.standard_normal((rows, width)).astype(dtype),
+            "mean": rng.standard_normal(count).astype(dtype),
+            "scale": (0.5 + rng.random(count)).astype(dtype),
+        }
+
+    return make
+
+
+def _standardized(x: np.ndarray, scale: np.ndarray, mean: Any = None, *, invert: bool) -> Any:
+    return layers.standardize(x, mean, scale, invert)
+
+
 def _columns_normalized(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> tuple:
     mean, variance = layers.batch_statistics(x)
     y = layers.batch_normalization(x, gamma, beta, mean, variance, 1e-3)
@@ -597,6 +626,31 @@ CASES: dict[str, Case] = {
         "embedding_gradient", _categories("grad_output"),
         partial(kernels.embedding_gradient, categories=CATEGORIES), _embedding_gradient,
         whole=("x",), least_width=1,
+    ),
+    **{
+        f"encode_categories-{mode}": Case(
+            "encode_categories", lambda rng, dtype, rows, width: {
+                "x": rng.integers(0, CATEGORIES, (rows, width)).astype(dtype)},
+            partial(kernels.encode_categories, tokens=tokens, categories=CATEGORIES, mode=mode),
+            partial(layers.encode_categories, tokens=tokens, categories=CATEGORIES, mode=mode),
+            whole=("x",),
+        )
+        for mode, tokens in (("one_hot", 5), ("multi_hot", CATEGORIES), ("count", 6))
+    },
+    **{
+        f"standardize-{name}": Case(
+            "standardize", _with_mean_and_scale(features),
+            partial(kernels.standardize, invert=invert),
+            partial(_standardized, invert=invert), optional=("mean",), least_width=1,
+        )
+        for name, features, invert in (
+            ("columns", _columns, False), ("invert", _columns, True),
+            ("shared", _one, False), ("shared-invert", _one, True), ("repeated", _part, False),
+        )
+    },
+    "rescale": Case(
+        "standardize", _normal(("x", _whole)), partial(kernels.rescale, factor=-1.5, offset=0.3),
+        lambda x: x * -1.5 + 0.3,
     ),
     "concatenate": Case(
         "concatenate", _parts,

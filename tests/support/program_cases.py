@@ -11,7 +11,7 @@ import numpy as np
 import fastnn as fnn
 from fastnn.program import reference
 from fastnn.program.lower import Program
-from fastnn.program.ops import ACTIVATIONS, LOSSES, OPTIMIZERS, Op, Value
+from fastnn.program.ops import ACTIVATIONS, ENCODINGS, LOSSES, OPTIMIZERS, Op, Value
 from fastnn.program.purpose import Purpose
 from fastnn.runtime import Steps
 
@@ -318,6 +318,21 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
     "embedding_gradient": lambda: [
         _embeddings(*part, gradient=True) for part in ((0, 4), (1, 2), (3, 1))
     ],
+    "encode_categories": lambda: [
+        Op("encode_categories", (_input("categories", 4),),
+           (Value("y", (4, tokens) if mode == "one_hot" else (tokens,)),),
+           {"tokens": tokens, "categories": CATEGORIES, "mode": mode})
+        for mode in ENCODINGS for tokens in (CATEGORIES, 2)
+    ],
+    "standardize": lambda: [
+        Op("standardize",
+           (_input("x", 2, 3), mean and _parameter(mean, *shape), _parameter("square", *shape)),
+           (Value("y", (2, 3)),), {"invert": invert})
+        for shape in ((3,), (1,)) for mean in ("mean", None) for invert in (False, True)
+    ],
+    "rescale": lambda: [
+        Op("rescale", (_input("x", 2, 3),), (Value("y", (2, 3)),), {"factor": -0.5, "offset": 2.0})
+    ],
     "scale_rows": lambda: [
         Op("scale_rows", (_input("x", 2, 3), weights), (Value("y", (2, 3)),), {"factor": 0.5})
         for weights in (_input("w"), None)
@@ -434,11 +449,17 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
     width = int(rng.integers(1, 24))
     shared = fnn.Dense(width, activation=activation(), use_bias=bool(rng.integers(2)))
     pool += [fnn.Dense(width, activation=activation())(x) for x in pool]
+    prepared: list[Any] = []  # what reads the inputs besides the layers in the pool
     if rng.integers(2):
         inputs.append(fnn.Input((2,), name="categories"))
         table = fnn.Embedding(CATEGORIES, int(rng.integers(1, 5)))
         tables = fnn.Embedding([CATEGORIES, CATEGORIES + 1], [3, 1])
         pool += [fnn.Flatten()(table(inputs[-1])), tables(inputs[-1])]
+        prepared.append(fnn.CategoryEncoding(CATEGORIES, "count")(inputs[-1]))
+        words = fnn.StringLookup(vocabulary=["b", "c"], mask_token="a", output_mode="multi_hot")
+        codes = fnn.IntegerLookup(vocabulary=[1, 2])
+        inputs += [fnn.Input((2,), name="words", dtype="string"), fnn.Input((2,), name="codes")]
+        prepared += [words(inputs[-2]), codes(inputs[-1])]
     anything = fnn.initializers.Normal(1.0, 0.3)
 
     def residual() -> Any:
@@ -493,7 +514,9 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
     loss = str(rng.choice(list(PROBLEMS)))
     last = PROBLEMS[loss][int(rng.integers(len(PROBLEMS[loss])))]
     units = int(rng.integers(2, 6))
-    end = fnn.Dense(units)(fnn.Concatenate()([*pool[-3:], *pool[: len(inputs)]]))
+    centered = fnn.Normalization(mean=0.5, variance=3.0, invert=seed % 2 == 0)
+    prepared += [centered(pool[0]), fnn.Rescaling(-0.5, 0.25)(pool[-1])]
+    end = fnn.Dense(units)(fnn.Concatenate()([*pool[-3:], *pool[: len(inputs)], *prepared]))
     model = fnn.Model(inputs, fnn.Activation(last)(end) if last else end, dtype=dtype, seed=seed)
     metrics = ["accuracy"] if "crossentropy" in loss or loss == "kl_divergence" else ["mse"]
     optimizer = OPTIMIZER_CHOICES[int(rng.integers(len(OPTIMIZER_CHOICES)))]()
@@ -504,7 +527,8 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
             layer.trainable = bool(rng.random() < 0.8)
     rows = int(rng.choice([1, 2, 7, 16, 33]))
     x = [
-        rng.integers(0, CATEGORIES, (rows, 2)) if tensor.name == "categories"
+        rng.choice(list("abcd"), (rows, 2)) if tensor.name == "words"
+        else rng.integers(0, CATEGORIES, (rows, 2)) if tensor.name in ("categories", "codes")
         else rng.standard_normal((rows, *tensor.shape))
         for tensor in inputs
     ]  # fmt: skip

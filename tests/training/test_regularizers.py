@@ -123,7 +123,7 @@ LAYERS = {
 def test_every_layer_with_parameters_is_expected():
     registry, base = fnn.layers.registry, fnn.Layer
     kinds = {k for k in registry if registry[k].parameter_shapes is not base.parameter_shapes}
-    assert {name.split(" ")[0] for name in LAYERS} | {"residual"} == kinds
+    assert {name.split(" ")[0] for name in LAYERS} | {"residual", "normalization"} == kinds
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -113,6 +113,25 @@ def embedding_gradient(x: Array, grad: Array, categories: int) -> Array:
     return total
 
 
+def encode_categories(x: Array, tokens: int, categories: int, mode: str) -> Array:
+    """Return ones at the categories of each row, or counts; those from `tokens` on are left out.
+
+    The shape is (rows, tokens), or (rows, columns * tokens) for "one_hot".
+    """
+    one_hot = (x[:, :, np.newaxis] == np.arange(tokens)).astype(x.dtype)
+    if mode == "one_hot":
+        return one_hot.reshape(len(x), x.shape[1] * tokens)
+    return one_hot.sum(axis=1) if mode == "count" else one_hot.any(axis=1).astype(x.dtype)
+
+
+def standardize(x: Array, mean: Array | None, scale: Array, invert: bool) -> Array:
+    """Return (x - mean) / scale, or x * scale + mean; both are repeated along each row."""
+    parts = x.reshape(-1, scale.size)
+    shift = 0 if mean is None else mean
+    made = parts * scale + shift if invert else (parts - shift) / scale
+    return made.reshape(x.shape)
+
+
 def _columns(op: Op, x: Array) -> Array:
     first = op.attributes["first"]
     return x.reshape(len(x), -1)[:, first : first + op.attributes["columns"]]
@@ -155,4 +174,11 @@ LAYER_FORMULAS: dict[str, Callable[..., Any]] = {
     "embedding_gradient": lambda op, c, x, grad: embedding_gradient(
         _columns(op, x), grad, op.output.shape[0]
     ),
+    "encode_categories": lambda op, c, x: encode_categories(
+        x.reshape(len(x), -1), **op.attributes
+    ).reshape(-1, *op.output.shape),
+    "standardize": lambda op, c, x, mean, scale: standardize(
+        x, mean, scale, op.attributes["invert"]
+    ),
+    "rescale": lambda op, c, x: x * op.attributes["factor"] + op.attributes["offset"],
 }
