@@ -118,6 +118,7 @@ def test_early_stopping(values, options, epochs, best):
 # --- how fit ends ---------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*monitor .* is NaN")  # see test_monitors.py
 @pytest.mark.parametrize(
     ("values", "options", "epochs"),
     [
@@ -136,6 +137,7 @@ def test_terminate_on_value(values, options, epochs):
         assert history.stop_reason == "completed 4 epochs"
 
 
+@pytest.mark.filterwarnings("ignore:.*monitor .* is NaN")  # see test_monitors.py
 @pytest.mark.parametrize(
     ("values", "options", "epochs"),
     [
@@ -875,6 +877,7 @@ CHANGED = {
     fnn.ReduceLROnPlateau: (
         {"factor": 0.5}, "ReduceLROnPlateau(monitor='val_loss', factor=0.5)"
     ),
+    fnn.SwapEMAWeights: ({"swap_on_epoch": True}, "SwapEMAWeights(swap_on_epoch=True)"),
     fnn.TensorBoard: ({"histogram_freq": 2}, "TensorBoard(log_dir='logs', histogram_freq=2)"),
     fnn.TerminateOnNaN: ({}, "TerminateOnNaN()"),
     fnn.TerminateOnSmallGradient: (
