@@ -35,7 +35,7 @@ def objective_of(
     if loss is None:
         raise ValueError(f"loss must be given, one of {', '.join(losses.registry)}")
     return Objective(
-        optimizers.get(optimizer), output_objectives(loss, metrics, loss_weights, outputs)
+        optimizers.get(optimizer).copy(), output_objectives(loss, metrics, loss_weights, outputs)
     )
 
 
