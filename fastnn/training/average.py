@@ -37,15 +37,16 @@ class Average:
         raw = network.get_weights()
         network.parameter_version += 1
         network.runtime.take_average()
-        average = network.get_weights()
+        average, version = network.get_weights(), network.parameter_version
         self._is_taken = True
         try:
             yield
         finally:
             self._is_taken = False
-            views = list(network.runtime.parameters.values())
-            # Weights that a callback has set meanwhile stay.
-            if all(map(np.array_equal, views, average)):
+            # What a callback has set, trained or written into a view meanwhile stays.
+            if network.parameter_version == version:
                 network.parameter_version += 1
-                for view, array in zip(views, raw, strict=True):
-                    view[...] = array
+                views = network.runtime.parameters.values()
+                for view, was, array in zip(views, average, raw, strict=True):
+                    if np.array_equal(view, was):
+                        view[...] = array

@@ -838,6 +838,40 @@ def test_a_method_that_is_never_called_is_refused(name, wrap):
     assert str(caught.value).startswith(f"Callback.{name} is never called; {NEVER_CALLED[name]}")
 
 
+def test_a_method_that_a_base_brings_along_is_refused():
+    class Mixin:
+        def on_batch_end(self, batch, logs):
+            """It would never be called."""
+
+    match = r"Mine.on_batch_end is never called; did you mean on_train_batch_end\?"
+    for bases in ((Mixin, fnn.Callback), (fnn.EarlyStopping, Mixin)):
+        with pytest.raises(TypeError, match=match):
+            type("Mine", bases, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("set_model", "self.model is set before check"),
+        ("set_params", "what fit was given is known where it is called"),
+    ],
+)
+def test_setters_that_keras_calls_are_refused(name, instead):
+    with pytest.raises(TypeError, match=f"Mine.{name} is never called; {instead}"):
+        type("Mine", (fnn.Callback,), {name: lambda self, given: None})
+
+
+@pytest.mark.parametrize("name", ["stop_training", "stop_reason"])
+def test_what_the_model_is_to_be_told_is_refused_on_the_callback(name):
+    class Mine(fnn.Callback):
+        def on_epoch_end(self, epoch, logs):
+            setattr(self, name, True)
+
+    (x, y), model = data(8), small()
+    with pytest.raises(AttributeError, match=f"Mine.{name} is never read: set self.model.{name}"):
+        model.fit(x, y, verbose=0, callbacks=[Mine()])
+
+
 def test_hooks_and_other_attributes_may_be_given():
     class Mine(fnn.Callback):
         on_what = "not a method"
