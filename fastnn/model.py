@@ -977,6 +977,9 @@ def load(
 ) -> Model:
     """Load a model that `Model.save` wrote, ready to predict or to continue training.
 
+    A training that is resumed counts its epochs on if `fit` is given the `initial_epoch`; the steps
+    of a schedule continue by themselves.
+
     Parameters
     ----------
     path : path-like

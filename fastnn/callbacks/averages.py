@@ -34,7 +34,7 @@ class SwapEMAWeights(Callback):
     >>> model.compile(fnn.Adam(0.01, use_ema=True), "crossentropy")
     >>> history = model.fit(x / 16, y, epochs=2, verbose=0, validation_split=0.5,
     ...                     callbacks=[fnn.SwapEMAWeights()])
-    >>> model.evaluate(x[899:] / 16, y[899:])["loss"] == history.history["val_loss"][-1]
+    >>> model.evaluate(x[898:] / 16, y[898:])["loss"] == history.history["val_loss"][-1]
     True
     """
 
