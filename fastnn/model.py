@@ -391,7 +391,8 @@ class Model:
             ends early, training ends with that epoch, and `History.stop_reason` says so.
         validation_steps : int, optional
             How many batches of `validation_data` to validate with, the first ones each time; None:
-            all. An iterator, which needs this argument, goes on where it stopped.
+            all. An iterator, which needs this argument, goes on where it stopped; at its end,
+            training ends.
         validation_batch_size : int, optional
             Rows of the arrays to validate with that are computed at a time; does not change the
             results. Default 512.

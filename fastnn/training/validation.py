@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -93,6 +93,7 @@ class Validation:
 
     def __init__(self, network: Network, held: Held, settings: ValidationSettings) -> None:
         self._network, self._batch = network, settings.batch_size or ROWS
+        self._iterator: Iterator[Any] | None = None
         x, y, sample_weight = (*held, None)[:3]
         yields_batches = is_batches(x, takes_lists=y is None)
         if settings.steps is not None and not yields_batches:
@@ -112,14 +113,18 @@ class Validation:
             )
         try:
             if yields_batches:
+                self._batching = Batching(steps_per_epoch=settings.steps)
                 x = self._with_checked_first(x)
-                batching = Batching(steps_per_epoch=settings.steps)
-                self._adapter = adapter_of(Given(network.specify, x), batching)
+                self._iterator = x if is_iterator(x) else None
+                self._adapter = self._of_batches(x)
             else:
                 self._adapter = adapter_of(Given(network.specify, x, y, sample_weight))
                 self._check(self._adapter)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from None
+
+    def _of_batches(self, x: object) -> DataAdapter:
+        return adapter_of(Given(self._network.specify, x), self._batching)
 
     def _with_checked_first(self, x: Any) -> Any:
         """Return batches, of which the first has been checked."""
@@ -137,7 +142,13 @@ class Validation:
         data.not_empty(0 if first is None else first.rows)
 
     def results(self) -> dict[str, Any]:
-        """Return the current loss and metrics."""
+        """Return the current loss and metrics; an iterator that has ended ends the training."""
+        if self._iterator is not None:
+            first = list(itertools.islice(self._iterator, 1))
+            if not first:
+                self._network.stop("validation_data has ended", overrides=True)
+                return {}
+            self._adapter = self._of_batches(itertools.chain(first, self._iterator))
         return evaluate(self._network, self._adapter, self._batch)
 
 

@@ -479,6 +479,15 @@ def test_validation_on_some_batches(xy):
         assert np.allclose(history, [np.mean(part) for part in expected], rtol=1e-6)
 
 
+def test_validation_batches_that_end_end_the_training(xy):
+    few = iter(batches(xy)[:3])
+    model = small()
+    history = model.fit(*xy, validation_data=few, validation_steps=2, epochs=9, verbose=0)
+    assert history.stop_reason == "validation_data has ended"
+    assert history.epoch == [0, 1, 2]
+    assert [np.isnan(value) for value in history.history["val_loss"]] == [False, False, True]
+
+
 def test_batches_of_a_resumed_training_are_counted_on(xy):
     model = small()
     bad = [*batches(xy)[:2], (xy[0][:, :5], xy[1])]
