@@ -40,7 +40,7 @@ def objective_of(
                 raise ValueError(f"loss must be given along with {name}, one of {known}")
         return Objective(optimizers.get(optimizer))
     return Objective(
-        optimizers.get(optimizer), output_objectives(loss, metrics, loss_weights, outputs)
+        optimizers.get(optimizer).copy(), output_objectives(loss, metrics, loss_weights, outputs)
     )
 
 

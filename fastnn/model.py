@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from fastnn.exchange.weights_file import LoadedWeights
 
 
+_AUTO = "auto"  # one object, which `predict` recognizes at once
+_OF_PREDICT = ("x", "batch_size", "verbose")
+
+
 @hints.explains_arguments("predict", "predict_one", "learn_one")
 class Model:
     """A network of layers as a graph from inputs to outputs.
@@ -328,11 +332,13 @@ class Model:
         loss_weights: object = None,
         frozen: object = (),
     ) -> None:
-        """Set how to train. The optimizer's state is reset.
+        """Set how to train. The optimizer's state is reset, and with it the count of steps.
 
         Parameters
         ----------
         optimizer : str or Optimizer, default "rmsprop"
+            The model takes a copy, `Model.optimizer`, so that several models may be given the same
+            object. What is set on the object later is set on its copies, too.
         loss : str or Loss, optional
             A name, one of `fastnn.losses`, or one of your own (`fastnn.losses.Custom`). A model
             with several outputs takes one for all of them, or a list or dict with one for each.
@@ -368,9 +374,35 @@ class Model:
 
     @property
     def optimizer(self) -> Optimizer | None:
-        """The optimizer given to `compile`; its learning_rate may be set at any time."""
+        """The copy of the optimizer given to `compile`; its learning_rate may be set at any time.
+
+        Set on it, a hyper-parameter changes for this model alone; set on the object that was given
+        to `compile`, for all models that were compiled with that. A schedule counts the steps from
+        `compile` on (`iterations`): one that is to begin later has an `initial_step`.
+        """
         objective = self.network.objective
         return None if objective is None else objective.optimizer
+
+    @property
+    def iterations(self) -> int:
+        """Number of steps taken since `compile`, also those before `save`: what a schedule counts.
+
+        Give it to a schedule for a new phase of training as its `initial_step`.
+
+        Examples
+        --------
+        >>> import fastnn as fnn
+        >>> x, y = fnn.datasets.load_digits()
+        >>> model = fnn.Sequential([fnn.Dense(10)], input_shape=(64,), seed=0)
+        >>> model.compile(fnn.Adam(fnn.schedules.CosineDecay(0.01, 57)), "crossentropy")
+        >>> first = model.fit(x / 16, y, verbose=0)
+        >>> model.iterations
+        57
+        >>> model.optimizer.learning_rate = fnn.schedules.CosineDecay(
+        ...     0.001, 57, initial_step=model.iterations)
+        >>> second = model.fit(x / 16, y, verbose=0)
+        """
+        return self.network.runtime.step if self.network.built else 0
 
     @property
     def history(self) -> History | None:
@@ -399,20 +431,24 @@ class Model:
         self,
         x: object,
         y: object = None,
-        *,
         batch_size: int | None = None,
         epochs: int = 1,
-        verbose: int = 1,
+        verbose: int | str = "auto",
         callbacks: Iterable[Callback] | None = None,
         validation_split: float = 0.0,
-        validation_data: tuple[object, ...] | None = None,
+        validation_data: tuple[object, ...] | Iterable[tuple[object, ...]] | None = None,
         shuffle: bool = True,
-        sample_weight: object = None,
         class_weight: dict[int, float] | None = None,
-        time_budget: float | None = None,
+        sample_weight: object = None,
+        initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Iterable[int] = 1,
+        *,
+        time_budget: float | None = None,
     ) -> History:
-        """Train for a number of epochs.
+        """Train for a number of epochs. The arguments have Keras' names, in Keras' order.
 
         Parameters
         ----------
@@ -423,8 +459,11 @@ class Model:
             of `scipy.sparse` is not made dense where a `Dense` layer reads it. A `np.memmap` of 256
             MB or more is read in windows of 64 MB, two of which are in memory at a time; its
             numbers are checked as they are read, and an error names the row. x may also be an
-            iterable of batches (x, y): a generator, a list, an object with ``__iter__``. A thread
-            reads a few batches ahead and copies them; each is checked before its step.
+            iterable of batches (x, y): a generator, a list, an object with ``__iter__``, or with
+            ``__getitem__`` and ``__len__``. A thread reads a few batches ahead and copies them;
+            each is checked before its step. If the object has methods `on_epoch_begin` and
+            `on_epoch_end`, they are called before the first and after the last batch of each epoch,
+            as those of Keras' PyDataset (Sequence).
         y : array_like, optional
             Shape (rows, *output_shape), or (rows,) for a single output unit; class labels of shape
             (rows,) for ``"crossentropy"``. A model with several outputs takes a list, or a dict
@@ -434,32 +473,52 @@ class Model:
             (`GradientDescent`, `LBFGS`) and accepts no other size. The last batch of an epoch
             holds the remaining rows.
         epochs : int, default 1
-        verbose : {0, 1, 2}, default 1
-            0: silent; 1: a progress bar (plain lines without a terminal); 2: one line per epoch.
+            Number of the epoch that training ends with: with `initial_epoch`, ``epochs -
+            initial_epoch`` are trained.
+        verbose : {"auto", 0, 1, 2}, default "auto"
+            0: silent; 1 and "auto": a progress bar (plain lines without a terminal); 2: one line
+            per epoch.
         callbacks : iterable of Callback, optional
         validation_split : float, default 0
-            Fraction of the rows, taken from the end, that is held out for validation.
+            Fraction of the rows, taken from the end, that is held out for validation, rounded to
+            whole rows.
         validation_data : tuple (x, y) or (x, y, sample_weight), or iterable of batches, optional
-            Arrays are checked once, when `fit` begins.
+            Arrays are checked once, when `fit` begins. With an optimizer that keeps a moving
+            average of the parameters (``use_ema=True``), see `SwapEMAWeights`.
         shuffle : bool, default True
             Whether each epoch takes the rows in a new order; an iterable's batches keep theirs.
             For a large `np.memmap`, blocks of two megabytes are shuffled, and then the rows of
             the blocks that share a window.
+        class_weight : dict of int to float, optional
+            The factor for each class; 1 for a class that is left out. If `sample_weight` is given
+            too, they are multiplied.
         sample_weight : array_like, shape (rows,), optional
             The factor of each row's loss, at least 0. As in Keras, the loss of a batch is still
             the sum over its rows divided by their number. Metrics are not weighted. Batches
             carry their own: (x, y, sample_weight).
-        class_weight : dict of int to float, optional
-            The factor for each class; 1 for a class that is left out. If both are given, they
-            are multiplied.
+        initial_epoch : int, default 0
+            Number of completed epochs from which to count on, for a training that is resumed: the
+            history, callbacks, and the file names of `ModelCheckpoint` go on with it.
+        steps_per_epoch : int, optional
+            How many batches of an iterable make an epoch; None: all. The next epoch goes on where
+            the last one stopped; an iterable that can be iterated over again (a list, not a
+            generator) begins anew when it has ended, within an epoch if need be. If an iterator
+            ends early, training ends with that epoch, and `History.stop_reason` says so.
+        validation_steps : int, optional
+            How many batches of `validation_data` to validate with, the first ones each time; None:
+            all. An iterator, which needs this argument, goes on where it stopped; at its end,
+            training ends.
+        validation_batch_size : int, optional
+            Rows of the arrays to validate with that are computed at a time; does not change the
+            results. Default 512.
+        validation_freq : int or iterable of int, default 1
+            Epochs from one validation to the next; or the numbers, counted from 1, of the epochs
+            to validate. Callbacks that monitor a result of the validation pass over the others,
+            which do not count for `patience`.
         time_budget : float, optional
             Seconds after which training ends, within an epoch if need be, at most one batch too
             late. Validation and callbacks at the end of the last epoch are assumed to take as
             long as in the epoch before; in the first epoch their time comes on top.
-        steps_per_epoch : int, optional
-            How many batches of an iterable make an epoch; None: all. An iterable that can be
-            iterated over again (a list, not a generator) is restarted for each epoch. If it ends
-            early, training ends with that epoch, and `History.stop_reason` says so.
 
         Returns
         -------
@@ -487,9 +546,24 @@ class Model:
         >>> history = model.fit(x / 16, y, epochs=20, verbose=0)
         >>> history.history["accuracy"][-1] > 0.9
         True
+
+        To resume a training, count on from the epochs that it has had:
+
+        >>> model.fit(x / 16, y, epochs=22, initial_epoch=20, verbose=0).epoch
+        [20, 21]
         """
         settings = loop.FitSettings(
-            batch_size, epochs, verbose, callbacks, shuffle, time_budget, steps_per_epoch
+            batch_size=batch_size,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            verbose=verbose,
+            callbacks=callbacks,
+            shuffle=shuffle,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
+            time_budget=time_budget,
         )
         return loop.fit(
             self.network,
@@ -856,7 +930,11 @@ class Model:
     # --- prediction and evaluation --------------------------------------------------------------
 
     def predict(
-        self, x: object, *, batch_size: int = ROWS, **unknown: Never
+        self,
+        x: object,
+        batch_size: int = ROWS,
+        verbose: int | str = _AUTO,
+        **unknown: Never,
     ) -> np.ndarray | list[np.ndarray]:
         """Return the outputs for x.
 
@@ -867,6 +945,9 @@ class Model:
             (x, ...), their first entries are used.
         batch_size : int, default 512
             Rows computed at a time; does not change the result.
+        verbose : {"auto", 0, 1, 2}, default "auto"
+            0 and "auto": silent; 1: a progress bar (a line without a terminal); 2: a line at the
+            end.
 
         Returns
         -------
@@ -880,15 +961,17 @@ class Model:
         >>> model.predict(np.zeros((4, 3))).shape
         (4, 2)
         """
-        for name in unknown:
-            raise hints.unexpected_argument("Model.predict", name, ("x", "batch_size"))
         # Few rows of a small network take two microseconds, so that each call here would show.
-        if batch_size is not ROWS:
-            batch_size = checks.integer("batch_size", batch_size)
-        output = self.network.runtime.fast_path.try_predict_few(x)
-        if output is not None:
-            return output
-        return one_or_list(evaluation.predict_rows(self.network, x, batch_size))
+        shown = 0
+        if batch_size is not ROWS or verbose is not _AUTO or unknown:
+            for name in unknown:
+                raise hints.unexpected_argument("Model.predict", name, _OF_PREDICT)
+            batch_size, shown = evaluation.checked_options(batch_size, verbose)
+        if not shown:
+            output = self.network.runtime.fast_path.try_predict_few(x)
+            if output is not None:
+                return output
+        return one_or_list(evaluation.predict_rows(self.network, x, batch_size, shown))
 
     def predict_one(self, x: object) -> np.ndarray | list[np.ndarray]:
         """Return the output for one sample, within microseconds.
@@ -951,6 +1034,7 @@ class Model:
         sample_weight: object = None,
         *,
         batch_size: int = ROWS,
+        verbose: int | str = "auto",
     ) -> dict[str, Any]:
         """Return loss and metrics of all samples.
 
@@ -960,6 +1044,9 @@ class Model:
             As in `fit`.
         batch_size : int, default 512
             Rows computed at a time.
+        verbose : {"auto", 0, 1, 2}, default "auto"
+            0 and "auto": silent; 1: a progress bar with the results (a line without a terminal);
+            2: a line with the results.
 
         Returns
         -------
@@ -967,7 +1054,7 @@ class Model:
             "loss", for several outputs the loss of each ("dense_loss"), then the metrics. The
             value of a metric that is not a single number stays as it is.
         """
-        return evaluation.evaluate_rows(self.network, x, y, sample_weight, batch_size)
+        return evaluation.evaluate_rows(self.network, x, y, sample_weight, batch_size, verbose)
 
     # --- inspection -----------------------------------------------------------------------------
 
@@ -1250,6 +1337,9 @@ def load(
     custom_objects: Mapping[str, type[Layer] | losses.Custom] | None = None,
 ) -> Model:
     """Load a model that `Model.save` wrote, ready to predict or to continue training.
+
+    A training that is resumed counts its epochs on if `fit` is given the `initial_epoch`; the steps
+    of a schedule continue by themselves.
 
     Parameters
     ----------

@@ -4,6 +4,7 @@ A callback with a batch hook makes `fit` return to Python after every batch; one
 hooks costs nothing within an epoch.
 """
 
+from fastnn.callbacks.averages import SwapEMAWeights
 from fastnn.callbacks.base import Callback
 from fastnn.callbacks.diagnose import Diagnose
 from fastnn.callbacks.lambdas import LambdaCallback
@@ -29,6 +30,7 @@ __all__ = [
     "ModelCheckpoint",
     "Recorder",
     "ReduceLROnPlateau",
+    "SwapEMAWeights",
     "TensorBoard",
     "TerminateOnNaN",
     "TerminateOnSmallGradient",

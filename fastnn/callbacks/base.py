@@ -24,9 +24,15 @@ _ELSEWHERE = {
     "on_train_epoch_start": "did you mean on_epoch_begin?",
     "on_train_start": "did you mean on_train_begin?",
 }
+# Methods of Keras' callbacks without "on_", which are never called either.
+_SETTERS = {
+    "set_model": "self.model is set before check",
+    "set_params": "what fit was given is known where it is called",
+}
 _OF_VALIDATION = "did you mean on_epoch_end? (it is called after the validation, with its results)"
 _OF_PREDICTION = "predict calls no callbacks"
-_SET_BY_FIT = frozenset({"model", "results", "training_data"})
+_OF_MODEL = frozenset({"stop_training", "stop_reason"})
+_SET_BY_FIT = frozenset({"model", "results", "validation_results", "training_data"})
 
 
 class Callback(Declared):
@@ -46,6 +52,7 @@ class Callback(Declared):
       training without an exception.
     - ``on_train_end(self, logs)``: after the last epoch, also when `fit` is interrupted.
     - ``restores_epoch``, a property: the epoch whose weights `on_train_end` will restore.
+    - ``average_seen_by``, a property: who is to see the moving average of the parameters.
 
     Attributes
     ----------
@@ -55,6 +62,9 @@ class Callback(Declared):
     results : tuple of str
         Names of the results of an epoch, set with `model`; empty if they are not known, because an
         earlier callback may add some.
+    validation_results : tuple of str
+        Names of those of the validation, which an epoch lacks if it is not validated. Set with
+        `model`.
     training_data : tuple (sources, target_types)
         The training data as the programs take them, and the types of the sources after the inputs
         (see `Runtime.bound`); for an iterable of batches, those of the first. Set with `model`.
@@ -64,8 +74,8 @@ class Callback(Declared):
     Raises
     ------
     TypeError
-        A subclass is defined with a method whose name begins with "on_" and that `fit` would never
-        call.
+        A subclass is defined with a method, of its own or of a base, whose name begins with "on_"
+        and that `fit` would never call.
 
     Examples
     --------
@@ -103,6 +113,7 @@ class Callback(Declared):
     # Not annotated, because they are not fields: `fit` sets them.
     model = cast("Any", None)
     results = cast("tuple[str, ...]", ())
+    validation_results = cast("tuple[str, ...]", ())
     training_data = cast("tuple[Sequence[AnySource], tuple[str, ...]]", ((), ("real",)))
     added_results: ClassVar[tuple[str, ...] | None] = None
 
@@ -123,13 +134,18 @@ class Callback(Declared):
         if "_is_open" not in vars(cls):
             cls._is_open = True  # even if the base, one of fastnn's own classes, is not
         super().__init_subclass__(**options)
-        for name, value in vars(cls).items():
+        others = [base for base in cls.__mro__ if not issubclass(base, Callback)]
+        for name, value in (item for one in (cls, *others) for item in vars(one).items()):
             if is_never_called(name) and (callable(value) or isinstance(value, classmethod)):
                 raise TypeError(f"{cls.__name__}.{name} is never called{instead_of(name)}")
 
     def __setattr__(self, name: str, value: object) -> None:
         if is_never_called(name) and callable(value):
             raise AttributeError(f"{type(self).__name__}.{name} is never called{instead_of(name)}")
+        if name in _OF_MODEL:
+            raise AttributeError(
+                f"{type(self).__name__}.{name} is never read: set self.model.{name}"
+            )
         if name in _SET_BY_FIT:
             object.__setattr__(self, name, value)
         else:
@@ -192,19 +208,30 @@ class Callback(Declared):
         """
         return None
 
+    @property
+    def average_seen_by(self) -> tuple[str, ...]:
+        """Who is to see the moving average of an optimizer with ``use_ema=True``; default: no one.
+
+        "validation", or also "callbacks": `on_epoch_end` of all callbacks. It is in the place of
+        the parameters meanwhile.
+        """
+        return ()
+
 
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
 
 
 def is_never_called(name: str) -> bool:
     """Whether a name looks like that of a hook but is not."""
-    return name.startswith("on_") and name not in HOOKS
+    return (name.startswith("on_") and name not in HOOKS) or name in _SETTERS
 
 
 def instead_of(name: str) -> str:
     """Return the end of the message about a method that is never called."""
     if name in _ELSEWHERE:
         return f"; {_ELSEWHERE[name]}"
+    if name in _SETTERS:
+        return f"; {_SETTERS[name]}"
     if name.startswith(("on_test_", "on_validation_")):
         return f"; {_OF_VALIDATION}"
     if name.startswith("on_predict_"):

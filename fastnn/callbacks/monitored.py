@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from fastnn.callbacks.base import Logs
 from fastnn.core.hints import did_you_mean
@@ -41,7 +42,10 @@ class Monitored:
     mode: str
     model: Any
     results: tuple[str, ...]
+    validation_results: tuple[str, ...]
     _direction: str | None = None
+    _unusable: str = ""  # "NaN" or "missing", if the last result could not be compared
+    _has_warned: bool = False
 
     @property
     def direction(self) -> str | None:
@@ -79,6 +83,7 @@ class Monitored:
     def on_train_begin(self) -> None:
         """Discard the state of earlier runs."""
         self._find_direction()  # a subclass may have another check
+        self._unusable, self._has_warned = "", False
         self._forget()
 
     def _forget(self) -> None:
@@ -92,26 +97,46 @@ class Monitored:
             self._find_direction()
         return -1.0 if self.direction == "max" else 1.0
 
-    def _height(self, logs: Logs) -> float:
-        """Return the result, with its sign changed if necessary so that less is better."""
-        self._check_monitor(logs)
-        if not is_number(logs[self.monitor]):
+    def _height(self, epoch: int, logs: Logs) -> float | None:
+        """Return the result, with its sign changed if necessary so that less is better.
+
+        None if there is nothing to compare: the epoch was not validated, or the result is missing
+        or NaN, of which a training is warned once.
+        """
+        result, self._unusable = logs.get(self.monitor), ""
+        if self.monitor not in logs:
+            if self.monitor in self.validation_results:
+                return None  # it was not due
+            self._unusable, what = "missing", self._not_among(logs)
+        elif not is_number(result):
             raise ValueError(
                 f"monitor must be a result that is one number, but {self.monitor!r} gave a "
-                f"{type(logs[self.monitor]).__name__}"
+                f"{type(result).__name__}"
             )
-        return self._sign * logs[self.monitor]
+        elif math.isnan(cast(float, result)):
+            self._unusable = what = "NaN"
+        else:
+            return self._sign * cast(float, result)
+        if not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                f"{type(self).__name__}: in epoch {epoch + 1} monitor {self.monitor!r} is {what}",
+                stacklevel=2,
+            )
+        return None
 
     def _check_monitor(self, results: Iterable[str]) -> None:
         if self.monitor in results:
             return
+        raise ValueError(f"monitor {self.monitor!r} is {self._not_among(results)}")
+
+    def _not_among(self, results: Iterable[str]) -> str:
+        """Return what is to be said of a result that is missing."""
         if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in results):
             hint = "; give fit validation_data"
         else:
             hint = did_you_mean(self.monitor, results)
-        raise ValueError(
-            f"monitor {self.monitor!r} is not among the results {', '.join(results)}{hint}"
-        )
+        return f"not among the results {', '.join(results)}{hint}"
 
 
 class BestSoFar:

@@ -28,6 +28,10 @@ def _rate(callback: Callback) -> float:
 class ReduceLROnPlateau(Monitored, Callback):
     """Reduce the learning rate when a result no longer improves.
 
+    As in Keras, each `fit` begins anew: best results of earlier ones are forgotten, while the rate
+    stays as it is. An epoch whose result is NaN or missing, of which a warning tells, is one
+    without an improvement; one that was not due for validation does not count.
+
     Parameters
     ----------
     monitor : str, default "val_loss"
@@ -79,11 +83,13 @@ class ReduceLROnPlateau(Monitored, Callback):
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Compare with the best epoch so far; reduce the rate after enough worse ones."""
         rate = logs["learning_rate"] = _rate(self)
-        height = self._height(logs)
+        height = self._height(epoch, logs)
+        if height is None and not self._unusable:
+            return
         if self._cooling:
             self._cooling -= 1
             self._waited = 0
-        if self._best.improves(height):
+        if height is not None and self._best.improves(height):
             self._waited = 0
         elif not self._cooling:
             self._waited += 1

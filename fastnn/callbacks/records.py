@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -54,11 +55,18 @@ class ModelCheckpoint(Monitored, Callback):
     The file is written by `Model.save` and includes the state of the optimizer, so that training
     can be continued from it. It is complete at all times: a crash leaves the previous file.
 
+    As in Keras, the best result is kept from one `fit` to the next, unlike that of `EarlyStopping`
+    and `ReduceLROnPlateau`: the file of `save_best_only` is the best of all trainings that this
+    object has seen, also of a loop of one-epoch fits. It is forgotten if `monitor`, its direction
+    or `initial_value_threshold` changes.
+
     Parameters
     ----------
     filepath : path-like
         May contain fields: ``{epoch}``, counted from 1, and the results of the epoch, as in
-        ``"model-{epoch:03d}-{val_loss:.2f}.safetensors"``. Missing folders are created.
+        ``"model-{epoch:03d}-{val_loss:.2f}.safetensors"``. Missing folders are created. Epochs
+        are counted from the `initial_epoch` of `fit`; give that when training is resumed, or the
+        files of the first epochs are written over.
     monitor : str, default "val_loss"
         A key of the history; only used with `save_best_only`.
     save_best_only : bool, default False
@@ -73,6 +81,8 @@ class ModelCheckpoint(Monitored, Callback):
     ----------
     last_path : str or None
         The last file written.
+    best : float or None
+        The best result so far with `save_best_only`; None before the first.
 
     Examples
     --------
@@ -98,6 +108,12 @@ class ModelCheckpoint(Monitored, Callback):
     initial_value_threshold: float | None = number(default=None, is_optional=True, kw_only=True)
     last_path: str | None = state()
 
+    _kind: tuple[object, ...] = ()  # what the best result is a result of
+
+    def _set_up(self) -> None:
+        """Start without a best result."""
+        self._best, self._has_best = BestSoFar(), False
+
     def check(self) -> None:
         """Check the fields of the file name, and the monitor if it is used."""
         if self.results:
@@ -106,15 +122,21 @@ class ModelCheckpoint(Monitored, Callback):
             super().check()
 
     def on_train_begin(self) -> None:
-        """Discard the state of earlier runs."""
-        if self.save_best_only:
-            super().on_train_begin()
+        """Keep the best result of earlier runs if it can be compared with those of this one."""
+        if not self.save_best_only:
+            return
+        super().on_train_begin()
+        kind = self.monitor, self.direction, self.initial_value_threshold
+        if kind != self._kind:
+            threshold = self.initial_value_threshold
+            best = math.inf if threshold is None else self._sign * threshold
+            self._kind, self._best = kind, BestSoFar(best=best)
+            self._has_best = False
 
-    def _forget(self) -> None:
-        if self.initial_value_threshold is None:
-            self._best = BestSoFar()
-        else:
-            self._best = BestSoFar(best=self._sign * self.initial_value_threshold)
+    @property
+    def best(self) -> float | None:
+        """The best result so far; None before the first."""
+        return self._sign * self._best.best if self._has_best else None
 
     def _check_fields(self, results: tuple[str, ...] | Logs) -> None:
         known = ["epoch", *results]
@@ -128,8 +150,11 @@ class ModelCheckpoint(Monitored, Callback):
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Save the model if this epoch is due to be saved."""
         self._check_fields(logs)
-        if self.save_best_only and not self._best.improves(self._height(logs)):
-            return
+        if self.save_best_only:
+            height = self._height(epoch, logs)
+            if height is None or not self._best.improves(height):
+                return
+            self._has_best = True
         path = Path(self.filepath.format(**{**logs, "epoch": epoch + 1}))
         path.parent.mkdir(parents=True, exist_ok=True)
         self.model.save(path)
@@ -142,11 +167,13 @@ class CSVLogger(Callback):
     Parameters
     ----------
     filename : path-like
-        Its first line holds the names of the columns: "epoch" (counted from 0) and the results.
+        Its first line holds the names of the columns: "epoch" (counted from 0, or from the
+        `initial_epoch` of `fit`) and the results.
     separator : str, default ","
         One character.
     append : bool, default False
-        Whether to append to an existing table instead of replacing it.
+        Whether to append to an existing table instead of replacing it; with `initial_epoch` of
+        `fit`, the epochs of a training that is resumed are counted on.
 
     Examples
     --------

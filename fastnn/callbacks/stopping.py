@@ -10,12 +10,20 @@ import numpy as np
 from fastnn.analysis import inspection
 from fastnn.callbacks.base import Callback, Logs, end_training
 from fastnn.callbacks.monitored import BestSoFar, Monitored, a_mode, a_result
+from fastnn.core import checks
 from fastnn.core.declare import boolean, checked, integer, number, state
 from fastnn.network import network_of
 
 
 class EarlyStopping(Monitored, Callback):
     """Stop when a result no longer improves, and restore the best weights.
+
+    As in Keras, each `fit` begins anew: best results of earlier ones are forgotten. An epoch whose
+    result is NaN or missing, of which a warning tells, is one without an improvement; one that was
+    not due for validation (`validation_freq`) does not count.
+
+    With an optimizer that keeps a moving average of the parameters (``use_ema=True``), the average
+    is what validation sees and what is restored; see `SwapEMAWeights`.
 
     Parameters
     ----------
@@ -63,7 +71,7 @@ class EarlyStopping(Monitored, Callback):
     def _forget(self) -> None:
         self.best_epoch = -1
         self._best = BestSoFar(self.min_delta)
-        self._waited = 0
+        self._waited = self._unusable_epochs = 0
         self._weights: list[np.ndarray] | None = None
 
     @property
@@ -71,24 +79,38 @@ class EarlyStopping(Monitored, Callback):
         """The best epoch if its weights will be restored, else None."""
         return None if self._weights is None else self.best_epoch
 
+    @property
+    def average_seen_by(self) -> tuple[str, ...]:
+        """All, if weights are restored: the best are those that the validation has seen."""
+        return ("validation", "callbacks") if self.restore_best_weights else ()
+
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Compare with the best epoch so far."""
-        height = self._height(logs)
-        if epoch < self.start_from_epoch:
+        height = self._height(epoch, logs)
+        if epoch < self.start_from_epoch or (height is None and not self._unusable):
             return
         self._waited += 1
-        if self._best.improves(height):
+        self._unusable_epochs += height is None
+        if height is not None and self._best.improves(height):
             self.best_epoch = epoch
             if self.restore_best_weights:
                 self._weights = self.model.get_weights()
             if self.baseline is None or height < self._sign * self.baseline - self.min_delta:
-                self._waited = 0
+                self._waited = self._unusable_epochs = 0
         if self._waited >= max(self.patience, 1):
-            beyond = "" if self.baseline is None else f" beyond its baseline {self.baseline:g}"
-            best = f", best in epoch {self.best_epoch + 1}" if self.best_epoch >= 0 else ""
-            end_training(
-                self, f"{self.monitor} has not improved{beyond} for {self._waited} epochs{best}"
-            )
+            end_training(self, self._reason())
+
+    def _reason(self) -> str:
+        """Return why training ends."""
+        waited = checks.counted(self._waited, "epoch")
+        best = f", best in epoch {self.best_epoch + 1}" if self.best_epoch >= 0 else ""
+        if self._unusable_epochs == self._waited:
+            return f"{self.monitor} has been {self._unusable} for {waited}{best}"
+        beyond = "" if self.baseline is None else f" beyond its baseline {self.baseline:g}"
+        also = ""
+        if self._unusable_epochs:
+            also = f" ({self._unusable_epochs} of them NaN or missing)"
+        return f"{self.monitor} has not improved{beyond} for {waited}{also}{best}"
 
     def on_train_end(self, logs: Logs) -> None:
         """Restore the best weights."""
@@ -157,7 +179,8 @@ class TerminateOnValue(Monitored, Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Compare with the value."""
-        if self._height(logs) <= self._sign * self.value:
+        height = self._height(epoch, logs)
+        if height is not None and height <= self._sign * self.value:
             end_training(self, f"{self.monitor} has reached {self.value:g}: {logs[self.monitor]:g}")
 
 
@@ -208,7 +231,11 @@ class TerminateOnSmallImprovement(Monitored, Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Compare with the best result of n epochs ago."""
-        height = self._height(logs)
+        height = self._height(epoch, logs)
+        if height is None:
+            if not self._unusable:
+                return
+            height = math.inf  # a NaN is no improvement
         before, now = self._best[0], min(self._best[-1], height)
         is_full = len(self._best) == self._best.maxlen and math.isfinite(before)
         self._best.append(now)

@@ -56,6 +56,15 @@ def number(
     raise ValueError(f"{name} must be {expected}, got {value!r}")
 
 
+def rows_of_share(rows: int, share: float) -> int:
+    """Return a share of some rows as a whole number, rounded to the nearest; halves are rounded up.
+
+    A product just below a whole number or a half counts as that: 0.29 of 100 rows, which is
+    28.999999999999996, are 29, and 0.145 of them 15.
+    """
+    return math.floor(round(rows * share, 6) + 0.5)
+
+
 def boolean(name: str, value: object) -> bool:
     """Return True or False."""
     if type(value).__name__ not in ("bool", "bool_"):

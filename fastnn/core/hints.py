@@ -48,7 +48,7 @@ _FROM_LOGITS = (
     " activation"
 )
 _INPUT_SHAPE = "give it to the model, Sequential([...], input_shape=(inputs,)), or use Input(shape)"
-_SHOW = "leave it out: there is no progress bar here"
+_FIRST_BATCHES = "give x the batches that are to be used, itertools.islice(batches, steps)"
 _LOOP = "y_hat = model.forward(x, training=True); model.backward(grad_output)"
 
 # (class or one of its bases, or class.method; argument or attribute): what to write instead.
@@ -78,6 +78,7 @@ ADVICE = {
     ("Optimizer", "no_decay"): "write weight_decay_exclusions",
     ("Optimizer", "apply_gradients"): "call model.apply_gradients()",
     ("Optimizer", "minimize"): "use fastnn.descent.minimize for a function, or fit for a model",
+    ("Optimizer", "iterations"): "read model.iterations",
     ("Optimizer", "param_groups"): "set layer.learning_rate_factor for a rate of its own",
     ("Optimizer", "state_dict"): "call model.save(path), which saves the optimizer too",
     # Losses
@@ -131,6 +132,7 @@ ADVICE = {
     ("Schedule", "optimizer"): "leave it out: give the schedule to the optimizer as learning_rate",
     ("Schedule", "lr"): "write initial_learning_rate",
     ("Schedule", "gamma"): "write decay_rate",
+    ("Schedule", "last_epoch"): "write initial_step, the step at which it begins",
     ("StepDecay", "step_size"): "write decay_steps",
     ("CosineDecay", "T_max"): "write decay_steps",
     ("CosineDecay", "eta_min"): "write alpha, the last rate as a part of the first",
@@ -206,12 +208,17 @@ ADVICE = {
     ("Model.fit", "callback"): "write callbacks=[...]",
     ("Model.fit", "gradient_accumulation_steps"): "give it to the optimizer",
     ("Model.fit", "accumulate_grad_batches"): "give the optimizer gradient_accumulation_steps",
-    ("Model.fit", "validation_batch_size"): "leave it out: it does not change the results",
+    ("Model.fit", "start_epoch"): "write initial_epoch",
+    ("Model.fit", "first_epoch"): "write initial_epoch",
+    ("Model.fit", "last_epoch"): "write initial_epoch, the number of epochs that are done",
+    ("Model.fit", "validation_frequency"): "write validation_freq",
     ("Model.fit", "workers"): "leave it out: an iterable is read by one thread",
     ("Model.fit", "max_queue_size"): "leave it out: an iterable is read ahead as it is",
     ("Model.fit", "use_multiprocessing"): "leave it out: an iterable is read by one thread",
-    ("Model.predict", "verbose"): _SHOW,
-    ("Model.evaluate", "verbose"): _SHOW,
+    ("Model.predict", "steps"): _FIRST_BATCHES,
+    ("Model.predict", "callbacks"): "leave it out: predict calls no callbacks",
+    ("Model.evaluate", "steps"): _FIRST_BATCHES,
+    ("Model.evaluate", "callbacks"): "leave it out: evaluate calls no callbacks",
     ("Model.evaluate", "return_dict"): "leave it out: it always returns a dict",
     ("Model.compile", "lr"): "give compile an optimizer, Adam(learning_rate)",
     ("Model.compile", "learning_rate"): "give compile an optimizer, Adam(learning_rate)",
@@ -304,10 +311,10 @@ def unexpected_argument(owner: type | str, name: str, known: Iterable[str]) -> T
     Examples
     --------
     >>> from fastnn.core import hints
-    >>> print(hints.unexpected_argument("Model.predict", "verbose", ["x", "batch_size"]))
+    >>> print(hints.unexpected_argument("Model.predict", "callbacks", ["x", "batch_size"]))
     ... # doctest: +NORMALIZE_WHITESPACE
-    Model.predict() got an unexpected keyword argument 'verbose': leave it out: there is no progress
-    bar here (its arguments are x, batch_size)
+    Model.predict() got an unexpected keyword argument 'callbacks': leave it out: predict calls no
+    callbacks (its arguments are x, batch_size)
     """
     names = list(known)
     there = f"its arguments are {', '.join(names)}" if names else "it takes no arguments"

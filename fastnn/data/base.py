@@ -75,6 +75,8 @@ class Batching:
         Batches of an iterable per epoch; None: all.
     epochs : int, default 1
         Maximum number of epochs.
+    initial_epoch : int, default 0
+        Number of the first.
     needs_all_rows : str, default ""
         What needs all rows in each step, for the message if a source cannot provide them.
     """
@@ -83,6 +85,7 @@ class Batching:
     generator: np.random.Generator | None = None
     steps_per_epoch: int | None = None
     epochs: int = 1
+    initial_epoch: int = 0
     needs_all_rows: str = ""
 
 

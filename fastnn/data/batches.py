@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
+from typing import Any
 
 from fastnn.data.base import Batching, DataAdapter, Given, Parts
 from fastnn.data.batches_of import batches_of, is_iterator, taken_apart
@@ -15,7 +17,8 @@ class BatchesAdapter(DataAdapter):
     """Reads an iterable of (x, y), or of x for `predict`; each batch is one part.
 
     A thread checks and copies the batches. The copy is needed because the iterable may reuse its
-    arrays.
+    arrays. The iterable's own methods `on_epoch_begin` and `on_epoch_end` are called by the thread
+    that trains, while nothing is being read.
     """
 
     def __init__(self, given: Given, batching: Batching) -> None:
@@ -36,10 +39,13 @@ class BatchesAdapter(DataAdapter):
                 "can be read only once"
             )
         self._given, self._steps = given, steps
+        self._number = batching.initial_epoch
         self.steps_per_epoch = steps
         if steps is None and hasattr(x, "__len__"):
             self.steps_per_epoch = len(x)
+        self._rest: Iterator[Any] | None = None  # what the last epoch has left
         self._reader: ReadAhead[Steps] | None = None
+        self._is_fresh = False  # whether the reader is for an epoch that has not begun
         self._first: Steps | None = None
 
     @classmethod
@@ -50,7 +56,7 @@ class BatchesAdapter(DataAdapter):
     def first(self) -> Steps:
         """Return the first batch; this call starts the reading."""
         if self._first is None:
-            self._reader = self._read(0)
+            self._reader = self._read(self._number)
             try:
                 self._first = self._reader.peek()
             except BaseException:
@@ -61,12 +67,34 @@ class BatchesAdapter(DataAdapter):
         return self._first
 
     def _read(self, number: int) -> ReadAhead[Steps]:
-        return ReadAhead(self._checked(self._steps, f" of epoch {number + 1}"))
+        _tell(self._given.x, "on_epoch_begin")
+        self._is_fresh = True
+        return ReadAhead(self._checked(self._of_epoch(), f" of epoch {number + 1}"))
+
+    def _of_epoch(self) -> Iterator[Any]:
+        """Yield the batches of an epoch: all of them, or those that follow the last epoch's."""
+        x, missing = self._given.x, self._steps
+        if missing is None:
+            yield from batches_of(x)
+            return
+        while True:
+            is_new = self._rest is None
+            self._rest = batches_of(x) if self._rest is None else self._rest
+            before = missing
+            for batch in islice(self._rest, missing):
+                yield batch
+                missing -= 1
+            if not missing:
+                return  # there may be more, for the next epoch
+            self._rest = None
+            if is_iterator(x) or (is_new and missing == before):
+                return
 
     def epoch(self, number: int) -> Parts:
-        """Yield the batches; an iterable that can be read again is restarted."""
-        if self._reader is None or number:
+        """Yield the batches; an iterable that can be read again begins anew at its end."""
+        if self._reader is None or not self._is_fresh:
             self._reader = self._read(number)
+        self._is_fresh = False
         done = 0
         for steps in self._reader:
             yield steps
@@ -75,18 +103,21 @@ class BatchesAdapter(DataAdapter):
             self.ended = f"x ended after {done} of {self._steps} batches of epoch {number + 1}"
         elif not done:
             self.ended = f"x yielded no batch in epoch {number + 1}"
+        _tell(self._given.x, "on_epoch_end")
 
     def once(self, batch: int) -> Parts:
         """Yield the batches."""
-        reader = ReadAhead(self._checked())
+        _tell(self._given.x, "on_epoch_begin")
+        reader = ReadAhead(self._checked(batches_of(self._given.x, self._steps)))
         try:
             yield from reader
         finally:
             reader.close()
+        _tell(self._given.x, "on_epoch_end")
 
-    def _checked(self, count: int | None = None, of_what: str = "") -> Iterator[Steps]:
+    def _checked(self, batches: Iterator[Any], of_what: str = "") -> Iterator[Steps]:
         """Yield a `Steps` of one step for each batch after checking it."""
-        for number, batch in enumerate(batches_of(self._given.x, count)):
+        for number, batch in enumerate(batches):
             try:
                 samples = self._samples(batch)
             except (TypeError, ValueError) as error:
@@ -107,3 +138,10 @@ class BatchesAdapter(DataAdapter):
         """Stop the thread."""
         if self._reader is not None:
             self._reader.close()
+
+
+def _tell(x: object, hook: str) -> None:
+    """Call a method of the data that an epoch begins or ends with, as Keras calls a PyDataset's."""
+    method = getattr(x, hook, None)
+    if callable(method):
+        method()

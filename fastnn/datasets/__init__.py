@@ -45,14 +45,20 @@ def split(y: np.ndarray, share: float = 0.2, seed: int = 0) -> tuple[np.ndarray,
 
     Parameters
     ----------
-    y : ndarray of int, shape (rows,)
+    y : array_like, shape (rows,)
+        Class labels.
     share : float, default 0.2
-        Share of each class to hold out.
+        Share of each class to hold out, in [0, 1); rounded to whole rows.
     seed : int, default 0
 
     Returns
     -------
     train, held_out : ndarray of int64
+
+    Raises
+    ------
+    ValueError
+        An argument does not fit.
 
     Examples
     --------
@@ -62,13 +68,16 @@ def split(y: np.ndarray, share: float = 0.2, seed: int = 0) -> tuple[np.ndarray,
     >>> len(train), len(held_out)
     (1438, 359)
     """
-    generator = np.random.default_rng(seed)
+    share = checks.number("share", share, least=0, below=1)
+    generator = np.random.default_rng(checks.integer("seed", seed, least=0))
+    labels = _indexable(y)
+    total = labels.shape[0] if labels.shape else 0
     held = []
-    for label in np.unique(y):
-        rows = generator.permutation(np.flatnonzero(y == label))
-        held.append(rows[: round(len(rows) * share)])
-    held_out = np.sort(np.concatenate(held))
-    return np.setdiff1d(np.arange(len(y)), held_out), held_out
+    for group in _classes(labels) if total else []:
+        rows = generator.permutation(group)
+        held.append(rows[: checks.rows_of_share(len(rows), share)])
+    held_out = np.sort(np.concatenate(held)) if held else np.zeros(0, int)
+    return np.setdiff1d(np.arange(total), held_out), held_out
 
 
 def hold_out(
@@ -161,7 +170,7 @@ def _drawn(
     held: list[np.ndarray] = []
     for group in groups:
         drawn = group if generator is None else generator.permutation(group)
-        held.append(drawn[len(drawn) - round(len(drawn) * share) :])
+        held.append(drawn[len(drawn) - checks.rows_of_share(len(drawn), share) :])
     return np.sort(np.concatenate(held)) if held else np.zeros(0, int)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import weakref
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, Protocol, Self
 
@@ -74,6 +75,7 @@ class Optimizer(Declaration):
     use_ema : bool, default False
         Whether to keep an exponential moving average of the parameters and set them to it when
         `fit` ends: :math:`a \leftarrow m a + (1 - m) p` after each step; the first step copies p.
+        `SwapEMAWeights` lets validation and callbacks see it before.
     ema_momentum : float, default 0.99
         m, in [0, 1).
     gradient_accumulation_steps : int, optional
@@ -92,7 +94,15 @@ class Optimizer(Declaration):
         Whether each step takes all rows.
     program : Purpose
         The program that `fit` runs natively.
+
+    Notes
+    -----
+    `Model.compile` copies the optimizer, so that one object may be given to several models: what a
+    callback sets in one (`model.optimizer.learning_rate`) does not reach the others. What is set on
+    the object that was given is passed on to its copies.
     """
+
+    __slots__ = ("_copies",)  # not in vars(), which say whether two optimizers are equal
 
     full_batch: ClassVar[bool] = False
     program: ClassVar[Purpose] = Purpose.TRAIN
@@ -118,6 +128,24 @@ class Optimizer(Declaration):
         """Note which hyper-parameters a program is compiled with."""
         super().__init_subclass__(**options)
         cls._built_in = tuple(name for name in cls.fields() if name != "learning_rate")
+
+    def copy(self) -> Optimizer:
+        """Return an equal optimizer, which also takes what is set on this one from now on."""
+        made = copy.copy(self)
+        alive = [ref for ref in getattr(self, "_copies", ()) if ref() is not None]
+        object.__setattr__(self, "_copies", [*alive, weakref.ref(made)])
+        return made
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        for ref in getattr(self, "_copies", ()):
+            made = ref()
+            if made is not None:
+                setattr(made, name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or pickle takes over; copies are known to the original alone."""
+        return dict(vars(self))
 
     def check_together(self) -> None:
         """Raise ValueError if hyper-parameters contradict each other."""

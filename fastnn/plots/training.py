@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,9 @@ def learning_curve(history: History, *, ax: Axes | None = None) -> Axes:
         curves["validation (held out)"] = (history.history["val_loss"], style.VALIDATION)
     markers = "os" if len(epochs) == 1 else " " * 2  # a line through one point is invisible
     for marker, (label, (losses, look)) in zip(markers, curves.items(), strict=False):
-        ax.plot(epochs[: len(losses)], losses, label=label, marker=marker, linewidth=1.8, **look)
+        known = _known(epochs, losses)
+        dot = "." if 1 < len(known[0]) < len(epochs) else marker
+        ax.plot(*known, label=label, marker=dot, linewidth=1.8, **look)
     _scale(ax, [loss for losses, _ in curves.values() for loss in losses])
     if "val_loss" in history.history and len(epochs) > 1:
         _mark_best(ax, epochs, history.history["val_loss"])
@@ -81,7 +84,8 @@ def learning_curve(history: History, *, ax: Axes | None = None) -> Axes:
 def history(history: History, *, ax: Any = None) -> list[Axes]:
     """Draw a training: the loss, the metrics if there are any, and the learning rate if it changes.
 
-    The last epoch is marked with the reason for which training stopped.
+    The losses of several outputs have a panel of their own. The last epoch is marked, and the title
+    says why training ended.
 
     Parameters
     ----------
@@ -111,23 +115,26 @@ def history(history: History, *, ax: Any = None) -> list[Axes]:
     """
     if not history.epoch:
         raise ValueError("history has no finished epoch to draw")
-    losses = {"loss", "val_loss"}
-    metrics = [
+    numbers = [
         name
         for name, values in history.history.items()
-        if name not in losses
+        if name not in ("loss", "learning_rate")
         and not name.startswith("val_")
         and all(map(is_number, values))
-        and name != "learning_rate"
     ]
+    losses = [name for name in numbers if name in history.loss_names]
+    metrics = [name for name in numbers if name not in losses]
     rates = history.learning_rates
     has_rates = len(set(rates)) > 1
-    count = 1 + bool(metrics) + has_rates
+    count = 1 + bool(losses) + bool(metrics) + has_rates
     panels = style.panels(ax, count, (6.4, 2.9 if count > 1 else 4.0), sharex=ax is None)
     learning_curve(history, ax=panels[0])
     epochs = [epoch + 1 for epoch in history.epoch]
+    if losses:
+        _results(history, losses, epochs, panels[1], "loss of one output")
     if metrics:
-        _metrics(history, metrics, epochs, panels[1])
+        label = metrics[0] if len(metrics) == 1 else "metrics"
+        _results(history, metrics, epochs, panels[1 + bool(losses)], label)
     if has_rates:
         panels[-1].plot(epochs, rates, **style.TRAINING, linewidth=1.8)
         _scale(panels[-1], rates, "learning rate")
@@ -136,28 +143,43 @@ def history(history: History, *, ax: Any = None) -> list[Axes]:
         panel.axvline(epochs[-1], color="0.5", linestyle=":", linewidth=1.0)
         panel.set_xlabel("epoch" if panel is panels[-1] else "")
         style.whole_numbers(panel)
-    reason = _wrapped(f"stopped after epoch {epochs[-1]}: {history.stop_reason}")
-    panels[0].set_title(f"Training\n{reason}", fontsize="small")
+    panels[0].set_title(f"Training\n{_wrapped(_ending(history))}", fontsize="small")
     return panels
 
 
-def _metrics(history: History, metrics: list[str], epochs: list[int], ax: Axes) -> None:
-    for number, name in enumerate(metrics):
+def _results(history: History, names: list[str], epochs: list[int], ax: Axes, label: str) -> None:
+    for number, name in enumerate(names):
         look: dict[str, Any] = {"color": style.color(number), "linewidth": 1.8}
-        has_markers = len(metrics) > 1 or len(epochs) == 1
+        has_markers = len(names) > 1 or len(epochs) == 1
         marker = style.marker(number) if has_markers else None
         look |= {"marker": marker, "markevery": max(1, len(epochs) // 8), "markersize": 5}
         values, validation = history.history[name], history.history.get(f"val_{name}")
-        ax.plot(epochs[: len(values)], values, label=name, **look)
+        ax.plot(*_known(epochs, values), label=name, **look)
         if validation is not None:
             look["linestyle"] = "--"
-            ax.plot(epochs[: len(validation)], validation, label=f"{name}, held out", **look)
-    style.finish(ax, legend=True, ylabel=metrics[0] if len(metrics) == 1 else "metrics")
+            ax.plot(*_known(epochs, validation), label=f"{name}, held out", **look)
+    style.finish(ax, legend=True, ylabel=label)
+
+
+def _known(epochs: Sequence[int], values: Sequence[float]) -> tuple[list[int], list[float]]:
+    """Return the epochs that have a result, and the results: a line connects them."""
+    known = [pair for pair in zip(epochs, values, strict=False) if not math.isnan(pair[1])]
+    return [epoch for epoch, _ in known], [value for _, value in known]
+
+
+def _ending(history: History) -> str:
+    """Return the reason for which training ended, and when, unless the reason says so itself."""
+    last, reason = history.epoch[-1] + 1, history.stop_reason
+    if reason.startswith("completed ") or not reason:
+        return reason or f"{last} epochs"
+    return f"stopped after epoch {last}: {reason}"
 
 
 def _wrapped(text: str, width: int = 86) -> str:
-    lines = textwrap.wrap(text, width)
-    return "\n".join(lines[:3]) + " ..." * (len(lines) > 3)
+    """Return lines that do not end between a word and its number, or within one."""
+    bound = re.sub(r" (?=\d)", "\N{NO-BREAK SPACE}", text)
+    lines = textwrap.wrap(bound, width, break_on_hyphens=False)
+    return "\n".join(lines[:3]).replace("\N{NO-BREAK SPACE}", " ") + " ..." * (len(lines) > 3)
 
 
 def comparison(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from fastnn.core.declare import Declaration, number
+from fastnn.core.declare import Declaration, integer, number
 from fastnn.core.registry import Registry
 
 
@@ -18,6 +18,19 @@ class Schedule(Declaration):
     A model that uses it can be saved and loaded if the class has a ``name`` and was added to
     ``fastnn.schedules.registry``.
 
+    Parameters
+    ----------
+    initial_step : int, default 0
+        The step that the schedule takes as its first; earlier ones get the rate of the first. All
+        schedules have this argument, by keyword.
+
+    Notes
+    -----
+    Steps are counted from `Model.compile` on, over all calls of `fit`, `train_on_batch` and
+    `learn_one`, and on from there in a model that was saved and loaded. A new schedule for a second
+    phase of training therefore begins with ``initial_step=model.iterations``. To compile again
+    resets both the count and the optimizer's state.
+
     Examples
     --------
     >>> import fastnn as fnn
@@ -26,6 +39,8 @@ class Schedule(Declaration):
     0.05
     >>> schedule([0, 100, 200])
     array([0.1, 0. , 0. ])
+    >>> fnn.schedules.CosineDecay(0.1, decay_steps=100, initial_step=500)([500, 550, 600])
+    array([0.1 , 0.05, 0.  ])
     >>> class Sawtooth(fnn.schedules.Schedule):
     ...     height: float = 0.1
     ...     period: int = 4
@@ -36,13 +51,22 @@ class Schedule(Declaration):
     array([0.2 , 0.15, 0.2 ])
     """
 
+    initial_step: int = integer(default=0, least=0, kw_only=True)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the values of the fields, keyed by name; `initial_step` only where it is set."""
+        made = super().arguments()
+        if not self.initial_step:
+            made.pop("initial_step", None)
+        return made
+
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the learning rates of the given steps.
 
         Parameters
         ----------
         steps : ndarray of float64, shape (count,)
-            Numbers of the steps, from 0.
+            Numbers of the steps, counted from `initial_step`.
 
         Returns
         -------
@@ -71,6 +95,8 @@ class Schedule(Declaration):
         return self._checked_rates(np.arange(first, first + count, dtype=np.float64))
 
     def _checked_rates(self, steps: np.ndarray) -> np.ndarray:
+        if self.initial_step:
+            steps = np.maximum(steps - self.initial_step, 0)
         with np.errstate(over="ignore"):  # an infinite rate is detected by its effect
             rates = np.ascontiguousarray(self.rates(steps), np.float64)
         if rates.shape != steps.shape:  # only possible in a user's schedule

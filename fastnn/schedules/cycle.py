@@ -102,8 +102,8 @@ class WarmUp(Schedule):
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the rate of each step."""
-        then = self.schedule.rates(np.maximum(steps - self.steps, 0))
-        peak = float(self.schedule.rates(np.zeros(1))[0])
+        then = np.asarray(self.schedule(np.maximum(steps - self.steps, 0)))
+        peak = float(self.schedule(0))
         return after_line(steps, self.start, peak, self.steps, then)
 
 

@@ -30,22 +30,25 @@ class CallbackList:
         self._callbacks: list[Callback] = checks.items("callbacks", callbacks, Callback)
         self.asks_for_batches = any(map(asks_for_batches, self._callbacks))
 
-    def prepare(self, model: object, results: Iterable[str], steps: Steps) -> None:
+    def prepare(
+        self, model: object, results: Iterable[str], of_validation: Iterable[str], steps: Steps
+    ) -> None:
         """Tell all what is trained, on which data, with which results; let each check that it fits.
 
         Parameters
         ----------
         model : object
             The user's model.
-        results : iterable of str
-            Names of the results of an epoch.
+        results, of_validation : iterable of str
+            Names of the results of an epoch and of its validation.
         steps : Steps
             The training data; for batches, the first one.
         """
-        expected = list(results)
+        validation = tuple(of_validation)
+        expected = [*results, *validation]
         for callback in self._callbacks:
             callback.model = model
-            callback.results = tuple(expected)
+            callback.results, callback.validation_results = tuple(expected), validation
             callback.training_data = steps.sources, steps.target_types
             callback.check()
             expected = list(results_behind(callback, expected))
@@ -81,6 +84,11 @@ class CallbackList:
         """Signal that a batch has ended; each callback gets a copy of the results."""
         for callback in self._callbacks:
             callback.on_train_batch_end(batch, dict(results))
+
+    @property
+    def average_seen_by(self) -> set[str]:
+        """Who is to see the moving average of the parameters: "validation" and "callbacks"."""
+        return {who for callback in self._callbacks for who in callback.average_seen_by}
 
     @property
     def restores_epoch(self) -> tuple[int, str] | None:

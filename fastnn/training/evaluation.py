@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -12,15 +15,24 @@ from fastnn.data import Steps
 from fastnn.data.adapter import adapter_of
 from fastnn.data.base import DataAdapter, Given
 from fastnn.network import Network
-from fastnn.runtime import ROWS, Bound, Purpose
+from fastnn.runtime import ROWS, Bound, Purpose, Run
 from fastnn.training.accumulator import Accumulator
+from fastnn.training.progress import PassProgress, verbosity
 
 
-def predict_rows(network: Network, x: object, batch_size: int) -> list[np.ndarray]:
+def predict_rows(
+    network: Network, x: object, batch_size: int = ROWS, verbose: int = 0
+) -> list[np.ndarray]:
     """Return the outputs for x; see `Model.predict`. Few rows prepare the fast path."""
     with network.built_on_trial():
-        adapter = adapter_of(Given(network.specify, x, has_targets=False))
-        outputs, bound = predict(network, adapter, batch_size)
+        given = Given(network.specify, x, has_targets=False)
+        adapter = adapter_of(given)
+        if verbose:
+            with _shown(verbose, "predict", given, adapter) as progress:
+                outputs, bound = predict(network, adapter, batch_size, progress)
+                progress.end({})
+        else:
+            outputs, bound = predict(network, adapter, batch_size)
     fast_path = network.runtime.fast_path
     if bound is not None and fast_path.wants_few_rows:
         fast_path.prepare_few_rows(bound, network.graph)
@@ -28,17 +40,49 @@ def predict_rows(network: Network, x: object, batch_size: int) -> list[np.ndarra
 
 
 def evaluate_rows(
-    network: Network, x: object, y: object, sample_weight: object, batch_size: object = ROWS
+    network: Network,
+    x: object,
+    y: object,
+    sample_weight: object,
+    batch_size: object = ROWS,
+    verbose: object = 0,
 ) -> dict[str, Any]:
     """Return loss and metrics for x and y; see `Model.evaluate`."""
-    batch = checks.integer("batch_size", batch_size)
+    batch, shown = checked_options(batch_size, verbose)
+    if isinstance(sample_weight, Number):
+        raise TypeError(
+            f"sample_weight must have shape (rows,), got {sample_weight!r}; batch_size is given by "
+            "name"
+        )
     network.require_objective()
     with network.built_on_trial():
-        adapter = adapter_of(Given(network.specify, x, y, sample_weight))
-        return evaluate(network, adapter, batch)
+        given = Given(network.specify, x, y, sample_weight)
+        adapter = adapter_of(given)
+        if not shown:
+            return evaluate(network, adapter, batch)
+        with _shown(shown, "evaluate", given, adapter) as progress:
+            results = evaluate(network, adapter, batch, progress)
+            progress.end(results)
+        return results
 
 
-def evaluate(network: Network, adapter: DataAdapter, batch_size: int = ROWS) -> dict[str, Any]:
+def checked_options(batch_size: object, verbose: object) -> tuple[int, int]:
+    """Return how many rows to compute at a time, and what to show.
+
+    Raises
+    ------
+    ValueError
+        The message names the argument, what came and what was expected.
+    """
+    return checks.integer("batch_size", batch_size), verbosity(verbose, auto=0)
+
+
+def evaluate(
+    network: Network,
+    adapter: DataAdapter,
+    batch_size: int = ROWS,
+    progress: PassProgress | None = None,
+) -> dict[str, Any]:
     """Return loss and metrics of all samples.
 
     Parameters
@@ -48,6 +92,7 @@ def evaluate(network: Network, adapter: DataAdapter, batch_size: int = ROWS) -> 
     adapter : DataAdapter
     batch_size : int, default 512
         Rows computed at a time.
+    progress : PassProgress, optional
 
     Returns
     -------
@@ -66,7 +111,8 @@ def evaluate(network: Network, adapter: DataAdapter, batch_size: int = ROWS) -> 
             accumulator = accumulator or Accumulator(bound.plan.program, network.dtype)
             results = np.empty((steps.count, len(bound.plan.program.results)))
             room = accumulator.room(steps)
-            bound.prepare(steps, results=results, outputs=room).all()
+            run = bound.prepare(steps, results=results, outputs=room)
+            run.all() if progress is None else _show_all(run, progress)
             accumulator.add(steps, results, room)
     finally:
         parts.close()
@@ -76,7 +122,10 @@ def evaluate(network: Network, adapter: DataAdapter, batch_size: int = ROWS) -> 
 
 
 def predict(
-    network: Network, adapter: DataAdapter, batch_size: int = ROWS
+    network: Network,
+    adapter: DataAdapter,
+    batch_size: int = ROWS,
+    progress: PassProgress | None = None,
 ) -> tuple[list[np.ndarray], Bound | None]:
     """Return the outputs for all rows.
 
@@ -87,6 +136,7 @@ def predict(
         Without targets.
     batch_size : int, default 512
         Rows computed at a time; does not change the result.
+    progress : PassProgress, optional
 
     Returns
     -------
@@ -106,7 +156,8 @@ def predict(
                 _set_batch(steps, batch_size)
                 bound = network.runtime.bound(Purpose.PREDICT, steps.batch, sparse=steps.sparse)
                 names = [value.name for value in bound.plan.program.outputs]
-                bound.prepare(steps, outputs=dict(zip(names, outputs, strict=True))).all()
+                run = bound.prepare(steps, outputs=dict(zip(names, outputs, strict=True)))
+                run.all() if progress is None else _show_all(run, progress)
             is_plain = bool(steps.rows) and not steps.sparse
             made.append(outputs)
     finally:
@@ -123,3 +174,22 @@ def predict(
 def _set_batch(steps: Steps, batch_size: int) -> None:
     """Take `batch_size` rows at a time, but do not plan for more than the data may have."""
     steps.batch = min(batch_size, max(steps.rows, ROWS))
+
+
+def _show_all(run: Run, progress: PassProgress) -> None:
+    """Make all steps of a run, and show how far it is."""
+    steps, first = run.steps, 0
+    while first < steps.count:
+        done = run.slice(first)[0]
+        begin, first = first * steps.batch, first + done
+        progress.advance(min(first * steps.batch, steps.rows) - begin)
+
+
+@contextlib.contextmanager
+def _shown(verbose: int, name: str, given: Given, adapter: DataAdapter) -> Iterator[PassProgress]:
+    """Return the progress of a pass, which is closed at its end."""
+    progress = PassProgress(verbose, name, None if given.is_batches else adapter.first().rows)
+    try:
+        yield progress
+    finally:
+        progress.close()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastnn.core.drawing import draw
-from fastnn.metrics import scalars
+from fastnn.metrics import is_number, scalars
 
 
 @dataclass(repr=False)
@@ -18,15 +18,18 @@ class History:
     ----------
     history : dict of str to list of float
         For each result, one number per epoch: "loss" and the metrics, both also for the
-        validation data with the prefix "val_", and the results that callbacks add.
+        validation data with the prefix "val_", and the results that callbacks add. NaN for an
+        epoch that does not have the result, because it was not validated, for example.
     epoch : list of int
-        Numbers of the epochs, from 0.
+        Numbers of the epochs, from 0, or from the `initial_epoch` of `fit`.
     stop_reason : str
         Why `fit` ended.
     samples_per_second : float
         Training samples per second, excluding validation.
     learning_rates : list of float
         Rate of the last step of each epoch; empty for an optimizer without a learning rate.
+    loss_names : list of str
+        The results that are losses: "loss" and, for several outputs, the loss of each.
 
     Examples
     --------
@@ -43,6 +46,7 @@ class History:
     stop_reason: str = ""
     samples_per_second: float = 0.0
     learning_rates: list[float] = field(default_factory=list)
+    loss_names: list[str] = field(default_factory=lambda: ["loss"])
 
     def plot(self, *, ax: Any = None) -> Any:
         """Plot loss, metrics and learning rate over the epochs; needs the extra ``plot``.
@@ -52,7 +56,7 @@ class History:
         return draw("history", self, ax=ax)
 
     def __repr__(self) -> str:
-        ends = scalars({name: values[-1] for name, values in self.history.items()})
+        ends = scalars({name: _last(values) for name, values in self.history.items()})
         last = ", ".join(f"{name} {value:.4g}" for name, value in ends.items())
         return f"<History of {len(self.epoch)} epochs: {last}; {self.stop_reason}>"
 
@@ -65,3 +69,10 @@ class History:
             values = self.history.setdefault(name, [])
             values += [math.nan] * (place - len(values))  # some epochs may lack a result
             values[place:] = [value]
+        for values in self.history.values():
+            values += [math.nan] * (place + 1 - len(values))
+
+
+def _last(values: list) -> Any:
+    """Return the last result that is not NaN, if any."""
+    return next((v for v in reversed(values) if not (is_number(v) and math.isnan(v))), values[-1])

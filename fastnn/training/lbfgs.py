@@ -123,15 +123,16 @@ class IterationTrainer(Trainer):
         self._epoch, self._is_open = 0, False
         return [one.name for one in self._bound(collects=True).plan.program.reported]
 
-    def run(self, epochs: int, loop: Loop) -> None:
+    def run(self, epochs: range, loop: Loop) -> None:
         """Run one iteration per epoch."""
         self._loop, network = loop, self.network
+        self._epoch = epochs.start
         start = self._gathered(network.runtime.parameters)
         found = None
         try:
             found = self._minimize(
                 self._look, start, jac=True, method="L-BFGS-B", callback=self._accept,
-                options=options(self._settings, epochs),
+                options=options(self._settings, len(epochs)),
             )  # fmt: skip
         except _Ended:
             pass
@@ -207,7 +208,7 @@ class IterationTrainer(Trainer):
         return refusal(
             runtime,
             [source.take(rows) for source in steps.sources],
-            "epoch 1, before its step",
+            f"epoch {self._epoch + 1}, before its step",
             float(results[:, 0].sum()) if bad.any() else np.nan,
             runtime.copy_parameters(),
             advice="other initial weights, or scaled inputs",

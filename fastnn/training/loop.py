@@ -9,19 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fastnn.core import checks
 from fastnn.data.adapter import adapter_of
 from fastnn.data.base import Given
 from fastnn.network import Network
 from fastnn.runtime.nonfinite import NonFiniteLossError
 from fastnn.training.adaptation import adapted_on_trial
+from fastnn.training.average import Average
 from fastnn.training.callback_list import CallbackList
 from fastnn.training.choice import trainer_of
 from fastnn.training.history import History
-from fastnn.training.progress import Progress
+from fastnn.training.progress import Progress, verbosity
 from fastnn.training.time_budget import TimeBudget
 from fastnn.training.trainers import Trainer
-from fastnn.training.validation import Validation, split
+from fastnn.training.validation import Validation, ValidationSettings, split
 
 Results = dict[str, Any]
 
@@ -32,7 +35,9 @@ class FitSettings:
 
     Parameters
     ----------
-    batch_size, epochs, verbose, callbacks, shuffle, time_budget, steps_per_epoch : object
+    batch_size, epochs, initial_epoch, steps_per_epoch, verbose, callbacks, shuffle : object
+        As in `Model.fit`.
+    validation_steps, validation_batch_size, validation_freq, time_budget : object
         As in `Model.fit`.
 
     Raises
@@ -43,24 +48,47 @@ class FitSettings:
 
     batch_size: Any
     epochs: Any
+    initial_epoch: Any
+    steps_per_epoch: Any
     verbose: Any
     callbacks: Any
     shuffle: Any
+    validation_steps: Any
+    validation_batch_size: Any
+    validation_freq: Any
     time_budget: Any
-    steps_per_epoch: Any
 
     def __post_init__(self) -> None:
         """Check all arguments before anything begins. The time budget starts here."""
         self.time_budget = TimeBudget(self.time_budget)
+        if isinstance(self.batch_size, np.ndarray) and self.batch_size.ndim:
+            raise ValueError(
+                "batch_size must be a positive integer, got an array of shape "
+                f"{self.batch_size.shape}; sample_weight and validation_data are given by name"
+            )
         if self.batch_size is not None:
             self.batch_size = checks.integer("batch_size", self.batch_size)
-        self.epochs = checks.integer("epochs", self.epochs)
+        self.epochs = self._range()
         self.shuffle = checks.boolean("shuffle", self.shuffle)
-        if self.verbose not in (0, 1, 2):
-            raise ValueError(f"verbose must be 0, 1 or 2, got {self.verbose!r}")
+        self.verbose = verbosity(self.verbose, auto=1)
         self.callbacks = CallbackList(self.callbacks)
         if self.steps_per_epoch is not None:
             self.steps_per_epoch = checks.integer("steps_per_epoch", self.steps_per_epoch)
+        self.validation = ValidationSettings(
+            self.validation_steps, self.validation_batch_size, self.validation_freq
+        )
+
+    def _range(self) -> range:
+        """Return the numbers of the epochs."""
+        epochs = checks.integer("epochs", self.epochs)
+        first = checks.integer("initial_epoch", self.initial_epoch, least=0)
+        if first >= epochs:
+            raise ValueError(
+                f"initial_epoch={first} leaves nothing of {checks.counted(epochs, 'epoch')}: "
+                "epochs says where training ends, as in Keras, not how many more there are "
+                f"(epochs={first + epochs} for {epochs} more)"
+            )
+        return range(first, epochs)
 
 
 def fit(
@@ -90,6 +118,7 @@ def fit(
     x, y, sample_weight, given = split(
         network, x, y, sample_weight, validation_split, validation_data
     )
+    settings.validation.check_use(given, settings.epochs)
     with network.built_on_trial(), adapted_on_trial(network, x, y):
         trainer = trainer_of(network)
         batching = trainer.batching(
@@ -98,11 +127,11 @@ def fit(
         adapter = adapter_of(Given(network.specify, x, y, sample_weight, class_weight), batching)
         try:
             adapter.first()
-            validation = None if given is None else Validation(network, given)
+            validation = None if given is None else Validation(network, given, settings.validation)
             names = trainer.prepare(adapter)
             loop = TrainingLoop(network, trainer, settings, validation, adapter.steps_per_epoch)
-            expected = [*names, *(f"val_{name}" for name in names if validation is not None)]
-            loop.callbacks.prepare(model, expected, adapter.first())
+            held_out = [f"val_{name}" for name in names if validation is not None]
+            loop.callbacks.prepare(model, names, held_out, adapter.first())
             return loop.run()
         finally:
             adapter.close()
@@ -139,10 +168,14 @@ class TrainingLoop:
         self._network, self._trainer, self._validation = network, trainer, validation
         self.callbacks: CallbackList = settings.callbacks
         self.budget: TimeBudget = settings.time_budget
-        self._epochs: int = settings.epochs
+        self._epochs: range = settings.epochs
+        self._is_validated = settings.validation.is_due
         self._verbose, self._steps_per_epoch = settings.verbose, steps_per_epoch
         self._results: Results = {}
-        self._history = History()
+        names = network.output_names
+        self._history = History(
+            loss_names=["loss", *(f"{name}_loss" for name in names if len(names) > 1)]
+        )
         network.stop_training, network.stop_reason = False, ""
 
     def run(self) -> History:
@@ -150,6 +183,7 @@ class TrainingLoop:
         network, history = self._network, self._history
         self.callbacks.train_begin()
         network.history = history
+        self._average = Average(network, self.callbacks.average_seen_by)
         self.progress = Progress(self._verbose, self._epochs, self._steps_per_epoch)
         was_fitting, network.is_fitting = network.is_fitting, True  # a callback may call fit
         try:
@@ -180,12 +214,14 @@ class TrainingLoop:
         """Return why training has ended if nothing interrupted it."""
         if self._network.stop_training:
             return self._network.stop_reason or "a callback set stop_training"
-        return f"completed {checks.counted(self._epochs, 'epoch')}"
+        epochs = self._epochs
+        which = f" ({epochs.start + 1} to {epochs.stop})" if epochs.start else ""
+        return f"completed {checks.counted(len(epochs), 'epoch')}{which}"
 
     def epoch_begin(self, epoch: int) -> bool:
         """Begin an epoch; return False if training has ended."""
         self.budget.epoch_begin()
-        if epoch and self.budget.is_over:
+        if epoch != self._epochs.start and self.budget.is_over:
             self._network.stop(f"{self.budget} after epoch {epoch}", overrides=True)
             return False
         self.callbacks.epoch_begin(epoch)
@@ -194,14 +230,16 @@ class TrainingLoop:
     def epoch_end(self, epoch: int, results: Results) -> bool:
         """Take the results of an epoch and validate; return whether training continues."""
         self._results = results
-        if self._validation is not None:
-            found = self._validation.results()
-            results |= {f"val_{name}": value for name, value in found.items()}
         history = self._history
-        history.add(epoch, results)
-        if self._trainer.learning_rate is not None:
-            history.learning_rates.append(self._trainer.learning_rate)
-        self.progress.epoch_end(epoch, results)
-        for _ in self.callbacks.epoch_end(epoch, results):
-            history.add(epoch, results)  # with the results that the callback has added
+        with self._average.seen("callbacks"):
+            if self._validation is not None and self._is_validated(epoch):
+                with self._average.seen("validation"):
+                    found = self._validation.results()
+                results |= {f"val_{name}": value for name, value in found.items()}
+            history.add(epoch, results)
+            if self._trainer.learning_rate is not None:
+                history.learning_rates.append(self._trainer.learning_rate)
+            self.progress.epoch_end(epoch, results)
+            for _ in self.callbacks.epoch_end(epoch, results):
+                history.add(epoch, results)  # with the results that the callback has added
         return not self._network.stop_training

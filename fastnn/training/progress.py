@@ -1,11 +1,27 @@
-"""The progress that `fit` shows while it runs."""
+"""The progress that `fit`, `evaluate` and `predict` show while they run."""
 
 from __future__ import annotations
 
 import sys
+from numbers import Integral
 from typing import Any
 
 from fastnn.metrics import scalars
+
+
+def verbosity(value: object, auto: int) -> int:
+    """Return 0 (silent), 1 (a bar) or 2 (lines); "auto" stands for `auto`.
+
+    Raises
+    ------
+    ValueError
+        It is something else.
+    """
+    if isinstance(value, str) and value == "auto":
+        return auto
+    if not isinstance(value, Integral) or value not in (0, 1, 2):
+        raise ValueError(f"verbose must be 0, 1 or 2, got {value!r} ('auto' stands for {auto})")
+    return int(value)
 
 
 class Progress:
@@ -14,23 +30,17 @@ class Progress:
     Parameters
     ----------
     verbose : {0, 1, 2}
-    epochs : int
+    epochs : range
+        Their numbers, counted from 0.
     steps : int or None
         Steps of an epoch, if known.
     """
 
-    def __init__(self, verbose: int, epochs: int, steps: int | None) -> None:
-        self._epochs = epochs
-        self._bar: Any = None
-        self._lines = verbose == 2 or (verbose == 1 and not sys.stderr.isatty())
-        if verbose == 1 and not self._lines:
-            from tqdm import tqdm
-
-            shape = "{desc} {percentage:3.0f}%|{bar:12}| {elapsed}{postfix}"
-            if steps is None:
-                shape = "{desc} {n_fmt} steps {elapsed}{postfix}"
-            total = None if steps is None else epochs * steps
-            self._bar = tqdm(total=total, bar_format=shape, dynamic_ncols=True)
+    def __init__(self, verbose: int, epochs: range, steps: int | None) -> None:
+        self._epochs = epochs.stop
+        self._bar, self._lines = _bar_or_lines(
+            verbose, "steps", None if steps is None else len(epochs) * steps
+        )
 
     def advance(self, steps: int) -> None:
         """Show that a number of steps have been completed."""
@@ -41,7 +51,7 @@ class Progress:
         """Show the results of an epoch."""
         if self._bar is None and not self._lines:
             return
-        text = "  ".join(f"{name} {value:.4f}" for name, value in scalars(logs).items())
+        text = _shown(logs)
         number = f"epoch {epoch + 1:{len(str(self._epochs))}}/{self._epochs}"
         if self._bar is not None:
             self._bar.set_description_str(number, refresh=False)
@@ -53,3 +63,60 @@ class Progress:
         """Close the bar."""
         if self._bar is not None:
             self._bar.close()
+
+
+class PassProgress:
+    """Shows one pass over rows: a bar, a line at its end, or nothing.
+
+    Parameters
+    ----------
+    verbose : {0, 1, 2}
+    name : str
+        Of the method.
+    rows : int or None
+        How many there are, if known.
+    """
+
+    def __init__(self, verbose: int, name: str, rows: int | None) -> None:
+        self._name, self._done = name, 0
+        self._bar, self._lines = _bar_or_lines(verbose, "rows", rows)
+        if self._bar is not None:
+            self._bar.set_description_str(name, refresh=False)
+
+    def advance(self, rows: int) -> None:
+        """Show that a number of rows have been computed."""
+        self._done += rows
+        if self._bar is not None:
+            self._bar.update(rows)
+
+    def end(self, logs: dict[str, Any]) -> None:
+        """Show the results."""
+        text = _shown(logs)
+        if self._bar is not None:
+            self._bar.set_postfix_str(text, refresh=False)
+        elif self._lines:
+            rows = "" if text else f"{self._done:,} rows"
+            print(f"{self._name}  {text or rows}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _bar_or_lines(verbose: int, unit: str, total: int | None) -> tuple[Any, bool]:
+    """Return the bar or None, and whether lines are shown instead of it."""
+    if not verbose:
+        return None, False
+    if verbose == 2 or not sys.stderr.isatty():
+        return None, True
+    from tqdm import tqdm
+
+    shape = "{desc} {percentage:3.0f}%|{bar:12}| {elapsed}{postfix}"
+    if total is None:
+        shape = "{desc} {n_fmt} " + unit + " {elapsed}{postfix}"
+    return tqdm(total=total, bar_format=shape, dynamic_ncols=True), False
+
+
+def _shown(logs: dict[str, Any]) -> str:
+    return "  ".join(f"{name} {value:.4f}" for name, value in scalars(logs).items())

@@ -31,9 +31,9 @@ class StepTrainer(Trainer):
         self._snapshot = self.network.runtime.copy_parameters()
         return [one.name for one in self._bound.plan.program.reported]
 
-    def run(self, epochs: int, loop: Loop) -> None:
+    def run(self, epochs: range, loop: Loop) -> None:
         """Run the epochs, each in the parts in which the data come."""
-        for epoch in range(epochs):
+        for epoch in epochs:
             if not loop.epoch_begin(epoch):
                 break
             results = self._train(epoch, loop)

@@ -55,7 +55,7 @@ class Trainer(ABC):
         self.learning_rate: float | None = None
 
     def batching(
-        self, batch_size: int | None, shuffle: bool, steps_per_epoch: int | None, epochs: int
+        self, batch_size: int | None, shuffle: bool, steps_per_epoch: int | None, epochs: range
     ) -> Batching:
         """Return how the epochs take the data; see `Model.fit`."""
         takes_all = self.optimizer.full_batch
@@ -63,7 +63,8 @@ class Trainer(ABC):
             rows_of_a_step=partial(self.optimizer.rows_of_a_step, batch_size),
             generator=self.network.generator if shuffle and not takes_all else None,
             steps_per_epoch=steps_per_epoch,
-            epochs=epochs,
+            epochs=len(epochs),
+            initial_epoch=epochs.start,
             needs_all_rows=(
                 f"{type(self.optimizer).__name__} needs all rows for each step" if takes_all else ""
             ),
@@ -80,5 +81,5 @@ class Trainer(ABC):
         """
 
     @abstractmethod
-    def run(self, epochs: int, loop: Loop) -> None:
-        """Run the epochs, reporting each to the loop, which may end training."""
+    def run(self, epochs: range, loop: Loop) -> None:
+        """Run the epochs of these numbers, reporting each to the loop, which may end training."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from fastnn import data
 from fastnn.core import checks
 from fastnn.data.adapter import adapter_of
-from fastnn.data.base import Given
-from fastnn.data.batches_of import is_batches, is_iterator
+from fastnn.data.base import Batching, DataAdapter, Given
+from fastnn.data.batches_of import batches_of, is_batches, is_iterator
 from fastnn.network import Network
 from fastnn.runtime import ROWS
 from fastnn.training.evaluation import evaluate
@@ -18,36 +20,136 @@ from fastnn.training.evaluation import evaluate
 Held = tuple[object, ...]
 
 
+@dataclass
+class ValidationSettings:
+    """The arguments of `Model.fit` that specify how to validate, checked.
+
+    Parameters
+    ----------
+    steps, batch_size, freq : object
+        `validation_steps`, `validation_batch_size` and `validation_freq` of `Model.fit`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what came and what was expected.
+    """
+
+    steps: Any = None
+    batch_size: Any = None
+    freq: Any = 1
+
+    def __post_init__(self) -> None:
+        """Check all arguments."""
+        if self.steps is not None:
+            self.steps = checks.integer("validation_steps", self.steps)
+        if self.batch_size is not None:
+            self.batch_size = checks.integer("validation_batch_size", self.batch_size)
+        if isinstance(self.freq, Iterable) and not isinstance(self.freq, (str, bytes)):
+            self.freq = {checks.integer("validation_freq", one) for one in self.freq}
+        else:
+            self.freq = checks.integer("validation_freq", self.freq)
+
+    def is_due(self, epoch: int) -> bool:
+        """Whether an epoch, counted from 0, is validated."""
+        if isinstance(self.freq, set):
+            return epoch + 1 in self.freq
+        return (epoch + 1) % self.freq == 0
+
+    def check_use(self, held: Held | None, epochs: range) -> None:
+        """Raise ValueError if an argument would have no effect on the training."""
+        if held is not None:
+            if not any(map(self.is_due, epochs)):
+                shown = sorted(self.freq) if isinstance(self.freq, set) else self.freq
+                raise ValueError(
+                    f"validation_freq={shown} leaves none of the epochs {epochs.start + 1} to "
+                    f"{epochs.stop} to validate"
+                )
+            return
+        default = ValidationSettings()
+        for name, given in vars(self).items():
+            if given != getattr(default, name):
+                raise ValueError(
+                    f"validation_{name} needs data to validate with: give validation_data or "
+                    "validation_split"
+                )
+
+
 class Validation:
-    """Validates each epoch on held-out data.
+    """Validates epochs on held-out data.
 
     Parameters
     ----------
     network : Network
     held : tuple
         As `split` returns it.
+    settings : ValidationSettings
 
     Raises
     ------
     TypeError, ValueError
-        The data do not fit.
+        The data or the settings do not fit.
     """
 
-    def __init__(self, network: Network, held: Held) -> None:
-        self._network = network
+    def __init__(self, network: Network, held: Held, settings: ValidationSettings) -> None:
+        self._network, self._batch = network, settings.batch_size or ROWS
+        self._iterator: Iterator[Any] | None = None
         x, y, sample_weight = (*held, None)[:3]
+        yields_batches = is_batches(x, takes_lists=y is None)
+        if settings.steps is not None and not yields_batches:
+            raise ValueError(
+                "validation_steps is for validation_data that yields batches (x, y); of arrays "
+                "give as many rows as are to be used"
+            )
+        if settings.batch_size is not None and yields_batches:
+            raise ValueError(
+                "validation_batch_size is for arrays; validation_data yields batches (x, y)"
+            )
+        if is_iterator(x) and settings.steps is None:
+            raise TypeError(
+                "validation_data must be (x, y) or an iterable of batches that can be read once "
+                f"an epoch, got an iterator ({type(x).__name__}); give validation_steps for one "
+                "that does not end"
+            )
         try:
-            self._adapter = adapter_of(Given(network.specify, x, y, sample_weight))
-            parts = self._adapter.once(ROWS)
-            first = next(parts, None)
-            parts.close()
-            data.not_empty(0 if first is None else first.rows)
+            if yields_batches:
+                self._batching = Batching(steps_per_epoch=settings.steps)
+                x = self._with_checked_first(x)
+                self._iterator = x if is_iterator(x) else None
+                self._adapter = self._of_batches(x)
+            else:
+                self._adapter = adapter_of(Given(network.specify, x, y, sample_weight))
+                self._check(self._adapter)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from None
 
+    def _of_batches(self, x: object) -> DataAdapter:
+        return adapter_of(Given(self._network.specify, x), self._batching)
+
+    def _with_checked_first(self, x: Any) -> Any:
+        """Return batches, of which the first has been checked."""
+        batches = batches_of(x)
+        first = list(itertools.islice(batches, 1))
+        if not first:
+            data.not_empty(0)
+        self._check(adapter_of(Given(self._network.specify, first)))
+        return itertools.chain(first, batches) if is_iterator(x) else x
+
+    def _check(self, adapter: DataAdapter) -> None:
+        parts = adapter.once(self._batch)
+        first = next(parts, None)
+        parts.close()
+        data.not_empty(0 if first is None else first.rows)
+
     def results(self) -> dict[str, Any]:
-        """Return the current loss and metrics."""
-        return evaluate(self._network, self._adapter)
+        """Return the current loss and metrics; an iterator that has ended ends the training."""
+        if self._iterator is not None:
+            first = list(itertools.islice(self._iterator, 1))
+            if not first:
+                self._network.stop("validation_data has ended", overrides=True)
+                return {}
+            self._adapter = self._of_batches(itertools.chain(first, self._iterator))
+        return evaluate(self._network, self._adapter, self._batch)
 
 
 def split(
@@ -95,11 +197,6 @@ def split(
 def _given(network: Network, validation_data: object) -> Held:
     """Return the validation data that the user gave."""
     if is_batches(validation_data, takes_lists=False) or _lists_batches(network, validation_data):
-        if is_iterator(validation_data):
-            raise TypeError(
-                "validation_data must be (x, y) or an iterable of batches that can be read once "
-                f"an epoch, got an iterator ({type(validation_data).__name__})"
-            )
         return validation_data, None
     if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
         got = (
@@ -128,7 +225,7 @@ def _last_rows(
                 raise ValueError(
                     f"{one.name} must have as many rows as x, {total}, got {array.shape[0]}"
                 )
-    cut = total - int(total * share)
+    cut = total - checks.rows_of_share(total, share)
     if not 0 < cut < total:
         raise ValueError(
             f"validation_split={share} leaves {cut} of {total} rows to train on and "

@@ -320,7 +320,7 @@ BAD_FIT = {
     "epochs 0": ({"epochs": 0}, "epochs must be a positive integer, got 0"),
     "epochs text": ({"epochs": "5"}, "epochs must be a positive integer, got '5'"),
     "verbose": ({"verbose": 3}, "verbose must be 0, 1 or 2, got 3"),
-    "verbose text": ({"verbose": "auto"}, "verbose must be 0, 1 or 2, got 'auto'"),
+    "verbose text": ({"verbose": "a"}, "verbose must be 0, 1 or 2, got 'a' ('auto' stands for 1)"),
     "split 1": ({"validation_split": 1.0}, "validation_split must be a number in [0, 1), got 1.0"),
     "split -": ({"validation_split": -0.1}, "validation_split must be a number in [0, 1), got -0."),
     "split nan": (

@@ -347,3 +347,153 @@ def test_validation_data_may_be_a_list_of_batches(xy):
     assert model.fit(x, y, verbose=0, validation_data=[x, y]).history.keys() == (
         history.history.keys()
     )
+
+
+# --- epochs over a part of the batches ------------------------------------------------------------
+
+
+class Seen(fnn.Callback):
+    """Notes, at learning rate 0, the loss of each batch, which says which batch it is."""
+
+    def __init__(self):
+        self.epochs = []
+
+    def on_epoch_begin(self, epoch):
+        self.epochs.append([])
+
+    def on_train_batch_end(self, batch, logs):
+        self.epochs[-1].append(logs["loss"])
+
+
+def seen(data, **options):
+    """The batches of each epoch, as numbers counted from the first one that is seen."""
+    model, watch = fnn.Sequential([fnn.Dense(3)], input_shape=(6,), seed=0), Seen()
+    model.compile(fnn.SGD(0.0), "crossentropy")
+    history = model.fit(data, callbacks=[watch], verbose=0, **options)
+    order = list(dict.fromkeys(loss for epoch in watch.epochs for loss in epoch))
+    return [[order.index(loss) for loss in epoch] for epoch in watch.epochs], history
+
+
+@pytest.mark.parametrize("make", [list, tuple, Iterable, OldSequence])
+def test_an_epoch_goes_on_where_the_last_one_stopped(make, xy):
+    data = make(batches(xy))
+    assert len(batches(xy)) == 7
+    found, history = seen(data, steps_per_epoch=3, epochs=5)
+    assert found == [[0, 1, 2], [3, 4, 5], [6, 0, 1], [2, 3, 4], [5, 6, 0]]
+    assert history.stop_reason == "completed 5 epochs"
+    found, _ = seen(data, steps_per_epoch=7, epochs=2)
+    assert found == [list(range(7))] * 2
+    found, _ = seen(data, steps_per_epoch=16, epochs=1)
+    assert found == [[*range(7), *range(7), 0, 1]]
+    found, _ = seen(data, steps_per_epoch=3, epochs=1)  # each fit begins anew
+    assert found == [[0, 1, 2]]
+
+
+def test_an_iterable_that_ends_at_once_ends_the_training(xy):
+    class Once:
+        def __init__(self):
+            self.items = iter(batches(xy))
+
+        def __iter__(self):
+            return self.items
+
+    found, history = seen(Once(), steps_per_epoch=5, epochs=4)
+    assert found == [[0, 1, 2, 3, 4], [5, 6]]
+    assert history.stop_reason == "x ended after 2 of 5 batches of epoch 2"
+
+
+class Told(OldSequence):
+    """A Sequence of Keras' kind, which shuffles its batches after each epoch."""
+
+    def __init__(self, items):
+        super().__init__(items)
+        self.calls = []
+
+    def on_epoch_begin(self):
+        self.calls.append("begin")
+
+    def on_epoch_end(self):
+        self.calls.append("end")
+        self.items = self.items[1:] + self.items[:1]
+
+
+@pytest.mark.parametrize("steps", [None, 7])
+def test_data_are_told_when_an_epoch_begins_and_ends(steps, xy):
+    data = Told(batches(xy))
+    found, _ = seen(data, epochs=3, steps_per_epoch=steps)
+    assert data.calls == ["begin", "end"] * 3
+    if steps is None:
+        assert [epoch[0] for epoch in found] == [0, 1, 2]
+    data = Told(batches(xy))
+    small().predict(data)
+    small().evaluate(data)
+    assert data.calls == ["begin", "end"] * 2
+    data = Told(batches(xy))
+    small().fit(*xy, validation_data=data, epochs=2, verbose=0)
+    assert data.calls == ["begin", "end"] * 2
+
+
+def test_data_are_told_after_the_last_step_and_before_validation(xy):
+    calls = []
+
+    class Data(Told):
+        def on_epoch_end(self):
+            calls.append("data")
+
+    class Watch(fnn.Callback):
+        def on_epoch_end(self, epoch, logs):
+            calls.append("callback")
+
+        def on_train_batch_end(self, batch, logs):
+            calls.append(batch)
+
+    small().fit(Data(batches(xy)[:2]), epochs=2, callbacks=[Watch()], verbose=0)
+    assert calls == [0, 1, "data", "callback"] * 2
+
+
+def test_an_error_of_the_datas_own_hook_is_passed_on(xy):
+    class Broken(Told):
+        def on_epoch_end(self):
+            raise LookupError("mine")
+
+    model = small()
+    with pytest.raises(LookupError, match="mine"):
+        model.fit(Broken(batches(xy)), verbose=0)
+    assert model.history.stop_reason == "LookupError: mine"
+
+
+def test_validation_on_some_batches(xy):
+    """The first ones each time; of an iterator, the next ones."""
+    first = small()
+    first.optimizer.learning_rate = 0.0
+    per_batch = [first.evaluate([pair])["loss"] for pair in batches(xy)]
+    for data, steps, expected in (
+        (batches(xy), 2, [per_batch[:2]] * 3),
+        (OldSequence(batches(xy)), 1, [per_batch[:1]] * 3),
+        (iter(batches(xy)), 2, [per_batch[:2], per_batch[2:4], per_batch[4:6]]),
+        (forever(xy), 1, [per_batch[:1], per_batch[1:2], per_batch[2:3]]),
+    ):
+        history = first.fit(
+            *xy, validation_data=data, validation_steps=steps, epochs=3, verbose=0
+        ).history["val_loss"]
+        assert np.allclose(history, [np.mean(part) for part in expected], rtol=1e-6)
+
+
+def test_validation_batches_that_end_end_the_training(xy):
+    few = iter(batches(xy)[:3])
+    model = small()
+    history = model.fit(*xy, validation_data=few, validation_steps=2, epochs=9, verbose=0)
+    assert history.stop_reason == "validation_data has ended"
+    assert history.epoch == [0, 1, 2]
+    assert [np.isnan(value) for value in history.history["val_loss"]] == [False, False, True]
+
+
+def test_batches_of_a_resumed_training_are_counted_on(xy):
+    model = small()
+    bad = [*batches(xy)[:2], (xy[0][:, :5], xy[1])]
+    with pytest.raises(ValueError, match="batch 3 of epoch 4: x must have shape"):
+        model.fit(bad, initial_epoch=3, epochs=5, verbose=0)
+    short = (pair for pair in batches(xy))
+    history = model.fit(short, initial_epoch=3, epochs=5, steps_per_epoch=5, verbose=0)
+    assert history.stop_reason == "x ended after 2 of 5 batches of epoch 5"
+    assert history.epoch == [3, 4]

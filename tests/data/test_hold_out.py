@@ -1,4 +1,4 @@
-"""`datasets.hold_out`: rows to train on and rows to hold out."""
+"""`datasets.hold_out` and `datasets.split`: rows to train on and rows to hold out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastnn.datasets import hold_out
+from fastnn.core import checks
+from fastnn.datasets import hold_out, split
 
 X = np.arange(60.0).reshape(20, 3)
 Y = np.array([0] * 12 + [1] * 5 + [2] * 3)
@@ -84,3 +85,59 @@ def test_bad_options_are_refused():
         hold_out(X, Y, shuffle=1)
     with pytest.raises(ValueError, match="seed must be an integer of at least 0, got -1"):
         hold_out(X, Y, seed=-1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "share", "expected"),
+    [
+        (100, 0.29, 29),  # 28.999999999999996
+        (100, 0.57, 57),  # 56.99999999999999
+        (10**9, 0.29, 290_000_000),
+        (10, 0.25, 3),  # halves are rounded up, not to the even number
+        (10, 0.35, 4),
+        (100, 0.145, 15),  # 14.499999999999998
+        (100, 0.144, 14),
+        (7, 0.0, 0),
+        (3, 0.99, 3),
+    ],
+)
+def test_a_share_is_rounded_to_whole_rows(rows, share, expected):
+    assert checks.rows_of_share(rows, share) == expected
+
+
+def test_every_share_of_a_hundred_rows_is_a_whole_number_of_them():
+    assert [checks.rows_of_share(100, percent / 100) for percent in range(101)] == list(range(101))
+
+
+def test_all_ways_to_split_hold_out_the_same_number_of_rows():
+    y = np.zeros(10, int)
+    assert [len(part) for part in split(y, 0.25)] == [7, 3]
+    for options in ({"stratify": True}, {"shuffle": False}, {"seed": 0}):
+        train, held_out = hold_out(X[:10], y, 0.25, **options)
+        assert (len(train[1]), len(held_out[1])) == (7, 3)
+
+
+def test_split_stratifies_labels_of_any_kind():
+    for y in (Y, Y.tolist(), Y[:, np.newaxis], Y.astype(str)):
+        train, held_out = split(y, 0.25)
+        assert np.bincount(Y[held_out]).tolist() == [3, 1, 1]
+        assert sorted([*train, *held_out]) == list(range(20))
+    assert [len(part) for part in split(Y, 0)] == [20, 0]
+    assert [len(part) for part in split([], 0.5)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ((Y, 2.0), r"share must be a number in \[0, 1\), got 2.0"),
+        ((Y, 1), r"share must be a number in \[0, 1\), got 1"),
+        ((Y, -0.1), r"share must be a number in \[0, 1\), got -0.1"),
+        ((Y, float("nan")), r"share must be a number in \[0, 1\), got nan"),
+        ((Y, "0.5"), r"share must be a number in \[0, 1\), got '0.5'"),
+        ((Y, 0.5, -1), "seed must be an integer of at least 0, got -1"),
+        ((X, 0.5), r"y must have shape \(rows,\) to be stratified, got \(20, 3\)"),
+    ],
+)
+def test_what_cannot_be_split_is_refused(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        split(*arguments)

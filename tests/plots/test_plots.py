@@ -257,8 +257,52 @@ def test_history_names_metrics_and_says_why_it_ended():
     first, second = made.plot()
     assert names_of(second) == ["mae", "mae, held out", "mse"]
     assert second.lines[0].get_linestyle() != second.lines[1].get_linestyle()
-    assert first.get_title() == "Training\nstopped after epoch 2: completed 2 epochs"
+    assert first.get_title() == "Training\ncompleted 2 epochs"
     assert second.get_xlabel() == "epoch"
+
+
+def test_the_title_says_when_and_why_a_training_ended():
+    def title(reason, epochs):
+        made = fnn.History({"loss": [1.0] * len(epochs)}, list(epochs), reason)
+        return made.plot()[0].get_title().splitlines()[1:]
+
+    assert title("completed 40 epochs", range(40)) == ["completed 40 epochs"]
+    assert title("completed 2 epochs (4 to 5)", [3, 4]) == ["completed 2 epochs (4 to 5)"]
+    assert title("interrupted", range(7)) == ["stopped after epoch 7: interrupted"]
+    assert title("", range(7)) == ["7 epochs"]
+    for words in range(6, 16):  # wherever the line ends, a number stays with its word
+        lines = title("word " * words + "best in epoch 47, at -1.5e-05 of itself", range(60))
+        assert " ".join(lines).endswith("best in epoch 47, at -1.5e-05 of itself")
+        assert not any(line[0].isdigit() or line.endswith(("epoch", "-")) for line in lines)
+
+
+def test_losses_of_single_outputs_have_a_panel_of_their_own():
+    a, x = fnn.Input((3,)), np.random.default_rng(0).normal(size=(20, 3))
+    model = fnn.Model(a, [fnn.Dense(1, name="left")(a), fnn.Dense(1, name="right")(a)], seed=0)
+    model.compile("adam", "mse", ["mae"])
+    history = model.fit(x, [x[:, :1], x[:, 1:2]], epochs=3, verbose=0, validation_split=0.25)
+    assert history.loss_names == ["loss", "left_loss", "right_loss"]
+    total, single, metrics = history.plot()
+    labels = [ax.get_ylabel().removesuffix(" (log scale)") for ax in (total, single, metrics)]
+    assert labels == ["loss", "loss of one output", "metrics"]
+    assert names_of(single) == [
+        "left_loss", "left_loss, held out", "right_loss", "right_loss, held out",
+    ]  # fmt: skip
+    assert names_of(metrics)[0] == "left_mae"
+
+
+def test_a_metric_whose_name_ends_like_a_loss_is_a_metric():
+    made = history(loss=[3.0, 2.0], my_loss=[1.0, 2.0])
+    assert [ax.get_ylabel() for ax in made.plot()] == ["loss", "my_loss"]
+
+
+def test_epochs_that_were_not_validated_leave_no_gap():
+    made = history(loss=[4.0, 3.0, 2.0, 1.0], val_loss=[math.nan, 3.5, math.nan, 1.5],
+                   mae=[4.0, 3.0, 2.0, 1.0], val_mae=[math.nan, 3.0, math.nan, 2.0])  # fmt: skip
+    first, second = made.plot()
+    for line in (first.lines[1], second.lines[1]):
+        assert list(line.get_xdata()) == [2, 4]
+    assert "epoch 4" in " ".join(names_of(first))
 
 
 def test_a_long_reason_is_cut():

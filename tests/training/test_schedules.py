@@ -405,3 +405,63 @@ def test_bad_arguments(case):
 def test_a_schedule_is_fixed():
     with pytest.raises(AttributeError, match=r"CosineDecay.alpha cannot be changed"):
         DECAY.alpha = 0.5
+
+
+# --- where a schedule begins ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", FORMULAS, ids=repr)
+def test_a_schedule_begins_at_its_initial_step(schedule, tmp_path):
+    later = type(schedule)(**schedule.arguments(), initial_step=70)
+    steps = np.arange(STEPS)
+    assert (later(steps + 70) == schedule(steps)).all()
+    assert (later(steps[:70]) == schedule(0)).all()
+    assert (later.rates_from(75, 4) == schedule.rates_from(5, 4)).all()
+    assert later != schedule
+    assert "initial_step=70" in repr(later)
+    assert eval(repr(later), vars(schedules)) == later
+    assert schedules.get(later.config()) == pickle.loads(pickle.dumps(later)) == later
+    model = small(later)
+    model.save(tmp_path / "m.safetensors")
+    assert fnn.load(tmp_path / "m.safetensors").optimizer.learning_rate == later
+
+
+def test_a_schedule_within_a_warm_up_keeps_its_own_initial_step():
+    inner = CosineDecay(0.4, 10, initial_step=5)
+    assert_close(WarmUp(inner, 4)([4, 9, 14]), CosineDecay(0.4, 10)([0, 0, 5]), 1e-15)
+    later = WarmUp(CosineDecay(0.4, 10), 4, initial_step=100)
+    assert_close(later([100, 102, 104, 109]), [0.0, 0.2, 0.4, 0.2], 1e-15)
+
+
+def test_a_second_phase_begins_at_the_first_rate_of_its_schedule():
+    (x, y), model = data(), small(CosineDecay(0.01, 10))
+    assert model.iterations == 0
+    by_fit(model, x, y)
+    assert model.iterations == model.network.runtime.step == 10
+    model.optimizer.learning_rate = CosineDecay(0.01, 10)
+    assert not model.optimizer.rates(model.iterations, 10).any()  # it has ended
+    model.optimizer.learning_rate = CosineDecay(0.01, 10, initial_step=model.iterations)
+    assert_close(
+        model.optimizer.rates(model.iterations, 10), CosineDecay(0.01, 10)(np.arange(10)), 1e-15
+    )
+    before = weights_as_bytes(model)
+    by_fit(model, x, y)
+    assert weights_as_bytes(model) != before
+    model.compile(fnn.SGD(CosineDecay(0.01, 10)), "mse")  # the count begins anew
+    assert model.iterations == 0
+
+
+def test_iterations_are_those_of_the_file_and_none_before_there_are_parameters(tmp_path):
+    (x, y), model = data(), small(0.1)
+    by_train_on_batch(model, x, y)
+    model.save(tmp_path / "m.safetensors")
+    assert fnn.load(tmp_path / "m.safetensors").iterations == model.iterations == 10
+    assert fnn.Sequential([fnn.Dense(1)]).iterations == 0
+    with pytest.raises(AttributeError, match=r"'iterations': read model\.iterations"):
+        model.optimizer.iterations = 0
+
+
+@pytest.mark.parametrize("step", [-1, 1.5, None, "0"])
+def test_an_initial_step_that_does_not_fit_is_refused(step):
+    with pytest.raises(ValueError, match="initial_step must be an integer of at least 0, got"):
+        CosineDecay(0.1, 10, initial_step=step)

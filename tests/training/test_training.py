@@ -282,6 +282,7 @@ def stopped(values, key="val_loss", **options):
     return len(history.epoch), float(model.get_weights()[0].max()), stopping, history
 
 
+@pytest.mark.filterwarnings("ignore:.*monitor .* is NaN")  # see test_monitors.py
 @pytest.mark.parametrize(
     ("values", "options", "epochs", "kept"),
     [

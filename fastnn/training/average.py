@@ -1,0 +1,52 @@
+"""The moving average of the parameters in their place, while validation and callbacks look."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator
+
+import numpy as np
+
+from fastnn.network import Network
+
+
+class Average:
+    """Puts the average that an optimizer keeps in the place of the parameters for a while.
+
+    Parameters
+    ----------
+    network : Network
+        Compiled and built.
+    seen_by : collection of {"validation", "callbacks"}
+        Who is to see the average.
+    """
+
+    def __init__(self, network: Network, seen_by: Collection[str]) -> None:
+        self._network = network
+        keeps_one = "average" in network.runtime.slots
+        self._seen_by = frozenset(seen_by if keeps_one else ())
+        self._is_taken = False
+
+    @contextlib.contextmanager
+    def seen(self, who: str) -> Iterator[None]:
+        """Let `who` see the average, if it is to; afterwards the parameters are back."""
+        if who not in self._seen_by or self._is_taken:
+            yield
+            return
+        network = self._network
+        raw = network.get_weights()
+        network.runtime.parameters_change()
+        network.runtime.take_average()
+        average, version = network.get_weights(), network.runtime.parameter_version
+        self._is_taken = True
+        try:
+            yield
+        finally:
+            self._is_taken = False
+            # What a callback has set, trained or written into a view meanwhile stays.
+            if network.runtime.parameter_version == version:
+                network.runtime.parameters_change()
+                views = network.runtime.parameters.values()
+                for view, was, array in zip(views, average, raw, strict=True):
+                    if np.array_equal(view, was):
+                        view[...] = array
