@@ -90,6 +90,8 @@ def histograms(
         panels[0].set_ylim(*_common_scale([look[name] for look in looks for name in chosen]))
         for panel in panels[1:]:
             panel.set_ylim(panels[0].get_ylim())
+        for panel in panels:
+            panel.yaxis.set_major_locator(style.integers(4))  # whole powers of ten
     for panel in panels if ax is not None else panels[::3]:
         panel.set_ylabel(_LABELS[what])
     for panel in panels if ax is not None else panels[-3:]:

@@ -281,6 +281,10 @@ def legend_below(ax: Axes, columns: int = 2) -> None:
         for row in range(rows)
     )
     _grow(ax.figure, (lines - 1) * _LINE)
+    if ax.get_aspect() != "auto" and ax.figure.get_gid() == _OWN:
+        # One layout more, because the legend hangs on a box that the aspect makes smaller.
+        engine: Any = ax.figure.get_layout_engine()
+        engine.execute(ax.figure)
 
 
 def legend_above(panels: Sequence[Axes], columns: int = 4) -> None:
@@ -308,10 +312,15 @@ def _grow(figure: Any, inches: float) -> None:
 
 def whole_numbers(ax: Axes) -> None:
     """Put ticks of the x axis at whole numbers only: epochs, steps."""
+    ax.xaxis.set_major_locator(integers())
+    ax.margins(x=0.02)
+
+
+def integers(most: int | None = None) -> Any:
+    """Return a locator of at most so many ticks, by default ten or so, at whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
-    ax.margins(x=0.02)
+    return MaxNLocator(most or 10, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
 
 
 def check_movie(file: object, fps: object) -> Path:

@@ -99,7 +99,7 @@ def test_a_japanese_paragraph_is_one_line(name):
     assert followed == []
 
 
-EMPHASIS = re.compile(r"(.?)(\*{1,2})(?! )([^*\n]+)(?<! )\2(.?)")
+EMPHASIS = re.compile(r"([^*\n]?)(\*{1,2})(?![ *])([^*\n]+)(?<! )\2(?!\*)(.?)")
 
 
 def unseen_emphasis(page):
