@@ -242,20 +242,23 @@ def contours(
         bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         bar.ax.yaxis.set_minor_formatter(NullFormatter())
     ax.contour(x, y, z, filled.levels, colors="white", linewidths=0.3, alpha=0.6)
-    bar.ax.set_axes_locator(_beside(ax))
+    bar.ax.set_axes_locator(_Beside(ax))
 
 
-def _beside(ax: Axes) -> Callable[[Any, Any], Any]:
-    """Return a locator that keeps a colour bar beside axes that their aspect makes smaller."""
-    from matplotlib.transforms import Bbox
+class _Beside:
+    """Keeps a colour bar beside axes that their aspect makes smaller; can be pickled."""
 
-    def locate(*_: Any) -> Any:
-        box, page = ax.get_position(), ax.figure.bbox
-        gap = 0.12 * ax.figure.dpi / page.width
+    def __init__(self, ax: Axes) -> None:
+        self.ax = ax
+
+    def __call__(self, *_: Any) -> Any:
+        """Return the place of the bar, in shares of the figure."""
+        from matplotlib.transforms import Bbox
+
+        box, page = self.ax.get_position(), self.ax.figure.bbox
+        gap = 0.12 * self.ax.figure.dpi / page.width
         width = box.height * page.height / _BAR / page.width
         return Bbox.from_bounds(box.x1 + gap, box.y0, width, box.height)
-
-    return locate
 
 
 def legend_below(ax: Axes, columns: int = 2) -> None:
