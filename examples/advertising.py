@@ -13,6 +13,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import fastnn as fnn
+from fastnn import plots
+
+plt.style.use(plots.STYLE)
 
 advertising = np.array([10.0, 2.0, 5.0, 10.0, 10.0, 5.0])
 visitors = np.array([12.0, 4.0, 8.0, 12.0, 11.0, 4.0])
@@ -48,12 +51,12 @@ print(f"least squares:       a = {best:.16f}")
 assert math.isclose(walk.x, 1.1807727108001826, rel_tol=1e-12)
 assert math.isclose(learned, walk.x, rel_tol=1e-12)
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 4.2))
 line = np.array([[0.0], [11.0]])
 left.plot(advertising, visitors, "o", color="black", label="shops")
 left.plot(line, model.predict(line), label=f"visitors = {learned:.2f} advertising")
 left.set(xlabel="advertising", ylabel="visitors", title="What was learned", xlim=0, ylim=0)
-left.legend()
+plots.style.legend_below(left)
 walk.plot(ax=right)
 right.set(xlabel="a", ylabel="mean squared error", title="How: downhill on the error")
-figure.savefig(Path(*sys.argv[1:2], "advertising.png"), dpi=70)
+figure.savefig(Path(*sys.argv[1:2], "advertising.png"), dpi=96)

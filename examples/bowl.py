@@ -14,10 +14,10 @@ import fastnn as fnn
 from fastnn import plots
 
 bowl = fnn.descent.functions.bowl
-figure, panels = plt.subplots(1, 3, figsize=(12.5, 3.6), layout="constrained")
+figure, panels = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
 for learning_rate, ax in zip((0.1, 0.9, 0.001), panels, strict=True):
     optimizer = fnn.GradientDescent(learning_rate)
     walk = fnn.descent.minimize(bowl, [-8, 6], optimizer=optimizer, steps=20)
     plots.descent(walk, ax=ax).set_title(f"learning rate {learning_rate:g}")
     print(f"learning rate {learning_rate:g}: {walk.values[0]:g} -> {walk.values[-1]:.4g}")
-figure.savefig(Path(*sys.argv[1:2], "bowl.png"), dpi=60)
+figure.savefig(Path(*sys.argv[1:2], "bowl.png"), dpi=96)

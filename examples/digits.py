@@ -35,5 +35,5 @@ print(history.stop_reason)
 print(f"{results['accuracy']:.1%} of {len(held_out[1])} held-out digits are read rightly")
 print(f"mistaken for another digit: {', '.join(mistakes)}")
 plots.confusion_matrix(matrix, labels=fnn.datasets.DIGIT_NAMES).figure.savefig(
-    Path(*sys.argv[1:2], "digits.png"), dpi=70
+    Path(*sys.argv[1:2], "digits.png"), dpi=80
 )

@@ -45,8 +45,7 @@ for name, one in trapped.items():
     print(f"x^2/10 + 10 sin(x^2/4) {name}: x = {one.x:.4f}, f(x) = {one.values[-1]:.4f}")
 assert min(trapped, key=lambda name: trapped[name].values[-1]) == "from 4"
 
-figure, panels = plt.subplots(2, 2, figsize=(11, 8), layout="constrained")
+figure, panels = plt.subplots(2, 2, figsize=(8.8, 8.4), layout="constrained")
 for what, ax in zip((slow, shrinking, flat, trapped), panels.flat, strict=True):
     plots.descent(what, ax=ax)
-panels[1, 1].legend(loc="upper center", ncols=3, fontsize="small")
-figure.savefig(Path(*sys.argv[1:2], "gradient_descent.png"), dpi=70)
+figure.savefig(Path(*sys.argv[1:2], "gradient_descent.png"), dpi=96)

@@ -37,9 +37,7 @@ for name, optimizer in OPTIMIZERS.items():
         f"saddle: down after {saddles[name].steps} steps"
     )
 
-figure = plt.figure(figsize=(14, 4.6), layout="constrained")
-grid = figure.add_gridspec(1, 3, width_ratios=(1, 1.15, 1.35))
-plots.descent(wells, ax=figure.add_subplot(grid[0]))
-plots.descent(saddles, ax=figure.add_subplot(grid[1]))
-plots.surface(saddles, ax=figure.add_subplot(grid[2], projection="3d"))
-figure.savefig(Path(*sys.argv[1:2], "local_minima.png"), dpi=57)
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.6), layout="constrained")
+plots.descent(wells, ax=left)
+plots.descent(saddles, ax=right)
+figure.savefig(Path(*sys.argv[1:2], "local_minima.png"), dpi=88)

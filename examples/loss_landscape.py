@@ -22,4 +22,4 @@ print(f"{model.count_parameters():,} parameters, loss {losses[0]:.3f} -> {losses
 
 ax = plots.landscape(model, x, y, recorder=recorder, points=25)
 print(f"seen along: {ax.get_xlabel()}; {ax.get_ylabel()}")
-ax.figure.savefig(Path(*sys.argv[1:2], "loss_landscape.png"), dpi=80)
+ax.figure.savefig(Path(*sys.argv[1:2], "loss_landscape.png"), dpi=96)

@@ -12,6 +12,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import fastnn as fnn
+from fastnn import plots
+
+plt.style.use(plots.STYLE)
 
 
 class Bumps(fnn.Layer):
@@ -60,11 +63,11 @@ print(f"r2 after {len(history.epoch)} epochs: {history.history['r2'][-1]:.3f}")
 
 grid = np.linspace(-3, 3, 300)[:, None]
 bells = model.layers[0].forward(grid, training=False)
-figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
+figure, ax = plt.subplots()
 weighted = bells * model.parameters["dense/kernel"][:, 0]
-ax.plot(grid, weighted, color="0.8", linewidth=1)[0].set_label("bells")
+ax.plot(grid, weighted, color="0.7", linestyle="-", linewidth=1)[0].set_label("bells")
 ax.plot(x, y, ".", color="0.5", label="data")
-ax.plot(grid, model.predict(grid), linewidth=2.5, label="their sum, learned")
+ax.plot(grid, model.predict(grid), linewidth=2.5, linestyle="-", label="their sum, learned")
 ax.set(xlabel="x", ylabel="y", title="A layer written with NumPy")
-ax.legend()
-figure.savefig(Path(*sys.argv[1:2], "numpy_layer.png"), dpi=80)
+figure.legend(loc="outside lower center", ncols=3)
+figure.savefig(Path(*sys.argv[1:2], "numpy_layer.png"), dpi=96)

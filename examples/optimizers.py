@@ -32,5 +32,4 @@ for name, optimizer in OPTIMIZERS.items():
     print(f"{name:17}: training loss {loss:.4f}, {accuracy:.1%} of the held-out digits")
 
 ax = plots.comparison(histories)
-ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-ax.figure.savefig(Path(*sys.argv[1:2], "optimizers.png"), dpi=80)
+ax.figure.savefig(Path(*sys.argv[1:2], "optimizers.png"), dpi=96)

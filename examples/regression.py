@@ -41,4 +41,4 @@ predicted = model.predict((x_held_out - mean) / scale)[:, 0] * rent_scale + rent
 error = np.abs(predicted - y_held_out).mean()
 print(f"held-out r2: {history.history['val_r2'][-1]:.3f}")
 print(f"mean error of a held-out rent: {error:.0f} (noise alone: {60 * np.sqrt(2 / np.pi):.0f})")
-history.plot()[0].figure.savefig(Path(*sys.argv[1:2], "regression.png"), dpi=80)
+history.plot()[0].figure.savefig(Path(*sys.argv[1:2], "regression.png"), dpi=96)

@@ -43,7 +43,7 @@ for layer in block():
     changed = layer(changed)
 written_out = fnn.Model(inputs, fnn.Add()([inputs, changed]), seed=0)
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
 plots.comparison(histories, ax=left)
 plots.graph(written_out, ax=right)
-figure.savefig(Path(*sys.argv[1:2], "residual_network.png"), dpi=75)
+figure.savefig(Path(*sys.argv[1:2], "residual_network.png"), dpi=96)

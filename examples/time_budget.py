@@ -13,6 +13,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import fastnn as fnn
+from fastnn import plots
+
+plt.style.use(plots.STYLE)
 
 ROUNDS, SECONDS = 4, 0.5
 
@@ -42,7 +45,7 @@ for round_number in range(1, ROUNDS + 1):
     print(f"round {round_number}: accuracy {before[-1]:.1%} -> {after[-1]:.1%}, {seconds:.3f} s")
     print(f"  {history.stop_reason}")
 
-figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
+figure, ax = plt.subplots()
 rounds = np.arange(1, ROUNDS + 1)
 for shift, accuracies, label, color in (
     (-0.2, before, "before retraining", "0.75"),
@@ -50,6 +53,7 @@ for shift, accuracies, label, color in (
 ):
     bars = ax.bar(rounds + shift, accuracies, 0.4, label=label, color=color)
     ax.bar_label(bars, fmt="{:.1%}")
-ax.set(xlabel="round", ylabel="accuracy on new data", xticks=rounds, ylim=(0, 1.2))
-ax.legend(loc="upper center", ncols=2)
-figure.savefig(Path(*sys.argv[1:2], "time_budget.png"), dpi=80)
+ax.set(xlabel="round", ylabel="accuracy on new data", xticks=rounds, ylim=(0, 1.1))
+ax.grid(False, axis="x")
+figure.legend(loc="outside lower center", ncols=2)
+figure.savefig(Path(*sys.argv[1:2], "time_budget.png"), dpi=96)

@@ -26,5 +26,5 @@ for name, model in (("without a hidden layer", line), ("with four hidden units",
     model.fit(x, y, epochs=150, verbose=0, callbacks=[recorder] if model is network else [])
     print(f"{name}: {model.evaluate(x, y)['binary_accuracy']:.1%} right")
 
-plots.decision_boundary(network, x, y).figure.savefig(directory / "xor.png", dpi=80)
+plots.decision_boundary(network, x, y).figure.savefig(directory / "xor.png", dpi=96)
 plots.animate_decision_boundary(recorder, x, y, directory / "xor.gif", fps=4, frames=16)

@@ -13,7 +13,9 @@ import re
 import shutil
 import sys
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 GUIDE = Path(__file__).resolve().parent
 FIGURES = GUIDE / "figures"
@@ -40,24 +42,43 @@ def images(page):
     return IMAGE.findall(page)
 
 
+@dataclass
+class Ran:
+    """What a page did: the text that each block printed, its names, and the figures it saved."""
+
+    printed: list[str] = field(default_factory=list)
+    names: list[dict[str, Any]] = field(default_factory=list)  # after each block
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
 def run(page, directory):
-    """Run a page's blocks in a directory, in one namespace; return what each has printed."""
+    """Run a page's blocks in a directory, in one namespace; return a `Ran`."""
     import matplotlib.pyplot as plt  # not above: without it, the test skips the page
+    from matplotlib.figure import Figure
 
     plt.switch_backend("Agg")
-    names, printed, start = {}, [], Path.cwd()
+    ran, names, start, save = Ran(), {}, Path.cwd(), Figure.savefig
+
+    def savefig(figure, file, **options):
+        if isinstance(file, str):  # not a frame of an animation
+            ran.figures[file] = figure
+        return save(figure, file, **options)
+
     os.chdir(directory)
+    Figure.savefig = savefig
     try:
         with plt.rc_context(LOOK):
             for code, _ in blocks(page):
                 output = io.StringIO()
                 with contextlib.redirect_stdout(output):
                     exec(compile(code, code.partition("\n")[0], "exec"), names)
-                printed.append(output.getvalue())
+                ran.printed.append(output.getvalue())
+                ran.names.append(dict(names))
     finally:
+        Figure.savefig = save
         os.chdir(start)
         plt.close("all")
-    return printed
+    return ran
 
 
 def keep(picture):

@@ -8,10 +8,15 @@ still holds the operand. So a kernel that is read once per step comes from a dis
 whole step is large, and the output of the previous op from a near one. Considered and rejected: the
 level that can hold the op's own operands. For a wide network with a small batch it would place the
 parameters in a near level, and report half of memory's bandwidth as a fifth of L2's.
+
+Bytes that several of the ops in between access count once, because a cache holds them once; and of
+a table of which an op reads a few rows (an embedding, a kernel under sparse inputs), those rows
+count. Both matter: a bound that is too high makes an op reach more than all of it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,8 +29,9 @@ from fastnn.analysis.machine_limits import Limits
 from fastnn.core import checks, threads
 from fastnn.core.drawing import draw
 from fastnn.data import AnySource, Source
+from fastnn.data.sparse import Sparse
 from fastnn.network import Network
-from fastnn.program.ops import Op, Value
+from fastnn.program.ops import HALVES_FROM_ROWS, Op, Value
 from fastnn.program.plan import Interval, Plan, intersect
 from fastnn.runtime import ROWS, Bound, Purpose, Runtime, Steps, team
 from fastnn.runtime.nonfinite import NonFiniteLossError
@@ -34,6 +40,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SLICES = 20  # the median is taken over this many means, if there are enough steps
+# From here on a share of a limit is not explained by noise, and the table says what it means.
+_ABOVE = 1.05
+_HINT = (
+    "above 100%: what does not fit L2 may come from a cache that processors share, which is faster "
+    "than memory;\notherwise other programs ran while the limits were measured: "
+    "fastnn bench --limits measures them again"
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,10 @@ class OpProfile:
         What bounds it on this machine: "arithmetic", or the memory level ("L1", "L2", "memory")
         that accounts for most of its minimum time.
     of_limit : float
-        The fraction of that limit that it reaches.
+        The fraction of that limit that it reaches: its least possible time, by the work that it
+        does and the bytes that it must move, over the time that it takes. It exceeds 1 where
+        operands come from a cache that processors share, which is faster than the "memory" that
+        they are compared with, or where the limits were measured on a busy machine.
     """
 
     layer: str
@@ -145,6 +161,8 @@ class Profile:
             f"{'':{wide}}  {'step':{long}}  {whole:9.2f} {1:6.1%} {gflops:9.2f} {gigabytes:8.2f}"
             f"  {reached:4.0%} of its ops' limits"
         )
+        if any(row.of_limit > _ABOVE for row in self.rows):
+            lines.append(_HINT)
         return "\n".join(lines)
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
@@ -294,7 +312,7 @@ def _rows(
     rows = []
     for position, (op, time) in enumerate(running):
         time = max(time, 1e-9)  # the clock's resolution
-        flops = 2 * op.row.work(op) * (todo.batch if op.batched else 1)
+        flops = 2 * _multiply_adds(op) * (todo.batch if op.batched else 1)
         arithmetic = flops / limits.arithmetic_of(made.dtype, workers) / 1e9
         levels = _seconds_by_level(accesses, position, limits, workers)
         memory = sum(levels.values())
@@ -313,6 +331,19 @@ def _rows(
             )
         )
     return rows
+
+
+def _multiply_adds(op: Op) -> float:
+    """Return the multiply-adds of an op, for a row if it is batched.
+
+    What an update is expected to cost, when threads are chosen, is that of Adam for every
+    optimizer; plain SGD takes one for each parameter, momentum two.
+    """
+    work = op.row.work(op)
+    if op.name != "update":
+        return work
+    state = sum(value.width for value in op.reads() if value.storage == "state")
+    return work if state > op.output.width else float(op.output.width + state)
 
 
 def _read_in_place(made: Plan, todo: Steps) -> set[Value]:
@@ -340,17 +371,26 @@ def _seconds_by_level(
 
 def _accesses(made: Plan, op: Op, todo: Steps, in_place: set[Value]) -> list[_Access]:
     """Return the operands that an op reads and writes in a step."""
+    most = _bytes_of_parameters(made, op, todo)
 
     def access(value: Value) -> _Access:
         value = made.roots.get(value, value)
         if value in in_place or value.storage == "sparse":
             return of_data(todo.sources[made.program.inputs.index(value)])
-        return _Access(made.interval(value), made.bytes_of(value, todo.batch))
+        nbytes = made.bytes_of(value, todo.batch)
+        return _Access(made.interval(value), min(nbytes, most) if is_kept(value) else nbytes)
+
+    def is_kept(value: Value) -> bool:
+        return value.storage == "parameter"
 
     def of_data(source: AnySource) -> _Access:
         share = min(1.0, todo.batch / source.rows)
         return _Access((f"data {id(source)}", 0, 1), share * source.nbytes, source.nbytes)
 
+    if op.name == "add_gradient_half":
+        if todo.batch < HALVES_FROM_ROWS:  # the batch was not split
+            return []
+        return [access(value) for value in (*op.reads()[:-1], *op.writes())]  # the last: its rows
     # A gradient that is applied immediately stays in the worker's scratch memory.
     applied = [v for v in op.writes() if op.row.updates and v.storage == "gradient"]
     found = [access(value) for value in op.reads() + op.writes() if value not in applied]
@@ -361,15 +401,29 @@ def _accesses(made: Plan, op: Op, todo: Steps, in_place: set[Value]) -> list[_Ac
     return found
 
 
+def _bytes_of_parameters(made: Plan, op: Op, todo: Steps) -> float:
+    """Return how many bytes of each parameter an op reads at most: all, or rows that it picks."""
+    if op.name == "embedding":
+        return made.bytes_of(op.output, todo.batch)
+    if op.name == "sparse_affine":
+        kernel = made.roots.get(op.input(1), op.input(1))
+        source = todo.sources[made.program.inputs.index(made.roots.get(op.input(0), op.input(0)))]
+        assert isinstance(source, Sparse)
+        entries = len(source.values) * todo.batch / source.rows
+        return entries * made.bytes_of(kernel) / kernel.shape[0]
+    return math.inf
+
+
 def _distance(accesses: Sequence[Sequence[_Access]], position: int, access: _Access) -> float:
     """Return the bytes moved since an operand was last accessed, in this or the previous step."""
-    distance = access.data_bytes
+    passed: dict[Interval, float] = {}  # an interval is in a cache once
     for back in range(len(accesses)):
-        distance += sum(other.nbytes for other in accesses[position - back])
+        for other in accesses[position - back]:
+            passed[other.interval] = max(other.nbytes, passed.get(other.interval, 0.0))
         before = accesses[position - back - 1]
         if any(intersect(access.interval, other.interval) for other in before):
             break
-    return distance
+    return access.data_bytes + sum(passed.values())
 
 
 __all__ = ["OpProfile", "Profile", "profile"]

@@ -2,6 +2,9 @@
 
 Each takes ``ax=``, returns the axes it has drawn on, and works without a screen. matplotlib, the
 extra ``plot``, is imported when the first one is drawn.
+
+``plt.style.use(plots.STYLE)`` gives the look of these pictures to those that are drawn with
+matplotlib itself: colours that the colour-blind distinguish, together with line styles.
 """
 
 from fastnn.plots.classifiers import animate_decision_boundary, decision_boundary
@@ -12,9 +15,11 @@ from fastnn.plots.landscapes import landscape
 from fastnn.plots.layers import histograms
 from fastnn.plots.predictions import calibration, confusion_matrix
 from fastnn.plots.programs import profile
+from fastnn.plots.style import STYLE
 from fastnn.plots.training import comparison, history, learning_curve, learning_rate_finder
 
 __all__ = [
+    "STYLE",
     "activations",
     "animate_decision_boundary",
     "animate_descent",

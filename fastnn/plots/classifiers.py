@@ -180,6 +180,9 @@ def _areas(model: Model, ax: Axes, limits: list[tuple[float, float]], count: int
 
     x, y = np.meshgrid(*(np.linspace(low, high, _GRID_POINTS) for low, high in limits))
     points = np.column_stack([x.ravel(), y.ravel()]).astype(model.dtype)
+    ax.grid(False)
+    width, height = (high - low for low, high in limits)
+    style.same_scale(ax, width, height)
     said = _probabilities(model, points)
     if count == 2:
         share = (said[:, 0] if said.shape[1] == 1 else said[:, 1]).reshape(x.shape)

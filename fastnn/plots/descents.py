@@ -104,15 +104,18 @@ def surface(descents: Descents, *, ax: Axes3D | None = None) -> Axes3D:
     ax.plot_surface(x, y, z, cmap=style.SEQUENTIAL, alpha=0.75, linewidth=0, zorder=1)
     extent = np.nanmax(z) - np.nanmin(z) if np.isfinite(z).any() else 0.0
     for number, (name, walk) in enumerate(walks.items()):
-        _walk_on_surface(ax, walk, limits, number, name, lift=0.01 * extent)
+        _walk_on_surface(ax, walk, limits, number, len(walks), name, lift=0.01 * extent)
     for minimum in paths.minima(first):
         ax.scatter(*minimum, first.function(np.array(minimum)), marker="*", s=140, label="minimum",
                    color="white", edgecolor="black", zorder=4)  # fmt: skip
-    ax.set(xlabel="x", ylabel="y", zlabel="f(x, y)", title=paths.title(walks))
+    ax.set(xlabel="x", ylabel="y", zlabel="f(x, y)", title=paths.title(walks, ax))
     ax.tick_params(labelsize=8)
     ax.locator_params(nbins=5)  # more labels would overlap where the axes are small
-    ax.set_box_aspect(None, zoom=0.88)  # else the label of z is cut off
-    ax.legend(frameon=False, loc="upper left", fontsize="small")
+    sides = [high - low for low, high in limits]
+    is_similar = max(sides) <= 2 * min(sides)  # one scale, so that circles are round
+    floor = [side / max(sides) for side in sides] if is_similar else [1.0, 1.0]
+    ax.set_box_aspect((*floor, 0.75), zoom=1.0)  # else the label of z is cut off
+    style.legend_below(ax, 5)
     return ax
 
 
@@ -121,6 +124,7 @@ def _walk_on_surface(
     walk: Descent,
     limits: list[tuple[float, float]],
     number: int,
+    count: int,
     name: str,
     *,
     lift: float,
@@ -139,12 +143,15 @@ def _walk_on_surface(
             label="start",
             zorder=4,
         )
+    line = paths.curve(number)
+    line["linewidth"] += paths.nested(number, count)
+    end = paths.end(number, count)
     ax.plot(
-        *walk.path[is_in].T, way[is_in], label=name, zorder=3,
-        path_effects=paths.outlined("white"), **paths.curve(number),
+        *walk.path[is_in].T, way[is_in], label=name, zorder=3, marker=end["marker"], markevery=[],
+        markersize=5, path_effects=paths.outlined("white", line["linewidth"]), **line,
     )  # fmt: skip
     if is_in[-1]:
-        ax.scatter(*walk.path[-1], way[-1], color="black", s=25, zorder=4)
+        ax.plot(*([where] for where in (*walk.path[-1], way[-1])), **end)
 
 
 def convergence(descents: Descents, *, ax: Any = None) -> list[Axes]:
@@ -182,13 +189,12 @@ def convergence(descents: Descents, *, ax: Any = None) -> list[Axes]:
     """
     walks = paths.named(descents)
     upper, lower = style.panels(ax, 2, (6.4, 2.7), names="value and the norm", sharex=ax is None)
-    _values(walks, upper)
+    _values(walks, upper, has_legend=False)
     for number, (name, walk) in enumerate(walks.items()):
         lower.plot(walk.gradient_norms, label=name, **paths.curve(number))
     style.whole_numbers(lower)
     style.finish(lower, xlabel="step", ylabel="|gradient|" + _log_scale(lower))
     if len(walks) > 1:
-        upper.get_legend().remove()
         style.legend_below(lower, 2)
     upper.set_xlabel("")
     return [upper, lower]
@@ -237,7 +243,7 @@ def animate_descent(walk: Descent, file: str | Path, *, fps: float = 10, frames:
         descent(walk, ax=ax)
         (line,) = (one for one in ax.lines if one.get_gid() == "way")
         dot = ax.plot([], [], "o", color="black", markersize=8, zorder=5)[0]
-        text = ax.annotate("", (0.03, 0.05), xycoords="axes fraction", backgroundcolor="white")
+        first = ax.get_title()
         across, up = walk.path.T if walk.variables == 2 else (walk.path, walk.values)
         for other in ax.lines:
             if other.get_gid() == "end":
@@ -246,7 +252,8 @@ def animate_descent(walk: Descent, file: str | Path, *, fps: float = 10, frames:
         def draw(step: int) -> None:
             line.set_data(across[: step + 1], up[: step + 1])
             dot.set_data(across[step : step + 1], up[step : step + 1])
-            text.set_text(f"step {step}: f = {walk.values[step]:.6g}")
+            # Over the picture it would hide a part of the walk.
+            ax.set_title(f"{first}\nstep {step}: f = {walk.values[step]:.6g}")
 
         return style.animate(figure, draw, chosen, path, fps)
     finally:
@@ -260,8 +267,9 @@ def _on_curve(walks: dict[str, Descent], ax: Axes) -> Axes:
     with np.errstate(all="ignore"):
         up = np.array([paths.value_at(first, float(x)) for x in across])
     ax.plot(across, up, color="0.45", linewidth=1.6, zorder=1)
+    extents = (high - low, float(np.ptp(up[np.isfinite(up)])) if np.isfinite(up).any() else 0.0)
     for number, (name, walk) in enumerate(walks.items()):
-        _way(ax, walk.path, walk.values, number, name if len(walks) > 1 else "steps")
+        _way(ax, walk.path, walk.values, number, len(walks), name, extents)
     for i, minimum in enumerate(paths.minima(first)):
         label = "minimum" if i == 0 else None
         ax.plot(minimum[0], paths.value_at(first, minimum[0]), label=label, **_STAR)
@@ -273,7 +281,7 @@ def _on_curve(walks: dict[str, Descent], ax: Axes) -> Axes:
     ):
         margin = 0.05 * float(np.ptp(seen)) or 1.0
         ax.set_ylim(seen.min() - margin, seen.max() + margin)
-    style.finish(ax, xlabel="x", ylabel="f(x)", title=paths.title(walks))
+    style.finish(ax, xlabel="x", ylabel="f(x)", title=paths.title(walks, ax))
     style.legend_below(ax, 3 if len(walks) == 1 else 2)
     return ax
 
@@ -287,12 +295,14 @@ def _on_contours(walks: dict[str, Descent], ax: Axes) -> Axes:
     # Where most of the picture is far below its highest point, even steps would show one colour.
     is_steep = low >= -1e-9 * high and 0 < middle < high / 8
     style.contours(ax, x, y, z, "f(x, y)", max(low, high * 1e-5) if is_steep else None)
+    extents = (limits[0][1] - limits[0][0], limits[1][1] - limits[1][0])
     for number, (name, walk) in enumerate(walks.items()):
         across, up = walk.path.T
-        _way(ax, across, up, number, name if len(walks) > 1 else "steps", is_dark=True)
+        _way(ax, across, up, number, len(walks), name, extents, is_dark=True)
     for i, minimum in enumerate(paths.minima(first)):
         ax.plot(*minimum, label="minimum" if i == 0 else None, **_STAR)
-    ax.set(xlabel="x", ylabel="y", title=paths.title(walks), xlim=limits[0], ylim=limits[1])
+    ax.set(xlabel="x", ylabel="y", title=paths.title(walks, ax), xlim=limits[0], ylim=limits[1])
+    style.same_scale(ax, *extents, beside=1.9)
     style.legend_below(ax, 3 if len(walks) == 1 else 2)
     return ax
 
@@ -308,28 +318,34 @@ def _way(
     across: np.ndarray,
     up: np.ndarray,
     number: int,
-    label: str,
+    count: int,
+    name: str,
+    extents: tuple[float, float],
     *,
     is_dark: bool = False,
 ) -> None:
-    """Draw a walk, its start and its end."""
-    line = paths.curve(number)
-    marker = style.marker(number)
+    """Draw a walk, one of several perhaps, with its start and its end.
+
+    A single walk has a dot at each step; of several, so many would hide the others.
+    """
+    line, end = paths.curve(number), paths.end(number, count)
+    line["linewidth"] += paths.nested(number, count)
     edge = "white" if line["color"] == style.BLACK else "black"
-    effects = paths.outlined(edge if is_dark else "white")
-    every = max(1, len(across) // _STEPS_WITH_DOTS)
-    ends: dict[str, Any] = {
-        "marker": "o",
-        "markersize": 9,
-        "markeredgecolor": "black",
-        "linestyle": "none",
-    }
+    line |= {"marker": style.marker(number), "markersize": 4}
+    every: Any = max(1, len(across) // _STEPS_WITH_DOTS)
     if number == 0:
-        ax.plot(across[0], up[0], color=style.GREEN, label="start", zorder=3, **ends)
-    ax.plot(across[-1], up[-1], color="black", gid="end", zorder=3, **{**ends, "markersize": 6})
+        ax.plot(across[0], up[0], "o", color=style.GREEN, label="start", zorder=4, markersize=9,
+                markeredgecolor="black")  # fmt: skip
+    ax.plot(across[-1], up[-1], **end)
+    if count > 1:
+        every = []
+        dots = paths.spaced(across, up, extents)
+        ax.plot(across[dots], up[dots], linestyle="none", marker=style.marker(number), zorder=3,
+                markersize=4 + paths.nested(number, count), color=line["color"],
+                markeredgecolor=edge, markeredgewidth=0.6)  # fmt: skip
     ax.plot(
-        across, up, label=label, gid="way", marker=marker, markersize=4, markevery=every, zorder=2,
-        path_effects=effects, **line,
+        across, up, label=name if count > 1 else "steps", gid="way", markevery=every, zorder=2,
+        path_effects=paths.outlined(edge if is_dark else "white", line["linewidth"]), **line,
     )  # fmt: skip
 
 
@@ -344,7 +360,7 @@ def _base(walk: Descent) -> float | None:
     return least if known and least <= lowest + 1e-12 * (1 + abs(least)) else None
 
 
-def _values(walks: dict[str, Descent], ax: Axes) -> Axes:
+def _values(walks: dict[str, Descent], ax: Axes, *, has_legend: bool = True) -> Axes:
     """Draw values over the steps."""
     bases = [_base(walk) for walk in walks.values()]
     is_above = None not in bases
@@ -352,8 +368,8 @@ def _values(walks: dict[str, Descent], ax: Axes) -> Axes:
         ax.plot(walk.values - (base or 0.0) * is_above, label=name, **paths.curve(number))
     style.whole_numbers(ax)
     label = "f - min f" if is_above else "f"
-    style.finish(ax, xlabel="step", ylabel=label + _log_scale(ax), title=paths.title(walks))
-    if len(walks) > 1:
+    style.finish(ax, xlabel="step", ylabel=label + _log_scale(ax), title=paths.title(walks, ax))
+    if has_legend and len(walks) > 1:
         style.legend_below(ax, 2)
     return ax
 

@@ -64,7 +64,7 @@ def activations(
                 f"{', '.join(ACTIVATIONS)}"
             )
     panels = style.panels(
-        ax, len(chosen), (2.5, 2.1), 4, "functions", sharex=ax is None, sharey=ax is None
+        ax, len(chosen), (2.2, 2.0), 4, "functions", sharex=ax is None, sharey=ax is None
     )
     x = np.linspace(-limit, limit, 401)
     for panel, function in zip(panels, chosen, strict=True):
@@ -76,7 +76,7 @@ def activations(
         panel.set_ylim(-2.0, 3.0)
         panel.axhline(0, color="0.6", linewidth=0.8)
         panel.axvline(0, color="0.6", linewidth=0.8)
-    panels[0].legend(frameon=False, loc="upper left", fontsize="small")
+    style.legend_above(panels)
     if ax is None:
         panels[0].figure.supxlabel("x", fontsize="medium")
         panels[0].figure.supylabel("f(x), f'(x)", fontsize="medium")

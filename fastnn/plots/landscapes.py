@@ -89,6 +89,8 @@ def landscape(
     finite = losses[np.isfinite(losses)]
     least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     style.contours(ax, across, up, losses, "loss", least if 0 < least < most / 20 else None)
+    width, height = (high - low for low, high in plane.limits)
+    style.same_scale(ax, width, height, beside=1.9)
     if plane.way is not None:
         _draw_way(ax, plane.way)
     ax.plot(0, 0, "*", markersize=15, color="white", markeredgecolor="black", label="now")

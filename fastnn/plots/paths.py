@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ Descents = Descent | Iterable[Descent] | Mapping[str, Descent]
 
 # These stand out on white and on coloured ground, on which blue and yellow would not.
 _COLORS = (style.VERMILLION, style.BLACK, style.SKY, style.PURPLE, style.GREEN)
+_APART = 0.04  # between the markers of a walk, where several are drawn
 
 
 def named(descents: Descents) -> dict[str, Descent]:
@@ -54,14 +54,14 @@ def of_one_function(walks: dict[str, Descent]) -> dict[str, Descent]:
     return walks
 
 
-def title(walks: dict[str, Descent]) -> str:
+def title(walks: dict[str, Descent], ax: Any) -> str:
     """Return the function's formula; of a single walk, its name and length too."""
     function = next(iter(walks.values())).function
     formula = getattr(function, "formula", "")
     title = f"$f = {formula}$" if formula else "Descent"
     if len(walks) == 1:
         name, walk = next(iter(walks.items()))
-        title += "\n" + textwrap.fill(f"{name}, {walk.steps} steps", 60)
+        title += "\n" + style.wrapped(f"{name}, {walk.steps} steps", ax)
     return title
 
 
@@ -125,8 +125,43 @@ def curve(number: int) -> dict[str, Any]:
     return {**style.curve(number), "color": _COLORS[number % len(_COLORS)]}
 
 
-def outlined(color: str) -> list[Any]:
-    """Return path effects that set a line off from the ground."""
+def nested(number: int, count: int) -> float:
+    """Return how much wider a walk is drawn than the last one, in points.
+
+    Walks often take the same way; those below then show at the sides of those above.
+    """
+    return (count - 1 - number) * min(1.0, 5.0 / max(count - 1, 1))
+
+
+def end(number: int, count: int) -> dict[str, Any]:
+    """Return how the end of a walk is marked: in its colour, with its marker, nested as well."""
+    own = style.BLACK if count == 1 else curve(number)["color"]
+    return {
+        "marker": "o" if count == 1 else style.marker(number),
+        "color": own,
+        "markersize": 6 if count == 1 else 8.0 + nested(number, count),
+        "markeredgecolor": "white" if own == style.BLACK and count > 1 else "black",
+        "linestyle": "none",
+        "gid": "end",
+        "zorder": 5,
+    }
+
+
+def outlined(color: str, width: float = 1.8) -> list[Any]:
+    """Return path effects that set a line of this width off from the ground."""
     from matplotlib import patheffects
 
-    return [patheffects.Stroke(linewidth=3.0, foreground=color), patheffects.Normal()]
+    return [patheffects.Stroke(linewidth=width + 1.0, foreground=color), patheffects.Normal()]
+
+
+def spaced(across: np.ndarray, up: np.ndarray, extents: tuple[float, float]) -> list[int]:
+    """Return steps that are apart from each other, by a share of the picture's extents."""
+    chosen = [0]
+    for step in range(1, len(across)):
+        move = np.hypot(
+            (across[step] - across[chosen[-1]]) / extents[0],
+            (up[step] - up[chosen[-1]]) / extents[1],
+        )
+        if move > _APART:
+            chosen.append(step)
+    return chosen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ from fastnn.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+_LONGEST = 20  # letters in a line of a class's name
 
 
 def confusion_matrix(
@@ -59,7 +63,11 @@ def confusion_matrix(
     shown = [str(label) for label in (range(len(counts)) if labels is None else labels)]
     if len(shown) != len(counts):
         raise ValueError(f"labels must name {len(counts)} classes, got {len(shown)}")
-    size = min(max(3.6, 0.55 * len(counts) + 1.6), 12)
+    names = [textwrap.fill(name, _LONGEST) for name in shown]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    # No wider than a page shows, unless there are very many classes.
+    wanted = 0.55 * len(counts) + 1.6 + 0.08 * max(longest - 4, 0)
+    size = min(max(3.6, wanted), max(8.2, 0.3 * len(counts)))
     ax = style.axes(ax, (size + 0.9, size))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True, dtype=np.float64), 1)
     image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -69,13 +77,16 @@ def confusion_matrix(
             color="white" if shares[row, column] > 0.55 else "0.15",
             fontsize=9 if counts.max() < 10_000 else 7,
         )  # fmt: skip
-    turned: dict[str, Any] = {"rotation": 90} if max(map(len, shown)) > 4 else {}
-    ax.set_xticks(range(len(shown)), shown, **turned)
-    ax.set_yticks(range(len(shown)), shown)
+    ax.grid(False)
+    turned: dict[str, Any] = {"rotation": 90} if longest > 4 else {}
+    ax.set_xticks(range(len(names)), names, **turned)
+    ax.set_yticks(range(len(names)), names)
     right = float(np.trace(counts, dtype=np.float64)) / max(
         float(counts.sum(dtype=np.float64)), 1.0
     )
-    ax.set(xlabel="said", ylabel="is", title=f"Confusion matrix: {right:.2%} right")
+    ax.set(
+        xlabel="predicted class", ylabel="true class", title=f"Confusion matrix: {right:.2%} right"
+    )
     ax.figure.colorbar(image, ax=ax, shrink=0.8).set_label("share of the row")
     return ax
 
@@ -135,7 +146,7 @@ def calibration(
     means = np.bincount(group, sure, bins)[used] / sizes[used]
     rates = np.bincount(group, is_right, bins)[used] / sizes[used]
     error = float((np.abs(means - rates) * sizes[used]).sum() / sizes.sum())
-    ax = style.axes(ax, (5.0, 4.6))
+    ax = style.axes(ax, (5.4, 5.0))
     ax.plot([0, 1], [0, 1], color="0.5", linestyle="--", linewidth=1.2, label="as sure as right")
     ax.plot(means, rates, marker="o", linewidth=1.8, label="classifier", **style.TRAINING)
     ax.bar(
@@ -143,6 +154,7 @@ def calibration(
         edgecolor="white", zorder=0, label="share of all rows",
     )  # fmt: skip
     ax.set(xlim=(0, 1), ylim=(0, 1.02))
+    style.same_scale(ax, 1.0, 1.02)
     return style.finish(
         ax, legend=True, xlabel=labels[0], ylabel=labels[1],
         title=f"Calibration: expected error {error:.3f}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ _GROUP_OF = {
     **dict.fromkeys(["gather", "concatenate", "slice_columns"], "data"),
 }
 
+_LONGEST = 36  # letters in a line of an op's name
+
 
 def profile(profile: Profile, *, ax: Axes | None = None) -> Axes:
     """Draw the time of each op of a step, and the time it would take at the machine's limit.
@@ -66,11 +69,12 @@ def profile(profile: Profile, *, ax: Axes | None = None) -> Axes:
     'µs a step'
     """
     rows = profile.rows
-    ax = style.axes(ax, (7.2, 1.4 + 0.28 * len(rows)))
+    ax = style.axes(ax, (7.2, 1.6 + 0.32 * len(rows)))
     least = [row.microseconds * row.of_limit for row in rows]
     _draw_times(ax, rows)
     _draw_limits(ax, rows, least)
-    ax.set_yticks(range(len(rows)), [f"{row.layer} {row.what}".strip() for row in rows])
+    names = [textwrap.fill(f"{row.layer} {row.what}".strip(), _LONGEST) for row in rows]
+    ax.set_yticks(range(len(rows)), names, fontsize="small")
     ax.invert_yaxis()  # the first op on top
     ax.set_xlim(0, 1.12 * max(least + [row.microseconds for row in rows]))
     ax.set(

@@ -1,6 +1,8 @@
 """What all pictures share: colours that the colour-blind distinguish, axes, panels, animations.
 
-Curves differ in line style or marker as well, so that they can be told apart in greyscale.
+Curves differ in line style or marker as well, so that they can be told apart in greyscale. A legend
+stands beside the data, never on them: under the axes, or above all panels. Where it needs room, the
+figure grows, if it is one of this package's own; the user's keep their size.
 matplotlib, the extra `plot`, is imported when something is drawn.
 """
 
@@ -30,7 +32,27 @@ TRAINING: dict[str, Any] = {"color": BLUE, "linestyle": "-"}
 VALIDATION: dict[str, Any] = {"color": VERMILLION, "linestyle": "--"}
 SIZE = (6.4, 4.0)  # inches
 LEVELS = 24  # of contours
+_OWN = "fastnn"  # gid of the figures that were made here
+_LONGEST_SIDE = 2.0  # of a picture with one scale, if the other side is 1
+_BAR = 20  # how many times as high as wide a colour bar is
+_LINE = 0.19  # inches that a line of a legend takes
 SEQUENTIAL = "cividis"  # uniform in greyscale, and made for the colour-blind (Nunez et al. 2018)
+
+# The look of this package's pictures for those that are drawn with matplotlib itself.
+STYLE: dict[str, Any] = {
+    "axes.prop_cycle": (f"cycler('color', {list(COLORS)}) + cycler('linestyle', {list(DASHES)})"),
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.constrained_layout.use": True,
+    "figure.figsize": SIZE,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.8,
+    "image.cmap": SEQUENTIAL,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+}
 
 
 def color(number: int) -> str:
@@ -40,16 +62,21 @@ def color(number: int) -> str:
 
 def marker(number: int) -> str:
     """Return the marker of the curve, or class, of this number."""
-    return MARKERS[number % len(MARKERS)]
+    return MARKERS[_shifted(number)]
 
 
 def curve(number: int) -> dict[str, Any]:
     """Return color, style and width of the line of the curve of this number."""
     return {
         "color": color(number),
-        "linestyle": DASHES[number % len(DASHES)],
+        "linestyle": DASHES[_shifted(number)],
         "linewidth": 1.8,
     }
+
+
+def _shifted(number: int) -> int:
+    """Return a place in seven looks that is another one when the seven colours start again."""
+    return (number + number // len(COLORS)) % len(COLORS)
 
 
 def pyplot() -> Any:
@@ -72,7 +99,9 @@ def axes(ax: Any, size: tuple[float, float] = SIZE, **options: Any) -> Any:
     plt = pyplot()
     if ax is not None:
         return _checked(ax)
-    return plt.subplots(figsize=size, layout="constrained", subplot_kw=options or None)[1]
+    figure, made = plt.subplots(figsize=size, layout="constrained", subplot_kw=options or None)
+    figure.set_gid(_OWN)
+    return made
 
 
 def _checked(ax: Any) -> Any:
@@ -118,14 +147,15 @@ def panels(
         return given
     columns = min(columns, count)
     rows = math.ceil(count / columns)
-    grid = plt.subplots(
+    figure, grid = plt.subplots(
         rows,
         columns,
         figsize=(size[0] * columns, size[1] * rows),
         layout="constrained",
         squeeze=False,
         **options,
-    )[1]
+    )
+    figure.set_gid(_OWN)
     flat = list(grid.ravel())
     for spare in flat[count:]:
         spare.set_axis_off()
@@ -141,8 +171,41 @@ def finish(ax: Axes, *, legend: bool = False, **labels: str) -> Axes:
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
     if legend:
-        ax.legend(frameon=False)
+        legend_below(ax)
     return ax
+
+
+def same_scale(ax: Axes, across: float, up: float, beside: float = 1.0) -> None:
+    """Give both axes one scale, unless the picture of these extents would then be a strip.
+
+    Circles are round then, and right angles are right.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    across, up : float
+        Extents of the picture.
+    beside : float, default 1.0
+        Inches that labels and a colour bar take beside it; an own figure gets its shape.
+    """
+    if not (across > 0 and up > 0 and max(across / up, up / across) <= _LONGEST_SIDE):
+        return
+    ax.set_aspect("equal")
+    figure: Any = ax.figure
+    if figure.get_gid() == _OWN:
+        width, height = figure.get_size_inches()
+        over = 1.25  # the title and the label of x
+        inches = min((width - beside) / across, (height - over) / up)  # of a unit
+        figure.set_size_inches(max(inches * across + beside, 4.0), inches * up + over)
+
+
+def wrapped(text: str, ax: Axes, points: float = 6.0) -> str:
+    """Break a text so that it is not wider than axes, if a letter takes so many points."""
+    box, spec = ax.figure.bbox, ax.get_subplotspec()  # the layout is not known yet
+    share = ax.get_position().width
+    if spec is not None:
+        share = 0.85 * len(spec.colspan) / spec.get_gridspec().ncols
+    return textwrap.fill(text, max(8, int(share * box.width * 72 / ax.figure.dpi / points)))
 
 
 def contours(
@@ -164,9 +227,10 @@ def contours(
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import LogLocator, NullFormatter
 
+    ax.grid(False)
     if least is None:
         filled = ax.contourf(x, y, z, LEVELS, cmap=SEQUENTIAL)
-        ax.figure.colorbar(filled, ax=ax, label=label)
+        bar = ax.figure.colorbar(filled, ax=ax, label=label)
     else:
         most = float(z[np.isfinite(z)].max())
         filled = ax.contourf(
@@ -178,6 +242,23 @@ def contours(
         bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         bar.ax.yaxis.set_minor_formatter(NullFormatter())
     ax.contour(x, y, z, filled.levels, colors="white", linewidths=0.3, alpha=0.6)
+    bar.ax.set_axes_locator(_Beside(ax))
+
+
+class _Beside:
+    """Keeps a colour bar beside axes that their aspect makes smaller; can be pickled."""
+
+    def __init__(self, ax: Axes) -> None:
+        self.ax = ax
+
+    def __call__(self, *_: Any) -> Any:
+        """Return the place of the bar, in shares of the figure."""
+        from matplotlib.transforms import Bbox
+
+        box, page = self.ax.get_position(), self.ax.figure.bbox
+        gap = 0.12 * self.ax.figure.dpi / page.width
+        width = box.height * page.height / _BAR / page.width
+        return Bbox.from_bounds(box.x1 + gap, box.y0, width, box.height)
 
 
 def legend_below(ax: Axes, columns: int = 2) -> None:
@@ -185,23 +266,64 @@ def legend_below(ax: Axes, columns: int = 2) -> None:
     from matplotlib.transforms import ScaledTranslation
 
     handles, names = ax.get_legend_handles_labels()
+    if not handles:
+        return
     width = ax.bbox.width * 72 / ax.figure.dpi  # points, of which a letter takes about 5
     names = [textwrap.fill(name, max(10, int(width / 5 - 8))) for name in names]
     longest = max((len(line) for name in names for line in name.split("\n")), default=0)
     columns = max(1, min(columns, int(width / (5 * longest + 40))))
-    inches = ScaledTranslation(0, -0.45, ax.figure.dpi_scale_trans)
+    has_labels = ax.name == "rectilinear" and ax.xaxis.get_tick_params().get("labelbottom", True)
+    inches = ScaledTranslation(0, -0.45 if has_labels else -0.1, ax.figure.dpi_scale_trans)
     ax.legend(
         handles, names, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=columns,
         fontsize="small", bbox_transform=ax.transAxes + inches, borderaxespad=0,
     )  # fmt: skip
+    lines = sum(
+        max(name.count("\n") + 1 for name in names[row::rows])
+        for rows in [math.ceil(len(names) / columns)]
+        for row in range(rows)
+    )
+    _grow(ax.figure, (lines - 1) * _LINE)
+    if ax.get_aspect() != "auto" and ax.figure.get_gid() == _OWN:
+        # One layout more, because the legend hangs on a box that the aspect makes smaller.
+        engine: Any = ax.figure.get_layout_engine()
+        engine.execute(ax.figure)
+
+
+def legend_above(panels: Sequence[Axes], columns: int = 4) -> None:
+    """Put the legend of the first panel above all of an own figure, or else below that panel."""
+    figure: Any = panels[0].figure
+    if figure.get_gid() != _OWN:
+        legend_below(panels[0], columns)
+        return
+    _grow(figure, 1.5 * _LINE)
+    legend = panels[0].legend(
+        frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1), ncols=columns,
+        fontsize="small", bbox_transform=figure.transFigure,
+    )  # fmt: skip
+    legend.set_in_layout(False)
+    share = 1.5 * _LINE / figure.get_figheight()
+    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - share))
+
+
+def _grow(figure: Any, inches: float) -> None:
+    """Make one of the package's own figures higher."""
+    if figure.get_gid() == _OWN and inches > 0:
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, height + inches)
 
 
 def whole_numbers(ax: Axes) -> None:
     """Put ticks of the x axis at whole numbers only: epochs, steps."""
+    ax.xaxis.set_major_locator(integers())
+    ax.margins(x=0.02)
+
+
+def integers(most: int | None = None) -> Any:
+    """Return a locator of at most so many ticks, by default ten or so, at whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
-    ax.margins(x=0.02)
+    return MaxNLocator(most or 10, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
 
 
 def check_movie(file: object, fps: object) -> Path:

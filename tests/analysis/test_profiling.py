@@ -141,7 +141,7 @@ def test_limit_is_the_nearer_one():
     assert update.limit == "L2"
     assert update.of_limit == pytest.approx(4 * 7 * count / 1e3 / 80)
     assert update.of_limit > 32 * count / 1e3 / 100
-    wide = compiled(inputs=400).profile(np.zeros((9, 400), "f"), np.zeros((9, 3)), batch_size=1)
+    wide = compiled(inputs=900).profile(np.zeros((9, 900), "f"), np.zeros((9, 3)), batch_size=1)
     assert by_name(wide)["update"].limit == "memory"
     assert by_name(wide)["update"].of_limit > 1, "no machine is that fast"
 
@@ -154,6 +154,51 @@ def test_operand_of_another_step_comes_from_further_away():
     far, near = 4 * (4 * 2 + 2 * 2 + 2), 4 * 4 * 2  # x, kernel and bias; what b has just read
     assert rows["a affine"].of_limit == pytest.approx((far / 10 + near / 200) / 1e3)
     assert rows["a affine"].limit == "memory"
+
+
+@pytest.mark.usefixtures("one_microsecond")
+def test_bytes_that_are_accessed_twice_in_between_are_in_the_cache_once():
+    """Parameters, gradients and state of 400 inputs fit L2; each byte moved would not."""
+    profile = compiled(inputs=400).profile(np.zeros((9, 400), "f"), np.zeros((9, 3)), batch_size=1)
+    update = by_name(profile)["update"]
+    resident = 4 * update.gigabytes * 1e3 / 7  # of 7 streams, four are distinct
+    assert resident < 100_000 < 1e3 * sum(row.gigabytes for row in profile.rows)
+    assert update.limit == "L2"
+
+
+@pytest.mark.usefixtures("one_microsecond")
+@pytest.mark.parametrize(("rows", "nbytes"), [(127, 0), (128, 4 * 5 * (64 * 64 + 64))])
+def test_a_batch_that_is_not_split_has_no_second_half_to_add(rows, nbytes):
+    """Gradients and the second half are read, and gradients written: not a batch of outputs."""
+    model = fnn.Sequential([fnn.Dense(64), fnn.Dense(1)], input_shape=(64,), seed=0)
+    model.compile("sgd", "mse")
+    table = by_name(model.profile(np.zeros((rows, 64), "f"), np.zeros((rows, 1)), batch_size=rows))
+    added = table["dense add_gradient_half"]
+    assert added.gigabytes == pytest.approx(nbytes * 3 / 5 / 1e3)
+    assert added.of_limit < 1
+
+
+@pytest.mark.usefixtures("one_microsecond")
+def test_of_a_table_only_the_rows_that_are_picked_count():
+    model = fnn.Sequential([fnn.Embedding(9000, 8), fnn.Flatten()], input_shape=(3,), seed=0)
+    row = by_name(model.profile(np.zeros((5, 3), np.int64)))["embedding embedding"]
+    assert row.gigabytes == pytest.approx(4 * 5 * 3 * (1 + 8 + 8) / 1e3)
+    sparse = pytest.importorskip("scipy.sparse")
+    model = fnn.Sequential([fnn.Dense(8)], input_shape=(9000,), seed=0)
+    x = sparse.csr_array((np.ones(10, "f"), np.arange(10), np.arange(0, 11, 2)), shape=(5, 9000))
+    row = by_name(model.profile(x))["dense sparse_affine"]
+    entries = 10 * (4 + 4) + 6 * 8
+    assert row.gigabytes == pytest.approx((entries + 4 * (10 * 8 + 8 + 5 * 8)) / 1e3)
+
+
+@pytest.mark.usefixtures("one_microsecond")
+@pytest.mark.parametrize(
+    ("optimizer", "work"), [(fnn.SGD(), 1), (fnn.SGD(momentum=0.9), 2), ("adam", 16)]
+)
+def test_an_update_counts_the_work_of_its_optimizer(optimizer, work):
+    count = 4 * 8 + 16 + 32 + 16  # padded
+    row = by_name(compiled(optimizer).profile(X, Y))["update"]
+    assert row.gflops == pytest.approx(2 * work * count / 1e3)
 
 
 # --- nothing is changed ---------------------------------------------------------------------------
@@ -235,6 +280,14 @@ def test_table():
     assert lines[-1].split()[:4] == ["step", "13.00", "100.0%", "1.13"]
     assert len(lines) == 2 + 13 + 1
     assert len({line.index(" of ") for line in lines[2:]}) == 1, "columns are aligned"
+
+
+def test_a_share_above_the_limit_is_explained(monkeypatch):
+    run = profiling._seconds
+    monkeypatch.setattr(profiling, "_seconds", lambda *a: np.full_like(run(*a), 1e-6))
+    assert "above 100%" not in str(compiled().profile(X, Y))
+    monkeypatch.setattr(profiling, "_seconds", lambda *a: np.full_like(run(*a), 1e-9))
+    assert "above 100%: what does not fit L2 may come from" in str(compiled().profile(X, Y))
 
 
 @pytest.mark.usefixtures("one_microsecond")

@@ -1,5 +1,6 @@
 """Every example runs on its own, prints text and saves its picture; the README shows them all."""
 
+import json
 import os
 import re
 import subprocess
@@ -11,21 +12,125 @@ import pytest
 pytest.importorskip("matplotlib")
 
 ROOT = Path(__file__).resolve().parents[2]
+SUPPORT = ROOT / "tests" / "support"
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 README = (ROOT / "examples" / "README.md").read_text()
 PICTURES = sorted((ROOT / "docs" / "pictures" / "examples").iterdir())
+
+
+# Runs an example as a script, and notes what is wrong with the layout of the figures it saves.
+WATCH = """
+import json, runpy, sys
+from matplotlib.figure import Figure
+support, example, notes = sys.argv[1:]
+sys.path.append(support)
+from layout import faults
+save, found = Figure.savefig, {}
+def savefig(figure, file, **options):
+    save(figure, file, **options)
+    if hasattr(file, "name"):  # not a frame of an animation
+        dpi = options["dpi"] if "dpi" in options else figure.dpi
+        found[file.name] = faults(figure, dpi)
+Figure.savefig = savefig
+sys.argv = [example, "."]
+runpy.run_path(example, run_name="__main__")
+with open(notes, "w") as file:
+    json.dump(found, file)
+"""
+
+
+def numbers(pattern, text):
+    """Return the numbers of the first line that fits."""
+    found = re.search(pattern, text)
+    assert found, pattern
+    return [float(number) for number in found.groups()]
+
+
+def _bowl(said):
+    (fast,), (jumping,), (slow,) = (
+        numbers(rf"rate {rate}: 100 -> (\S+)", said) for rate in ("0.1", "0.9", "0.001")
+    )
+    assert max(fast, jumping) < 0.1
+    assert slow > 90, "it has hardly begun"
+
+
+def _digits(said):
+    (share,) = numbers(r"([\d.]+)% of \d+ held-out", said)
+    assert share > 95
+
+
+def _local_minima(said):
+    ends = {name: numbers(rf"{name} .*x = (\S+), .*after (\d+) steps", said)
+            for name in ("SGD", "momentum", "Adam")}  # fmt: skip
+    assert ends["momentum"][0] > 1.9
+    assert max(ends["SGD"][0], ends["Adam"][0]) < -1.8
+    assert ends["SGD"][1] > max(ends["momentum"][1], ends["Adam"][1])
+
+
+def _numpy_layer(said):
+    (r2,) = numbers(r"r2 after \d+ epochs: (\S+)", said)
+    assert r2 > 0.95
+
+
+def _optimizers(said):
+    losses = re.findall(r"(.+?) *: training loss (\S+),", said)
+    assert max(losses, key=lambda pair: float(pair[1]))[0] == "gradient descent"
+
+
+def _regression(said):
+    (r2,) = numbers(r"held-out r2: (\S+)", said)
+    assert r2 > 0.97
+
+
+def _residual_network(said):
+    (plain,), (residual,) = (numbers(rf"{name}: ([\d.]+)%", said) for name in ("plain", "residual"))
+    assert plain < 50
+    assert residual > 90
+
+
+def _time_budget(said):
+    pairs = re.findall(r"accuracy ([\d.]+)% -> ([\d.]+)%", said)
+    assert len(pairs) == 4
+    assert all(float(after) > 95 > float(before) for before, after in pairs)
+
+
+def _vanishing_gradients(said):
+    sigmoid, relu = re.findall(r"after 20 epochs: ([\d.]+)% of", said)
+    assert float(sigmoid) < 30 < 90 < float(relu)
+
+
+def _xor(said):
+    (line,), (network,) = (
+        numbers(rf"{name}: ([\d.]+)% right", said)
+        for name in ("without a hidden layer", "with four hidden units")
+    )
+    assert line <= 75
+    assert network > 98
+
+
+# What the texts and pictures claim, by the numbers that are printed.
+CLAIMS = {
+    "bowl": _bowl, "digits": _digits, "local_minima": _local_minima, "numpy_layer": _numpy_layer,
+    "optimizers": _optimizers, "regression": _regression, "residual_network": _residual_network,
+    "time_budget": _time_budget, "vanishing_gradients": _vanishing_gradients, "xor": _xor,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_it_runs(example, tmp_path):
     """It runs with the installed package, without a screen, and without a warning."""
     environment = {**os.environ, "MPLBACKEND": "Agg"}
+    notes = tmp_path.with_name(f"{tmp_path.name}.json")
     done = subprocess.run(
-        [sys.executable, "-P", "-W", "error", str(example), "."],
+        [sys.executable, "-P", "-W", "error", "-c", WATCH, str(SUPPORT), str(example), str(notes)],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+    if example.stem in CLAIMS:
+        CLAIMS[example.stem](done.stdout)
+    wrong = {file: found for file, found in json.loads(notes.read_text()).items() if found}
+    assert wrong == {}
     saved = {path.name for path in tmp_path.iterdir()}
     assert saved & {f"{example.stem}.png", f"{example.stem}.gif"}
     assert saved <= {path.name for path in PICTURES}

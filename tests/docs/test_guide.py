@@ -1,29 +1,16 @@
-"""The guide: the code on its pages is run, and both languages have the same contents."""
+"""The guide as text: both languages have the same contents; links; Japanese typesetting.
 
-import importlib.util
+Its code is run in test_guide_figures.py.
+"""
+
 import itertools
 import re
 import unicodedata
-from pathlib import Path
 
 import pytest
+from guide_pages import ENGLISH, JAPANESE, guide
 
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide"
-specification = importlib.util.spec_from_file_location("make_figures", GUIDE / "make_figures.py")
-guide = importlib.util.module_from_spec(specification)
-specification.loader.exec_module(guide)
-ENGLISH, JAPANESE = guide.pages("en"), guide.pages("ja")
-
-
-@pytest.mark.parametrize("name", ENGLISH)
-def test_a_page_runs_prints_what_it_says_and_makes_its_figures(name, tmp_path):
-    pytest.importorskip("matplotlib")
-    page = ENGLISH[name]
-    printed = guide.run(page, tmp_path)
-    for (code, said), output in zip(guide.blocks(page), printed, strict=True):
-        assert output == said, code
-    made = {file.name for file in tmp_path.iterdir() if file.suffix in (".png", ".gif")}
-    assert made == set(guide.images(page))
+GUIDE = guide.GUIDE
 
 
 def test_both_languages_have_the_same_pages():
@@ -55,26 +42,84 @@ def test_links_lead_to_pages(name):
             assert (GUIDE / language / target).exists(), target
 
 
+MARKUP = re.compile(r"\*+|!?\[|\]\([^)]*\)")
+
+
+def is_japanese(character):
+    return unicodedata.east_asian_width(character) in "WF"
+
+
 def broken_japanese(page):
-    """Return lines that end between two Japanese characters, where a page would show a space."""
+    """Return pairs of Japanese characters between which a page would show a space.
 
-    def is_wide(character):
-        return unicodedata.east_asian_width(character) in "WF"
-
+    It shows one for the end of a line, and beside markup that itself is not seen.
+    """
     prose = re.sub(r"^```.*?^```$", "", page, flags=re.DOTALL | re.MULTILINE)
-    lines = [line.strip() for line in prose.split("\n")]
+    prose = re.sub(r"`[^`\n]*`|\$[^$\n]*\$", "x", prose)
+    lines = [MARKUP.sub("", line) for line in prose.split("\n") if not line.startswith("!")]
+    found = [
+        one.rstrip()[-1] + after[0]
+        for one, after in itertools.pairwise(lines)
+        if one.strip() and after.strip() and is_japanese(one.rstrip()[-1]) and is_japanese(after[0])
+    ]
+    for line in lines:
+        is_table = line.startswith("|")  # whose cells are apart anyway
+        found += [
+            before + after
+            for before, after in re.findall(r"(?=(\S) +(\S))", line)
+            if is_japanese(before) and is_japanese(after) and not is_table
+        ]
+    return found
+
+
+@pytest.mark.parametrize("name", JAPANESE)
+def test_no_space_is_shown_inside_a_japanese_sentence(name):
+    assert broken_japanese(JAPANESE[name]) == []
+
+
+def test_spaces_inside_a_japanese_sentence_are_found():
+    assert broken_japanese("ネット\nワークは `fit` で\n```\n損失\n損失\n```\n") == ["トワ"]
+    assert broken_japanese("これは **損失** です") == ["は損", "失で"]
+    assert broken_japanese("これは **損失**\nです") == ["失で", "は損"]
+    assert broken_japanese("[学習](1.md)\nの") == ["習の"]
+    assert broken_japanese("これは `fit`\nです。\n\n次の段落。\n\n| 表 | 損失 |\n") == []
+    assert broken_japanese("これは**損失**です。次の $x$ 。") == []
+
+
+@pytest.mark.parametrize("name", JAPANESE)
+def test_a_japanese_paragraph_is_one_line(name):
+    """A line may only end where a space may stand, so there is no reason to end one."""
+    prose = re.sub(r"^```.*?^```$", "", JAPANESE[name], flags=re.DOTALL | re.MULTILINE)
+    lines = prose.split("\n")
+    starts = ("|", "#", "- ", "!", "$$")
+    followed = [
+        one for one, after in itertools.pairwise(lines)
+        if one and after and not after.startswith(starts)
+    ]  # fmt: skip
+    assert followed == []
+
+
+EMPHASIS = re.compile(r"([^*\n]?)(\*{1,2})(?![ *])([^*\n]+)(?<! )\2(?!\*)(.?)")
+
+
+def unseen_emphasis(page):
+    """Return emphasis that Markdown shows as asterisks: it ends in punctuation before a letter."""
+    prose = re.sub(r"^```.*?^```$", "", page, flags=re.DOTALL | re.MULTILINE)
+    prose = re.sub(r"`[^`\n]*`|\$[^$\n]*\$", "x", prose)
     return [
-        line
-        for line, after in itertools.pairwise(lines)
-        if line and after and is_wide(line[-1]) and is_wide(after[0])
+        inside
+        for before, _, inside, after in EMPHASIS.findall(prose)
+        if (before.isalnum() and not inside[0].isalnum())
+        or (after.isalnum() and not inside[-1].isalnum())
     ]
 
 
 @pytest.mark.parametrize("name", JAPANESE)
-def test_no_line_ends_inside_a_japanese_sentence(name):
-    assert broken_japanese(JAPANESE[name]) == []
+def test_emphasis_is_shown_as_emphasis(name):
+    assert unseen_emphasis(JAPANESE[name]) == []
 
 
-def test_a_line_that_ends_inside_a_japanese_sentence_is_found():
-    assert broken_japanese("ネット\nワークは `fit` で\n```\n損失\n損失\n```\n") == ["ネット"]
-    assert broken_japanese("これは `fit`\nです。\n\n次の段落") == []
+def test_unseen_emphasis_is_found():
+    assert unseen_emphasis("**損失。**味見") == ["損失。"]
+    assert unseen_emphasis("次の**「損失」**は") == ["「損失」"]
+    assert unseen_emphasis("**損失**。味見の**損失**は (**損失**)、*見ます*。") == []

@@ -48,7 +48,7 @@ def names_of(ax):
 
 
 def test_no_picture_without_a_case():
-    assert set(FIRST) | set(MOVING) == set(plots.__all__)
+    assert set(FIRST) | set(MOVING) | {"STYLE"} == set(plots.__all__)
     assert set(plots.__all__) <= set(dir(plots))
 
 
@@ -180,7 +180,8 @@ def test_colours_and_dashes_and_markers_differ():
     for looks in (style.COLORS, style.DASHES, style.MARKERS):
         assert len(set(looks)) == len(looks) == 7
     assert style.curve(0) != style.curve(1)
-    assert style.curve(0) == style.curve(7)
+    looks = [(*style.curve(i).values(), style.marker(i)) for i in range(49)]
+    assert len(set(looks)) == 49, "where the colours start again, dashes and markers are others"
 
 
 def test_long_names_are_wrapped_in_few_columns():

@@ -244,7 +244,7 @@ def test_frames_show_what_they_say(tmp_path, monkeypatch):
             draw(frame)
             (ax, *_) = figure.axes
             (way,) = (one for one in ax.lines if one.get_gid() == "way")
-            seen.append((ax.texts[-1].get_text(), len(way.get_xdata())))
+            seen.append((ax.get_title().split("\n")[-1], len(way.get_xdata())))
         return file
 
     monkeypatch.setattr(plots.descents.style, "animate", shown)

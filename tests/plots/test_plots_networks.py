@@ -237,6 +237,26 @@ def test_histograms(what):
         assert ax.get_xlim() == (0, 41)
 
 
+def test_which_histograms_are_drawn():
+    recorder = trained()[3]
+    kernels = plots.histograms(recorder, "gradients", names="*/kernel")
+    assert [ax.get_title().split(":")[0] for ax in kernels] == [
+        "dense/kernel", "dense_1/kernel", "dense_2/kernel"
+    ]  # fmt: skip
+    chosen = plots.histograms(recorder, names=["dense_2", "dense"])
+    assert [ax.get_title().split(":")[0] for ax in chosen] == ["dense", "dense_2"]
+    with pytest.raises(ValueError, match=r"^names must fit some of dense, dense_1.*got 'kernel'$"):
+        plots.histograms(recorder, names="kernel")
+
+
+def test_gradients_have_one_scale_without_an_empty_half():
+    panels = plots.histograms(trained()[3], "gradients")
+    assert len({ax.get_ylim() for ax in panels}) == 1
+    low, high = panels[0].get_ylim()
+    assert low < min(line.get_ydata().min() for ax in panels for line in ax.lines)
+    assert high - low < 8
+
+
 def test_medians_are_the_numbers_medians():
     _, _, _, recorder = trained()
     (ax, *_) = plots.histograms(recorder, "parameters")
