@@ -347,3 +347,21 @@ def test_validation_data_may_be_a_list_of_batches(xy):
     assert model.fit(x, y, verbose=0, validation_data=[x, y]).history.keys() == (
         history.history.keys()
     )
+
+
+class OnceOnly:
+    """Batches of the first epoch; later there are none."""
+
+    def __init__(self, found):
+        self.found, self.epochs = found, 0
+
+    def __iter__(self):
+        self.epochs += 1
+        return iter(self.found if self.epochs == 1 else ())
+
+
+def test_batches_that_come_once_end_the_training_by_name(xy):
+    model = small()
+    history = model.fit(OnceOnly(batches(xy)), epochs=4, verbose=0)
+    assert len(history.epoch) == 1
+    assert history.stop_reason == "x yielded no batch in epoch 2"
