@@ -145,6 +145,21 @@ def test_the_signature_is_that_of_the_fields(cls):
         (fnn.AdamW, ["learning_rate", "beta_1", "beta_2", "epsilon", "amsgrad"]),
         (fnn.LBFGS, ["memory", "tolerance_gradient", "tolerance_change"]),
         (fnn.PReLU, ["alpha_initializer"]),
+        (fnn.CSVLogger, ["filename", "separator", "append"]),
+        (fnn.Diagnose, ["every"]),
+        (fnn.EarlyStopping, ["monitor"]),
+        (fnn.LearningRateScheduler, ["schedule"]),
+        (fnn.ModelCheckpoint, ["filepath", "monitor"]),
+        (fnn.Recorder, ["rows"]),
+        (
+            fnn.ReduceLROnPlateau,
+            ["monitor", "factor", "patience", "mode", "min_delta", "cooldown", "min_lr"],
+        ),
+        (fnn.TensorBoard, ["log_dir", "histogram_freq"]),
+        (fnn.TerminateOnNaN, []),
+        (fnn.TerminateOnSmallGradient, ["tolerance"]),
+        (fnn.TerminateOnSmallImprovement, ["monitor"]),
+        (fnn.TerminateOnValue, ["monitor", "value"]),
     ],
 )
 def test_positional_arguments_are_these(cls, expected):
