@@ -206,6 +206,11 @@ def fingerprint(package: Path, tests: list[str]) -> str:
     return digest.hexdigest()
 
 
+def test_of(context: str) -> str:
+    """Return the test of a context of pytest-cov, which names its phase, too."""
+    return context.rpartition("|")[0]
+
+
 def tests_by_line(package: Path, folder: Path, tests: list[str]) -> dict[str, dict[int, list[str]]]:
     """Return the tests that run each line of each file; made once, then read.
 
@@ -246,7 +251,7 @@ def tests_by_line(package: Path, folder: Path, tests: list[str]) -> dict[str, di
             if path.is_relative_to(package):
                 by_line = data.contexts_by_lineno(name)
                 lines[str(path.relative_to(package))] = {
-                    line: sorted({context.split("|")[0] for context in contexts if context})
+                    line: sorted({test_of(context) for context in contexts if context})
                     for line, contexts in by_line.items()
                 }
         kept.write_text(json.dumps({"state": state, "lines": lines}))

@@ -115,3 +115,7 @@ def test_a_line_of_constants_is_tested_by_those_of_its_statement():
     site = mutate.Site("f.py", 8, 7, 0, 1, "constant", "0", "(1)")
     mutate.outcome(site, LINES, lambda ids, _: (asked.extend(ids), (0, ""))[1], random.Random(0))
     assert set(asked) == {"a::one", "a::two"}
+
+
+def test_tests_may_have_bars_in_their_names():
+    assert mutate.test_of("tests/a.py::test_b[object|str]|run") == "tests/a.py::test_b[object|str]"
