@@ -41,6 +41,7 @@ OPERATORS: dict[type, type] = {
 }  # fmt: skip
 QUICK_TESTS = 200  # of those that run the line; the others follow where none of these notices
 LEAST_SECONDS = 60.0
+NOTHING_COLLECTED = 5  # an exit status of pytest: no test is marked, or every one is
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Site:
     ----------
     file : str
         Relative to the package.
-    line : int
+    line, statement : int
+        Where it begins, and where the statement begins that it belongs to.
     first, last : int
         Bytes of the source that are replaced.
     kind : {"comparison", "operator", "constant", "flag", "not", "condition"}
@@ -60,6 +62,7 @@ class Site:
 
     file: str
     line: int
+    statement: int
     first: int
     last: int
     kind: str
@@ -101,8 +104,11 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         yield "constant", ast.Constant(node.value + 1 if small else node.value * 2)
 
 
-def _expressions(tree: ast.AST) -> Iterator[ast.AST]:
-    """Walk what runs: not annotations, not what stands under TYPE_CHECKING or is left to assert."""
+def _expressions(tree: ast.AST, statement: int = 1) -> Iterator[tuple[ast.AST, int]]:
+    """Walk what runs, each node with the line of its statement.
+
+    Annotations do not run, nor does what stands under TYPE_CHECKING; assert is left alone.
+    """
     for name, value in ast.iter_fields(tree):
         if name in ("annotation", "returns", "type_comment", "decorator_list"):
             continue
@@ -113,8 +119,9 @@ def _expressions(tree: ast.AST) -> Iterator[ast.AST]:
                 continue
             if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
                 continue
-            yield child
-            yield from _expressions(child)
+            begins = child.lineno if isinstance(child, ast.stmt) else statement
+            yield child, begins
+            yield from _expressions(child, begins)
 
 
 def sites(source: bytes, file: str) -> list[Site]:
@@ -134,7 +141,7 @@ def sites(source: bytes, file: str) -> list[Site]:
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
     found = []
-    for node in _expressions(ast.parse(source)):
+    for node, statement in _expressions(ast.parse(source)):
         if not isinstance(node, ast.expr):
             continue
         assert node.end_lineno is not None
@@ -145,7 +152,7 @@ def sites(source: bytes, file: str) -> list[Site]:
             before = source[first:last].decode()
             # In brackets, for what stands around it may bind more strongly.
             after = f"({ast.unparse(ast.fix_missing_locations(changed))})"
-            found.append(Site(file, node.lineno, first, last, kind, before, after))
+            found.append(Site(file, node.lineno, statement, first, last, kind, before, after))
     return sorted(found, key=lambda site: (site.first, site.last, site.after))
 
 
@@ -199,6 +206,11 @@ def fingerprint(package: Path, tests: list[str]) -> str:
     return digest.hexdigest()
 
 
+def test_of(context: str) -> str:
+    """Return the test of a context of pytest-cov, which names its phase, too."""
+    return context.rpartition("|")[0]
+
+
 def tests_by_line(package: Path, folder: Path, tests: list[str]) -> dict[str, dict[int, list[str]]]:
     """Return the tests that run each line of each file; made once, then read.
 
@@ -223,13 +235,14 @@ def tests_by_line(package: Path, folder: Path, tests: list[str]) -> dict[str, di
 
     kept, state = folder / "lines.json", fingerprint(package, tests)
     if not kept.exists() or json.loads(kept.read_text())["state"] != state:
-        status, printed = run_tests(
-            [*tests, "-n", "2", "--dist", "loadfile", "--cov=fastnn", "--cov-report=",
-             "--cov-context=test"],
-            3600, folder,
-        )  # fmt: skip
-        if status != 0:
-            raise SystemExit(f"the tests must pass before anything is changed:\n{printed[-3000:]}")
+        coverage_of = ["--cov=fastnn", "--cov-report=", "--cov-context=test"]
+        for which in (["-n", "2", "--dist", "loadfile", "-m", "not alone"],
+                      ["--cov-append", "-m", "alone"]):  # fmt: skip
+            status, printed = run_tests([*tests, *coverage_of, *which], 3600, folder)
+            if status not in (0, NOTHING_COLLECTED):
+                raise SystemExit(
+                    f"the tests must pass before anything is changed:\n{printed[-3000:]}"
+                )
         data = coverage.CoverageData(str(folder / ".coverage"))
         data.read()
         lines: dict[str, dict[int, list[str]]] = {}
@@ -238,7 +251,7 @@ def tests_by_line(package: Path, folder: Path, tests: list[str]) -> dict[str, di
             if path.is_relative_to(package):
                 by_line = data.contexts_by_lineno(name)
                 lines[str(path.relative_to(package))] = {
-                    line: sorted({context.split("|")[0] for context in contexts if context})
+                    line: sorted({test_of(context) for context in contexts if context})
                     for line, contexts in by_line.items()
                 }
         kept.write_text(json.dumps({"state": state, "lines": lines}))
@@ -252,7 +265,7 @@ def outcome(
     """Run the tests of a line until one fails.
 
     A line that runs while the package is imported belongs to no test: then it is those that run
-    any line of its file.
+    any line of its file. A line of constants alone does not run, but its statement does.
 
     Parameters
     ----------
@@ -269,9 +282,10 @@ def outcome(
         "outcome" ("noticed", "timeout", "survived", "not run"), "by", the test, and "tests",
         how many were run.
     """
-    if site.line not in lines:
+    line = site.line if site.line in lines else site.statement
+    if line not in lines:
         return {"outcome": "not run", "by": "", "tests": 0}
-    ids = lines[site.line] or sorted({test for tests in lines.values() for test in tests})
+    ids = lines[line] or sorted({test for tests in lines.values() for test in tests})
     quick = rng.sample(ids, min(QUICK_TESTS, len(ids)))
     rest = sorted(set(ids) - set(quick))
     for part in filter(None, (quick, rest)):

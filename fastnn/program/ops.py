@@ -260,11 +260,6 @@ def _log_softmax_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]
     return [emit("log_softmax_gradient", (op.output, grad), (grad.shape,))]
 
 
-def _scale_rows_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
-    scaled = emit("scale_rows", (grad, op.inputs[1]), (grad.shape,), **op.attributes)
-    return [scaled, None]  # weights are supplied, not learned
-
-
 def _python_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
     gradients = tuple(gradient_of(value) for value in op.reads())
     emit("python_gradient", (grad, *op.inputs), gradients, code=op.attributes["code"])
@@ -433,7 +428,6 @@ OPS: dict[str, OpRow] = {
     ),
     "scale_rows": OpRow(
         "scale_rows",
-        _scale_rows_gradient,
         scalars=lambda op: (op.attributes["factor"],),
         operands=lambda op: (*op.inputs, op.outputs[0]),
     ),

@@ -365,3 +365,13 @@ def test_callback_changes_nothing_in_training():
     twin.fit(x, y, epochs=2, verbose=0)
     assert weights_as_bytes(model) == weights_as_bytes(twin)
     assert look.findings == []
+
+
+def test_a_model_of_several_outputs_is_refused_by_name():
+    entrance = fnn.Input((8,))
+    heads = [Dense(3, name="kind")(entrance), Dense(1, name="size")(entrance)]
+    model = fnn.Model(entrance, heads)
+    model.compile("adam", ["crossentropy", "mse"])
+    x, y = regression()
+    with pytest.raises(ValueError, match="a model with one output, this one has kind, size: make"):
+        model.diagnose(x, [np.zeros(600, int), y])

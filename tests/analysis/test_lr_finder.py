@@ -166,6 +166,13 @@ def test_repr():
     ) == ("<LearningRateFinder of 2 rates from 1e-06 to 0.1: suggestion 0.012; stopped>")
 
 
+def test_repr_without_a_rate():
+    empty = LearningRateFinder(np.empty(0), np.empty(0), np.empty(0), None, "not finite at 1")
+    assert repr(empty) == (
+        "<LearningRateFinder of 0 rates: no suggestion: the loss never falls; not finite at 1>"
+    )
+
+
 def test_plot():
     figure = pytest.importorskip("matplotlib.figure").Figure()
     model, x, y = trained()

@@ -190,3 +190,33 @@ def test_folder(monkeypatch, tmp_path):
     for value in ("", "not/absolute"):
         monkeypatch.setenv("XDG_CACHE_HOME", value)
         assert folder() == machine_limits.Path("/somewhere/.cache/fastnn")
+
+
+def test_without_a_home_limits_are_measured_and_not_kept(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(machine_limits, "measure", made)
+    monkeypatch.setattr(machine_limits, "folder", folder)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(machine_limits.Path, "home", no_home)
+    with pytest.raises(FileNotFoundError, match="Could not determine home directory"):
+        folder()
+    assert machine_limits.load() is None
+    assert machine_limits.current() == made()
+
+
+@pytest.mark.parametrize("content", [None, "many K", "-"])
+def test_caches_that_the_system_does_not_tell_have_usual_sizes(content, tmp_path, monkeypatch):
+    for number, (level, size) in enumerate([("1", "48K"), ("2", "2048K")]):
+        cache = tmp_path / f"index{number}"
+        cache.mkdir()
+        for name, text in (("type", "Data"), ("level", level), ("size", size)):
+            (cache / name).write_text(text + "\n")
+    monkeypatch.setattr(machine_limits, "Path", lambda _: tmp_path)
+    assert machine_limits._levels() == {"L1": 48 << 10, "L2": 2048 << 10}
+    if content is None:
+        (tmp_path / "index1" / "size").unlink()
+    else:
+        (tmp_path / "index1" / "size").write_text(content)
+    assert machine_limits._levels() == machine_limits.DEFAULT_LEVELS

@@ -851,6 +851,11 @@ BAD_CONSTRUCTORS = {
         lambda: fnn.Model(fnn.Input((2,)), fnn.Dense(2)),
         "outputs must be what a layer returned, or a list, got Dense(2, name='dense')",
     ),
+    "one of the outputs": (
+        lambda: fnn.Model(one := fnn.Input((2,)), [fnn.Dense(2)(one), 3]),
+        "outputs must be what a layer returned, got 3",
+    ),
+    "gradcheck": (lambda: fnn.gradcheck(3, X, X), "model must be a Model, got 3"),
     "path": (lambda: fnn.load(None), "path must be"),
 }
 

@@ -147,6 +147,21 @@ def test_the_signature_is_that_of_the_fields(cls):
         (fnn.AdamW, ["learning_rate", "beta_1", "beta_2", "epsilon", "amsgrad"]),
         (fnn.LBFGS, ["memory", "tolerance_gradient", "tolerance_change"]),
         (fnn.PReLU, ["alpha_initializer"]),
+        (fnn.CSVLogger, ["filename", "separator", "append"]),
+        (fnn.Diagnose, ["every"]),
+        (fnn.EarlyStopping, ["monitor"]),
+        (fnn.LearningRateScheduler, ["schedule"]),
+        (fnn.ModelCheckpoint, ["filepath", "monitor"]),
+        (fnn.Recorder, ["rows"]),
+        (
+            fnn.ReduceLROnPlateau,
+            ["monitor", "factor", "patience", "mode", "min_delta", "cooldown", "min_lr"],
+        ),
+        (fnn.TensorBoard, ["log_dir", "histogram_freq"]),
+        (fnn.TerminateOnNaN, []),
+        (fnn.TerminateOnSmallGradient, ["tolerance"]),
+        (fnn.TerminateOnSmallImprovement, ["monitor"]),
+        (fnn.TerminateOnValue, ["monitor", "value"]),
     ],
 )
 def test_positional_arguments_are_these(cls, expected):
@@ -551,6 +566,73 @@ def test_what_is_kept_while_it_runs_has_a_default_though_super_is_not_called():
     for name in ("on_ends", "limitt", "result"):
         with pytest.raises(AttributeError, match=f"has no attribute '{name}'"):
             setattr(one, name, 1)
+
+
+# --- classes of users whose constructors are their own --------------------------------------------
+
+
+class Narrow(fnn.Dense):
+    def __init__(self, units=2):
+        super().__init__(units, "tanh")
+        self.note = "narrow"
+
+
+class Narrower(Narrow):
+    def __init__(self):
+        super().__init__(1)
+        self.note += "er"
+
+
+def test_constructors_call_each_other():
+    layer = Narrower()
+    assert (layer.units, layer.activation.name, layer.note) == (1, "tanh", "narrower")
+    with pytest.raises(ValueError, match="units must be a positive integer, got 0"):
+        Narrow(0)
+    with pytest.raises(AttributeError, match="units cannot be changed"):
+        layer.units = 3
+
+
+def test_a_constructor_that_forgets_a_required_field_is_told():
+    class Forgetful(fnn.Layer):
+        width: int = declare.integer()
+
+        def __init__(self, width):
+            super().__init__()
+
+    with pytest.raises(TypeError, match=r"Forgetful\(\) is missing the argument 'width'"):
+        Forgetful(3)
+
+
+def test_a_property_of_a_subclass_may_be_set():
+    class Level(fnn.Callback):
+        @property
+        def level(self):
+            return self._level
+
+        @level.setter
+        def level(self, value):
+            self._level = 2 * value
+
+    one = Level()
+    one.level = 4
+    assert one.level == 8
+
+
+def test_signatures_are_of_classes():
+    assert str(inspect.signature(fnn.Dropout)) == (
+        "(rate: 'float', *, name: 'str' = None, trainable: 'bool' = True)"
+    )
+    assert not hasattr(fnn.Dropout(0.1), "__signature__")
+
+
+def test_plain_text_fields_hold_text():
+    class Named(fnn.SGD):
+        title: str = "loss"
+
+    assert Named(title="error").title == "error"
+    for bad in ("", 3, None):
+        with pytest.raises(TypeError, match="title must be a non-empty string, got"):
+            Named(title=bad)
 
 
 # --- hints ----------------------------------------------------------------------------------------

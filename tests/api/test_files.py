@@ -336,6 +336,35 @@ def test_newer_format(tmp_path):
         fnn.load(tmp_path / "m")
 
 
+def test_a_file_of_format_1_is_read(tmp_path, rng):
+    """It knew models of one output, with one loss and one list of metrics."""
+    entrance = fnn.Input((4,))
+    model = fnn.Model(entrance, fnn.Dense(3, "softmax")(fnn.Dense(5, "tanh")(entrance)), seed=0)
+    model.compile("adam", "crossentropy")
+    model.save(tmp_path / "m")
+    with safe_open(tmp_path / "m", "numpy") as file:
+        about = json.loads(file.metadata()["fastnn"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    architecture, arguments = about["architecture"], about["compile"]
+    (architecture["output"],) = architecture.pop("outputs")
+    (arguments["loss"],) = arguments["loss"]
+    for name in ("metrics", "loss_weights"):
+        arguments.pop(name, None)
+    about["format"] = 1
+    save_file(tensors, tmp_path / "m", {"fastnn": json.dumps(about)})
+    loaded = fnn.load(tmp_path / "m")
+    x, y = rng.normal(size=(9, 4)), rng.integers(0, 3, 9)
+    assert loaded.predict(x).tobytes() == model.predict(x).tobytes()
+    assert loaded.evaluate(x, y) == model.evaluate(x, y)
+
+
+def test_a_system_that_cannot_sync_folders_saves_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "O_DIRECTORY")
+    model = small()
+    model.save(tmp_path / "m")
+    assert weights_as_bytes(fnn.load(tmp_path / "m")) == weights_as_bytes(model)
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "3", "null", "{}", '{"format": "x"}', '{"format": null}',
              '{"format": 1}', '{"format": 0}'],

@@ -481,6 +481,16 @@ def test_explain_shows_ops_places_and_fusions(program, shown, capsys):
     assert weights_as_bytes(model) == before
 
 
+def test_explain_shows_the_shape_of_what_each_op_writes(capsys):
+    model = fnn.Sequential([fnn.Dense(3), fnn.Dense(2)], input_shape=(4,))
+    model.compile("adam", "mse")
+    model.explain("train", batch_size=16)
+    text = capsys.readouterr().out
+    assert "\n        -> dense/affine (batch, 3) @" in text
+    assert "\n        -> loss ()\n" in text
+    assert "\n        -> dense_1/kernel (3, 2), dense_1/bias (2)\n" in text
+
+
 def test_explain_of_an_uncompiled_model_shows_predict(capsys):
     fnn.Sequential([fnn.Dense(3)], input_shape=(4,)).explain()
     assert capsys.readouterr().out.splitlines()[1].startswith("predict: ")

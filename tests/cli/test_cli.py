@@ -17,6 +17,7 @@ import fastnn as fnn
 from fastnn import cli
 from fastnn.analysis import machine_limits
 from fastnn.cli.train_report import MODEL_NAME as MODEL
+from fastnn.tabular import files
 
 pandas = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
@@ -226,6 +227,68 @@ def test_regression_in_its_own_unit(run, regression):
     assert np.abs(predicted - price).mean() < 0.1 * price.std()
 
 
+def test_rows_that_are_too_far_away(run, regression, here):
+    far = houses(20)
+    far.loc[12, "size"] = 3e39  # beyond float32, but not when standardised
+    far.to_csv("far.csv", index=False)
+    status, out, err = run("predict", regression, "far.csv")
+    assert (status, out) == (2, "")
+    assert err == (
+        "fastnn predict: error: far.csv: row 13 is too far from the training data to predict\n"
+    )
+
+
+def test_predictions_replace_an_older_file(run, regression):
+    Path("old.csv").write_text("old")
+    assert run("predict", regression, "houses.csv", "--output", "old.csv") == (0, "", "")
+    assert Path("old.csv").read_text() == run("predict", regression, "houses.csv")[1]
+
+
+def test_interrupted_predictions(run, regression, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fnn.Sequential, "predict", interrupt)
+    assert run("predict", regression, "houses.csv") == (
+        130, "", "fastnn predict: interrupted; nothing was saved\n"
+    )  # fmt: skip
+
+
+def test_info_of_a_regression(run, regression):
+    status, out, _ = run("info", regression)
+    assert status == 0
+    assert re.search(r"^task +regression of price$", out, re.M)
+    assert not re.search(r"^classes", out, re.M)
+    assert re.search("^training +houses.csv, 160 rows, 40 held out; adam", out, re.M)
+
+
+@pytest.mark.parametrize("change", [{"rows": "many"}, {"results": 3}, {"optimizer": None}], ids=str)
+def test_info_of_a_file_that_describes_its_training_otherwise(run, regression, change):
+    model, encoding, attachments = files.load(regression)
+    training = attachments["training"] | change
+    if None in change.values():
+        training.pop("optimizer")
+    files.save(model, encoding, "other.safetensors", attachments={"training": training})
+    status, out, _ = run("info", "other.safetensors")
+    assert status == 0
+    assert re.search(r"^training +not known$", out, re.M)
+
+
+def test_training_that_ends_in_its_first_epoch_has_no_curve(run, monkeypatch):
+    """Ctrl-C there saves the model at its start."""
+
+    def interrupted(self, *_, **__):
+        self.network.history = fnn.History({}, [])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fnn.Sequential, "fit", interrupted)
+    status, out, err = run("train", "-q")
+    assert status == 130
+    assert err == "fastnn train: interrupted; saving what was reached\n"
+    assert "no learning curve: no epoch was finished" in out
+    assert fnn.load(f"fastnn-output/{MODEL}").output_shape == (10,)
+
+
 def test_held_out_results_against_plain_formula(run):
     _, out, _ = run("train", "houses.csv", "--target", "price", "--drop", "kind", "-q",
                     "--epochs", "5")  # fmt: skip
@@ -366,6 +429,10 @@ MISTAKES = {
     "digits": ("predict m.safetensors digits", "columns without names; the model takes 4"),
     "no classes": ("predict p.safetensors houses.csv --probabilities", "it has no classes"),
     "own data": ("predict m.safetensors houses.csv --output houses.csv", "would overwrite"),
+    "target of arrays": (
+        "train arrays.npz --target z",
+        "there is no 'z'; --target must name the array to predict; there is 'x', 'y'",
+    ),
     "not a file": ("predict m.safetensors houses.csv --output .", "--output .: is not a file"),
     "no model here": ("info houses.csv", "is not a safetensors file"),
     "bench of what": ("bench", "required: --limits"),
@@ -387,6 +454,7 @@ def models(tmp_path_factory):
 def test_mistake(run, models, here, name):
     line, message = MISTAKES[name]
     (here / "few.csv").write_text("a,y\n1,1.5\n2,2.5\n")
+    np.savez(here / "arrays.npz", x=np.ones((9, 2)), y=np.arange(9.0))
     for model in "mp":
         (here / f"{model}.safetensors").write_bytes((models / model / MODEL).read_bytes())
     before = {path: path.read_bytes() for path in here.iterdir()}

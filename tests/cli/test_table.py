@@ -324,6 +324,25 @@ WRONG_AFTER_TRAINING = {
 }
 
 
+def test_numbers_that_cannot_be_standardised(tmp_path):
+    cells = table.read(write(tmp_path / "a.csv", "a,y\n1e308,1.5\n-1e308,2.5\n1e308,3.5\n"))
+    with pytest.raises(ValueError, match=r"a\.csv: column 'a' holds too large numbers"):
+        planned(cells, "y")
+
+
+def test_column_that_is_not_there(csv):
+    with pytest.raises(ValueError, match=r"there is no column 'prize', only 'size', 'rooms'"):
+        table.read(csv).values("prize")
+
+
+def test_columns_of_one_name(tmp_path):
+    from fastnn.tabular.table import _from_frame
+
+    twice = pandas.DataFrame([[1, 2, 3]], columns=["a", "b", "a"])
+    with pytest.raises(ValueError, match=r"column names must be unique, repeated: 'a'$"):
+        _from_frame(tmp_path / "a.parquet", twice)
+
+
 @pytest.mark.parametrize("name", WRONG_AFTER_TRAINING)
 def test_wrong_after_training(csv, tmp_path, name):
     change, message = WRONG_AFTER_TRAINING[name]
@@ -390,6 +409,14 @@ def test_damaged_description(saved, tmp_path, change):
     model_file.save(model.network, broken, attachments={"table": entries | change}, tensors=tensors)
     with pytest.raises(ValueError, match=r"broken.safetensors.*(damaged|do not fit)"):
         files.load(broken)
+
+
+def test_columns_of_another_network(saved, tmp_path):
+    _, made = saved
+    model = fnn.Sequential([fnn.Dense(1)], input_shape=(made.inputs + 1,), seed=0)
+    files.save(model, made, tmp_path / "other", attachments={})
+    with pytest.raises(ValueError, match="columns and network do not fit each other"):
+        files.load(tmp_path / "other")
 
 
 def test_model_without_table(tmp_path):

@@ -497,3 +497,21 @@ def test_batches_of_a_resumed_training_are_counted_on(xy):
     history = model.fit(short, initial_epoch=3, epochs=5, steps_per_epoch=5, verbose=0)
     assert history.stop_reason == "x ended after 2 of 5 batches of epoch 5"
     assert history.epoch == [3, 4]
+
+
+class OnceOnly:
+    """Batches of the first epoch; later there are none."""
+
+    def __init__(self, found):
+        self.found, self.epochs = found, 0
+
+    def __iter__(self):
+        self.epochs += 1
+        return iter(self.found if self.epochs == 1 else ())
+
+
+def test_batches_that_come_once_end_the_training_by_name(xy):
+    model = small()
+    history = model.fit(OnceOnly(batches(xy)), epochs=4, verbose=0)
+    assert len(history.epoch) == 1
+    assert history.stop_reason == "x yielded no batch in epoch 2"

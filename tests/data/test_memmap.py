@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import assert_same_bits
 from model_helpers import unchanged, weights_as_bytes
+from scipy import sparse
 
 import fastnn as fnn
 from fastnn.data import pages
@@ -215,3 +216,35 @@ def test_little_of_a_large_file_is_resident(tmp_path):
         assert peak() - before < 400, (before, peak())
     """
     subprocess.run([sys.executable, "-c", code], check=True, cwd="/")
+
+
+def test_steps_per_epoch_is_not_for_a_map(xy):
+    model = small()
+    with unchanged(model), pytest.raises(ValueError, match="steps_per_epoch is for an x that yi"):
+        model.fit(*xy, steps_per_epoch=3, verbose=0)
+
+
+def test_sample_weights_in_a_map_are_used_and_checked(xy, tmp_path, rng):
+    x, y = xy
+    weight = rng.random(ROWS).astype(np.float32)
+    model, other = small(), small()
+    model.fit(x, y, sample_weight=saved(tmp_path / "w.npy", weight), shuffle=False, verbose=0)
+    other.fit(in_memory(x), y, sample_weight=weight, shuffle=False, verbose=0)
+    assert weights_as_bytes(model) == weights_as_bytes(other)
+    weight[900] = np.nan
+    bad = saved(tmp_path / "bad.npy", weight)
+    with pytest.raises(
+        ValueError, match=r"sample_weight must hold finite numbers, got nan at \[900"
+    ):
+        small().fit(x, y, sample_weight=bad, shuffle=False, verbose=0)
+
+
+def test_sparse_rows_with_targets_in_a_map(tmp_path, rng):
+    x = sparse.random(ROWS, COLUMNS, 0.3, "csr", np.float32, rng)
+    y = rng.standard_normal((ROWS, 3)).astype(np.float32)
+    model, other = small(), small()
+    for one in (model, other):
+        one.compile("adam", "mse")
+    model.fit(x, saved(tmp_path / "y.npy", y), epochs=2, shuffle=False, verbose=0)
+    other.fit(x, y, epochs=2, shuffle=False, verbose=0)
+    assert weights_as_bytes(model) == weights_as_bytes(other)

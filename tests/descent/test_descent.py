@@ -738,3 +738,20 @@ def test_only_true_ends_a_walk():
 def test_gradients_that_are_no_numbers(gradient):
     with pytest.raises(TypeError, match="grad must return"):
         minimize(lambda x: 1.0, [1.0, 2.0], grad=lambda x: gradient)
+
+
+@pytest.mark.parametrize("optimizer", ["gradient_descent", "lbfgs"])
+def test_a_function_that_overflows_is_lost_there(optimizer):
+    """Python's own functions raise where NumPy's return infinity."""
+    with np.errstate(over="ignore"):
+        raised, infinite = (
+            minimize(
+                lambda x, exp=exp: exp(x * x) - 300.0 * x, 0.0,
+                grad=lambda x, exp=exp: 2 * x * exp(x * x) - 300.0,
+                optimizer=optimizer, steps=5,
+            )
+            for exp in (math.exp, np.exp)
+        )  # fmt: skip
+    assert raised.path.tobytes() == infinite.path.tobytes()
+    assert raised.stop_reason == infinite.stop_reason
+    assert math.isfinite(raised.x)

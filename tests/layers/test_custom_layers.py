@@ -481,3 +481,27 @@ def test_layers_frozen_after_forward_do_not_count_for_the_norm(rng):
         model.apply_gradients()
         weights.append(np.concatenate([array.ravel() for array in model.get_weights()]))
     np.testing.assert_array_equal(*weights)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", 3, None], ids=repr)
+def test_names_of_weights(name):
+    with pytest.raises(ValueError, match=r"name must be a non-empty string without '/', got"):
+        Scale().add_weight(name, (3,))
+
+
+@pytest.mark.parametrize("returned", ["array", "three"])
+def test_backward_of_two_inputs_returns_two_gradients(returned, rng):
+    class Sum(fnn.Layer):
+        def forward(self, inputs, *, training):
+            return inputs[0] + inputs[1]
+
+        def backward(self, grad_output):
+            return grad_output if returned == "array" else (grad_output,) * 3
+
+    entrance = fnn.Input((4,))
+    both = [fnn.Dense(3)(entrance), fnn.Dense(3)(entrance)]
+    model = fnn.Model(entrance, Sum(name="sum")(both))
+    model.compile("sgd", "mse")
+    kind = {"array": "ndarray", "three": "tuple"}[returned]
+    with pytest.raises(TypeError, match=f"must return a tuple of 2 arrays, .* got {kind}"):
+        model.fit(rng.normal(size=(8, 4)), rng.normal(size=(8, 3)), verbose=0)

@@ -119,3 +119,14 @@ def test_bias_initializer():
     layer = fnn.Dense(3, bias_initializer=initializers.Constant(-1.5))
     fnn.Sequential([layer], input_shape=(2,))
     assert layer.bias.tolist() == [-1.5] * 3
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (4, 4)])
+def test_orthogonal_has_the_signs_of_the_normal_matrix(shape):
+    """Mezzadri (2007): uniformly distributed if the triangular factor has a positive diagonal."""
+    for seed in range(20):
+        normal = np.random.default_rng(seed).standard_normal((max(shape), min(shape)))
+        w = fnn.initializers.Orthogonal().sample(shape, np.random.default_rng(seed))
+        triangular = (w.T if shape[0] >= shape[1] else w) @ normal
+        assert np.abs(np.tril(triangular, -1)).max() < 1e-12
+        assert (np.diag(triangular) > 0).all()

@@ -125,3 +125,13 @@ def test_a_model_that_was_waiting_gives_its_layers_back():
 def test_bad_arguments(make, error, match):
     with pytest.raises(error, match=match):
         make()
+
+
+def test_a_layer_that_would_need_two_sizes_is_refused():
+    shared = fnn.Dense(4, name="shared")
+    with pytest.raises(
+        ValueError,
+        match=r"layer 'shared' is used for inputs of different sizes in the block of 'residual': "
+        r"kernel would be \(4, 4\) and \(7, 4\)",
+    ):
+        model_of([shared, fnn.Dense(7), shared])

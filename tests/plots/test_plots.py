@@ -18,7 +18,7 @@ Figure = pytest.importorskip("matplotlib.figure").Figure
 from picture_cases import CASES, MOVING, drawn, profile, trained, walks  # noqa: E402
 
 from fastnn import plots  # noqa: E402
-from fastnn.plots import programs, style  # noqa: E402
+from fastnn.plots import graphs, programs, style  # noqa: E402
 from fastnn.program.ops import OPS  # noqa: E402
 
 FIRST = {function: name for name, (function, _) in reversed(CASES.items())}
@@ -440,6 +440,18 @@ def test_graph_names_layers_and_arrows_end_at_boxes():
     (around,) = [v for v in drawn if np.ptp(v[:, 0]) > 20]
     assert not any(inside.contains(*point) for point in around), "it goes around the second layer"
     assert around[:, 0].max() < ax.figure.bbox.x1
+
+
+def test_arrows_of_a_graph_that_overlap_lie_side_by_side():
+    x = fnn.Input((3,), name="x")
+    first = fnn.Dense(3)(x)
+    third = fnn.Add()([fnn.Dense(3)(first), x])
+    ax = plots.graph(fnn.Model(x, fnn.Add()([third, first])))
+    inner, outer = (v for v in arrows(ax) if np.ptp(v[:, 0]) > 20)
+    assert inner[0, 1] > outer[0, 1] > inner[-1, 1] > outer[-1, 1], "from above"
+    column = ax.transData.transform((0, 0))[0]
+    across = [np.abs(v[:, 0] - column).max() * 72 / ax.figure.dpi for v in (inner, outer)]
+    assert 0.9 < (across[1] - across[0]) / graphs._LANE_WIDTH < 1.5
 
 
 def test_graph_counts_a_layer_used_twice_once():

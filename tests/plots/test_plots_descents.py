@@ -261,6 +261,7 @@ def test_frames_show_what_they_say(tmp_path, monkeypatch):
         ("walk.gif", {"frames": 0}, ValueError, "frames must be a positive integer"),
         ("walk.mp4", {}, RuntimeError, "mp4 needs ffmpeg.*save a .gif"),
         ("no/walk.gif", {}, FileNotFoundError, "no"),
+        ("folder.gif", {}, ValueError, r"file must not be a folder, got 'folder\.gif'"),
     ],
 )
 def test_gifs_that_cannot_be(tmp_path, monkeypatch, file, options, error, message):
@@ -268,10 +269,16 @@ def test_gifs_that_cannot_be(tmp_path, monkeypatch, file, options, error, messag
 
     monkeypatch.setattr(animation.writers, "is_available", lambda name: False)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.gif").mkdir()
     with pytest.raises(error, match=message):
         walk(functions.square, fnn.SGD(0.1), 2).animate(file, **options)
     assert not plt.get_fignums()
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder.gif"]
+
+
+def test_what_is_no_walk_does_not_move(tmp_path):
+    with pytest.raises(TypeError, match="walk must be what minimize returned, got 3"):
+        plots.animate_descent(3, tmp_path / "walk.gif")
 
 
 def test_walks_of_three_variables_cannot_move(tmp_path):
@@ -307,3 +314,13 @@ def test_files_that_cannot_be_saved(file):
         walk(steps=2).animate(file)
     with pytest.raises(ValueError, match="fps must be"):
         walk(steps=2).animate("a.gif", fps=1e-3)
+
+
+def test_a_function_without_a_value_around_its_walk_has_no_picture():
+    values = iter([3.0, 2.0, 1.0])
+    found = minimize(
+        lambda p: next(values, math.nan), [1.0, 1.0], grad=lambda p: p, optimizer="sgd", steps=2
+    )
+    assert found.values == pytest.approx([3.0, 2.0, 1.0])
+    with pytest.raises(ValueError, match="the function has no finite value in the picture"):
+        found.plot()

@@ -84,6 +84,14 @@ def test_the_line_is_where_the_model_changes_its_mind(last, loss):
     plots.decision_boundary(model, *points()).figure.draw_without_rendering()
 
 
+def test_outputs_of_relu_are_probabilities_while_they_may_be():
+    model = network(fnn.Dense(2, "relu"), loss="mse")
+    kernel, bias = model.parameters["dense/kernel"], model.parameters["dense/bias"]
+    kernel[...], bias[...] = [[0.5, 0.0], [0.0, 0.5]], [0.25, 0.0]
+    said = classifiers._probabilities(model, np.array([[0.5, 1.0], [-1.0, 0.5]]))
+    assert said == pytest.approx(np.array([[0.5, 0.5], [0.0, 0.25]]))
+
+
 def test_classes_of_the_hinge_loss():
     x, y = points()
     ax = plots.decision_boundary(network(fnn.Dense(1), loss="hinge"), x, 2 * y - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -128,6 +129,42 @@ def test_a_wrong_environment_is_ignored_aloud(text, tmp_path):
     done = python(SHOW_THREADS, cwd=tmp_path, FASTNN_NUM_THREADS=text)
     assert int(done.stdout) >= 1
     assert f"FASTNN_NUM_THREADS='{text}' is ignored: expected a positive integer" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("max 100000", 8), ("150000 100000", 2), ("50000 100000", 1), ("900000 100000", 8),
+     ("", 8), ("3", 8), ("many few", 8), (None, 8)],
+)  # fmt: skip
+def test_the_quota_of_a_container_is_respected(text, expected, monkeypatch):
+    def opened(path):
+        assert path == "/sys/fs/cgroup/cpu.max"
+        if text is None:
+            raise FileNotFoundError(path)
+        return io.StringIO(text)
+
+    for name in ("FASTNN_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(thread_limits, "open", opened, raising=False)
+    assert thread_limits._default_threads.__wrapped__() == expected
+
+
+@pytest.mark.parametrize("text", [None, "flags : avx2\n"])
+def test_the_name_of_a_processor_that_linux_does_not_tell(text, monkeypatch):
+    import platform
+
+    def opened(path):
+        if text is None:
+            raise FileNotFoundError(path)
+        return io.StringIO(text)
+
+    monkeypatch.setattr(thread_limits, "open", opened, raising=False)
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    assert thread_limits.processor_name() == "riscv64"
+    monkeypatch.setattr(platform, "processor", lambda: "a processor")
+    assert thread_limits.processor_name() == "a processor"
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinity")

@@ -85,23 +85,37 @@ LINES = {1: [], 7: ["a::one", "a::two"], 9: ["b::three"]}
     ],
 )
 def test_outcomes(line, status, printed, expected, by):
-    site = mutate.Site("f.py", line, 0, 1, "constant", "0", "(1)")
+    site = mutate.Site("f.py", line, line, 0, 1, "constant", "0", "(1)")
     found = mutate.outcome(site, LINES, lambda ids, seconds: (status, printed), random.Random(0))
     assert (found["outcome"], found["by"]) == (expected, by)
 
 
 def test_a_line_that_runs_at_import_is_tested_by_all_that_use_the_file():
     asked = []
-    site = mutate.Site("f.py", 1, 0, 1, "constant", "0", "(1)")
+    site = mutate.Site("f.py", 1, 1, 0, 1, "constant", "0", "(1)")
     mutate.outcome(site, LINES, lambda ids, _: (asked.extend(ids), (0, ""))[1], random.Random(0))
     assert set(asked) == {"a::one", "a::two", "b::three"}
 
 
 def test_many_tests_come_in_two_parts_and_all_are_run():
     ids, parts = [f"a::{i}" for i in range(2 * mutate.QUICK_TESTS)], []
-    site = mutate.Site("f.py", 3, 0, 1, "constant", "0", "(1)")
+    site = mutate.Site("f.py", 3, 3, 0, 1, "constant", "0", "(1)")
     run = lambda part, _: (parts.append(part), (0, ""))[1]  # noqa: E731
     found = mutate.outcome(site, {3: ids}, run, random.Random(0))
     assert [len(part) for part in parts] == [mutate.QUICK_TESTS] * 2
     assert set(parts[0]) | set(parts[1]) == set(ids)
     assert found == {"outcome": "survived", "by": "", "tests": len(ids)}
+
+
+def test_a_line_of_constants_is_tested_by_those_of_its_statement():
+    source = b"PAIRS = (\n    (1, 2),\n)\nif PAIRS:\n    PAIRS = [\n        3,\n    ]\n"
+    found = {site.before: (site.line, site.statement) for site in mutate.sites(source, "f.py")}
+    assert found == {"1": (2, 1), "2": (2, 1), "3": (6, 5)}
+    asked = []
+    site = mutate.Site("f.py", 8, 7, 0, 1, "constant", "0", "(1)")
+    mutate.outcome(site, LINES, lambda ids, _: (asked.extend(ids), (0, ""))[1], random.Random(0))
+    assert set(asked) == {"a::one", "a::two"}
+
+
+def test_tests_may_have_bars_in_their_names():
+    assert mutate.test_of("tests/a.py::test_b[object|str]|run") == "tests/a.py::test_b[object|str]"

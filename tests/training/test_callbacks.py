@@ -136,6 +136,30 @@ def test_terminate_on_small_gradient():
     assert numeric_norm(model, x, x @ [1, 2, 3, 4]) == pytest.approx(stop.norm, rel=1e-3)
 
 
+def test_the_gradient_is_looked_at_every_few_epochs():
+    (x, y), model = data(), small()
+    seen = []
+    stop = fnn.TerminateOnSmallGradient(1e-9, every=3)
+    look = fnn.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(stop.norm))
+    model.fit(x, y, epochs=7, verbose=0, callbacks=[stop, look])
+    assert [math.isnan(norm) for norm in seen] == [True] * 2 + [False] * 5
+    assert seen[2] == seen[3] == seen[4] != seen[5] == seen[6]
+
+
+def test_why_training_ends_can_be_read_before_it_has():
+    (x, y), model, seen = data(), small(), []
+
+    class Stop(fnn.Callback):
+        def on_epoch_end(self, epoch, logs):
+            seen.append(self.model.stop_reason)
+            self.model.stop_reason, self.model.stop_training = f"enough after {epoch}", True
+            seen.append(self.model.stop_reason)
+
+    history = model.fit(x, y, epochs=5, verbose=0, callbacks=[Stop()])
+    assert seen == ["", "enough after 0"]
+    assert (len(history.epoch), history.stop_reason) == (1, "enough after 0")
+
+
 def test_inspection_leaves_the_gradients_as_they_are():
     (x, y), model = data(), small()
     model.forward(x, training=True)
@@ -300,6 +324,12 @@ def test_learning_rate_scheduler():
         model.fit(x, y, verbose=0, callbacks=[bad])
 
 
+def test_a_schedule_that_python_cannot_look_into_takes_both_arguments():
+    (x, y), model = data(), small(fnn.SGD(0.5))
+    history = model.fit(x, y, epochs=3, verbose=0, callbacks=[fnn.LearningRateScheduler(max)])
+    assert history.history["learning_rate"] == [0.5, 1.0, 2.0]
+
+
 @pytest.mark.parametrize(
     "callback", [fnn.ReduceLROnPlateau("loss"), fnn.LearningRateScheduler(lambda epoch: 0.1)]
 )
@@ -364,6 +394,13 @@ def test_csv_logger(tmp_path):
         model.fit(x, y, verbose=0, callbacks=[fnn.CSVLogger(path, ";", append=True)])
     with pytest.raises(FileNotFoundError):
         model.fit(x, y, verbose=0, callbacks=[fnn.CSVLogger(tmp_path / "none" / "log.csv")])
+
+
+def test_csv_lines_are_appended_to_an_empty_file_below_a_header(tmp_path):
+    (x, y), model, path = data(), small(), tmp_path / "log.csv"
+    path.write_text("")
+    history = model.fit(x, y, verbose=0, callbacks=[fnn.CSVLogger(path, append=True)])
+    assert path.read_text() == f"epoch,loss\n0,{history.history['loss'][0]}\n"
 
 
 def events(folder):

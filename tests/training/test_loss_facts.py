@@ -43,7 +43,8 @@ def test_the_best_constant_has_the_least_loss(name, rng):
     assert best.prediction.shape == targets.shape[1:]
     assert loss_of(loss, best.prediction, targets) == pytest.approx(best.loss, rel=1e-9)
     for _ in range(50):
-        other = best.prediction * np.exp(0.3 * rng.normal(size=best.prediction.shape))
+        noise = 0.3 * rng.normal(size=best.prediction.shape)
+        other = best.prediction + noise if loss.link is None else best.prediction * np.exp(noise)
         other = np.minimum(other, 0.999) if loss.link == "sigmoid" else other
         other = other / other.sum() if loss.link == "softmax" else other
         assert loss_of(loss, other, targets) >= best.loss * (1 - 1e-12)
@@ -72,3 +73,46 @@ def test_where_a_yes_begins(name):
     assert loss.threshold(several, number) == (0.0 if name == "binary_crossentropy" else None)
     if loss.takes_labels:
         assert loss.threshold(one, label) is None
+
+
+def test_hinge_says_how_to_write_its_targets():
+    model = fnn.Sequential([fnn.Dense(1)], input_shape=(2,))
+    model.compile("sgd", "hinge")
+    with pytest.raises(ValueError, match=r"y must be -1 or 1 for this loss, got 0; use 2 \* y - 1"):
+        model.fit(np.ones((4, 2)), np.array([0, 1, 1, 0]), verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss", "units"),
+    [("softmax", "crossentropy", 3), ("sigmoid", "binary_crossentropy", 1)],
+)
+@pytest.mark.parametrize("reshape", [False, True])
+def test_dropout_between_a_link_and_its_loss(activation, loss, units, reshape):
+    """The loss starts from the logits, and would ignore the dropout."""
+    layers = [fnn.Dense(units, activation), fnn.Dropout(0.5)]
+    if reshape:
+        layers.append(fnn.Reshape((units,)))
+    model = fnn.Sequential(layers, input_shape=(4,))
+    model.compile("sgd", loss)
+    with pytest.raises(ValueError, match=f"ends with Dropout after {activation}, .* put the"):
+        model.fit(np.ones((6, 4)), np.ones((6, units)) / units, verbose=0)
+
+
+def test_a_reshape_between_a_link_and_its_loss_changes_nothing(rng):
+    x, y = rng.normal(size=(20, 4)), rng.integers(0, 3, 20)
+    found = []
+    for more in ([], [fnn.Reshape((3,))]):
+        model = fnn.Sequential([fnn.Dense(3, "softmax"), *more], input_shape=(4,), seed=0)
+        model.compile("adam", "crossentropy")
+        found.append((model.fit(x, y, epochs=3, verbose=0).history, model.evaluate(x, y)))
+    assert found[0] == found[1]
+
+
+def test_a_loss_of_numbers_takes_no_labels():
+    class Labelled(losses.MeanSquaredError):
+        takes_labels = True
+
+    model = fnn.Sequential([fnn.Dense(3)], input_shape=(4,))
+    model.compile("sgd", Labelled())
+    with pytest.raises(ValueError, match="loss 'mse' compares numbers, but y holds class labels"):
+        model.fit(np.ones((6, 4)), np.arange(6) % 3, verbose=0)

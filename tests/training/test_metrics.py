@@ -420,3 +420,13 @@ def test_every_metric_has_a_direction_but_the_matrix(name):
     assert direction in (("min", "max") if name != "confusion_matrix" else (None,))
     with pytest.raises(ValueError, match="direction must be 'min' or 'max', got 'up'"):
         metrics.Function(np.mean, direction="up")
+
+
+def test_metrics_that_do_not_suit_the_output(rng):
+    x = rng.normal(size=(6, 4))
+    model = network("crossentropy", 3, metrics=["binary_accuracy"])
+    with pytest.raises(ValueError, match="'binary_accuracy' is for outputs that count by themselv"):
+        model.evaluate(x, rng.integers(0, 3, 6))
+    model = network("mse", 1, metrics=[metrics.TopKAccuracy(2)])
+    with pytest.raises(ValueError, match="'top_k_accuracy' needs an output for each class"):
+        model.evaluate(x, np.ones(6))
