@@ -19,7 +19,7 @@ from fastnn.layers import graph as layer_graph
 from fastnn.network import Network, checked_options
 from fastnn.optimizers import Optimizer
 from fastnn.runtime import ROWS
-from fastnn.training import evaluation, loop, single_sample, steps
+from fastnn.training import decisions, evaluation, loop, single_sample, steps
 from fastnn.training.history import History
 from fastnn.training.manual import ManualSteps
 
@@ -217,9 +217,10 @@ class Model:
         self,
         optimizer: object = "rmsprop",
         loss: object = None,
-        metrics: Iterable[object] | None = None,
+        metrics: object = None,
         *,
         loss_weights: object = None,
+        weighted_metrics: object = None,
     ) -> None:
         """Set how to train. The optimizer's state is reset.
 
@@ -229,11 +230,15 @@ class Model:
         loss : str or Loss
             A name, one of `fastnn.losses`, or one of your own (`fastnn.losses.Custom`). A model
             with several outputs takes one for all of them, or a list or dict with one for each.
-        metrics : iterable of str or Metric, optional
+        metrics : str, Metric or function, or iterable of them, optional
             A model with several outputs takes one list for all of them, or a list or dict of
-            such lists.
+            such lists. These count all rows alike.
         loss_weights : list or dict of float, optional
             The weight of each output's loss in the sum that is minimized; default 1.
+        weighted_metrics : as `metrics`, optional
+            Metrics that count each row with its weight (`sample_weight`, `class_weight`): a mean
+            is the sum of weight times value, divided by the sum of the weights. The key of one
+            that is among `metrics`, too, begins with "weighted_".
 
         Raises
         ------
@@ -250,7 +255,9 @@ class Model:
         if network.is_fitting:
             raise RuntimeError("compile cannot be called while fit runs (from a callback)")
         names = network.output_names if network.built else ["output"]
-        network.configure(objective_of(optimizer, loss, metrics, loss_weights, names))
+        network.configure(
+            objective_of(optimizer, loss, metrics, loss_weights, names, weighted_metrics)
+        )
 
     @property
     def optimizer(self) -> Optimizer | None:
@@ -294,7 +301,7 @@ class Model:
         validation_data: tuple[object, ...] | None = None,
         shuffle: bool = True,
         sample_weight: object = None,
-        class_weight: dict[int, float] | None = None,
+        class_weight: Mapping[Any, float] | None = None,
         time_budget: float | None = None,
         steps_per_epoch: int | None = None,
     ) -> History:
@@ -304,7 +311,10 @@ class Model:
         ----------
         x : array_like or sparse matrix, shape (rows, *input_shape)
             Of any real dtype; a list of arrays for a model with several inputs. x and y may be
-            pandas or Polars frames with numeric columns. A matrix or array of `scipy.sparse` is
+            pandas or Polars frames with numeric columns, whose names are remembered: from then on
+            the columns of a frame are taken by name, in whatever order, and a missing or unknown
+            name is an error (see `feature_names`). A model with several inputs also takes a dict
+            by their names. A matrix or array of `scipy.sparse` is
             not made dense where a `Dense` layer reads it. A `np.memmap` of 256 MB or more is read
             in windows of 64 MB, two of which are in memory at a time; its numbers are checked as
             they are read, and an error names the row. x may also be an iterable of batches (x, y):
@@ -312,8 +322,9 @@ class Model:
             and copies them; each is checked before its step.
         y : array_like, optional
             Shape (rows, *output_shape), or (rows,) for a single output unit; class labels of shape
-            (rows,) for ``"crossentropy"``. A model with several outputs takes a list, or a dict
-            keyed by name. None if x yields batches.
+            (rows,) for ``"crossentropy"``, which, like the two classes of
+            ``"binary_crossentropy"``, may also be strings or categories (see `classes`). A model
+            with several outputs takes a list, or a dict keyed by name. None if x yields batches.
         batch_size : int, optional
             Default 32, or all rows for an optimizer that needs them in each step
             (`GradientDescent`, `LBFGS`) and accepts no other size. The last batch of an epoch
@@ -331,10 +342,13 @@ class Model:
             For a large `np.memmap`, blocks of two megabytes are shuffled, and then the rows of
             the blocks that share a window.
         sample_weight : array_like, shape (rows,), optional
-            The factor of each row's loss, at least 0. As in Keras, the loss of a batch is still
-            the sum over its rows divided by their number. Metrics are not weighted. Batches
-            carry their own: (x, y, sample_weight).
-        class_weight : dict of int to float, optional
+            The factor of each row's loss. As in Keras, the loss of a batch is still the sum over
+            its rows divided by their number. A negative one makes the row's loss grow, as
+            REINFORCE needs where a return is below its baseline. A row of weight 0 has no effect,
+            and its target may be anything: NaN, or a label such as -100. Metrics are not weighted
+            (see `compile` for those that are). For several outputs, one array for all, or a list
+            or dict with one for each. Batches carry their own: (x, y, sample_weight).
+        class_weight : dict of int or label to float, optional
             The factor for each class; 1 for a class that is left out. If both are given, they
             are multiplied.
         time_budget : float, optional
@@ -393,7 +407,7 @@ class Model:
         x: object,
         y: object,
         sample_weight: object = None,
-        class_weight: dict[int, float] | None = None,
+        class_weight: Mapping[Any, float] | None = None,
     ) -> float:
         """Take one step on one batch and return its loss before the step.
 
@@ -419,10 +433,10 @@ class Model:
         >>> model.train_on_batch(np.ones((4, 2)), np.ones(4))
         1.0
         """
-        samples = self.network.checked_samples(x, y, sample_weight, class_weight)
+        samples = self.network.checked_samples(x, y, sample_weight, class_weight, learns=True)
         return steps.train_on_samples(self.network, samples)
 
-    def learn_one(self, x: object, y: object) -> float:
+    def learn_one(self, x: object, y: object, sample_weight: object = None) -> float:
         """Take one step on one sample, within microseconds; return its loss before the step.
 
         The result is that of `train_on_batch` with a batch of one, bit for bit, and for a small
@@ -431,10 +445,14 @@ class Model:
         Parameters
         ----------
         x : array_like, shape (*input_shape)
-            One sample, without a batch axis; a list of arrays for a model with several inputs.
+            One sample, without a batch axis; a list of arrays for a model with several inputs, or
+            a dict by their names. For a single input also a dict of feature name to number, or a
+            row of a pandas frame: its names are remembered, and matched by name from then on.
             A contiguous float32 or float64 array is fastest.
         y : array_like, shape (*output_shape)
             Its target; a number for a single output unit; a class label for ``"crossentropy"``.
+        sample_weight : float, optional
+            The factor of the sample's loss; may be negative. A list or dict for several outputs.
 
         Returns
         -------
@@ -457,7 +475,7 @@ class Model:
         >>> model.learn_one(np.ones(2), 1.0) < 1
         True
         """
-        return single_sample.learn_one(self.network, x, y)
+        return single_sample.learn_one(self.network, x, y, sample_weight)
 
     def find_learning_rate(
         self,
@@ -699,8 +717,7 @@ class Model:
         Parameters
         ----------
         x : array_like, shape (*input_shape)
-            One sample, without a batch axis; a list of arrays for a model with several inputs.
-            A contiguous float32 or float64 array is fastest.
+            One sample, as for `learn_one`. A contiguous float32 or float64 array is fastest.
 
         Returns
         -------
@@ -720,6 +737,79 @@ class Model:
         (2,)
         """
         return one_or_list(single_sample.predict_one(self.network, x))
+
+    def predict_classes(
+        self, x: object, *, batch_size: int = ROWS
+    ) -> np.ndarray | list[np.ndarray]:
+        """Return the class of each row: the decision that ``"accuracy"`` counts.
+
+        Parameters
+        ----------
+        x
+            As for `predict`.
+        batch_size : int, default 512
+            Rows computed at a time.
+
+        Returns
+        -------
+        ndarray, shape (rows,)
+            With ``"crossentropy"`` that of the largest output; for a single output 0 or 1 (-1 or 1
+            with ``"hinge"``). Where the model was trained on other labels, those (see `classes`);
+            otherwise int64. Several outputs that are decisions of their own have shape
+            (rows, outputs), and a model with several outputs returns a list.
+
+        Raises
+        ------
+        RuntimeError
+            The model has not been compiled: the loss says what its outputs are.
+
+        Examples
+        --------
+        >>> import fastnn as fnn, numpy as np
+        >>> x = np.array([[0.0], [1.0], [2.0], [3.0]])
+        >>> model = fnn.Sequential([fnn.Dense(2)], input_shape=(1,), seed=0)
+        >>> model.compile(fnn.Adam(0.1), "crossentropy", "accuracy")
+        >>> history = model.fit(x, ["few", "few", "many", "many"], epochs=200, verbose=0)
+        >>> model.classes
+        ['few', 'many']
+        >>> model.predict_classes([[0.5], [2.5]])
+        array(['few', 'many'], dtype='<U4')
+        """
+        self.network.require_objective()
+        outputs = evaluation.predict_rows(self.network, x, checks.integer("batch_size", batch_size))
+        return one_or_list(decisions.classes_of(self.network, outputs))
+
+    @property
+    def classes(self) -> Any:
+        """The labels that the classes stand for, in the order of the outputs; None for numbers.
+
+        `fit` finds them where y holds strings or categories: in the order of the categories,
+        otherwise sorted. They may be set, as they must be before training on batches that do not
+        hold all of them. They are saved, and `predict_classes` gives them back. A list with one
+        entry for each output where there are several.
+        """
+        found = self.network.classes()
+        return found[0] if len(found) == 1 else found
+
+    @classes.setter
+    def classes(self, labels: Any) -> None:
+        is_one = len(self.network.output_names) == 1
+        self.network.set_classes([labels] if is_one or labels is None else labels)
+
+    @property
+    def feature_names(self) -> Any:
+        """The names of the columns of x, if it was a frame when the model was trained; or None.
+
+        The columns of a frame are taken by these names from then on. They are saved, and may be
+        set; None forgets them. A list with one entry for each input where there are several.
+        """
+        found = self.network.feature_names()
+        return found[0] if len(found) == 1 else found
+
+    @feature_names.setter
+    def feature_names(self, names: Any) -> None:
+        is_one = len(self.network.input_shapes) == 1
+        self.network.set_feature_names([names] if is_one or names is None else names)
 
     def __call__(self, x: object) -> np.ndarray | list[np.ndarray]:
         """Return what `predict` returns."""
@@ -932,7 +1022,7 @@ def _from_bytes(content: bytes, own_losses: Mapping[str, losses.Custom]) -> Mode
     return Model.of(model_file.from_bytes(content, own_losses))
 
 
-_SETTABLE = ("stop_training", "stop_reason")
+_SETTABLE = ("stop_training", "stop_reason", "classes", "feature_names")
 
 
 def _public_names(cls: type) -> list[str]:

@@ -11,19 +11,30 @@ import copy
 import math
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from dataclasses import replace
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
 from fastnn import data
 from fastnn.core import checks
-from fastnn.data import DataSpecification, InputSpecification, Samples, TargetSpecification
+from fastnn.data import (
+    DataSpecification,
+    InputSpecification,
+    Names,
+    Samples,
+    TargetSpecification,
+    labels,
+)
+from fastnn.data import names as data_names
 from fastnn.data.samples import inputs_alone, with_targets
+from fastnn.data.specification import classes_told_apart
 from fastnn.layers import Layer, Shape, Tensor
 from fastnn.layers import graph as layer_graph
 from fastnn.optimizers import Optimizer
 from fastnn.program.graph import Graph
 from fastnn.program.objective import Objective
+from fastnn.program.purpose import Purpose
 from fastnn.runtime import Runtime
 from fastnn.runtime.arenas import memory_for_parameters
 from fastnn.runtime.fast_path import FastPath
@@ -115,6 +126,8 @@ class Network:
         Arenas and programs; any access to it raises RuntimeError if the network is not built.
     parameter_version : int
         Incremented before the parameters change, which makes earlier results stale.
+    names : Names
+        Names of columns and classes of the data that it was trained on.
     """
 
     def __init__(self, dtype: str, seed: int | None, layers: Sequence[Layer] = ()) -> None:
@@ -131,6 +144,7 @@ class Network:
         self.parameter_version = 0
         self.runtime: Runtime = _NOT_BUILT
         self._specification: DataSpecification | None = None
+        self._names = Names()
 
     # --- building -----------------------------------------------------------------------------
 
@@ -171,11 +185,13 @@ class Network:
     @contextlib.contextmanager
     def built_on_trial(self) -> Iterator[None]:
         """Undo building a network that had waited for its data if the data do not fit."""
-        chain, was_built, last = self.layers, self.built, self.history
+        chain, was_built, last, names = self.layers, self.built, self.history, self.names
         try:
             yield
         except Exception:
             has_begun = self.history is not last  # training has begun, and its results are kept
+            if not has_begun:
+                self.names = names
             if self.built and not was_built and not has_begun:
                 self.runtime, self._specification, self.layers = _NOT_BUILT, None, chain
                 for layer in chain:
@@ -185,10 +201,16 @@ class Network:
     def specify(self, x: object) -> DataSpecification:
         """Return the specification of the data; build the network if it waited for their shape."""
         if not self.built:
+            x = x["input"] if type(x) is dict and list(x) == ["input"] else x
             shape = data.checked_rows("x", x).shape
             if len(shape) < 2 or 0 in shape:
                 raise ValueError(f"x must have shape (rows, inputs), got {shape}")
             self.build_chain(shape[1:])
+        return self.specification
+
+    def specify_for_training(self, x: object) -> DataSpecification:
+        """Do the same, and remember the names that x has."""
+        self.learn_names(x, None)
         return self.specification
 
     def checked_inputs(self, x: object) -> Samples:
@@ -202,28 +224,110 @@ class Network:
         y: object,
         sample_weight: object = None,
         class_weight: object = None,
+        *,
+        learns: bool = False,
     ) -> Samples:
-        """Return a batch, checked; build a compiled network if it waited for its shape."""
+        """Return a batch, checked; build a compiled network if it waited for its shape.
+
+        `learns` says whether the network is to remember names and classes that the batch has.
+        """
         self.require_objective()
         with self.built_on_trial():
+            if learns and not (_is_plain(x) and _is_plain(y)):
+                self.learn_names(x, y)
             samples = with_targets(x, y, sample_weight, class_weight, self.specify(x))
             data.not_empty(samples.rows)
             return samples
+
+    def learn_names(self, x: object, y: object) -> None:
+        """Remember the names and classes of data that the network is about to be trained on."""
+        specification = self.specify(x)
+        names = data_names.learnt(self.names, x, y, specification)
+        if names != self.names:
+            self.names = names
+
+    @property
+    def names(self) -> Names:
+        """Names of columns and classes of the data that it was trained on."""
+        return self._names
+
+    @names.setter
+    def names(self, names: Names) -> None:
+        if names is not self._names:
+            self._names, self._specification = names, None
+            if self.built:
+                self.runtime.fast_path.forget(Purpose.TRAIN)
+
+    def feature_names(self) -> list[list[str] | None]:
+        """Return the names of the columns of each input; None where they are not known."""
+        found = [data_names.at(self.names.inputs, i) for i in range(len(self.graph.inputs))]
+        return [None if one is None else list(one) for one in found]
+
+    def set_feature_names(self, given: Sequence[object]) -> None:
+        """Set the names of the columns of each input; None forgets them."""
+        inputs = self.graph.inputs
+        if len(given) != len(inputs):
+            raise ValueError(f"feature_names must be for {len(inputs)} inputs, got {len(given)}")
+        found: list[tuple[str, ...] | None] = []
+        for one, (name, shape) in zip(given, inputs, strict=True):
+            listed = None if one is None else tuple(cast(Sequence[str], one))
+            if isinstance(one, str) or (listed is not None and (len(listed),) != shape):
+                raise ValueError(
+                    f"feature_names of input {name!r} must be a name for each column of {shape}, "
+                    f"got {one!r}"
+                )
+            if listed is not None and not all(isinstance(each, str) for each in listed):
+                raise TypeError(f"feature_names must be strings, got {list(listed)}")
+            if listed is not None and len(set(listed)) != len(listed):
+                raise ValueError(f"feature_names must be distinct, got {list(listed)}")
+            found.append(listed)
+        self.names = replace(self.names, inputs=tuple(found))
+
+    def classes(self) -> list[list[str | int] | None]:
+        """Return the labels of the classes of each output; None where they are numbers."""
+        found = [data_names.at(self.names.classes, i) for i in range(len(self.output_names))]
+        return [None if one is None else list(one) for one in found]
+
+    def set_classes(self, given: Sequence[object]) -> None:
+        """Set the labels of the classes of each output; None stands for the numbers."""
+        targets = self.specification.targets
+        self.require_objective()
+        if len(given) != len(targets):
+            raise ValueError(f"classes must be for {len(targets)} outputs, got {len(given)}")
+        found: list[labels.Classes | None] = []
+        for one, target in zip(given, targets, strict=True):
+            outputs = classes_told_apart(target)
+            if one is not None and not outputs:
+                raise ValueError(
+                    f"classes are for losses of classes, but output {target.name!r} has "
+                    f"{target.loss.name!r}"
+                )
+            found.append(None if one is None else labels.checked("classes", one, outputs))
+        self.names = replace(self.names, classes=tuple(found))
 
     @property
     def specification(self) -> DataSpecification:
         """The specification of the data that the network takes."""
         if self._specification is None:
             checks = layer_graph.input_checks(self.graph)
+            names, at = self.names, data_names.at
             inputs = tuple(
-                InputSpecification(name, shape, tuple(checks[i]))
+                InputSpecification(name, shape, tuple(checks[i]), at(names.inputs, i))
                 for i, (name, shape) in enumerate(self.graph.inputs)
             )
             ends = zip(self.output_names, self.output_shapes, strict=True)
             losses = () if self.objective is None else self.objective.outputs
             targets = tuple(
-                TargetSpecification(name, shape, one.loss)
-                for (name, shape), one in zip(ends, losses, strict=bool(losses))
+                TargetSpecification(
+                    name,
+                    shape,
+                    one.loss,
+                    at(names.targets, i),
+                    at(names.classes, i),
+                    bool(one.metrics),
+                    bool(one.weighted_metrics),
+                )
+                for i, ((name, shape), one) in enumerate(zip(ends, losses, strict=bool(losses)))
             )
             self._specification = DataSpecification(inputs, targets, self.dtype)
         return self._specification
@@ -348,6 +452,11 @@ class Network:
         if not self.built:
             return f"<{name}, not built yet>"
         return f"<{name}, {self.count_parameters():,} parameters, {self.dtype}>"
+
+
+def _is_plain(value: object) -> bool:
+    """Whether this is an array of numbers, which has no names."""
+    return type(value) is np.ndarray and value.dtype.kind in "fiub"
 
 
 def _views_of_layer(name: str, parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -5,7 +5,9 @@ base.py           the base class of adapters
 in_memory.py, memmap.py, batches.py   one adapter each
 specification.py  what a network requires of its data
 samples.py        inputs, targets and weights, checked against the specification
-arrays.py, frames.py, sparse.py       single arrays, from whatever type they were
+targets.py, sample_weight.py   what it checks them with
+arrays.py, frames.py, sparse.py, objects.py   single arrays, from whatever type they were
+labels.py, names.py   class labels that are not numbers, and what a network remembers of its data
 """
 
 from fastnn.data.arrays import (
@@ -14,7 +16,9 @@ from fastnn.data.arrays import (
     check_finite,
     checked_array,
     checked_rows,
+    sliceable,
 )
+from fastnn.data.names import Names
 from fastnn.data.samples import Samples, by_name, inputs, not_empty
 from fastnn.data.sparse import Sparse, is_sparse
 from fastnn.data.specification import DataSpecification, InputSpecification, TargetSpecification
@@ -24,6 +28,7 @@ __all__ = [
     "AnySource",
     "DataSpecification",
     "InputSpecification",
+    "Names",
     "Samples",
     "Source",
     "Sparse",
@@ -36,4 +41,5 @@ __all__ = [
     "inputs",
     "is_sparse",
     "not_empty",
+    "sliceable",
 ]

@@ -11,9 +11,10 @@ from fastnn.data import pages
 from fastnn.data.arrays import Source, check_finite, checked_array
 from fastnn.data.base import Batching, DataAdapter, Given, Parts
 from fastnn.data.read_ahead import ReadAhead
-from fastnn.data.samples import target, targets_by_name
+from fastnn.data.samples import targets_by_name
 from fastnn.data.specification import RowCheck, TargetSpecification
 from fastnn.data.steps import Steps
+from fastnn.data.targets import target
 
 RangeCheck = Callable[[int, int], object]  # checks a range of rows
 

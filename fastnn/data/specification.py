@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from fastnn.data.frames import ColumnNames
+from fastnn.data.labels import Classes
 from fastnn.losses import Loss
 
 Shape = tuple[int, ...]
@@ -26,11 +29,14 @@ class InputSpecification:
         Shape of one sample.
     checks : tuple of callable
         Checks of the layers that read the input directly; see `RowCheck`.
+    columns : tuple of str, optional
+        Names of the columns that the network was trained on, by which those of a frame are taken.
     """
 
     name: str
     shape: Shape
     checks: tuple[RowCheck, ...] = ()
+    columns: ColumnNames | None = None
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,23 @@ class TargetSpecification:
         Shape of one sample of the output.
     loss : Loss
         Determines what the target may hold.
+    columns : tuple of str, optional
+        As for an input.
+    classes : tuple, optional
+        The labels that the classes 0, 1, ... stand for.
+    has_plain_metrics : bool, default False
+        Whether a metric counts all rows alike, also those of weight 0.
+    has_weighted_metrics : bool, default False
+        Whether a metric counts the rows with their weights.
     """
 
     name: str
     shape: Shape
     loss: Loss
+    columns: ColumnNames | None = None
+    classes: Classes | None = None
+    has_plain_metrics: bool = False
+    has_weighted_metrics: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,3 +90,11 @@ class DataSpecification:
     def label(self, position: int) -> str:
         """Return the name of an input's data in messages: "x", or "x[1]" if there are several."""
         return "x" if len(self.inputs) == 1 else f"x[{position}]"
+
+
+def classes_told_apart(target: TargetSpecification) -> int:
+    """Return how many classes an output tells apart; 0 if it is not a classifier of labels."""
+    width = math.prod(target.shape)
+    if target.loss.takes_labels and width > 1:
+        return width
+    return 2 if target.loss.link == "sigmoid" and width == 1 else 0

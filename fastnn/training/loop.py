@@ -12,6 +12,7 @@ from typing import Any
 from fastnn.core import checks
 from fastnn.data.adapter import adapter_of
 from fastnn.data.base import Given
+from fastnn.data.batches_of import is_batches
 from fastnn.network import Network
 from fastnn.runtime.nonfinite import NonFiniteLossError
 from fastnn.training.callback_list import CallbackList
@@ -85,15 +86,18 @@ def fit(
     settings : FitSettings
     validation_split, validation_data : object
     """
-    x, y, sample_weight, given = split(
-        network, x, y, sample_weight, validation_split, validation_data
-    )
     with network.built_on_trial():
+        if not is_batches(x, takes_lists=y is None):
+            network.learn_names(x, y)
+        x, y, sample_weight, given = split(
+            network, x, y, sample_weight, validation_split, validation_data
+        )
         trainer = trainer_of(network)
         batching = trainer.batching(
             settings.batch_size, settings.shuffle, settings.steps_per_epoch, settings.epochs
         )
-        adapter = adapter_of(Given(network.specify, x, y, sample_weight, class_weight), batching)
+        data = Given(network.specify_for_training, x, y, sample_weight, class_weight)
+        adapter = adapter_of(data, batching)
         try:
             adapter.first()
             validation = None if given is None else Validation(network, given)
