@@ -6,11 +6,11 @@ import copy
 import copyreg
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Never, NoReturn
 
 import numpy as np
 
-from fastnn import losses
 from fastnn.callbacks import Callback
 from fastnn.compilation import objective_of
 from fastnn.core import checks, hints
@@ -118,16 +118,25 @@ class Model:
         super().__setattr__(name, value)
 
     def __reduce__(self) -> tuple:
-        """Copy and pickle a model in its file format, because its arrays share memory."""
+        """Copy and pickle a model by its description, because its arrays share memory.
+
+        A subclass, attributes of one's own, and what `compile` was given are kept as they are.
+        """
         from fastnn.exchange import model_file
 
         if not self.built:
             state = copy.deepcopy(self.__dict__)  # copy.copy must not share the network
             return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]
-        objective = self.network.objective
-        outputs = () if objective is None else objective.outputs
-        own = {one.loss.name: one.loss for one in outputs if isinstance(one.loss, losses.Custom)}
-        return _from_bytes, (model_file.to_bytes(self.network), own)
+        layers = {id(layer): number for number, layer in enumerate(self.layers)}
+        own = {
+            name: _by_number(value, layers)
+            for name, value in vars(self).items()
+            if name not in ("network", "_manual")
+        }
+        made = model_file.copied(self.network)
+        if made.objective is not None:  # copy.copy must not share the optimizer
+            made.objective = copy.deepcopy(made.objective)
+        return _from_copied, (type(self), made, own)
 
     def __repr__(self) -> str:
         name = f"{type(self).__name__} of {checks.counted(len(self.layers), 'layer')}"
@@ -977,16 +986,23 @@ class Sequential(Model):
 def load(
     path: str | os.PathLike,
     *,
-    custom_objects: Mapping[str, type[Layer] | losses.Custom] | None = None,
+    custom_objects: Mapping[str, object] | None = None,
 ) -> Model:
     """Load a model that `Model.save` wrote, ready to predict or to continue training.
 
     Parameters
     ----------
     path : path-like
-    custom_objects : dict of str to type or losses.Custom, optional
-        Your own layer classes that are not registered (see `Layer`), keyed by kind or by class
-        name; and your own losses, keyed by name.
+    custom_objects : dict of str to object, optional
+        What you have written yourself, keyed by name: classes of layers that are not registered
+        (see `Layer`), of optimizers, losses, metrics, schedules, initializers and regularizers;
+        losses (`losses.Custom`); functions that are metrics.
+
+    Warns
+    -----
+    UserWarning
+        A metric function is not known and is left out, or an object of a class that is not known
+        is replaced by one of the class that it is derived from.
 
     Returns
     -------
@@ -1015,11 +1031,43 @@ def load(
     return Model.of(model_file.load(path, custom_objects))
 
 
-def _from_bytes(content: bytes, own_losses: Mapping[str, losses.Custom]) -> Model:
-    """Return the model that `model_file.to_bytes` encoded, for copies and pickles."""
+@dataclass(frozen=True)
+class _LayerNumber:
+    """Stands for a layer of a model that is copied."""
+
+    number: int
+
+
+def _by_number(value: Any, layers: Mapping[int, int]) -> Any:
+    """Return a value in which layers of the model are replaced by their numbers."""
+    if isinstance(value, Layer) and id(value) in layers:
+        return _LayerNumber(layers[id(value)])
+    if type(value) in (list, tuple):
+        return type(value)(_by_number(one, layers) for one in value)
+    if type(value) is dict:
+        return {key: _by_number(one, layers) for key, one in value.items()}
+    return value
+
+
+def _with_layers(value: Any, layers: Sequence[Layer]) -> Any:
+    """Return a value from `_by_number` with layers again."""
+    if isinstance(value, _LayerNumber):
+        return layers[value.number]
+    if type(value) in (list, tuple):
+        return type(value)(_with_layers(one, layers) for one in value)
+    if type(value) is dict:
+        return {key: _with_layers(one, layers) for key, one in value.items()}
+    return value
+
+
+def _from_copied(cls: type[Model], made: Any, own: dict[str, Any]) -> Model:
+    """Return the model that `Model.__reduce__` has described, for copies and pickles."""
     from fastnn.exchange import model_file
 
-    return Model.of(model_file.from_bytes(content, own_losses))
+    model = cls.__new__(cls)
+    model._hold(model_file.from_copied(made))
+    vars(model).update({name: _with_layers(one, model.layers) for name, one in own.items()})
+    return model
 
 
 _SETTABLE = ("stop_training", "stop_reason", "classes", "feature_names")

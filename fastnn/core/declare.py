@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ClassVar, dataclass_transform
 
 from fastnn.core import hints
@@ -45,6 +47,19 @@ def fixed(owner: object, name: str, value: object) -> AttributeError:
         f"{cls}.{name} cannot be changed, because programs are compiled with it: "
         f"use another, {cls}({name}={value!r})"
     )
+
+
+_names_classes: ContextVar[bool] = ContextVar("whether configs name classes", default=False)
+
+
+@contextmanager
+def with_class_names() -> Iterator[None]:
+    """Let `Declaration.config` name the classes that users have written, for a file."""
+    token = _names_classes.set(True)
+    try:
+        yield
+    finally:
+        _names_classes.reset(token)
 
 
 class _Signature:
@@ -363,8 +378,18 @@ class Declaration(Declared):
     name: ClassVar[str] = ""
 
     def config(self) -> dict[str, Any]:
-        """Return the name and arguments from which an equal object can be built."""
-        return {"name": self.name, **super().config()}
+        """Return the name and arguments from which an equal object can be built.
+
+        Inside `with_class_names`, the name of a user's class is added, because a class may
+        inherit its name in the registry.
+        """
+        cls = type(self)
+        is_named = _names_classes.get() and cls.__module__.partition(".")[0] != "fastnn"
+        return {
+            "name": self.name,
+            **({"class_name": cls.__name__} if is_named else {}),
+            **super().config(),
+        }
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)

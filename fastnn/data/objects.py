@@ -39,4 +39,5 @@ def numbers_of(name: str, array: np.ndarray) -> np.ndarray:
     try:
         return array.astype(np.int64)
     except OverflowError:
-        return numbers
+        largest = max(array.flat, key=abs)
+        raise TypeError(f"{name} must hold real numbers of 64 bits, got {largest!r}") from None

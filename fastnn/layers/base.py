@@ -328,6 +328,15 @@ class Layer(Declared):
             if name in fields and name not in Layer.fields() and not _is_left_out(name, value)
         }
 
+    def own_attributes(self) -> dict[str, Any]:
+        """Return the attributes that a user has set, besides arguments and state."""
+        fields = type(self)._fields
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if type(self)._is_open and name not in fields and name not in ("_weights", "_assigned")
+        }
+
     def describe(self) -> dict[str, Any]:
         """Return a description, in a form that JSON can hold, from which `make` builds a copy."""
         defaults = {"trainable": True, "learning_rate_factor": 1.0}

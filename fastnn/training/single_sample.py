@@ -149,14 +149,14 @@ def _target(network: Network, objective: Objective, y: object) -> object:
     row = _target_row("y", y)
     if row.dtype.kind == "O":
         return row
-    array = row[0]
+    array = row[0, ...]  # not a scalar
     if network.built:
         (shape,), takes_labels = network.runtime.output_shapes, objective.loss.takes_labels
         is_number = array.shape in ((), (1,)) and (takes_labels or math.prod(shape) == 1)
         if array.shape != shape and not is_number:
             label = " or be a class label" if takes_labels else ""
             raise ValueError(f"y must have shape {shape}{label}, got {array.shape}")
-    data.check_finite("y", row, network.dtype)
+    data.check_finite("y", array, network.dtype)
     return row
 
 
