@@ -161,11 +161,28 @@ class Declared:
                 else:
                     found[name] = cls._fields[name].with_default(value)
             elif name in annotations and name[0] != "_" and not _is_of_class(annotations, name):
-                field = of_plain_default(annotations[name], value)
+                field = cls._numbered(name, value) or of_plain_default(annotations[name], value)
                 if field is not None:
                     field.is_fixed = False if cls._is_open else None
                     found[name] = field
         return found, dropped
+
+    @classmethod
+    def _numbered(cls, name: str, value: Any) -> Field | None:
+        """Return the field for a plain default that continues a series of the base, or None.
+
+        With beta_1 and beta_2 in the base, beta_3 has their bounds.
+        """
+        stem = name.rstrip("0123456789")
+        if stem == name or isinstance(value, bool) or not isinstance(value, (int, float)):
+            return None
+        for other, field in cls._fields.items():
+            is_like = other != stem and other.rstrip("0123456789") == stem
+            if is_like and field.check is not None and field.bounds:
+                made = field.with_default(value)
+                made.kw_only = False
+                return made
+        return None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         cls, values = type(self), vars(self)

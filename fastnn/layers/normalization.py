@@ -102,7 +102,8 @@ class BatchNormalization(_Normalization):
     mean and biased variance are those of the batch, and each step updates the moving statistics:
     moving = momentum * moving + (1 - momentum) * batch. Outside training, and in a layer that is
     frozen (``trainable = False``), the moving statistics are used, as in Keras. A step whose loss
-    is not finite leaves them unchanged.
+    is not finite leaves them unchanged. A training step on one row, whose output would be beta
+    whatever the row holds, issues a warning; so does a last batch of one row.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ from fastnn import data
 from fastnn.data import Samples, Sparse, Steps
 from fastnn.network import Network
 from fastnn.runtime import Bound, Purpose
+from fastnn.training.single_rows import warn_of_single_row
 
 
 @dataclass
@@ -62,6 +63,8 @@ class ManualSteps:
         # The optimizer makes no update, but the updates of moving statistics also need a rate.
         rate = np.zeros(1)
         bound = runtime.bound(Purpose.MANUAL, rows, sparse=steps.sparse)
+        if rows == 1:
+            warn_of_single_row(bound.plan.program, "the batch has")
         bound.prepare(steps, learning_rates=rate).section("forward", number)
         kept = Samples(sources, samples.target_types)
         self._kept = _Kept(bound, kept, number, self._network.parameter_version)

@@ -8,6 +8,7 @@ from fastnn.data import Samples
 from fastnn.network import Network
 from fastnn.program.purpose import Purpose
 from fastnn.runtime import nonfinite
+from fastnn.training.single_rows import warn_of_single_row
 
 
 def train_on_samples(network: Network, samples: Samples) -> float:
@@ -20,6 +21,8 @@ def train_on_samples(network: Network, samples: Samples) -> float:
     """
     runtime, steps = network.runtime, samples.steps()
     bound = runtime.bound(Purpose.TRAIN, steps.batch, steps.target_types, steps.sparse)
+    if steps.rows == 1:
+        warn_of_single_row(bound.plan.program, "the batch has")
     results = np.empty((1, len(bound.plan.program.results)))
     before = runtime.snapshot()
     rate = network.optimizer.rates(runtime.step)

@@ -71,6 +71,7 @@ def test_the_optimizer_never_touches_the_moving_statistics(optimizer, batch):
     assert not model.network.runtime.gradients["batch_normalization/moving_mean"].any()
 
 
+@pytest.mark.filterwarnings("ignore:.* batch has one row")
 def test_fit_by_hand_and_one_at_a_time_move_them_alike(batch):
     x, y = batch
     layers = []
