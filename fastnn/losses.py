@@ -423,7 +423,7 @@ class Custom(Loss):
         Its name in messages and files; default: that of the function, or "custom" if it has
         none.
     takes_labels : bool, default False
-        Whether y may hold class labels, as for ``"crossentropy"``: y_true then has dtype int32
+        Whether y may hold class labels, as for ``"crossentropy"``: y_true then has dtype int64
         and shape (rows,).
 
     Raises

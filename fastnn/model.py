@@ -588,8 +588,9 @@ class Model:
         layer's outputs); units with the same weights; kernels whose gradient vanishes (0.2 % of
         the largest, norms relative to the square root of the number of inputs) or explodes (100);
         a learning rate at which the loss falls by less than 3 % while another achieves a quarter
-        of what predicting a constant does; and, if one of these is found, a plateau in the
-        history, too. A target that has nothing to do with x cannot be learned and is not reported.
+        of what predicting a constant does; batches of one row in front of BatchNormalization; and,
+        if one of these is found, a plateau in the history, too. A target that has nothing to do
+        with x cannot be learned and is not reported.
 
         Examples
         --------

@@ -260,6 +260,8 @@ class Network:
 
     def feature_names(self) -> list[list[str] | None]:
         """Return the names of the columns of each input; None where they are not known."""
+        if not self.built:
+            return [None]
         found = [data_names.at(self.names.inputs, i) for i in range(len(self.graph.inputs))]
         return [None if one is None else list(one) for one in found]
 
@@ -285,6 +287,8 @@ class Network:
 
     def classes(self) -> list[list[str | int] | None]:
         """Return the labels of the classes of each output; None where they are numbers."""
+        if not self.built:
+            return [None]
         found = [data_names.at(self.names.classes, i) for i in range(len(self.output_names))]
         return [None if one is None else list(one) for one in found]
 
@@ -296,7 +300,7 @@ class Network:
             raise ValueError(f"classes must be for {len(targets)} outputs, got {len(given)}")
         found: list[labels.Classes | None] = []
         for one, target in zip(given, targets, strict=True):
-            outputs = classes_told_apart(target)
+            outputs = classes_told_apart(target.shape, target.loss)
             if one is not None and not outputs:
                 raise ValueError(
                     f"classes are for losses of classes, but output {target.name!r} has "
@@ -323,7 +327,7 @@ class Network:
                     shape,
                     one.loss,
                     at(names.targets, i),
-                    at(names.classes, i),
+                    _known_classes(at(names.classes, i), shape, one.loss),
                     bool(one.metrics),
                     bool(one.weighted_metrics),
                 )
@@ -452,6 +456,11 @@ class Network:
         if not self.built:
             return f"<{name}, not built yet>"
         return f"<{name}, {self.count_parameters():,} parameters, {self.dtype}>"
+
+
+def _known_classes(known: labels.Classes | None, shape: Shape, loss: Any) -> labels.Classes | None:
+    """Return the classes that an output is known by, if it has such with this loss."""
+    return known if known and len(known) == classes_told_apart(shape, loss) else None
 
 
 def _is_plain(value: object) -> bool:

@@ -117,6 +117,8 @@ class Declared:
     _not_misspelt: ClassVar[tuple[str, ...]] = ()
     # Whether methods may be assigned to an object.
     _has_hooks: ClassVar[bool] = False
+    # Arguments of other libraries, each with the values that would change nothing: not an error.
+    _without_effect: ClassVar[dict[str, tuple[object, ...]]] = {}
     # Which keyword-only fields are positional in classes without positional ones.
     _else_positional: ClassVar[tuple[str, ...]] = ()
 
@@ -193,6 +195,8 @@ class Declared:
         for name, value in kwargs.items():
             if name in cls._absent:
                 raise ValueError(cls._absent[name].message(cls))
+            if name in cls._without_effect and value in cls._without_effect[name]:
+                continue
             if name not in fields or not fields[name].init:
                 raise hints.unexpected_argument(cls, name, cls.fields())
             if name in given:

@@ -148,6 +148,11 @@ def _as_array(name: str, value: object, columns: frames.ColumnNames | None = Non
     return array
 
 
+def wide(array: np.ndarray) -> np.ndarray:
+    """Return integers as int64, for code of the user's: uint8 would turn 0 - 1 into 255."""
+    return array.astype(np.int64, copy=False) if array.dtype.kind in "iu" else array
+
+
 def distinct_elements(array: np.ndarray) -> np.ndarray:
     """Return each stored element of a broadcast array once, which may be far fewer."""
     if 0 not in array.strides:
@@ -175,8 +180,9 @@ def check_finite(
     limit = pages.LARGEST[dtype]
     if -limit <= low and high <= limit:
         return
-    with np.errstate(all="ignore"):  # float32 cannot hold the limit of float64
-        bad = ~(np.abs(distinct) <= limit)
+    bad = ~np.isfinite(distinct)
+    if not bad.any():  # otherwise the limit may be infinite as a number of the data's dtype
+        bad = np.abs(distinct) > limit
     where = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
     found = float(distinct[where])
     index = ", ".join(map(str, where if position is None else position(where)))

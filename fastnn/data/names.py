@@ -69,7 +69,7 @@ def learnt(names: Names, x: object, y: object, specification: DataSpecification)
     targets = _added(names.targets, wanted)
     classes = [at(names.classes, i) for i in range(len(ends))]
     for i, (part, one) in enumerate(zip(wanted, specification.targets, strict=False)):
-        outputs = classes_told_apart(one)
+        outputs = classes_told_apart(one.shape, one.loss)
         if classes[i] is None and outputs and labels.are_labels(part):
             name = "y" if len(ends) == 1 else f"y[{one.name!r}]"
             classes[i] = labels.found_in(name, part, outputs)

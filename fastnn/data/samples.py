@@ -19,6 +19,7 @@ from fastnn.data.arrays import (
     check_finite,
     checked_rows,
     contiguous_rows,
+    wide,
 )
 from fastnn.data.frames import ColumnNames
 from fastnn.data.specification import (
@@ -304,4 +305,4 @@ def _check_by_layers(source: AnySource, one: InputSpecification, label: str) -> 
         else:
             part = source.take(np.arange(first, last))
         for check in one.checks:
-            check(label, part, first)
+            check(label, wide(part), first)

@@ -92,9 +92,16 @@ class DataSpecification:
         return "x" if len(self.inputs) == 1 else f"x[{position}]"
 
 
-def classes_told_apart(target: TargetSpecification) -> int:
-    """Return how many classes an output tells apart; 0 if it is not a classifier of labels."""
-    width = math.prod(target.shape)
-    if target.loss.takes_labels and width > 1:
+def classes_told_apart(shape: Shape, loss: Loss) -> int:
+    """Return how many classes an output tells apart; 0 if it is not a classifier of labels.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of one sample of the output.
+    loss : Loss
+    """
+    width = math.prod(shape)
+    if loss.takes_labels and width > 1:
         return width
-    return 2 if target.loss.link == "sigmoid" and width == 1 else 0
+    return 2 if loss.link == "sigmoid" and width == 1 else 0

@@ -98,7 +98,7 @@ def _numbers(
                 f"got {array.dtype} of shape {array.shape}"
             )
         return labels.coded(name, array, one.classes, ignored)
-    if one.classes is None and not classes_told_apart(one):
+    if one.classes is None and not classes_told_apart(one.shape, one.loss):
         raise TypeError(
             f"{name} must hold numbers for loss {one.loss.name!r}, got text; losses for labels are "
             "'crossentropy' and, for one output, 'binary_crossentropy'"

@@ -14,6 +14,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,13 +86,25 @@ def to_bytes(
     return serialize(contiguous, {"fastnn": json.dumps(_description(network, attachments or {}))})
 
 
+def _parts(network: Network) -> list[Layer]:
+    """Return the layers, and the layers inside them."""
+    return [part for whole in network.layers for part in whole.parts()]
+
+
 def _check_layers(network: Network) -> None:
     """Raise ValueError if a layer could not be loaded again."""
-    for layer in (part for whole in network.layers for part in whole.parts()):
+    for layer in _parts(network):
         if layer.kind not in layers.registry or layers.registry[layer.kind] is not type(layer):
             raise ValueError(
                 f"layer {layer.name!r} is a {type(layer).__name__}, which load would not know: "
                 "decorate the class with fastnn.layers.registry.add"
+            )
+        lacking = layer.lacking_arguments()
+        if lacking:
+            raise ValueError(
+                f"layer {layer.name!r} cannot be saved: {type(layer).__name__}.__init__ takes "
+                f"{', '.join(lacking)}, which must be kept as attributes of these names, or "
+                "returned by a config method"
             )
         try:
             json.dumps(layer.config())
@@ -153,7 +166,8 @@ def _described_metric(metric: Metric) -> dict[str, Any]:
 
 def load(path: str | os.PathLike, custom_objects: Mapping[str, object] | None = None) -> Network:
     """Return the network of a model file; see `fastnn.load`."""
-    return restore(*read(path), path, checked_custom_objects(custom_objects))
+    own = checked_custom_objects(custom_objects)
+    return restore(*read(path), path, own)
 
 
 def checked_custom_objects(given: Mapping[str, object] | None) -> dict[str, object]:
@@ -197,7 +211,7 @@ class Copied:
     classes : dict of str to type
         Classes of the user's that the description names.
     own : list of dict
-        For each layer, the attributes that the user has given it.
+        For each layer, and each layer inside another, the attributes that the user has given it.
     history : object
         That of the last `fit`.
     """
@@ -211,11 +225,14 @@ class Copied:
 
 
 def copied(network: Network) -> Copied:
-    """Return a network in a form that can be copied and pickled."""
+    """Return a network in a form that can be copied and pickled.
+
+    Its optimizer and what else `compile` was given are not copied yet.
+    """
     runtime = network.runtime
     if runtime.objective is not None:
         runtime.check_slots()
-    parts = [part for whole in network.layers for part in whole.parts()]
+    parts = _parts(network)
     classes: dict[str, object] = {part.kind: type(part) for part in parts}
     for part in parts:
         classes |= {cls.__name__: cls for cls in _own_classes(part)}
@@ -225,8 +242,8 @@ def copied(network: Network) -> Copied:
         tensors,
         runtime.objective,
         classes,
-        [layer.own_attributes() for layer in network.layers],
-        network.history,
+        [part.own_attributes() for part in parts],
+        deepcopy(network.history),
     )
 
 
@@ -247,8 +264,8 @@ def from_copied(copy: Copied) -> Network:
         network.configure(copy.objective)
         network.runtime.step = step
     _fill(_views(network.runtime), copy.tensors, "copy of a model")
-    for layer, own in zip(network.layers, copy.own, strict=True):
-        vars(layer).update(own)
+    for part, own in zip(_parts(network), copy.own, strict=True):
+        vars(part).update(own)
     network.history = copy.history
     return network
 

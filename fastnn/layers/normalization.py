@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from fastnn import initializers, regularizers
 from fastnn.core.declare import boolean, instance_of, number
@@ -14,6 +14,8 @@ from fastnn.program.ops import Value
 
 class _Normalization(Layer):
     """Base class of both layers, with gamma and beta."""
+
+    _without_effect: ClassVar[dict[str, tuple[object, ...]]] = {"axis": (-1, 1)}
 
     center: bool = boolean(default=True, kw_only=True)
     scale: bool = boolean(default=True, kw_only=True)

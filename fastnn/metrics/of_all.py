@@ -106,7 +106,7 @@ class _OfDecisions(EpochMetric):
             weights @ column.astype(np.float64) for column in (truth & said, truth, said)
         )
         if not collected.is_binary:  # a class counts if it is in the targets or predicted
-            counts = truth.any(axis=0) | said.any(axis=0)
+            counts = (truth | said)[weights != 0].any(axis=0)
             right, positive, said_positive = right[counts], positive[counts], said_positive[counts]
         if self.average == "micro":
             right, positive, said_positive = right.sum(), positive.sum(), said_positive.sum()
