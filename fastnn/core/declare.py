@@ -195,7 +195,7 @@ class Declared:
         for name, value in kwargs.items():
             if name in cls._absent:
                 raise ValueError(cls._absent[name].message(cls))
-            if name in cls._without_effect and value in cls._without_effect[name]:
+            if type(value) is int and value in cls._without_effect.get(name, ()):
                 continue
             if name not in fields or not fields[name].init:
                 raise hints.unexpected_argument(cls, name, cls.fields())

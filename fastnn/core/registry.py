@@ -112,7 +112,8 @@ class Registry(Generic[T]):
             if inspect.isclass(own) and issubclass(own, self._base):
                 return own(**arguments)
         cls: Any = self._classes.get(name)
-        if class_name is None or (cls is not None and cls.__name__ == class_name):
+        is_own = cls is not None and cls.__module__.partition(".")[0] != "fastnn"
+        if class_name is None or (is_own and cls.__name__ == class_name):
             if cls is None:
                 raise unknown_name(self._argument, name, self._classes)
             return cls(**arguments)

@@ -379,11 +379,13 @@ def _described_network(
 
 
 def _with_own_metrics(
-    saved: list[list[dict[str, Any]]] | None, own: Mapping[str, object], path: str | os.PathLike
+    saved: list[Any] | None, own: Mapping[str, object], path: str | os.PathLike
 ) -> list[list[object]] | None:
     """Return saved descriptions of metrics, with the user's functions in place of their names."""
     if saved is None:
         return None
+    if not all(isinstance(one, list) for one in saved):  # format 1 had one output
+        saved = [saved]
     return [
         [metric for config in of_output if (metric := _metric(config, own, path)) is not None]
         for of_output in saved

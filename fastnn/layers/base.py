@@ -322,7 +322,7 @@ class Layer(Declared):
         The name and `trainable`, which `describe` returns, and regularizers that were not given
         are left out.
         """
-        taken = self._arguments if self._takes_its_own else self.fields()
+        taken = {*self.fields(), *(self._arguments if self._takes_its_own else ())}
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in super().config().items()

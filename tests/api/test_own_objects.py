@@ -205,6 +205,50 @@ def test_what_is_no_object_of_ones_own():
             fnn.load("nowhere", custom_objects={"one": one})
 
 
+def test_a_class_that_is_called_like_one_of_fastnns(tmp_path):
+    class SGD(fnn.SGD):
+        nu: float = 0.5
+
+    model = fnn.Sequential([fnn.Dense(1)], input_shape=(3,))
+    model.compile(SGD(0.1, nu=0.25), "mse")
+    model.save(tmp_path / "m")
+    with pytest.warns(UserWarning, match="SGD is not known here, and SGD takes its place"):
+        assert type(fnn.load(tmp_path / "m").optimizer) is fnn.SGD
+    again = fnn.load(tmp_path / "m", custom_objects={"SGD": SGD})
+    assert again.optimizer.nu == 0.25
+
+
+class Wide(fnn.Dense):
+    """A class of a layer with arguments of its own besides those of the base."""
+
+    def __init__(self, units, times=1, **options):
+        super().__init__(units * times, **options)
+        self.units_of_one, self.times = units, times
+
+    def config(self):
+        return {**super().config(), "units": self.units_of_one}
+
+
+class Forgetful(OwnLayer):
+    def __init__(self, power, **options):
+        super().__init__(**options)
+
+
+def test_layers_with_a_constructor_of_their_own(tmp_path, monkeypatch):
+    for cls in (Wide, Forgetful):
+        monkeypatch.setitem(fnn.layers.registry._classes, cls.kind, cls)
+    model = fnn.Sequential([Wide(2, 3, activation="tanh")], input_shape=(3,), seed=0)
+    model.save(tmp_path / "m")
+    for again in (fnn.load(tmp_path / "m"), copy.deepcopy(model)):
+        assert again.layers[0].times == 3
+        assert again.layers[0].units == 6
+        np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    forgetful = fnn.Sequential([Forgetful(3)], input_shape=(3,))
+    with pytest.raises(ValueError, match=r"Forgetful\.__init__ takes power, which must be kept"):
+        forgetful.save(tmp_path / "n")
+    assert not (tmp_path / "n").exists()
+
+
 def test_a_functional_model_with_attributes():
     class Encoder(fnn.Model):
         pass
