@@ -106,6 +106,6 @@ def test_a_model_says_what_it_is():
 
 def test_an_axis_that_changes_nothing_is_taken():
     for cls in (fnn.BatchNormalization, fnn.LayerNormalization):
-        assert cls(axis=-1).config() == cls(axis=1).config() == cls().config()
+        assert cls(axis=-1).config() == cls().config()
         with pytest.raises(TypeError, match="unexpected keyword argument 'axis': leave it out"):
             cls(axis=0)
