@@ -17,6 +17,7 @@ def objective_of(
     metrics: object,
     loss_weights: object,
     outputs: Sequence[str],
+    weighted_metrics: object = None,
 ) -> Objective:
     """Return what `compile` was given, checked.
 
@@ -26,6 +27,8 @@ def objective_of(
         As in `Model.compile`.
     outputs : sequence of str
         Names of the outputs.
+    weighted_metrics
+        As in `Model.compile`.
 
     Raises
     ------
@@ -40,12 +43,17 @@ def objective_of(
                 raise ValueError(f"loss must be given along with {name}, one of {known}")
         return Objective(optimizers.get(optimizer))
     return Objective(
-        optimizers.get(optimizer).copy(), output_objectives(loss, metrics, loss_weights, outputs)
+        optimizers.get(optimizer).copy(),
+        output_objectives(loss, metrics, loss_weights, outputs, weighted_metrics),
     )
 
 
 def output_objectives(
-    loss: object, metrics: object, loss_weights: object, outputs: Sequence[str]
+    loss: object,
+    metrics: object,
+    loss_weights: object,
+    outputs: Sequence[str],
+    weighted_metrics: object = None,
 ) -> tuple[OutputObjective, ...]:
     """Return the objective of each output.
 
@@ -55,6 +63,8 @@ def output_objectives(
         As in `Model.compile`.
     outputs : sequence of str
         Names of the outputs.
+    weighted_metrics
+        As in `Model.compile`.
 
     Returns
     -------
@@ -83,44 +93,58 @@ def output_objectives(
     weights: list[object] = [1.0] * len(outputs)
     if loss_weights is not None:
         weights = list(data.by_name("loss_weights", loss_weights, outputs).values())
-    return tuple(
-        OutputObjective(one, _distinct(tuple(map(metric_of, own))), _weight(weight))
-        for one, own, weight in zip(chosen, _metrics(metrics, outputs), weights, strict=True)
+    plain = _metrics("metrics", metrics, outputs)
+    weighted = _metrics("weighted_metrics", weighted_metrics, outputs)
+    made = tuple(
+        OutputObjective(one, own, _weight(weight), own_weighted)
+        for one, own, weight, own_weighted in zip(chosen, plain, weights, weighted, strict=True)
     )
+    for objective in made:
+        _check_labels([label for label, _, _ in objective.labelled()])
+        for metric in objective.weighted_metrics:
+            metric.check_weighted()
+    return made
 
 
 def _weight(weight: object) -> float:
     return checks.number("loss_weights", weight, least=0)
 
 
-def _metrics(metrics: object, outputs: Sequence[str]) -> list[list[object]]:
-    """Return the metrics of each output; a list of names applies to all."""
+def _metrics(argument: str, metrics: object, outputs: Sequence[str]) -> list[tuple[Metric, ...]]:
+    """Return the metrics of each output; one, or a list of them, applies to all."""
+    return [tuple(map(metric_of, one)) for one in _given_metrics(argument, metrics, outputs)]
+
+
+def _given_metrics(argument: str, metrics: object, outputs: Sequence[str]) -> list[list[object]]:
     if metrics is None:
         return [[] for _ in outputs]
-    if isinstance(metrics, dict):
+    if isinstance(metrics, dict) and "name" not in metrics:
         unknown = [str(name) for name in metrics if name not in outputs]
         if unknown:
             raise ValueError(
-                f"metrics must be for the outputs {', '.join(outputs)}, got {', '.join(unknown)}"
+                f"{argument} must be for the outputs {', '.join(outputs)}, got {', '.join(unknown)}"
             )
-        return [_listed(metrics.get(name)) for name in outputs]
-    given = _listed(metrics)
+        return [_listed(argument, metrics.get(name)) for name in outputs]
+    given = _listed(argument, metrics)
     if given and all(one is None or isinstance(one, (list, tuple)) for one in given):
-        return [_listed(one) for one in data.by_name("metrics", given, outputs).values()]
+        named = data.by_name(argument, given, outputs)
+        return [_listed(argument, one) for one in named.values()]
     return [given for _ in outputs]
 
 
-def _listed(metrics: object) -> list[object]:
+def _listed(argument: str, metrics: object) -> list[object]:
+    """Return a list of metrics; a single one need not be in a list."""
     if metrics is None:
         return []
-    if isinstance(metrics, (str, Metric)) or not isinstance(metrics, Iterable):
-        raise TypeError(f"metrics must be a list of names, got {metrics!r}")
+    if isinstance(metrics, (str, Metric, dict)) or callable(metrics):
+        return [metrics]
+    if not isinstance(metrics, Iterable):
+        raise TypeError(f"{argument} must be a metric or a list of metrics, got {metrics!r}")
     return list(metrics)
 
 
-def _distinct(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
-    labels = [metric.label for metric in metrics]
+def _check_labels(labels: Sequence[str]) -> None:
+    """Raise ValueError if two results would have one name."""
     for label in labels:
         if labels.count(label) > 1 or label == "loss":
             raise ValueError(f"metrics must have names of their own, got {label!r} twice")
-    return metrics

@@ -45,12 +45,20 @@ class Loss(Declaration):
         the two are fused; otherwise the model's output is taken as logits.
     target_range : tuple of float
         The smallest and the largest number that y may hold.
+    neutral_target : float
+        A number that y may hold, for rows of weight 0 whose own does not fit.
     """
 
     link: ClassVar[str | None] = None
     takes_labels: ClassVar[bool] = False
     is_distribution: ClassVar[bool] = False
     target_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    neutral_target: ClassVar[float] = 0.0
+
+    def are_targets(self, numbers: np.ndarray) -> np.ndarray:
+        """Return for each number whether y may hold it; NaN never."""
+        least, most = self.target_range
+        return (numbers >= least) & (numbers <= most)
 
     def check_target(self, name: str, target: np.ndarray) -> None:
         """Raise ValueError if a target is not in `target_range`; labels are not checked."""
@@ -302,6 +310,11 @@ class Hinge(Loss):
 
     name: ClassVar[str] = "hinge"
     target_range: ClassVar[tuple[float, float]] = (-1, 1)
+    neutral_target: ClassVar[float] = 1.0
+
+    def are_targets(self, numbers: np.ndarray) -> np.ndarray:
+        """Return for each number whether y may hold it: 0 is no class."""
+        return super().are_targets(numbers) & (numbers != 0)
 
     def threshold(self, output: Value, target: Value) -> float | None:
         """Return 0 for one output, whose sign determines the class; None for several."""
@@ -410,7 +423,7 @@ class Custom(Loss):
         Its name in messages and files; default: that of the function, or "custom" if it has
         none.
     takes_labels : bool, default False
-        Whether y may hold class labels, as for ``"crossentropy"``: y_true then has dtype int32
+        Whether y may hold class labels, as for ``"crossentropy"``: y_true then has dtype int64
         and shape (rows,).
 
     Raises

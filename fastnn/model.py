@@ -7,11 +7,11 @@ import copyreg
 import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Never, NoReturn
 
 import numpy as np
 
-from fastnn import losses
 from fastnn.callbacks import Callback
 from fastnn.compilation import objective_of
 from fastnn.core import checks, hints
@@ -21,7 +21,7 @@ from fastnn.network import Network, checked_options
 from fastnn.optimizers import Optimizer
 from fastnn.runtime import ROWS
 from fastnn.runtime.gradients import one_or_list
-from fastnn.training import evaluation, loop, single_sample, steps
+from fastnn.training import decisions, evaluation, loop, single_sample, steps
 from fastnn.training.gradients_of import gradients_of
 from fastnn.training.history import History
 from fastnn.training.manual import ManualSteps
@@ -147,16 +147,28 @@ class Model:
         super().__setattr__(name, value)
 
     def __reduce__(self) -> tuple:
-        """Copy and pickle a model in its file format, because its arrays share memory."""
+        """Copy and pickle a model by its description, because its arrays share memory.
+
+        A subclass, attributes of one's own, and what `compile` was given are kept as they are.
+        """
         from fastnn.exchange import model_file
 
         if not self.built:
             state = copy.deepcopy(self.__dict__)  # copy.copy must not share the network
             return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]
-        objective = self.network.objective
-        outputs = () if objective is None else objective.outputs
-        own = {one.loss.name: one.loss for one in outputs if isinstance(one.loss, losses.Custom)}
-        return _from_bytes, (model_file.to_bytes(self.network), own)
+        places: dict[int, int | str] = {
+            id(part): name for name, part in self.network.named_parts().items()
+        }
+        places |= {id(layer): number for number, layer in enumerate(self.network.layers)}
+        own = {
+            name: _by_place(value, places)
+            for name, value in vars(self).items()
+            if name not in ("network", "_manual")
+        }
+        made = model_file.copied(self.network)
+        if made.objective is not None:  # copy.copy must not share the optimizer
+            made.objective = copy.deepcopy(made.objective)
+        return _from_copied, (type(self), made, own)
 
     def __repr__(self) -> str:
         name = f"{type(self).__name__} of {checks.counted(len(self.network.layers), 'layer')}"
@@ -327,10 +339,11 @@ class Model:
         self,
         optimizer: object = "rmsprop",
         loss: object = None,
-        metrics: Iterable[object] | None = None,
+        metrics: object = None,
         *,
         loss_weights: object = None,
         frozen: object = (),
+        weighted_metrics: object = None,
     ) -> None:
         """Set how to train. The optimizer's state is reset, and with it the count of steps.
 
@@ -344,14 +357,18 @@ class Model:
             with several outputs takes one for all of them, or a list or dict with one for each.
             Without a loss, a model can be trained in a loop of your own (`forward`, `backward`,
             `apply_gradients`).
-        metrics : iterable of str or Metric, optional
+        metrics : str, Metric or function, or iterable of them, optional
             A model with several outputs takes one list for all of them, or a list or dict of
-            such lists.
+            such lists. These count all rows alike.
         loss_weights : list or dict of float, optional
             The weight of each output's loss in the sum that is minimized; default 1.
         frozen : Layer or Model, or a list of them, optional
             Parts that this model does not train, whatever their `trainable`; other models that
             share them may. A discriminator is frozen in the model that trains the generator.
+        weighted_metrics : as `metrics`, optional
+            Metrics that count each row with its weight (`sample_weight`, `class_weight`): a mean
+            is the sum of weight times value, divided by the sum of the weights. The key of one
+            that is among `metrics`, too, begins with "weighted_".
 
         Raises
         ------
@@ -369,8 +386,8 @@ class Model:
         if network.is_fitting:
             raise RuntimeError("compile cannot be called while fit runs (from a callback)")
         names = network.output_names if network.built else ["output"]
-        parts = layer_graph.layers_within("frozen", frozen, network.layers)
-        network.configure(objective_of(optimizer, loss, metrics, loss_weights, names), parts)
+        told = objective_of(optimizer, loss, metrics, loss_weights, names, weighted_metrics)
+        network.configure(told, layer_graph.layers_within("frozen", frozen, network.layers))
 
     @property
     def optimizer(self) -> Optimizer | None:
@@ -438,7 +455,7 @@ class Model:
         validation_split: float = 0.0,
         validation_data: tuple[object, ...] | Iterable[tuple[object, ...]] | None = None,
         shuffle: bool = True,
-        class_weight: dict[int, float] | None = None,
+        class_weight: Mapping[Any, float] | None = None,
         sample_weight: object = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
@@ -454,20 +471,23 @@ class Model:
         ----------
         x : array_like or sparse matrix, shape (rows, *input_shape)
             Of any real dtype; a list of arrays for a model with several inputs. x and y may be
-            pandas or Polars frames with numeric columns. An input that a `StringLookup` reads takes
-            text: arrays of text or objects, columns of pandas, Polars and Arrow. A matrix or array
-            of `scipy.sparse` is not made dense where a `Dense` layer reads it. A `np.memmap` of 256
-            MB or more is read in windows of 64 MB, two of which are in memory at a time; its
-            numbers are checked as they are read, and an error names the row. x may also be an
-            iterable of batches (x, y): a generator, a list, an object with ``__iter__``, or with
-            ``__getitem__`` and ``__len__``. A thread reads a few batches ahead and copies them;
-            each is checked before its step. If the object has methods `on_epoch_begin` and
-            `on_epoch_end`, they are called before the first and after the last batch of each epoch,
-            as those of Keras' PyDataset (Sequence).
+            pandas or Polars frames with numeric columns, whose names are remembered: from then on
+            the columns of a frame are taken by name, in whatever order, and a missing or unknown
+            name is an error (see `feature_names`). A model with several inputs also takes a dict
+            by their names. An input that a `StringLookup` reads takes text: arrays of text or
+            objects, columns of pandas, Polars and Arrow. A matrix or array of `scipy.sparse` is not
+            made dense where a `Dense` layer reads it. A `np.memmap` of 256 MB or more is read in
+            windows of 64 MB, two of which are in memory at a time; its numbers are checked as they
+            are read, and an error names the row. x may also be an iterable of batches (x, y): a
+            generator, a list, an object with ``__iter__``, or with ``__getitem__`` and ``__len__``.
+            A thread reads a few batches ahead and copies them; each is checked before its step. If
+            the object has methods `on_epoch_begin` and `on_epoch_end`, they are called before the
+            first and after the last batch of each epoch, as those of Keras' PyDataset (Sequence).
         y : array_like, optional
             Shape (rows, *output_shape), or (rows,) for a single output unit; class labels of shape
-            (rows,) for ``"crossentropy"``. A model with several outputs takes a list, or a dict
-            keyed by name. None if x yields batches.
+            (rows,) for ``"crossentropy"``, which, like the two classes of
+            ``"binary_crossentropy"``, may also be strings or categories (see `classes`). A model
+            with several outputs takes a list, or a dict keyed by name. None if x yields batches.
         batch_size : int, optional
             Default 32, or all rows for an optimizer that needs them in each step
             (`GradientDescent`, `LBFGS`) and accepts no other size. The last batch of an epoch
@@ -489,13 +509,16 @@ class Model:
             Whether each epoch takes the rows in a new order; an iterable's batches keep theirs.
             For a large `np.memmap`, blocks of two megabytes are shuffled, and then the rows of
             the blocks that share a window.
-        class_weight : dict of int to float, optional
+        class_weight : dict of int or label to float, optional
             The factor for each class; 1 for a class that is left out. If `sample_weight` is given
             too, they are multiplied.
         sample_weight : array_like, shape (rows,), optional
-            The factor of each row's loss, at least 0. As in Keras, the loss of a batch is still
-            the sum over its rows divided by their number. Metrics are not weighted. Batches
-            carry their own: (x, y, sample_weight).
+            The factor of each row's loss. As in Keras, the loss of a batch is still the sum over
+            its rows divided by their number. A negative one makes the row's loss grow, as
+            REINFORCE needs where a return is below its baseline. A row of weight 0 has no effect,
+            and its target may be anything: NaN, or a label such as -100. Metrics are not weighted
+            (see `compile` for those that are). For several outputs, one array for all, or a list
+            or dict with one for each. Batches carry their own: (x, y, sample_weight).
         initial_epoch : int, default 0
             Number of completed epochs from which to count on, for a training that is resumed: the
             history, callbacks, and the file names of `ModelCheckpoint` go on with it.
@@ -582,7 +605,7 @@ class Model:
         x: object,
         y: object,
         sample_weight: object = None,
-        class_weight: dict[int, float] | None = None,
+        class_weight: Mapping[Any, float] | None = None,
     ) -> float:
         """Take one step on one batch and return its loss before the step.
 
@@ -608,10 +631,10 @@ class Model:
         >>> model.train_on_batch(np.ones((4, 2)), np.ones(4))
         1.0
         """
-        samples = self.network.checked_samples(x, y, sample_weight, class_weight)
+        samples = self.network.checked_samples(x, y, sample_weight, class_weight, learns=True)
         return steps.train_on_samples(self.network, samples)
 
-    def learn_one(self, x: object, y: object) -> float:
+    def learn_one(self, x: object, y: object, sample_weight: object = None) -> float:
         """Take one step on one sample, within microseconds; return its loss before the step.
 
         The result is that of `train_on_batch` with a batch of one, bit for bit, and for a small
@@ -620,10 +643,14 @@ class Model:
         Parameters
         ----------
         x : array_like, shape (*input_shape)
-            One sample, without a batch axis; a list of arrays for a model with several inputs.
+            One sample, without a batch axis; a list of arrays for a model with several inputs, or
+            a dict by their names. For a single input also a dict of feature name to number, or a
+            row of a pandas frame: its names are remembered, and matched by name from then on.
             A contiguous float32 or float64 array is fastest.
         y : array_like, shape (*output_shape)
             Its target; a number for a single output unit; a class label for ``"crossentropy"``.
+        sample_weight : float, optional
+            The factor of the sample's loss; may be negative. A list or dict for several outputs.
 
         Returns
         -------
@@ -646,7 +673,7 @@ class Model:
         >>> model.learn_one(np.ones(2), 1.0) < 1
         True
         """
-        return single_sample.learn_one(self.network, x, y)
+        return single_sample.learn_one(self.network, x, y, sample_weight)
 
     def find_learning_rate(
         self,
@@ -750,8 +777,9 @@ class Model:
         layer's outputs); units with the same weights; kernels whose gradient vanishes (0.2 % of
         the largest, norms relative to the square root of the number of inputs) or explodes (100);
         a learning rate at which the loss falls by less than 3 % while another achieves a quarter
-        of what predicting a constant does; and, if one of these is found, a plateau in the
-        history, too. A target that has nothing to do with x cannot be learned and is not reported.
+        of what predicting a constant does; batches of one row in front of BatchNormalization; and,
+        if one of these is found, a plateau in the history, too. A target that has nothing to do
+        with x cannot be learned and is not reported.
 
         Examples
         --------
@@ -982,8 +1010,7 @@ class Model:
         Parameters
         ----------
         x : array_like, shape (*input_shape)
-            One sample, without a batch axis; a list of arrays for a model with several inputs.
-            A contiguous float32 or float64 array is fastest.
+            One sample, as for `learn_one`. A contiguous float32 or float64 array is fastest.
 
         Returns
         -------
@@ -1003,6 +1030,79 @@ class Model:
         (2,)
         """
         return one_or_list(single_sample.predict_one(self.network, x))
+
+    def predict_classes(
+        self, x: object, *, batch_size: int = ROWS
+    ) -> np.ndarray | list[np.ndarray]:
+        """Return the class of each row: the decision that ``"accuracy"`` counts.
+
+        Parameters
+        ----------
+        x
+            As for `predict`.
+        batch_size : int, default 512
+            Rows computed at a time.
+
+        Returns
+        -------
+        ndarray, shape (rows,)
+            With ``"crossentropy"`` that of the largest output; for a single output 0 or 1 (-1 or 1
+            with ``"hinge"``). Where the model was trained on other labels, those (see `classes`);
+            otherwise int64. Several outputs that are decisions of their own have shape
+            (rows, outputs), and a model with several outputs returns a list.
+
+        Raises
+        ------
+        RuntimeError
+            The model has not been compiled: the loss says what its outputs are.
+
+        Examples
+        --------
+        >>> import fastnn as fnn, numpy as np
+        >>> x = np.array([[0.0], [1.0], [2.0], [3.0]])
+        >>> model = fnn.Sequential([fnn.Dense(2)], input_shape=(1,), seed=0)
+        >>> model.compile(fnn.Adam(0.1), "crossentropy", "accuracy")
+        >>> history = model.fit(x, ["few", "few", "many", "many"], epochs=200, verbose=0)
+        >>> model.classes
+        ['few', 'many']
+        >>> model.predict_classes([[0.5], [2.5]])
+        array(['few', 'many'], dtype='<U4')
+        """
+        self.network.require_objective()
+        outputs = evaluation.predict_rows(self.network, x, checks.integer("batch_size", batch_size))
+        return one_or_list(decisions.classes_of(self.network, outputs))
+
+    @property
+    def classes(self) -> Any:
+        """The labels that the classes stand for, in the order of the outputs; None for numbers.
+
+        `fit` finds them where y holds strings or categories: in the order of the categories,
+        otherwise sorted. They may be set, as they must be before training on batches that do not
+        hold all of them. They are saved, and `predict_classes` gives them back. A list with one
+        entry for each output where there are several.
+        """
+        found = self.network.classes()
+        return found[0] if len(found) == 1 else found
+
+    @classes.setter
+    def classes(self, labels: Any) -> None:
+        is_one = len(self.network.output_names) == 1
+        self.network.set_classes([labels] if is_one or labels is None else labels)
+
+    @property
+    def feature_names(self) -> Any:
+        """The names of the columns of x, if it was a frame when the model was trained; or None.
+
+        The columns of a frame are taken by these names from then on. They are saved, and may be
+        set; None forgets them. A list with one entry for each input where there are several.
+        """
+        found = self.network.feature_names()
+        return found[0] if len(found) == 1 else found
+
+    @feature_names.setter
+    def feature_names(self, names: Any) -> None:
+        is_one = len(self.network.input_shapes) == 1
+        self.network.set_feature_names([names] if is_one or names is None else names)
 
     def __call__(self, x: Any) -> Any:
         """Return what `predict` returns; for tensors, the tensors that the model makes of them.
@@ -1334,7 +1434,7 @@ def clone_model(model: Model, *, seed: int | None = None) -> Model:
 def load(
     path: str | os.PathLike,
     *,
-    custom_objects: Mapping[str, type[Layer] | losses.Custom] | None = None,
+    custom_objects: Mapping[str, object] | None = None,
 ) -> Model:
     """Load a model that `Model.save` wrote, ready to predict or to continue training.
 
@@ -1344,9 +1444,16 @@ def load(
     Parameters
     ----------
     path : path-like
-    custom_objects : dict of str to type or losses.Custom, optional
-        Your own layer classes that are not registered (see `Layer`), keyed by kind or by class
-        name; and your own losses, keyed by name.
+    custom_objects : dict of str to object, optional
+        What you have written yourself, keyed by name: classes of layers that are not registered
+        (see `Layer`), of optimizers, losses, metrics, schedules, initializers and regularizers;
+        losses (`losses.Custom`); functions that are metrics.
+
+    Warns
+    -----
+    UserWarning
+        A metric function is not known and is left out, or an object of a class that is not known
+        is replaced by one of the class that it is derived from.
 
     Returns
     -------
@@ -1375,14 +1482,49 @@ def load(
     return Model.of(model_file.load(path, custom_objects))
 
 
-def _from_bytes(content: bytes, own_losses: Mapping[str, losses.Custom]) -> Model:
-    """Return the model that `model_file.to_bytes` encoded, for copies and pickles."""
+@dataclass(frozen=True)
+class _Place:
+    """Stands for a layer, by number, or for a part, by name, of a model that is copied."""
+
+    place: int | str
+
+
+def _by_place(value: Any, places: Mapping[int, int | str]) -> Any:
+    """Return a value in which layers and parts of the model are replaced by their places."""
+    place = places.get(id(value.network if isinstance(value, Model) else value))
+    if place is not None and isinstance(value, (Layer, Model)):
+        return _Place(place)
+    if type(value) in (list, tuple):
+        return type(value)(_by_place(one, places) for one in value)
+    if type(value) is dict:
+        return {key: _by_place(one, places) for key, one in value.items()}
+    return value
+
+
+def _from_places(value: Any, network: Network) -> Any:
+    """Return a value from `_by_place` with layers and models again."""
+    if isinstance(value, _Place):
+        if isinstance(value.place, int):
+            return network.layers[value.place]
+        return Model.of(network.named_parts()[value.place])  # type: ignore[arg-type]
+    if type(value) in (list, tuple):
+        return type(value)(_from_places(one, network) for one in value)
+    if type(value) is dict:
+        return {key: _from_places(one, network) for key, one in value.items()}
+    return value
+
+
+def _from_copied(cls: type[Model], made: Any, own: dict[str, Any]) -> Model:
+    """Return the model that `Model.__reduce__` has described, for copies and pickles."""
     from fastnn.exchange import model_file
 
-    return Model.of(model_file.from_bytes(content, own_losses))
+    model = cls.__new__(cls)
+    model._hold(model_file.from_copied(made))
+    vars(model).update({name: _from_places(one, model.network) for name, one in own.items()})
+    return model
 
 
-_SETTABLE = ("stop_training", "stop_reason", "trainable")
+_SETTABLE = ("stop_training", "stop_reason", "trainable", "classes", "feature_names")
 
 
 def _public_names(cls: type) -> list[str]:

@@ -11,14 +11,24 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, NoReturn
+from dataclasses import replace
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
 from fastnn import data
 from fastnn.core import checks
-from fastnn.data import DataSpecification, InputSpecification, Samples, TargetSpecification
+from fastnn.data import (
+    DataSpecification,
+    InputSpecification,
+    Names,
+    Samples,
+    TargetSpecification,
+    labels,
+)
+from fastnn.data import names as data_names
 from fastnn.data.samples import inputs_alone, with_targets
+from fastnn.data.specification import classes_told_apart
 from fastnn.layers import Layer, Shape, Tensor
 from fastnn.layers import graph as layer_graph
 from fastnn.layers.base import Composite, name_layers
@@ -26,6 +36,7 @@ from fastnn.layers.preprocessing import Measuring
 from fastnn.optimizers import Optimizer
 from fastnn.program.graph import Graph
 from fastnn.program.objective import Objective
+from fastnn.program.purpose import Purpose
 from fastnn.runtime import Runtime
 from fastnn.runtime.arenas import ParameterArena, memory_for_parameters
 from fastnn.runtime.fast_path import FastPath
@@ -139,6 +150,8 @@ class Network(Composite):
     is_fitting : bool
     runtime : Runtime
         Arenas and programs; any access to it raises RuntimeError if the network is not built.
+    names : Names
+        Names of columns and classes of the data that it was trained on.
     """
 
     composition: layer_graph.Composition
@@ -172,6 +185,7 @@ class Network(Composite):
         self.runtime: Runtime = _NOT_BUILT
         self._specification: DataSpecification | None = None
         self._measuring: list[Measuring] = []  # known when the network is built
+        self._names = Names()
 
     # --- building -----------------------------------------------------------------------------
 
@@ -305,11 +319,13 @@ class Network(Composite):
     @contextlib.contextmanager
     def built_on_trial(self) -> Iterator[None]:
         """Undo building a network that had waited for its data if the data do not fit."""
-        was_built, last = self.built, self.history
+        was_built, last, names = self.built, self.history, self.names
         try:
             yield
         except Exception:
             has_begun = self.history is not last  # training has begun, and its results are kept
+            if not has_begun:
+                self.names = names
             if self.built and not was_built and not has_begun:
                 self.unbuild()
                 for layer in self._drawn:
@@ -319,6 +335,7 @@ class Network(Composite):
     def specify(self, x: object) -> DataSpecification:
         """Return the specification of the data; build the network if it waited for their shape."""
         if not self.built:
+            x = x["input"] if type(x) is dict and list(x) == ["input"] else x
             (first,) = self.input_readers()
             rows = data.checked_rows("x", x) if first is None else data.read("x", x, first, None)
             shape = rows.shape
@@ -327,6 +344,11 @@ class Network(Composite):
             self.build_chain(shape[1:])
         for layer in self._measuring:
             layer.require_adapted()
+        return self.specification
+
+    def specify_for_training(self, x: object) -> DataSpecification:
+        """Do the same, and remember the names that x has."""
+        self.learn_names(x, None)
         return self.specification
 
     def checked_inputs(self, x: object) -> Samples:
@@ -340,10 +362,17 @@ class Network(Composite):
         y: object,
         sample_weight: object = None,
         class_weight: object = None,
+        *,
+        learns: bool = False,
     ) -> Samples:
-        """Return a batch, checked; build a compiled network if it waited for its shape."""
+        """Return a batch, checked; build a compiled network if it waited for its shape.
+
+        `learns` says whether the network is to remember names and classes that the batch has.
+        """
         self.require_objective()
         with self.built_on_trial():
+            if learns and not (_is_plain(x) and _is_plain(y)):
+                self.learn_names(x, y)
             samples = with_targets(x, y, sample_weight, class_weight, self.specify(x))
             data.not_empty(samples.rows)
             return samples
@@ -359,21 +388,100 @@ class Network(Composite):
         """Return the layers that have yet to measure data, those inside other layers included."""
         return [layer for layer in measuring(self.layers) if not layer.is_adapted]
 
+    def learn_names(self, x: object, y: object) -> None:
+        """Remember the names and classes of data that the network is about to be trained on."""
+        specification = self.specify(x)
+        names = data_names.learnt(self.names, x, y, specification)
+        if names != self.names:
+            self.names = names
+
+    @property
+    def names(self) -> Names:
+        """Names of columns and classes of the data that it was trained on."""
+        return self._names
+
+    @names.setter
+    def names(self, names: Names) -> None:
+        if names is not self._names:
+            self._names, self._specification = names, None
+            if self.built:
+                self.runtime.fast_path.forget(Purpose.TRAIN)
+
+    def feature_names(self) -> list[list[str] | None]:
+        """Return the names of the columns of each input; None where they are not known."""
+        if not self.built:
+            return [None]
+        found = [data_names.at(self.names.inputs, i) for i in range(len(self.graph.inputs))]
+        return [None if one is None else list(one) for one in found]
+
+    def set_feature_names(self, given: Sequence[object]) -> None:
+        """Set the names of the columns of each input; None forgets them."""
+        inputs = self.graph.inputs
+        if len(given) != len(inputs):
+            raise ValueError(f"feature_names must be for {len(inputs)} inputs, got {len(given)}")
+        found: list[tuple[str, ...] | None] = []
+        for one, (name, shape) in zip(given, inputs, strict=True):
+            listed = None if one is None else tuple(cast(Sequence[str], one))
+            if isinstance(one, str) or (listed is not None and (len(listed),) != shape):
+                raise ValueError(
+                    f"feature_names of input {name!r} must be a name for each column of {shape}, "
+                    f"got {one!r}"
+                )
+            if listed is not None and not all(isinstance(each, str) for each in listed):
+                raise TypeError(f"feature_names must be strings, got {list(listed)}")
+            if listed is not None and len(set(listed)) != len(listed):
+                raise ValueError(f"feature_names must be distinct, got {list(listed)}")
+            found.append(listed)
+        self.names = replace(self.names, inputs=tuple(found))
+
+    def classes(self) -> list[list[str | int] | None]:
+        """Return the labels of the classes of each output; None where they are numbers."""
+        if not self.built:
+            return [None]
+        found = [data_names.at(self.names.classes, i) for i in range(len(self.output_names))]
+        return [None if one is None else list(one) for one in found]
+
+    def set_classes(self, given: Sequence[object]) -> None:
+        """Set the labels of the classes of each output; None stands for the numbers."""
+        targets = self.specification.targets
+        self.require_objective()
+        if len(given) != len(targets):
+            raise ValueError(f"classes must be for {len(targets)} outputs, got {len(given)}")
+        found: list[labels.Classes | None] = []
+        for one, target in zip(given, targets, strict=True):
+            outputs = classes_told_apart(target.shape, target.loss)
+            if one is not None and not outputs:
+                raise ValueError(
+                    f"classes are for losses of classes, but output {target.name!r} has "
+                    f"{target.loss.name!r}"
+                )
+            found.append(None if one is None else labels.checked("classes", one, outputs))
+        self.names = replace(self.names, classes=tuple(found))
+
     @property
     def specification(self) -> DataSpecification:
         """The specification of the data that the network takes."""
         if self._specification is None:
             checks = layer_graph.input_checks(self.graph)
             lookups = layer_graph.input_lookups(self.graph)
+            names, at = self.names, data_names.at
             inputs = tuple(
-                InputSpecification(name, shape, tuple(checks[i]), lookups[i])
+                InputSpecification(name, shape, tuple(checks[i]), lookups[i], at(names.inputs, i))
                 for i, (name, shape) in enumerate(self.graph.inputs)
             )
             ends = zip(self.output_names, self.output_shapes, strict=True)
             losses = () if self.objective is None else self.objective.outputs
             targets = tuple(
-                TargetSpecification(name, shape, one.loss)
-                for (name, shape), one in zip(ends, losses, strict=bool(losses))
+                TargetSpecification(
+                    name,
+                    shape,
+                    one.loss,
+                    at(names.targets, i),
+                    _known_classes(at(names.classes, i), shape, one.loss),
+                    bool(one.metrics),
+                    bool(one.weighted_metrics),
+                )
+                for i, ((name, shape), one) in enumerate(zip(ends, losses, strict=bool(losses)))
             )
             self._specification = DataSpecification(inputs, targets, self.dtype)
         return self._specification
@@ -602,6 +710,16 @@ def _ends_of_chain(
             )
         tensor = made[0]
     return [first], [tensor]
+
+
+def _known_classes(known: labels.Classes | None, shape: Shape, loss: Any) -> labels.Classes | None:
+    """Return the classes that an output is known by, if it has such with this loss."""
+    return known if known and len(known) == classes_told_apart(shape, loss) else None
+
+
+def _is_plain(value: object) -> bool:
+    """Whether this is an array of numbers, which has no names."""
+    return type(value) is np.ndarray and value.dtype.kind in "fiub"
 
 
 def _views_of_layer(

@@ -181,11 +181,13 @@ ALWAYS_INLINE vec mish_gradient(vec x, vec grad, vec parameter)
     return grad * (vfma(t, slope, n) * over);
 }
 
-/* x / 6 + 1/2 in [0, 1], as in Keras and PyTorch */
+/* x / 6 + 1/2 in [0, 1], as in Keras and PyTorch. The result is clamped, not x: 1/6 is rounded, and
+ * three times it can be more than 1/2. */
 ALWAYS_INLINE vec hard_sigmoid_forward(vec x, vec parameter)
 {
+    vec line = vfma(x, vbroadcast((real)(1.0 / 6)), vbroadcast((real)0.5));
     (void)parameter;
-    return vfma(vclamp(x, vbroadcast(3)), vbroadcast((real)(1.0 / 6)), vbroadcast((real)0.5));
+    return vat_most(vat_least(line, 0), 1);
 }
 ALWAYS_INLINE vec hard_sigmoid_gradient(vec x, vec grad, vec parameter)
 {

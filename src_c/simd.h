@@ -338,7 +338,8 @@ ALWAYS_INLINE vec vmax_of_zero(vec a)
 #elif LANES > 1 && VECTOR_BYTES == 32
     return (vec)_mm256_max_pd(vbroadcast(0), a);
 #else
-    return vselect(vless(a, vbroadcast(0)), vbroadcast(0), a);
+    /* Not less: a negative denormal, which the engine's mode takes for 0, must not pass. */
+    return vselect(vless_equal(a, vbroadcast(0)), vbroadcast(0), a);
 #endif
 }
 

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ClassVar, dataclass_transform
 
 from fastnn.core import hints
@@ -45,6 +47,19 @@ def fixed(owner: object, name: str, value: object) -> AttributeError:
         f"{cls}.{name} cannot be changed, because programs are compiled with it: "
         f"use another, {cls}({name}={value!r})"
     )
+
+
+_names_classes: ContextVar[bool] = ContextVar("whether configs name classes", default=False)
+
+
+@contextmanager
+def with_class_names() -> Iterator[None]:
+    """Let `Declaration.config` name the classes that users have written, for a file."""
+    token = _names_classes.set(True)
+    try:
+        yield
+    finally:
+        _names_classes.reset(token)
 
 
 class _Signature:
@@ -102,6 +117,8 @@ class Declared:
     _not_misspelt: ClassVar[tuple[str, ...]] = ()
     # Whether methods may be assigned to an object.
     _has_hooks: ClassVar[bool] = False
+    # Arguments of other libraries, each with the values that would change nothing: not an error.
+    _without_effect: ClassVar[dict[str, tuple[object, ...]]] = {}
     # Which keyword-only fields are positional in classes without positional ones.
     _else_positional: ClassVar[tuple[str, ...]] = ()
 
@@ -146,11 +163,28 @@ class Declared:
                 else:
                     found[name] = cls._fields[name].with_default(value)
             elif name in annotations and name[0] != "_" and not _is_of_class(annotations, name):
-                field = of_plain_default(annotations[name], value)
+                field = cls._numbered(name, value) or of_plain_default(annotations[name], value)
                 if field is not None:
                     field.is_fixed = False if cls._is_open else None
                     found[name] = field
         return found, dropped
+
+    @classmethod
+    def _numbered(cls, name: str, value: Any) -> Field | None:
+        """Return the field for a plain default that continues a series of the base, or None.
+
+        With beta_1 and beta_2 in the base, beta_3 has their bounds.
+        """
+        stem = name.rstrip("0123456789")
+        if stem == name or isinstance(value, bool) or not isinstance(value, (int, float)):
+            return None
+        for other, field in cls._fields.items():
+            is_like = other != stem and other.rstrip("0123456789") == stem
+            if is_like and field.check is not None and field.bounds:
+                made = field.with_default(value)
+                made.kw_only = False
+                return made
+        return None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         cls, values = type(self), vars(self)
@@ -161,6 +195,8 @@ class Declared:
         for name, value in kwargs.items():
             if name in cls._absent:
                 raise ValueError(cls._absent[name].message(cls))
+            if type(value) is int and value in cls._without_effect.get(name, ()):
+                continue
             if name not in fields or not fields[name].init:
                 raise hints.unexpected_argument(cls, name, cls.fields())
             if name in given:
@@ -363,8 +399,18 @@ class Declaration(Declared):
     name: ClassVar[str] = ""
 
     def config(self) -> dict[str, Any]:
-        """Return the name and arguments from which an equal object can be built."""
-        return {"name": self.name, **super().config()}
+        """Return the name and arguments from which an equal object can be built.
+
+        Inside `with_class_names`, the name of a user's class is added, because a class may
+        inherit its name in the registry.
+        """
+        cls = type(self)
+        is_named = _names_classes.get() and cls.__module__.partition(".")[0] != "fastnn"
+        return {
+            "name": self.name,
+            **({"class_name": cls.__name__} if is_named else {}),
+            **super().config(),
+        }
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)

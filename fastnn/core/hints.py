@@ -90,7 +90,8 @@ ADVICE = {
     ("Loss", "weight"): "give fit class_weight or sample_weight",
     ("Loss", "pos_weight"): "give fit class_weight or sample_weight",
     ("Loss", "axis"): "leave it out: classes lie on the last axis",
-    ("Loss", "ignore_index"): "give fit a sample_weight of 0 for those samples",
+    ("Loss", "ignore_index"): "give fit a sample_weight of 0 for those samples; their label may"
+    " then be anything",
     ("Huber", "beta"): "write delta",
     # Layers
     ("Layer", "input_dim"): _INPUT_SHAPE,
@@ -167,11 +168,12 @@ ADVICE = {
     ("Model", "state_dict"): "use model.get_weights(), or model.save_weights(path)",
     ("Model", "load_state_dict"): "use model.set_weights(weights), or model.load_weights(path)",
     ("Model", "count_params"): "use model.count_parameters()",
+    ("Model", "classes_"): "use model.classes",
+    ("Model", "feature_names_in_"): "use model.feature_names",
     ("Model", "fit_generator"): "use fit, which takes generators of batches",
     ("Model", "partial_fit"): "use model.train_on_batch(x, y)",
     ("Model", "predict_on_batch"): "use model.predict(x)",
     ("Model", "predict_proba"): "use model.predict(x); of logits take the softmax",
-    ("Model", "predict_classes"): "use model.predict(x).argmax(axis=1)",
     ("Model", "test_on_batch"): "use model.evaluate(x, y)",
     ("Model", "score"): "use model.evaluate(x, y)",
     ("Model", "zero_grad"): "leave it out: backward overwrites the gradients",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
 from fastnn.core import checks
@@ -10,7 +14,36 @@ from fastnn.core.hints import ELSEWHERE, did_you_mean, plain, unknown_name
 
 T = TypeVar("T")
 
-__all__ = ["ELSEWHERE", "Registry", "did_you_mean", "plain", "unknown_name"]
+__all__ = [
+    "ELSEWHERE",
+    "Registry",
+    "UnknownClass",
+    "custom_objects_scope",
+    "did_you_mean",
+    "plain",
+    "unknown_name",
+]
+
+_custom: ContextVar[Mapping[str, object]] = ContextVar("custom objects")
+
+
+class UnknownClass(ValueError):
+    """A description is of an object of a user's class that is not known."""
+
+
+@contextmanager
+def custom_objects_scope(objects: Mapping[str, object]) -> Iterator[None]:
+    """Let registries find classes and objects of the user's by these names."""
+    token = _custom.set(objects)
+    try:
+        yield
+    finally:
+        _custom.reset(token)
+
+
+def custom_object(name: str | None) -> object:
+    """Return what the innermost `custom_objects_scope` has under a name, or None."""
+    return None if name is None else _custom.get({}).get(name)
 
 
 class Registry(Generic[T]):
@@ -62,14 +95,37 @@ class Registry(Generic[T]):
         if isinstance(what, str):
             what = {"name": what}
         if isinstance(what, dict) and "name" in what:
-            arguments: dict[str, Any] = dict(what)
-            name = arguments.pop("name")
-            if name not in self._classes:
-                raise unknown_name(self._argument, name, self._classes)
-            return self._classes[name](**arguments)
+            return self._made(**what)
         base = self._base.__name__
         article = "an" if base[0] in "AEIOU" else "a"
         raise TypeError(
             f"{self._argument} must be a name or {article} {base}, "
             f"got {checks.shown(what, self._base, '()')}"
         )
+
+    def _made(self, name: str, class_name: str | None = None, **arguments: Any) -> T:
+        """Return the instance that `config` has described; `class_name` is that of a user's."""
+        for key in (class_name, name):
+            own: Any = custom_object(key)
+            if isinstance(own, self._base):
+                return own
+            if inspect.isclass(own) and issubclass(own, self._base):
+                return own(**arguments)
+        cls: Any = self._classes.get(name)
+        is_own = cls is not None and cls.__module__.partition(".")[0] != "fastnn"
+        if class_name is None or (is_own and cls.__name__ == class_name):
+            if cls is None:
+                raise unknown_name(self._argument, name, self._classes)
+            return cls(**arguments)
+        if cls is None:
+            raise UnknownClass(
+                f"{self._argument} {name!r} is of the class {class_name}, which is not known here: "
+                f"give custom_objects={{{class_name!r}: {class_name}}}"
+            )
+        warnings.warn(
+            f"{self._argument} {class_name} is not known here, and {cls.__name__} takes its place; "
+            f"to keep it, give load custom_objects={{{class_name!r}: {class_name}}}",
+            stacklevel=2,
+        )
+        known = cls.fields()
+        return cls(**{key: value for key, value in arguments.items() if key in known})

@@ -5,8 +5,10 @@ base.py           the base class of adapters
 in_memory.py, memmap.py, batches.py   one adapter each
 specification.py  what a network requires of its data
 samples.py        inputs, targets and weights, checked against the specification
-arrays.py, frames.py, sparse.py       single arrays, from whatever type they were
+targets.py, sample_weight.py   what it checks them with
+arrays.py, frames.py, sparse.py, objects.py   single arrays, from whatever type they were
 lookups.py        text and ids, looked up where they come in; data for layers that measure them
+labels.py, names.py   class labels that are not numbers, and what a network remembers of its data
 """
 
 from fastnn.data.arrays import (
@@ -15,8 +17,10 @@ from fastnn.data.arrays import (
     check_finite,
     checked_array,
     checked_rows,
+    sliceable,
 )
 from fastnn.data.lookups import measured_parts, read
+from fastnn.data.names import Names
 from fastnn.data.samples import Samples, by_name, inputs, not_empty
 from fastnn.data.sparse import Sparse, is_sparse
 from fastnn.data.specification import DataSpecification, InputSpecification, TargetSpecification
@@ -26,6 +30,7 @@ __all__ = [
     "AnySource",
     "DataSpecification",
     "InputSpecification",
+    "Names",
     "Samples",
     "Source",
     "Sparse",
@@ -40,4 +45,5 @@ __all__ = [
     "measured_parts",
     "not_empty",
     "read",
+    "sliceable",
 ]

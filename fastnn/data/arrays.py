@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.data import frames, pages, sparse
+from fastnn.data import frames, labels, objects, pages, sparse
 from fastnn.native.kernels import source_number
 
 
@@ -75,14 +75,26 @@ class Source:
 AnySource = Source | sparse.Sparse
 
 
-def checked_rows(name: str, value: object) -> Any:
+def checked_rows(name: str, value: object, columns: frames.ColumnNames | None = None) -> Any:
     """Return x as an array, or as a SciPy sparse matrix (CSR); see `checked_array`."""
     if type(value) is not np.ndarray and sparse.is_sparse(value):
         return sparse.checked_matrix(name, value)
-    return checked_array(name, value)
+    return checked_array(name, value, columns)
 
 
-def checked_array(name: str, value: object) -> np.ndarray:
+def sliceable(name: str, value: object) -> Any:
+    """Return rows of numbers, of labels or of a frame as something that has a shape and slices.
+
+    A frame keeps its names, and labels are not looked at; numbers are checked.
+    """
+    if frames.is_frame(value):
+        return frames.Rows(value)
+    return np.asarray(value) if labels.are_labels(value) else checked_rows(name, value)
+
+
+def checked_array(
+    name: str, value: object, columns: frames.ColumnNames | None = None
+) -> np.ndarray:
     """Return `value` as an array of numbers whose dtype the kernels can read.
 
     Parameters
@@ -90,37 +102,43 @@ def checked_array(name: str, value: object) -> np.ndarray:
     name : str
         Name of the argument, for the message.
     value : array_like
-        May also be a pandas or Polars frame or series.
+        May also be a pandas or Polars frame or series, or an array of objects that are numbers.
+    columns : tuple of str, optional
+        Names of the columns of a frame, in the order in which they are to be taken.
 
     Raises
     ------
     TypeError
         It does not hold real numbers.
     ValueError
-        It is ragged, or it is a frame with missing values.
+        It is ragged, or it is a frame with missing values or with other names.
     """
-    array = value if type(value) is np.ndarray else _as_array(name, value)
-    if array.dtype.kind == "b":
+    array = value if type(value) is np.ndarray else _as_array(name, value, columns)
+    kind = array.dtype.kind
+    if kind == "b":
         array = array.view(np.uint8)
-    if array.dtype.kind not in "fiu":
+    elif kind == "O":
+        array = objects.numbers_of(name, array)
+    elif kind not in "fiu":
         what = f"dtype {array.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
         raise TypeError(f"{name} must hold real numbers, got {what}")
     if source_number(array.dtype) is None:
         native = array.dtype.newbyteorder("=")
         if source_number(native) is None:  # float16, long double
             native = np.dtype("float32" if native.itemsize < 4 else "float64")
-        array = array.astype(native)
+        with np.errstate(over="ignore"):  # a long double; `check_finite` finds the infinity
+            array = array.astype(native)
     return array
 
 
-def _as_array(name: str, value: object) -> np.ndarray:
+def _as_array(name: str, value: object, columns: frames.ColumnNames | None = None) -> np.ndarray:
     """Return an array made from anything that is not exactly an ndarray."""
     if value is None:
         raise TypeError(f"{name} must be an array of numbers, got None")
     if sparse.is_sparse(value):
         raise TypeError(f"{name} must be a dense array, got a sparse one; use {name}.toarray()")
     if frames.is_frame(value):
-        value = frames.as_array(name, value)
+        value = frames.as_array(name, value, columns)
     try:
         array = np.asarray(value)
     except ValueError:
@@ -128,6 +146,11 @@ def _as_array(name: str, value: object) -> np.ndarray:
     if np.ma.is_masked(value):
         raise ValueError(f"{name} has masked elements; use {name}.filled(...)")
     return array
+
+
+def wide(array: np.ndarray) -> np.ndarray:
+    """Return integers as int64, for code of the user's: uint8 would turn 0 - 1 into 255."""
+    return array.astype(np.int64, copy=False) if array.dtype.kind in "iu" else array
 
 
 def distinct_elements(array: np.ndarray) -> np.ndarray:
@@ -152,13 +175,14 @@ def check_finite(
     if pages.is_surely_finite(array, dtype):
         return
     distinct = distinct_elements(array)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):  # a warning must not come in place of the error below
         low, high = float(distinct.min()), float(distinct.max())
     limit = pages.LARGEST[dtype]
     if -limit <= low and high <= limit:
         return
-    with np.errstate(invalid="ignore"):
-        bad = ~(np.abs(distinct) <= limit)
+    bad = ~np.isfinite(distinct)
+    if not bad.any():  # otherwise the limit may be infinite as a number of the data's dtype
+        bad = np.abs(distinct) > limit
     where = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
     found = float(distinct[where])
     index = ", ".join(map(str, where if position is None else position(where)))

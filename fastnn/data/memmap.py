@@ -8,12 +8,13 @@ from functools import partial
 import numpy as np
 
 from fastnn.data import pages
-from fastnn.data.arrays import Source, check_finite, checked_array
+from fastnn.data.arrays import Source, check_finite, checked_array, wide
 from fastnn.data.base import Batching, DataAdapter, Given, Parts
 from fastnn.data.read_ahead import ReadAhead
-from fastnn.data.samples import target, targets_by_name
+from fastnn.data.samples import targets_by_name
 from fastnn.data.specification import RowCheck, TargetSpecification
 from fastnn.data.steps import Steps
+from fastnn.data.targets import target
 
 RangeCheck = Callable[[int, int], object]  # checks a range of rows
 
@@ -136,7 +137,7 @@ def _check_numbers(name: str, array: np.ndarray, dtype: str, begin: int, end: in
 
 def _check_by_layer(check: RowCheck, name: str, array: np.ndarray, begin: int, end: int) -> None:
     """Raise unless a layer accepts a range of rows."""
-    check(name, array[begin:end], None)
+    check(name, wide(array[begin:end]), None)
 
 
 def _check_target(

@@ -17,19 +17,19 @@ from fastnn.data.arrays import (
     AnySource,
     Source,
     check_finite,
-    checked_array,
     checked_rows,
     contiguous_rows,
-    distinct_elements,
+    wide,
 )
+from fastnn.data.frames import ColumnNames
 from fastnn.data.lookups import Lookup, converted, read
 from fastnn.data.specification import (
     DataSpecification,
     InputSpecification,
     Shape,
-    TargetSpecification,
 )
 from fastnn.data.steps import Steps
+from fastnn.data.targets import target
 
 # The count of numbers that are checked at once, which keeps temporary arrays small.
 CHECKED_AT_ONCE = 1 << 20
@@ -75,7 +75,7 @@ def inputs_alone(
 
     Parameters
     ----------
-    x : array_like or sparse matrix, or a list of them for several inputs
+    x : array_like or sparse matrix, or a list or dict of them for several inputs
     specification : DataSpecification
     in_windows : bool, default False
         Whether the numbers of large memory maps are checked later, as they are read.
@@ -86,8 +86,14 @@ def inputs_alone(
         The message names the argument, what came and what was expected.
     """
     shapes = [(one.name, one.shape) for one in specification.inputs]
-    lookups = [one.lookup for one in specification.inputs]
-    sources = inputs(x, shapes, specification.dtype, lookups=lookups, in_windows=in_windows)
+    sources = inputs(
+        x,
+        shapes,
+        specification.dtype,
+        lookups=[one.lookup for one in specification.inputs],
+        columns=[one.columns for one in specification.inputs],
+        in_windows=in_windows,
+    )
     for position, (source, one) in enumerate(zip(sources, specification.inputs, strict=True)):
         if in_windows and isinstance(source, Source) and pages.map_of(source.array):
             continue
@@ -108,9 +114,9 @@ def with_targets(
 
     Parameters
     ----------
-    x : array_like or sparse matrix, or a list of them for several inputs
+    x : array_like or sparse matrix, or a list or dict of them for several inputs
     y : array_like, or a list or dict of them for several outputs
-    sample_weight_ : array_like, optional
+    sample_weight_ : array_like, or a list or dict of them for several outputs, optional
     class_weight : dict of int to float, optional
     specification : DataSpecification
     in_windows : bool, default False
@@ -129,24 +135,36 @@ def with_targets(
                 "there are classes"
             )
     sources = inputs_alone(x, specification, in_windows=in_windows).sources
+    rows, wanted, dtype = sources[0].rows, specification.targets, specification.dtype
+    if class_weight is not None and len(wanted) > 1:
+        raise ValueError("class_weight is for models of one output; use sample_weight")
+    weights = sample_weight.sources(sample_weight_, rows, wanted, dtype)
     target_types = []
-    for (name, part), one in zip(
-        targets_by_name(y, specification), specification.targets, strict=True
-    ):
+    parts = targets_by_name(y, specification)
+    for number, ((name, part), one) in enumerate(zip(parts, wanted, strict=True)):
+        ignored = _ignored(weights[number % len(weights)]) if weights else None
         found, target_type = target(
-            part, sources[0].rows, one, specification.dtype, name=name, in_windows=in_windows
+            part, rows, one, dtype, name=name, ignored=ignored, in_windows=in_windows
         )
         sources.append(found)
         target_types.append(target_type)
-    if sample_weight_ is not None or class_weight is not None:
-        targets = sources[-len(target_types) :]
-        sources.append(
-            sample_weight.source(
-                sample_weight_, class_weight, targets, target_types, specification.dtype
-            )
-        )
-        target_types.append("weight")
-    return Samples(sources, tuple(target_types))
+    if class_weight is not None:
+        of_class = sources[-1], target_types[-1], wanted[0]
+        weights = [sample_weight.by_class(class_weight, weights, *of_class, dtype)]
+    if any(one.has_weighted_metrics for one in wanted):
+        # All batches of an iterable must come in one form, whether or not they have weights.
+        weights = weights or [sample_weight.equal(rows)]
+        weights = [weights[number % len(weights)] for number in range(len(wanted))]
+    target_types += ["weight"] * len(weights)
+    return Samples([*sources, *weights], tuple(target_types))
+
+
+def _ignored(weights: Source) -> np.ndarray | None:
+    """Return which rows have weight 0; None if there are none, or in a large memory map."""
+    if pages.map_of(weights.array):
+        return None
+    is_zero = weights.array[:, 0] == 0
+    return is_zero if is_zero.any() else None
 
 
 def targets_by_name(y: object, specification: DataSpecification) -> list[tuple[str, object]]:
@@ -157,8 +175,20 @@ def targets_by_name(y: object, specification: DataSpecification) -> list[tuple[s
     return [(f"y[{name!r}]", part) for name, part in by_name("y", y, names).items()]
 
 
-def by_name(argument: str, value: object, names: Sequence[str]) -> dict[str, object]:
+def by_name(
+    argument: str, value: object, names: Sequence[str], ends: str = "output"
+) -> dict[str, object]:
     """Return one entry for each of several outputs, from a list or from a dict by name.
+
+    Parameters
+    ----------
+    argument : str
+        Name of the argument, for the message.
+    value : list or dict
+    names : sequence of str
+        Names of the outputs.
+    ends : str, default "output"
+        What the names are of, for the message.
 
     Raises
     ------
@@ -175,7 +205,7 @@ def by_name(argument: str, value: object, names: Sequence[str]) -> dict[str, obj
     if not isinstance(value, (list, tuple)) or len(value) != len(names):
         got = f"{len(value)}" if isinstance(value, (list, tuple)) else type(value).__name__
         raise ValueError(
-            f"{argument} must be a list of {len(names)}, one for each output "
+            f"{argument} must be a list of {len(names)}, one for each {ends} "
             f"({', '.join(names)}), or a dict by their names, got {got}"
         )
     return dict(zip(names, value, strict=True))
@@ -197,6 +227,7 @@ def inputs(
     name: str = "x",
     *,
     lookups: Sequence[Lookup | None] = (),
+    columns: Sequence[ColumnNames | None] = (),
     in_windows: bool = False,
 ) -> list[AnySource]:
     """Check input arrays, one for each of the given shapes.
@@ -204,6 +235,7 @@ def inputs(
     Parameters
     ----------
     x : array_like or sparse matrix, shape (rows, *shape), or a list for several inputs
+        Also a dict by the names of the inputs.
     shapes : sequence of (name, shape)
         Of the inputs.
     dtype : {"float32", "float64"}
@@ -211,6 +243,8 @@ def inputs(
         Name of the argument, for the message.
     lookups : sequence of Lookup or None, optional
         What turns the data of each input into whole numbers.
+    columns : sequence of tuple of str, optional
+        For each input, the names by which the columns of a frame are taken, if they are known.
     in_windows : bool, default False
         Whether the numbers of large memory maps are checked later, as they are read.
 
@@ -223,18 +257,27 @@ def inputs(
     TypeError, ValueError
         The message names the argument, what came and what was expected.
     """
-    if len(shapes) == 1:
-        arrays: Sequence[object] = [x]
+    if isinstance(x, dict) and not sparse.is_sparse(x):  # SciPy has one that is a dict
+        named = by_name(name, x, [one for one, _ in shapes], "input")
+        arrays: Sequence[object] = list(named.values())
+        names = [f"{name}[{one!r}]" for one in named]
+    elif len(shapes) == 1:
+        arrays = [x]
         names = [name]
     else:
         if not isinstance(x, (list, tuple)) or len(x) != len(shapes):
             got = f"{len(x)}" if isinstance(x, (list, tuple)) else type(x).__name__
-            raise ValueError(f"{name} must be a list of {len(shapes)} arrays, got {got}")
+            ends = ", ".join(one for one, _ in shapes)
+            raise ValueError(
+                f"{name} must be a list of {len(shapes)} arrays, got {got}; or a dict by the names "
+                f"of the inputs ({ends})"
+            )
         arrays, names = x, [f"{name}[{i}]" for i in range(len(shapes))]
     sources: list[AnySource] = []
-    each = zip(names, arrays, shapes, lookups or [None] * len(shapes), strict=True)
-    for label, value, (_, shape), lookup in each:
-        array = read(label, value, lookup, shape) if lookup else checked_rows(label, value)
+    nothing = [None] * len(shapes)
+    each = zip(names, arrays, shapes, lookups or nothing, columns or nothing, strict=True)
+    for label, value, (_, shape), lookup, own in each:
+        array = read(label, value, lookup, shape) if lookup else checked_rows(label, value, own)
         if array.ndim == 0 or array.shape[1:] != shape:
             sizes = "".join(f", {size}" for size in shape) or ","
             hint = "; one sample is x[np.newaxis]" if array.shape == shape else ""
@@ -275,92 +318,4 @@ def _check_by_layers(source: AnySource, one: InputSpecification, label: str) -> 
         else:
             part = source.take(np.arange(first, last))
         for check in one.checks:
-            check(label, part, first)
-
-
-# --- targets ----------------------------------------------------------------------------------
-
-
-def target(
-    y: object,
-    rows: int,
-    one: TargetSpecification,
-    dtype: str,
-    *,
-    name: str = "y",
-    in_windows: bool = False,
-) -> tuple[Source, str]:
-    """Check y against the network's output and loss.
-
-    Parameters
-    ----------
-    y : array_like
-    rows : int
-        Number of rows of x.
-    one : TargetSpecification
-    dtype : {"float32", "float64"}
-    name : str, default "y"
-    in_windows : bool, default False
-        Whether the numbers of a large memory map are checked later.
-
-    Returns
-    -------
-    Source
-    target_type : {"real", "label"}
-
-    Raises
-    ------
-    TypeError, ValueError
-        The message names the argument, what came and what was expected.
-    """
-    array, (shape, loss) = checked_array(name, y), (one.shape, one.loss)
-    if array.ndim == 0:
-        raise ValueError(f"{name} must have one entry for each row of x, got a single number")
-    if len(array) != rows:
-        raise ValueError(f"{name} must have as many rows as x, {rows}, got {len(array)}")
-    is_column = array.shape[1:] in ((), (1,))
-    if loss.takes_labels and is_column and array.shape[1:] != shape:
-        return _labels(array, y, math.prod(shape), name, in_windows=in_windows), "label"
-    if array.shape[1:] != shape and not (is_column and math.prod(shape) == 1):
-        sizes = "".join(f", {size}" for size in shape)
-        labels = " or class labels of shape (rows,)" if loss.takes_labels else ""
-        raise ValueError(f"{name} must have shape (rows{sizes}){labels}, got {array.shape}")
-    flat = contiguous_rows(array, math.prod(shape))
-    if in_windows and pages.map_of(flat):
-        return Source(flat), "real"
-    check_finite(name, array, dtype)
-    loss.check_target(name, distinct_elements(array))
-    if loss.is_distribution and array.size:
-        _check_sums(array.reshape(rows, -1), name)
-    return Source(flat), "real"
-
-
-def _check_sums(probabilities: np.ndarray, name: str) -> None:
-    """Raise if the probabilities of any row do not sum to 1."""
-    sums = probabilities.sum(axis=1, dtype=np.float64)
-    worst = int(np.abs(sums - 1).argmax())
-    if abs(sums[worst] - 1) > 1e-3:
-        raise ValueError(
-            f"{name} must hold probabilities that sum to 1 in each row, "
-            f"got {sums[worst]:g} in row {worst}"
-        )
-
-
-def _labels(
-    array: np.ndarray, given: object, classes: int, name: str, *, in_windows: bool
-) -> Source:
-    """Check class labels; `given` is what the array was made from, for the message."""
-    if array.dtype.kind == "f":
-        raise TypeError(
-            f"{name} must hold integer class labels, or probabilities of shape (rows, {classes}), "
-            f"got {np.asarray(given).dtype} of shape {array.shape}; use {name}.astype(int)"
-        )
-    column = contiguous_rows(array, 1)
-    if array.size and not (in_windows and pages.map_of(column)):
-        low, high = distinct_elements(array).min(), distinct_elements(array).max()
-        if low < 0 or high >= classes:
-            raise ValueError(
-                f"{name} must hold class labels from 0 to {classes - 1} (the model has {classes} "
-                f"outputs), got {low} to {high}"
-            )
-    return Source(column)
+            check(label, wide(part), first)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from fastnn.data.frames import ColumnNames
+from fastnn.data.labels import Classes
 from fastnn.data.lookups import Lookup
 from fastnn.losses import Loss
 
@@ -29,12 +32,15 @@ class InputSpecification:
         Checks of the layers that read the input directly; see `RowCheck`.
     lookup : Lookup, optional
         Turns what comes into the whole numbers that programs read.
+    columns : tuple of str, optional
+        Names of the columns that the network was trained on, by which those of a frame are taken.
     """
 
     name: str
     shape: Shape
     checks: tuple[RowCheck, ...] = ()
     lookup: Lookup | None = None
+    columns: ColumnNames | None = None
 
 
 @dataclass(frozen=True)
@@ -49,11 +55,23 @@ class TargetSpecification:
         Shape of one sample of the output.
     loss : Loss
         Determines what the target may hold.
+    columns : tuple of str, optional
+        As for an input.
+    classes : tuple, optional
+        The labels that the classes 0, 1, ... stand for.
+    has_plain_metrics : bool, default False
+        Whether a metric counts all rows alike, also those of weight 0.
+    has_weighted_metrics : bool, default False
+        Whether a metric counts the rows with their weights.
     """
 
     name: str
     shape: Shape
     loss: Loss
+    columns: ColumnNames | None = None
+    classes: Classes | None = None
+    has_plain_metrics: bool = False
+    has_weighted_metrics: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,3 +94,18 @@ class DataSpecification:
     def label(self, position: int) -> str:
         """Return the name of an input's data in messages: "x", or "x[1]" if there are several."""
         return "x" if len(self.inputs) == 1 else f"x[{position}]"
+
+
+def classes_told_apart(shape: Shape, loss: Loss) -> int:
+    """Return how many classes an output tells apart; 0 if it is not a classifier of labels.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of one sample of the output.
+    loss : Loss
+    """
+    width = math.prod(shape)
+    if loss.takes_labels and width > 1:
+        return width
+    return 2 if loss.link == "sigmoid" and width == 1 else 0

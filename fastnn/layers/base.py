@@ -204,8 +204,9 @@ class Layer(Declared):
     ``output_shape(self, *input_shapes)``, optional
         It returns the shape of one sample; default: that of the input.
     ``config(self)``, if its own ``__init__`` takes arguments
-        It returns them in a form that JSON can hold. Arguments that are fields with defaults,
-        such as ``power: float = 2.0`` in the class, need neither.
+        It returns them in a form that JSON can hold. It is not needed where each is kept as an
+        attribute of its name, and arguments that are fields with defaults, such as
+        ``power: float = 2.0`` in the class, need neither.
 
     The layer runs in Python, between native parts of a step, and may raise: the parameters are
     then as before the step. To save a model that has such a layer, decorate its class with
@@ -474,11 +475,33 @@ class Layer(Declared):
         The name and `trainable`, which `describe` returns, and regularizers that were not given
         are left out.
         """
-        fields = self.fields()
+        taken = {*self.fields(), *(self._arguments if self._takes_its_own else ())}
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in super().config().items()
-            if name in fields and name not in Layer.fields() and not _is_left_out(name, value)
+            if name in taken and name not in Layer.fields() and not _is_left_out(name, value)
+        }
+
+    @property
+    def _takes_its_own(self) -> bool:
+        """Whether the constructor is a user's, with arguments besides the name."""
+        return self._is_open and not self.is_generic()
+
+    def lacking_arguments(self) -> list[str]:
+        """Return the constructor's arguments that `config` does not return, nor `describe`."""
+        if not self._takes_its_own:
+            return []
+        known = {*self.config(), *Layer.fields()}
+        is_own = type(self).config is not Layer.config
+        return [] if is_own else [name for name in self._arguments if name not in known]
+
+    def own_attributes(self) -> dict[str, Any]:
+        """Return the attributes that a user has set, besides arguments and state."""
+        fields = type(self)._fields
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if type(self)._is_open and name not in fields and name not in _NOT_OF_THE_USER
         }
 
     def describe(self) -> dict[str, Any]:
@@ -536,6 +559,7 @@ class Layer(Declared):
 
 # What belongs to the networks that a layer is part of, so that copies leave it out.
 _OF_NETWORKS = ("arena", "users", "_first_output", "_assigned")
+_NOT_OF_THE_USER = (*_OF_NETWORKS, "_weights")
 
 
 def _is_left_out(name: str, value: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from fastnn import initializers, regularizers
 from fastnn.core.declare import boolean, instance_of, number
@@ -14,6 +14,8 @@ from fastnn.program.ops import Value
 
 class _Normalization(Layer):
     """Base class of both layers, with gamma and beta."""
+
+    _without_effect: ClassVar[dict[str, tuple[object, ...]]] = {"axis": (-1,)}
 
     center: bool = boolean(default=True, kw_only=True)
     scale: bool = boolean(default=True, kw_only=True)
@@ -102,7 +104,8 @@ class BatchNormalization(_Normalization):
     mean and biased variance are those of the batch, and each step updates the moving statistics:
     moving = momentum * moving + (1 - momentum) * batch. Outside training, and in a layer that is
     frozen (``trainable = False``), the moving statistics are used, as in Keras. A step whose loss
-    is not finite leaves them unchanged.
+    is not finite leaves them unchanged. A training step on one row, whose output would be beta
+    whatever the row holds, issues a warning; so does a last batch of one row.
 
     Parameters
     ----------

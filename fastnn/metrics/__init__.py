@@ -24,6 +24,8 @@ from fastnn.metrics.of_all import (
     F1,
     R2,
     ROCAUC,
+    AveragePrecision,
+    BalancedAccuracy,
     Collected,
     ConfusionMatrix,
     EpochMetric,
@@ -47,6 +49,8 @@ for _metric in (
     Recall,
     F1,
     ROCAUC,
+    AveragePrecision,
+    BalancedAccuracy,
     ConfusionMatrix,
     R2,
 ):
@@ -87,8 +91,8 @@ def direction_of(
     for name, objective in zip(output_names, objectives, strict=True):
         if several:
             directions[f"{name}_loss"] = "min"
-        for metric in objective.metrics:
-            directions[f"{name}_{metric.label}" if several else metric.label] = metric.direction
+        for label, metric, _ in objective.labelled():
+            directions[f"{name}_{label}" if several else label] = metric.direction
     if result not in directions:
         result = result.removeprefix("val_")
     return directions.get(result)
@@ -128,6 +132,8 @@ __all__ = [
     "R2",
     "ROCAUC",
     "Accuracy",
+    "AveragePrecision",
+    "BalancedAccuracy",
     "BinaryAccuracy",
     "Collected",
     "ConfusionMatrix",

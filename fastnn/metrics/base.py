@@ -49,6 +49,9 @@ class Metric(Declaration):
     def check(self, output: Value, target: Value, is_binary: bool) -> None:
         """Raise if the metric does not fit an output and its target; called before training."""
 
+    def check_weighted(self) -> None:
+        """Raise if the metric cannot be weighted; called by `compile(weighted_metrics=...)`."""
+
     def finish(self, mean: float) -> float:
         """Return the metric, given the mean over all samples."""
         return mean

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ class Collected:
     Attributes
     ----------
     target : ndarray, shape (rows,) of class labels, or (rows, *output_shape)
+        Labels are int64, numbers have the dtype of the predictions.
     prediction : ndarray, shape (rows, *output_shape)
         The model's output.
     is_binary : bool
@@ -29,12 +31,22 @@ class Collected:
     is_logit : bool
         Whether the output is the input of the loss's softmax or sigmoid, or a number whose sign is
         the decision.
+    weight : ndarray, shape (rows,), optional
+        The weight of each row, for a weighted metric; None: all count the same.
     """
 
     target: np.ndarray
     prediction: np.ndarray
     is_binary: bool
     is_logit: bool
+    weight: np.ndarray | None = None
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The weight of each row, in float64."""
+        if self.weight is None:
+            return np.ones(len(self.prediction))
+        return self.weight.astype(np.float64, copy=False)
 
     def columns(self) -> tuple[np.ndarray, np.ndarray]:
         """Return targets (0 or 1) and scores, shape (rows, outputs or classes)."""
@@ -42,6 +54,17 @@ class Collected:
         if self.is_binary:
             return self.target.reshape(scores.shape) > 0.5, scores
         return np.eye(scores.shape[1], dtype=bool)[self.classes()[0]], scores
+
+    def decisions(self, threshold: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+        """Return true and predicted decisions (0 or 1), shape (rows, outputs or classes).
+
+        `threshold` is the probability above which an output that is a decision of its own is
+        positive.
+        """
+        truth, scores = self.columns()
+        if self.is_binary:
+            return truth, scores > (logit(threshold) if self.is_logit else threshold)
+        return truth, np.eye(scores.shape[1], dtype=bool)[self.classes()[1]]
 
     def classes(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the true and the predicted class of each row."""
@@ -77,13 +100,14 @@ class _OfDecisions(EpochMetric):
 
     def compute(self, collected: Collected) -> float:
         """Return the metric."""
-        truth, scores = collected.columns()
-        if collected.is_binary:
-            said = scores > (logit(self.threshold) if collected.is_logit else self.threshold)
-        else:
-            said = np.eye(scores.shape[1], dtype=bool)[collected.classes()[1]]
-        right = (truth & said).sum(axis=0, dtype=np.float64)
-        positive, said_positive = truth.sum(axis=0), said.sum(axis=0)
+        truth, said = collected.decisions(self.threshold)
+        weights = collected.weights
+        right, positive, said_positive = (
+            weights @ column.astype(np.float64) for column in (truth & said, truth, said)
+        )
+        if not collected.is_binary:  # a class counts if it is in the targets or predicted
+            counts = (truth | said)[weights != 0].any(axis=0)
+            right, positive, said_positive = right[counts], positive[counts], said_positive[counts]
         if self.average == "micro":
             right, positive, said_positive = right.sum(), positive.sum(), said_positive.sum()
         each = self.ratio(right, positive, said_positive)
@@ -98,7 +122,7 @@ class _OfDecisions(EpochMetric):
 
 def _share(part: Any, whole: Any) -> Any:
     """Return part / whole, or 0 where `whole` is 0."""
-    return np.divide(part, whole, out=np.zeros(np.shape(whole)), where=np.asarray(whole) > 0)
+    return np.divide(part, whole, out=np.zeros(np.shape(whole)), where=np.asarray(whole) != 0)
 
 
 class Precision(_OfDecisions):
@@ -110,8 +134,8 @@ class Precision(_OfDecisions):
     Parameters
     ----------
     average : {"macro", "micro", "weighted"}, default "macro"
-        The mean over the classes, the metric of all of them together, or the mean weighted by the
-        number of samples of each, as in scikit-learn.
+        The mean over the classes that occur among targets or predictions, the metric of all of
+        them together, or the mean weighted by the number of samples of each, as in scikit-learn.
     threshold : float, default 0.5
         The probability above which an output that is a decision of its own is positive.
 
@@ -195,31 +219,76 @@ class ROCAUC(EpochMetric):
 
     def compute(self, collected: Collected) -> float:
         """Return the area."""
-        truth, scores = collected.columns()
-        if collected.is_logit and not collected.is_binary:
-            scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-            scores = scores / scores.sum(axis=1, keepdims=True)
-        pairs = zip(truth.T, scores.T, strict=True)
-        return float(np.mean([_area(yes, score) for yes, score in pairs]))
+        return _mean_over_columns(_area, collected)
 
 
-def _area(yes: np.ndarray, score: np.ndarray) -> float:
-    """Return the area under one curve."""
-    positive, negative = int(yes.sum()), int((~yes).sum())
-    if not positive or not negative:
+class AveragePrecision(EpochMetric):
+    """Average precision, the area under steps of precision over recall; name "average_precision".
+
+    The sum over all thresholds of precision times the gain in recall, as in scikit-learn. For
+    several outputs it is the mean over them; for classes, the mean over each against all others.
+    It is 0 for a class that does not occur.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.metrics.get("average_precision")
+    AveragePrecision()
+    """
+
+    name: ClassVar[str] = "average_precision"
+    direction: ClassVar[str] = "max"
+
+    def compute(self, collected: Collected) -> float:
+        """Return the average precision."""
+        return _mean_over_columns(_precision_over_recall, collected)
+
+
+def _mean_over_columns(
+    area: Callable[[np.ndarray, np.ndarray, np.ndarray], float], collected: Collected
+) -> float:
+    """Return the mean over outputs or classes of an area under a curve."""
+    truth, scores = collected.columns()
+    if collected.is_logit and not collected.is_binary:
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+        scores = scores / scores.sum(axis=1, keepdims=True)
+    weights = collected.weights
+    return float(np.mean([area(*pair, weights) for pair in zip(truth.T, scores.T, strict=True)]))
+
+
+def _counts(
+    yes: np.ndarray, score: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights of the positive and of the negative samples at each score, ascending."""
+    values, place = np.unique(score, return_inverse=True)
+    positive = np.bincount(place, weights * yes, len(values))
+    return positive, np.bincount(place, weights * ~yes, len(values))
+
+
+def _area(yes: np.ndarray, score: np.ndarray, weights: np.ndarray) -> float:
+    """Return the area under the curve of true over false positive rate."""
+    positive, negative = _counts(yes, score, weights)
+    pairs = positive.sum() * negative.sum()
+    if not pairs:
         return float("nan")
-    _, place, count = np.unique(score, return_inverse=True, return_counts=True)
-    rank = np.cumsum(count) - (count - 1) / 2  # ties share the mean of their ranks
-    least = positive * (positive + 1) / 2
-    return float((rank[place][yes].sum() - least) / (positive * negative))
+    below = np.cumsum(negative) - negative / 2  # ties count half
+    return float(positive @ below / pairs)
+
+
+def _precision_over_recall(yes: np.ndarray, score: np.ndarray, weights: np.ndarray) -> float:
+    """Return the area under the steps of precision over recall."""
+    positive, negative = (part[::-1] for part in _counts(yes, score, weights))
+    found = np.cumsum(positive)
+    precision = _share(found, found + np.cumsum(negative))
+    return float(_share(positive @ precision, positive.sum()))
 
 
 class ConfusionMatrix(EpochMetric):
     """How often a sample of class i was classified as class j; name ``"confusion_matrix"``.
 
-    The matrix is an array of integers of shape (classes, classes), with rows for the true class
-    and columns for the predicted one; for a single binary output, the classes are negative and
-    positive. Progress bars and files leave it out.
+    The matrix is an array of integers (of weights, as a weighted metric) of shape (classes,
+    classes), with rows for the true class and columns for the predicted one; for a single binary
+    output, the classes are negative and positive. Progress bars and files leave it out.
 
     Examples
     --------
@@ -235,23 +304,61 @@ class ConfusionMatrix(EpochMetric):
 
     def check(self, output: Value, target: Value, is_binary: bool) -> None:
         """Raise if there are several outputs that are separate decisions."""
-        if is_binary and math.prod(output.shape) > 1:
-            raise ValueError(
-                "metric 'confusion_matrix' is for classes or for one output, got "
-                f"{math.prod(output.shape)} outputs that are right or wrong by themselves"
-            )
+        _check_one_class(self, output, is_binary)
 
     def compute(self, collected: Collected) -> np.ndarray:
         """Return the matrix."""
-        if not collected.is_binary:
-            truth, said = collected.classes()
-            count = collected.prediction.reshape(len(truth), -1).shape[1]
-        else:
-            yes, scores = collected.columns()
-            truth, count = yes[:, 0].astype(int), 2
-            said = (scores[:, 0] > (0.0 if collected.is_logit else 0.5)).astype(int)
-        found = np.bincount(truth.astype(np.int64) * count + said, minlength=count * count)
-        return found.reshape(count, count)
+        return _confusion(collected)
+
+
+def _confusion(collected: Collected) -> np.ndarray:
+    """Return how often, or with which weight, a sample of class i was classified as class j."""
+    if collected.is_binary:
+        yes, yes_said = collected.decisions()
+        truth, said, count = yes[:, 0].astype(int), yes_said[:, 0].astype(int), 2
+    else:
+        truth, said = collected.classes()
+        count = collected.prediction.reshape(len(truth), -1).shape[1]
+    pairs = truth.astype(np.int64) * count + said
+    return np.bincount(pairs, collected.weight, count * count).reshape(count, count)
+
+
+class BalancedAccuracy(EpochMetric):
+    """The mean over the classes of the fraction found; name ``"balanced_accuracy"``.
+
+    As in scikit-learn, this is the mean recall of the classes that occur among the targets, so
+    that a rare class counts as much as a frequent one. For a single output the classes are
+    negative and positive.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.metrics.get("balanced_accuracy")
+    BalancedAccuracy()
+    """
+
+    name: ClassVar[str] = "balanced_accuracy"
+    direction: ClassVar[str] = "max"
+
+    def check(self, output: Value, target: Value, is_binary: bool) -> None:
+        """Raise if there are several outputs that are separate decisions."""
+        _check_one_class(self, output, is_binary)
+
+    def compute(self, collected: Collected) -> float:
+        """Return the mean."""
+        matrix = _confusion(collected)
+        support = matrix.sum(axis=1)
+        occurs = support != 0
+        return float(np.mean(np.diag(matrix)[occurs] / support[occurs]))
+
+
+def _check_one_class(metric: Metric, output: Value, is_binary: bool) -> None:
+    """Raise ValueError if there are several outputs that are separate decisions."""
+    if is_binary and math.prod(output.shape) > 1:
+        raise ValueError(
+            f"metric {metric.name!r} is for classes or for one output, got "
+            f"{math.prod(output.shape)} outputs that are right or wrong by themselves"
+        )
 
 
 class R2(EpochMetric):
@@ -277,8 +384,9 @@ class R2(EpochMetric):
     def compute(self, collected: Collected) -> float:
         """Return the fraction."""
         target = collected.target.reshape(len(collected.target), -1).astype(np.float64)
-        error = ((collected.prediction.reshape(target.shape) - target) ** 2).sum(axis=0)
-        total = ((target - target.mean(axis=0)) ** 2).sum(axis=0)
+        weights = collected.weights
+        error = weights @ (collected.prediction.reshape(target.shape) - target) ** 2
+        total = weights @ (target - weights @ target / weights.sum()) ** 2
         varies = total > 0
         explained = 1 - np.divide(error, total, out=np.ones_like(error), where=varies)
         return float(np.mean(np.where(varies, explained, error == 0)))
@@ -302,9 +410,11 @@ class Function(EpochMetric):
     Parameters
     ----------
     function : callable
-        It takes ``(y_true, y_pred)``: class labels of shape (rows,) or targets of shape
-        (rows, *output_shape), and the model's outputs. It is called once per epoch, not for each
-        batch. The file of a saved model does not contain it.
+        It takes ``(y_true, y_pred)``: class labels of shape (rows,), int64, or targets of shape
+        (rows, *output_shape), and the model's outputs, both of the model's dtype. It is called once
+        per epoch, not for each batch. As one of ``weighted_metrics`` it takes
+        ``(y_true, y_pred, sample_weight)``. The file of a saved model stores only its name: give
+        it to ``load(path, custom_objects={name: function})``.
     direction : {"min", "max"}, optional
         The direction of improvement, for callbacks that monitor it.
 
@@ -331,4 +441,19 @@ class Function(EpochMetric):
 
     def compute(self, collected: Collected) -> Any:
         """Return what the function returns."""
-        return self.function(collected.target, collected.prediction)
+        if collected.weight is None:
+            return self.function(collected.target, collected.prediction)
+        weighted: Callable[..., Any] = self.function
+        return weighted(collected.target, collected.prediction, collected.weight)
+
+    def check_weighted(self) -> None:
+        """Raise TypeError if the function takes no weights."""
+        try:
+            inspect.signature(self.function).bind(0, 0, 0)
+        except TypeError:
+            raise TypeError(
+                f"weighted_metrics: function {self.label!r} must take "
+                "(y_true, y_pred, sample_weight)"
+            ) from None
+        except ValueError:  # it has no signature
+            return

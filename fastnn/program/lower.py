@@ -20,6 +20,7 @@ from fastnn.program.objective import (
     Targets,
     add_objective,
     add_seed,
+    decision_thresholds,
 )
 from fastnn.program.ops import Op, Value
 from fastnn.program.optimizer_ops import Layout, LowerableOptimizer, penalties, update_ops
@@ -156,6 +157,18 @@ def lower(
         targets=targets.values,
         reported=lowered.reported,
     )
+
+
+def thresholds_of(
+    graph: Graph, objectives: Sequence[OutputObjective[Any, Any]], target_types: Sequence[str]
+) -> list[float | None]:
+    """Return for each output the number above which it is positive.
+
+    It is None if the largest of the outputs is the class. The parameters are as for `lower`.
+    """
+    forward = _Forward(graph, (), is_training=False, differentiates=False)
+    targets = Targets.of(graph, target_types)
+    return decision_thresholds(forward.builder.ops, forward.outputs, objectives, targets)
 
 
 def watched(graph: Graph) -> Program:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from fastnn.program.graph import Graph
 from fastnn.program.ops import EmitOp, Op, Value
@@ -81,6 +81,9 @@ class Reported:
         Whether the elements of a prediction are independent of each other.
     is_logit : bool
         Whether the loss's softmax or sigmoid has yet to be applied to the output.
+    weight : int or None
+        Position, among the weights of the program, of those that the metric counts the samples
+        with; None: all count the same.
     """
 
     name: str
@@ -89,6 +92,7 @@ class Reported:
     collected: str = ""
     is_binary: bool = False
     is_logit: bool = False
+    weight: int | None = None
 
 
 @dataclass(frozen=True)
@@ -101,11 +105,26 @@ class OutputObjective(Generic[LossT, MetricT]):
     metrics : tuple of Metric
     weight : float
         Weight of this loss in the sum over all outputs.
+    weighted_metrics : tuple of Metric
+        Metrics that count the samples with their weights.
     """
 
     loss: LossT
     metrics: tuple[MetricT, ...] = ()
     weight: float = 1.0
+    weighted_metrics: tuple[MetricT, ...] = ()
+
+    def labelled(self) -> list[tuple[str, MetricT, bool]]:
+        """Return the label of each metric, the metric, and whether it is weighted.
+
+        A weighted one is called "weighted_..." if there is one of its name without weights.
+        """
+        found = [(metric.label, metric, False) for metric in self.metrics]
+        plain = [label for label, _, _ in found]
+        for metric in self.weighted_metrics:
+            label = f"weighted_{metric.label}" if metric.label in plain else metric.label
+            found.append((label, metric, True))
+        return found
 
 
 @dataclass
@@ -135,7 +154,9 @@ class Objective(Generic[OptimizerT]):
     @cached_property
     def needs_all(self) -> bool:
         """Whether any metric is computed from all predictions at once."""
-        return any(metric.needs_all for objective in self.outputs for metric in objective.metrics)
+        return any(
+            metric.needs_all for objective in self.outputs for _, metric, _ in objective.labelled()
+        )
 
     @property
     def metrics(self) -> tuple[Any, ...]:
@@ -151,18 +172,21 @@ class Targets:
     ----------
     of_outputs : tuple of Value
         The target of each output.
-    sample_weight : Value or None
-        The factor on the loss of each sample.
+    sample_weights : tuple of Value
+        The factor on the loss of each sample: none, one for all outputs, or one for each.
     """
 
     of_outputs: tuple[Value, ...] = ()
-    sample_weight: Value | None = None
+    sample_weights: tuple[Value, ...] = ()
 
     @property
     def values(self) -> list[Value]:
         """All of these values, in the order in which a run receives the data."""
-        weights = [] if self.sample_weight is None else [self.sample_weight]
-        return [*self.of_outputs, *weights]
+        return [*self.of_outputs, *self.sample_weights]
+
+    def weight_of(self, output: int) -> int | None:
+        """Return the position of the weights of an output; None if it has none."""
+        return min(output, len(self.sample_weights) - 1) if self.sample_weights else None
 
     @classmethod
     def of(cls, graph: Graph, types: Sequence[str]) -> Targets:
@@ -172,17 +196,21 @@ class Targets:
         ----------
         graph : Graph
         types : sequence of {"real", "label", "weight"}
-            The dtype of the target of each output, followed by "weight" if samples have weights.
+            The dtype of the target of each output, followed by "weight" if samples have weights,
+            once, or once for each output.
         """
-        is_weighted = types[-1] == "weight"
-        dtypes = types[:-1] if is_weighted else types
+        weights = list(types).count("weight")
+        dtypes = types[: len(types) - weights]
         targets = tuple(
             Value(f"target of {output}", () if dtype == "label" else shape, True, "input", dtype)
             for output, dtype, shape in zip(
                 graph.output_names, dtypes, graph.output_shapes, strict=True
             )
         )
-        return cls(targets, Value("sample weight", (), storage="input") if is_weighted else None)
+        names = (
+            ["sample weight"] if weights == 1 else [f"sample weight {i}" for i in range(weights)]
+        )
+        return cls(targets, tuple(Value(name, (), storage="input") for name in names))
 
 
 def add_objective(
@@ -224,18 +252,19 @@ def add_objective(
         metrics.
     """
     lowered = LoweredObjective(
-        list(forward), targets.sample_weight, training, collects, is_several=len(outputs) > 1
+        list(forward), targets, training, collects, is_several=len(outputs) > 1
     )
     for number, (name, output, objective, target) in enumerate(
         zip(names, outputs, objectives, targets.of_outputs, strict=True)
     ):
         scores = _before_link(forward, output, objective.loss.link)
-        lowered.add_loss(name, objective, scores, target)
+        lowered.add_loss(number, name, objective, scores, target)
         threshold = objective.loss.threshold(output, target)
         is_distribution = objective.loss.is_distribution
         looked_at = _LookedAt(number, name, output, scores, target, threshold, is_distribution)
-        for metric in objective.metrics:
-            lowered.add_metric(metric, looked_at)
+        for label, metric, is_weighted in objective.labelled():
+            lowered.add_metric(label, metric, looked_at, is_weighted=is_weighted)
+    lowered.add_weights()
     lowered.add_total([objective.weight for objective in objectives])
     return lowered
 
@@ -267,7 +296,7 @@ class LoweredObjective:
     ----------
     ops : list of Op
         Forward, losses and metrics.
-    sample_weight : Value or None
+    targets : Targets
     training, collects, is_several : bool
         Whether gradients are needed; whether predictions are collected; whether there are several
         outputs.
@@ -280,7 +309,7 @@ class LoweredObjective:
     """
 
     ops: list[Op]
-    sample_weight: Value | None
+    targets: Targets
     training: bool
     collects: bool
     is_several: bool
@@ -289,6 +318,7 @@ class LoweredObjective:
     collected: list[Value] = field(default_factory=list)
     _losses: list[Value] = field(default_factory=list)  # one for each output, if there are several
     _metrics: list[Reported] = field(default_factory=list)
+    _weights: list[str] = field(default_factory=list)  # results: the mean weight of a step
 
     @property
     def reported(self) -> list[Reported]:
@@ -299,33 +329,50 @@ class LoweredObjective:
     @property
     def results(self) -> list[str]:
         """Names of the results, which are one float64 in each step."""
-        return [one.name for one in self.reported if not one.collected]
+        return [one.name for one in self.reported if not one.collected] + self._weights
 
     def add_loss(
-        self, name: str, objective: OutputObjective[Any, Any], scores: Value, target: Value
+        self,
+        number: int,
+        name: str,
+        objective: OutputObjective[Any, Any],
+        scores: Value,
+        target: Value,
     ) -> None:
         """Append the loss of one output: its value for each row, its gradient, and its mean."""
         rows = objective.loss.emit(self._emit, scores, target, gradient=self.training)
         if self.training:
-            gradient = self._weighted(rows.writes()[1], objective.weight)
+            gradient = self._weighted(number, rows.writes()[1], objective.weight)
             add_seed(self.ops, self.seeds, scores, gradient)
         if self.is_several:
-            self._losses.append(self._mean(self._weighted(rows.output, 1.0), f"{name}_loss"))
+            weighted = self._weighted(number, rows.output, 1.0)
+            self._losses.append(self._mean(weighted, f"{name}_loss"))
         else:
-            inputs = (self._weighted(rows.output, objective.weight),)
+            inputs = (self._weighted(number, rows.output, objective.weight),)
             self.ops.append(Op("mean", inputs, (self.loss,), {"checked": self.training}, "loss"))
 
-    def add_metric(self, metric: Any, looked_at: _LookedAt) -> None:
+    def add_metric(
+        self, label: str, metric: Any, looked_at: _LookedAt, *, is_weighted: bool = False
+    ) -> None:
         """Append a metric of one output: its mean, or a copy of the predictions."""
-        label = f"{looked_at.name}_{metric.label}" if self.is_several else metric.label
+        label = f"{looked_at.name}_{label}" if self.is_several else label
+        number = looked_at.number
+        weight = self.targets.weight_of(number) if is_weighted else None
         if metric.needs_all:
             if self.collects:
-                self._collect_for(metric, label, looked_at)
+                self._collect_for(metric, label, looked_at, weight)
             return
         value = looked_at.scores if metric.takes_scores else looked_at.output
-        hits = metric.emit(self._emit, value, looked_at.target, looked_at.threshold)
-        self._mean(hits.output, label)
-        self._metrics.append(Reported(label, metric, looked_at.number))
+        hits = metric.emit(self._emit, value, looked_at.target, looked_at.threshold).output
+        self._mean(hits if weight is None else self._weighted(number, hits, 1.0), label)
+        self._metrics.append(Reported(label, metric, number, weight=weight))
+
+    def add_weights(self) -> None:
+        """Append the mean of the weights that weighted means are divided by."""
+        needed = {one.weight for one in self._metrics if not one.collected} - {None}
+        for number in sorted(cast("set[int]", needed)):
+            self._weights.append(weight_result(number))
+            self._mean(self.targets.sample_weights[number], self._weights[-1])
 
     def add_total(self, weights: Sequence[float]) -> None:
         """Append the sum of the losses of several outputs."""
@@ -335,7 +382,9 @@ class LoweredObjective:
             inputs = (part, self.loss) if i else (part,)
             self.ops.append(Op("accumulate", inputs, (self.loss,), attributes, "loss"))
 
-    def _collect_for(self, metric: Any, label: str, looked_at: _LookedAt) -> None:
+    def _collect_for(
+        self, metric: Any, label: str, looked_at: _LookedAt, weight: int | None
+    ) -> None:
         """Keep the predictions of all rows for a metric, once for all metrics of an output."""
         output, is_binary = looked_at.output, looked_at.threshold is not None
         metric.check(output, looked_at.target, is_binary)
@@ -344,8 +393,8 @@ class LoweredObjective:
             self.collected.append(Value(name, output.shape, storage="output"))
             copied = {"activation": "linear", "parameter": 0.0}
             self.ops.append(Op("activation", (output,), (self.collected[-1],), copied, "loss"))
-        reported = Reported(label, metric, looked_at.number, name, is_binary, looked_at.is_logit)
-        self._metrics.append(reported)
+        number, is_logit = looked_at.number, looked_at.is_logit
+        self._metrics.append(Reported(label, metric, number, name, is_binary, is_logit, weight))
 
     def _emit(self, name: str, inputs: tuple, shapes: tuple, **attributes: object) -> Op:
         names = (name, f"{name} gradient", f"{name} exponentials")
@@ -356,17 +405,49 @@ class LoweredObjective:
         self.ops.append(Op(name, inputs, values, attributes, "loss"))
         return self.ops[-1]
 
-    def _weighted(self, value: Value, factor: float) -> Value:
-        """Multiply each row by the weight of its sample, and all rows by a factor."""
-        if self.sample_weight is None and factor == 1:
+    def _weighted(self, output: int, value: Value, factor: float) -> Value:
+        """Multiply each row by the weight that its sample has for an output, and by a factor."""
+        position = self.targets.weight_of(output)
+        if position is None and factor == 1:
             return value
-        inputs = (value, self.sample_weight)
+        weights = None if position is None else self.targets.sample_weights[position]
+        inputs = (value, weights)
         return self._emit("scale_rows", inputs, (value.shape,), factor=factor).output
 
     def _mean(self, rows: Value, name: str) -> Value:
         result = _result(name)
         self.ops.append(Op("mean", (rows,), (result,), layer="loss"))
         return result
+
+
+def weight_result(position: int) -> str:
+    """Return the name of the result that holds the mean of some weights."""
+    return f"weight {position}"
+
+
+def decision_thresholds(
+    forward: Sequence[Op],
+    outputs: Sequence[Value],
+    objectives: Sequence[OutputObjective[Any, Any]],
+    targets: Targets,
+) -> list[float | None]:
+    """Return for each output the number above which it is positive; None for classes.
+
+    Parameters
+    ----------
+    forward : sequence of Op
+    outputs : sequence of Value
+        The network's outputs.
+    objectives : sequence of OutputObjective
+        One for each output.
+    targets : Targets
+    """
+    found: list[float | None] = []
+    for output, objective, target in zip(outputs, objectives, targets.of_outputs, strict=True):
+        threshold = objective.loss.threshold(output, target)
+        is_link_applied = _before_link(forward, output, objective.loss.link) is not output
+        found.append(0.5 if threshold is not None and is_link_applied else threshold)
+    return found
 
 
 def add_seed(ops: list[Op], seeds: dict[Value, Value], output: Value, gradient: Value) -> None:

@@ -152,6 +152,9 @@ class LossCode:
     def losses(self, arrays: Sequence[Array], is_training: bool) -> list[Array]:
         """Return the loss of each row and, in training, the gradient of their mean."""
         y_pred, y_true = arrays
+        if y_true.dtype.kind == "i":  # labels, which lie in memory as int32
+            y_true = y_true.astype(np.int64)
+            y_true.flags.writeable = False
         rows = len(y_pred)
         where = self.where("forward")
         result = self._function(y_true, y_pred)

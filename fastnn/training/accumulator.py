@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from fastnn.metrics import Collected, EpochMetric
 from fastnn.program.lower import Program
-from fastnn.program.objective import Reported
+from fastnn.program.objective import Reported, weight_result
 from fastnn.runtime import Steps
 
 
@@ -75,6 +76,9 @@ class Accumulator:
                 logs[measure.name] = None if is_step else metric.compute(self._collected(measure))
             else:
                 mean = columns[measure.name]
+                if measure.weight is not None:
+                    whole = columns[weight_result(measure.weight)]
+                    mean = mean / whole if whole else math.nan
                 logs[measure.name] = mean if metric is None else metric.finish(mean)
         return logs
 
@@ -89,7 +93,17 @@ class Accumulator:
                 np.eye(shape[-1])[part[:, 0]] if target_type == "label" else part
                 for part, target_type in zip(targets, target_types, strict=True)
             ]
-        target = np.concatenate(targets)
+        # As the program sees them, whatever dtype the data have.
+        target = np.concatenate(targets).astype(self._dtype if shape else np.int64, copy=False)
+        weight = None
+        if measure.weight is not None:
+            position = self._target_types[0].index("weight") + measure.weight
+            parts = [targets[position][:, 0] for targets in self._targets]
+            weight = np.concatenate(parts).astype(self._dtype, copy=False)
         return Collected(
-            target.reshape(len(target), *shape), predictions, measure.is_binary, measure.is_logit
+            target.reshape(len(target), *shape),
+            predictions,
+            measure.is_binary,
+            measure.is_logit,
+            weight,
         )

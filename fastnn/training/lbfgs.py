@@ -238,7 +238,7 @@ class IterationTrainer(Trainer):
 
     def _metrics(self) -> dict[str, Any]:
         """Return the metrics of all rows, excluding the losses."""
-        if not any(one.metrics for one in self.network.require_objective().outputs):
+        if not any(one.labelled() for one in self.network.require_objective().outputs):
             return {}
         losses = {"loss", *(f"{name}_loss" for name in self.network.output_names)}
         found = evaluate(self.network, self._adapter)

@@ -6,6 +6,7 @@ Ctrl-C between slices, when the network is in a consistent state at the end of a
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from fastnn.core import checks
 from fastnn.data.adapter import adapter_of
 from fastnn.data.base import Given
+from fastnn.data.batches_of import is_batches
 from fastnn.network import Network
 from fastnn.runtime.nonfinite import NonFiniteLossError
 from fastnn.training.adaptation import adapted_on_trial
@@ -115,16 +117,20 @@ def fit(
     validation_split, validation_data : object
     """
     network.require_objective()
-    x, y, sample_weight, given = split(
-        network, x, y, sample_weight, validation_split, validation_data
-    )
-    settings.validation.check_use(given, settings.epochs)
-    with network.built_on_trial(), adapted_on_trial(network, x, y):
+    with network.built_on_trial(), contextlib.ExitStack() as on_trial:
+        if not is_batches(x, takes_lists=y is None):
+            network.learn_names(x, y)
+        x, y, sample_weight, given = split(
+            network, x, y, sample_weight, validation_split, validation_data
+        )
+        settings.validation.check_use(given, settings.epochs)
+        on_trial.enter_context(adapted_on_trial(network, x, y))
         trainer = trainer_of(network)
         batching = trainer.batching(
             settings.batch_size, settings.shuffle, settings.steps_per_epoch, settings.epochs
         )
-        adapter = adapter_of(Given(network.specify, x, y, sample_weight, class_weight), batching)
+        data = Given(network.specify_for_training, x, y, sample_weight, class_weight)
+        adapter = adapter_of(data, batching)
         try:
             adapter.first()
             validation = None if given is None else Validation(network, given, settings.validation)

@@ -16,6 +16,7 @@ from fastnn.runtime import Bound, Purpose, Wrt
 from fastnn.runtime.gradients import Found, in_order_of, one_or_list
 from fastnn.training import gradient_accumulation
 from fastnn.training.gradients_of import output_gradients
+from fastnn.training.single_rows import warn_of_single_row
 
 
 @dataclass
@@ -70,6 +71,8 @@ class ManualSteps:
         wrt = Wrt.PARAMETERS if steps.sparse else self._wrt
         bound = runtime.bound(Purpose.MANUAL, rows, sparse=steps.sparse, wrt=wrt)
         # The optimizer makes no update, but the updates of moving statistics also need a rate.
+        if rows == 1:
+            warn_of_single_row(bound.plan.program, "the batch has")
         run = bound.prepare(steps, learning_rates=np.zeros(1))
         run.section("forward", number)
         first, end = bound.plan.program.sections["statistics"]

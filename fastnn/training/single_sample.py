@@ -7,12 +7,19 @@ anything unusual. Declined samples, and the first one, take the general path as 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from fastnn import data
+from fastnn.core import checks
+from fastnn.data import frames
 from fastnn.data.adapter import adapter_of
 from fastnn.data.base import Given
+from fastnn.data.labels import are_labels
+from fastnn.data.names import at
 from fastnn.layers import Shape
 from fastnn.network import Network
 from fastnn.program.objective import Objective
@@ -36,18 +43,23 @@ def predict_one(network: Network, x: object) -> list[np.ndarray]:
     return [array[0] for array in outputs]
 
 
-def learn_one(network: Network, x: object, y: object) -> float:
+def learn_one(network: Network, x: object, y: object, sample_weight: object = None) -> float:
     """Take one step on one sample and return its loss; see `Model.learn_one`."""
     objective = network.require_objective()
-    loss = network.runtime.fast_path.try_learn(x, y, objective)
-    if loss is not None:  # the step was tried
-        network.runtime.parameters_change()
-        return loss if loss == loss else _checked_loss(network, x, y)
+    if sample_weight is None:
+        loss = network.runtime.fast_path.try_learn(x, y, objective)
+        if loss is not None:  # the step was tried
+            network.runtime.parameters_change()
+            return loss if loss == loss else _checked_loss(network, x, y)
     with network.built_on_trial():
+        _learn_names(network, x)
         batch = _inputs(network, x)
-        samples = network.checked_samples(batch, _target(network, objective, y))
+        target = _target(network, objective, y)
+        weight = None if sample_weight is None else _weight(network, sample_weight)
+        samples = network.checked_samples(batch, target, weight)
     loss = train_on_samples(network, samples)
-    is_prepared = network.runtime.fast_path.can_learn(objective)
+    # Labels are turned into numbers, and names into an order, on the general path.
+    is_prepared = network.names.classes or network.runtime.fast_path.can_learn(objective)
     if not (is_prepared or objective.optimizer.accumulates):
         network.runtime.prepare_one_row(Purpose.TRAIN)
     return loss
@@ -67,42 +79,65 @@ def _checked_loss(network: Network, x: object, y: object) -> float:
 # --- as a batch of one ------------------------------------------------------------------------
 
 
+def _learn_names(network: Network, x: object) -> None:
+    """Remember the names of a sample that is given by them, if the network has one input."""
+    names = frames.names_in_row(x)
+    if names is None or network.names.inputs:
+        return
+    ends = [name for name, _ in network.input_shapes] if network.built else ["input"]
+    if len(ends) == 1 and list(names) != ends:
+        network.names = replace(network.names, inputs=(names,))
+
+
 def _inputs(network: Network, x: object) -> object:
     """Return a batch of one sample for the methods that take batches."""
-    shapes = [shape for _, shape in network.input_shapes] if network.built else [None]
-    if network.built and network.graph.has_lookups:
-        return _with_lookups(network, x)
-    if len(shapes) == 1:
-        return _batch("x", x, shapes[0], network.dtype)
-    if not isinstance(x, (list, tuple)) or len(x) != len(shapes):
+    ends = network.input_shapes if network.built else [("input", None)]
+    columns = [at(network.names.inputs, i) for i in range(len(ends))]
+    names = [name for name, _ in ends]
+    has_lookups = network.built and network.graph.has_lookups
+    if len(ends) == 1 and not has_lookups:
+        (name, shape), (own,) = ends[0], columns
+        if isinstance(x, Mapping) and list(x) == names and own != (name,):
+            return {name: _batch(f"x[{name!r}]", x[name], shape, network.dtype, own)}
+        return _batch("x", x, shape, network.dtype, own)
+    if isinstance(x, Mapping):
+        parts = list(data.by_name("x", dict(x), names, "input").values())
+        labels = [f"x[{name!r}]" for name in names]
+    elif len(ends) == 1:
+        parts, labels = [x], ["x"]
+    elif isinstance(x, (list, tuple)) and len(x) == len(ends):
+        parts, labels = list(x), [f"x[{i}]" for i in range(len(ends))]
+    else:
         return x  # those methods reject it
-    return [
-        _batch(f"x[{i}]", part, shape, network.dtype)
-        for i, (part, shape) in enumerate(zip(x, shapes, strict=True))
+    readers = network.specification.inputs if has_lookups else [None] * len(ends)
+    batch = [
+        _looked_up(label, part, one)
+        if one is not None and one.lookup is not None
+        else _batch(label, part, shape, network.dtype, own)
+        for label, part, (_, shape), own, one in zip(
+            labels, parts, ends, columns, readers, strict=True
+        )
     ]
+    return batch[0] if len(batch) == 1 else batch
 
 
-def _with_lookups(network: Network, x: object) -> object:
-    """Return the batch of one sample for a network some of whose inputs are looked up."""
-    inputs = network.specification.inputs
-    parts = [x] if len(inputs) == 1 else x
-    if not isinstance(parts, (list, tuple)) or len(parts) != len(inputs):
-        return x  # the methods that take batches reject it
-    batch: list[np.ndarray] = []
-    for position, (part, one) in enumerate(zip(parts, inputs, strict=True)):
-        label = network.specification.label(position)
-        if one.lookup is None:
-            batch.append(_batch(label, part, one.shape, network.dtype))
-            continue
-        sample = data.read(label, part, one.lookup, None)
-        if sample.size != math.prod(one.shape):
-            raise ValueError(f"{label} must have shape {one.shape}, got {np.shape(part)}")
-        batch.append(sample.reshape(1, *one.shape))
-    return batch[0] if len(inputs) == 1 else batch
+def _looked_up(label: str, part: Any, one: data.InputSpecification) -> np.ndarray:
+    """Return the batch of one sample for an input that is looked up."""
+    assert one.lookup is not None
+    sample: np.ndarray = data.read(label, part, one.lookup, None)
+    if sample.size != math.prod(one.shape):
+        raise ValueError(f"{label} must have shape {one.shape}, got {np.shape(part)}")
+    return sample.reshape(1, *one.shape)
 
 
-def _batch(name: str, value: object, shape: Shape | None, dtype: str) -> np.ndarray:
-    array = data.checked_array(name, value)
+def _batch(
+    name: str,
+    value: object,
+    shape: Shape | None,
+    dtype: str,
+    columns: frames.ColumnNames | None = None,
+) -> np.ndarray:
+    array = data.checked_array(name, frames.row_of(name, value, columns))
     if array.shape != shape and (shape is not None or array.ndim == 0):
         expected = "(inputs,)" if shape is None else f"{shape}"
         hint = "; it is one sample, without an axis of rows" if array.shape[1:] == shape else ""
@@ -111,14 +146,30 @@ def _batch(name: str, value: object, shape: Shape | None, dtype: str) -> np.ndar
     return array[np.newaxis]
 
 
+def _weight(network: Network, sample_weight: object) -> object:
+    """Return the weight of the sample as weights of a batch of one."""
+    names = network.output_names if network.built else ["output"]
+    if isinstance(sample_weight, Mapping):
+        given = dict(sample_weight)
+    elif len(names) > 1 and isinstance(sample_weight, (list, tuple)):
+        given = data.by_name("sample_weight", sample_weight, names)
+    else:
+        return [checks.number("sample_weight", sample_weight)]
+    return {
+        name: None if part is None else [checks.number(f"sample_weight[{name!r}]", part)]
+        for name, part in given.items()
+    }
+
+
 def _target(network: Network, objective: Objective, y: object) -> object:
     if network.built and len(network.runtime.output_shapes) > 1:
         names = network.runtime.graph.output_names
         parts = data.by_name("y", y, names)
-        return [
-            data.checked_array(f"y[{name!r}]", part)[np.newaxis] for name, part in parts.items()
-        ]
-    array = data.checked_array("y", y)
+        return [_target_row(f"y[{name!r}]", part) for name, part in parts.items()]
+    row = _target_row("y", y)
+    if row.dtype.kind == "O":
+        return row
+    array = row[0, ...]  # not a scalar
     if network.built:
         (shape,), takes_labels = network.runtime.output_shapes, objective.loss.takes_labels
         is_number = array.shape in ((), (1,)) and (takes_labels or math.prod(shape) == 1)
@@ -126,4 +177,13 @@ def _target(network: Network, objective: Objective, y: object) -> object:
             label = " or be a class label" if takes_labels else ""
             raise ValueError(f"y must have shape {shape}{label}, got {array.shape}")
     data.check_finite("y", array, network.dtype)
-    return array[np.newaxis]
+    return row
+
+
+def _target_row(name: str, y: object) -> np.ndarray:
+    """Return a target as a batch of one; labels are left as they are."""
+    if are_labels(y):
+        row = np.empty(1, object)
+        row[0] = np.asarray(y).reshape(-1)[0]
+        return row
+    return data.checked_array(name, y)[np.newaxis]

@@ -11,6 +11,7 @@ from fastnn.data.base import DataAdapter
 from fastnn.runtime import Bound, Purpose, Run
 from fastnn.runtime.nonfinite import not_finite, refusal
 from fastnn.training.accumulator import Accumulator
+from fastnn.training.single_rows import ragged, warn_of_single_row
 from fastnn.training.trainers import Loop, Trainer
 
 Results = dict[str, Any]
@@ -22,6 +23,7 @@ class StepTrainer(Trainer):
     _adapter: DataAdapter
     _bound: Bound
     _snapshot: np.ndarray
+    _has_warned = False  # of batches of one row
 
     def prepare(self, adapter: DataAdapter) -> list[str]:
         """Take the data and return the names of the results of an epoch."""
@@ -76,6 +78,8 @@ class StepTrainer(Trainer):
         self._bound = self.network.runtime.bound(
             Purpose.TRAIN, steps.batch, steps.target_types, steps.sparse, collects=True
         )
+        if not self._has_warned and (batches := ragged(steps.rows, steps.batch)):
+            self._has_warned = warn_of_single_row(self._bound.plan.program, batches)
 
     def _rates(self, count: int) -> np.ndarray:
         """Return the learning rates of the next steps."""

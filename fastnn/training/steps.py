@@ -9,6 +9,7 @@ from fastnn.network import Network
 from fastnn.program.purpose import Purpose
 from fastnn.runtime import nonfinite
 from fastnn.training import gradient_accumulation
+from fastnn.training.single_rows import warn_of_single_row
 
 
 def train_on_samples(network: Network, samples: Samples) -> float:
@@ -27,6 +28,8 @@ def train_on_samples(network: Network, samples: Samples) -> float:
         bound = gradient_accumulation.bound_for(network, steps)
     else:
         bound = runtime.bound(Purpose.TRAIN, steps.batch, steps.target_types, steps.sparse)
+    if steps.rows == 1:
+        warn_of_single_row(bound.plan.program, "the batch has")
     results = np.empty((1, len(bound.plan.program.results)))
     before = runtime.snapshot()
     rate = network.optimizer.rates(runtime.step)

@@ -12,6 +12,7 @@ from fastnn.core import checks
 from fastnn.data.adapter import adapter_of
 from fastnn.data.base import Batching, DataAdapter, Given
 from fastnn.data.batches_of import batches_of, is_batches, is_iterator
+from fastnn.data.sample_weight import weights_of_outputs
 from fastnn.network import Network
 from fastnn.runtime import ROWS
 from fastnn.training.evaluation import evaluate
@@ -217,7 +218,7 @@ def _last_rows(
         _Parts("y", y, network.built and len(network.output_names) > 1),
     ]
     if sample_weight is not None:
-        given.append(_Parts("sample_weight", sample_weight, False))
+        given.append(_Parts("sample_weight", _by_output(network, sample_weight), False))
     total = given[0].arrays[0].shape[0]
     for one in given:
         for array in one.arrays:
@@ -233,6 +234,17 @@ def _last_rows(
         )
     before = [one.of(slice(None, cut)) for one in given] + [None] * (len(given) == 2)
     return before[0], before[1], before[2], tuple(one.of(slice(cut, None)) for one in given)
+
+
+def _by_output(network: Network, sample_weight: object) -> object:
+    """Return weights as they are, or in a dict where there are some for each output."""
+    if not network.built:
+        return sample_weight
+    names = network.output_names
+    each = weights_of_outputs(sample_weight, names)
+    if each is None:
+        return sample_weight
+    return {name: part for name, part in zip(names, each, strict=True) if part is not None}
 
 
 def _lists_batches(network: Network, given: object) -> bool:
@@ -259,14 +271,14 @@ class _Parts:
     ) -> None:
         self.name = name
         self._keys: list[str] | None = None
-        if is_several and isinstance(given, dict):
-            self._keys, given = list(given), list(given.values())
+        if type(given) is dict:
+            is_several, self._keys, given = True, list(given), list(given.values())
         self._is_several = is_several and isinstance(given, (list, tuple))
         listed: Sequence[object] = cast(Sequence[object], given) if self._is_several else [given]
         self.arrays = [
             data.read(name, part, readers[i], None)
             if i < len(readers) and readers[i]
-            else data.checked_rows(name, part)
+            else data.sliceable(name, part)
             for i, part in enumerate(listed)
         ]
         if any(array.ndim == 0 for array in self.arrays):

@@ -161,6 +161,10 @@ FAULTS = {
     "sigmoid of pixels": ("saturated units", "dense", 0, lambda: made(
         [Dense(32, "sigmoid"), Dense(10)], "adam", "crossentropy", digits(1 / 16)
     )),
+    "one row": ("batches of one row", "batch_normalization", 0, lambda: made(
+        [Dense(8), fnn.BatchNormalization(), Dense(1)], "adam", "mse",
+        tuple(part[:1] for part in regression()),
+    )),
     "high": ("learning rate too high", "", 0, lambda: made(
         [Dense(32, "relu"), Dense(10)], fnn.Adam(3.0), "crossentropy", digits()
     )),

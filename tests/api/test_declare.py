@@ -208,7 +208,7 @@ def test_a_misspelt_argument_is_answered_with_the_nearest(cls):
     [
         (lambda: fnn.Adam(lr=1e-3), "Adam() got an unexpected keyword argument 'lr': write learn"),
         (lambda: fnn.Dense(10, activaton="relu"), "'activaton'; did you mean 'activation'? ("),
-        (lambda: fnn.BatchNormalization(axis=-1), "'axis': leave it out: each input is normalized"),
+        (lambda: fnn.BatchNormalization(axis=0), "'axis': leave it out: each input is normalized"),
         (lambda: fnn.Crossentropy(from_logits=True), "'from_logits': leave it out: the loss tak"),
         (lambda: fnn.Dense(10, input_shape=(4,)), "'input_shape': give it to the model, Seq"),
         (lambda: fnn.losses.get({"name": "huber", "dleta": 1}), "'dleta'; did you mean 'delta'?"),

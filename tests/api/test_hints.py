@@ -102,3 +102,10 @@ def test_a_model_says_what_it_is():
     assert repr(model()) == "<Sequential of 1 layer, (3,) to (1,), 4 parameters, float32>"
     assert repr(fnn.Sequential([fnn.Dense(1)])) == "<Sequential of 1 layer, not built yet>"
     assert repr(model().network).startswith("<Network of 1 layer, 4 parameters")
+
+
+def test_an_axis_that_changes_nothing_is_taken():
+    for cls in (fnn.BatchNormalization, fnn.LayerNormalization):
+        assert cls(axis=-1).config() == cls().config()
+        with pytest.raises(TypeError, match="unexpected keyword argument 'axis': leave it out"):
+            cls(axis=0)

@@ -41,13 +41,21 @@ class OwnHuber(fnn.Huber):
     [(WithField(), "mse"), (WithInit(), "mse"), ("sgd", OwnHuber())],
     ids=["field", "constructor", "loss"],
 )
-def test_a_model_is_saved_and_copied_with_the_class_that_load_knows(optimizer, loss, tmp_path):
+def test_a_model_is_saved_and_copied_with_its_classes(optimizer, loss, tmp_path):
     made = model(optimizer, loss)
     made.fit(X, Y, epochs=2, verbose=0)
     made.save(tmp_path / "m")
-    for again in (fnn.load(tmp_path / "m"), copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+    with pytest.warns(UserWarning, match="is not known here, and .* takes its place"):
+        base = fnn.load(tmp_path / "m")
+    assert isinstance(made.optimizer, type(base.optimizer))
+    classes = {one.__name__: one for one in (WithField, WithInit, OwnHuber)}
+    loaded = fnn.load(tmp_path / "m", custom_objects=classes)
+    for again in (loaded, copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+        assert type(again.optimizer) is type(made.optimizer)
+        assert again.optimizer.config() == made.optimizer.config()
+        assert type(again.network.objective.loss) is type(made.network.objective.loss)
+    for again in (base, loaded, copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
         np.testing.assert_array_equal(again.predict(X), made.predict(X))
-        assert isinstance(made.optimizer, type(again.optimizer))
         again.fit(X, Y, verbose=0)
 
 

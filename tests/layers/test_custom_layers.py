@@ -174,6 +174,7 @@ def test_by_hand_with_predict_in_between(batch):
         assert_same_bits(gradient, gradients[name], name)
 
 
+@pytest.mark.filterwarnings("ignore:the last batch of 33 rows")
 def test_an_error_of_the_users_leaves_the_step_unmade(batch):
     class Fails(Scale):
         calls = 0
@@ -197,6 +198,7 @@ def test_an_error_of_the_users_leaves_the_step_unmade(batch):
     model.train_on_batch(x, y)  # training continues
 
 
+@pytest.mark.filterwarnings("ignore:the last batch of 33 rows")
 def test_a_loss_that_is_not_finite_stops_before_the_step(batch):
     class Breaks(Scale):
         def forward(self, x, *, training):

@@ -71,6 +71,7 @@ def test_the_optimizer_never_touches_the_moving_statistics(optimizer, batch):
     assert not model.network.runtime.gradients["batch_normalization/moving_mean"].any()
 
 
+@pytest.mark.filterwarnings("ignore:.* batch has one row")
 def test_fit_by_hand_and_one_at_a_time_move_them_alike(batch):
     x, y = batch
     layers = []
@@ -206,3 +207,68 @@ def test_unbuilt_layers_say_so():
     for read in (lambda: fnn.PReLU().alpha, lambda: fnn.BatchNormalization().moving_mean):
         with pytest.raises(AttributeError, match="build the model first"):
             read()
+
+
+# --- batches of one row ---------------------------------------------------------------------------
+
+ONE_ROW = r"{} one row, of which BatchNormalization \(layer 'middle'\) makes a constant"
+
+
+def small_model(layer=None, optimizer="sgd"):
+    layer = fnn.BatchNormalization(name="middle") if layer is None else layer
+    model = fnn.Sequential([fnn.Dense(4), layer, fnn.Dense(1)], input_shape=(3,), seed=0)
+    model.compile(optimizer, "mse")
+    return model
+
+
+ROWS = np.random.default_rng(0).normal(size=(33, 3))
+SUMS = ROWS.sum(axis=1)
+
+
+@pytest.mark.parametrize(
+    ("train", "which"),
+    [
+        (lambda m: m.fit(ROWS, SUMS, batch_size=1, verbose=0), "each batch has"),
+        (lambda m: m.fit(ROWS[:1], SUMS[:1], verbose=0), "each batch has"),
+        (lambda m: m.fit(ROWS, SUMS, batch_size=32, verbose=0), "the last batch of 33 rows has"),
+        (lambda m: m.fit(ROWS, SUMS, batch_size=16, epochs=3, verbose=0), "the last batch of 33"),
+        (lambda m: m.fit([(ROWS, SUMS), (ROWS[:1], SUMS[:1])], verbose=0), "has"),
+        (lambda m: m.train_on_batch(ROWS[:1], SUMS[:1]), "the batch has"),
+        (lambda m: m.learn_one(ROWS[0], SUMS[0]), "the batch has"),
+        (lambda m: m.forward(ROWS[:1], training=True), "the batch has"),
+    ],
+)
+def test_a_batch_of_one_row_is_warned_of(train, which):
+    message = ONE_ROW.format(which) if which.endswith("has") else which
+    with pytest.warns(UserWarning, match=message) as caught:
+        train(small_model())
+    assert len(caught) == 1
+
+
+def test_where_one_row_is_no_trouble_there_is_no_warning():
+    frozen = fnn.BatchNormalization(name="middle")
+    frozen.trainable = False
+    for model in (small_model(frozen), small_model(fnn.LayerNormalization())):
+        model.fit(ROWS, SUMS, batch_size=1, verbose=0)
+        model.learn_one(ROWS[0], SUMS[0])
+    model = small_model()
+    model.fit(ROWS, SUMS, batch_size=11, verbose=0)
+    model.train_on_batch(ROWS[:2], SUMS[:2])
+    model.evaluate(ROWS[:1], SUMS[:1])
+    model.predict_one(ROWS[0])
+
+
+def test_diagnose_names_batches_of_one_row():
+    model = small_model(optimizer=fnn.Adam(0.01))
+    found = model.diagnose(ROWS, SUMS, batch_size=1).findings
+    assert ("batches of one row", "middle") in [(one.problem, one.layer) for one in found]
+    usual = model.diagnose(ROWS, SUMS, batch_size=11).findings
+    assert "batches of one row" not in [one.problem for one in usual]
+
+
+def test_what_the_warning_says_is_so():
+    """The output for a batch of one row is beta, whatever the row holds."""
+    model = fnn.Sequential([fnn.BatchNormalization(name="middle")], input_shape=(3,))
+    with pytest.warns(UserWarning, match="one row"):
+        outputs = [model.forward(ROWS[i : i + 1], training=True) for i in range(3)]
+    assert not np.any(outputs)

@@ -221,7 +221,7 @@ def test_files_keep_the_name(batch, tmp_path):
         one.fit(*batch, verbose=0)
         assert weights_as_bytes(one) == weights_as_bytes(model)
     assert loaded.network.runtime.objective == model.network.runtime.objective
-    message = r"custom_objects\['distance'\] must be a class of layers or a losses.Custom, got <fun"
+    message = r"custom_objects\['distance'\] must be a losses.Custom\(function, derivative\), got"
     with pytest.raises(TypeError, match=message):
         fnn.load(tmp_path / "m", custom_objects={"distance": distance})
 

@@ -168,7 +168,7 @@ X, Y = np.zeros((6, 5)), [np.zeros(6, int), np.zeros((6, 2))]
          "loss_weights must be a finite number of at least 0, got -1"),
         (lambda m: m.compile("sgd", "mse", {"other": ["mae"]}), ValueError,
          "metrics must be for the outputs kind, size, got other"),
-        (lambda m: m.compile("sgd", "mse", "mae"), TypeError, "metrics must be a list of names"),
+        (lambda m: m.compile("sgd", "mse", 3), TypeError, "metrics must be a metric or a list"),
         (lambda m: m.learn_one(X[0], 3), ValueError, "y must be a list of 2"),
     ],
 )  # fmt: skip

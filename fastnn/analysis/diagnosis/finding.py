@@ -18,8 +18,8 @@ class Finding:
     problem : str
         "lost weights", "dead units", "saturated units", "identical units", "vanishing
         gradient", "exploding gradient", "learning rate too high", "learning rate too low",
-        "plateau", "unscaled inputs", "unscaled targets", "constant targets", "targets out of
-        reach" or "squashed logits".
+        "plateau", "batches of one row", "unscaled inputs", "unscaled targets", "constant
+        targets", "targets out of reach" or "squashed logits".
     layer : str
         Name of the layer; "" if the problem does not concern a single layer.
     figure : float

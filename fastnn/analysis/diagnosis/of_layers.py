@@ -34,6 +34,7 @@ def lost_weights(patient: Patient) -> Iterator[Finding]:
 
 def findings(patient: Patient) -> Iterator[Finding]:
     """Examine the outputs of the layers and their gradients."""
+    yield from _single_rows(patient)
     end = patient.end[0]
     for name, layer in patient.layers:
         array = patient.activations[name]
@@ -67,6 +68,22 @@ def findings(patient: Patient) -> Iterator[Finding]:
                 )
     yield from _identical(patient)
     yield from _gradients(patient)
+
+
+def _single_rows(patient: Patient) -> Iterator[Finding]:
+    """Detect layers that normalize over batches of one row."""
+    if min(patient.batch_size, patient.sources[0].rows) > 1:
+        return
+    for name, layer in patient.layers:
+        found = [part for part in layer.parts() if part.kind == "batch_normalization"]
+        if any(part.trainable for part in found):
+            yield Finding(
+                "batches of one row",
+                name,
+                1.0,
+                "the batch that it normalizes over has one row, so that its output is constant",
+                "a larger batch_size, or LayerNormalization",
+            )
 
 
 def _kernels(patient: Patient) -> dict[str, tuple[str, np.ndarray]]:

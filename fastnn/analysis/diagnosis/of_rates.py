@@ -118,7 +118,8 @@ def _loss(patient: Patient, network: Network) -> float:
 
 def constant_loss(patient: Patient) -> float | None:
     """Return the smallest loss that predicting a constant can reach; None if it is not known."""
-    if "weight" in patient.target_types:
+    first = len(patient.inputs) + 1
+    if any((weights.take() != 1).any() for weights in patient.sources[first:]):
         return None
     target = patient.target
     best = patient.loss.best_constant(

@@ -106,7 +106,7 @@ ACTIVATION_FORMULAS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]
     ),
     "mish": (lambda x, a: x * np.tanh(softplus(x)), lambda x, a: mish_derivative(x)),
     "hard_sigmoid": (
-        lambda x, a: np.clip(x, -3, 3) / 6 + 0.5,
+        lambda x, a: np.clip(x / 6 + 0.5, 0, 1),
         lambda x, a: np.where(np.abs(x) >= 3, 0, 1 / 6),
     ),
     "softsign": (
