@@ -72,7 +72,7 @@ def build(
     shapes = [(name, tensor.shape) for name, tensor in zip(names, inputs, strict=True)]
     ends = tuple(position[id(output)] for output in outputs)
     graph = Graph(shapes, steps, ends, values, owners)
-    check_text_inputs(inputs, graph)
+    check_lookups(inputs, layers, graph)
     return layers, graph, initializers
 
 
@@ -218,6 +218,11 @@ class InputLookup:
         """Whether it looks up text instead of whole numbers."""
         return bool(self.layer.takes_text)
 
+    @property
+    def encodes(self) -> bool:
+        """Whether the numbers of tokens are encoded before other layers read them."""
+        return bool(self.layer.output_mode != "int")
+
     def indices(self, label: str, rows: np.ndarray, first_row: int = 0) -> np.ndarray:
         """Return the numbers of tokens, which all readers take."""
         for reader, shape in self.readers:
@@ -260,8 +265,8 @@ def input_lookups(graph: Graph) -> list[InputLookup | None]:
                     "model, since it is applied where data come in"
                 )
             number = origin[inputs[0]]
-            found[number] = found[number] or InputLookup(layer, [])
-            if shapes[position] == shapes[inputs[0]]:
+            lookup = found[number] = found[number] or InputLookup(layer, [])
+            if not lookup.encodes:
                 made[position] = number
     for (name, _), reading, lookup in zip(graph.inputs, readers, found, strict=True):
         others = [layer for layer in reading if lookup and layer is not lookup.layer]
@@ -273,8 +278,15 @@ def input_lookups(graph: Graph) -> list[InputLookup | None]:
     return found
 
 
-def check_text_inputs(inputs: Sequence[Tensor], graph: Graph) -> None:
-    """Raise ValueError if an input that was declared to hold text is not looked up."""
+def check_lookups(inputs: Sequence[Tensor], layers: Sequence[Layer], graph: Graph) -> None:
+    """Raise ValueError if a lookup is where none can be, or text is not looked up."""
+    for layer in layers:
+        for part in layer.parts():
+            if part.is_lookup and part is not layer:
+                raise ValueError(
+                    f"layer {part.name!r} ({type(part).__name__}) must read an input of the "
+                    f"model, and cannot be inside {layer.name!r}"
+                )
     for tensor, (name, _), lookup in zip(inputs, graph.inputs, input_lookups(graph), strict=True):
         if tensor.dtype and not (lookup and lookup.takes_text):
             raise _not_looked_up(name)
