@@ -127,7 +127,8 @@ def build(
     names = name_layers(items) if names is None else names
     composition = _composition(inputs, outputs, order, names)
     graph, initializers = _graph(inputs, composition)
-    check_text_inputs(inputs, graph)
+    built = list(dict.fromkeys(step.layer for step in graph.steps))
+    check_lookups(inputs, built, graph)
     firsts = {one.layer: one for one in reversed(order) if isinstance(one.layer, Layer)}
     return Built(composition, graph, initializers, firsts)
 
@@ -396,6 +397,11 @@ class InputLookup:
         """Whether it looks up text instead of whole numbers."""
         return bool(self.layer.takes_text)
 
+    @property
+    def encodes(self) -> bool:
+        """Whether the numbers of tokens are encoded before other layers read them."""
+        return bool(self.layer.output_mode != "int")
+
     def indices(self, label: str, rows: np.ndarray, first_row: int = 0) -> np.ndarray:
         """Return the numbers of tokens, which all readers take."""
         for reader, shape in self.readers:
@@ -438,8 +444,8 @@ def input_lookups(graph: Graph) -> list[InputLookup | None]:
                     "model, since it is applied where data come in"
                 )
             number = origin[inputs[0]]
-            found[number] = found[number] or InputLookup(layer, [])
-            if shapes[position] == shapes[inputs[0]]:
+            lookup = found[number] = found[number] or InputLookup(layer, [])
+            if not lookup.encodes:
                 made[position] = number
     for (name, _), reading, lookup in zip(graph.inputs, readers, found, strict=True):
         others = [layer for layer in reading if lookup and layer is not lookup.layer]
@@ -451,8 +457,15 @@ def input_lookups(graph: Graph) -> list[InputLookup | None]:
     return found
 
 
-def check_text_inputs(inputs: Sequence[Tensor], graph: Graph) -> None:
-    """Raise ValueError if an input that was declared to hold text is not looked up."""
+def check_lookups(inputs: Sequence[Tensor], layers: Sequence[Layer], graph: Graph) -> None:
+    """Raise ValueError if a lookup is where none can be, or text is not looked up."""
+    for layer in layers:
+        for part in layer.parts():
+            if part.is_lookup and part is not layer:
+                raise ValueError(
+                    f"layer {part.name!r} ({type(part).__name__}) must read an input of the "
+                    f"model, and cannot be inside {layer.name!r}"
+                )
     for tensor, (name, _), lookup in zip(inputs, graph.inputs, input_lookups(graph), strict=True):
         if tensor.dtype and not (lookup and lookup.takes_text):
             raise _not_looked_up(name)

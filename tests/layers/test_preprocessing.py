@@ -864,6 +864,8 @@ def test_where_a_lookup_may_stand():
     text = fnn.Input((1,), name="text")
     with pytest.raises(ValueError, match=r"'string_lookup' .* must read an input of the model"):
         fnn.Sequential([fnn.Dense(1), fnn.StringLookup()], input_shape=(1,))
+    with pytest.raises(ValueError, match="input of the model, and cannot be inside 'residual'"):
+        fnn.Sequential([fnn.Residual([fnn.StringLookup()])], input_shape=(1,))
     both = fnn.Concatenate()([fnn.StringLookup()(text), fnn.Dense(1)(text)])
     with pytest.raises(ValueError, match="input 'text' is read by 'string_lookup', a lookup, and"):
         fnn.Model(text, both)

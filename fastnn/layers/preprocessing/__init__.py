@@ -4,6 +4,7 @@ base.py        what layers have in common that measure data, in `adapt` or when 
 numbers.py     Normalization and Rescaling
 moments.py     means and variances of rows that come in parts
 categories.py  CategoryEncoding
+vocabulary.py  what lookups have in common
 lookups.py     StringLookup and IntegerLookup, which are applied where data come in
 """
 
