@@ -42,8 +42,12 @@ def _rate(name: str, value: Any) -> float | Schedule:
 
 
 def _patterns(name: str, value: Any) -> tuple[str, ...]:
-    """Check regular expressions."""
-    given = tuple(checks.items(name, value, str))
+    """Check regular expressions; None stands for none."""
+    listed = [] if value is None else value
+    is_list = isinstance(listed, (list, tuple))
+    if not is_list or not all(isinstance(pattern, str) for pattern in listed):
+        raise TypeError(f"{name} must be a list of strings, got {value!r}")
+    given = tuple(listed)
     for pattern in given:
         try:
             re.compile(pattern)
