@@ -18,6 +18,7 @@ and in float32 to 1e-5. Prints lines of a Markdown table.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import statistics
@@ -46,7 +47,7 @@ def weights_of(outputs: int, seed: int) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
     sizes = (STATE, HIDDEN, HIDDEN, outputs)
     made = []
-    for inputs, units in zip(sizes, sizes[1:], strict=False):
+    for inputs, units in itertools.pairwise(sizes):
         made.append(rng.uniform(-1, 1, (inputs, units)) / np.sqrt(inputs))
         made.append(np.zeros(units))
     return made
@@ -313,7 +314,9 @@ class Process:
         os.environ.clear()
         os.environ.update(peer_referee.environment(peer))
         try:
-            self.child = context.Process(target=serve, args=(peer.library, peer.threads, end), daemon=True)
+            self.child = context.Process(
+                target=serve, args=(peer.library, peer.threads, end), daemon=True
+            )
             self.child.start()
         finally:
             os.environ.clear()
