@@ -1,7 +1,8 @@
 """Steps of reinforcement learning, compared with eager PyTorch: the same work by both, in turn.
 
-Run it as `python benchmarks/reinforcement.py` where both are installed (`make peers` makes such an
-environment, .venv-peers). Networks 4-64-64-2 (the critic 4-64-64-1), relu, Adam, float32:
+Run it as `python benchmarks/reinforcement.py [THREADS ...]` where both are installed (`make peers`
+makes such an environment, .venv-peers). Networks 4-64-64-2 (the critic 4-64-64-1), relu, Adam,
+float32:
 
 - a step of DQN: act by one state, store the transition in a replay buffer, learn from 64 that are
   drawn from it, with a target network that is set every 100 steps;
@@ -10,10 +11,10 @@ environment, .venv-peers). Networks 4-64-64-2 (the critic 4-64-64-1), relu, Adam
 
 The environment is left out: transitions are random numbers, and the buffer is the same NumPy code
 on either side. Actions are given, so that a rounding cannot make the sides differ. PyTorch acts
-in `inference_mode`, learns with the fused Adam, and runs at one thread and at all, each in a
-process of its own (see `peer_referee.py`); fastnn runs at its defaults. Before anything is timed,
-both sides begin with the same weights and must agree on all losses of 50 steps, in float64 to 1e-9
-and in float32 to 1e-5. Prints lines of a Markdown table.
+in `inference_mode`, learns with the fused Adam, and runs at THREADS, by default at one and at all,
+each in a process of its own (see `peer_referee.py`); fastnn runs at its defaults. Before anything
+is timed, both sides begin with the same weights and must agree on all losses of 50 steps, in
+float64 to 1e-9 and in float32 to 1e-5. Prints lines of a Markdown table.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import itertools
 import multiprocessing
 import os
 import statistics
+import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -369,7 +371,7 @@ def race(ours: Process, theirs: Process) -> tuple[list[float], list[float]]:
 
 def main() -> None:
     """Print the measurements."""
-    counts = sorted({1, os.cpu_count() or 1})
+    counts = [int(text) for text in sys.argv[1:]] or sorted({1, os.cpu_count() or 1})
     peers = [Peer("PyTorch eager", threads) for threads in counts]
     processes = {peer: Process(peer) for peer in (OURS, *peers)}
     compare(processes)
