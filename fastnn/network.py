@@ -333,7 +333,19 @@ class Network(Composite):
             raise
 
     def specify(self, x: object) -> DataSpecification:
-        """Return the specification of the data; build the network if it waited for their shape."""
+        """Return the specification of the data; build the network if it waited for their shape.
+
+        Raises
+        ------
+        RuntimeError
+            A layer has yet to measure data.
+        """
+        specification = self._shaped_by(x)
+        for layer in self._measuring:
+            layer.require_adapted()
+        return specification
+
+    def _shaped_by(self, x: object) -> DataSpecification:
         if not self.built:
             x = x["input"] if type(x) is dict and list(x) == ["input"] else x
             (first,) = self.input_readers()
@@ -342,14 +354,12 @@ class Network(Composite):
             if len(shape) < 2 or 0 in shape:
                 raise ValueError(f"x must have shape (rows, inputs), got {shape}")
             self.build_chain(shape[1:])
-        for layer in self._measuring:
-            layer.require_adapted()
         return self.specification
 
     def specify_for_training(self, x: object) -> DataSpecification:
         """Do the same, and remember the names that x has."""
         self.learn_names(x, None)
-        return self.specification
+        return self.specify(x)
 
     def checked_inputs(self, x: object) -> Samples:
         """Return x, checked; build the network if it waited for its shape."""
@@ -390,7 +400,7 @@ class Network(Composite):
 
     def learn_names(self, x: object, y: object) -> None:
         """Remember the names and classes of data that the network is about to be trained on."""
-        specification = self.specify(x)
+        specification = self._shaped_by(x)
         names = data_names.learnt(self.names, x, y, specification)
         if names != self.names:
             self.names = names

@@ -265,9 +265,9 @@ def from_copied(copy: Copied) -> Network:
     with custom_objects_scope(copy.classes):
         network = _described_network(copy.about, copy.classes, "copy of a model")
     if copy.objective is not None:
-        step = network.runtime.step
+        step, waiting = network.runtime.step, network.runtime.accumulated
         network.configure(copy.objective, _frozen(network, copy.about))
-        network.runtime.step = step
+        network.runtime.step, network.runtime.accumulated = step, waiting
     _fill(_views(network.runtime), copy.tensors, "copy of a model")
     for part, own in zip(_parts(network), copy.own, strict=True):
         vars(part).update(own)

@@ -255,8 +255,8 @@ def _input_gradients(forward: _Forward, wrt: Wrt) -> dict[Value, Value]:
     """
     if Wrt.INPUTS not in wrt:
         return {}
-    for value in forward.inputs:
-        reason = _why_there_is_no_gradient(forward.builder.ops, value)
+    for i, value in enumerate(forward.inputs):
+        reason = _why_there_is_no_gradient(forward.builder.ops, value) or _looked_up(forward, i)
         if reason:
             raise ValueError(
                 f"wrt: there is no gradient with respect to the input {value.name!r}, {reason}, "
@@ -278,6 +278,18 @@ def _why_there_is_no_gradient(ops: Sequence[Op], value: Value) -> str:
             return f"which layer {op.layer!r} takes as categories: take that of the layer's output"
         if not reached.isdisjoint(op.reads()):
             reached.update(op.writes())
+    return ""
+
+
+def _looked_up(forward: _Forward, number: int) -> str:
+    """Return why there is no gradient with respect to an input that a lookup reads, or ""."""
+    reached, graph = {number}, forward.graph
+    for position, (layer, inputs, name) in enumerate(graph.steps, start=len(graph.inputs)):
+        if reached.isdisjoint(inputs):
+            continue
+        if layer.is_lookup:
+            return f"which layer {name!r} looks up: take that of a layer's output"
+        reached.add(position)
     return ""
 
 

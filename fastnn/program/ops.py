@@ -497,6 +497,7 @@ OPS: dict[str, OpRow] = {
         _encode_categories_gradient,
         sizes=_encode_sizes,
         variant=lambda op: ENCODINGS.index(op.attributes["mode"]),
+        categories=(0,),
     ),
     # (x - mean) / scale, or x * scale + mean, by columns; the gradient leaves out the mean.
     "standardize": OpRow(

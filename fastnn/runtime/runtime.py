@@ -352,7 +352,7 @@ class Runtime:
         with _programs_lock:
             settings = self._settings() if purpose.depends_on_optimizer else None
             learning = self._learning if purpose.depends_on_trainable else None
-            key = (purpose, target_types, sparse, collects, wrt, settings, learning)
+            key = (purpose, target_types, sparse, collects, settings, wrt, learning)
             found = self.programs.get(key)
             if found is None or found.plan.capacity < rows:
                 if settings is not None:
@@ -361,7 +361,7 @@ class Runtime:
                     self.program(purpose, target_types, sparse, collects=collects, wrt=wrt)
                 )
                 self.programs.pop(key, None)
-                alike = [old for old in self.programs if old[:5] == key[:5]]
+                alike = [old for old in self.programs if (*old[:4], old[5]) == (*key[:4], wrt)]
                 for old in alike[: max(len(alike) - SETTINGS_KEPT + 1, 0)]:
                     del self.programs[old]
                 self.fast_path.forget(purpose)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import example_claims
 import pytest
 
 pytest.importorskip("matplotlib")
@@ -114,12 +115,14 @@ CLAIMS = {
     "optimizers": _optimizers, "regression": _regression, "residual_network": _residual_network,
     "time_budget": _time_budget, "vanishing_gradients": _vanishing_gradients, "xor": _xor,
 }  # fmt: skip
+CLAIMS |= example_claims.CLAIMS
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_it_runs(example, tmp_path):
     """It runs with the installed package, without a screen, and without a warning."""
-    environment = {**os.environ, "MPLBACKEND": "Agg"}
+    # One thread, because two processes run the tests; the results have the same bits.
+    environment = {**os.environ, "MPLBACKEND": "Agg", "FASTNN_NUM_THREADS": "1"}
     notes = tmp_path.with_name(f"{tmp_path.name}.json")
     done = subprocess.run(
         [sys.executable, "-P", "-W", "error", "-c", WATCH, str(SUPPORT), str(example), str(notes)],

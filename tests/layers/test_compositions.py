@@ -301,6 +301,10 @@ def compositions(draw):
     return model, data, {"sample_weight": sample_weight}, c.used
 
 
+# Kinds of layers that read categories or text, with respect to which there is no gradient.
+WITHOUT_GRADIENT = ("embedding", "category_encoding", "string_lookup", "integer_lookup")
+
+
 def check(count, used=None, **options):
     """Run gradcheck on `count` compositions; what was in them is added to `used`."""
 
@@ -315,7 +319,7 @@ def check(count, used=None, **options):
         clone = fnn.Model.of(model.network.clone("float64"))
         assume(clone.train_on_batch(*data, **weighting) < 100)
         fnn.gradcheck(model, *data, **weighting)
-        if not parts["embedding"]:  # there is no gradient with respect to categories
+        if not any(parts[kind] for kind in WITHOUT_GRADIENT):
             fnn.gradcheck(model, *data, wrt="inputs", **weighting)
         if used is not None:
             used["compositions"] += 1

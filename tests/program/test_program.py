@@ -132,6 +132,7 @@ def test_predict_and_evaluate_agree_with_reference(seed):
         assert_close(got[name], want[name], 1e-10, name)
 
 
+@pytest.mark.filterwarnings("ignore:.* one row, of which BatchNormalization")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_backward_from_the_users_gradient_is_that_of_the_loss(seed):
     """The manual program compared with the train program, with half the sum of squares as loss."""

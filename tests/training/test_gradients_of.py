@@ -403,11 +403,13 @@ LAYERS = {
     "layer_normalization": lambda: [fnn.LayerNormalization(gamma_initializer=NORMAL)],
     "batch_normalization": lambda: [fnn.BatchNormalization(gamma_initializer=NORMAL)],
     "residual": lambda: [fnn.Residual([fnn.Dense(4, "gelu"), fnn.Dense(5)])],
+    "normalization": lambda: [fnn.Normalization(mean=0.5, variance=4.0)],
+    "rescaling": lambda: [fnn.Rescaling(0.5, offset=-1.0)],
     "add": lambda: fnn.Add,
     "multiply": lambda: fnn.Multiply,
     "concatenate": lambda: fnn.Concatenate,
 }
-WITHOUT_GRADIENT = {"embedding"}
+WITHOUT_GRADIENT = {"embedding", "category_encoding", "string_lookup", "integer_lookup"}
 
 
 def model_with(kind, loss="mse"):
@@ -555,6 +557,19 @@ def test_categories_have_no_gradient(rng):
     with pytest.raises(ValueError, match=message):
         fnn.gradcheck(model, x, np.zeros(5), wrt="inputs")
     assert model.gradients_of(x, wrt="parameters")["embedding/embeddings"].any()
+
+
+def test_text_has_no_gradient():
+    words = fnn.Input((1,), name="words")
+    lookup = fnn.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")(words)
+    model = fnn.Model(words, fnn.Dense(1)(lookup))
+    with pytest.raises(ValueError, match="'words', which layer 'string_lookup' looks up"):
+        model.gradients_of([["a"], ["b"]])
+    numbers = fnn.Input((1,), name="numbers")
+    encoded = fnn.CategoryEncoding(3)(numbers)
+    model = fnn.Model(numbers, fnn.Dense(1)(encoded))
+    with pytest.raises(ValueError, match="'numbers', which layer 'category_encoding' takes as"):
+        model.gradients_of([[1], [2]])
 
 
 def test_sparse_rows_have_no_gradient(rng):
