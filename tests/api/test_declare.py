@@ -665,7 +665,8 @@ def test_hints_for_a_method_and_for_an_attribute():
     error = hints.unexpected_argument("Model.fit", "epoch", ["x", "epochs"])
     assert "'epoch'; did you mean 'epochs'? (its arguments are x, epochs)" in str(error)
     assert str(hints.missing_attribute(fnn.Sequential, "state_dict", [])) == (
-        "Sequential has no attribute 'state_dict': use model.get_weights(), or model.save_weights(path)"
+        "Sequential has no attribute 'state_dict': use model.get_weights(), or "
+        "model.save_weights(path)"
     )
     assert str(hints.missing_attribute("Model", "sumary", ["summary"])) == (
         "Model has no attribute 'sumary'; did you mean 'summary'?"

@@ -563,8 +563,11 @@ def test_text_has_no_gradient():
     words = fnn.Input((1,), name="words")
     lookup = fnn.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")(words)
     model = fnn.Model(words, fnn.Dense(1)(lookup))
-    with pytest.raises(ValueError, match="'words', which layer 'string_lookup' looks up"):
+    with pytest.raises(ValueError, match="'words', which layer 'string_lookup' takes as"):
         model.gradients_of([["a"], ["b"]])
+    plain = fnn.Model(words, fnn.Dense(1)(fnn.StringLookup(vocabulary=["a", "b"])(words)))
+    with pytest.raises(ValueError, match="'words', which layer 'string_lookup_1' looks up"):
+        plain.gradients_of([["a"], ["b"]])
     numbers = fnn.Input((1,), name="numbers")
     encoded = fnn.CategoryEncoding(3)(numbers)
     model = fnn.Model(numbers, fnn.Dense(1)(encoded))
