@@ -38,6 +38,8 @@ ROWS = 512
 # How many settings of the optimizer, or of which layers learn, keep their programs: a training
 # that alternates between two of them does not compile each time.
 SETTINGS_KEPT = 2
+# A program that is made again for a larger batch is made for twice as many rows, up to this number.
+MOST_ROWS_AHEAD = 4096
 
 # Held while a program is looked up or made, so that threads may share a model, and during a
 # fork, so that the child finds it released.
@@ -119,7 +121,7 @@ class Runtime:
         self.layout = Layout(self.offsets, self.count, self._breaks())
         self.parameters = {name: self._view(name) for name in shapes}
         self.gradients = self.views_of(self.arenas["gradients"])
-        self._learning = graph.learning_state()
+        self._take_learning_state()
         self._key = key
         self._snapshot: np.ndarray | None = None
         self.programs: dict[tuple, Bound] = {}
@@ -263,7 +265,7 @@ class Runtime:
             The layers that this network does not train.
         """
         self.objective, self.graph = objective, self.graph.freezing(frozen)
-        self._learning = self.graph.learning_state()
+        self._take_learning_state()
         self._forget(lambda purpose: purpose.needs_objective)
         self.slots = objective.optimizer.slots
         self.arenas["state"] = aligned((len(self.slots), self.count), self.dtype)
@@ -357,6 +359,8 @@ class Runtime:
             if found is None or found.plan.capacity < rows:
                 if settings is not None:
                     self.check_slots()
+                if found is not None:  # episodes, say, that are sometimes a little longer
+                    rows = max(rows, min(2 * found.plan.capacity, MOST_ROWS_AHEAD))
                 program = fuse(
                     self.program(purpose, target_types, sparse, collects=collects, wrt=wrt)
                 )
@@ -439,7 +443,7 @@ class Runtime:
     def layer_changed(self) -> None:
         """Take note of which parameters learn now, and how fast; layers call it."""
         with _programs_lock:
-            self._learning = self.graph.learning_state()
+            self._take_learning_state()
             for purpose in PREPARED:
                 if purpose.depends_on_trainable:
                     self.fast_path.forget(purpose)
@@ -464,9 +468,13 @@ class Runtime:
 
     def clear_frozen_gradients(self) -> None:
         """Zero the gradients of frozen parameters, because they count toward the global norm."""
-        for name, factor in self.graph.rate_factors().items():
-            if not factor:
-                self.gradients[name][...] = 0
+        for name in self._frozen:
+            self.gradients[name][...] = 0
+
+    def _take_learning_state(self) -> None:
+        """Note which parameters learn, and how fast."""
+        self._learning = self.graph.learning_state()
+        self._frozen = [name for name, factor in self.graph.rate_factors().items() if not factor]
 
     def _settings(self) -> tuple:
         """The optimizer's settings that are built into a program; a change makes a new program."""
