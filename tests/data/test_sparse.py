@@ -34,6 +34,7 @@ def sparse_inputs(rng, x):
     return (arrays, given) if isinstance(x, list) else (arrays[0], given[0])
 
 
+@pytest.mark.filterwarnings("ignore:the last batch of 16 rows has one row")
 @pytest.mark.parametrize("seed", range(24))
 def test_random_models_compute_the_same_as_with_a_dense_copy(seed, rng):
     """fit, evaluate, predict, one step, and a custom loop."""
