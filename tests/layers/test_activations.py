@@ -142,7 +142,13 @@ print("; ".join(found))
 """
 
 
-@pytest.mark.parametrize("isa", engine.supported_isas())
+@pytest.mark.parametrize(
+    "isa",
+    [
+        pytest.param(isa, marks=() if isa == engine.ISA else pytest.mark.slow)
+        for isa in engine.supported_isas()
+    ],
+)
 def test_outputs_stay_in_their_range(isa):
     environment = {**os.environ, "FASTNN_ISA": isa}
     ran = subprocess.run(

@@ -138,7 +138,7 @@ def test_models_that_are_gone_are_forgotten():
     optimizer = fnn.SGD(0.5)
     for _ in range(20):
         compiled(optimizer)
-        gc.collect()
+    gc.collect()
     model = compiled(optimizer)
     optimizer.learning_rate = 0.25
     assert model.optimizer.learning_rate == 0.25
