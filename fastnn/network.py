@@ -213,6 +213,7 @@ class Network(Composite):
         built = layer_graph.build(inputs, outputs, names)
         graph, shared = built.graph, _shared_parameters(built.graph, self.dtype)
         shapes = {name: value.shape for name, value in graph.parameters.items()}
+        self._drawn = set()  # otherwise layers that are gone would keep their arenas
         with memory_for_parameters(graph, self.dtype):
             runtime = Runtime(graph, self.dtype, shapes, self._key, shared)
             for i, (name, view) in enumerate(runtime.parameters.items()):
@@ -265,11 +266,13 @@ class Network(Composite):
             The parts do not fit together; nothing has changed.
         """
         if shape is not None and chain:  # raises what building would raise
-            layer_graph.build(*_ends_of_chain(chain, shape))
+            graph = layer_graph.build(*_ends_of_chain(chain, shape)).graph
+            _shared_parameters(graph, self.dtype)
         if self.built:
             self.unbuild()
         self.chain = self.parts = tuple(chain)
         self.chain_shape = shape
+        self.names = Names(self.names.inputs)  # those of targets belong to the outputs before
         if shape is not None and chain:
             self.build_chain(shape)
 
@@ -396,7 +399,8 @@ class Network(Composite):
 
     def layers_to_adapt(self) -> list[Measuring]:
         """Return the layers that have yet to measure data, those inside other layers included."""
-        return [layer for layer in measuring(self.layers) if not layer.is_adapted]
+        found = self._measuring if self.built else measuring(self.layers)
+        return [layer for layer in found if not layer.is_adapted]
 
     def learn_names(self, x: object, y: object) -> None:
         """Remember the names and classes of data that the network is about to be trained on."""
@@ -446,10 +450,15 @@ class Network(Composite):
 
     def classes(self) -> list[list[str | int] | None]:
         """Return the labels of the classes of each output; None where they are numbers."""
+        return [None if one is None else list(one) for one in self.known_classes()]
+
+    def known_classes(self) -> list[labels.Classes | None]:
+        """Return the same as tuples, as far as they fit the outputs and their losses."""
         if not self.built:
             return [None]
-        found = [data_names.at(self.names.classes, i) for i in range(len(self.output_names))]
-        return [None if one is None else list(one) for one in found]
+        if self.objective is None or not self.objective.has_loss:
+            return [data_names.at(self.names.classes, i) for i in range(len(self.output_names))]
+        return [one.classes for one in self.specification.targets]
 
     def set_classes(self, given: Sequence[object]) -> None:
         """Set the labels of the classes of each output; None stands for the numbers."""

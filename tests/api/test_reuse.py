@@ -6,6 +6,7 @@ import copy
 import gc
 import pickle
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -270,6 +271,22 @@ def test_freezing_in_turn_finds_its_programs_again(monkeypatch):
     assert len(made) == 2
 
 
+def test_gradients_of_what_is_frozen_do_not_count_for_the_norm():
+    base = base_of()
+    optimizer = fnn.SGD(1.0, global_clipnorm=0.01)
+    for train in (
+        lambda model: model.fit(X, LABELS, batch_size=96, verbose=0),
+        lambda model: (model.backward(model.forward(X, training=True)), model.apply_gradients()),
+    ):
+        base.compile(optimizer, "crossentropy")
+        train(base)
+        base.compile(optimizer, "crossentropy", frozen=base.layers[:2])
+        before = copies(base)
+        train(base)
+        moved = [view - before[name] for name, view in base.parameters.items()]
+        assert sum(np.sum(one**2) for one in moved) ** 0.5 == pytest.approx(0.01, rel=1e-4)
+
+
 def test_a_model_of_which_nothing_learns_says_so():
     _, discriminator, _ = generator_and_discriminator()
     discriminator.trainable = False
@@ -422,6 +439,28 @@ def test_add_and_pop_give_what_the_constructor_gives():
     waiting.add(fnn.Dense(2))
     waiting.compile("adam", "mse")
     assert waiting.fit(X, Y, verbose=0).history["loss"]
+
+
+def test_layers_that_were_removed_are_not_kept():
+    model = fnn.Sequential([fnn.Dense(4)], input_shape=(6,))
+    model.add(fnn.Dense(5))
+    arena = weakref.ref(model.network.runtime.arena)
+    layer = weakref.ref(model.pop())
+    model.add(fnn.Dense(5))
+    gc.collect()
+    assert layer() is None
+    assert arena() is None
+
+
+def test_a_layer_of_another_dtype_is_not_added():
+    other = fnn.Sequential([fnn.Dense(4)], input_shape=(6,), dtype="float64")
+    model = fnn.Sequential([fnn.Dense(6)], input_shape=(6,))
+    before = copies(model)
+    for layer in (other, other.layers[0]):
+        with pytest.raises(ValueError, match="models that share layers must have one dtype"):
+            model.add(layer)
+    assert len(model.layers) == 1
+    assert same(before, model)
 
 
 def test_weights_of_a_layer_and_a_layer_by_name_and_index():
