@@ -559,17 +559,20 @@ class Network(Composite):
         ----------
         seed : int or None
         """
-        copies: dict[int, Any] = {}
-        other = self._copied(seed, copies)
-        return other
+        return self._copied(seed, {}, self.inner if self.built else None)
 
-    def _copied(self, seed: int | None, copies: dict[int, Any]) -> Network:
-        """Return a network of copied parts; `copies` has those that exist already."""
+    def _copied(
+        self, seed: int | None, copies: dict[int, Any], inner: layer_graph.Inner | None
+    ) -> Network:
+        """Return a network of copied parts; `copies` has those that exist already.
 
-        def copied(part: Layer | Composite) -> Layer | Network:
+        `inner` is what it consisted of when it was built, or when it became part of another one.
+        """
+
+        def copied(part: Layer | Composite, own: layer_graph.Inner | None) -> Layer | Network:
             if id(part) not in copies:
                 if isinstance(part, Network):
-                    copies[id(part)] = part._copied(part.seed, copies)
+                    copies[id(part)] = part._copied(part.seed, copies, own)
                 else:
                     copies[id(part)] = copy.deepcopy(part)
                     for one in copies[id(part)].parts():
@@ -577,24 +580,32 @@ class Network(Composite):
                             one.parameters = {}
             return copies[id(part)]
 
-        parts = [copied(part) for part in self.chain]
+        uses: list[tuple[Layer | Composite, layer_graph.Inner | None]]
+        if inner is None:
+            uses = [
+                (part, part.inner if isinstance(part, Network) and part.built else None)
+                for part in self.chain
+            ]
+        else:
+            uses = [(call.item, call.inner) for call in inner.composition.calls]
+        parts = [copied(*use) for use in uses]
         other = Network(self.dtype, seed, parts if self.is_sequential else None, self.given_name)
         other.chain_shape = self.chain_shape
-        if not self.built:
+        if inner is None:
             return other
-        composition = self.composition
+        calls = inner.composition.calls
         names: dict[Layer | Composite, str] = {
-            copied(item): name for item, name in composition.items.items()
+            part: call.name for part, call in zip(parts, calls, strict=True)
         }
         if self.is_sequential:
-            other.build_chain(self.input_shapes[0][1], names)
+            other.build_chain(inner.graph.inputs[0][1], names)
             return other
-        inputs = [Tensor(shape, name=name) for name, shape in self.input_shapes]
+        inputs = [Tensor(shape, name=name) for name, shape in inner.graph.inputs]
         tensors = list(inputs)
-        for call in composition.calls:
-            part, given = copied(call.item), [tensors[i] for i in call.inputs]
+        for part, call in zip(parts, calls, strict=True):
+            given = [tensors[i] for i in call.inputs]
             tensors += [part(*given)] if isinstance(part, Layer) else part.called_on(given)
-        other.build(inputs, [tensors[i] for i in composition.outputs], names)
+        other.build(inputs, [tensors[i] for i in inner.composition.outputs], names)
         return other
 
     # --- components ---------------------------------------------------------------------------
@@ -625,12 +636,7 @@ class Network(Composite):
         """Return the parts by name, those within parts as "part/name"."""
         if not self.built:
             return {part.name: part for part in self.chain}  # type: ignore[misc]
-        found: dict[str, Any] = {}
-        for part, name in self.composition.items.items():
-            found[name] = part
-            if isinstance(part, Network):
-                found |= {f"{name}/{own}": one for own, one in part.named_parts().items()}
-        return found
+        return self.composition.named()  # type: ignore[return-value]
 
     @property
     def inner(self) -> layer_graph.Inner:

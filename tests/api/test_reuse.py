@@ -391,6 +391,23 @@ def test_clone_model_has_new_parameters_and_shares_nothing():
     assert same({n: v for n, v in base_of(seed=5).parameters.items()}, same_seed)
 
 
+def test_a_part_that_changes_later_stays_what_it_was_in_the_whole():
+    base = fnn.Sequential([fnn.Dense(4), fnn.Dense(5)], input_shape=(6,), seed=0, name="base")
+    x = fnn.Input((6,))
+    whole = fnn.Model(x, fnn.Dense(1)(base(x)), seed=0)
+    chain = fnn.Sequential([base, fnn.Dense(1)], input_shape=(6,), seed=0)
+    last, stale = base.layers[1], base(x)
+    base.pop()
+    for model in (whole, chain):
+        assert model.get_layer("base/dense_1") is last
+        for other in (fnn.clone_model(model), copy.deepcopy(model), fnn.load(saved(model))):
+            assert list(other.parameters) == list(model.parameters)
+            assert other.get_layer("base/dense_1").units == 5
+        assert list(fnn.clone_model(base).parameters) == ["dense/kernel", "dense/bias"]
+    with pytest.raises(ValueError, match="model 'base' has changed since it was called"):
+        fnn.Model(x, fnn.Dense(1)(stale))
+
+
 class Scale(fnn.Layer):
     """A layer that is not registered."""
 

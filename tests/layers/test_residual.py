@@ -146,3 +146,24 @@ def test_a_copy_has_a_block_of_its_own():
     other = fnn.Sequential([copied], input_shape=(4,), dtype="float64")
     pairs = zip(other.parameters.values(), model.parameters.values(), strict=False)
     assert not any(np.shares_memory(*pair) for pair in pairs)
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        lambda x, layer: fnn.Residual([layer])(layer(x)),
+        lambda x, layer: layer(fnn.Residual([layer])(x)),
+        lambda x, layer: fnn.Residual([layer])(fnn.Residual([fnn.Residual([layer])])(x)),
+    ],
+)
+@pytest.mark.parametrize("is_built", [False, True])
+def test_a_layer_of_a_block_cannot_have_a_second_name(outputs, is_built):
+    """Its parameters would be two, each with an optimizer state of its own."""
+    layer = fnn.Dense(4)
+    first = fnn.Sequential([layer], input_shape=(4,)) if is_built else None
+    x = fnn.Input((4,))
+    with pytest.raises(
+        ValueError, match=r"layer 'dense' is in the block .* \(.*dense and .*dense\)"
+    ):
+        fnn.Model(x, outputs(x, layer))
+    assert first is None or layer.is_built
