@@ -713,7 +713,15 @@ class Network(Composite):
         arrays = self.runtime.checked_weights(views, weights)
         for view, array in zip(views.values(), arrays, strict=True):
             view[...] = array
-        self.runtime.weights_set()
+        self.weights_set()
+
+    def weights_set(self) -> None:
+        """Take note that the parameters have been set, also where other networks share them."""
+        users = {user for layer in self.layers for user in layer.users}
+        if self.runtime not in users:  # a copy, whose layers are another network's
+            users = {self.runtime}
+        for user in users:
+            user.weights_set()
 
     def __repr__(self) -> str:
         name = f"Network of {checks.counted(len(self.layers), 'layer')}"

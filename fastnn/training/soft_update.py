@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastnn.core import checks
 from fastnn.native import kernels
 from fastnn.network import Network, network_of
@@ -66,9 +68,10 @@ def soft_update(target: object, source: object, tau: float) -> None:
         kernels.moving_average(to.arenas["parameters"], by.arenas["parameters"], momentum=1 - tau)
     else:
         for name, view in to.parameters.items():
-            value = by.parameters[name].reshape(-1)
-            kernels.moving_average(view.reshape(-1), value, momentum=1 - tau)
-    to.forget_average()
+            value = by.parameters[name]
+            if not np.may_share_memory(view, value):  # of a layer that both have
+                kernels.moving_average(view.reshape(-1), value.reshape(-1), momentum=1 - tau)
+    own.weights_set()
 
 
 def _not_measured(network: Network) -> set[str]:

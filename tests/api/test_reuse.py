@@ -309,6 +309,28 @@ def test_each_has_its_own_optimizer_state():
     assert not model.network.runtime.arenas["state"].any()
 
 
+def test_a_moving_average_begins_again_where_another_model_sets_the_parameters(tmp_path):
+    base = base_of()
+    other = fnn.Sequential(base.layers[:-1], input_shape=(6,))
+    twin = fnn.clone_model(other)
+    base.compile(fnn.SGD(0.0, use_ema=True), "crossentropy")
+    twin.save_weights(tmp_path / "m")
+    for change in (
+        lambda: other.set_weights(twin.get_weights()),
+        lambda: other.load_weights(tmp_path / "m"),
+        lambda: fnn.soft_update(other, twin, 1),
+    ):
+        base.set_weights([np.zeros_like(weight) for weight in base.get_weights()])
+        base.fit(X, LABELS, verbose=0)
+        change()
+        base.fit(X, LABELS, verbose=0)  # ends with the average
+        assert same(copies(twin), other)
+        clone = base.network.clone()
+        clone.set_weights([weight + 1 for weight in base.get_weights()])
+        base.fit(X, LABELS, verbose=0)
+        assert same(copies(twin), other)
+
+
 def test_backward_notices_that_another_model_has_changed_the_parameters():
     base = base_of()
     model = fnn.Sequential([*base.layers[:-1], fnn.Dense(5)], input_shape=(6,))

@@ -381,6 +381,17 @@ def test_a_target_that_has_measured_nothing_takes_what_the_source_has_measured(r
     fnn.soft_update(waiting, fnn.clone_model(waiting), 0.01)
 
 
+def test_a_target_may_share_layers_with_the_source():
+    shared = fnn.Dense(4)
+    source, target = model_of(shared, fnn.Dense(2)), model_of(shared, fnn.Dense(2))
+    target.layers[1].set_weights([np.zeros((4, 2)), np.ones(2)])
+    before = source.get_weights()
+    fnn.soft_update(target, source, 0.25)
+    assert_same(source.parameters, dict(zip(source.parameters, before, strict=True)))
+    assert_close(target.layers[1].kernel, 0.25 * before[2], 1e-12)
+    assert_close(target.layers[1].bias, [0.75, 0.75], 1e-12)
+
+
 def test_a_moving_average_of_the_target_begins_again():
     target, source = model_of(fnn.Dense(3)), model_of(fnn.Dense(3))
     target.compile(fnn.SGD(use_ema=True), "mse")
