@@ -925,5 +925,5 @@ def test_a_model_that_cannot_be_built_leaves_the_vocabulary_free():
     layer.adapt([["a"], ["b"], ["c"]])
     model = alone(layer, (1,))
     assert model.output_shape == (4,)
-    with pytest.raises(ValueError, match="was built for 4 tokens, .* and found 3: make another"):
+    with pytest.raises(ValueError, match=r"was built for 4 tokens, .* and found 3: make another"):
         layer.adapt([["a"], ["b"]])
