@@ -37,11 +37,16 @@ def objective_of(
         or weights without a loss.
     """
     if loss is None:
-        for name, given in (("metrics", metrics), ("loss_weights", loss_weights)):
+        needing = {
+            "metrics": metrics,
+            "loss_weights": loss_weights,
+            "weighted_metrics": weighted_metrics,
+        }
+        for name, given in needing.items():
             if given:
                 known = ", ".join(losses.registry)
                 raise ValueError(f"loss must be given along with {name}, one of {known}")
-        return Objective(optimizers.get(optimizer))
+        return Objective(optimizers.get(optimizer).copy())
     return Objective(
         optimizers.get(optimizer).copy(),
         output_objectives(loss, metrics, loss_weights, outputs, weighted_metrics),

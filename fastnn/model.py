@@ -7,7 +7,6 @@ import copyreg
 import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Never, NoReturn
 
 import numpy as np
@@ -151,17 +150,13 @@ class Model:
 
         A subclass, attributes of one's own, and what `compile` was given are kept as they are.
         """
-        from fastnn.exchange import model_file
+        from fastnn.exchange import model_file, placed
 
         if not self.built:
             state = copy.deepcopy(self.__dict__)  # copy.copy must not share the network
             return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]
-        places: dict[int, int | str] = {
-            id(part): name for name, part in self.network.named_parts().items()
-        }
-        places |= {id(layer): number for number, layer in enumerate(self.network.layers)}
         own = {
-            name: _by_place(value, places)
+            name: placed.placed(value, self.network)
             for name, value in vars(self).items()
             if name not in ("network", "_manual")
         }
@@ -1482,45 +1477,23 @@ def load(
     return Model.of(model_file.load(path, custom_objects))
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Stands for a layer, by number, or for a part, by name, of a model that is copied."""
+def _from_copied(
+    cls: type[Model],
+    made: Any,
+    own: dict[str, Any],
+    layers: Mapping[str, Layer] | None = None,
+) -> Model:
+    """Return the model that `Model.__reduce__` has described, for copies and pickles.
 
-    place: int | str
-
-
-def _by_place(value: Any, places: Mapping[int, int | str]) -> Any:
-    """Return a value in which layers and parts of the model are replaced by their places."""
-    place = places.get(id(value.network if isinstance(value, Model) else value))
-    if place is not None and isinstance(value, (Layer, Model)):
-        return _Place(place)
-    if type(value) in (list, tuple):
-        return type(value)(_by_place(one, places) for one in value)
-    if type(value) is dict:
-        return {key: _by_place(one, places) for key, one in value.items()}
-    return value
-
-
-def _from_places(value: Any, network: Network) -> Any:
-    """Return a value from `_by_place` with layers and models again."""
-    if isinstance(value, _Place):
-        if isinstance(value.place, int):
-            return network.layers[value.place]
-        return Model.of(network.named_parts()[value.place])  # type: ignore[arg-type]
-    if type(value) in (list, tuple):
-        return type(value)(_from_places(one, network) for one in value)
-    if type(value) is dict:
-        return {key: _from_places(one, network) for key, one in value.items()}
-    return value
-
-
-def _from_copied(cls: type[Model], made: Any, own: dict[str, Any]) -> Model:
-    """Return the model that `Model.__reduce__` has described, for copies and pickles."""
-    from fastnn.exchange import model_file
+    `layers` are those that it shares with the model whose copy it belongs to, by name.
+    """
+    from fastnn.exchange import model_file, placed
 
     model = cls.__new__(cls)
-    model._hold(model_file.from_copied(made))
-    vars(model).update({name: _from_places(one, model.network) for name, one in own.items()})
+    network = model_file.from_copied(made, layers)
+    model._hold(network)
+    for name, value in own.items():
+        vars(model)[name] = placed.taken(value, network, Model.of, _from_copied)
     return model
 
 

@@ -213,6 +213,7 @@ class Network(Composite):
         built = layer_graph.build(inputs, outputs, names)
         graph, shared = built.graph, _shared_parameters(built.graph, self.dtype)
         shapes = {name: value.shape for name, value in graph.parameters.items()}
+        self._drawn = set()  # otherwise layers that are gone would keep their arenas
         with memory_for_parameters(graph, self.dtype):
             runtime = Runtime(graph, self.dtype, shapes, self._key, shared)
             for i, (name, view) in enumerate(runtime.parameters.items()):
@@ -265,11 +266,13 @@ class Network(Composite):
             The parts do not fit together; nothing has changed.
         """
         if shape is not None and chain:  # raises what building would raise
-            layer_graph.build(*_ends_of_chain(chain, shape))
+            graph = layer_graph.build(*_ends_of_chain(chain, shape)).graph
+            _shared_parameters(graph, self.dtype)
         if self.built:
             self.unbuild()
         self.chain = self.parts = tuple(chain)
         self.chain_shape = shape
+        self.names = Names(self.names.inputs)  # those of targets belong to the outputs before
         if shape is not None and chain:
             self.build_chain(shape)
 
@@ -396,7 +399,8 @@ class Network(Composite):
 
     def layers_to_adapt(self) -> list[Measuring]:
         """Return the layers that have yet to measure data, those inside other layers included."""
-        return [layer for layer in measuring(self.layers) if not layer.is_adapted]
+        found = self._measuring if self.built else measuring(self.layers)
+        return [layer for layer in found if not layer.is_adapted]
 
     def learn_names(self, x: object, y: object) -> None:
         """Remember the names and classes of data that the network is about to be trained on."""
@@ -446,10 +450,15 @@ class Network(Composite):
 
     def classes(self) -> list[list[str | int] | None]:
         """Return the labels of the classes of each output; None where they are numbers."""
+        return [None if one is None else list(one) for one in self.known_classes()]
+
+    def known_classes(self) -> list[labels.Classes | None]:
+        """Return the same as tuples, as far as they fit the outputs and their losses."""
         if not self.built:
             return [None]
-        found = [data_names.at(self.names.classes, i) for i in range(len(self.output_names))]
-        return [None if one is None else list(one) for one in found]
+        if self.objective is None or not self.objective.has_loss:
+            return [data_names.at(self.names.classes, i) for i in range(len(self.output_names))]
+        return [one.classes for one in self.specification.targets]
 
     def set_classes(self, given: Sequence[object]) -> None:
         """Set the labels of the classes of each output; None stands for the numbers."""
@@ -550,17 +559,20 @@ class Network(Composite):
         ----------
         seed : int or None
         """
-        copies: dict[int, Any] = {}
-        other = self._copied(seed, copies)
-        return other
+        return self._copied(seed, {}, self.inner if self.built else None)
 
-    def _copied(self, seed: int | None, copies: dict[int, Any]) -> Network:
-        """Return a network of copied parts; `copies` has those that exist already."""
+    def _copied(
+        self, seed: int | None, copies: dict[int, Any], inner: layer_graph.Inner | None
+    ) -> Network:
+        """Return a network of copied parts; `copies` has those that exist already.
 
-        def copied(part: Layer | Composite) -> Layer | Network:
+        `inner` is what it consisted of when it was built, or when it became part of another one.
+        """
+
+        def copied(part: Layer | Composite, own: layer_graph.Inner | None) -> Layer | Network:
             if id(part) not in copies:
                 if isinstance(part, Network):
-                    copies[id(part)] = part._copied(part.seed, copies)
+                    copies[id(part)] = part._copied(part.seed, copies, own)
                 else:
                     copies[id(part)] = copy.deepcopy(part)
                     for one in copies[id(part)].parts():
@@ -568,24 +580,32 @@ class Network(Composite):
                             one.parameters = {}
             return copies[id(part)]
 
-        parts = [copied(part) for part in self.chain]
+        uses: list[tuple[Layer | Composite, layer_graph.Inner | None]]
+        if inner is None:
+            uses = [
+                (part, part.inner if isinstance(part, Network) and part.built else None)
+                for part in self.chain
+            ]
+        else:
+            uses = [(call.item, call.inner) for call in inner.composition.calls]
+        parts = [copied(*use) for use in uses]
         other = Network(self.dtype, seed, parts if self.is_sequential else None, self.given_name)
         other.chain_shape = self.chain_shape
-        if not self.built:
+        if inner is None:
             return other
-        composition = self.composition
+        calls = inner.composition.calls
         names: dict[Layer | Composite, str] = {
-            copied(item): name for item, name in composition.items.items()
+            part: call.name for part, call in zip(parts, calls, strict=True)
         }
         if self.is_sequential:
-            other.build_chain(self.input_shapes[0][1], names)
+            other.build_chain(inner.graph.inputs[0][1], names)
             return other
-        inputs = [Tensor(shape, name=name) for name, shape in self.input_shapes]
+        inputs = [Tensor(shape, name=name) for name, shape in inner.graph.inputs]
         tensors = list(inputs)
-        for call in composition.calls:
-            part, given = copied(call.item), [tensors[i] for i in call.inputs]
+        for part, call in zip(parts, calls, strict=True):
+            given = [tensors[i] for i in call.inputs]
             tensors += [part(*given)] if isinstance(part, Layer) else part.called_on(given)
-        other.build(inputs, [tensors[i] for i in composition.outputs], names)
+        other.build(inputs, [tensors[i] for i in inner.composition.outputs], names)
         return other
 
     # --- components ---------------------------------------------------------------------------
@@ -616,12 +636,7 @@ class Network(Composite):
         """Return the parts by name, those within parts as "part/name"."""
         if not self.built:
             return {part.name: part for part in self.chain}  # type: ignore[misc]
-        found: dict[str, Any] = {}
-        for part, name in self.composition.items.items():
-            found[name] = part
-            if isinstance(part, Network):
-                found |= {f"{name}/{own}": one for own, one in part.named_parts().items()}
-        return found
+        return self.composition.named()  # type: ignore[return-value]
 
     @property
     def inner(self) -> layer_graph.Inner:
@@ -698,7 +713,15 @@ class Network(Composite):
         arrays = self.runtime.checked_weights(views, weights)
         for view, array in zip(views.values(), arrays, strict=True):
             view[...] = array
-        self.runtime.weights_set()
+        self.weights_set()
+
+    def weights_set(self) -> None:
+        """Take note that the parameters have been set, also where other networks share them."""
+        users = {user for layer in self.layers for user in layer.users}
+        if self.runtime not in users:  # a copy, whose layers are another network's
+            users = {self.runtime}
+        for user in users:
+            user.weights_set()
 
     def __repr__(self) -> str:
         name = f"Network of {checks.counted(len(self.layers), 'layer')}"

@@ -67,7 +67,7 @@ def learnt(names: Names, x: object, y: object, specification: DataSpecification)
     ends = [one.name for one in specification.targets]
     wanted = _parts(y, ends)
     targets = _added(names.targets, wanted)
-    classes = [at(names.classes, i) for i in range(len(ends))]
+    classes = [one.classes for one in specification.targets]
     for i, (part, one) in enumerate(zip(wanted, specification.targets, strict=False)):
         outputs = classes_told_apart(one.shape, one.loss)
         if classes[i] is None and outputs and labels.are_labels(part):

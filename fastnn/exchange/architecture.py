@@ -61,7 +61,13 @@ def _described(composition: Composition, graph: Graph, paths: Mapping[Any, str])
     }
 
 
-def restore(about: dict[str, Any], kind: str, options: Options, kinds: Kinds) -> Network:
+def restore(
+    about: dict[str, Any],
+    kind: str,
+    options: Options,
+    kinds: Kinds,
+    shared: Mapping[str, Layer] | None = None,
+) -> Network:
     """Build the network of a description, with newly allocated parameters.
 
     Parameters
@@ -72,6 +78,8 @@ def restore(about: dict[str, Any], kind: str, options: Options, kinds: Kinds) ->
     options : tuple (dtype, seed)
     kinds : dict of str to type
         Layer classes that are not in the registry, keyed by kind.
+    shared : dict of str to Layer, optional
+        Layers that exist already, by their names in the network.
 
     Raises
     ------
@@ -80,7 +88,9 @@ def restore(about: dict[str, Any], kind: str, options: Options, kinds: Kinds) ->
     """
     if "output" in about:  # format 1
         about = {**about, "outputs": [about["output"]]}
-    made = {entry.get("path", entry["name"]): make(entry, kinds) for entry in about["layers"]}
+    paths = {entry.get("path", entry["name"]): entry for entry in about["layers"]}
+    known = shared or {}
+    made = {path: known.get(path) or make(entry, kinds) for path, entry in paths.items()}
     return _restored(about, kind, options, made, None)
 
 

@@ -260,17 +260,26 @@ def _own_classes(declared: Declared) -> Iterator[type]:
             yield from _own_classes(value)
 
 
-def from_copied(copy: Copied) -> Network:
-    """Return a network like that which `copied` was given."""
+def from_copied(copy: Copied, shared: Mapping[str, Layer] | None = None) -> Network:
+    """Return a network like that which `copied` was given.
+
+    Parameters
+    ----------
+    copy : Copied
+    shared : dict of str to Layer, optional
+        Layers that exist already, by their names in the network, with the same parameters.
+    """
     with custom_objects_scope(copy.classes):
-        network = _described_network(copy.about, copy.classes, "copy of a model")
+        network = _described_network(copy.about, copy.classes, "copy of a model", shared)
     if copy.objective is not None:
         step, waiting = network.runtime.step, network.runtime.accumulated
         network.configure(copy.objective, _frozen(network, copy.about))
         network.runtime.step, network.runtime.accumulated = step, waiting
     _fill(_views(network.runtime), copy.tensors, "copy of a model")
+    kept = {part for layer in (shared or {}).values() for part in layer.parts()}
     for part, own in zip(_parts(network), copy.own, strict=True):
-        vars(part).update(own)
+        if part not in kept:
+            vars(part).update(own)
     network.history = copy.history
     return network
 
@@ -362,14 +371,17 @@ def restore(
 
 
 def _described_network(
-    about: dict[str, Any], own: Mapping[str, object], path: str | os.PathLike
+    about: dict[str, Any],
+    own: Mapping[str, object],
+    path: str | os.PathLike,
+    shared: Mapping[str, Layer] | None = None,
 ) -> Network:
-    """Build the network of a description, with newly allocated parameters."""
+    """Build the network of a description, with newly allocated parameters where none are shared."""
     kinds = {
         kind: one for kind, one in own.items() if isinstance(one, type) and issubclass(one, Layer)
     }
     options = checked_options(about["dtype"], about["seed"])
-    network = architecture.restore(about["architecture"], about["kind"], options, kinds)
+    network = architecture.restore(about["architecture"], about["kind"], options, kinds, shared)
     told = about["compile"]
     if told is not None:
         told = {"metrics": None, "loss_weights": None, "weighted_metrics": None, **told}

@@ -74,7 +74,7 @@ def load(network: Network, path: str | os.PathLike, *, strict: bool) -> LoadedWe
         check_finite(f"tensor {name!r}", tensors[name], network.dtype)
     for name in fitting:
         parameters[name][...] = tensors[name]
-    network.runtime.weights_set()
+    network.weights_set()
     return found
 
 

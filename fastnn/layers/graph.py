@@ -72,6 +72,16 @@ class Composition:
         """The layers and networks, each once, with their names."""
         return {call.item: call.name for call in self.calls}
 
+    def named(self) -> dict[str, Layer | Composite]:
+        """Return the layers and networks by name, those within networks as "network/name"."""
+        found: dict[str, Layer | Composite] = {}
+        for call in self.calls:
+            found[call.name] = call.item
+            if call.inner is not None:
+                inside = call.inner.composition.named()
+                found |= {f"{call.name}/{name}": one for name, one in inside.items()}
+        return found
+
 
 @dataclass(frozen=True)
 class Built:
@@ -152,6 +162,11 @@ def _composition(
         if key not in first_outputs:
             sources = tuple(position[id(source)] for source in tensor.inputs)
             inner = item.inner if isinstance(item, Composite) else None
+            if inner is not None and inner.graph.output_shapes[tensor.index] != tensor.shape:
+                raise ValueError(
+                    f"model {item.name!r} has changed since it was called on a tensor: call it "
+                    "again"
+                )
             calls.append(Call(item, sources, names[item], inner))
             first_outputs[key] = count
             count += 1 if inner is None else len(inner.graph.outputs)
@@ -187,6 +202,7 @@ class _Collected:
     shapes: list[Shape]
     initializers: dict[str, Initializer]
     _names: dict[Layer, str] = field(default_factory=dict)
+    _users: dict[tuple[Layer, str], str] = field(default_factory=dict)  # of each parameter
 
     def add_network(self, inner: Graph, sources: list[int], name: str) -> list[int]:
         """Add the steps of another graph; return the positions of its outputs."""
@@ -206,6 +222,13 @@ class _Collected:
             new = Value(full, shape, batched=False, storage="parameter")
             known = values.setdefault(full, new).shape
             _, part_own = part = layer.owner_of(own)
+            if self._users.setdefault(part, full) != full:
+                users = " and ".join(one.rsplit("/", 1)[0] for one in (self._users[part], full))
+                raise ValueError(
+                    f"layer {part[0].name!r} is in the block of a Residual and is used elsewhere "
+                    f"in this model, too ({users}): call the block's layers one after the other, "
+                    "and add its input with Add"
+                )
             view = part[0].parameters.get(part_own)
             if view is not None and view.shape != shape:
                 known = view.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,6 +66,10 @@ class Residual(Layer):
         if name == "trainable":
             for layer in self.block:
                 layer.trainable = value
+
+    def __copy__(self) -> Layer:
+        """Return a copy with a block of its own."""
+        return copy.deepcopy(self)
 
     def take(self, arena: object, parameters: Mapping[str, np.ndarray]) -> None:
         """Attach this layer, and those layers of the block that have no arena, to an arena."""

@@ -87,7 +87,6 @@ class Optimizer(Declaration):
         batches' gradients, as in Keras. Clipping and weight decay act on that mean, and schedules
         count updates. Gradients that remain at the end of an epoch, or of a training, are
         kept for the batches that follow.
-
     weight_decay_exclusions : sequence of str, optional
         Parameters without weight decay: those in whose names, such as "dense/bias", one of these
         strings or regular expressions is found; see `exclude_from_weight_decay`.

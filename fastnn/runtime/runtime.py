@@ -267,6 +267,7 @@ class Runtime:
         self.objective, self.graph = objective, self.graph.freezing(frozen)
         self._take_learning_state()
         self._forget(lambda purpose: purpose.needs_objective)
+        self.clear_frozen_gradients()
         self.slots = objective.optimizer.slots
         self.arenas["state"] = aligned((len(self.slots), self.count), self.dtype)
         self.reset_optimizer()

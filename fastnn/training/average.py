@@ -37,16 +37,15 @@ class Average:
         raw = network.get_weights()
         network.runtime.parameters_change()
         network.runtime.take_average()
-        average, version = network.get_weights(), network.runtime.parameter_version
+        average = network.get_weights()
         self._is_taken = True
         try:
             yield
         finally:
             self._is_taken = False
-            # What a callback has set, trained or written into a view meanwhile stays.
-            if network.runtime.parameter_version == version:
-                network.runtime.parameters_change()
-                views = network.runtime.parameters.values()
-                for view, was, array in zip(views, average, raw, strict=True):
-                    if np.array_equal(view, was):
-                        view[...] = array
+            network.runtime.parameters_change()
+            # What a callback, or a model that shares parameters, has changed meanwhile stays.
+            views = network.runtime.parameters.values()
+            for view, was, array in zip(views, average, raw, strict=True):
+                if np.array_equal(view, was):
+                    view[...] = array

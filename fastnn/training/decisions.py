@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastnn.data import names as data_names
 from fastnn.data.labels import decoded
 from fastnn.network import Network
 from fastnn.program.lower import thresholds_of
@@ -30,8 +29,9 @@ def classes_of(network: Network, outputs: Sequence[np.ndarray]) -> list[np.ndarr
     ]
     found = []
     thresholds = thresholds_of(network.graph, objective.outputs, types)
-    for i, (array, one, threshold) in enumerate(
-        zip(outputs, objective.outputs, thresholds, strict=True)
+    known = network.known_classes()
+    for array, one, threshold, classes in zip(
+        outputs, objective.outputs, thresholds, known, strict=True
     ):
         flat = array.reshape(len(array), -1)
         if threshold is None:
@@ -42,6 +42,5 @@ def classes_of(network: Network, outputs: Sequence[np.ndarray]) -> list[np.ndarr
                 numbers = 2 * numbers - 1
             if flat.shape[1] == 1:
                 numbers = numbers[:, 0]
-        classes = data_names.at(network.names.classes, i)
         found.append(numbers if classes is None else decoded(numbers, classes))
     return found

@@ -229,8 +229,9 @@ class IterationTrainer(Trainer):
         """End an epoch with the results at the iterate; return whether to continue."""
         assert self._iterate is not None
         self._loop.budget.epoch_end()
-        means = map(float, self._iterate[3])
-        results = dict(zip(self._bound().plan.program.results, means, strict=True))
+        program, means = self._bound().plan.program, map(float, self._iterate[3])
+        found = dict(zip(program.results, means, strict=True))
+        results = {one.name: found[one.name] for one in program.reported}
         self._is_open = False
         self._epoch += 1
         self._loop.progress.advance(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastnn.core import checks
 from fastnn.native import kernels
 from fastnn.network import Network, network_of
@@ -13,7 +15,8 @@ def soft_update(target: object, source: object, tau: float) -> None:
 
     :math:`p_{target} \leftarrow (1 - \tau) p_{target} + \tau p_{source}` for all parameters, the
     moving statistics of `BatchNormalization` included: the target network of deep Q-learning and
-    of actor-critic methods (Lillicrap et al. 2015). It is one pass over the parameters.
+    of actor-critic methods (Lillicrap et al. 2015). It is one pass over the parameters. A
+    `Normalization` of the target that has not measured any data takes the source's as it is.
 
     Parameters
     ----------
@@ -51,8 +54,13 @@ def soft_update(target: object, source: object, tau: float) -> None:
     bad = not_finite(other.runtime)
     if bad:
         raise ValueError(f"source must hold finite numbers, {bad[0]!r} does not")
-    own.runtime.parameters_change()
     to, by = own.runtime, other.runtime
+    waiting, missing = _not_measured(own), _not_measured(other)
+    if missing - waiting:
+        raise ValueError(f"source must have measured data, {min(missing - waiting)!r} has not")
+    to.parameters_change()
+    for name in waiting - missing if tau else ():
+        to.parameters[name][...] = by.parameters[name]
     if tau == 1:  # not by arithmetic, so that a target that is not finite is replaced, too
         for name, view in to.parameters.items():
             view[...] = by.parameters[name]
@@ -60,9 +68,19 @@ def soft_update(target: object, source: object, tau: float) -> None:
         kernels.moving_average(to.arenas["parameters"], by.arenas["parameters"], momentum=1 - tau)
     else:
         for name, view in to.parameters.items():
-            value = by.parameters[name].reshape(-1)
-            kernels.moving_average(view.reshape(-1), value, momentum=1 - tau)
-    to.forget_average()
+            value = by.parameters[name]
+            if not np.may_share_memory(view, value):  # of a layer that both have
+                kernels.moving_average(view.reshape(-1), value.reshape(-1), momentum=1 - tau)
+    own.weights_set()
+
+
+def _not_measured(network: Network) -> set[str]:
+    """Return the parameters of layers that have yet to measure data."""
+    waiting = network.layers_to_adapt()
+    if not waiting:
+        return set()
+    owners = network.graph.owners.items()
+    return {name for name, (layer, own) in owners if layer.owner_of(own)[0] in waiting}
 
 
 def _check_alike(own: Network, other: Network) -> None:

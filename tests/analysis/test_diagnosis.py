@@ -379,3 +379,14 @@ def test_a_model_of_several_outputs_is_refused_by_name():
     x, y = regression()
     with pytest.raises(ValueError, match="a model with one output, this one has kind, size: make"):
         model.diagnose(x, [np.zeros(600, int), y])
+
+
+def test_frozen_kernels_have_no_gradient_that_could_vanish():
+    x, y = regression()
+    base = fnn.Sequential([Dense(8, "tanh")], input_shape=x.shape[1:], seed=0)
+    model = fnn.Sequential([base, Dense(1)], input_shape=x.shape[1:], seed=0)
+    model.compile(fnn.Adam(0.01), "mse", frozen=base)
+    assert not [one for one in model.diagnose(x, y).findings if "gradient" in one.problem]
+    model.compile(fnn.Adam(0.01), "mse")
+    base.trainable = False
+    assert not [one for one in model.diagnose(x, y).findings if "gradient" in one.problem]

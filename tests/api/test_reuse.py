@@ -6,6 +6,7 @@ import copy
 import gc
 import pickle
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -270,6 +271,22 @@ def test_freezing_in_turn_finds_its_programs_again(monkeypatch):
     assert len(made) == 2
 
 
+def test_gradients_of_what_is_frozen_do_not_count_for_the_norm():
+    base = base_of()
+    optimizer = fnn.SGD(1.0, global_clipnorm=0.01)
+    for train in (
+        lambda model: model.fit(X, LABELS, batch_size=96, verbose=0),
+        lambda model: (model.backward(model.forward(X, training=True)), model.apply_gradients()),
+    ):
+        base.compile(optimizer, "crossentropy")
+        train(base)
+        base.compile(optimizer, "crossentropy", frozen=base.layers[:2])
+        before = copies(base)
+        train(base)
+        moved = [view - before[name] for name, view in base.parameters.items()]
+        assert sum(np.sum(one**2) for one in moved) ** 0.5 == pytest.approx(0.01, rel=1e-4)
+
+
 def test_a_model_of_which_nothing_learns_says_so():
     _, discriminator, _ = generator_and_discriminator()
     discriminator.trainable = False
@@ -290,6 +307,28 @@ def test_each_has_its_own_optimizer_state():
     base.fit(X, LABELS, epochs=2, verbose=0)
     assert (base.network.runtime.step, model.network.runtime.step) == (6, 0)
     assert not model.network.runtime.arenas["state"].any()
+
+
+def test_a_moving_average_begins_again_where_another_model_sets_the_parameters(tmp_path):
+    base = base_of()
+    other = fnn.Sequential(base.layers[:-1], input_shape=(6,))
+    twin = fnn.clone_model(other)
+    base.compile(fnn.SGD(0.0, use_ema=True), "crossentropy")
+    twin.save_weights(tmp_path / "m")
+    for change in (
+        lambda: other.set_weights(twin.get_weights()),
+        lambda: other.load_weights(tmp_path / "m"),
+        lambda: fnn.soft_update(other, twin, 1),
+    ):
+        base.set_weights([np.zeros_like(weight) for weight in base.get_weights()])
+        base.fit(X, LABELS, verbose=0)
+        change()
+        base.fit(X, LABELS, verbose=0)  # ends with the average
+        assert same(copies(twin), other)
+        clone = base.network.clone()
+        clone.set_weights([weight + 1 for weight in base.get_weights()])
+        base.fit(X, LABELS, verbose=0)
+        assert same(copies(twin), other)
 
 
 def test_backward_notices_that_another_model_has_changed_the_parameters():
@@ -374,6 +413,23 @@ def test_clone_model_has_new_parameters_and_shares_nothing():
     assert same({n: v for n, v in base_of(seed=5).parameters.items()}, same_seed)
 
 
+def test_a_part_that_changes_later_stays_what_it_was_in_the_whole():
+    base = fnn.Sequential([fnn.Dense(4), fnn.Dense(5)], input_shape=(6,), seed=0, name="base")
+    x = fnn.Input((6,))
+    whole = fnn.Model(x, fnn.Dense(1)(base(x)), seed=0)
+    chain = fnn.Sequential([base, fnn.Dense(1)], input_shape=(6,), seed=0)
+    last, stale = base.layers[1], base(x)
+    base.pop()
+    for model in (whole, chain):
+        assert model.get_layer("base/dense_1") is last
+        for other in (fnn.clone_model(model), copy.deepcopy(model), fnn.load(saved(model))):
+            assert list(other.parameters) == list(model.parameters)
+            assert other.get_layer("base/dense_1").units == 5
+        assert list(fnn.clone_model(base).parameters) == ["dense/kernel", "dense/bias"]
+    with pytest.raises(ValueError, match="model 'base' has changed since it was called"):
+        fnn.Model(x, fnn.Dense(1)(stale))
+
+
 class Scale(fnn.Layer):
     """A layer that is not registered."""
 
@@ -422,6 +478,28 @@ def test_add_and_pop_give_what_the_constructor_gives():
     waiting.add(fnn.Dense(2))
     waiting.compile("adam", "mse")
     assert waiting.fit(X, Y, verbose=0).history["loss"]
+
+
+def test_layers_that_were_removed_are_not_kept():
+    model = fnn.Sequential([fnn.Dense(4)], input_shape=(6,))
+    model.add(fnn.Dense(5))
+    arena = weakref.ref(model.network.runtime.arena)
+    layer = weakref.ref(model.pop())
+    model.add(fnn.Dense(5))
+    gc.collect()
+    assert layer() is None
+    assert arena() is None
+
+
+def test_a_layer_of_another_dtype_is_not_added():
+    other = fnn.Sequential([fnn.Dense(4)], input_shape=(6,), dtype="float64")
+    model = fnn.Sequential([fnn.Dense(6)], input_shape=(6,))
+    before = copies(model)
+    for layer in (other, other.layers[0]):
+        with pytest.raises(ValueError, match="models that share layers must have one dtype"):
+            model.add(layer)
+    assert len(model.layers) == 1
+    assert same(before, model)
 
 
 def test_weights_of_a_layer_and_a_layer_by_name_and_index():

@@ -210,3 +210,40 @@ def test_a_refused_sample_leaves_what_forward_has_kept():
     made.learn_one(X[0], 1.0)
     with pytest.raises(RuntimeError, match="call forward"):
         made.backward(y_hat)
+
+
+class Autoencoder(fnn.Model):
+    """Its encoder is a model over its own tensors, its decoder one that is larger by a layer."""
+
+    def __init__(self):
+        x = fnn.Input((3,))
+        code = fnn.Dense(2, "tanh")(x)
+        y = fnn.Dense(3)(code)
+        super().__init__(x, y, seed=0)
+        self.encoder = fnn.Model(x, code)
+        self.readers = {"mean": [fnn.Model(x, fnn.Dense(1)(y), seed=1)]}
+        self.encoder.compile(fnn.Adam(0.01), "mse")
+        self.compile("sgd", "mse")
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.deepcopy, copy.copy, lambda model: pickle.loads(pickle.dumps(model))],
+    ids=["deepcopy", "copy", "pickle"],
+)
+def test_models_over_the_layers_of_one_that_is_copied_share_with_the_copy(copied):
+    model = Autoencoder()
+    model.encoder.fit(X, X[:, :2], verbose=0)
+    again = copied(model)
+    before = again.encoder.predict(X)
+    assert np.array_equal(before, model.encoder.predict(X))
+    assert again.encoder.layers[0] is again.layers[0]
+    (reader,) = again.readers["mean"]
+    assert reader.layers[:2] == again.layers
+    assert np.array_equal(reader.predict(X), model.readers["mean"][0].predict(X))
+    assert again.encoder.iterations == model.encoder.iterations == 2
+    model.fit(X, X, verbose=0)
+    assert np.array_equal(before, again.encoder.predict(X))
+    again.fit(X, X, verbose=0)
+    assert not np.array_equal(before, again.encoder.predict(X))
+    assert np.array_equal(again.encoder.predict(X), model.encoder.predict(X))

@@ -204,3 +204,26 @@ def test_class_weights_by_label():
     assert history.history == other.fit(X, numbers, class_weight={1: 3.0}, verbose=0).history
     with pytest.raises(ValueError, match=r"class_weight must be for classes .*, got 'huge'"):
         one.fit(X, WORDS, class_weight={"huge": 3.0}, verbose=0)
+
+
+def test_another_head_has_other_classes():
+    model = classifier()
+    model.fit(X, WORDS, verbose=0)
+    for words in (["no", "yes"], ["a", "b", "c"], ["d", "e", "f"]):  # fewer, more, as many
+        model.pop()
+        model.add(fnn.Dense(len(words)))
+        model.compile("adam", "crossentropy")
+        assert model.classes is None
+        y = np.array(words)[np.arange(len(X)) % len(words)]
+        model.fit(X, y, verbose=0)
+        assert model.classes == words
+        assert set(model.predict_classes(X)) <= set(words)
+
+
+def test_classes_of_another_loss_are_forgotten():
+    model = classifier(2)
+    model.fit(X, np.where(NUMBERS, "some", "none"), verbose=0)
+    assert model.classes == ["none", "some"]
+    model.compile("adam", "mse")
+    assert model.classes is None
+    assert model.predict_classes(X).dtype == np.int64

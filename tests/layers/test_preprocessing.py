@@ -916,3 +916,14 @@ def test_another_vocabulary_after_the_training():
     encoded = model.layers[0]
     encoded.adapt(["z", "z", "y"])
     assert model.predict(["z", "y"]).tolist() == [[0, 1, 0], [0, 0, 1]]
+
+
+def test_a_model_that_cannot_be_built_leaves_the_vocabulary_free():
+    layer = fnn.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
+    with pytest.raises(ValueError, match="must read an input of the model"):
+        fnn.Sequential([fnn.Dense(2), layer], input_shape=(1,))
+    layer.adapt([["a"], ["b"], ["c"]])
+    model = alone(layer, (1,))
+    assert model.output_shape == (4,)
+    with pytest.raises(ValueError, match=r"was built for 4 tokens, .* and found 3: make another"):
+        layer.adapt([["a"], ["b"]])

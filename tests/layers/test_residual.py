@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from helpers import assert_same_bits
@@ -135,3 +137,33 @@ def test_a_layer_that_would_need_two_sizes_is_refused():
         r"kernel would be \(4, 4\) and \(7, 4\)",
     ):
         model_of([shared, fnn.Dense(7), shared])
+
+
+def test_a_copy_has_a_block_of_its_own():
+    model, layer = model_of([fnn.Dense(4)])
+    copied, _ = copy.copy(layer), copy.deepcopy(layer)
+    assert np.array_equal(copied.block[0].kernel, layer.block[0].kernel)
+    other = fnn.Sequential([copied], input_shape=(4,), dtype="float64")
+    pairs = zip(other.parameters.values(), model.parameters.values(), strict=False)
+    assert not any(np.shares_memory(*pair) for pair in pairs)
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        lambda x, layer: fnn.Residual([layer])(layer(x)),
+        lambda x, layer: layer(fnn.Residual([layer])(x)),
+        lambda x, layer: fnn.Residual([layer])(fnn.Residual([fnn.Residual([layer])])(x)),
+    ],
+)
+@pytest.mark.parametrize("is_built", [False, True])
+def test_a_layer_of_a_block_cannot_have_a_second_name(outputs, is_built):
+    """Its parameters would be two, each with an optimizer state of its own."""
+    layer = fnn.Dense(4)
+    first = fnn.Sequential([layer], input_shape=(4,)) if is_built else None
+    x = fnn.Input((4,))
+    with pytest.raises(
+        ValueError, match=r"layer 'dense' is in the block .* \(.*dense and .*dense\)"
+    ):
+        fnn.Model(x, outputs(x, layer))
+    assert first is None or layer.is_built

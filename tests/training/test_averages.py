@@ -175,3 +175,31 @@ def test_an_optimizer_without_an_average_is_refused(optimizer):
     assert weights_as_bytes(model) == before
     with pytest.raises(TypeError, match="swap_on_epoch must be True or False, got 1"):
         fnn.SwapEMAWeights(1)
+
+
+def test_one_parameter_that_a_callback_sets_leaves_the_others_as_they_were_trained():
+    """So does a model that shares one layer and is trained meanwhile."""
+
+    class Change(fnn.Callback):
+        def on_epoch_end(self, epoch, logs):
+            self.change(self.model.layers[-1])
+
+        def change(self, layer):
+            layer.set_weights([np.full_like(weight, 0.5) for weight in layer.get_weights()])
+
+    class Train(Change):
+        def change(self, layer):
+            other = fnn.Sequential([layer], input_shape=(6,), dtype="float64")
+            other.compile("sgd", "mse")
+            other.train_on_batch(np.ones((4, 6)), np.ones((4, 2)))
+
+    plain = small()
+    with pytest.raises(ZeroDivisionError):
+        train(plain, Fail())
+    for callback in (Change(), Train()):
+        model = small()
+        with pytest.raises(ZeroDivisionError):
+            train(model, fnn.SwapEMAWeights(swap_on_epoch=True), callback, Fail())
+        for name, view in plain.parameters.items():
+            is_same = np.array_equal(model.parameters[name], view)
+            assert is_same == (not name.startswith("dense_1")), name

@@ -160,3 +160,13 @@ def test_an_optimizer_of_ones_own_and_a_schedule():
     assert other.optimizer.learning_rate is schedule
     optimizer.momentum = 0.25
     assert (one.optimizer.momentum, other.optimizer.momentum) == (0.25, 0.25)
+
+
+def test_a_model_without_a_loss_takes_a_copy_too():
+    optimizer = fnn.SGD(0.5)
+    model = fnn.Sequential([fnn.Dense(1)], input_shape=(3,))
+    model.compile(optimizer)
+    model.optimizer.learning_rate = 0.1
+    assert optimizer.learning_rate == 0.5
+    optimizer.learning_rate = 0.2
+    assert model.optimizer.learning_rate == 0.2

@@ -316,9 +316,13 @@ def test_a_loop_without_a_loss_is_that_of_fit(rng, tmp_path):
 
 def test_metrics_need_a_loss():
     model = model_of(fnn.Dense(3))
-    for given in ({"metrics": ["mae"]}, {"loss_weights": [1.0]}):
+    for name, given in {
+        "metrics": ["mae"],
+        "weighted_metrics": ["mae"],
+        "loss_weights": [1.0],
+    }.items():
         with unchanged(model), pytest.raises(ValueError, match="loss must be given along with"):
-            model.compile("adam", **given)
+            model.compile("adam", **{name: given})
 
 
 # --- target networks ------------------------------------------------------------------------------
@@ -360,6 +364,32 @@ def test_a_target_whose_layers_were_added_in_another_order():
     fnn.soft_update(target, source, 0.25)
     for name, view in target.parameters.items():
         assert_close(view, 0.75 * before[name] + 0.25 * source.parameters[name], 1e-6, name)
+
+
+def test_a_target_that_has_measured_nothing_takes_what_the_source_has_measured(rng):
+    x = rng.normal(50, 20, (64, 5))
+    model = model_of(fnn.Normalization(), fnn.Dense(2))
+    target, waiting = fnn.clone_model(model), fnn.clone_model(model)
+    model.layers[0].adapt(x)
+    fnn.soft_update(target, model, 0)
+    assert target.layers[0].mean is None
+    fnn.soft_update(target, model, 0.01)
+    assert_close(target.layers[0].mean, model.layers[0].mean, 1e-12)
+    assert_close(target.layers[0].scale, model.layers[0].scale, 1e-12)
+    with pytest.raises(ValueError, match="source must have measured data, 'normalization/mean'"):
+        fnn.soft_update(target, waiting, 0.01)
+    fnn.soft_update(waiting, fnn.clone_model(waiting), 0.01)
+
+
+def test_a_target_may_share_layers_with_the_source():
+    shared = fnn.Dense(4)
+    source, target = model_of(shared, fnn.Dense(2)), model_of(shared, fnn.Dense(2))
+    target.layers[1].set_weights([np.zeros((4, 2)), np.ones(2)])
+    before = source.get_weights()
+    fnn.soft_update(target, source, 0.25)
+    assert_same(source.parameters, dict(zip(source.parameters, before, strict=True)))
+    assert_close(target.layers[1].kernel, 0.25 * before[2], 1e-12)
+    assert_close(target.layers[1].bias, [0.75, 0.75], 1e-12)
 
 
 def test_a_moving_average_of_the_target_begins_again():

@@ -379,3 +379,13 @@ def test_class_weights_of_one_output(loss, y, class_weight, message):
     for label in {0, 1} if loss != "hinge" else {-1, 1}:
         if message != "y holds numbers that are not whole":
             model.fit(X, y, class_weight={label: 2.0}, verbose=0)
+
+
+def test_lbfgs_reports_no_weights():
+    pytest.importorskip("scipy")
+    model = fnn.Sequential([fnn.Dense(3)], input_shape=(4,), dtype="float64", seed=0)
+    model.compile(fnn.LBFGS(), "crossentropy", "accuracy", weighted_metrics="accuracy")
+    history = model.fit(X, Y, epochs=2, verbose=0, sample_weight=WEIGHTS).history
+    assert list(history) == ["loss", "accuracy", "weighted_accuracy"]
+    found = model.evaluate(X, Y, WEIGHTS)
+    assert {name: values[-1] for name, values in history.items()} == pytest.approx(found)

@@ -115,7 +115,8 @@ def _gradients(patient: Patient) -> Iterator[Finding]:
     kernels = _kernels(patient)
     everything = {name: _size(gradient) for name, gradient in patient.gradients.items()}
     largest = max((size for size in everything.values() if np.isfinite(size)), default=0.0)
-    sizes = {name: everything[name] for name in kernels}
+    learns = patient.network.graph.rate_factors()  # a frozen kernel has no gradient
+    sizes = {name: everything[name] for name in kernels if learns[name]}
     # Below a kernel that is initialized to zeros there is no gradient until the first step.
     begins = any(not kernel.any() for _, kernel in kernels.values())
     worst = min(sizes, key=lambda name: sizes[name], default="")

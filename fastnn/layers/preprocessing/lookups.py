@@ -120,9 +120,10 @@ class StringLookup(Lookup):
         """Return the numbers of the tokens in rows of text; see `Lookup`."""
         self.require_adapted()
         if self._table is None:
-            self._table = {token: i for i, token in enumerate(self._tokens, self._special)}
+            table = {token: i for i, token in enumerate(self._tokens, self._special)}
             if self.mask_token is not None:
-                self._table[self.mask_token] = self._masked
+                table[self.mask_token] = self._masked
+            self._table = table  # when it is whole: other threads may read it
         tokens = rows.ravel().tolist()
         try:
             found = np.fromiter(map(self._table.get, tokens, repeat(-1)), np.int32, len(tokens))

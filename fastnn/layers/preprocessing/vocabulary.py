@@ -168,7 +168,8 @@ class Lookup(Measuring):
         most = None if self.max_tokens is None else self.max_tokens - self._special
         tokens = Tokens(ordered[:most])
         self._check_tokens(tokens)
-        if self._built_for is not None and self._built_for != len(tokens) + self._special:
+        is_other = self._built_for not in (None, len(tokens) + self._special)
+        if is_other and self.users:  # without one, a model was tried that could not be built
             raise ValueError(
                 f"layer {self.name!r} was built for {self._built_for} tokens, the size of its "
                 f"output, and found {len(tokens) + self._special}: make another model"
