@@ -37,11 +37,15 @@ def objective_of(
         or weights without a loss.
     """
     if loss is None:
-        for name, given in (("metrics", metrics), ("loss_weights", loss_weights)):
-            if given:
+        for name, given in (
+            ("metrics", metrics),
+            ("weighted_metrics", weighted_metrics),
+            ("loss_weights", loss_weights),
+        ):
+            if given is not None and given != [] and given != {}:
                 known = ", ".join(losses.registry)
                 raise ValueError(f"loss must be given along with {name}, one of {known}")
-        return Objective(optimizers.get(optimizer))
+        return Objective(optimizers.get(optimizer).copy())
     return Objective(
         optimizers.get(optimizer).copy(),
         output_objectives(loss, metrics, loss_weights, outputs, weighted_metrics),

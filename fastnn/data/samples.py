@@ -170,7 +170,7 @@ def _ignored(weights: Source) -> np.ndarray | None:
 def targets_by_name(y: object, specification: DataSpecification) -> list[tuple[str, object]]:
     """Return the target of each output, with its name for error messages."""
     names = [one.name for one in specification.targets]
-    if len(names) == 1:
+    if len(names) == 1 and not isinstance(y, dict):
         return [("y", y)]
     return [(f"y[{name!r}]", part) for name, part in by_name("y", y, names).items()]
 

@@ -19,6 +19,7 @@ from fastnn import initializers
 from fastnn.core import checks
 from fastnn.core.declare import Declared, boolean, checked, number, state
 from fastnn.core.registry import Registry
+from fastnn.core.views import Views
 from fastnn.initializers import Initializer
 from fastnn.program.builder import Builder
 from fastnn.program.ops import Value
@@ -152,6 +153,18 @@ class _FirstOutput:
         return made
 
 
+class _FirstInput:
+    """What the layer was first called on."""
+
+    def __get__(self, layer: Layer | None, cls: type) -> Any:
+        if layer is None:
+            return self
+        made = vars(layer).get("_first_output")
+        if made is None:
+            raise AttributeError(f"layer {layer.name!r} has not been called on a tensor yet")
+        return made.inputs[0] if len(made.inputs) == 1 else list(made.inputs)
+
+
 def _layer_name(name: str, value: object) -> str:
     if not isinstance(value, str) or not value or "/" in value:
         raise ValueError(f"{name} must be a non-empty string without '/', got {value!r}")
@@ -180,6 +193,8 @@ class Layer(Declared):
     output : Tensor
         What the layer returned when it was first called, so that
         ``Model(base.input, base.layers[-2].output)`` ends at that layer.
+    input : Tensor or list of Tensor
+        What it was first called on.
     parameters : dict of str to ndarray
         Keyed by name; read-only while `forward` and `backward` run.
     gradients : dict of str to ndarray
@@ -249,6 +264,7 @@ class Layer(Declared):
 
     _else_positional: ClassVar[tuple[str, ...]] = ("name", "trainable")
     output = _FirstOutput()
+    input = _FirstInput()
 
     _not_misspelt: ClassVar[tuple[str, ...]] = ("trainable", "learning_rate_factor")
 
@@ -303,7 +319,7 @@ class Layer(Declared):
 
     def take(self, arena: object, parameters: Mapping[str, np.ndarray]) -> None:
         """Attach the layer to an arena, with views of its parameters by name, or to none."""
-        self.arena, self.parameters = arena, dict(parameters)
+        self.arena, self.parameters = arena, Views(parameters)
 
     def keep_output(self, tensor: Tensor | None) -> None:
         """Take note of what the layer returned in the network that has created it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fastnn.core import hints
 from fastnn.core.registry import Registry
 from fastnn.metrics.base import Metric, is_number, scalars
 from fastnn.metrics.means import (
@@ -152,3 +153,6 @@ __all__ = [
     "registry",
     "scalars",
 ]
+
+if not TYPE_CHECKING:  # otherwise type checkers would accept any name
+    __getattr__ = hints.of_module(__name__, __all__)
