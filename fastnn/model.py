@@ -18,6 +18,7 @@ from fastnn.core import checks, hints
 from fastnn.core.views import Views
 from fastnn.layers import Layer, Shape, Tensor
 from fastnn.layers import graph as layer_graph
+from fastnn.layers.base import check_training_of_part
 from fastnn.network import Network, checked_options
 from fastnn.optimizers import Optimizer
 from fastnn.runtime import ROWS
@@ -967,7 +968,7 @@ class Model:
     def predict(
         self,
         x: object,
-        batch_size: int = ROWS,
+        batch_size: int | None = ROWS,
         verbose: int | str = _AUTO,
         **unknown: Never,
     ) -> np.ndarray | list[np.ndarray]:
@@ -979,7 +980,7 @@ class Model:
             Or an iterable of such batches that is not a list or tuple; if it yields tuples
             (x, ...), their first entries are used.
         batch_size : int, default 512
-            Rows computed at a time; does not change the result.
+            Rows computed at a time; does not change the result. None stands for the default.
         verbose : {"auto", 0, 1, 2}, default "auto"
             0 and "auto": silent; 1: a progress bar (a line without a terminal); 2: a line at the
             end.
@@ -1111,7 +1112,7 @@ class Model:
         is_one = len(self.network.input_shapes) == 1
         self.network.set_feature_names([names] if is_one or names is None else names)
 
-    def __call__(self, x: Any, training: bool = False) -> Any:
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
         """Return what `forward` returns; for tensors, the tensors that the model makes of them.
 
         Parameters
@@ -1119,9 +1120,11 @@ class Model:
         x : array_like, or Tensor or list of Tensor
             A model that is called on tensors becomes part of another one and shares its
             parameters with it.
-        training : bool, default False
-            As in `forward`. Whether a part acts as in training is decided when the whole is
-            trained or predicts; one with ``trainable = False`` uses its moving statistics.
+        training : bool, optional
+            For arrays as in `forward`, default False. On tensors, whether a part acts as in
+            training is not decided here but when the whole is trained or predicts, and False is
+            refused unless that is the same: `BatchNormalization` with ``trainable = False`` uses
+            its moving statistics.
 
         Examples
         --------
@@ -1132,8 +1135,9 @@ class Model:
         'encoder/dense/kernel'
         """
         if isinstance(x, Tensor):
-            return one_or_list(self.network.called_on([x]))
+            x = [x]
         if isinstance(x, (list, tuple)) and x and all(isinstance(one, Tensor) for one in x):
+            check_training_of_part(training, self.network.layers)
             return one_or_list(self.network.called_on(x))
         return self.forward(x, training=True) if training else self.predict(x)
 
@@ -1143,7 +1147,7 @@ class Model:
         y: object = None,
         sample_weight: object = None,
         *,
-        batch_size: int = ROWS,
+        batch_size: int | None = ROWS,
         verbose: int | str = "auto",
     ) -> dict[str, Any]:
         """Return loss and metrics of all samples.

@@ -235,6 +235,11 @@ ADVICE = {
     ("Model.compile", "sample_weight_mode"): "leave it out: give fit sample_weight",
     ("Model.compile", "criterion"): "write loss",
     ("Model.compile", "lr_scheduler"): "give the optimizer a schedule as learning_rate",
+    ("Concatenate", "axis"): "leave it out: the last axis is concatenated",
+    ("Activation", "axis"): "leave it out: softmax is along the last axis",
+    ("Model.train_on_batch", "reset_metrics"): "leave it out: there are no metrics, see evaluate",
+    ("Model.train_on_batch", "return_dict"): "leave it out: it returns the loss, a float",
+    ("Sequential", "*"): "give the layers as a list, Sequential([...]), and the rest by name",
     ("Model.fit", "X"): "write x",
     ("Model.fit", "Y"): "write y",
     ("Model.fit", "train_data"): "write x",
@@ -491,6 +496,14 @@ def _explaining(method: FunctionType) -> Callable[..., Any]:
         for given in kwargs:
             if given not in arguments:
                 raise unexpected_argument(called, given, arguments)
+        if len(args) >= code.co_argcount:
+            names = arguments[: code.co_argcount - 1]
+            told = advice(called, "*")
+            hint = "" if told is None else f": {told}"
+            most = f"at most {len(names)} ({', '.join(names)})" if names else "none"
+            raise TypeError(
+                f"{called}() got {len(args)} positional arguments, it takes {most}{hint}"
+            )
         return method(self, *args, **kwargs)
 
     return call

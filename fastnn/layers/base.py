@@ -350,6 +350,11 @@ class Layer(Declared):
         """Whether a network that still exists has created the layer's parameters."""
         return self.arena is not None and bool(self.users)
 
+    @property
+    def acts_otherwise_in_training(self) -> bool:
+        """Whether its outputs for the same parameters are others in training."""
+        return (self.is_identity and not self.is_reshape) or hasattr(self, "forward")
+
     def get_weights(self) -> list[np.ndarray]:
         """Return copies of the layer's parameters, in the order of `parameters`."""
         return [view.copy() for view in self.parameters.values()]
@@ -537,12 +542,14 @@ class Layer(Declared):
             raise AttributeError(f"layer {self.name!r} has no {name} (yet): build the model first")
         return self.parameters[name]
 
-    def __call__(self, *inputs: Any) -> Tensor:
+    def __call__(self, *inputs: Any, training: bool | None = None) -> Tensor:
         """Return the output of the layer for symbolic inputs.
 
         Parameters
         ----------
         *inputs : Tensor, or one list of Tensor
+        training : bool, optional
+            See `Model.__call__`.
 
         Returns
         -------
@@ -561,6 +568,7 @@ class Layer(Declared):
                     f"layer {self.name!r} must be called on Input(...) or the output of another "
                     f"layer, got {type(tensor).__name__}; to compute with arrays, call the model"
                 )
+        check_training_of_part(training, [self])
         shape = self._checked_output_shape(*(tensor.shape for tensor in tensors))
         made = Tensor(shape, self, tensors)
         vars(self).setdefault("_first_output", made)
@@ -580,6 +588,27 @@ _NOT_OF_THE_USER = (*_OF_NETWORKS, "_weights")
 
 def _is_left_out(name: str, value: object) -> bool:
     return value is None and name.endswith("_regularizer")
+
+
+def check_training_of_part(training: bool | None, layers: Iterable[Layer]) -> None:
+    """Raise ValueError if `training`, given to a part of a model, would have no effect.
+
+    Parameters
+    ----------
+    training : bool or None
+        None and, for layers that always act alike, False have none to begin with.
+    layers : iterable of Layer
+        Of the part.
+    """
+    if training is None:
+        return
+    for layer in (part for one in layers for part in one.parts()):
+        if training or layer.acts_otherwise_in_training:
+            raise ValueError(
+                f"training={training!r}: layer {layer.name!r} acts as the whole model does, as in "
+                "training while that is trained; leave it out (BatchNormalization with "
+                "trainable=False uses its moving statistics)"
+            )
 
 
 def only(cls_name: str, shapes: tuple[Shape, ...]) -> Shape:

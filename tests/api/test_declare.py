@@ -640,6 +640,7 @@ def test_plain_text_fields_hold_text():
 
 OWNERS_BESIDE = (
     "CSVLogger", "EarlyStopping", "History", "ModelCheckpoint", "ReduceLROnPlateau",
+    "Sequential",
 )  # fmt: skip
 
 

@@ -217,3 +217,25 @@ def test_the_parentheses_of_parameters_are_explained():
 def test_a_layer_by_its_number_is_explained():
     with pytest.raises(TypeError, match="name must be a string, got 0: write index=0"):
         model().get_layer(0)
+
+
+def test_too_many_positional_arguments_are_explained():
+    with pytest.raises(
+        TypeError, match=r"Sequential\(\) got 2 .* at most 1 \(layers\): give the la"
+    ):
+        fnn.Sequential(fnn.Dense(3), fnn.Dense(1))
+    with pytest.raises(TypeError, match=r"summary\(\) got 1 positional arguments, it takes none"):
+        model().summary(print)
+    with pytest.raises(
+        TypeError, match=r"evaluate\(\) got 4 .* it takes at most 3 \(x, y, sample_w"
+    ):
+        model().evaluate(X, Y, None, 32)
+
+
+def test_names_in_an_error_about_outputs_are_those_of_outputs():
+    x = fnn.Input((3,), name="x")
+    two = fnn.Model(x, [fnn.Dense(1, name="a")(x), fnn.Dense(1, name="b")(x)])
+    with pytest.raises(
+        ValueError, match=r"output_gradient must .* by the names of the outputs \(a, b"
+    ):
+        two.gradients_of(X, output_gradient=np.ones((4, 1)))
