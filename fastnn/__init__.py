@@ -88,7 +88,11 @@ def __getattr__(name: str) -> object:
         import importlib
 
         return importlib.import_module(f"fastnn.{name}")
-    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+    from fastnn.core import hints
+
+    if name.startswith("_"):
+        raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+    raise hints.missing_name("fastnn", name, __all__)
 
 
 def __dir__() -> list[str]:

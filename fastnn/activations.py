@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, NoReturn
 
 import numpy as np
 
 from fastnn import initializers
-from fastnn.core import checks, declare
+from fastnn.core import checks, declare, hints
 from fastnn.core.declare import Declaration, number
 from fastnn.core.registry import unknown_name
 from fastnn.initializers import Initializer
@@ -231,3 +231,12 @@ def get(what: object, **parameters: float) -> ActivationFunction:
         # The derivative of leaky_relu is computed from its output, which needs a slope >= 0.
         number = checks.number(name, value, least=0)
     return ActivationFunction(what, number)
+
+
+def __getattr__(name: str) -> NoReturn:
+    if name in NAMES:
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}: activations are given by name, "
+            f"Dense(..., activation={name!r}), and computed by Activation({name!r})"
+        )
+    raise hints.missing_name(__name__, name, NAMES)

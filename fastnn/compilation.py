@@ -37,13 +37,12 @@ def objective_of(
         or weights without a loss.
     """
     if loss is None:
-        needing = {
-            "metrics": metrics,
-            "loss_weights": loss_weights,
-            "weighted_metrics": weighted_metrics,
-        }
-        for name, given in needing.items():
-            if given:
+        for name, given in (
+            ("metrics", metrics),
+            ("weighted_metrics", weighted_metrics),
+            ("loss_weights", loss_weights),
+        ):
+            if given is not None and given != [] and given != {}:
                 known = ", ".join(losses.registry)
                 raise ValueError(f"loss must be given along with {name}, one of {known}")
         return Objective(optimizers.get(optimizer).copy())

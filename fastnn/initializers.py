@@ -5,10 +5,11 @@ Below, n is the number of inputs of a kernel and m that of its outputs (fan-in a
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from fastnn.core import hints
 from fastnn.core.declare import Declaration, number
 from fastnn.core.registry import Registry
 
@@ -301,3 +302,6 @@ for _initializer in (
 ):
     registry.add(_initializer)
 get = registry.get
+
+if not TYPE_CHECKING:  # otherwise type checkers would accept any name
+    __getattr__ = hints.of_module(__name__, [registry[name].__name__ for name in registry])

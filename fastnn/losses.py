@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from fastnn.core import checks
+from fastnn.core import checks, hints
 from fastnn.core.declare import Declaration, number
 from fastnn.core.registry import Registry
 from fastnn.program.ops import LOSSES, EmitOp, Op, Value
@@ -570,3 +570,7 @@ def get(what: object) -> Loss:
             "it, fastnn.losses.Custom(function, derivative)"
         )
     return registry.get(what)
+
+
+if not TYPE_CHECKING:  # otherwise type checkers would accept any name
+    __getattr__ = hints.of_module(__name__, [registry[name].__name__ for name in registry])

@@ -6,7 +6,7 @@ import copy
 import copyreg
 import os
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Never, NoReturn
 
 import numpy as np
@@ -14,8 +14,10 @@ import numpy as np
 from fastnn.callbacks import Callback
 from fastnn.compilation import objective_of
 from fastnn.core import checks, hints
+from fastnn.core.views import Views
 from fastnn.layers import Layer, Shape, Tensor
 from fastnn.layers import graph as layer_graph
+from fastnn.layers.base import check_training_of_part
 from fastnn.network import Network, checked_options
 from fastnn.optimizers import Optimizer
 from fastnn.runtime import ROWS
@@ -143,6 +145,10 @@ class Model:
         is_known = name in ("network", "_manual") or hasattr(cls, name)
         if not is_known and (cls in (Model, Sequential) or _is_meant_otherwise(name)):
             raise hints.missing_attribute("Model", name, _SETTABLE)
+        existing = getattr(cls, name, None)
+        if isinstance(existing, property) and existing.fset is None:
+            told = _INSTEAD_OF_SETTING.get(name, "give it to the constructor")
+            raise AttributeError(f"Model.{name} cannot be set: {told}")
         super().__setattr__(name, value)
 
     def __reduce__(self) -> tuple:
@@ -236,6 +242,8 @@ class Model:
                 raise IndexError(f"index must be in [0, {len(layers)}), got {index!r}")
             return layers[index]
         found = self.network.named_parts()
+        if isinstance(name, int):
+            raise TypeError(f"name must be a string, got {name!r}: write index={name!r}")
         if name not in found:
             near = hints.nearest(str(name), found)
             hint = f"; did you mean {near!r}?" if near else f"; it has {', '.join(found)}"
@@ -282,12 +290,12 @@ class Model:
     @property
     def parameters(self) -> dict[str, np.ndarray]:
         """Views of the parameters, keyed by "layer/parameter"."""
-        return dict(self.network.runtime.parameters)
+        return Views(self.network.runtime.parameters)
 
     @property
     def gradients(self) -> dict[str, np.ndarray]:
         """Views of the gradients, keyed by "layer/parameter"."""
-        return dict(self.network.runtime.gradients)
+        return Views(self.network.runtime.gradients)
 
     @property
     def input_shapes(self) -> list[tuple[str, Shape]]:
@@ -318,8 +326,8 @@ class Model:
 
         Parameters
         ----------
-        weights : sequence of array_like
-            As `get_weights` returns them.
+        weights : sequence of array_like, or dict by name
+            As `get_weights` returns them, or as `parameters`.
 
         Raises
         ------
@@ -955,7 +963,7 @@ class Model:
     def predict(
         self,
         x: object,
-        batch_size: int = ROWS,
+        batch_size: int | None = ROWS,
         verbose: int | str = _AUTO,
         **unknown: Never,
     ) -> np.ndarray | list[np.ndarray]:
@@ -967,7 +975,7 @@ class Model:
             Or an iterable of such batches that is not a list or tuple; if it yields tuples
             (x, ...), their first entries are used.
         batch_size : int, default 512
-            Rows computed at a time; does not change the result.
+            Rows computed at a time; does not change the result. None stands for the default.
         verbose : {"auto", 0, 1, 2}, default "auto"
             0 and "auto": silent; 1: a progress bar (a line without a terminal); 2: a line at the
             end.
@@ -1099,14 +1107,19 @@ class Model:
         is_one = len(self.network.input_shapes) == 1
         self.network.set_feature_names([names] if is_one or names is None else names)
 
-    def __call__(self, x: Any) -> Any:
-        """Return what `predict` returns; for tensors, the tensors that the model makes of them.
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        """Return what `forward` returns; for tensors, the tensors that the model makes of them.
 
         Parameters
         ----------
         x : array_like, or Tensor or list of Tensor
             A model that is called on tensors becomes part of another one and shares its
             parameters with it.
+        training : bool, optional
+            For arrays as in `forward`, default False. On tensors, whether a part acts as in
+            training is not decided here but when the whole is trained or predicts, and False is
+            refused unless that is the same: `BatchNormalization` with ``trainable = False`` uses
+            its moving statistics.
 
         Examples
         --------
@@ -1117,10 +1130,11 @@ class Model:
         'encoder/dense/kernel'
         """
         if isinstance(x, Tensor):
-            return one_or_list(self.network.called_on([x]))
+            x = [x]
         if isinstance(x, (list, tuple)) and x and all(isinstance(one, Tensor) for one in x):
+            check_training_of_part(training, self.network.layers)
             return one_or_list(self.network.called_on(x))
-        return self.predict(x)
+        return self.forward(x, training=True) if training else self.predict(x)
 
     def evaluate(
         self,
@@ -1128,7 +1142,7 @@ class Model:
         y: object = None,
         sample_weight: object = None,
         *,
-        batch_size: int = ROWS,
+        batch_size: int | None = ROWS,
         verbose: int | str = "auto",
     ) -> dict[str, Any]:
         """Return loss and metrics of all samples.
@@ -1153,9 +1167,16 @@ class Model:
 
     # --- inspection -----------------------------------------------------------------------------
 
-    def summary(self) -> None:
-        """Print the layers with their output shapes and numbers of parameters."""
-        print(layer_graph.summary(self.network.graph, self.dtype))
+    def summary(self, *, print_fn: Callable[[str], object] | None = None) -> None:
+        """Print the layers with their output shapes and numbers of parameters.
+
+        Parameters
+        ----------
+        print_fn : function of str, optional
+            What is called with the whole text instead of ``print``, such as ``logger.info``.
+        """
+        shown = checks.function("print_fn", print if print_fn is None else print_fn)
+        shown(layer_graph.summary(self.network.graph, self.dtype))
 
     def explain(self, program: str | None = None, *, batch_size: int = 32) -> None:
         """Print a program: its ops with shapes and memory locations, and what was fused.
@@ -1497,6 +1518,16 @@ def _from_copied(
     return model
 
 
+_BY_CALL = "call model.{}"
+_INSTEAD_OF_SETTING = {
+    "optimizer": _BY_CALL.format("compile(optimizer, loss)"),
+    "history": _BY_CALL.format("fit, which returns it"),
+    "layers": _BY_CALL.format("add(layer) and model.pop(), or make a model of the layers"),
+    "parameters": _BY_CALL.format("set_weights(weights), or write into parameters[name][...]"),
+    "gradients": "write into gradients[name][...]",
+    "iterations": "give a schedule an initial_step",
+    "built": "give Sequential an input_shape",
+}
 _SETTABLE = ("stop_training", "stop_reason", "trainable", "classes", "feature_names")
 
 

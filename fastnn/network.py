@@ -265,16 +265,17 @@ class Network(Composite):
         ValueError
             The parts do not fit together; nothing has changed.
         """
-        if shape is not None and chain:  # raises what building would raise
-            graph = layer_graph.build(*_ends_of_chain(chain, shape)).graph
+        known = _shape_that_chain_reads(chain) if shape is None else shape
+        if known is not None and chain:  # raises what building would raise
+            graph = layer_graph.build(*_ends_of_chain(chain, known)).graph
             _shared_parameters(graph, self.dtype)
         if self.built:
             self.unbuild()
         self.chain = self.parts = tuple(chain)
         self.chain_shape = shape
         self.names = Names(self.names.inputs)  # those of targets belong to the outputs before
-        if shape is not None and chain:
-            self.build_chain(shape)
+        if known is not None and chain:
+            self.build_chain(known)
 
     @property
     def chain_start(self) -> list[Tensor]:
@@ -728,6 +729,14 @@ class Network(Composite):
         if not self.built:
             return f"<{name}, not built yet>"
         return f"<{name}, {self.count_parameters():,} parameters, {self.dtype}>"
+
+
+def _shape_that_chain_reads(chain: Sequence[Layer | Composite]) -> Shape | None:
+    """Return the shape of the input of a chain that begins with a built network, else None."""
+    first = chain[0] if chain else None
+    if not isinstance(first, Network) or not first.built or len(first.input_shapes) > 1:
+        return None
+    return first.input_shapes[0][1]
 
 
 def _ends_of_chain(

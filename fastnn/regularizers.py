@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from fastnn.core import hints
 from fastnn.core.declare import Declaration, number
 from fastnn.core.registry import Registry
 
@@ -113,3 +114,7 @@ def get(what: object) -> Regularizer | None:
     True
     """
     return None if what is None else registry.get(what)
+
+
+if not TYPE_CHECKING:  # otherwise type checkers would accept any name
+    __getattr__ = hints.of_module(__name__, [registry[name].__name__ for name in registry])

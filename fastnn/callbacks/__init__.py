@@ -4,6 +4,8 @@ A callback with a batch hook makes `fit` return to Python after every batch; one
 hooks costs nothing within an epoch.
 """
 
+from typing import TYPE_CHECKING
+
 from fastnn.callbacks.averages import SwapEMAWeights
 from fastnn.callbacks.base import Callback
 from fastnn.callbacks.diagnose import Diagnose
@@ -19,6 +21,7 @@ from fastnn.callbacks.stopping import (
     TerminateOnValue,
 )
 from fastnn.callbacks.tensorboard import TensorBoard
+from fastnn.core import hints
 
 __all__ = [
     "CSVLogger",
@@ -37,3 +40,6 @@ __all__ = [
     "TerminateOnSmallImprovement",
     "TerminateOnValue",
 ]
+
+if not TYPE_CHECKING:  # otherwise type checkers would accept any name
+    __getattr__ = hints.of_module(__name__, __all__)

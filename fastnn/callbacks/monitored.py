@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from fastnn.callbacks.base import Logs
 from fastnn.core.hints import did_you_mean
-from fastnn.metrics import direction_of, is_number
+from fastnn.metrics import direction_of, is_number, metric_of
 from fastnn.network import network_of
 
 MODES = ("auto", "min", "max")
@@ -73,6 +73,12 @@ class Monitored:
         """Ask the model's losses and metrics whether less or more of the result is better."""
         network = network_of(self.model)
         objectives = network.require_objective().outputs
+        metric = metric_of(self.monitor, objectives, network.output_names)
+        if metric is not None and not metric.is_scalar:
+            raise ValueError(
+                f"monitor must be a result that is one number, got {self.monitor!r}, which "
+                f"{metric!r} makes"
+            )
         self._direction = direction_of(self.monitor, objectives, network.output_names)
         if self.direction is None:
             raise ValueError(

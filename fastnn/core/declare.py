@@ -17,7 +17,7 @@ import inspect
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 from fastnn.core import hints
 from fastnn.core.fields import (
@@ -271,6 +271,16 @@ class Declared:
         except Exception:
             values[name] = before
             raise
+
+    if not TYPE_CHECKING:  # otherwise type checkers would accept any name
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise what `object` raises, or say what there is instead of a name from elsewhere."""
+            cls = type(self)
+            told = None if hasattr(cls, name) else hints.told_of_attribute(cls, name)
+            if told is not None:
+                raise AttributeError(f"{cls.__name__} has no attribute {name!r}: {told}")
+            return object.__getattribute__(self, name)
 
     def _check_settable(self, name: str, value: object) -> None:
         """Raise if an attribute that is not a field is fixed, or would never be read."""

@@ -1,7 +1,7 @@
 """What to write instead of a name that Keras, PyTorch or scikit-learn use, or instead of a typo.
 
-This is the only table of such names. An error that names what came ends with the table's entry for
-it, or else with the most similar existing name.
+This and `elsewhere`, which has rows of it, are the only table of such names. An error that names
+what came ends with the table's entry for it, or else with the most similar existing name.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
 from typing import Any, TypeVar
+
+from fastnn.core.elsewhere import ATTRIBUTES, IN_MODULES
 
 T = TypeVar("T", bound=type)
 
@@ -228,6 +230,81 @@ ADVICE = {
     ("Model.compile", "metric"): "write metrics=[...]",
     ("Model.compile", "run_eagerly"): "leave it out: a model is always compiled",
     ("Model.compile", "jit_compile"): "leave it out: a model is always compiled",
+    ("Model.compile", "steps_per_execution"): "leave it out: an epoch runs natively as a whole",
+    ("Model.compile", "auto_scale_loss"): "leave it out: float32 needs no scaling of the loss",
+    ("Model.compile", "sample_weight_mode"): "leave it out: give fit sample_weight",
+    ("Model.compile", "criterion"): "write loss",
+    ("Model.compile", "lr_scheduler"): "give the optimizer a schedule as learning_rate",
+    ("Concatenate", "axis"): "leave it out: the last axis is concatenated",
+    ("Activation", "axis"): "leave it out: softmax is along the last axis",
+    ("Model.train_on_batch", "reset_metrics"): "leave it out: there are no metrics, see evaluate",
+    ("Model.train_on_batch", "return_dict"): "leave it out: it returns the loss, a float",
+    ("Sequential", "*"): "give the layers as a list, Sequential([...]), and the rest by name",
+    ("Model.fit", "X"): "write x",
+    ("Model.fit", "Y"): "write y",
+    ("Model.fit", "train_data"): "write x",
+    ("Model.fit", "dataset"): "write x",
+    ("Model.fit", "generator"): "write x",
+    ("Model.fit", "num_epochs"): "write epochs",
+    ("Model.fit", "max_epochs"): "write epochs",
+    ("Model.fit", "val_data"): "write validation_data",
+    ("Model.fit", "eval_set"): "write validation_data",
+    ("Model.fit", "validation_fraction"): "write validation_split",
+    ("Model.fit", "val_split"): "write validation_split",
+    ("Model.fit", "early_stopping"): "write callbacks=[EarlyStopping(...)]",
+    ("Model.fit", "weights"): "write sample_weight or class_weight",
+    ("Model.fit", "class_weights"): "write class_weight",
+    ("Model.fit", "sample_weights"): "write sample_weight",
+    ("Model.fit", "classes"): "set model.classes before",
+    ("Model.fit", "random_state"): "give the model a seed, Sequential(..., seed=0)",
+    ("Model.fit", "seed"): "give the model a seed, Sequential(..., seed=0)",
+    ("Model.predict", "X"): "write x",
+    ("Model.predict", "training"): "use model.forward(x, training=True)",
+    ("Model.evaluate", "X"): "write x",
+    (
+        "Model.save",
+        "overwrite",
+    ): "leave it out: an existing file is replaced at once, when complete",
+    (
+        "Model.save",
+        "include_optimizer",
+    ): "leave it out, or use save_weights: save keeps the optimizer",
+    ("Model.save", "save_format"): "leave it out: the format is safetensors",
+    ("Model.save", "filepath"): "write path",
+    ("Model.save_weights", "overwrite"): "leave it out: an existing file is replaced at once",
+    ("Model.save_weights", "filepath"): "write path",
+    ("Model.load_weights", "filepath"): "write path",
+    ("Model.load_weights", "by_name"): "leave it out: parameters are always found by their names",
+    ("Model.load_weights", "skip_mismatch"): "write strict=False",
+    ("Model.summary", "line_length"): "leave it out: lines are as long as they need to be",
+    ("Model.summary", "expand_nested"): "leave it out: the layers of parts are always listed",
+    ("Model.summary", "show_trainable"): "leave it out, and see layer.trainable",
+    ("Optimizer", "ema_overwrite_frequency"): "leave it out: the average takes the parameters'"
+    " place when fit ends",
+    ("Optimizer", "loss_scale_factor"): "leave it out: float32 needs no scaling of the loss",
+    ("Optimizer", "name"): "leave it out: the class names it",
+    ("Optimizer", "centered"): "leave it out, or use Adam",
+    ("Optimizer", "dampening"): "leave it out: the gradient enters whole, as with 0",
+    ("Optimizer", "foreach"): "leave it out: one pass updates all parameters",
+    ("Optimizer", "fused"): "leave it out: one pass updates all parameters",
+    ("Optimizer", "maximize"): "negate the loss, or give fit negative sample weights",
+    ("Optimizer", "rho"): "write beta_1 and beta_2, or, for SGD, momentum",
+    ("Loss", "name"): "leave it out: results are called loss, or by the output",
+    ("Loss", "ignore_class"): "give fit a sample_weight of 0 for those samples; their label may"
+    " then be anything",
+    ("Loss", "size_average"): "leave it out: a loss is the mean over the samples",
+    ("Loss", "dtype"): "leave it out: losses are summed in float64",
+    ("Metric", "from_logits"): "leave it out: metrics know what the loss makes of the outputs",
+    ("Metric", "thresholds"): "write threshold",
+    ("Metric", "num_classes"): "leave it out: the model's outputs say it",
+    ("Metric", "class_id"): "give compile a function of (y_true, y_pred)",
+    ("EarlyStopping", "restore_best"): "write restore_best_weights",
+    ("EarlyStopping", "delta"): "write min_delta",
+    ("ModelCheckpoint", "period"): "leave it out: epochs are saved one by one, or the best",
+    ("ModelCheckpoint", "save_top_k"): "write save_best_only=True",
+    ("ReduceLROnPlateau", "epsilon"): "write min_delta",
+    ("History", "callbacks"): "give them to fit",
+    **{key: told for key, told in ATTRIBUTES.items() if key[0] in ("Model", "History")},
 }
 
 
@@ -294,6 +371,68 @@ def advice(owner: type | str, name: str) -> str | None:
     return next((ADVICE[key, name] for key in _keys(owner) if (key, name) in ADVICE), None)
 
 
+def told_of_attribute(owner: type, name: str) -> str | None:
+    """Return what to use instead of an attribute of another library, or None.
+
+    Parameters
+    ----------
+    owner : type
+    name : str
+        The attribute that was to be read.
+    """
+    found = (ATTRIBUTES[key, name] for key in _keys(owner) if (key, name) in ATTRIBUTES)
+    return next(found, None) or advice(owner, name)
+
+
+def missing_name(module: str, name: str, known: Iterable[str]) -> AttributeError:
+    """Return the error for a name that a module does not have.
+
+    Parameters
+    ----------
+    module : str
+        "fastnn", which answers for the modules below it too, or "fastnn.losses".
+    name : str
+        What came.
+    known : iterable of str
+        The names that there are.
+
+    Returns
+    -------
+    AttributeError
+
+    Examples
+    --------
+    >>> from fastnn.core import hints
+    >>> print(hints.missing_name("fastnn", "Linear", ["Dense"]))
+    module 'fastnn' has no attribute 'Linear': write Dense(units)
+    """
+    rows = (row for row in IN_MODULES if row == (module, name))
+    if module == "fastnn":
+        rows = (row for row in IN_MODULES if row[1] == name)
+    told = next((IN_MODULES[row] for row in rows), None)
+    hint = did_you_mean(name, known) if told is None else f": {told}"
+    return AttributeError(f"module {module!r} has no attribute {name!r}{hint}")
+
+
+def of_module(module: str, known: Iterable[str]) -> Callable[[str], Any]:
+    """Return a module's ``__getattr__``, which explains what it has instead of a name.
+
+    Parameters
+    ----------
+    module : str
+        Its ``__name__``.
+    known : iterable of str
+        Its ``__all__``.
+    """
+
+    def __getattr__(name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        raise missing_name(module, name, known)
+
+    return __getattr__
+
+
 def unexpected_argument(owner: type | str, name: str, known: Iterable[str]) -> TypeError:
     """Return the error for an argument that a constructor or a method does not have.
 
@@ -357,6 +496,14 @@ def _explaining(method: FunctionType) -> Callable[..., Any]:
         for given in kwargs:
             if given not in arguments:
                 raise unexpected_argument(called, given, arguments)
+        if len(args) >= code.co_argcount:
+            names = arguments[: code.co_argcount - 1]
+            told = advice(called, "*")
+            hint = "" if told is None else f": {told}"
+            most = f"at most {len(names)} ({', '.join(names)})" if names else "none"
+            raise TypeError(
+                f"{called}() got {len(args)} positional arguments, it takes {most}{hint}"
+            )
         return method(self, *args, **kwargs)
 
     return call

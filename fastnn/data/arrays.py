@@ -187,7 +187,11 @@ def check_finite(
     found = float(distinct[where])
     index = ", ".join(map(str, where if position is None else position(where)))
     count = int(bad.sum()) * (array.size // distinct.size)
-    what = f"{found!r} at [{index}]" + (f" and {count - 1} more" if count > 1 else "")
+    what = (
+        repr(found)
+        + (f" at [{index}]" if index else "")
+        + (f" and {count - 1} more" if count > 1 else "")
+    )
     limits = "finite numbers" if not math.isfinite(found) else f"numbers that {dtype} can hold"
     raise ValueError(f"{name} must hold {limits}, got {what}")
 
@@ -200,13 +204,20 @@ def checked_weights(
     Parameters
     ----------
     parameters : dict of str to ndarray
-    weights : iterable of array_like
+    weights : iterable of array_like, or dict of them by name
 
     Raises
     ------
     ValueError
-        The number, a shape or the content does not fit.
+        The number, the names, a shape or the content does not fit.
     """
+    if isinstance(weights, Mapping):
+        if set(weights) != set(parameters):
+            raise ValueError(
+                f"weights must be for the parameters {', '.join(parameters)}, "
+                f"got {', '.join(map(str, weights)) or 'none'}"
+            )
+        weights = [weights[name] for name in parameters]
     given = list(weights)
     if len(given) != len(parameters):
         raise ValueError(f"weights must be {len(parameters)} arrays, got {len(given)}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from fastnn.core.hints import nearest
 from fastnn.data.base import Batching, DataAdapter, Given, Parts
 from fastnn.data.batches_of import batches_of, is_iterator, taken_apart
 from fastnn.data.read_ahead import ReadAhead
@@ -38,6 +39,7 @@ class BatchesAdapter(DataAdapter):
                 f"steps_per_epoch must be given for {batching.epochs} epochs of an iterator, which "
                 "can be read only once"
             )
+        _check_hooks(x)
         self._given, self._steps = given, steps
         self._number = batching.initial_epoch
         self.steps_per_epoch = steps
@@ -145,3 +147,20 @@ def _tell(x: object, hook: str) -> None:
     method = getattr(x, hook, None)
     if callable(method):
         method()
+
+
+def _check_hooks(x: object) -> None:
+    """Raise TypeError if an iterable has a method that looks as if it were called, but is not."""
+    for name in dir(type(x)):
+        if name.startswith("on_") and name not in _HOOKS:
+            is_of_batch = name.startswith(("on_batch_", "on_train_"))
+            near = nearest(name, _HOOKS, cutoff=0.8)
+            if is_of_batch or near is not None:
+                hint = f"; did you mean {near}?" if near else ""
+                raise TypeError(
+                    f"x: {type(x).__name__}.{name} is never called, "
+                    f"{' and '.join(_HOOKS)} are{hint}"
+                )
+
+
+_HOOKS = ("on_epoch_begin", "on_epoch_end")

@@ -1,4 +1,4 @@
-"""Pandas and Polars frames and series, recognised by their methods; neither library is imported.
+"""Frames and series of pandas, Polars and Arrow, recognised by their methods; none is imported.
 
 Columns may mix numeric dtypes, including bool, and nullable ones if no value is missing. They are
 taken by name where a network remembers the names of the columns that it was trained on.
@@ -17,20 +17,21 @@ ColumnNames = tuple[str, ...]
 
 
 def is_frame(value: object) -> bool:
-    """Whether this is a pandas or Polars frame or series."""
-    return hasattr(value, "to_numpy") and _library(value) != ""
+    """Whether this is a frame or series of pandas or Polars, or a table or array of Arrow."""
+    is_like = hasattr(value, "to_numpy") or hasattr(value, "column_names")
+    return is_like and _library(value) != ""
 
 
 def _library(value: object) -> str:
     modules = {one.__module__.split(".")[0] for one in type(value).__mro__}
-    return next(iter(modules & {"pandas", "polars"}), "")
+    return next(iter(modules & {"pandas", "polars", "pyarrow"}), "")
 
 
 def column_names(value: object) -> ColumnNames | None:
     """Return the names of a frame's columns if each is text and occurs once, else None."""
     if not is_frame(value) or not hasattr(value, "columns"):
         return None
-    names = tuple(value.columns)
+    names = tuple(label for label, _ in _columns(value))
     is_named = all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
     return tuple(map(str, names)) if is_named and names else None
 
@@ -73,7 +74,7 @@ def as_array(name: str, value: Any, names: ColumnNames | None = None) -> np.ndar
     ValueError
         A column has missing values, or the names are others; the message names them.
     """
-    convert = _pandas_column if _library(value) == "pandas" else _polars_column
+    convert = _CONVERT[_library(value)]
     if not hasattr(value, "columns"):
         return convert(name, value)
     parts = list(_columns(value))
@@ -94,16 +95,23 @@ def as_objects(value: Any) -> np.ndarray:
     if _library(value) == "pandas":
         return np.asarray(value.to_numpy(dtype=object))
     if not hasattr(value, "columns"):
-        return np.array(value.to_list(), object)
+        return np.array(_listed(value), object)
     cells = np.empty((len(value), len(value.columns)), object)
-    for i, column in enumerate(value.get_columns()):
-        cells[:, i] = column.to_list()
+    for i, (_, column) in enumerate(_columns(value)):
+        cells[:, i] = _listed(column)
     return cells
+
+
+def _listed(column: Any) -> list:
+    """Return a column of Polars or Arrow as a list."""
+    return column.to_pylist() if _library(column) == "pyarrow" else column.to_list()
 
 
 def _columns(frame: Any) -> Iterator[tuple[object, Any]]:
     if _library(frame) == "polars":
         yield from zip(frame.columns, frame.get_columns(), strict=True)
+    elif _library(frame) == "pyarrow":
+        yield from zip(frame.column_names, frame.columns, strict=True)
     else:  # by position, because names may occur twice
         for i, label in enumerate(frame.columns):
             yield label, frame.iloc[:, i]
@@ -153,9 +161,11 @@ def has_labels(value: Any) -> bool:
         return False
     if _library(value) == "polars":
         return str(column.dtype).split("(")[0] in ("String", "Categorical", "Enum", "Utf8")
+    if _library(value) == "pyarrow":
+        return str(column.type).startswith(("string", "large_string", "dictionary"))
     if getattr(column.dtype, "kind", "O") in "biuf":
         return False
-    if hasattr(column, "cat"):
+    if hasattr(column, "cat") or hasattr(column, "categories"):
         return True
     return any(isinstance(one, str) for one in column)
 
@@ -167,12 +177,15 @@ def labels_of(name: str, value: Any) -> tuple[np.ndarray, tuple[Any, ...] | None
         raise ValueError(f"{name} must hold labels in one column, got shape {value.shape}")
     if _library(value) == "polars":
         kind = str(column.dtype).split("(")[0]
-        categories = tuple(column.cat.get_categories()) if kind == "Enum" else None
+        categories = tuple(column.dtype.categories) if kind == "Enum" else None
         listed = column.to_list()
+    elif _library(value) == "pyarrow":
+        categories, listed = None, column.to_pylist()
     else:
         is_missing = column.isna()
         listed = [None if gap else one for one, gap in zip(column, is_missing, strict=True)]
-        categories = tuple(column.cat.categories) if hasattr(column, "cat") else None
+        held = getattr(column, "cat", column)  # a series, or a Categorical by itself
+        categories = tuple(held.categories) if hasattr(held, "categories") else None
     array = np.empty(len(listed), object)
     array[:] = listed
     if categories is not None:
@@ -198,7 +211,7 @@ class Rows:
 
     def __init__(self, frame: Any) -> None:
         self._frame = frame
-        self.shape: tuple[int, ...] = tuple(frame.shape)
+        self.shape: tuple[int, ...] = tuple(getattr(frame, "shape", (len(frame),)))
 
     @property
     def ndim(self) -> int:
@@ -207,7 +220,21 @@ class Rows:
 
     def __getitem__(self, rows: slice) -> Any:
         """Return a slice of the rows, as a frame or series."""
-        return self._frame.iloc[rows] if _library(self._frame) == "pandas" else self._frame[rows]
+        if hasattr(self._frame, "iloc"):
+            return self._frame.iloc[rows]
+        if _library(self._frame) == "pyarrow":
+            first, last, _ = rows.indices(len(self._frame))
+            return self._frame.slice(first, max(0, last - first))
+        return self._frame[rows]
+
+
+def rows_of(frame: Any, rows: Any) -> Any:
+    """Return rows of a frame or series, by their numbers or a slice."""
+    if isinstance(rows, slice):
+        return Rows(frame)[rows]
+    if _library(frame) == "pyarrow":
+        return frame.take(rows)
+    return frame.iloc[rows] if hasattr(frame, "iloc") else frame[rows]
 
 
 def _pandas_column(what: str, column: Any) -> np.ndarray:
@@ -235,6 +262,19 @@ def _polars_column(what: str, column: Any) -> np.ndarray:
     if array is None or missing:
         raise _missing(what, missing, "fill_null(...), fill_nan(...) or drop_nulls()")
     return array
+
+
+def _arrow_column(what: str, column: Any) -> np.ndarray:
+    kind = str(column.type)
+    if not kind.startswith(("int", "uint", "halffloat", "float", "double", "bool", "decimal")):
+        raise _not_numeric(what, kind, "column.dictionary_encode().indices")
+    if column.null_count:
+        raise _missing(what, column.null_count, "fill_null(...) or drop_null()")
+    array = np.asarray(column)
+    return objects.numbers_of(what, array) if array.dtype.kind == "O" else array
+
+
+_CONVERT = {"pandas": _pandas_column, "polars": _polars_column, "pyarrow": _arrow_column}
 
 
 def _not_numeric(what: str, dtype: object, ways: str) -> TypeError:

@@ -23,9 +23,9 @@ def numbers_of(name: str, array: np.ndarray) -> np.ndarray:
         is_integer = isinstance(one, (Integral, np.bool_))
         if not (is_integer or isinstance(one, (Real, Decimal))):
             what = "nothing (None)" if one is None else f"{one!r} ({type(one).__name__})"
-            raise TypeError(
-                f"{name} must hold real numbers, got {what} at [{', '.join(map(str, where))}]"
-            )
+            at = f" at [{', '.join(map(str, where))}]" if where else ""
+            hint = "; collect() makes a frame of it" if hasattr(one, "collect") else ""
+            raise TypeError(f"{name} must hold real numbers, got {what}{at}{hint}")
         is_whole = is_whole and is_integer
         try:
             numbers[where] = float(one)

@@ -170,7 +170,7 @@ def _ignored(weights: Source) -> np.ndarray | None:
 def targets_by_name(y: object, specification: DataSpecification) -> list[tuple[str, object]]:
     """Return the target of each output, with its name for error messages."""
     names = [one.name for one in specification.targets]
-    if len(names) == 1:
+    if len(names) == 1 and not isinstance(y, dict):
         return [("y", y)]
     return [(f"y[{name!r}]", part) for name, part in by_name("y", y, names).items()]
 
@@ -229,6 +229,7 @@ def inputs(
     lookups: Sequence[Lookup | None] = (),
     columns: Sequence[ColumnNames | None] = (),
     in_windows: bool = False,
+    ends: str = "input",
 ) -> list[AnySource]:
     """Check input arrays, one for each of the given shapes.
 
@@ -247,6 +248,8 @@ def inputs(
         For each input, the names by which the columns of a frame are taken, if they are known.
     in_windows : bool, default False
         Whether the numbers of large memory maps are checked later, as they are read.
+    ends : str, default "input"
+        What the names are of, for the message.
 
     Returns
     -------
@@ -258,7 +261,7 @@ def inputs(
         The message names the argument, what came and what was expected.
     """
     if isinstance(x, dict) and not sparse.is_sparse(x):  # SciPy has one that is a dict
-        named = by_name(name, x, [one for one, _ in shapes], "input")
+        named = by_name(name, x, [one for one, _ in shapes], ends)
         arrays: Sequence[object] = list(named.values())
         names = [f"{name}[{one!r}]" for one in named]
     elif len(shapes) == 1:
@@ -267,10 +270,10 @@ def inputs(
     else:
         if not isinstance(x, (list, tuple)) or len(x) != len(shapes):
             got = f"{len(x)}" if isinstance(x, (list, tuple)) else type(x).__name__
-            ends = ", ".join(one for one, _ in shapes)
+            listed = ", ".join(one for one, _ in shapes)
             raise ValueError(
                 f"{name} must be a list of {len(shapes)} arrays, got {got}; or a dict by the names "
-                f"of the inputs ({ends})"
+                f"of the {ends}s ({listed})"
             )
         arrays, names = x, [f"{name}[{i}]" for i in range(len(shapes))]
     sources: list[AnySource] = []

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.core import checks
-from fastnn.data.frames import is_frame
+from fastnn.data.frames import is_frame, rows_of
 from fastnn.data.sparse import is_sparse
 
 DIGIT_NAMES = tuple("0123456789")
@@ -178,11 +178,11 @@ def _indexable(value: Any) -> Any:
     """Return data as something that can be indexed by rows."""
     if is_sparse(value):
         return value.tocsr()
-    return value if is_frame(value) else np.asarray(value)
+    return value if is_frame(value) and hasattr(value, "shape") else np.asarray(value)
 
 
 def _rows(value: Any, rows: Any) -> Any:
-    return value.iloc[rows] if hasattr(value, "iloc") else value[rows]
+    return rows_of(value, rows) if is_frame(value) else value[rows]
 
 
 def _classes(y: Any) -> list[np.ndarray]:

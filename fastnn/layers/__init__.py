@@ -1,5 +1,8 @@
 """Layers: their parameters, output shapes, and the forward ops that they emit."""
 
+from typing import TYPE_CHECKING
+
+from fastnn.core import hints
 from fastnn.layers.base import Input, Layer, Shape, Tensor, registry
 from fastnn.layers.core import Activation, Dense, Dropout, Flatten, PReLU, Reshape
 from fastnn.layers.embedding import Embedding
@@ -39,3 +42,6 @@ __all__ = [
     "Tensor",
     "registry",
 ]
+
+if not TYPE_CHECKING:  # otherwise type checkers would accept any name
+    __getattr__ = hints.of_module(__name__, __all__)

@@ -19,6 +19,7 @@ from fastnn import initializers
 from fastnn.core import checks
 from fastnn.core.declare import Declared, boolean, checked, number, state
 from fastnn.core.registry import Registry
+from fastnn.core.views import Views
 from fastnn.initializers import Initializer
 from fastnn.program.builder import Builder
 from fastnn.program.ops import Value
@@ -152,6 +153,18 @@ class _FirstOutput:
         return made
 
 
+class _FirstInput:
+    """What the layer was first called on."""
+
+    def __get__(self, layer: Layer | None, cls: type) -> Any:
+        if layer is None:
+            return self
+        made = vars(layer).get("_first_output")
+        if made is None:
+            raise AttributeError(f"layer {layer.name!r} has not been called on a tensor yet")
+        return made.inputs[0] if len(made.inputs) == 1 else list(made.inputs)
+
+
 def _layer_name(name: str, value: object) -> str:
     if not isinstance(value, str) or not value or "/" in value:
         raise ValueError(f"{name} must be a non-empty string without '/', got {value!r}")
@@ -180,6 +193,8 @@ class Layer(Declared):
     output : Tensor
         What the layer returned when it was first called, so that
         ``Model(base.input, base.layers[-2].output)`` ends at that layer.
+    input : Tensor or list of Tensor
+        What it was first called on.
     parameters : dict of str to ndarray
         Keyed by name; read-only while `forward` and `backward` run.
     gradients : dict of str to ndarray
@@ -249,6 +264,7 @@ class Layer(Declared):
 
     _else_positional: ClassVar[tuple[str, ...]] = ("name", "trainable")
     output = _FirstOutput()
+    input = _FirstInput()
 
     _not_misspelt: ClassVar[tuple[str, ...]] = ("trainable", "learning_rate_factor")
 
@@ -303,7 +319,7 @@ class Layer(Declared):
 
     def take(self, arena: object, parameters: Mapping[str, np.ndarray]) -> None:
         """Attach the layer to an arena, with views of its parameters by name, or to none."""
-        self.arena, self.parameters = arena, dict(parameters)
+        self.arena, self.parameters = arena, Views(parameters)
 
     def keep_output(self, tensor: Tensor | None) -> None:
         """Take note of what the layer returned in the network that has created it."""
@@ -333,6 +349,11 @@ class Layer(Declared):
     def is_built(self) -> bool:
         """Whether a network that still exists has created the layer's parameters."""
         return self.arena is not None and bool(self.users)
+
+    @property
+    def acts_otherwise_in_training(self) -> bool:
+        """Whether its outputs for the same parameters are others in training."""
+        return (self.is_identity and not self.is_reshape) or hasattr(self, "forward")
 
     def get_weights(self) -> list[np.ndarray]:
         """Return copies of the layer's parameters, in the order of `parameters`."""
@@ -521,12 +542,14 @@ class Layer(Declared):
             raise AttributeError(f"layer {self.name!r} has no {name} (yet): build the model first")
         return self.parameters[name]
 
-    def __call__(self, *inputs: Any) -> Tensor:
+    def __call__(self, *inputs: Any, training: bool | None = None) -> Tensor:
         """Return the output of the layer for symbolic inputs.
 
         Parameters
         ----------
         *inputs : Tensor, or one list of Tensor
+        training : bool, optional
+            See `Model.__call__`.
 
         Returns
         -------
@@ -545,6 +568,7 @@ class Layer(Declared):
                     f"layer {self.name!r} must be called on Input(...) or the output of another "
                     f"layer, got {type(tensor).__name__}; to compute with arrays, call the model"
                 )
+        check_training_of_part(training, [self])
         shape = self._checked_output_shape(*(tensor.shape for tensor in tensors))
         made = Tensor(shape, self, tensors)
         vars(self).setdefault("_first_output", made)
@@ -564,6 +588,27 @@ _NOT_OF_THE_USER = (*_OF_NETWORKS, "_weights")
 
 def _is_left_out(name: str, value: object) -> bool:
     return value is None and name.endswith("_regularizer")
+
+
+def check_training_of_part(training: bool | None, layers: Iterable[Layer]) -> None:
+    """Raise ValueError if `training`, given to a part of a model, would have no effect.
+
+    Parameters
+    ----------
+    training : bool or None
+        None and, for layers that always act alike, False have none to begin with.
+    layers : iterable of Layer
+        Of the part.
+    """
+    if training is None:
+        return
+    for layer in (part for one in layers for part in one.parts()):
+        if training or layer.acts_otherwise_in_training:
+            raise ValueError(
+                f"training={training!r}: layer {layer.name!r} acts as the whole model does, as in "
+                "training while that is trained; leave it out (BatchNormalization with "
+                "trainable=False uses its moving statistics)"
+            )
 
 
 def only(cls_name: str, shapes: tuple[Shape, ...]) -> Shape:

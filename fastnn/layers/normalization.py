@@ -151,6 +151,11 @@ class BatchNormalization(_Normalization):
     moving_mean = view_of("moving_mean")
     moving_variance = view_of("moving_variance")
 
+    @property
+    def acts_otherwise_in_training(self) -> bool:
+        """Whether it uses the statistics of the batch in training."""
+        return self.trainable
+
     def parameter_shapes(self, *inputs: Shape) -> dict[str, tuple[Shape, Initializer]]:
         """Return the shapes and initializers of gamma, beta and the moving statistics."""
         return {

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fastnn.core import hints
 from fastnn.core.registry import Registry
 from fastnn.metrics.base import Metric, is_number, scalars
 from fastnn.metrics.means import (
@@ -86,16 +87,25 @@ def direction_of(
     >>> fnn.metrics.direction_of("val_accuracy", objectives, model.output_names)
     'max'
     """
-    directions: dict[str, str | None] = {"loss": "min"}
+    losses = ["loss"]
+    if len(output_names) > 1:
+        losses += [f"{name}_loss" for name in output_names]
+    if result in losses or result.removeprefix("val_") in losses:
+        return "min"
+    metric = metric_of(result, objectives, output_names)
+    return None if metric is None else metric.direction
+
+
+def metric_of(
+    result: str, objectives: Sequence[OutputObjective], output_names: Sequence[str]
+) -> Metric | None:
+    """Return the metric that a result of training is of, or None: see `direction_of`."""
     several = len(output_names) > 1
+    found: dict[str, Metric] = {}
     for name, objective in zip(output_names, objectives, strict=True):
-        if several:
-            directions[f"{name}_loss"] = "min"
         for label, metric, _ in objective.labelled():
-            directions[f"{name}_{label}" if several else label] = metric.direction
-    if result not in directions:
-        result = result.removeprefix("val_")
-    return directions.get(result)
+            found[f"{name}_{label}" if several else label] = metric
+    return found.get(result) or found.get(result.removeprefix("val_"))
 
 
 def get(what: object) -> Metric:
@@ -149,6 +159,10 @@ __all__ = [
     "direction_of",
     "get",
     "is_number",
+    "metric_of",
     "registry",
     "scalars",
 ]
+
+if not TYPE_CHECKING:  # otherwise type checkers would accept any name
+    __getattr__ = hints.of_module(__name__, __all__)

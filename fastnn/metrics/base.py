@@ -27,11 +27,14 @@ class Metric(Declaration):
         Whether it is computed from all samples at once; see `EpochMetric`.
     direction : {"min", "max"} or None
         The direction of improvement, for callbacks that monitor it; None if it cannot be known.
+    is_scalar : bool
+        Whether it is one number, which callbacks can monitor.
     """
 
     takes_scores: ClassVar[bool] = False
     needs_all: ClassVar[bool] = False
     direction: ClassVar[str | None] = None
+    is_scalar: ClassVar[bool] = True
 
     @property
     def label(self) -> str:

@@ -301,6 +301,7 @@ class ConfusionMatrix(EpochMetric):
     """
 
     name: ClassVar[str] = "confusion_matrix"
+    is_scalar: ClassVar[bool] = False
 
     def check(self, output: Value, target: Value, is_binary: bool) -> None:
         """Raise if there are several outputs that are separate decisions."""

@@ -5,6 +5,9 @@ step is not a special case, and `weight_decay` is coupled (L2: it is added to th
 everywhere except in `AdamW` and `Lion`.
 """
 
+from typing import TYPE_CHECKING
+
+from fastnn.core import hints
 from fastnn.core.registry import Registry
 from fastnn.optimizers.base import Optimizer
 from fastnn.optimizers.full_batch import LBFGS, GradientDescent
@@ -31,3 +34,6 @@ __all__ = [
     "get",
     "registry",
 ]
+
+if not TYPE_CHECKING:  # otherwise type checkers would accept any name
+    __getattr__ = hints.of_module(__name__, __all__)

@@ -6,6 +6,9 @@ of many steps at once. Names, arguments and defaults are Keras' if Keras has an 
 Below, t is the number of the step, :math:`\eta_0` the initial rate, T `decay_steps`.
 """
 
+from typing import TYPE_CHECKING
+
+from fastnn.core import hints
 from fastnn.schedules.base import Constant, Schedule, get, registry
 from fastnn.schedules.cycle import CosineDecayRestarts, OneCycle, WarmUp
 from fastnn.schedules.decay import (
@@ -32,3 +35,6 @@ __all__ = [
     "get",
     "registry",
 ]
+
+if not TYPE_CHECKING:  # otherwise type checkers would accept any name
+    __getattr__ = hints.of_module(__name__, __all__)

@@ -43,7 +43,7 @@ def output_gradients(network: Network, value: object, rows: int, name: str) -> S
     shapes = list(zip(network.output_names, network.output_shapes, strict=True))
     if isinstance(value, dict) and len(shapes) > 1:
         value = list(data.by_name(name, value, network.output_names).values())
-    sources = data.inputs(value, shapes, network.dtype, name)
+    sources = data.inputs(value, shapes, network.dtype, name, ends="output")
     if sources[0].rows != rows:
         raise ValueError(f"{name} must have {rows} rows, got {sources[0].rows}")
     return sources

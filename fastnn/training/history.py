@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fastnn.core import hints
 from fastnn.core.drawing import draw
 from fastnn.metrics import is_number, scalars
 
@@ -54,6 +55,13 @@ class History:
         See `fastnn.plots.history`.
         """
         return draw("history", self, ax=ax)
+
+    if not TYPE_CHECKING:  # otherwise type checkers would accept any name
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            raise hints.missing_attribute(type(self), name, ["plot", *vars(self)])
 
     def __repr__(self) -> str:
         ends = scalars({name: _last(values) for name, values in self.history.items()})

@@ -166,6 +166,9 @@ def _target(network: Network, objective: Objective, y: object) -> object:
         names = network.runtime.graph.output_names
         parts = data.by_name("y", y, names)
         return [_target_row(f"y[{name!r}]", part) for name, part in parts.items()]
+    if isinstance(y, Mapping):
+        names = network.output_names if network.built else ["output"]
+        y = data.by_name("y", dict(y), names)[names[0]]
     row = _target_row("y", y)
     if row.dtype.kind == "O":
         return row

@@ -30,7 +30,8 @@ class StepTrainer(Trainer):
         self._adapter, self._steps = adapter, adapter.first()
         self._before = 0  # steps of the epoch in earlier parts
         self._bind()
-        self._snapshot = self.network.runtime.copy_parameters()
+        runtime = self.network.runtime
+        self._snapshot = np.zeros(runtime.count, runtime.dtype)
         return [one.name for one in self._bound.plan.program.reported]
 
     def run(self, epochs: range, loop: Loop) -> None:

@@ -638,12 +638,18 @@ def test_plain_text_fields_hold_text():
 # --- hints ----------------------------------------------------------------------------------------
 
 
+OWNERS_BESIDE = (
+    "CSVLogger", "EarlyStopping", "History", "ModelCheckpoint", "ReduceLROnPlateau",
+    "Sequential",
+)  # fmt: skip
+
+
 def test_every_hint_is_of_something_that_there_is():
     owners = {cls.__name__: cls for cls in CLASSES.values()}
     for cls in CLASSES.values():
         owners |= {base.__name__: base for base in cls.__mro__}
     owners |= {"Model": fnn.Model, "Callback": fnn.Callback, "Input": fnn.Input}
-    owners |= {name: getattr(fnn, name) for name in ("CSVLogger", "ModelCheckpoint")}
+    owners |= {name: getattr(fnn, name) for name in OWNERS_BESIDE}
     for owner, name in hints.ADVICE:
         cls, _, method = owner.partition(".")
         assert cls in owners, owner

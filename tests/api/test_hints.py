@@ -11,6 +11,8 @@ import pytest
 
 import fastnn as fnn
 from fastnn.core import hints
+from fastnn.core.elsewhere import ATTRIBUTES as ATTRIBUTES_ELSEWHERE
+from fastnn.core.elsewhere import IN_MODULES
 
 X, Y = np.zeros((4, 3)), np.zeros(4)
 
@@ -109,3 +111,131 @@ def test_an_axis_that_changes_nothing_is_taken():
         assert cls(axis=-1).config() == cls().config()
         with pytest.raises(TypeError, match="unexpected keyword argument 'axis': leave it out"):
             cls(axis=0)
+
+
+MODULES = {
+    name: getattr(fnn, name) for name in (
+        "losses", "metrics", "optimizers", "callbacks", "layers", "schedules", "initializers",
+        "regularizers", "activations",
+    )
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("module", "name"), IN_MODULES)
+def test_a_name_that_another_library_has_in_a_module_is_answered(module, name):
+    owner = fnn if module == "fastnn" else MODULES[module.removeprefix("fastnn.")]
+    for one in {owner} if name in dir(fnn) else {owner, fnn}:
+        with pytest.raises(
+            AttributeError, match=re.escape(f"'{name}': {IN_MODULES[module, name]}")
+        ):
+            getattr(one, name)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "hint"),
+    [
+        ("losses", "SparseCategoricalCrossentropy", "did you mean 'Crossentropy'"),
+        ("losses", "BCEWithLogitsLoss", "did you mean 'BinaryCrossentropy'"),
+        ("losses", "MeanSquareError", "did you mean 'MeanSquaredError'"),
+        ("callbacks", "EarlyStoping", "did you mean 'EarlyStopping'"),
+        ("schedules", "CosineDecayRestart", "did you mean 'CosineDecayRestarts'"),
+        ("activations", "relu", "activations are given by name"),
+        ("activations", "swish", "did you mean 'silu'"),
+        ("initializers", "HeNorml", "did you mean 'HeNormal'"),
+    ],
+)
+def test_a_name_that_a_module_lacks_leads_to_the_nearest_one(module, name, hint):
+    with pytest.raises(AttributeError, match=hint):
+        getattr(MODULES[module], name)
+
+
+def test_what_python_asks_of_modules_is_not_answered():
+    for module in (fnn, *MODULES.values()):
+        assert not hasattr(module, "__wrapped__")
+        with pytest.raises(AttributeError, match="has no attribute '_x'"):
+            module._x  # noqa: B018
+
+
+OBJECTS = {
+    "Layer": fnn.Dense(3),
+    "Optimizer": fnn.Adam(),
+    "Schedule": fnn.schedules.CosineDecay(0.1, 10),
+    "Callback": fnn.EarlyStopping(),
+    "Loss": fnn.MeanSquaredError(),
+    "Metric": fnn.metrics.Accuracy(),
+    "History": fnn.History(),
+    "Model": model(),
+}
+
+
+@pytest.mark.parametrize(("owner", "name"), ATTRIBUTES_ELSEWHERE)
+def test_an_attribute_that_another_library_reads_is_answered(owner, name):
+    advice = re.escape(ATTRIBUTES_ELSEWHERE[owner, name])
+    with pytest.raises(AttributeError, match=f"no attribute '{name}': {advice}"):
+        getattr(OBJECTS[owner], name)
+
+
+def test_reading_what_optimizers_have_elsewhere_is_answered():
+    for name, advice in (
+        ("lr", "write learning_rate"),
+        ("step", r"call model.apply_gradients\(\)"),
+    ):
+        with pytest.raises(AttributeError, match=f"Adam has no attribute '{name}': {advice}"):
+            getattr(fnn.Adam(), name)
+
+
+def test_an_error_of_a_property_is_kept():
+    with pytest.raises(AttributeError, match="layer 'dense' has not been called on a tensor yet"):
+        fnn.Dense(3).output  # noqa: B018
+
+    class Mine(fnn.Layer):
+        @property
+        def weights(self):
+            raise AttributeError("mine")
+
+    with pytest.raises(AttributeError, match=r"^mine$"):
+        Mine().weights  # noqa: B018
+    with pytest.raises(AttributeError, match="'Dense' object has no attribute 'foo'"):
+        fnn.Dense(3).foo  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("optimizer", r"model.compile\("), ("dtype", "constructor"), ("layers", r"model.add\(layer\)"),
+     ("parameters", r"set_weights\(weights\)"), ("history", "fit")],
+)  # fmt: skip
+def test_what_only_a_method_changes_cannot_be_set(name, hint):
+    with pytest.raises(AttributeError, match=f"Model.{name} cannot be set: .*{hint}"):
+        setattr(model(), name, None)
+
+
+def test_the_parentheses_of_parameters_are_explained():
+    with pytest.raises(TypeError, match="leave out the parentheses"):
+        fnn.Adam(model().parameters())
+
+
+def test_a_layer_by_its_number_is_explained():
+    with pytest.raises(TypeError, match="name must be a string, got 0: write index=0"):
+        model().get_layer(0)
+
+
+def test_too_many_positional_arguments_are_explained():
+    with pytest.raises(
+        TypeError, match=r"Sequential\(\) got 2 .* at most 1 \(layers\): give the la"
+    ):
+        fnn.Sequential(fnn.Dense(3), fnn.Dense(1))
+    with pytest.raises(TypeError, match=r"summary\(\) got 1 positional arguments, it takes none"):
+        model().summary(print)
+    with pytest.raises(
+        TypeError, match=r"evaluate\(\) got 4 .* it takes at most 3 \(x, y, sample_w"
+    ):
+        model().evaluate(X, Y, None, 32)
+
+
+def test_names_in_an_error_about_outputs_are_those_of_outputs():
+    x = fnn.Input((3,), name="x")
+    two = fnn.Model(x, [fnn.Dense(1, name="a")(x), fnn.Dense(1, name="b")(x)])
+    with pytest.raises(
+        ValueError, match=r"output_gradient must .* by the names of the outputs \(a, b"
+    ):
+        two.gradients_of(X, output_gradient=np.ones((4, 1)))

@@ -634,3 +634,67 @@ def test_arenas_are_zeros_on_boundaries(has_huge_pages, count, monkeypatch):
     is_large = has_huge_pages and arenas.HUGE_PAGE <= array.nbytes < arenas.NUMPY_FROM
     assert array.ctypes.data % (arenas.HUGE_PAGE if is_large else 64) == 0
     array[...] = 1
+
+
+def test_an_entry_of_parameters_cannot_be_replaced():
+    model = small()
+    for views, name in (
+        (model.parameters, "dense/kernel"),
+        (model.gradients, "dense/kernel"),
+        (model.layers[0].parameters, "kernel"),
+    ):
+        with pytest.raises(TypeError, match=f"'{name}' is a view, write into it"):
+            views[name] = np.ones((4, 7))
+        with pytest.raises(TypeError, match="there is no 'kernl', others are views"):
+            views["kernl"] = np.ones((4, 7))
+        with pytest.raises(TypeError, match="is a view"):
+            views.update({name: np.ones((4, 7))})
+        with pytest.raises(TypeError, match="cannot be removed"):
+            del views[name]
+    before = model.get_weights()[0]
+    model.parameters["dense/kernel"] += 1
+    model.layers[0].parameters["kernel"][...] += 1
+    np.testing.assert_allclose(model.get_weights()[0], before + 2)
+
+
+def test_weights_by_name():
+    model, other = small(seed=1), small(seed=2)
+    model.set_weights({name: 2 * view for name, view in reversed(other.parameters.items())})
+    for got, want in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(got, 2 * want)
+    before = weights_as_bytes(model)
+    with pytest.raises(
+        ValueError, match=r"weights must be for the parameters dense/kernel, .*, got"
+    ):
+        model.set_weights({"dense/kernel": np.ones((4, 7))})
+    with pytest.raises(ValueError, match=r"'dense_1/bias' must have shape \(3,\)"):
+        model.set_weights({**other.parameters, "dense_1/bias": np.ones(4)})
+    assert weights_as_bytes(model) == before
+    model.layers[0].set_weights(other.layers[0].parameters)
+    np.testing.assert_array_equal(model.layers[0].kernel, other.layers[0].kernel)
+
+
+def test_summary_goes_where_it_is_sent(capsys):
+    shown = []
+    small().summary(print_fn=shown.append)
+    assert capsys.readouterr().out == ""
+    small().summary()
+    assert [capsys.readouterr().out] == [one + "\n" for one in shown]
+    with pytest.raises(TypeError, match="print_fn must be callable, got 80"):
+        small().summary(print_fn=80)
+
+
+def test_a_model_is_called_as_in_training_or_not():
+    model = fnn.Sequential([fnn.Dense(8), fnn.Dropout(0.5)], input_shape=(4,), seed=0)
+    x = np.ones((5, 4))
+    np.testing.assert_array_equal(model(x, training=False), model.predict(x))
+    assert (model(x, training=True) == 0).any()
+    assert not (model(x) == 0).any()
+
+
+def test_none_is_the_default_number_of_rows():
+    x = np.ones((5, 4))
+    model = small()
+    np.testing.assert_array_equal(model.predict(x, batch_size=None), model.predict(x))
+    y = np.zeros((5, 3))
+    assert model.evaluate(x, y, batch_size=None) == model.evaluate(x, y)

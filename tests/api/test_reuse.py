@@ -738,3 +738,66 @@ def test_pytorch_agrees_on_a_gan(rng):
         by_generator.step()
     agree(generator.layers, (a, b), by_generator, gan)
     agree(discriminator.layers, (c, d), by_discriminator, discriminator)
+
+
+def test_a_sequential_that_begins_with_a_model_knows_its_shape():
+    base = base_of()
+    model = fnn.Sequential([base, fnn.Dense(2)], seed=1)
+    assert model.built
+    assert model.output_shape == (2,)
+    assert shares(base, model.layers[0])
+    same_again = fnn.Sequential([base, fnn.Dense(2)], input_shape=(6,), seed=1)
+    assert all(map(np.array_equal, model.get_weights(), same_again.get_weights()))
+    with pytest.raises(
+        ValueError, match=r"model 'sequential': input 'input' must have shape \(6,\)"
+    ):
+        fnn.Sequential([base, fnn.Dense(2)], input_shape=(7,))
+    model.pop()
+    model.add(fnn.Dense(4))
+    assert model.output_shape == (4,)
+    waiting = fnn.Sequential([fnn.Sequential([fnn.Dense(3)]), fnn.Dense(2)])
+    assert not waiting.built
+
+
+def test_training_is_not_decided_where_a_part_is_called():
+    x = fnn.Input((6,))
+    base = base_of()
+    base(x, training=False)  # nothing in it acts otherwise
+    base.layers[0](x, training=False)
+    noisy = fnn.Sequential(
+        [fnn.Dense(3), fnn.BatchNormalization(), fnn.Residual([fnn.Dropout(0.5), fnn.Dense(3)])],
+        input_shape=(6,),
+    )
+    with pytest.raises(ValueError, match="training=False: layer 'batch_normalization' acts as the"):
+        noisy(x, training=False)
+    noisy.trainable = False
+    with pytest.raises(ValueError, match="training=False: layer 'dropout' acts as the whole"):
+        noisy(x, training=False)
+    with pytest.raises(ValueError, match="training=True: layer 'dense' acts as"):
+        base(x, training=True)
+    with pytest.raises(ValueError, match="training=False: layer 'dropout' acts"):
+        fnn.Dropout(0.5)(x, training=False)
+
+
+def test_a_frozen_part_keeps_its_statistics_in_the_training_of_the_whole():
+    base = fnn.Sequential([fnn.Dense(4), fnn.BatchNormalization()], input_shape=(6,), seed=0)
+    base.trainable = False
+    x = fnn.Input((6,))
+    model = fnn.Model(x, fnn.Dense(2)(base(x, training=False)), seed=0)
+    model.compile("adam", "mse")
+    before = copies(base)
+    model.fit(X, Y, verbose=0)
+    assert same(before, base)
+    np.testing.assert_array_equal(model(X, training=True), model.predict(X))
+
+
+def test_the_input_of_a_layer():
+    base = base_of()
+    assert base.layers[0].input is base.input
+    assert base.layers[1].input is base.layers[0].output
+    x = fnn.Input((3,))
+    add = fnn.Add()
+    add([x, x])
+    assert add.input == [x, x]
+    with pytest.raises(AttributeError, match="layer 'dense' has not been called on a tensor yet"):
+        fnn.Dense(3).input  # noqa: B018

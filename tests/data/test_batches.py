@@ -515,3 +515,24 @@ def test_batches_that_come_once_end_the_training_by_name(xy):
     history = model.fit(OnceOnly(batches(xy)), epochs=4, verbose=0)
     assert len(history.epoch) == 1
     assert history.stop_reason == "x yielded no batch in epoch 2"
+
+
+@pytest.mark.parametrize(
+    ("hook", "hint"),
+    [("on_epoch_ends", "did you mean on_epoch_end"), ("on_batch_end", "on_epoch_end are"),
+     ("on_train_begin", "on_epoch_end are")],
+)  # fmt: skip
+def test_a_hook_of_batches_that_is_never_called_is_refused(hook, hint):
+    class Batches:
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, number):
+            return np.ones((4, 2)), np.ones(4)
+
+    model = fnn.Sequential([fnn.Dense(1)], input_shape=(2,))
+    model.compile("sgd", "mse")
+    model.fit(Batches(), verbose=0)
+    setattr(Batches, hook, lambda self: None)
+    with pytest.raises(TypeError, match=f"x: Batches.{hook} is never called, .*{hint}"):
+        model.fit(Batches(), verbose=0)

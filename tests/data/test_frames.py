@@ -138,3 +138,14 @@ def test_fastnn_imports_neither():
         assert not {"pandas", "polars"} & set(sys.modules)
     """
     subprocess.run([sys.executable, "-c", code], check=True, cwd="/")
+
+
+def test_a_lazy_frame_is_to_be_collected():
+    class LazyFrame:
+        def collect(self):
+            raise AssertionError
+
+    with pytest.raises(
+        TypeError, match=r"x must hold real numbers, got .*; collect\(\) makes a fr"
+    ):
+        small().predict(LazyFrame())

@@ -227,3 +227,35 @@ def test_classes_of_another_loss_are_forgotten():
     model.compile("adam", "mse")
     assert model.classes is None
     assert model.predict_classes(X).dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    "form", [pandas.Categorical, pandas.CategoricalIndex, lambda *args, **kw: pandas.Series(
+        pandas.Categorical(*args, **kw))],
+    ids=["categorical", "index", "series"],
+)  # fmt: skip
+def test_categories_keep_their_order_without_a_series(form):
+    model = classifier()
+    model.fit(X, form(WORDS, categories=["middle", "low", "high"]), verbose=0)
+    assert model.classes == ["middle", "low", "high"]
+    model = classifier()
+    model.fit(X, form(NUMBERS + 5, categories=[7, 5, 6]), verbose=0)
+    assert model.classes == [7, 5, 6]
+
+
+def test_labels_of_arrow():
+    arrow = pytest.importorskip("pyarrow")
+    array = arrow.array(WORDS.tolist())
+    for form in (
+        array, array.dictionary_encode(), arrow.chunked_array([array]), arrow.table({"y": array}),
+    ):  # fmt: skip
+        model = classifier()
+        model.fit(X, form, verbose=0, validation_split=0.2)
+        assert model.classes == ORDER
+
+
+def test_an_enum_of_polars_keeps_its_order():
+    polars = pytest.importorskip("polars")
+    model = classifier()
+    model.fit(X, polars.Series(WORDS, dtype=polars.Enum(["middle", "low", "high"])), verbose=0)
+    assert model.classes == ["middle", "low", "high"]

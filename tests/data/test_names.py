@@ -225,3 +225,76 @@ def test_one_input_by_name():
     )
     with pytest.raises(ValueError, match="x must have the entries input, got x"):
         model.predict({"x": VALUES})
+
+
+@pytest.mark.parametrize("form", ["table", "batch"])
+def test_a_table_of_arrow_is_matched_by_name(form):
+    arrow = pytest.importorskip("pyarrow")
+
+    def made(names):
+        table = arrow.table({name: FRAME[name].to_numpy() for name in names})
+        return table if form == "table" else table.to_batches()[0]
+
+    model = fnn.Sequential([fnn.Dense(8, "tanh"), fnn.Dense(2)], seed=0)
+    model.compile(fnn.Adam(0.02), "crossentropy", "accuracy")
+    history = model.fit(made(NAMES), arrow.array(LABELS), validation_split=0.2, verbose=0)
+    assert model.feature_names == NAMES
+    other = fnn.Sequential([fnn.Dense(8, "tanh"), fnn.Dense(2)], seed=0)
+    other.compile(fnn.Adam(0.02), "crossentropy", "accuracy")
+    assert other.fit(VALUES, LABELS, validation_split=0.2, verbose=0).history == history.history
+    swapped = made(list(OTHER_ORDER.columns))
+    np.testing.assert_array_equal(model.predict(swapped), model.predict(VALUES))
+    with pytest.raises(ValueError, match="it lacks 'age'"):
+        model.predict(made(NAMES[1:]))
+
+
+def test_columns_of_arrow_that_are_not_numbers_are_named():
+    arrow = pytest.importorskip("pyarrow")
+    model = fnn.Sequential([fnn.Dense(1)], seed=0)
+    texts = arrow.table({"a": ["x", "y"], "b": [1.0, 2.0]})
+    with pytest.raises(TypeError, match="column 'a' of x must hold numbers, got dtype string"):
+        model.predict(texts)
+    with pytest.raises(ValueError, match="column 'a' of x has 1 missing value"):
+        model.predict(arrow.table({"a": [1, None], "b": [1.0, 2.0]}))
+    chunks = arrow.chunked_array([[True], [False]])
+    whole = arrow.table(
+        {"a": [1, 2], "b": chunks, "c": arrow.array([1, 2]).cast(arrow.decimal128(20))}
+    )
+    np.testing.assert_array_equal(model.predict(whole), model.predict([[1, 1, 1], [2, 0, 2]]))
+
+
+def test_rows_of_a_table_of_arrow_are_held_out():
+    arrow = pytest.importorskip("pyarrow")
+    table = arrow.table({name: FRAME[name].to_numpy() for name in NAMES})
+    for options in ({}, {"shuffle": False}, {"stratify": True}):
+        train, held = fnn.datasets.hold_out(table, LABELS, 0.2, seed=0, **options)
+        want = fnn.datasets.hold_out(VALUES, LABELS, 0.2, seed=0, **options)
+        for got, wanted in ((train, want[0]), (held, want[1])):
+            np.testing.assert_array_equal(got[0].to_pandas().to_numpy(), wanted[0])
+            np.testing.assert_array_equal(got[1], wanted[1])
+
+
+def test_a_target_by_the_name_of_the_only_output():
+    y = VALUES @ [1.0, 2.0, 3.0, 4.0]
+
+    def model():
+        made = fnn.Sequential([fnn.Dense(1, name="price")], input_shape=(4,), seed=0)
+        made.compile("adam", "mse")
+        return made
+
+    named, plain = model(), model()
+    named.fit({"input": VALUES}, {"price": y}, verbose=0, validation_data=(VALUES, {"price": y}))
+    plain.fit(VALUES, y, verbose=0, validation_data=(VALUES, y))
+    assert named.history.history == plain.history.history
+    assert named.evaluate(VALUES, {"price": y}) == plain.evaluate(VALUES, y)
+    assert named.train_on_batch(VALUES, {"price": y}) == plain.train_on_batch(VALUES, y)
+    assert named.learn_one(VALUES[0], {"price": y[0]}) == plain.learn_one(VALUES[0], y[0])
+    named.fit([(VALUES, {"price": y})], verbose=0)
+    for call in (named.fit, named.evaluate, named.train_on_batch):
+        with (
+            unchanged(named),
+            pytest.raises(ValueError, match="y must have the entries price, got"),
+        ):
+            call(VALUES, {"prise": y})
+    with unchanged(named), pytest.raises(ValueError, match="y must have the entries price, got p"):
+        named.learn_one(VALUES[0], {"prise": y[0]})

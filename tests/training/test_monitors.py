@@ -154,3 +154,17 @@ def test_early_stopping_and_plateaus_begin_anew_with_each_fit():
         assert len(scripted([1, 2, 3, 4], stop).epoch) == 3
         assert scripted([1, 2, 3, 4], slow).history["learning_rate"] == [1.0, 1.0, 1.0, 0.5]
     assert scripted([2, 1, 0, 0], slow).history["learning_rate"] == [1.0] * 4
+
+
+def test_what_is_not_one_number_is_refused_before_training():
+    x, y = np.random.default_rng(0).normal(size=(30, 2)), np.arange(30) % 3
+    model = fnn.Sequential([fnn.Dense(3)], input_shape=(2,), seed=0)
+    model.compile("sgd", "crossentropy", ["confusion_matrix"])
+    before = model.get_weights()
+    for name in ("confusion_matrix", "val_confusion_matrix"):
+        with pytest.raises(
+            ValueError, match=f"monitor must be a result that is one number.*'{name}"
+        ):
+            model.fit(x, y, validation_split=0.5, verbose=0,
+                      callbacks=[fnn.EarlyStopping(name, mode="min")])  # fmt: skip
+    assert all(map(np.array_equal, before, model.get_weights()))

@@ -436,3 +436,20 @@ def test_a_copy_replaces_what_is_not_finite():
     target.parameters["dense/bias"][...] = np.nan
     fnn.soft_update(target, source, 1)
     assert_same(copies(target.parameters), copies(source.parameters))
+
+
+def test_without_a_loss_each_model_has_an_optimizer_of_its_own():
+    given = fnn.SGD(0.1)
+    one, other = model_of(fnn.Dense(2)), model_of(fnn.Dense(2))
+    one.compile(given)
+    other.compile(given)
+    one.optimizer.learning_rate = 0.5
+    assert (given.learning_rate, other.optimizer.learning_rate) == (0.1, 0.1)
+    given.learning_rate = 0.2  # reaches both, as with a loss
+    assert (one.optimizer.learning_rate, other.optimizer.learning_rate) == (0.2, 0.2)
+
+
+@pytest.mark.parametrize("argument", ["metrics", "weighted_metrics", "loss_weights"])
+def test_what_needs_a_loss_is_refused_without_one(argument):
+    with pytest.raises(ValueError, match=f"loss must be given along with {argument}"):
+        model_of(fnn.Dense(2)).compile("sgd", **{argument: ["mse"]})
