@@ -189,6 +189,8 @@ def spoiled(name, rng):
         x.indptr[-1] += 1
     elif name == "indptr start":
         x.indptr[0] = 1
+    elif name == "indptr short":
+        x.indptr = x.indptr[:-1]
     elif name == "indptr falls":
         x.indptr[4] = x.indptr[6] + 1
     elif name == "csc":
@@ -214,6 +216,7 @@ def spoiled(name, rng):
         ("negative", r"x.indices must lie in \[0, 30\), got -1 at 3"),
         ("indptr end", "x.indptr must ascend from 0 to at most"),
         ("indptr start", "x.indptr must ascend from 0 to at most"),
+        ("indptr short", r"x.indptr must have 51 entries, got shape \(50,\)"),
         ("indptr falls", "x.indptr must ascend from 0 to at most"),
         ("csc", r"x.indices must lie in \[0, 50\), got 50 at 0"),
         ("complex", "x must hold real numbers, got dtype complex128"),
