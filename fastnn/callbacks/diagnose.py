@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-
 from fastnn.callbacks.base import Callback, Logs
+from fastnn.core import notices
 from fastnn.core.declare import integer, state
 from fastnn.network import network_of
 
@@ -63,6 +62,4 @@ class Diagnose(Callback):
         for finding in found.findings:
             if (finding.problem, finding.layer) not in known:
                 self.findings.append(finding)
-                warnings.warn(
-                    f"epoch {epoch + 1}: {finding}", diagnosis.DiagnosisWarning, stacklevel=2
-                )
+                notices.warn(f"epoch {epoch + 1}: {finding}", diagnosis.DiagnosisWarning)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable
 from typing import Any, cast
 
 from fastnn.callbacks.base import Logs
+from fastnn.core import notices
 from fastnn.core.hints import did_you_mean
 from fastnn.metrics import direction_of, is_number, metric_of
 from fastnn.network import network_of
@@ -125,9 +125,8 @@ class Monitored:
             return self._sign * cast(float, result)
         if not self._has_warned:
             self._has_warned = True
-            warnings.warn(
-                f"{type(self).__name__}: in epoch {epoch + 1} monitor {self.monitor!r} is {what}",
-                stacklevel=2,
+            notices.warn(
+                f"{type(self).__name__}: in epoch {epoch + 1} monitor {self.monitor!r} is {what}"
             )
         return None
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
-from fastnn.core import checks
+from fastnn.core import checks, notices
 from fastnn.core.hints import ELSEWHERE, did_you_mean, plain, unknown_name
 
 T = TypeVar("T")
@@ -122,10 +121,9 @@ class Registry(Generic[T]):
                 f"{self._argument} {name!r} is of the class {class_name}, which is not known here: "
                 f"give custom_objects={{{class_name!r}: {class_name}}}"
             )
-        warnings.warn(
+        notices.warn(
             f"{self._argument} {class_name} is not known here, and {cls.__name__} takes its place; "
-            f"to keep it, give load custom_objects={{{class_name!r}: {class_name}}}",
-            stacklevel=2,
+            f"to keep it, give load custom_objects={{{class_name!r}: {class_name}}}"
         )
         known = cls.fields()
         return cls(**{key: value for key, value in arguments.items() if key in known})

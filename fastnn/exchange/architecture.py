@@ -118,6 +118,7 @@ def _restored(
         parts.append(part)
     if kind == "Sequential":
         network = Network(*options, parts, name)
+        network.chain_shape = inputs[0].shape
         network.build_chain(inputs[0].shape, names)
         return network
     tensors = list(inputs)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import numpy as np
 
 from fastnn import layers, losses
 from fastnn.compilation import objective_of
-from fastnn.core import checks, files
+from fastnn.core import checks, files, notices
 from fastnn.core.declare import Declaration, Declared, with_class_names
 from fastnn.core.registry import UnknownClass, custom_objects_scope
 from fastnn.data import Names
@@ -422,10 +421,9 @@ def _metric(config: Any, own: Mapping[str, object], path: str | os.PathLike) -> 
         return found
     if found is not None:
         return Function(found, direction)  # type: ignore[arg-type]
-    warnings.warn(
+    notices.warn(
         f"{str(path)!r} was compiled with the metric function {name!r}, which is not known here "
-        f"and is left out: give load custom_objects={{{name!r}: {_identifier(name)}}}",
-        stacklevel=2,
+        f"and is left out: give load custom_objects={{{name!r}: {_identifier(name)}}}"
     )
     return None
 

@@ -382,9 +382,9 @@ def summary(graph: Graph, dtype: str) -> str:
         shapes.append(layer.output_shape(*(shapes[i] for i in positions)))
         count = 0 if layer in counted else sum(view.size for view in layer.parameters.values())
         counted.add(layer)
-        kind = type(layer).__name__ + " (Python)" * any(
-            part.runs_in_python for part in layer.parts()
-        )
+        marks = ["Python"] * any(part.runs_in_python for part in layer.parts())
+        marks += ["frozen"] * (layer in graph.frozen or not layer.trainable)
+        kind = type(layer).__name__ + (f" ({', '.join(marks)})" if marks else "")
         rows.append((name, kind, shapes[-1], f"{count:,}"))
     table = [("layer", "kind", "output shape", "parameters")]
     for row in rows:
@@ -398,7 +398,13 @@ def summary(graph: Graph, dtype: str) -> str:
     lines.insert(1, "  ".join("-" * width for width in widths))
     total = sum(value.width for value in graph.parameters.values())
     size = total * np.dtype(dtype).itemsize
-    return "\n".join([*lines, f"{total:,} parameters, {dtype}, {size:,} bytes"])
+    end = f"{total:,} parameters, {dtype}, {size:,} bytes"
+    fixed = sum(
+        graph.parameters[name].width for name, factor in graph.rate_factors().items() if not factor
+    )
+    if fixed:
+        end += f"; {fixed:,} of them are not trained"
+    return "\n".join([*lines, end])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.core import notices
 from fastnn.data.arrays import Source, checked_weights
 from fastnn.data.steps import Steps
 from fastnn.native.engine import Executor
@@ -404,10 +404,9 @@ class Runtime:
 
     def _warn_if_nothing_learns(self) -> None:
         if self.shapes and not any(self.graph.rate_factors().values()):
-            warnings.warn(
+            notices.warn(
                 "no parameter of this model learns: all layers have trainable = False; to freeze "
-                "layers in another model only, give frozen=[...] to its compile",
-                stacklevel=2,
+                "layers in another model only, give frozen=[...] to its compile"
             )
 
     def _bind(self, program: Program, rows: int) -> Bound:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-
+from fastnn.core import notices
 from fastnn.program.lower import Program
 
 
@@ -19,11 +18,10 @@ def warn_of_single_row(program: Program, batches: str) -> bool:
     names = [repr(op.layer) for op in program.ops if op.name == "batch_normalization"]
     if names:
         layers = f"layer{'s' * (len(names) > 1)} {', '.join(names)}"
-        warnings.warn(
+        notices.warn(
             f"{batches} one row, of which BatchNormalization ({layers}) makes a constant, whatever "
             "the row holds, and moving statistics without variance: give a larger batch_size, or "
-            "one that leaves no single row, or use LayerNormalization",
-            stacklevel=3,
+            "one that leaves no single row, or use LayerNormalization"
         )
     return bool(names)
 

@@ -394,7 +394,7 @@ def test_validation_split_of_data_that_do_not_match(rows):
 
 
 @pytest.mark.parametrize("call", ["predict", "evaluate"])
-@pytest.mark.parametrize("batch_size", [0, -1, 1.5, True, None, "32"])
+@pytest.mark.parametrize("batch_size", [0, -1, 1.5, True, "32"])
 def test_bad_batch_size(call, batch_size):
     data = (X,) if call == "predict" else (X, Y)
     refused(

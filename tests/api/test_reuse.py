@@ -801,3 +801,32 @@ def test_the_input_of_a_layer():
     assert add.input == [x, x]
     with pytest.raises(AttributeError, match="layer 'dense' has not been called on a tensor yet"):
         fnn.Dense(3).input  # noqa: B018
+
+
+# --- what a reader of messages sees ---------------------------------------------------------------
+
+
+def test_a_warning_points_to_the_line_of_the_user():
+    _, discriminator, _ = generator_and_discriminator()
+    discriminator.trainable = False
+    with pytest.warns(UserWarning, match="no parameter of this model learns") as found:
+        discriminator.train_on_batch(Y[:4], np.ones(4))
+    assert found[0].filename == __file__
+
+
+def test_a_summary_says_what_is_frozen(capsys):
+    _, _, gan = generator_and_discriminator()
+    gan.summary()
+    lines = capsys.readouterr().out.splitlines()
+    assert "Dense (frozen)" in next(line for line in lines if "discriminator/dense " in line)
+    assert "frozen" not in next(line for line in lines if "generator/dense " in line)
+    assert lines[-1].endswith("; 65 of them are not trained")
+
+
+def test_a_loaded_chain_can_be_changed():
+    model = fnn.load(saved(base_of()))
+    model.pop()
+    assert model.output_shape == (9,)
+    model.add(fnn.Dense(2))
+    assert model.predict(X).shape == (96, 2)
+    assert copy.deepcopy(model).pop().units == 2
