@@ -23,6 +23,7 @@ from fastnn.optimizers import Optimizer
 from fastnn.runtime import ROWS
 from fastnn.runtime.gradients import one_or_list
 from fastnn.training import decisions, evaluation, loop, single_sample, steps
+from fastnn.training.adaptation import as_before_training
 from fastnn.training.gradients_of import gradients_of
 from fastnn.training.history import History
 from fastnn.training.manual import ManualSteps
@@ -738,15 +739,17 @@ class Model:
         """
         from fastnn.analysis import lr_finder
 
-        return lr_finder.find_learning_rate(
-            self.network,
-            x,
-            y,
-            batch_size=batch_size,
-            min_rate=min_rate,
-            max_rate=max_rate,
-            steps=steps,
-        )
+        self.network.require_objective()
+        with as_before_training(self.network, x, y):
+            return lr_finder.find_learning_rate(
+                self.network,
+                x,
+                y,
+                batch_size=batch_size,
+                min_rate=min_rate,
+                max_rate=max_rate,
+                steps=steps,
+            )
 
     def diagnose(self, x: object, y: object, *, batch_size: int = 32) -> Diagnosis:
         """Find out why the model does not learn, if it does not. The model is not changed.
@@ -799,10 +802,12 @@ class Model:
         from fastnn.analysis import diagnosis
 
         batch_size = checks.integer("batch_size", batch_size)
-        samples = self.network.checked_samples(x, y)
-        return diagnosis.diagnose(
-            self.network, samples.sources, samples.target_types, batch_size=batch_size
-        )
+        self.network.require_objective()
+        with as_before_training(self.network, x, y):
+            samples = self.network.checked_samples(x, y)
+            return diagnosis.diagnose(
+                self.network, samples.sources, samples.target_types, batch_size=batch_size
+            )
 
     # --- custom training loops ------------------------------------------------------------------
 

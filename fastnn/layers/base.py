@@ -259,6 +259,8 @@ class Layer(Declared):
     measures: ClassVar[bool] = False
     # Whether it is applied where data come in, and programs read what it made of them.
     is_lookup: ClassVar[bool] = False
+    # Whether it takes numbers of any size: it normalizes, rescales or counts them.
+    takes_any_scale: ClassVar[bool] = False
     # Whether it reads text.
     takes_text: ClassVar[bool] = False
 
@@ -318,7 +320,7 @@ class Layer(Declared):
         vars(self).update(state, arena=None, users=weakref.WeakSet())
 
     def take(self, arena: object, parameters: Mapping[str, np.ndarray]) -> None:
-        """Attach the layer to an arena, with views of its parameters by name, or to none."""
+        """Attach the layer to an arena, with views of its parameters by name."""
         self.arena, self.parameters = arena, Views(parameters)
 
     def keep_output(self, tensor: Tensor | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -125,6 +125,7 @@ class Embedding(Layer):
     """
 
     kind = "embedding"
+    takes_any_scale: ClassVar[bool] = True
 
     input_dim: int | list[int] = checked(_sizes)
     output_dim: int | list[int] = checked(_sizes)

@@ -506,17 +506,23 @@ def _not_looked_up(name: str) -> ValueError:
     )
 
 
-def input_checks(graph: Graph) -> list[list[RowCheck]]:
-    """Return, for each input, the checks of the layers that read it directly or reshaped."""
-    found: list[list[RowCheck]] = [[] for _ in graph.inputs]
-    if not any(step.layer.checks_input for step in graph.steps):
-        return found
+def input_readers(graph: Graph) -> list[list[Layer]]:
+    """Return, for each input, the layers that read it directly or reshaped."""
+    found: list[list[Layer]] = [[] for _ in graph.inputs]
     origin = {i: i for i in range(len(graph.inputs))}  # of values that are still plain inputs
     for position, (layer, inputs, _) in enumerate(graph.steps, start=len(graph.inputs)):
         read = [origin[source] for source in inputs if source in origin]
         if layer.is_reshape and read:
             origin[position] = read[0]
-        if layer.checks_input:
-            for number in read:
-                found[number].append(layer.check_input)
+            continue
+        for number in read:
+            found[number].append(layer)
     return found
+
+
+def input_checks(graph: Graph) -> list[list[RowCheck]]:
+    """Return, for each input, the checks of the layers that read it directly or reshaped."""
+    return [
+        [layer.check_input for layer in readers if layer.checks_input]
+        for readers in input_readers(graph)
+    ]

@@ -15,6 +15,7 @@ from fastnn.program.ops import Value
 class _Normalization(Layer):
     """Base class of both layers, with gamma and beta."""
 
+    takes_any_scale: ClassVar[bool] = True
     _without_effect: ClassVar[dict[str, tuple[object, ...]]] = {"axis": (-1,)}
 
     center: bool = boolean(default=True, kw_only=True)

@@ -72,10 +72,10 @@ class Residual(Layer):
         return copy.deepcopy(self)
 
     def take(self, arena: object, parameters: Mapping[str, np.ndarray]) -> None:
-        """Attach this layer, and those layers of the block that have no arena, to an arena."""
+        """Attach this layer, and those layers of the block that are not built, to an arena."""
         super().take(arena, parameters)
         for layer in dict.fromkeys(self.block):
-            if arena is None or not layer.is_built:
+            if not layer.is_built:
                 prefix = layer.name + "/"
                 views = {
                     name.removeprefix(prefix): view

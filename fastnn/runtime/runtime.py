@@ -219,12 +219,6 @@ class Runtime:
         for arena in self._others:
             arena.version += 1
 
-    def arena_of(self, name: str) -> ParameterArena:
-        """Return the arena in which a parameter lies."""
-        space = self._homes[name][0]
-        number = int(space.removeprefix("parameters") or 0)
-        return self._others[number - 1] if number else self.arena
-
     def snapshot(self) -> np.ndarray:
         """Copy the parameters to an array reserved for single steps, and return it."""
         if self._snapshot is None:

@@ -398,3 +398,25 @@ def test_frozen_kernels_have_no_gradient_that_could_vanish():
     model.compile(fnn.Adam(0.01), "mse")
     base.trainable = False
     assert not [one for one in model.diagnose(x, y).findings if "gradient" in one.problem]
+
+
+@pytest.mark.parametrize(
+    ("first", "is_fine"),
+    [
+        ([fnn.Embedding(1000, 2), fnn.Flatten()], True),
+        ([fnn.CategoryEncoding(1000)], True),
+        ([fnn.IntegerLookup(vocabulary=range(999)), fnn.Embedding(1000, 2), fnn.Flatten()], True),
+        ([fnn.Rescaling(1e-3)], True),
+        ([fnn.Reshape((1, 2)), fnn.Normalization(), fnn.Flatten()], True),
+        ([fnn.BatchNormalization()], True),
+        ([Dense(3)], False),
+        ([fnn.Activation("tanh"), fnn.BatchNormalization()], False),
+    ],
+)
+def test_inputs_that_a_layer_scales_need_no_scale(first, is_fine):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 1000, (100, 2))
+    model = fnn.Sequential([*first, Dense(1)], input_shape=(2,), seed=0)
+    model.compile("adam", "mse")
+    problems = [one.problem for one in model.diagnose(x, rng.normal(size=100)).findings]
+    assert ("unscaled inputs" in problems) == (not is_fine)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn.analysis.diagnosis.finding import Finding
 from fastnn.analysis.diagnosis.patient import Patient
+from fastnn.layers.graph import input_readers
 
 LARGE = 30.0  # root mean square of a column; pixels up to 16 train well, up to 255 they do not
 SMALL = 0.01
@@ -24,7 +25,10 @@ def findings(patient: Patient) -> Iterator[Finding]:
 
 def _inputs(patient: Patient) -> Iterator[Finding]:
     several = len(patient.inputs) > 1
-    for name, array in patient.inputs:
+    readers = input_readers(patient.network.graph)
+    for (name, array), reading in zip(patient.inputs, readers, strict=True):
+        if reading and all(layer.takes_any_scale for layer in reading):
+            continue
         sizes = np.sqrt(np.mean(array.astype(np.float64) ** 2, axis=0))
         worst = int(sizes.argmax())
         size = float(sizes[worst])
@@ -39,7 +43,8 @@ def _inputs(patient: Patient) -> Iterator[Finding]:
                 "",
                 size,
                 f"{which} {size:.3g} in size (root mean square)",
-                "inputs of mean 0 and standard deviation 1: (x - x.mean(0)) / x.std(0)",
+                "inputs of mean 0 and standard deviation 1: (x - x.mean(0)) / x.std(0), or a "
+                "Normalization as the first layer",
             )
 
 

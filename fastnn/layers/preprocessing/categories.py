@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from fastnn.core.declare import choice, integer
@@ -55,6 +57,7 @@ class CategoryEncoding(Layer):
     """
 
     kind = "category_encoding"
+    takes_any_scale: ClassVar[bool] = True
 
     num_tokens: int = integer()
     output_mode: str = choice(*ENCODINGS, default="multi_hot")

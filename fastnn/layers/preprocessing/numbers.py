@@ -106,6 +106,7 @@ class Normalization(Measuring):
     """
 
     kind = "normalization"
+    takes_any_scale: ClassVar[bool] = True
     takes_sparse: ClassVar[bool] = True
 
     axis: int | None = checked(_axis, default=-1)
@@ -272,6 +273,7 @@ class Rescaling(Layer):
     """
 
     kind = "rescaling"
+    takes_any_scale: ClassVar[bool] = True
 
     scale: float = number()
     offset: float = number(default=0.0)

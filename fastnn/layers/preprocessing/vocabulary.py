@@ -54,6 +54,7 @@ class Lookup(Measuring):
     """Base class of layers that replace tokens by their numbers in a vocabulary."""
 
     is_lookup: ClassVar[bool] = True
+    takes_any_scale: ClassVar[bool] = True
     of_what: ClassVar[str] = ""
 
     max_tokens: int | None = checked(checks.integer, default=None, is_optional=True)
