@@ -36,7 +36,9 @@ class Initializer(Declaration):
         -------
         ndarray of float64
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must define sample(self, shape, generator)"
+        )
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:

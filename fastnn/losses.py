@@ -105,6 +105,11 @@ class Loss(Declaration):
         """Append the op, which outputs the loss of each row, then the gradient if requested."""
         if target.dtype == "label":
             raise ValueError(f"loss {self.name!r} compares numbers, but y holds class labels")
+        if self.name not in LOSSES:
+            raise TypeError(
+                f"loss {type(self).__name__} has no formula: use losses.Custom(function, "
+                "derivative), or derive it from a loss that has one"
+            )
         parameter = LOSSES[self.name][1]
         number = float(getattr(self, parameter)) if parameter else 0.0
         return emit(

@@ -101,6 +101,11 @@ class Model:
         self._hold(Network(*checked_options(dtype, seed), name=checks.optional_name(name)))
         self.network.build(*layer_graph.checked_ends(inputs, outputs))
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Reject methods that other libraries would call."""
+        super().__init_subclass__(**options)
+        hints.check_methods(cls)
+
     def _hold(self, network: Network) -> None:
         """Wrap a network."""
         self.network = network

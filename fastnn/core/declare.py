@@ -127,6 +127,7 @@ class Declared:
     def __init_subclass__(cls, **options: Any) -> None:
         """Collect the fields."""
         super().__init_subclass__(**options)
+        hints.check_methods(cls)
         found, dropped = cls._declared()
         for name, field in found.items():
             field.name = name

@@ -234,3 +234,42 @@ ATTRIBUTES = {
     ("Model", "input_names"): "use the names in model.input_shapes",
     ("Model", "plot"): "use fastnn.plots",
 }  # fmt: skip
+
+_LOOP = "train in a loop of your own with model.forward, model.backward and apply_gradients"
+_FORMULAS = (
+    "the formulas of optimizers are native; for your own, write into model.parameters after"
+    " model.backward"
+)
+_CUSTOM_LOSS = "use losses.Custom(function, derivative)"
+_FUNCTION = "give compile a function of (y_true, y_pred)"
+
+# (class or one of its bases; method that a user's class defines and nothing calls): what to do.
+NEVER_CALLED = {
+    ("Model", "call"): "give Model the inputs and outputs, or write a Layer with forward, backward",
+    ("Model", "train_step"): _LOOP,
+    ("Model", "training_step"): _LOOP,
+    ("Model", "test_step"): _LOOP,
+    ("Model", "validation_step"): _LOOP,
+    ("Model", "predict_step"): "override predict, or put the step into a Layer",
+    ("Model", "compute_loss"): _CUSTOM_LOSS,
+    ("Model", "compute_metrics"): _FUNCTION,
+    ("Model", "configure_optimizers"): "give compile the optimizer",
+    ("Model", "make_train_function"): _LOOP,
+    ("Layer", "compute_output_shape"): "define output_shape(self, *input_shapes)",
+    ("Optimizer", "update_step"): _FORMULAS,
+    ("Optimizer", "step"): _FORMULAS,
+    ("Optimizer", "apply_gradients"): _FORMULAS,
+    ("Optimizer", "get_updates"): _FORMULAS,
+    ("Loss", "call"): _CUSTOM_LOSS,
+    ("Loss", "forward"): _CUSTOM_LOSS,
+    ("Loss", "__call__"): _CUSTOM_LOSS,
+    ("Metric", "call"): _FUNCTION,
+    ("Metric", "__call__"): _FUNCTION,
+    ("Metric", "forward"): _FUNCTION,
+    ("Metric", "update_state"): _FUNCTION,
+    ("Metric", "result"): _FUNCTION,
+    ("Schedule", "__call__"): "define rates(self, steps)",
+    ("Schedule", "get_lr"): "define rates(self, steps)",
+    ("Initializer", "__call__"): "define sample(self, shape, generator)",
+    ("Regularizer", "__call__"): "a penalty is l1 |p| + l2 p^2; define l1 and l2",
+}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
 from typing import Any, TypeVar
 
-from fastnn.core.elsewhere import ATTRIBUTES, IN_MODULES
+from fastnn.core.elsewhere import ATTRIBUTES, IN_MODULES, NEVER_CALLED
 
 T = TypeVar("T", bound=type)
 
@@ -240,6 +240,8 @@ ADVICE = {
     ("Model.train_on_batch", "reset_metrics"): "leave it out: there are no metrics, see evaluate",
     ("Model.train_on_batch", "return_dict"): "leave it out: it returns the loss, a float",
     ("Sequential", "*"): "give the layers as a list, Sequential([...]), and the rest by name",
+    ("Model", "*"): "give the tensors, Model(inputs, outputs); a class of one's own makes them and"
+    " calls super().__init__(inputs, outputs)",
     ("Model.fit", "X"): "write x",
     ("Model.fit", "Y"): "write y",
     ("Model.fit", "train_data"): "write x",
@@ -491,6 +493,15 @@ def _explaining(method: FunctionType) -> Callable[..., Any]:
     owner, name = method.__qualname__.split(".")
     called = owner if name == "__init__" else f"Model.{name}"
 
+    required = arguments[: code.co_argcount - 1 - len(method.__defaults__ or ())]
+
+    def check_required(args: tuple, kwargs: dict[str, Any]) -> None:
+        missing = [one for one in required[len(args) :] if one not in kwargs]
+        if missing:
+            told = advice(called, "*")
+            hint = "" if told is None else f": {told}"
+            raise TypeError(f"{called}() is missing {', '.join(missing)}{hint}")
+
     @functools.wraps(method)
     def call(self: object, *args: Any, **kwargs: Any) -> Any:
         for given in kwargs:
@@ -504,6 +515,8 @@ def _explaining(method: FunctionType) -> Callable[..., Any]:
             raise TypeError(
                 f"{called}() got {len(args)} positional arguments, it takes {most}{hint}"
             )
+        if len(args) + len(kwargs) < len(required):
+            check_required(args, kwargs)
         return method(self, *args, **kwargs)
 
     return call
@@ -536,6 +549,23 @@ def missing_attribute(owner: type | str, name: str, known: Iterable[str]) -> Att
     return AttributeError(
         f"{_called(owner)} has no attribute {name!r}{_hint(owner, name, list(known))}"
     )
+
+
+def check_methods(cls: type) -> None:
+    """Raise TypeError if a user's class defines a method that other libraries call, but not this.
+
+    Parameters
+    ----------
+    cls : type
+        Classes of this package are not looked at.
+    """
+    if cls.__module__.partition(".")[0] == "fastnn":
+        return
+    for name, value in vars(cls).items():
+        keys = ((key, name) for key in _keys(cls) if (key, name) in NEVER_CALLED)
+        told = next((NEVER_CALLED[key] for key in keys), None)
+        if told is not None and callable(value):
+            raise TypeError(f"{cls.__name__}.{name} is never called: {told}")
 
 
 def _hint(owner: type | str, name: str, known: list[str]) -> str:

@@ -164,6 +164,10 @@ class Optimizer(Declaration):
     @property
     def kernel_slots(self) -> list[str]:
         """Names of the state that this row keeps for each parameter."""
+        if self.kernel not in OPTIMIZERS:
+            raise TypeError(
+                f"optimizer {type(self).__name__} has no formula: derive it from one that has"
+            )
         return [slot for slot in OPTIMIZERS[self.kernel][0].split(",") if slot]
 
     @property

@@ -72,7 +72,7 @@ class Schedule(Declaration):
         -------
         ndarray of float64, shape (count,)
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define rates(self, steps)")
 
     def __call__(self, step: object) -> float | np.ndarray:
         """Return the learning rate of a step, or of each step in an array.

@@ -12,7 +12,7 @@ import pytest
 import fastnn as fnn
 from fastnn.core import hints
 from fastnn.core.elsewhere import ATTRIBUTES as ATTRIBUTES_ELSEWHERE
-from fastnn.core.elsewhere import IN_MODULES
+from fastnn.core.elsewhere import IN_MODULES, NEVER_CALLED
 
 X, Y = np.zeros((4, 3)), np.zeros(4)
 
@@ -30,7 +30,7 @@ CALLS = {
     "Model.compile": lambda m, name: m.compile("sgd", "mse", **{name: 1}),
 }
 ARGUMENTS = [key for key in hints.ADVICE if key[0] in CALLS]
-ATTRIBUTES = [name for owner, name in hints.ADVICE if owner == "Model"]
+ATTRIBUTES = [name for owner, name in hints.ADVICE if owner == "Model" and name != "*"]
 
 
 @pytest.mark.parametrize(("owner", "name"), ARGUMENTS)
@@ -217,6 +217,63 @@ def test_the_parentheses_of_parameters_are_explained():
 def test_a_layer_by_its_number_is_explained():
     with pytest.raises(TypeError, match="name must be a string, got 0: write index=0"):
         model().get_layer(0)
+
+
+BASES = {
+    "Model": fnn.Sequential,
+    "Layer": fnn.Layer,
+    "Optimizer": fnn.Adam,
+    "Loss": fnn.MeanSquaredError,
+    "Metric": fnn.metrics.F1,
+    "Schedule": fnn.schedules.CosineDecay,
+    "Initializer": fnn.initializers.Normal,
+    "Regularizer": fnn.regularizers.L2,
+}
+
+
+@pytest.mark.parametrize(("owner", "name"), NEVER_CALLED)
+def test_a_method_that_only_another_library_calls_is_refused(owner, name):
+    with pytest.raises(TypeError, match=re.escape(f"is never called: {NEVER_CALLED[owner, name]}")):
+        type("Mine", (BASES[owner],), {name: lambda self, *args: 0})
+    assert type("Mine", (BASES[owner],), {name: 3})
+
+
+def test_what_a_class_must_define_is_said():
+    class Rates(fnn.schedules.Schedule):
+        pass
+
+    class Values(fnn.initializers.Initializer):
+        pass
+
+    class Formula(fnn.losses.Loss):
+        pass
+
+    class Steps(fnn.optimizers.Optimizer):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"Rates must define rates\(self, steps\)"):
+        Rates()(3)
+    with pytest.raises(NotImplementedError, match=r"Values must define sample\(self, shape, gen"):
+        fnn.Sequential([fnn.Dense(1, kernel_initializer=Values())], input_shape=(3,))
+    made = model()
+    made.compile("sgd", Formula())
+    with pytest.raises(TypeError, match=r"Formula has no formula: use losses.Custom\(function"):
+        made.fit(X, Y, verbose=0)
+    with pytest.raises(TypeError, match="optimizer Steps has no formula"):
+        model().compile(Steps(), "mse")
+
+
+def test_a_model_without_its_ends_is_explained():
+    class Net(fnn.Model):
+        def __init__(self):
+            super().__init__()
+
+    with pytest.raises(TypeError, match=r"Model\(\) is missing inputs, outputs: give the tensors"):
+        Net()
+    with pytest.raises(TypeError, match=r"Model.fit\(\) is missing x"):
+        model().fit()
+    with pytest.raises(TypeError, match=r"Model.train_on_batch\(\) is missing y"):
+        model().train_on_batch(X)
 
 
 def test_too_many_positional_arguments_are_explained():
