@@ -238,9 +238,9 @@ def checked_ends(inputs: object, outputs: object) -> tuple[list[Tensor], list[Te
     Raises
     ------
     TypeError
-        Inputs or outputs are not tensors.
+        Inputs or outputs are not tensors, or what layers returned does not suffice as inputs.
     ValueError
-        An input is there twice, or an `Input` is missing.
+        An input is there twice.
     """
     if isinstance(inputs, dict):
         inputs = _by_own_names(inputs)
@@ -288,7 +288,10 @@ def _begun_at(
                 if id(tensor) not in made:
                     made[id(tensor)] = _called_again(tensor, made, called)
             elif tensor.layer is None:
-                raise ValueError(f"outputs depend on Input {tensor.name!r}, which is not in inputs")
+                raise TypeError(
+                    f"inputs must come from Input(...), got {tensors!r}: outputs depend on Input "
+                    f"{tensor.name!r}, which is not in inputs"
+                )
             else:
                 waiting += left
         return made[id(end)]

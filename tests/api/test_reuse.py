@@ -755,9 +755,9 @@ def test_a_model_that_begins_inside_takes_parts_and_several_inputs_along():
     begun = fnn.Model(x, hidden).predict(rows[0])
     np.testing.assert_array_equal(part.predict([begun, rows[1]]), whole.predict(rows))
     assert part.count_parameters() == two.count_parameters()
-    with pytest.raises(ValueError, match="outputs depend on Input 'other', which is not in inputs"):
+    with pytest.raises(TypeError, match="outputs depend on Input 'other', which is not in inputs"):
         fnn.Model(hidden, whole.output)
-    with pytest.raises(ValueError, match="outputs depend on Input 'x', which is not in inputs"):
+    with pytest.raises(TypeError, match="outputs depend on Input 'x', which is not in inputs"):
         fnn.Model([a, other], whole.output)
     with pytest.raises(ValueError, match="inputs must be distinct"):
         fnn.Model([x, x], hidden)
