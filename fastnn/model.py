@@ -46,7 +46,8 @@ class Model:
     Parameters
     ----------
     inputs : Tensor or list of Tensor
-        The tensors that `Input` returned.
+        The tensors that `Input` returned; also a dict by their names. Where one is what a layer
+        returned, the model begins there: the decoder of an autoencoder, for example.
     outputs : Tensor or list of Tensor
         What the layers returned for them. Where there are several, each has the name of its
         layer: `predict` returns a list, and targets and losses are lists or dicts keyed by name.
@@ -973,7 +974,7 @@ class Model:
     def predict(
         self,
         x: object,
-        batch_size: int | None = ROWS,
+        batch_size: int = ROWS,
         verbose: int | str = _AUTO,
         **unknown: Never,
     ) -> np.ndarray | list[np.ndarray]:
@@ -985,7 +986,7 @@ class Model:
             Or an iterable of such batches that is not a list or tuple; if it yields tuples
             (x, ...), their first entries are used.
         batch_size : int, default 512
-            Rows computed at a time; does not change the result. None stands for the default.
+            Rows computed at a time; does not change the result.
         verbose : {"auto", 0, 1, 2}, default "auto"
             0 and "auto": silent; 1: a progress bar (a line without a terminal); 2: a line at the
             end.
@@ -1152,7 +1153,7 @@ class Model:
         y: object = None,
         sample_weight: object = None,
         *,
-        batch_size: int | None = ROWS,
+        batch_size: int = ROWS,
         verbose: int | str = "auto",
     ) -> dict[str, Any]:
         """Return loss and metrics of all samples.

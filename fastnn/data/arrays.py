@@ -121,6 +121,8 @@ def checked_array(
         array = objects.numbers_of(name, array)
     elif kind not in "fiu":
         what = f"dtype {array.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+        if isinstance(value, (list, tuple)) and kind in "US":
+            what = f"{what} of text"
         raise TypeError(f"{name} must hold real numbers, got {what}")
     if source_number(array.dtype) is None:
         native = array.dtype.newbyteorder("=")

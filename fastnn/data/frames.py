@@ -142,6 +142,8 @@ def row_of(name: str, value: object, names: ColumnNames | None) -> object:
 
     Raises
     ------
+    TypeError
+        An entry is text or missing; the message names it.
     ValueError
         The names are others.
     """
@@ -151,7 +153,11 @@ def row_of(name: str, value: object, names: ColumnNames | None) -> object:
     if names is not None:
         check_names(name, own, names)
     row = cast(Any, value)
-    return [row[one] for one in (own if names is None else names)]
+    cells = [(one, row[one]) for one in (own if names is None else names)]
+    for one, cell in cells:
+        if cell is None or isinstance(cell, (str, bytes)):
+            raise TypeError(f"column {one!r} of {name} must hold numbers, got {cell!r}")
+    return [cell for _, cell in cells]
 
 
 def has_labels(value: Any) -> bool:

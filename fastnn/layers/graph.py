@@ -244,25 +244,96 @@ class _Collected:
         return len(self.shapes) - 1
 
 
+def _by_own_names(inputs: dict) -> list[object]:
+    """Return the inputs of a dict by their names; raise ValueError if they have others."""
+    for key, tensor in inputs.items():
+        if isinstance(tensor, Tensor) and tensor.name != key:
+            raise ValueError(
+                f"inputs: the key {key!r} must be the name of its input, {tensor.name!r}: "
+                f"Input(..., name={key!r})"
+            )
+    return list(inputs.values())
+
+
 def checked_ends(inputs: object, outputs: object) -> tuple[list[Tensor], list[Tensor]]:
     """Return the ends of a functional model as lists.
 
     Raises
     ------
     TypeError
-        Inputs do not come from `Input`, or outputs are not what a layer returned.
+        Inputs or outputs are not tensors, or what layers returned does not suffice as inputs.
+    ValueError
+        An input is there twice.
     """
+    if isinstance(inputs, dict):
+        inputs = _by_own_names(inputs)
     tensors = [inputs] if isinstance(inputs, Tensor) else list(cast(Iterable, inputs))
     for tensor in tensors:
-        if not isinstance(tensor, Tensor) or tensor.layer is not None:
-            raise TypeError(f"inputs must come from Input(...), got {tensor!r}")
+        if not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"inputs must come from Input(...), or be what a layer returned, got {tensor!r}"
+            )
+    if len(set(map(id, tensors))) < len(tensors):
+        raise ValueError(f"inputs must be distinct, got {tensors!r}")
+    if isinstance(outputs, dict):
+        raise TypeError(
+            "outputs must be a list, got a dict: the name of an output is that of its layer, "
+            "Dense(..., name=...)"
+        )
     ends = [outputs] if isinstance(outputs, Tensor) else outputs
     if not isinstance(ends, (list, tuple)) or not ends:
         raise TypeError(f"outputs must be what a layer returned, or a list, got {outputs!r}")
     for tensor in ends:
         if not isinstance(tensor, Tensor):
             raise TypeError(f"outputs must be what a layer returned, got {tensor!r}")
-    return tensors, list(ends)
+    if all(tensor.layer is None for tensor in tensors):
+        return tensors, list(ends)
+    return _begun_at(tensors, list(ends))
+
+
+def _begun_at(
+    tensors: Sequence[Tensor], ends: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the ends of a model that begins with what layers returned: inputs take their place."""
+    begins = [
+        tensor if tensor.layer is None else Tensor(tensor.shape, name="input") for tensor in tensors
+    ]
+    made = {id(old): new for old, new in zip(tensors, begins, strict=True)}
+    called: dict[tuple, list[Tensor]] = {}
+
+    def remade(end: Tensor) -> Tensor:
+        waiting = [end]
+        while waiting:
+            tensor = waiting[-1]
+            left = [one for one in tensor.inputs if id(one) not in made]
+            if id(tensor) in made or (tensor.layer is not None and not left):
+                waiting.pop()
+                if id(tensor) not in made:
+                    made[id(tensor)] = _called_again(tensor, made, called)
+            elif tensor.layer is None:
+                raise TypeError(
+                    f"inputs must come from Input(...), got {tensors!r}: outputs depend on Input "
+                    f"{tensor.name!r}, which is not in inputs"
+                )
+            else:
+                waiting += left
+        return made[id(end)]
+
+    return begins, [remade(end) for end in ends]
+
+
+def _called_again(
+    tensor: Tensor, made: dict[int, Tensor], called: dict[tuple, list[Tensor]]
+) -> Tensor:
+    """Return what the layer or network of a tensor makes of others; each call is made once."""
+    part, given = tensor.layer, [made[id(one)] for one in tensor.inputs]
+    key = (id(part), *map(id, given))
+    if key not in called:
+        if isinstance(part, Layer):
+            called[key] = [Tensor(tensor.shape, part, tuple(given))]
+        else:
+            called[key] = cast(Composite, part).called_on(given)
+    return called[key][tensor.index]
 
 
 def checked_chain(

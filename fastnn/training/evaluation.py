@@ -74,8 +74,7 @@ def checked_options(batch_size: object, verbose: object) -> tuple[int, int]:
     ValueError
         The message names the argument, what came and what was expected.
     """
-    rows = ROWS if batch_size is None else checks.integer("batch_size", batch_size)
-    return rows, verbosity(verbose, auto=0)
+    return checks.integer("batch_size", batch_size), verbosity(verbose, auto=0)
 
 
 def evaluate(

@@ -371,14 +371,6 @@ def test_callback_changes_nothing_in_training():
     assert look.findings == []
 
 
-def test_the_best_constant_is_not_known_with_sample_weights():
-    x, y = regression()
-    model = made([Dense(1)], "adam", "mse", (x, y))[0]
-    samples = model.network.checked_samples(x, y, np.ones(len(x)))
-    sources, found = samples.sources, samples.target_types
-    assert constant_loss(Patient(model.network, sources, found, 32)) is None
-
-
 def test_a_model_of_several_outputs_is_refused_by_name():
     entrance = fnn.Input((8,))
     heads = [Dense(3, name="kind")(entrance), Dense(1, name="size")(entrance)]

@@ -690,11 +690,3 @@ def test_a_model_is_called_as_in_training_or_not():
     np.testing.assert_array_equal(model(x, training=False), model.predict(x))
     assert (model(x, training=True) == 0).any()
     assert not (model(x) == 0).any()
-
-
-def test_none_is_the_default_number_of_rows():
-    x = np.ones((5, 4))
-    model = small()
-    np.testing.assert_array_equal(model.predict(x, batch_size=None), model.predict(x))
-    y = np.zeros((5, 3))
-    assert model.evaluate(x, y, batch_size=None) == model.evaluate(x, y)

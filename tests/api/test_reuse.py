@@ -830,3 +830,43 @@ def test_a_loaded_chain_can_be_changed():
     model.add(fnn.Dense(2))
     assert model.predict(X).shape == (96, 2)
     assert copy.deepcopy(model).pop().units == 2
+
+
+def test_a_model_may_begin_at_what_a_layer_returned():
+    base = base_of()
+    middle = base.layers[1].input
+    head = fnn.Model(middle, base.output)
+    assert head.input_shapes == [("input", (12,))]
+    code = fnn.Model(base.input, middle).predict(X)
+    np.testing.assert_array_equal(head.predict(code), base.predict(X))
+    assert np.shares_memory(head.layers[0].kernel, base.layers[1].kernel)
+    head.compile("adam", "crossentropy")
+    head.fit(code, LABELS, verbose=0)
+    np.testing.assert_array_equal(head.predict(code), base.predict(X))
+    loaded = pickle.loads(pickle.dumps(head))
+    np.testing.assert_array_equal(loaded.predict(code), head.predict(code))
+    assert base.layers[1].input is middle
+
+
+def test_a_model_that_begins_inside_takes_parts_and_several_inputs_along():
+    x, other = fnn.Input((4,), name="x"), fnn.Input((3,), name="other")
+    hidden = fnn.Dense(3, "tanh")(x)
+    two = fnn.Model(
+        inner := fnn.Input((3,)), [fnn.Dense(2, name="a")(inner), fnn.Dense(2, name="b")(inner)]
+    )
+    a, b = two(hidden)
+    whole = fnn.Model([x, other], fnn.Concatenate()([fnn.Add()([a, b]), hidden, other]), seed=0)
+    part = fnn.Model([hidden, other], whole.output)
+    assert [name for name, _ in part.input_shapes] == ["input", "other"]
+    rows = [X[:, :4], X[:, 1:4]]
+    begun = fnn.Model(x, hidden).predict(rows[0])
+    np.testing.assert_array_equal(part.predict([begun, rows[1]]), whole.predict(rows))
+    assert part.count_parameters() == two.count_parameters()
+    with pytest.raises(TypeError, match="outputs depend on Input 'other', which is not in inputs"):
+        fnn.Model(hidden, whole.output)
+    with pytest.raises(TypeError, match="outputs depend on Input 'x', which is not in inputs"):
+        fnn.Model([a, other], whole.output)
+    with pytest.raises(ValueError, match="inputs must be distinct"):
+        fnn.Model([x, x], hidden)
+    with pytest.raises(TypeError, match=r"inputs must come from Input\(...\), or be what a layer"):
+        fnn.Model([X], hidden)

@@ -298,3 +298,32 @@ def test_a_target_by_the_name_of_the_only_output():
             call(VALUES, {"prise": y})
     with unchanged(named), pytest.raises(ValueError, match="y must have the entries price, got p"):
         named.learn_one(VALUES[0], {"prise": y[0]})
+
+
+def test_the_ends_of_a_model_by_name():
+    a, b = fnn.Input((2,), name="a"), fnn.Input((3,), name="b")
+    out = fnn.Dense(1, name="out")(fnn.Concatenate()([a, b]))
+    model = fnn.Model({"b": b, "a": a}, out, seed=0)
+    assert [name for name, _ in model.input_shapes] == ["b", "a"]
+    with pytest.raises(ValueError, match=r"inputs: the key 'x' must be the name of its input, 'a'"):
+        fnn.Model({"x": a, "b": b}, out)
+    with pytest.raises(
+        TypeError, match="outputs must be a list, got a dict: the name of an output"
+    ):
+        fnn.Model([a, b], {"out": out})
+
+
+@pytest.mark.parametrize("cell", ["tall", None])
+def test_a_cell_of_a_sample_that_is_no_number_is_named(cell):
+    model = trained()
+    row = {**dict(FRAME.iloc[0]), "height": cell}
+    with pytest.raises(TypeError, match=f"column 'height' of x must hold numbers, got {cell!r}"):
+        model.predict_one(row)
+    with unchanged(model), pytest.raises(TypeError, match="column 'height' of x must hold"):
+        model.learn_one(row, 1)
+
+
+def test_weights_that_are_text_are_called_so():
+    model = trained()
+    with unchanged(model), pytest.raises(TypeError, match=r"sample_weight .*, got list of text"):
+        model.fit(VALUES, LABELS, sample_weight=["a"] * len(LABELS), verbose=0)

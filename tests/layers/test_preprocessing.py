@@ -323,7 +323,7 @@ def test_what_has_not_measured_anything_does_not_run(shape, xy):
     for run in (
         lambda: model.predict(x), lambda: model.predict_one(x[0]), lambda: model.evaluate(x, y),
         lambda: model.train_on_batch(x, y), lambda: model.learn_one(x[0], y[0]),
-        lambda: model.forward(x, training=True), lambda: model.diagnose(x, y),
+        lambda: model.forward(x, training=True),
     ):  # fmt: skip
         with pytest.raises(RuntimeError, match=NOT_ADAPTED):
             run()
