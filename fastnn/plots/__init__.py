@@ -4,7 +4,7 @@ Each takes ``ax=``, returns the axes it has drawn on, and works without a screen
 extra ``plot``, is imported when the first one is drawn.
 
 ``plt.style.use(plots.STYLE)`` gives the look of these pictures to those that are drawn with
-matplotlib itself: colours that the colour-blind distinguish, together with line styles.
+matplotlib itself: colors that the color-blind distinguish, together with line styles.
 """
 
 from fastnn.plots.classifiers import animate_decision_boundary, decision_boundary
