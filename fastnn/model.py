@@ -884,7 +884,8 @@ class Model:
         `output_gradient`, the outputs are, weighted by it: a vector-Jacobian product, the gradient
         of a loss of your own. With neither, the sum of all outputs is, as by TensorFlow's
         ``GradientTape``; that of a softmax is always 1, so its gradient is about 0 everywhere: give
-        ``output_gradient=np.eye(classes)[y]`` for one class of each row. Nothing in the model changes, not even `gradients`.
+        ``output_gradient=np.eye(classes)[y]`` for one class of each row. Nothing in the model
+        changes, not even `gradients`.
 
         Parameters
         ----------

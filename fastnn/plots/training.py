@@ -1,4 +1,4 @@
-"""Training runs: loss, metrics and learning rates over the epochs, of one or several; range tests."""
+"""Training runs: loss, metrics and learning rates of one or several; range tests."""
 
 from __future__ import annotations
 
