@@ -1,4 +1,4 @@
-"""Pictures of functions, of descents, of trainings, and of the inside of a network.
+"""Pictures of functions, of descents, of training runs, and of the inside of a network.
 
 Each takes ``ax=``, returns the axes it has drawn on, and works without a screen. matplotlib, the
 extra ``plot``, is imported when the first one is drawn.
