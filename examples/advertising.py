@@ -1,4 +1,4 @@
-"""Linear regression twice: as a function to be minimised, and as the smallest of all networks.
+"""Linear regression twice: as a function to be minimized, and as the smallest of all networks.
 
 A dense layer with one input, one unit and no bias computes visitors = a * advertising. Trained
 with gradient descent on the mean squared error it takes the same path as the descent on the
@@ -46,7 +46,7 @@ learned = model.parameters["dense/kernel"].item()
 
 best = advertising @ visitors / (advertising @ advertising)
 print(f"walk on the error:   a = {walk.x:.16f} after {walk.steps} steps")
-print(f"network of a weight: a = {learned:.16f} after {len(history.epoch)} epochs")
+print(f"one-weight network: a = {learned:.16f} after {len(history.epoch)} epochs")
 print(f"least squares:       a = {best:.16f}")
 assert math.isclose(walk.x, 1.1807727108001826, rel_tol=1e-12)
 assert math.isclose(learned, walk.x, rel_tol=1e-12)

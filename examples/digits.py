@@ -32,7 +32,7 @@ results = model.evaluate(*held_out)
 matrix = results["confusion_matrix"]
 mistakes = [f"{truth} for {said}" for truth, said in np.argwhere(matrix) if truth != said]
 print(history.stop_reason)
-print(f"{results['accuracy']:.1%} of {len(held_out[1])} held-out digits are read rightly")
+print(f"{results['accuracy']:.1%} of {len(held_out[1])} held-out digits are read correctly")
 print(f"mistaken for another digit: {', '.join(mistakes)}")
 plots.confusion_matrix(matrix, labels=fnn.datasets.DIGIT_NAMES).figure.savefig(
     Path(*sys.argv[1:2], "digits.png"), dpi=80

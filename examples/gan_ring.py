@@ -1,6 +1,6 @@
 """A generative adversarial network (Goodfellow et al. 2014) that learns eight clusters on a ring.
 
-The generator makes points of noise, and the discriminator tells them from real ones. The third
+The generator turns noise into points, and the discriminator tells them from real ones. The third
 model is the other two in a chain; it trains the generator so that its points are taken for real,
 and leaves the discriminator as it is (`frozen`). They share their parameters; nothing is copied.
 

@@ -1,6 +1,6 @@
 """Your own layer, written with NumPy, trained together with the others.
 
-Each unit of `Bumps` is a bell around a centre that it learns: exp(-((x - centre) / width)^2).
+Each unit of `Bumps` is a bell around a center that it learns: exp(-((x - center) / width)^2).
 `build` says which parameters there are, `forward` computes, `backward` is the chain rule, and
 `gradcheck` tells whether `backward` fits `forward`.
 """
@@ -18,7 +18,7 @@ plt.style.use(plots.STYLE)
 
 
 class Bumps(fnn.Layer):
-    """Bells around learned centres, for one input."""
+    """Bells around learned centers, for one input."""
 
     def __init__(self, units, width, name=None):
         super().__init__(name)
@@ -33,19 +33,19 @@ class Bumps(fnn.Layer):
         return (self.units,)
 
     def build(self, input_shape):
-        """Add the centres, anywhere between -3 and 3 at first."""
-        self.add_weight("centre", (self.units,), fnn.initializers.Uniform(-3, 3))
+        """Add the centers, anywhere between -3 and 3 at first."""
+        self.add_weight("center", (self.units,), fnn.initializers.Uniform(-3, 3))
 
     def forward(self, x, *, training):
         """Return the bells at x, shape (rows, units), and keep what `backward` needs."""
-        self.distance = (x - self.parameters["centre"]) / self.width
+        self.distance = (x - self.parameters["center"]) / self.width
         self.bell = np.exp(-(self.distance**2))
         return self.bell
 
     def backward(self, grad_output):
-        """Return the gradient with respect to x; the centres' is its opposite, summed over rows."""
+        """Return the gradient with respect to x; the centers' is its opposite, summed over rows."""
         by_x = grad_output * self.bell * (-2 * self.distance / self.width)
-        self.gradients["centre"][...] = -by_x.sum(axis=0)
+        self.gradients["center"][...] = -by_x.sum(axis=0)
         return by_x.sum(axis=1, keepdims=True)
 
 

@@ -1,4 +1,4 @@
-"""Regression on a table: rents of flats from size, age and distance to the centre.
+"""Regression on a table: rents of flats from size, age and distance to the center.
 
 Columns of different size are scaled with mean and standard deviation of the training rows (never
 of the held-out ones), and so is the target. The curves show loss and r2 of both parts: r2 is the

@@ -1,4 +1,4 @@
-"""Many networks at once: each in a thread of Python's, on one processor of its own.
+"""Many networks at once: each in a Python thread, on one processor of its own.
 
 A small network does not gain from a second processor: handing out the work would take longer than
 the work. Two networks do. `set_num_threads(1)` keeps each training on the thread that called `fit`,

@@ -2,7 +2,7 @@
 
 The digits lie somewhere in a larger picture, so that a network has to learn what a stroke is,
 wherever it lies. A first network learns that from many pictures of 0 to 4. Its first layer, shared
-and `frozen`, is then the first layer of networks that learn 5 to 9 from few labelled pictures. From
+and `frozen`, is then the first layer of networks that learn 5 to 9 from few labeled pictures. From
 scratch, the same network needs one and a half times to twice as many for the same accuracy.
 """
 
@@ -62,7 +62,7 @@ for count in COUNTS:
             model.fit(train[0][rows], train[1][rows], batch_size=16, epochs=40, verbose=0)
             found[name].append(model.evaluate(*held_out)["accuracy"])
     texts = [f"{np.mean(values):.1%} {name}" for name, values in found.items()]
-    print(f"{count} labelled pictures of 5 to 9: {', '.join(texts)}")
+    print(f"{count} labeled pictures of 5 to 9: {', '.join(texts)}")
     for name, values in found.items():
         accuracies[name].append(values)
 assert np.array_equal(kernel, first.kernel)  # it was shared with all of them, and changed by none
@@ -79,7 +79,7 @@ ax.set_xscale("log")
 ax.set_xticks(COUNTS, [str(count) for count in COUNTS])
 ax.minorticks_off()
 plots.style.finish(
-    ax, xlabel="labelled pictures of 5 to 9", ylabel=f"accuracy on {len(held_out[1])} others",
+    ax, xlabel="labeled pictures of 5 to 9", ylabel=f"accuracy on {len(held_out[1])} others",
     title=f"Mean and range of {SEEDS} seeds", ylim=(0, 1),
 )  # fmt: skip
 ax.legend(loc="lower right", frameon=False)

@@ -24,7 +24,7 @@ recorder = fnn.Recorder(looks=40)
 for name, model in (("without a hidden layer", line), ("with four hidden units", network)):
     model.compile(fnn.Adam(0.05), "binary_crossentropy", metrics=["binary_accuracy"])
     model.fit(x, y, epochs=150, verbose=0, callbacks=[recorder] if model is network else [])
-    print(f"{name}: {model.evaluate(x, y)['binary_accuracy']:.1%} right")
+    print(f"{name}: accuracy {model.evaluate(x, y)['binary_accuracy']:.1%}")
 
 plots.decision_boundary(network, x, y).figure.savefig(directory / "xor.png", dpi=96)
 plots.animate_decision_boundary(recorder, x, y, directory / "xor.gif", fps=4, frames=16)

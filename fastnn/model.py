@@ -894,7 +894,9 @@ class Model:
         With y, the compiled loss is differentiated, the mean over the samples. With
         `output_gradient`, the outputs are, weighted by it: a vector-Jacobian product, the gradient
         of a loss of your own. With neither, the sum of all outputs is, as by TensorFlow's
-        ``GradientTape``. Nothing in the model changes, not even `gradients`.
+        ``GradientTape``; that of a softmax is always 1, so its gradient is about 0 everywhere: give
+        ``output_gradient=np.eye(classes)[y]`` for one class of each row. Nothing in the model
+        changes, not even `gradients`.
 
         Parameters
         ----------
@@ -944,6 +946,15 @@ class Model:
         (5, 3)
         >>> step = 1e-2 * by_x
         >>> bool((critic.predict(x + step) > critic.predict(x)).all())
+        True
+
+        Saliency: how the probability of one class, here of number 2, changes with each input.
+
+        >>> model = fnn.Sequential([fnn.Dense(10, "softmax")], input_shape=(3,), seed=0)
+        >>> bool(abs(model.gradients_of(x)).max() < 1e-6)  # of the sum of the probabilities, 1
+        True
+        >>> y = np.full(5, 2)
+        >>> bool(abs(model.gradients_of(x, output_gradient=np.eye(10)[y])).max() > 1e-3)
         True
         """
         return gradients_of(self.network, x, y, output_gradient, wrt, sample_weight, training)

@@ -56,7 +56,7 @@ class ModelCheckpoint(Monitored, Callback):
     can be continued from it. It is complete at all times: a crash leaves the previous file.
 
     As in Keras, the best result is kept from one `fit` to the next, unlike that of `EarlyStopping`
-    and `ReduceLROnPlateau`: the file of `save_best_only` is the best of all trainings that this
+    and `ReduceLROnPlateau`: the file of `save_best_only` is the best of all runs that this
     object has seen, also of a loop of one-epoch fits. It is forgotten if `monitor`, its direction
     or `initial_value_threshold` changes.
 

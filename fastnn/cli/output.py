@@ -1,4 +1,4 @@
-"""What the commands print: labelled lines, complaints, and numbers as text."""
+"""What the commands print: labeled lines, complaints, and numbers as text."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 _RANDOM = "give the model a seed, Sequential(..., seed=0); NumPy's generators are never touched"
 _VIEWS = "use model.parameters, views by name, or model.get_weights()"
 _LAYER_VIEWS = "use layer.parameters, views by name, or layer.get_weights()"
-_NO_IMAGES = "there are no convolutions: fastnn is for tables and vectors"
-_NO_SEQUENCES = "there are no recurrent layers or attention; use Embedding and Flatten"
+_NO_IMAGES = "there are no convolutions, fastnn has dense networks only"
+_NO_SEQUENCES = "there are no recurrent layers or attention, fastnn has dense networks only"
 _HAND = "write one of your own with forward and backward, a subclass of Layer"
 _BY_ACTIVATION = "write Activation({name!r}), or Dense(..., activation={name!r})"
 _OPTIMIZER_WITHOUT_MODEL = "leave it out: compile gives the optimizer the model's parameters"
@@ -42,7 +42,13 @@ IN_MODULES = {
     ("fastnn", "DataLoader"): "give fit arrays and batch_size, or any iterable of batches (x, y)",
     ("fastnn", "MLPClassifier"): "use Sequential([...]), compile(optimizer, loss) and fit",
     ("fastnn", "MLPRegressor"): "use Sequential([...]), compile(optimizer, loss) and fit",
-    ("fastnn", "train_test_split"): "use fastnn.datasets.split",
+    ("fastnn", "train_test_split"): "use fastnn.datasets.hold_out",
+    ("fastnn.datasets", "train_test_split"): "use fastnn.datasets.hold_out",
+    ("fastnn.datasets", "mnist"): "use fastnn.datasets.load_digits, or give fit arrays",
+    ("fastnn", "StandardScaler"): "use fastnn.Normalization, a layer of the model",
+    ("fastnn", "OneHotEncoder"): "use fastnn.StringLookup or fastnn.CategoryEncoding, layers",
+    ("fastnn", "LabelEncoder"): "leave it out: labels of 'crossentropy' may be text",
+    ("fastnn", "ops"): "use NumPy, in a layer of one's own",
     ("fastnn", "device"): "leave it out: a model runs on the CPU",
     # Layers
     ("fastnn.layers", "Linear"): "write Dense(units)",
@@ -69,6 +75,10 @@ IN_MODULES = {
     ("fastnn.layers", "Permute"): _OWN_LAYER,
     ("fastnn.layers", "Conv1D"): _NO_IMAGES,
     ("fastnn.layers", "Conv2D"): _NO_IMAGES,
+    ("fastnn.layers", "Conv3D"): _NO_IMAGES,
+    ("fastnn.layers", "Conv1d"): _NO_IMAGES,
+    ("fastnn.layers", "Conv2d"): _NO_IMAGES,
+    ("fastnn.layers", "MaxPool2d"): _NO_IMAGES,
     ("fastnn.layers", "MaxPooling2D"): _NO_IMAGES,
     ("fastnn.layers", "LSTM"): _NO_SEQUENCES,
     ("fastnn.layers", "GRU"): _NO_SEQUENCES,

@@ -1,4 +1,4 @@
-"""Frames and series of pandas, Polars and Arrow, recognised by their methods; none is imported.
+"""Frames and series of pandas, Polars and Arrow, recognized by their methods; none is imported.
 
 Columns may mix numeric dtypes, including bool, and nullable ones if no value is missing. They are
 taken by name where a network remembers the names of the columns that it was trained on.

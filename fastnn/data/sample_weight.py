@@ -154,7 +154,7 @@ def _number_of(
     known: tuple[int, ...] | None,
     classes: np.ndarray,
 ) -> int:
-    """Return the number of a class, which must be known or, for a loss of numbers, occur in y."""
+    """Return the number of a class, which must be known or, for a regression loss, occur in y."""
     if labels is not None:
         if label not in labels:
             raise ValueError(

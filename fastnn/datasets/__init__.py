@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.core import checks
+from fastnn.core import checks, hints
 from fastnn.data.frames import is_frame, rows_of
 from fastnn.data.sparse import is_sparse
 
@@ -27,7 +27,7 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
     Notes
     -----
     The test part of "Optical Recognition of Handwritten Digits" by E. Alpaydin and C. Kaynak,
-    UCI Machine Learning Repository (1998), licence CC BY 4.0; see `DIGITS.md` next to this module.
+    UCI Machine Learning Repository (1998), license CC BY 4.0; see `DIGITS.md` next to this module.
 
     Examples
     --------
@@ -59,6 +59,10 @@ def split(y: np.ndarray, share: float = 0.2, seed: int = 0) -> tuple[np.ndarray,
     ------
     ValueError
         An argument does not fit.
+
+    See Also
+    --------
+    hold_out : Returns the parts of x and y themselves; stratified only if asked.
 
     Examples
     --------
@@ -116,6 +120,10 @@ def hold_out(
     ------
     ValueError, TypeError
         An argument does not fit, or a part would have no row.
+
+    See Also
+    --------
+    split : Returns row numbers, stratified by class.
 
     Examples
     --------
@@ -195,6 +203,9 @@ def _classes(y: Any) -> list[np.ndarray]:
 
 
 __all__ = ["DIGIT_NAMES", "hold_out", "load_digits", "split"]
+
+if not TYPE_CHECKING:  # otherwise type checkers would accept any name
+    __getattr__ = hints.of_module(__name__, __all__)
 
 
 def __dir__() -> list[str]:

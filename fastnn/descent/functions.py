@@ -15,7 +15,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Function:
-    """A function to be minimised, with its gradient, minima and limits.
+    """A function to be minimized, with its gradient, minima and limits.
 
     Attributes
     ----------

@@ -27,7 +27,7 @@ def minimize(
     tol_improvement: float | None = None,
     callback: Callable[[int, Point, float], object] | None = None,
 ) -> Descent:
-    r"""Minimise a function with any of the optimizers, and keep the path.
+    r"""Minimize a function with any of the optimizers, and keep the path.
 
     Everything is computed in float64 by the program that updates a network's parameters. Gradient
     descent, the default, is :math:`x_{k+1} = x_k - \eta \nabla f(x_k)`.

@@ -22,7 +22,7 @@ class GradientDescent(Optimizer):
     ----------
     learning_rate : float or Schedule, default 0.01
     weight_decay, clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
-        As in `Optimizer`.
+        As in `fastnn.optimizers.Optimizer`.
 
     Examples
     --------

@@ -23,7 +23,7 @@ class SGD(Optimizer):
         In [0, 1).
     nesterov : bool, default False
     weight_decay, clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
-        As in `Optimizer`, which has further ones.
+        As in `fastnn.optimizers.Optimizer`, which has further ones.
 
     Examples
     --------
@@ -61,7 +61,7 @@ class Adagrad(Optimizer):
         Initial value of s.
     epsilon : float, default 1e-7
     weight_decay, clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
-        As in `Optimizer`, which has further ones.
+        As in `fastnn.optimizers.Optimizer`, which has further ones.
 
     Examples
     --------
@@ -99,7 +99,7 @@ class RMSprop(Optimizer):
     epsilon : float, default 1e-7
     centered : bool, default False
     weight_decay, clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
-        As in `Optimizer`, which has further ones.
+        As in `fastnn.optimizers.Optimizer`, which has further ones.
 
     Examples
     --------
@@ -138,7 +138,7 @@ class Adam(Optimizer):
     amsgrad : bool, default False
         Whether to use the largest v so far in place of v (Reddi et al. 2018).
     weight_decay, clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
-        As in `Optimizer`, which has further ones.
+        As in `fastnn.optimizers.Optimizer`, which has further ones.
 
     Examples
     --------
@@ -177,7 +177,7 @@ class AdamW(Adam):
     weight_decay : float, default 0.004
         Lambda; decoupled.
     clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
-        As in `Optimizer`, which has further ones.
+        As in `fastnn.optimizers.Optimizer`, which has further ones.
 
     Examples
     --------
@@ -217,7 +217,7 @@ class NAdam(Optimizer):
     momentum_decay : float, default 0.004
         Psi, with PyTorch's default. (Keras has no such argument; it uses 1.)
     weight_decay, clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
-        As in `Optimizer`, which has further ones.
+        As in `fastnn.optimizers.Optimizer`, which has further ones.
 
     Examples
     --------
@@ -254,7 +254,7 @@ class Lion(Optimizer):
     weight_decay : float, default 0.0
         Lambda; decoupled.
     clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
-        As in `Optimizer`, which has further ones.
+        As in `fastnn.optimizers.Optimizer`, which has further ones.
 
     Examples
     --------

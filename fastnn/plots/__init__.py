@@ -1,10 +1,10 @@
-"""Pictures of functions, of descents, of trainings, and of the inside of a network.
+"""Pictures of functions, of descents, of training runs, and of the inside of a network.
 
 Each takes ``ax=``, returns the axes it has drawn on, and works without a screen. matplotlib, the
 extra ``plot``, is imported when the first one is drawn.
 
 ``plt.style.use(plots.STYLE)`` gives the look of these pictures to those that are drawn with
-matplotlib itself: colours that the colour-blind distinguish, together with line styles.
+matplotlib itself: colors that the color-blind distinguish, together with line styles.
 """
 
 from fastnn.plots.classifiers import animate_decision_boundary, decision_boundary

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastnn.model import Model
 
 _GRID_POINTS = 161
-_PALE = 0.35  # share of a colour that is left behind the data
+_PALE = 0.35  # share of a color that is left behind the data
 
 
 def decision_boundary(
@@ -175,7 +175,7 @@ def _around(points: np.ndarray) -> list[tuple[float, float]]:
 
 
 def _areas(model: Model, ax: Axes, limits: list[tuple[float, float]], count: int) -> None:
-    """Colour each point by its class; for two classes, a deeper colour is a surer prediction."""
+    """Color each point by its class; for two classes, a deeper color is a surer prediction."""
     from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 
     x, y = np.meshgrid(*(np.linspace(low, high, _GRID_POINTS) for low, high in limits))

@@ -292,7 +292,7 @@ def _on_contours(walks: dict[str, Descent], ax: Axes) -> Axes:
     x, y, z = paths.grid(first, limits, _GRID_POINTS)
     low, high = float(np.nanmin(z)), float(np.nanmax(z))
     middle = float(np.nanmedian(z))
-    # Where most of the picture is far below its highest point, even steps would show one colour.
+    # Where most of the picture is far below its highest point, even steps would show one color.
     is_steep = low >= -1e-9 * high and 0 < middle < high / 8
     style.contours(ax, x, y, z, "f(x, y)", max(low, high * 1e-5) if is_steep else None)
     extents = (limits[0][1] - limits[0][0], limits[1][1] - limits[1][0])

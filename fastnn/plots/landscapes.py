@@ -129,7 +129,9 @@ def _recorded_plane(model: Model, recorder: Recorder, center: np.ndarray) -> _Pl
         raise ValueError("recorder has watched another model")
     first, second, way, kept = _principal_directions(recorder, center)
     limits = [_with_margin(way[:, column]) for column in range(2)]
-    labels = [f"principal direction {i + 1} of the way ({part:.0%})" for i, part in enumerate(kept)]
+    labels = [
+        f"principal direction {i + 1} of the path ({part:.0%})" for i, part in enumerate(kept)
+    ]
     return _Plane((first, second), limits, labels, way)
 
 

@@ -139,7 +139,7 @@ def _heat(ax: Axes, epochs: list[int], looks: list[Histogram]) -> None:
     # Each column extends to the next one.
     sides = np.append(epochs, epochs[-1] + max(1, epochs[-1] - epochs[-2]) if epochs[1:] else 1)
     # Square roots, because a few numbers far out matter most. The scale ends where the zeros of a
-    # relu, which are half of the numbers or more, leave the others a visible colour.
+    # relu, which are half of the numbers or more, leave the others a visible color.
     roots = np.sqrt(shares)
     darkest = float(np.quantile(roots[roots > 0], 0.97)) if roots.any() else 1.0
     heat = ax.pcolormesh(

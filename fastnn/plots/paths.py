@@ -12,7 +12,7 @@ from fastnn.plots import style
 
 Descents = Descent | Iterable[Descent] | Mapping[str, Descent]
 
-# These stand out on white and on coloured ground, on which blue and yellow would not.
+# These stand out on white and on colored ground, on which blue and yellow would not.
 _COLORS = (style.VERMILLION, style.BLACK, style.SKY, style.PURPLE, style.GREEN)
 _APART = 0.04  # between the markers of a walk, where several are drawn
 
@@ -134,7 +134,7 @@ def nested(number: int, count: int) -> float:
 
 
 def end(number: int, count: int) -> dict[str, Any]:
-    """Return how the end of a walk is marked: in its colour, with its marker, nested as well."""
+    """Return how the end of a walk is marked: in its color, with its marker, nested as well."""
     own = style.BLACK if count == 1 else curve(number)["color"]
     return {
         "marker": "o" if count == 1 else style.marker(number),

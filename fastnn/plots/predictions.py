@@ -47,7 +47,7 @@ def confusion_matrix(
 
     Notes
     -----
-    The colour shows the share of the row, so that rare classes can be compared with frequent ones.
+    The color shows the share of the row, so that rare classes can be compared with frequent ones.
 
     Examples
     --------
@@ -85,7 +85,9 @@ def confusion_matrix(
         float(counts.sum(dtype=np.float64)), 1.0
     )
     ax.set(
-        xlabel="predicted class", ylabel="true class", title=f"Confusion matrix: {right:.2%} right"
+        xlabel="predicted class",
+        ylabel="true class",
+        title=f"Confusion matrix: accuracy {right:.2%}",
     )
     ax.figure.colorbar(image, ax=ax, shrink=0.8).set_label("share of the row")
     return ax
@@ -136,7 +138,7 @@ def calibration(
     truth, said = _checked_probabilities(y, probabilities)
     if said.ndim == 2:
         is_right, sure = said.argmax(axis=1) == truth, said.max(axis=1)
-        labels = ("probability of the class that was said", "share of the rows that were right")
+        labels = ("predicted probability", "share of correct predictions")
     else:
         is_right, sure = truth == 1, said
         labels = ("probability of class 1", "share of the rows of class 1")
@@ -147,7 +149,7 @@ def calibration(
     rates = np.bincount(group, is_right, bins)[used] / sizes[used]
     error = float((np.abs(means - rates) * sizes[used]).sum() / sizes.sum())
     ax = style.axes(ax, (5.4, 5.0))
-    ax.plot([0, 1], [0, 1], color="0.5", linestyle="--", linewidth=1.2, label="as sure as right")
+    ax.plot([0, 1], [0, 1], color="0.5", linestyle="--", linewidth=1.2, label="perfect calibration")
     ax.plot(means, rates, marker="o", linewidth=1.8, label="classifier", **style.TRAINING)
     ax.bar(
         (np.arange(bins) + 0.5) / bins, sizes / sizes.sum(), width=1 / bins, color="0.8",

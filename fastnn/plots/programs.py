@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from fastnn.analysis.profiling import OpProfile, Profile
 
-# The hatches tell the groups apart in greyscale. An op that is not named here computes one output
+# The hatches tell the groups apart in grayscale. An op that is not named here computes one output
 # for each element.
 _GROUPS: dict[str, dict[str, Any]] = {
     "products": {"color": style.BLUE, "hatch": ""},
@@ -88,7 +88,7 @@ def profile(profile: Profile, *, ax: Axes | None = None) -> Axes:
 
 
 def _draw_times(ax: Axes, rows: Sequence[OpProfile]) -> None:
-    """Draw a bar for each op, in the colour of its group."""
+    """Draw a bar for each op, in the color of its group."""
     groups = [_GROUP_OF.get(row.op, "elementwise") for row in rows]
     for group, look in _GROUPS.items():
         places = [place for place, other in enumerate(groups) if other == group]

@@ -1,6 +1,6 @@
-"""What all pictures share: colours that the colour-blind distinguish, axes, panels, animations.
+"""What all pictures share: colors that the color-blind distinguish, axes, panels, animations.
 
-Curves differ in line style or marker as well, so that they can be told apart in greyscale. A legend
+Curves differ in line style or marker as well, so that they can be told apart in grayscale. A legend
 stands beside the data, never on them: under the axes, or above all panels. Where it needs room, the
 figure grows, if it is one of this package's own; the user's keep their size.
 matplotlib, the extra `plot`, is imported when something is drawn.
@@ -34,9 +34,9 @@ SIZE = (6.4, 4.0)  # inches
 LEVELS = 24  # of contours
 _OWN = "fastnn"  # gid of the figures that were made here
 _LONGEST_SIDE = 2.0  # of a picture with one scale, if the other side is 1
-_BAR = 20  # how many times as high as wide a colour bar is
+_BAR = 20  # how many times as high as wide a color bar is
 _LINE = 0.19  # inches that a line of a legend takes
-SEQUENTIAL = "cividis"  # uniform in greyscale, and made for the colour-blind (Nunez et al. 2018)
+SEQUENTIAL = "cividis"  # uniform in grayscale, and made for the color-blind (Nunez et al. 2018)
 
 # The look of this package's pictures for those that are drawn with matplotlib itself.
 STYLE: dict[str, Any] = {
@@ -75,7 +75,7 @@ def curve(number: int) -> dict[str, Any]:
 
 
 def _shifted(number: int) -> int:
-    """Return a place in seven looks that is another one when the seven colours start again."""
+    """Return a place in seven looks that is another one when the seven colors start again."""
     return (number + number // len(COLORS)) % len(COLORS)
 
 
@@ -186,7 +186,7 @@ def same_scale(ax: Axes, across: float, up: float, beside: float = 1.0) -> None:
     across, up : float
         Extents of the picture.
     beside : float, default 1.0
-        Inches that labels and a colour bar take beside it; an own figure gets its shape.
+        Inches that labels and a color bar take beside it; an own figure gets its shape.
     """
     if not (across > 0 and up > 0 and max(across / up, up / across) <= _LONGEST_SIDE):
         return
@@ -246,7 +246,7 @@ def contours(
 
 
 class _Beside:
-    """Keeps a colour bar beside axes that their aspect makes smaller; can be pickled."""
+    """Keeps a color bar beside axes that their aspect makes smaller; can be pickled."""
 
     def __init__(self, ax: Axes) -> None:
         self.ax = ax

@@ -1,4 +1,4 @@
-"""Trainings: loss, metrics and learning rates over the epochs, of one or several; range tests."""
+"""Training runs: loss, metrics and learning rates of one or several; range tests."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def learning_curve(history: History, *, ax: Axes | None = None) -> Axes:
     Notes
     -----
     The axis of the loss is logarithmic where the losses span more than a factor of 30. The mark
-    is at the epoch of the least validation loss; where the training loss still falls after it, the
+    is at the epoch of the lowest validation loss; where the training loss still falls after it, the
     model learns the training data by heart.
 
     Examples
@@ -188,12 +188,12 @@ def comparison(
     result: str = "loss",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw one result of several trainings, such as one network with different optimizers.
+    """Draw one result of several training runs, such as one network with different optimizers.
 
     Parameters
     ----------
     histories : dict of str to History
-        Trainings by their names in the legend.
+        Histories by their names in the legend.
     result : str, default "loss"
         A key of their ``history``.
     ax : matplotlib Axes, optional
@@ -236,7 +236,7 @@ def comparison(
                 markevery=every, **style.curve(number))  # fmt: skip
     _scale(ax, [v for one in histories.values() for v in one.history[result]], result)
     style.whole_numbers(ax)
-    style.finish(ax, xlabel="epoch", title=f"{result} of {len(histories)} trainings")
+    style.finish(ax, xlabel="epoch", title=f"{result} of {len(histories)} runs")
     style.legend_below(ax, 4)
     return ax
 
@@ -325,7 +325,7 @@ def _mark_best(ax: Axes, epochs: list[int], losses: list[float]) -> None:
         range(len(losses)), key=lambda i: losses[i] if math.isfinite(losses[i]) else math.inf
     )
     if math.isfinite(losses[best]):
-        label = f"least validation loss: {losses[best]:.3g}, epoch {epochs[best]}"
+        label = f"lowest validation loss: {losses[best]:.3g}, epoch {epochs[best]}"
         ax.plot(
             epochs[best],
             losses[best],

@@ -116,7 +116,7 @@ def test_an_axis_that_changes_nothing_is_taken():
 MODULES = {
     name: getattr(fnn, name) for name in (
         "losses", "metrics", "optimizers", "callbacks", "layers", "schedules", "initializers",
-        "regularizers", "activations",
+        "regularizers", "activations", "datasets",
     )
 }  # fmt: skip
 

@@ -102,7 +102,7 @@ def _vanishing_gradients(said):
 
 def _xor(said):
     (line,), (network,) = (
-        numbers(rf"{name}: ([\d.]+)% right", said)
+        numbers(rf"{name}: accuracy ([\d.]+)%", said)
         for name in ("without a hidden layer", "with four hidden units")
     )
     assert line <= 75

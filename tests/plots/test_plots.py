@@ -95,7 +95,7 @@ def test_a_figure_of_its_own_says_what_it_shows(name):
 
 
 @pytest.mark.parametrize("name", list(CASES))
-def test_curves_differ_in_greyscale(name):
+def test_curves_differ_in_grayscale(name):
     """Lines with names in a legend have distinct line styles or markers."""
     for panel in drawn(name):
         curves = [line for line in panel.lines if not line.get_label().startswith("_")]
@@ -176,12 +176,12 @@ def test_frames_are_spread(count, most, chosen):
     assert style.spread(count, most) == chosen
 
 
-def test_colours_and_dashes_and_markers_differ():
+def test_colors_and_dashes_and_markers_differ():
     for looks in (style.COLORS, style.DASHES, style.MARKERS):
         assert len(set(looks)) == len(looks) == 7
     assert style.curve(0) != style.curve(1)
     looks = [(*style.curve(i).values(), style.marker(i)) for i in range(49)]
-    assert len(set(looks)) == 49, "where the colours start again, dashes and markers are others"
+    assert len(set(looks)) == 49, "where the colors start again, dashes and markers are others"
 
 
 def test_long_names_are_wrapped_in_few_columns():
@@ -204,7 +204,7 @@ def test_curves_have_names_and_axes_have_labels(ax):
     assert drawn is ax
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "loss")
     assert names_of(ax) == [
-        "training", "validation (held out)", "least validation loss: 2.5, epoch 2"
+        "training", "validation (held out)", "lowest validation loss: 2.5, epoch 2"
     ]  # fmt: skip
     assert list(ax.lines[0].get_xdata()) == [1, 2, 3]
 
@@ -346,7 +346,7 @@ def test_comparison():
     two = {"SGD": history(loss=[3.0, 2.0, 1.0]), "Adam": history(loss=[3.0, 1.0])}
     ax = plots.comparison(two)
     assert names_of(ax) == ["SGD", "Adam"]
-    assert ax.get_title() == "loss of 2 trainings"
+    assert ax.get_title() == "loss of 2 runs"
     assert names_of(plots.comparison(list(two.values()))) == ["training 1", "training 2"]
     with pytest.raises(ValueError, match="at least one training"):
         plots.comparison({})
@@ -399,7 +399,7 @@ def test_the_profile_of_a_model(ax):
     assert len(ax.patches) == len(made.rows)
 
 
-def test_groups_of_a_profile_differ_in_greyscale(ax):
+def test_groups_of_a_profile_differ_in_grayscale(ax):
     profile().plot(ax=ax)
     groups = programs._GROUPS
     assert names_of(ax)[1:] == list(groups)

@@ -54,7 +54,7 @@ def test_on_contours():
     assert names_of(ax) == ["start", "steps", "minimum"]
     assert line(ax, "steps").get_xydata() == pytest.approx(found.path)
     assert (ax.get_xlim(), ax.get_ylim()) == functions.ravine.limits
-    assert ax.figure.axes[1].get_ylabel() == "f(x, y)", "the colours have a scale"
+    assert ax.figure.axes[1].get_ylabel() == "f(x, y)", "the colors have a scale"
 
 
 def test_contours_of_what_spans_decades_are_logarithmic():

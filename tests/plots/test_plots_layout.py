@@ -76,7 +76,7 @@ def test_decision_boundary_of_twelve_classes():
     points = [one for one in ax.collections if str(one.get_label()).startswith("class")]
     looks = {(tuple(one.get_facecolor()[0]), one.get_paths()[0].vertices.tobytes())
              for one in points}  # fmt: skip
-    assert len(looks) == 12, "each class has its own colour and marker"
+    assert len(looks) == 12, "each class has its own color and marker"
 
 
 def test_histograms_of_ten_layers_with_long_names():
@@ -138,7 +138,7 @@ def test_maps_have_one_scale(function):
             / np.ptp(ax.get_xlim())
         )  # fmt: skip
         bar = ax.figure.axes[1]
-        assert bar.bbox.height == pytest.approx(ax.bbox.height), "the colour bar is as high"
+        assert bar.bbox.height == pytest.approx(ax.bbox.height), "the color bar is as high"
 
 
 def test_a_strip_is_not_drawn_to_scale():
@@ -158,7 +158,7 @@ def test_a_map_can_be_pickled():
 
 
 def test_no_walk_hides_another():
-    """Wider ones are below, markers are apart, and each end has its walk's colour and marker."""
+    """Wider ones are below, markers are apart, and each end has its walk's color and marker."""
     optimizers = {"SGD": fnn.SGD(0.001), "momentum": fnn.SGD(0.001, momentum=0.9),
                   "Adam": fnn.Adam(0.1)}  # fmt: skip
     walks = {name: minimize(functions.rosenbrock, [-1.5, 2], optimizer=one, steps=500)
@@ -186,7 +186,7 @@ def test_no_walk_hides_another():
 # --- the look of one's own pictures -------------------------------------------------------------
 
 
-def test_the_style_gives_each_curve_a_colour_and_a_dash():
+def test_the_style_gives_each_curve_a_color_and_a_dash():
     with plt.style.context(plots.STYLE):
         ax = plt.subplots()[1]
         lines = [ax.plot([0, 1], [i, i], label=f"{i}")[0] for i in range(7)]

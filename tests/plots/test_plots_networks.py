@@ -167,7 +167,7 @@ def test_confusion_matrix():
     assert np.asarray(ax.images[0].get_array()) == pytest.approx(
         counts / counts.sum(axis=1, keepdims=True)
     )
-    assert ax.get_title() == f"Confusion matrix: {np.trace(counts) / counts.sum():.2%} right"
+    assert ax.get_title() == f"Confusion matrix: accuracy {np.trace(counts) / counts.sum():.2%}"
     assert ax.texts[shown.index(str(counts.max()))].get_color() == "white"
     assert ax.texts[shown.index(str(counts[counts > 0].min()))].get_color() != "white"
 
@@ -209,7 +209,7 @@ def test_calibration_of_several_classes():
     ax = plots.calibration([0, 2, 2], said, bins=1)
     (curve,) = (line for line in ax.lines if line.get_label() == "classifier")
     assert (curve.get_xdata()[0], curve.get_ydata()[0]) == (pytest.approx(2.2 / 3), 2 / 3)
-    assert ax.get_ylabel() == "share of the rows that were right"
+    assert ax.get_ylabel() == "share of correct predictions"
     column = plots.calibration([0, 1], [[0.2], [0.7]])
     assert column.get_xlabel() == "probability of class 1"
 
@@ -313,7 +313,7 @@ def test_the_way_of_a_training():
     moves = np.array(recorder.parameters) - recorder.parameters[-1]
     lengths = np.linalg.norm(moves, axis=1)
     assert (np.linalg.norm(way, axis=1) <= lengths + 1e-9).all()
-    assert ax.get_xlabel().startswith("principal direction 1 of the way (")
+    assert ax.get_xlabel().startswith("principal direction 1 of the path (")
 
 
 def test_the_middle_is_the_models_loss(monkeypatch):

@@ -15,7 +15,7 @@ def _numbers(pattern: str, text: str) -> list[list[float]]:
 
 
 def _transfer(said):
-    found = _numbers(r"(\d+) labelled .*: ([\d.]+)% first layer .*, ([\d.]+)% from scratch", said)
+    found = _numbers(r"(\d+) labeled .*: ([\d.]+)% first layer .*, ([\d.]+)% from scratch", said)
     assert [count for count, *_ in found] == [50, 100, 200, 400]
     assert all(reused > scratch + 2 for _, reused, scratch in found)
     # How many times as many pictures does the network from scratch need for the same accuracy?

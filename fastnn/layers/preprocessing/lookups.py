@@ -50,7 +50,9 @@ class StringLookup(Lookup):
     It reads an input of the model, which then takes text: arrays of NumPy's text dtypes or of
     objects, columns of pandas, Polars and Arrow. The vocabulary is given, or found by `adapt` or,
     if it is still missing, when `fit` begins, in the rows to train on: the most frequent tokens
-    come first. It is saved with the model.
+    come first. It is saved with the model. Call `adapt`, or give `vocabulary`, before the model is
+    made if its shape depends on the vocabulary: for an `Embedding` of `vocabulary_size()`, and for
+    every output mode other than "int".
 
     Parameters
     ----------
