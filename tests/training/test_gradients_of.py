@@ -566,7 +566,7 @@ def test_text_has_no_gradient():
     with pytest.raises(ValueError, match="'words', which layer 'string_lookup' takes as"):
         model.gradients_of([["a"], ["b"]])
     plain = fnn.Model(words, fnn.Dense(1)(fnn.StringLookup(vocabulary=["a", "b"])(words)))
-    with pytest.raises(ValueError, match="'words', which layer 'string_lookup_1' looks up"):
+    with pytest.raises(ValueError, match="'words', which layer 'string_lookup' looks up"):
         plain.gradients_of([["a"], ["b"]])
     numbers = fnn.Input((1,), name="numbers")
     encoded = fnn.CategoryEncoding(3)(numbers)
