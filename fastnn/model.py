@@ -23,7 +23,6 @@ from fastnn.optimizers import Optimizer
 from fastnn.runtime import ROWS
 from fastnn.runtime.gradients import one_or_list
 from fastnn.training import decisions, evaluation, loop, single_sample, steps
-from fastnn.training.adaptation import as_before_training
 from fastnn.training.gradients_of import gradients_of
 from fastnn.training.history import History
 from fastnn.training.manual import ManualSteps
@@ -50,7 +49,8 @@ class Model:
         returned, the model begins there: the decoder of an autoencoder, for example.
     outputs : Tensor or list of Tensor
         What the layers returned for them. Where there are several, each has the name of its
-        layer: `predict` returns a list, and targets and losses are lists or dicts keyed by name.
+        layer, or of the model that is a part: `predict` returns a list, and targets and losses are
+        lists or dicts keyed by name.
     dtype : {"float32", "float64"}, default "float32"
         Of parameters and arithmetic; data may have any real dtype.
     seed : int, optional
@@ -317,7 +317,7 @@ class Model:
 
     @property
     def output_names(self) -> list[str]:
-        """Name of each output: that of the layer it comes from."""
+        """Name of each output: that of the layer, or of the part, that it comes from."""
         return self.network.output_names
 
     def count_parameters(self) -> int:
@@ -745,8 +745,7 @@ class Model:
         """
         from fastnn.analysis import lr_finder
 
-        self.network.require_objective()
-        with as_before_training(self.network, x, y):
+        with self.network.names_on_trial(x, y):
             return lr_finder.find_learning_rate(
                 self.network,
                 x,
@@ -808,8 +807,7 @@ class Model:
         from fastnn.analysis import diagnosis
 
         batch_size = checks.integer("batch_size", batch_size)
-        self.network.require_objective()
-        with as_before_training(self.network, x, y):
+        with self.network.names_on_trial(x, y):
             samples = self.network.checked_samples(x, y)
             return diagnosis.diagnose(
                 self.network, samples.sources, samples.target_types, batch_size=batch_size

@@ -410,6 +410,18 @@ class Network(Composite):
         if names != self.names:
             self.names = names
 
+    @contextlib.contextmanager
+    def names_on_trial(self, x: object, y: object) -> Iterator[None]:
+        """Know the names and classes that a training on x and y would find, for a while."""
+        self.require_objective()
+        names = self.names
+        try:
+            with self.built_on_trial():
+                self.learn_names(x, y)
+                yield
+        finally:
+            self.names = names
+
     @property
     def names(self) -> Names:
         """Names of columns and classes of the data that it was trained on."""
@@ -675,7 +687,7 @@ class Network(Composite):
 
     @property
     def output_names(self) -> list[str]:
-        """Name of each output: that of the layer it comes from."""
+        """Name of each output: that of the layer, or of the part, that it comes from."""
         return list(self.graph.output_names)
 
     @property

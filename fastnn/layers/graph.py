@@ -188,10 +188,18 @@ def _graph(
         sources = [positions[i] for i in call.inputs]
         if isinstance(call.item, Layer):
             positions.append(collected.add_layer(call.item, sources, call.name))
+            names.append(graph.steps[-1].name)
         elif call.inner is not None:
-            positions += collected.add_network(call.inner.graph, sources, call.name)
-    ends = tuple(positions[i] for i in composition.outputs)
-    return replace(graph, outputs=ends), collected.initializers
+            inner = call.inner.graph
+            positions += collected.add_network(inner, sources, call.name)
+            own = [f"{call.name}/{name}" for name in inner.output_names]
+            names += [call.name] if len(own) == 1 else own
+    graph = replace(
+        graph,
+        outputs=tuple(positions[i] for i in composition.outputs),
+        ends=tuple(names[i] for i in composition.outputs),
+    )
+    return graph, collected.initializers
 
 
 @dataclass

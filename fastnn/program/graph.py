@@ -89,6 +89,8 @@ class Graph(Generic[L]):
         For each parameter, the layer that owns it and its name there.
     frozen : set of layers
         Those that this network does not train, whatever their `trainable`.
+    ends : tuple of str
+        Names of the layers or networks that the outputs come from, which need not be distinct.
     """
 
     inputs: list[tuple[str, Shape]]
@@ -97,6 +99,7 @@ class Graph(Generic[L]):
     parameters: dict[str, Value]
     owners: dict[str, tuple[L, str]]
     frozen: Set[Any] = field(default_factory=frozenset)
+    ends: tuple[str, ...] = ()
 
     @cached_property
     def has_lookups(self) -> bool:
@@ -105,12 +108,10 @@ class Graph(Generic[L]):
 
     @cached_property
     def output_names(self) -> list[str]:
-        """The name of each output: that of its layer, numbered where a layer has several."""
+        """The name of each output: that of its end, numbered where an end has several."""
         names: list[str] = []
-        for position in self.outputs:
-            first = position - len(self.inputs)
-            name = base = self.inputs[position][0] if first < 0 else self.steps[first].name
-            number = 0
+        for base in self.ends:
+            name, number = base, 0
             while name in names:
                 number += 1
                 name = f"{base}_{number}"

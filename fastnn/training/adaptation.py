@@ -48,36 +48,6 @@ def adapted_on_trial(network: Network, x: object, y: object) -> Iterator[None]:
         raise
 
 
-@contextlib.contextmanager
-def as_before_training(network: Network, x: object, y: object) -> Iterator[None]:
-    """Let a network know what a training on x and y would begin with: names, and measured data.
-
-    At the end it is as before.
-
-    Parameters
-    ----------
-    network : Network
-    x, y : object
-        As in `Model.fit`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        The data do not fit.
-    """
-    names, waiting = network.names, network.layers_to_adapt()
-    try:
-        with network.built_on_trial():
-            network.learn_names(x, y)
-        for layer in waiting:
-            layer.measure(_parts(network, layer, _places(network, layer), x, y))
-        yield
-    finally:
-        network.names = names
-        for layer in waiting:
-            layer.forget()
-
-
 def _places(network: Network, layer: Measuring) -> Places:
     """Return where a layer reads the inputs of a network.
 

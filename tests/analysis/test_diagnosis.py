@@ -392,6 +392,16 @@ def test_frozen_kernels_have_no_gradient_that_could_vanish():
     assert not [one for one in model.diagnose(x, y).findings if "gradient" in one.problem]
 
 
+def test_a_frozen_layer_normalizes_rows_by_themselves():
+    x, y = regression()
+    normalization = fnn.BatchNormalization()
+    model = fnn.Sequential([Dense(8), normalization, Dense(1)], input_shape=x.shape[1:], seed=0)
+    for frozen, expected in ((normalization, 0), ((), 1)):
+        model.compile("adam", "mse", frozen=frozen)
+        problems = [one.problem for one in model.diagnose(x[:1], y[:1]).findings]
+        assert problems.count("batches of one row") == expected
+
+
 @pytest.mark.parametrize(
     ("first", "is_fine"),
     [
@@ -399,7 +409,7 @@ def test_frozen_kernels_have_no_gradient_that_could_vanish():
         ([fnn.CategoryEncoding(1000)], True),
         ([fnn.IntegerLookup(vocabulary=range(999)), fnn.Embedding(1000, 2), fnn.Flatten()], True),
         ([fnn.Rescaling(1e-3)], True),
-        ([fnn.Reshape((1, 2)), fnn.Normalization(), fnn.Flatten()], True),
+        ([fnn.Reshape((1, 2)), fnn.Normalization(mean=500.0, variance=8e4), fnn.Flatten()], True),
         ([fnn.BatchNormalization()], True),
         ([Dense(3)], False),
         ([fnn.Activation("tanh"), fnn.BatchNormalization()], False),

@@ -178,6 +178,24 @@ def test_a_model_with_two_outputs_as_a_part():
     np.testing.assert_array_equal(again.predict(rows), joined.predict(rows))
 
 
+def test_an_output_of_a_part_has_its_name():
+    x = fnn.Input((6,))
+    actor = fnn.Sequential([fnn.Dense(4, "tanh"), fnn.Dense(3)], input_shape=(6,), name="actor")
+    critic = fnn.Model(x, fnn.Dense(2)(x), name="critic")
+    model = fnn.Model(x, [actor(x), critic(x), fnn.Dense(1)(x)])
+    losses = {"actor": "crossentropy", "critic": "mse", "dense": "mse"}
+    model.compile("adam", losses, metrics={"actor": "accuracy"})
+    y = {"actor": LABELS, "critic": Y, "dense": Y[:, 0]}
+    results = list(model.fit(X, y, verbose=0).history)
+    assert results == ["loss", "actor_loss", "critic_loss", "dense_loss", "actor_accuracy"]
+    for other in (fnn.load(saved(model)), copy.deepcopy(model), fnn.clone_model(model)):
+        assert other.output_names == ["actor", "critic", "dense"]
+    heads = fnn.Model(x, [fnn.Dense(2, name="a")(x), fnn.Dense(3, name="b")(x)], name="heads")
+    assert fnn.Model(x, [*heads(x), actor(x), actor(x)]).output_names == [
+        "heads/a", "heads/b", "actor", "actor_1",
+    ]  # fmt: skip
+
+
 def saved(model):
     import tempfile
     from pathlib import Path

@@ -76,7 +76,7 @@ def _single_rows(patient: Patient) -> Iterator[Finding]:
         return
     for name, layer in patient.layers:
         found = [part for part in layer.parts() if part.kind == "batch_normalization"]
-        if any(part.trainable for part in found):
+        if layer not in patient.network.frozen and any(part.trainable for part in found):
             yield Finding(
                 "batches of one row",
                 name,
