@@ -118,6 +118,7 @@ CLAIMS = {
 CLAIMS |= example_claims.CLAIMS
 
 
+@pytest.mark.slow  # `make test-full`, and so CI, runs them
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_it_runs(example, tmp_path):
     """It runs with the installed package, without a screen, and without a warning."""
