@@ -15,9 +15,9 @@ from fastnn.callbacks import Callback
 from fastnn.compilation import objective_of
 from fastnn.core import checks, hints
 from fastnn.core.views import Views
-from fastnn.layers import Layer, Shape, Tensor
-from fastnn.layers import graph as layer_graph
+from fastnn.layers import Layer, Shape, Tensor, arguments
 from fastnn.layers.base import check_training_of_part
+from fastnn.layers.summary import table_of
 from fastnn.network import Network, checked_options
 from fastnn.optimizers import Optimizer
 from fastnn.runtime import ROWS
@@ -100,7 +100,7 @@ class Model:
         name: str | None = None,
     ) -> None:
         self._hold(Network(*checked_options(dtype, seed), name=checks.optional_name(name)))
-        self.network.build(*layer_graph.checked_ends(inputs, outputs))
+        self.network.build(*arguments.checked_ends(inputs, outputs))
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Reject methods that other libraries would call."""
@@ -397,7 +397,7 @@ class Model:
             raise RuntimeError("compile cannot be called while fit runs (from a callback)")
         names = network.output_names if network.built else ["output"]
         told = objective_of(optimizer, loss, metrics, loss_weights, names, weighted_metrics)
-        network.configure(told, layer_graph.layers_within("frozen", frozen, network.layers))
+        network.configure(told, arguments.layers_within("frozen", frozen, network.layers))
 
     @property
     def optimizer(self) -> Optimizer | None:
@@ -1196,7 +1196,7 @@ class Model:
             What is called with the whole text instead of ``print``, such as ``logger.info``.
         """
         shown = checks.function("print_fn", print if print_fn is None else print_fn)
-        shown(layer_graph.summary(self.network.graph, self.dtype))
+        shown(table_of(self.network.graph, self.dtype))
 
     def explain(self, program: str | None = None, *, batch_size: int = 32) -> None:
         """Print a program: its ops with shapes and memory locations, and what was fused.
@@ -1380,7 +1380,7 @@ class Sequential(Model):
         seed: int | None = None,
         name: str | None = None,
     ) -> None:
-        chain, shape = layer_graph.checked_chain(layers, input_shape)
+        chain, shape = arguments.checked_chain(layers, input_shape)
         options = checked_options(dtype, seed)
         self._hold(Network(*options, chain, checks.optional_name(name)))
         self.network.set_chain(chain, shape)
@@ -1412,7 +1412,7 @@ class Sequential(Model):
         (2,)
         """
         network = self._changeable("add")
-        chain, shape = layer_graph.checked_chain([*network.chain_start, layer], None)
+        chain, shape = arguments.checked_chain([*network.chain_start, layer], None)
         for part in chain:
             if isinstance(part, Network) and part.contains(network):
                 raise ValueError("layer: a model cannot be a part of itself")

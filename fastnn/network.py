@@ -32,6 +32,8 @@ from fastnn.data.specification import classes_told_apart
 from fastnn.layers import Layer, Shape, Tensor
 from fastnn.layers import graph as layer_graph
 from fastnn.layers.base import Composite, name_layers
+from fastnn.layers.composition import Composition, Inner
+from fastnn.layers.inputs import input_checks, input_lookups
 from fastnn.layers.preprocessing import Measuring
 from fastnn.optimizers import Optimizer
 from fastnn.program.graph import Graph
@@ -133,7 +135,7 @@ class Network(Composite):
         The shape of the input of a sequential network, where the user has said it.
     inputs, outputs : list of Tensor
         Of the graph, if the network is built.
-    composition : fastnn.layers.graph.Composition
+    composition : fastnn.layers.composition.Composition
         How the parts are put together.
     face : weakref to fastnn.Model, or None
         The model that stands for the network.
@@ -154,7 +156,7 @@ class Network(Composite):
         Names of columns and classes of the data that it was trained on.
     """
 
-    composition: layer_graph.Composition
+    composition: Composition
 
     def __init__(
         self,
@@ -394,7 +396,7 @@ class Network(Composite):
     def input_readers(self) -> list[Any]:
         """Return, for each input, the lookup that reads its data, or None."""
         if self.built:
-            return list(layer_graph.input_lookups(self.graph))
+            return list(input_lookups(self.graph))
         first = next((layer for layer in self.layers if not layer.is_reshape), None)
         return [first if first is not None and first.is_lookup else None]
 
@@ -494,8 +496,8 @@ class Network(Composite):
     def specification(self) -> DataSpecification:
         """The specification of the data that the network takes."""
         if self._specification is None:
-            checks = layer_graph.input_checks(self.graph)
-            lookups = layer_graph.input_lookups(self.graph)
+            checks = input_checks(self.graph)
+            lookups = input_lookups(self.graph)
             names, at = self.names, data_names.at
             inputs = tuple(
                 InputSpecification(name, shape, tuple(checks[i]), lookups[i], at(names.inputs, i))
@@ -574,15 +576,13 @@ class Network(Composite):
         """
         return self._copied(seed, {}, self.inner if self.built else None)
 
-    def _copied(
-        self, seed: int | None, copies: dict[int, Any], inner: layer_graph.Inner | None
-    ) -> Network:
+    def _copied(self, seed: int | None, copies: dict[int, Any], inner: Inner | None) -> Network:
         """Return a network of copied parts; `copies` has those that exist already.
 
         `inner` is what it consisted of when it was built, or when it became part of another one.
         """
 
-        def copied(part: Layer | Composite, own: layer_graph.Inner | None) -> Layer | Network:
+        def copied(part: Layer | Composite, own: Inner | None) -> Layer | Network:
             if id(part) not in copies:
                 if isinstance(part, Network):
                     copies[id(part)] = part._copied(part.seed, copies, own)
@@ -593,7 +593,7 @@ class Network(Composite):
                             one.parameters = {}
             return copies[id(part)]
 
-        uses: list[tuple[Layer | Composite, layer_graph.Inner | None]]
+        uses: list[tuple[Layer | Composite, Inner | None]]
         if inner is None:
             uses = [
                 (part, part.inner if isinstance(part, Network) and part.built else None)
@@ -652,10 +652,10 @@ class Network(Composite):
         return self.composition.named()  # type: ignore[return-value]
 
     @property
-    def inner(self) -> layer_graph.Inner:
+    def inner(self) -> Inner:
         """What the built network consists of now."""
         kind = "Sequential" if self.is_sequential else "Model"
-        return layer_graph.Inner(kind, self.composition, self.graph)
+        return Inner(kind, self.composition, self.graph)
 
     @property
     def graph(self) -> Graph:

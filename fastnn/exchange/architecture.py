@@ -18,7 +18,7 @@ from typing import Any
 from fastnn.core import checks
 from fastnn.layers import Layer, Tensor
 from fastnn.layers.base import Composite, Kinds, make
-from fastnn.layers.graph import Composition
+from fastnn.layers.composition import Composition
 from fastnn.network import Network
 from fastnn.program.graph import Graph
 

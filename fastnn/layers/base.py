@@ -110,7 +110,7 @@ class Composite:
 
     @property
     def inner(self) -> Any:
-        """What it consists of now; a `fastnn.layers.graph.Inner`."""
+        """What it consists of now; a `fastnn.layers.composition.Inner`."""
         raise NotImplementedError
 
     @property

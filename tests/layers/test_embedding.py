@@ -183,7 +183,7 @@ def test_sparse_rows_are_checked_too(rng):
 
 def test_a_layer_of_ones_own_checks_its_input():
     """The hook that Embedding uses exists for all layers, directly or after a reshape."""
-    from fastnn.layers.graph import input_checks
+    from fastnn.layers.inputs import input_checks
 
     class Positive(fnn.Layer):
         def check_input(self, label, rows, first_row=None):

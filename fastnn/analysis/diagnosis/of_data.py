@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn.analysis.diagnosis.finding import Finding
 from fastnn.analysis.diagnosis.patient import Patient
-from fastnn.layers.graph import input_readers
+from fastnn.layers.inputs import input_readers
 
 LARGE = 30.0  # root mean square of a column; pixels up to 16 train well, up to 255 they do not
 SMALL = 0.01
