@@ -19,6 +19,9 @@ from picture_cases import CASES, drawn, profile  # noqa: E402
 
 from fastnn import plots  # noqa: E402
 
+# `make test-full`, and so CI, draws them.
+pytestmark = pytest.mark.slow
+
 DPI = 96
 LONG = "a_name_of_forty_letters_that_goes_on_{:03}"
 
