@@ -59,7 +59,7 @@ test-slow: $(STAMPS)/test
 # A test that is skipped even here must be listed in tests/skips.toml.
 test-full: $(PEERS)/test
 	$(PEERS)/bin/python -P -m pytest tests --no-unexpected-skips -n 2 --dist loadfile --no-loadscope-reorder
-	$(PEERS)/bin/python -P -m pytest tests/docs/test_examples.py tests/plots/test_plots_layout.py --run-slow -n 2
+	$(PEERS)/bin/python -P -m pytest tests/docs tests/plots --run-slow -m slow -n 2
 
 coverage: $(STAMPS)/test $(STAMPS)/coverage
 	@mkdir -p out

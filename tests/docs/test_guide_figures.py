@@ -41,6 +41,7 @@ def test_a_page_runs_prints_what_it_says_and_makes_its_figures(name):
     assert ran(name).saved == set(guide.images(page))
 
 
+@pytest.mark.slow  # `make test-full`, and so CI, runs it
 @pytest.mark.parametrize("name", ENGLISH)
 def test_figures_can_be_read(name):
     figures = ran(name).figures
