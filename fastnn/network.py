@@ -387,7 +387,7 @@ class Network(Composite):
         """
         self.require_objective()
         with self.built_on_trial():
-            if learns and not (_is_plain(x) and _is_plain(y)):
+            if learns:
                 self.learn_names(x, y)
             samples = with_targets(x, y, sample_weight, class_weight, self.specify(x))
             data.not_empty(samples.rows)

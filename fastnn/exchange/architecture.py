@@ -27,16 +27,12 @@ Options = tuple[str, int | None]  # dtype and seed
 
 def describe(network: Network) -> dict[str, Any]:
     """Return the architecture of a built network in a form that JSON can hold."""
-    paths = {step.layer: step.name for step in reversed(network.graph.steps)}
+    paths = {step.layer: step.name for step in network.graph.steps}  # a layer has one name
     layers = [
         {**layer.describe(), "name": path.rsplit("/", 1)[-1], "path": path}
-        for layer, path in sorted(paths.items(), key=lambda item: _first_use(network.graph, item))
+        for layer, path in paths.items()
     ]
     return {"layers": layers, **_described(network.composition, network.graph, paths)}
-
-
-def _first_use(graph: Graph, item: tuple[Layer, str]) -> int:
-    return next(i for i, step in enumerate(graph.steps) if step.layer is item[0])
 
 
 def _described(composition: Composition, graph: Graph, paths: Mapping[Any, str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -138,23 +138,19 @@ class LayerUser(Protocol):
         """Take note that the layer's parameters have been set."""
 
 
-class _FirstOutput:
-    """The tensor that a layer returned when it was first called on one.
+class _OfFirstCall:
+    """What is known from the layer's first call on a tensor.
 
-    A user's layer may keep an attribute of that name, which then counts.
+    A user's layer may keep an attribute of the same name, which then counts.
+
+    Parameters
+    ----------
+    known : callable
+        Returns it for the tensor that the layer returned.
     """
 
-    def __get__(self, layer: Layer | None, cls: type) -> Any:
-        if layer is None:
-            return self
-        made = vars(layer).get("_first_output")
-        if made is None:
-            raise AttributeError(f"layer {layer.name!r} has not been called on a tensor yet")
-        return made
-
-
-class _FirstInput:
-    """What the layer was first called on."""
+    def __init__(self, known: Callable[[Tensor], Any]) -> None:
+        self._known = known
 
     def __get__(self, layer: Layer | None, cls: type) -> Any:
         if layer is None:
@@ -162,7 +158,11 @@ class _FirstInput:
         made = vars(layer).get("_first_output")
         if made is None:
             raise AttributeError(f"layer {layer.name!r} has not been called on a tensor yet")
-        return made.inputs[0] if len(made.inputs) == 1 else list(made.inputs)
+        return self._known(made)
+
+
+def _inputs_of(made: Tensor) -> Tensor | list[Tensor]:
+    return made.inputs[0] if len(made.inputs) == 1 else list(made.inputs)
 
 
 def _layer_name(name: str, value: object) -> str:
@@ -265,8 +265,8 @@ class Layer(Declared):
     takes_text: ClassVar[bool] = False
 
     _else_positional: ClassVar[tuple[str, ...]] = ("name", "trainable")
-    output = _FirstOutput()
-    input = _FirstInput()
+    output = _OfFirstCall(lambda made: made)
+    input = _OfFirstCall(_inputs_of)
 
     _not_misspelt: ClassVar[tuple[str, ...]] = ("trainable", "learning_rate_factor")
 

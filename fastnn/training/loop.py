@@ -118,7 +118,8 @@ def fit(
     """
     network.require_objective()
     with network.built_on_trial(), contextlib.ExitStack() as on_trial:
-        if not is_batches(x, takes_lists=y is None):
+        in_batches = is_batches(x, takes_lists=y is None)
+        if not in_batches:
             network.learn_names(x, y)
         x, y, sample_weight, given = split(
             network, x, y, sample_weight, validation_split, validation_data
@@ -129,7 +130,8 @@ def fit(
         batching = trainer.batching(
             settings.batch_size, settings.shuffle, settings.steps_per_epoch, settings.epochs
         )
-        data = Given(network.specify_for_training, x, y, sample_weight, class_weight)
+        specify = network.specify_for_training if in_batches else network.specify
+        data = Given(specify, x, y, sample_weight, class_weight)
         adapter = adapter_of(data, batching)
         try:
             adapter.first()
