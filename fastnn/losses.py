@@ -60,6 +60,13 @@ class Loss(Declaration):
         least, most = self.target_range
         return (numbers >= least) & (numbers <= most)
 
+    @property
+    def is_checked_by_range(self) -> bool:
+        """Whether y may hold every label, or every array of numbers in `target_range`."""
+        kind = type(self)
+        has_own = (kind.check_target, kind.are_targets) != (Loss.check_target, Loss.are_targets)
+        return self.takes_labels or not (has_own or self.is_distribution)
+
     def check_target(self, name: str, target: np.ndarray) -> None:
         """Raise ValueError if a target is not in `target_range`; labels are not checked."""
         least, most = self.target_range

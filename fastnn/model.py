@@ -641,8 +641,7 @@ class Model:
         >>> model.train_on_batch(np.ones((4, 2)), np.ones(4))
         1.0
         """
-        samples = self.network.checked_samples(x, y, sample_weight, class_weight, learns=True)
-        return steps.train_on_samples(self.network, samples)
+        return steps.train_on_batch(self.network, x, y, sample_weight, class_weight)
 
     def learn_one(self, x: object, y: object, sample_weight: object = None) -> float:
         """Take one step on one sample, within microseconds; return its loss before the step.

@@ -76,9 +76,9 @@ class Prepared:
         output: tuple[int, tuple[int, ...]] | None = None,
         results: Sequence[int] = (),
         target: tuple[int, tuple[int, ...], int, tuple[float, float]] | None = None,
+        weights: int | None = None,
         counter: np.ndarray | None = None,
-        parameters: np.ndarray | None = None,
-        snapshot: np.ndarray | None = None,
+        stretches: Sequence[tuple[np.ndarray, np.ndarray]] = (),
         objective: object = None,
         settings: dict[str, object] | None = None,
     ) -> None: ...
@@ -86,4 +86,12 @@ class Prepared:
     def predict_few(self, x: object, workers: int = 1) -> np.ndarray | None: ...
     def has_settings(self, settings: dict[str, object]) -> bool: ...
     def learn(self, x: object, y: object, settings: dict[str, object]) -> float | None: ...
+    def learn_batch(
+        self,
+        x: object,
+        y: object,
+        weights: object,
+        settings: dict[str, object],
+        workers: int = 1,
+    ) -> float | None: ...
     def update(self, learning_rate: float) -> None: ...

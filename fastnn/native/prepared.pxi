@@ -1,8 +1,9 @@
 # Programs prepared to run one step at a time, without arguments to check. Part of engine.pyx,
 # which includes it.
 #
-# A step of a small network on one row takes less than a microsecond, and a run as above about
-# ten: so its arguments are prepared once; a call checks the sample, runs, and returns one array.
+# A step of a small network on one row takes less than a microsecond, one on 64 rows twenty, and a
+# run as above with the checks of its data about eighty: so its arguments are prepared once; a call
+# checks what came, runs, and returns one array, or the loss.
 # What is declined (see samples.pxi; also a program that another thread is running) takes the
 # general path, before anything has changed.
 
@@ -14,7 +15,7 @@ cdef Py_ssize_t RATES = 256  # of a schedule, requested at once
 
 
 cdef class Prepared:
-    """A program prepared for one row at a time, for few rows, or for single updates.
+    """A program prepared for one row at a time, for batches, or for single updates.
 
     Parameters
     ----------
@@ -38,10 +39,12 @@ cdef class Prepared:
     target : (int, tuple of int, int, tuple of float), optional
         The number of its place, the shape of a sample, the number of classes if it is a label,
         otherwise 0, and its least and greatest permitted values; for a program that trains.
+    weights : int, optional
+        The number of the place of the samples' weights, if they have some.
     counter : ndarray of int64, shape (1,), optional
         Counts the updates.
-    parameters, snapshot : ndarray, shape (count,), optional
-        The arena, and the array that it is copied to before each step.
+    stretches : sequence of (ndarray, ndarray)
+        The parameters, as 1-d arrays, and for each an array that it is copied to before each step.
     objective : object, optional
         Lets the caller check that the program was made for its current objective.
     settings : dict, optional
@@ -67,8 +70,9 @@ cdef class Prepared:
     cdef cnp.npy_intp output_shape[64]
     cdef int output_type, output_dimensions
     cdef Py_ssize_t output_place
-    cdef _Samples target
-    cdef cnp.ndarray results, counter, parameters, snapshot
+    cdef _Samples target, weights
+    cdef cnp.ndarray results, counter
+    cdef list stretches         # of (parameters, snapshot)
     cdef _SumOfSquares squares
     cdef object schedule
     cdef const double[::1] rates
@@ -80,9 +84,8 @@ cdef class Prepared:
 
     def __cinit__(self, Executor executor not None, str dtype not None, *, Py_ssize_t rows=1,
                   int workers=1, uint64_t key=0, double work=0, inputs=(), output=None,
-                  results=(), target=None, cnp.ndarray counter=None,
-                  cnp.ndarray parameters=None, cnp.ndarray snapshot=None, objective=None,
-                  dict settings=None):
+                  results=(), target=None, weights=None, cnp.ndarray counter=None, stretches=(),
+                  objective=None, dict settings=None):
         cdef Py_ssize_t i, count = executor.count
         cdef External *places
         self.executor, self.addresses = executor, Addresses(executor)
@@ -112,11 +115,14 @@ cdef class Prepared:
             for i, size in enumerate(shape):
                 self.output_shape[1 + i] = size
         self.objective, self.settings = objective, settings
-        self.counter, self.parameters, self.snapshot = counter, parameters, snapshot
+        self.counter, self.stretches = counter, list(stretches)
         if target is not None:
             place, shape, classes, limits = target
-            self.target = _Samples(place, 1, shape, dtype, classes, limits)
-            self.squares = _SumOfSquares(parameters.size, dtype == "float64")
+            self.target = _Samples(place, rows, shape, dtype, classes, limits)
+            most = max(len(parameters) for parameters, _ in self.stretches)
+            self.squares = _SumOfSquares(most, dtype == "float64")
+        if weights is not None:
+            self.weights = _Samples(weights, rows, (), dtype)
 
     def __dealloc__(self):
         free(self.slots)
@@ -169,38 +175,71 @@ cdef class Prepared:
         float or None
             The loss; None where the general path must be taken; NaN where something is not finite:
             see `is_done`, `loss`, and, if it is done, the parameters, whose values before the step
-            are in the snapshot.
+            are in the snapshots.
         """
         lock = self.executor.own_lock()
         if not lock.acquire(False):
             return None
         try:
-            if not (self.has_settings(settings) and self._take(x, False)
+            if not (self.weights is None and self.has_settings(settings) and self._take(x, False)
                     and self.target.take_target(y)):
                 return None
-            self._put(self.target)
-            rate = settings["learning_rate"]
-            memcpy(cnp.PyArray_DATA(self.snapshot), cnp.PyArray_DATA(self.parameters),
-                   cnp.PyArray_NBYTES(self.parameters))
-            self._step(self._scheduled(rate) if callable(rate) else rate)
-            self.loss = (<double *>cnp.PyArray_DATA(self.results))[0]
-            self.is_done = self.run.stopped_at < 0
-            if not self.is_done:
-                return NAN
-            return self.loss if isfinite(self.squares.of(self.parameters)) else NAN
+            return self._learn(settings, 1, 1)
         finally:
             lock.release()
 
+    def learn_batch(self, x, y, weights, dict settings not None, int workers=1):
+        """Make one step on a batch; the parameters and the result are as for `learn`.
+
+        `weights` are those of the samples, None for a program without.
+        """
+        cdef Py_ssize_t rows
+        lock = self.executor.own_lock()
+        if not lock.acquire(False):
+            return None
+        try:
+            if (weights is None) != (self.weights is None) or not self.has_settings(settings):
+                return None
+            rows = self._take(x, True)
+            if rows == 0 or not self.target.take_rows(y, rows):
+                return None
+            if weights is not None:
+                if not self.weights.take_rows(weights, rows):
+                    return None
+                self._put(self.weights)
+            return self._learn(settings, rows, workers)
+        finally:
+            lock.release()
+
+    cdef object _learn(self, dict settings, Py_ssize_t rows, int workers):
+        """Make a step on what was taken."""
+        cdef cnp.ndarray parameters, snapshot
+        self._put(self.target)
+        for parameters, snapshot in self.stretches:
+            memcpy(cnp.PyArray_DATA(snapshot), cnp.PyArray_DATA(parameters),
+                   cnp.PyArray_NBYTES(parameters))
+        self.run.batch = self.run.total_rows = rows
+        rate = settings["learning_rate"]
+        self._step(self._scheduled(rate) if callable(rate) else rate, workers)
+        self.loss = (<double *>cnp.PyArray_DATA(self.results))[0]
+        self.is_done = self.run.stopped_at < 0
+        if not self.is_done:
+            return NAN
+        for parameters, _ in self.stretches:
+            if not isfinite(self.squares.of(parameters)):
+                return NAN
+        return self.loss
+
     def update(self, double learning_rate):
         """Update the parameters with the current gradients; not thread-safe."""
-        self._step(learning_rate)
+        self._step(learning_rate, 1)
 
-    cdef int _step(self, double learning_rate) except -1:
+    cdef int _step(self, double learning_rate, int workers) except -1:
         """Make one step, which is counted if its loss is finite."""
         cdef int64_t *counter = <int64_t *>cnp.PyArray_DATA(self.counter)
         self.rate = learning_rate
         self.run.first_number = <uint64_t>(counter[0] + 1)
-        self._run(1)
+        self._run(workers)
         counter[0] += self.run.stopped_at < 0
         return 0
 
@@ -215,7 +254,7 @@ cdef class Prepared:
 
     cdef Py_ssize_t _take(self, x, bint has_rows) except -1:
         """Find the rows of each input; 0 declines."""
-        cdef Py_ssize_t i, rows = 0
+        cdef Py_ssize_t i, found, rows = 0
         cdef _Samples samples
         if self.only is not None:
             rows = self.only.take(x, has_rows)
@@ -225,9 +264,10 @@ cdef class Prepared:
             return 0
         for i in range(len(self.inputs)):
             samples = self.inputs[i]
-            rows = samples.take(x[i], has_rows)
-            if rows == 0:
+            found = samples.take(x[i], has_rows)
+            if found == 0 or i and found != rows:
                 return 0
+            rows = found
             self._put(samples)
         return rows
 

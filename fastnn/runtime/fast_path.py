@@ -1,17 +1,19 @@
-"""Programs prepared for one row at a time, and for few rows: a few microseconds per call.
+"""Programs prepared for one row at a time, and for batches: a few microseconds per call.
 
 Arguments go through a program prepared for them (`Prepared` in `native/prepared.pxi`), which
 declines whatever is unusual; the caller then takes the general path, as for a batch.
 
 One worker runs a program of one row, however wide the network: a row is finished before a team
 has met often, and on a busy machine waiting for the others costs more than they contribute.
-Batches of few rows are run by a team if measurements have shown that it pays.
+Predictions for few rows are run by a team if measurements have shown that it pays, and steps on
+batches by the team that the general path would take.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,15 +51,34 @@ class FewRows:
         return self.bound.plan.capacity
 
 
+@dataclass
+class Learner:
+    """A program that makes steps.
+
+    Attributes
+    ----------
+    prepared : Prepared
+    bound : Bound
+    alone : int
+        Largest number of rows for which one worker is enough.
+    """
+
+    prepared: Prepared
+    bound: Bound
+    alone: int
+
+
 class FastPath:
-    """The programs of a network that are prepared for one row and for few rows.
+    """The programs of a network that are prepared for one row and for batches.
 
     Attributes
     ----------
     predictor : Prepared or None
         Predicts for one row.
-    learner : Prepared or None
-        Makes a step on one row.
+    learner : Learner or None
+        Makes a step on one sample, or on a batch.
+    weighted : Learner or None
+        Makes a step on a batch of samples that have weights.
     few_rows : FewRows or None
     few_rows_are_plain : bool
         Whether `prepare_few_rows` has found that batches of this network take the general path.
@@ -65,14 +86,16 @@ class FastPath:
 
     def __init__(self) -> None:
         self.predictor: Prepared | None = None
-        self.learner: Prepared | None = None
+        self.learner: Learner | None = None
+        self.weighted: Learner | None = None
+        self._last: Learner | None = None  # what has made the last step
         self.few_rows: FewRows | None = None
         self.few_rows_are_plain = False
 
     def forget(self, purpose: Purpose) -> None:
         """Drop the programs that were prepared for a purpose."""
         if purpose is LEARNS:
-            self.learner = None
+            self.learner = self.weighted = self._last = None
         elif purpose is PREDICTS:
             self.predictor = self.few_rows = None
             self.few_rows_are_plain = False
@@ -103,67 +126,110 @@ class FastPath:
             finite: see `last_step`.
         """
         learner = self.learner
-        if learner is None or learner.objective is not objective:
+        if learner is None or learner.prepared.objective is not objective:
             return None
+        self._last = learner
         try:
-            return learner.learn(x, y, objective.optimizer.__dict__)
+            return learner.prepared.learn(x, y, objective.optimizer.__dict__)
         except ValueError:  # as above; the step was not made
+            return None
+
+    # --- steps on batches ---------------------------------------------------------------------
+
+    def try_learn_batch(
+        self, x: object, y: object, weights: object, objective: Objective
+    ) -> float | None:
+        """Make one step on a batch and return its loss; see `try_learn`.
+
+        Parameters
+        ----------
+        x, y : object
+        weights : object
+            Those of the samples, or None.
+        objective : Objective
+        """
+        learner = self.learner if weights is None else self.weighted
+        if learner is None or learner.prepared.objective is not objective:
+            return None
+        if type(y) is not np.ndarray or not y.ndim or len(y) == 1:  # one row may need a warning
+            return None
+        workers, prepared = 1, learner.prepared
+        if len(y) > learner.alone:
+            workers = threads.workers_for(learner.bound.plan.work(len(y)))
+            if workers > prepared.workers:  # the number of threads allowed has grown
+                self.forget(LEARNS)
+                return None
+        self._last = learner
+        try:
+            return prepared.learn_batch(x, y, weights, objective.optimizer.__dict__, workers)
+        except ValueError:  # as above
             return None
 
     @property
     def last_step(self) -> tuple[bool, float]:
-        """Whether the last step of `try_learn` was made, and its loss."""
-        assert self.learner is not None
-        return self.learner.is_done, self.learner.loss
+        """Whether the last step of `try_learn` or `try_learn_batch` was made, and its loss."""
+        assert self._last is not None
+        return self._last.prepared.is_done, self._last.prepared.loss
 
-    def can_learn(self, objective: Objective) -> bool:
-        """Whether a step on one row is prepared for an objective, with its optimizer's settings."""
-        learner = self.learner
+    def can_learn(self, objective: Objective, *, has_weights: bool = False) -> bool:
+        """Whether steps are prepared for an objective, with its optimizer's settings."""
+        learner = self.weighted if has_weights else self.learner
         return (
             learner is not None
-            and learner.objective is objective
-            and learner.has_settings(vars(objective.optimizer))
+            and learner.prepared.objective is objective
+            and learner.prepared.has_settings(vars(objective.optimizer))
         )
 
     def prepare_predict_one(self, bound: Bound, graph: Graph) -> None:
         """Prepare a prediction of one row, unless the network needs the general path."""
-        self.predictor = _prepared_for_one(bound, graph)
+        self.predictor = _prepared(bound, graph)
 
     def prepare_learn(
         self,
         bound: Bound,
         graph: Graph,
         objective: Objective,
-        parameters: np.ndarray,
-        snapshot: np.ndarray,
+        stretches: Sequence[tuple[np.ndarray, np.ndarray]],
+        *,
+        has_weights: bool = False,
     ) -> None:
-        """Prepare a step on one row, unless the network needs the general path.
+        """Prepare steps on one sample and on batches, unless the network needs the general path.
 
         Parameters
         ----------
         bound : Bound
-            The program TRAIN, planned for one row.
+            The program TRAIN.
         graph : Graph
         objective : Objective
-        parameters : ndarray, shape (count,)
-            The parameter arena.
-        snapshot : ndarray, shape (count,)
-            Receives a copy of the arena before each step.
+        stretches : sequence of (ndarray, ndarray)
+            The parameters, and for each array one that it is copied to before each step.
+        has_weights : bool, default False
+            Whether the samples have weights.
         """
         loss, plan = objective.loss, bound.plan
         shape = graph.output_shapes[0]
-        place = plan.externals.batches[len(graph.inputs)]
+        place, *of_weights = plan.externals.batches[len(graph.inputs) :]
         own, classes = ((), math.prod(shape)) if loss.takes_labels else (shape, 0)
-        self.learner = _prepared_for_one(
+        prepared = _prepared(
             bound,
             graph,
+            rows=plan.capacity,
+            workers=threads.get_num_threads(),
             target=(place, own, classes, loss.target_range),
+            weights=of_weights[0] if has_weights else None,
             counter=bound.counter,
-            parameters=parameters,
-            snapshot=snapshot,
+            stretches=stretches,
             objective=objective,
             settings=dict(vars(objective.optimizer)),
         )
+        alone = plan.capacity
+        while alone and threads.is_worth_a_team(plan.work(alone)):
+            alone //= 2
+        learner = None if prepared is None else Learner(prepared, bound, alone)
+        if has_weights:
+            self.weighted = learner
+        else:
+            self.learner = learner
 
     # --- few rows -----------------------------------------------------------------------------
 
@@ -234,8 +300,8 @@ class FastPath:
         self.few_rows = FewRows(prepared, bound, alone)
 
 
-def _prepared_for_one(bound: Bound, graph: Graph, **training_only: Any) -> Prepared | None:
-    """Return a program prepared for one row, or None where the general path must be taken."""
+def _prepared(bound: Bound, graph: Graph, **options: Any) -> Prepared | None:
+    """Return a program prepared for one row or more; None where the general path must be taken."""
     plan = bound.plan
     if plan.has_python or len(graph.outputs) > 1 or graph.has_lookups:
         return None  # Python runs in between or before, or a sample has several arrays
@@ -247,7 +313,7 @@ def _prepared_for_one(bound: Bound, graph: Graph, **training_only: Any) -> Prepa
         inputs=_input_places(bound, graph),
         output=_output_place(bound, graph),
         results=list(plan.externals.results.values()),
-        **training_only,
+        **options,
     )
 
 

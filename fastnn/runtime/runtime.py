@@ -87,7 +87,7 @@ class Runtime:
     accumulated : int
         Number of batches whose gradients wait for an update; see `gradient_accumulation_steps`.
     fast_path : FastPath
-        Programs prepared for one row and for few rows.
+        Programs prepared for one row and for batches.
     """
 
     def __init__(
@@ -418,20 +418,35 @@ class Runtime:
         )
         return Bound(made, executor, arenas, self.counter, self.key)
 
-    def prepare_one_row(self, purpose: Purpose) -> None:
-        """Prepare the program PREDICT or TRAIN for one row; see `FastPath`."""
+    def prepare_predict_one(self) -> None:
+        """Prepare predictions of one row, if the network can have them; see `FastPath`."""
+        if len(self.output_shapes) == 1 and not self.graph.has_lookups:
+            self.fast_path.prepare_predict_one(self.bound(Purpose.PREDICT, 1), self.graph)
+
+    def prepare_learn(self, rows: int = 1, *, has_weights: bool = False) -> None:
+        """Prepare steps on up to some rows, if the network can have them; see `FastPath`.
+
+        Parameters
+        ----------
+        rows : int, default 1
+        has_weights : bool, default False
+            Whether the samples have weights.
+        """
+        objective = self.objective
+        assert objective is not None
         if len(self.output_shapes) > 1 or self.graph.has_lookups:
             return  # a sample has several arrays, or is looked up first: the general path
-        if purpose is Purpose.PREDICT:
-            self.fast_path.prepare_predict_one(self.bound(purpose, 1), self.graph)
+        one = objective.outputs[0]
+        if not one.loss.is_checked_by_range or one.weighted_metrics:
             return
-        assert self.objective is not None
-        if self.is_shared:
-            return  # the parameters are not one array
-        takes_labels = self.objective.loss.takes_labels
-        bound = self.bound(purpose, 1, "label" if takes_labels else "real")
+        types = ("label" if one.loss.takes_labels else "real", *["weight"] * has_weights)
+        bound, flat = self.bound(Purpose.TRAIN, rows, types), self.snapshot()
         self.fast_path.prepare_learn(
-            bound, self.graph, self.objective, self.arena.array, self.snapshot()
+            bound,
+            self.graph,
+            objective,
+            [(array, flat[first : first + array.size]) for first, array in self.stretches],
+            has_weights=has_weights,
         )
 
     def layer_changed(self) -> None:

@@ -23,10 +23,8 @@ from fastnn.data.names import at
 from fastnn.layers import Shape
 from fastnn.network import Network
 from fastnn.program.objective import Objective
-from fastnn.program.purpose import Purpose
-from fastnn.runtime import nonfinite
+from fastnn.training import steps
 from fastnn.training.evaluation import predict
-from fastnn.training.steps import train_on_samples
 
 
 def predict_one(network: Network, x: object) -> list[np.ndarray]:
@@ -39,7 +37,7 @@ def predict_one(network: Network, x: object) -> list[np.ndarray]:
         adapter = adapter_of(Given(network.specify, batch, has_targets=False))
         outputs, _ = predict(network, adapter)
     if network.runtime.fast_path.predictor is None:
-        network.runtime.prepare_one_row(Purpose.PREDICT)
+        network.runtime.prepare_predict_one()
     return [array[0] for array in outputs]
 
 
@@ -50,30 +48,18 @@ def learn_one(network: Network, x: object, y: object, sample_weight: object = No
         loss = network.runtime.fast_path.try_learn(x, y, objective)
         if loss is not None:  # the step was tried
             network.runtime.parameters_change()
-            return loss if loss == loss else _checked_loss(network, x, y)
+            return (
+                loss if loss == loss else steps.checked_loss(network, lambda: _inputs(network, x))
+            )
     with network.built_on_trial():
         _learn_names(network, x)
         batch = _inputs(network, x)
         target = _target(network, objective, y)
         weight = None if sample_weight is None else _weight(network, sample_weight)
         samples = network.checked_samples(batch, target, weight)
-    loss = train_on_samples(network, samples)
-    # Labels are turned into numbers, and names into an order, on the general path.
-    is_prepared = network.names.classes or network.runtime.fast_path.can_learn(objective)
-    if not (is_prepared or objective.optimizer.accumulates):
-        network.runtime.prepare_one_row(Purpose.TRAIN)
+    loss = steps.train_on_samples(network, samples)
+    steps.prepare(network, objective)
     return loss
-
-
-def _checked_loss(network: Network, x: object, y: object) -> float:
-    """Return the loss of a suspicious step if it is valid, or restore the network and raise."""
-    runtime = network.runtime
-    is_done, loss = runtime.fast_path.last_step
-    if is_done and not nonfinite.not_finite(runtime):
-        return loss  # the parameters are large: only the sum of their squares was not finite
-    target = _target(network, network.require_objective(), y)
-    samples = network.checked_samples(_inputs(network, x), target)
-    raise nonfinite.refused_step(runtime, samples.sources, is_done, loss, runtime.last_snapshot())
 
 
 # --- as a batch of one ------------------------------------------------------------------------

@@ -1,15 +1,68 @@
-"""One step on one batch."""
+"""One step on one batch.
+
+A batch of plain arrays goes through a program prepared for it (`fastnn.runtime.fast_path`), which
+declines anything unusual. Declined batches, and the first one, take the general path.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
 from fastnn.data import Samples
 from fastnn.network import Network
+from fastnn.program.objective import Objective
 from fastnn.program.purpose import Purpose
 from fastnn.runtime import nonfinite
 from fastnn.training import gradient_accumulation
 from fastnn.training.single_rows import warn_of_single_row
+
+
+def train_on_batch(
+    network: Network, x: object, y: object, sample_weight: object, class_weight: object
+) -> float:
+    """Take one step on one batch and return its loss; see `Model.train_on_batch`."""
+    objective = network.require_objective()
+    if class_weight is None:
+        loss = network.runtime.fast_path.try_learn_batch(x, y, sample_weight, objective)
+        if loss is not None:  # the step was tried
+            network.runtime.parameters_change()
+            return loss if loss == loss else checked_loss(network, lambda: x)
+    samples = network.checked_samples(x, y, sample_weight, class_weight, learns=True)
+    loss = train_on_samples(network, samples)
+    prepare(network, objective, samples.rows, has_weights=sample_weight is not None)
+    return loss
+
+
+def prepare(
+    network: Network, objective: Objective, rows: int = 1, *, has_weights: bool = False
+) -> None:
+    """Prepare steps like the one that was made, if they are not prepared yet.
+
+    Labels are turned into numbers, and names into an order, on the general path.
+    """
+    is_general = network.names.classes or objective.optimizer.accumulates
+    runtime = network.runtime
+    if not (is_general or runtime.fast_path.can_learn(objective, has_weights=has_weights)):
+        runtime.prepare_learn(rows, has_weights=has_weights)
+
+
+def checked_loss(network: Network, inputs: Callable[[], object]) -> float:
+    """Return the loss of a suspicious step if it is valid, or restore the network and raise.
+
+    Parameters
+    ----------
+    network : Network
+    inputs : callable
+        Returns the batch.
+    """
+    runtime = network.runtime
+    is_done, loss = runtime.fast_path.last_step
+    if is_done and not nonfinite.not_finite(runtime):
+        return loss  # the parameters are large: only the sum of their squares was not finite
+    sources = network.checked_inputs(inputs()).sources
+    raise nonfinite.refused_step(runtime, sources, is_done, loss, runtime.last_snapshot())
 
 
 def train_on_samples(network: Network, samples: Samples) -> float:

@@ -73,7 +73,7 @@ def batch(x):
 
 def short_way(model, x, y):
     """Return the loss if the prepared program takes the sample, otherwise None."""
-    return model.network.runtime.fast_path.learner.learn(x, y, vars(model.optimizer))
+    return model.network.runtime.fast_path.learner.prepared.learn(x, y, vars(model.optimizer))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -291,7 +291,7 @@ def test_loss_that_is_not_finite_is_refused_before_the_step():
     got = message_of(lambda: model.learn_one(GOOD, y))
     assert got == message_of(lambda: twin.train_on_batch(GOOD[None], y[None]))
     assert "step 2: layer 'dense_1'" in got
-    assert model.network.runtime.fast_path.learner.is_done is False
+    assert model.network.runtime.fast_path.learner.prepared.is_done is False
     assert model.network.runtime.step == twin.network.runtime.step
     assert weights_as_bytes(model) == weights_as_bytes(twin)
 
@@ -367,8 +367,11 @@ def test_program_that_is_planned_anew_is_prepared_anew():
     model, x, y = plain(), numbers(5), numbers(2)
     model.learn_one(x[0], y[0])
     model.predict_one(x[0])
+    old = model.network.runtime.fast_path.learner.bound
     model.train_on_batch(x, y)
-    assert model.network.runtime.fast_path.learner is None
+    learner = model.network.runtime.fast_path.learner
+    assert learner.bound is not old
+    assert learner.bound in model.network.runtime.programs.values()
     assert model.network.runtime.fast_path.predictor is not None
     model.predict(np.zeros((1000, 5)), batch_size=1000)
     assert model.network.runtime.fast_path.predictor is None

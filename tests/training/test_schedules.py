@@ -266,7 +266,7 @@ def test_every_way_to_train_takes_the_rate_of_the_step(way):
 def test_the_quick_way_takes_a_schedule():
     model, (x, y) = small(DECAY), data()
     model.learn_one(x[0], y[0])
-    prepared = model.network.runtime.fast_path.learner
+    prepared = model.network.runtime.fast_path.learner.prepared
     assert prepared.learn(x[1], y[1], vars(model.optimizer)) is not None
     assert model.network.runtime.step == 2
 
