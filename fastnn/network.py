@@ -407,8 +407,11 @@ class Network(Composite):
 
     def learn_names(self, x: object, y: object) -> None:
         """Remember the names and classes of data that the network is about to be trained on."""
+        has_names = not (_is_plain(x) and (y is None or _is_plain(y)))
+        if self.built and not has_names:
+            return
         specification = self._shaped_by(x)
-        if _is_plain(x) and (y is None or _is_plain(y)):
+        if not has_names:
             return
         names = data_names.learnt(self.names, x, y, specification)
         if names != self.names:

@@ -21,11 +21,11 @@ def sources(
     outputs: Sequence[TargetSpecification],
     dtype: str,
 ) -> list[Source]:
-    """Return the weights of the samples: none, one for all outputs, or one for each output.
+    """Return the weights of the samples: one for all outputs, or one for each output.
 
     Parameters
     ----------
-    sample_weight : array_like, shape (rows,), or None
+    sample_weight : array_like, shape (rows,)
         For several outputs also a list of such, or a dict by the names of the outputs; an output
         whose entry is None or missing has weights of 1.
     rows : int
@@ -38,8 +38,6 @@ def sources(
     TypeError, ValueError
         The message names the argument, what came and what was expected.
     """
-    if sample_weight is None:
-        return []
     names = [one.name for one in outputs]
     given = weights_of_outputs(sample_weight, names)
     if given is None:

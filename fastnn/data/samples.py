@@ -85,13 +85,12 @@ def inputs_alone(
     TypeError, ValueError
         The message names the argument, what came and what was expected.
     """
-    shapes = [(one.name, one.shape) for one in specification.inputs]
     sources = inputs(
         x,
-        shapes,
+        specification.input_shapes,
         specification.dtype,
-        lookups=[one.lookup for one in specification.inputs],
-        columns=[one.columns for one in specification.inputs],
+        lookups=specification.lookups,
+        columns=specification.columns,
         in_windows=in_windows,
     )
     for position, (source, one) in enumerate(zip(sources, specification.inputs, strict=True)):
@@ -138,7 +137,9 @@ def with_targets(
     rows, wanted, dtype = sources[0].rows, specification.targets, specification.dtype
     if class_weight is not None and len(wanted) > 1:
         raise ValueError("class_weight is for models of one output; use sample_weight")
-    weights = sample_weight.sources(sample_weight_, rows, wanted, dtype)
+    weights: list[Source] = []
+    if sample_weight_ is not None:
+        weights = sample_weight.sources(sample_weight_, rows, wanted, dtype)
     target_types = []
     parts = targets_by_name(y, specification)
     for number, ((name, part), one) in enumerate(zip(parts, wanted, strict=True)):
@@ -151,7 +152,7 @@ def with_targets(
     if class_weight is not None:
         of_class = sources[-1], target_types[-1], wanted[0]
         weights = [sample_weight.by_class(class_weight, weights, *of_class, dtype)]
-    if any(one.has_weighted_metrics for one in wanted):
+    if specification.has_weighted_metrics:
         # All batches of an iterable must come in one form, whether or not they have weights.
         weights = weights or [sample_weight.equal(rows)]
         weights = [weights[number % len(weights)] for number in range(len(wanted))]

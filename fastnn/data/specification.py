@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -90,6 +91,26 @@ class DataSpecification:
     inputs: tuple[InputSpecification, ...]
     targets: tuple[TargetSpecification, ...]
     dtype: str
+
+    @cached_property
+    def input_shapes(self) -> list[tuple[str, Shape]]:
+        """Name and shape of one sample of each input."""
+        return [(one.name, one.shape) for one in self.inputs]
+
+    @cached_property
+    def lookups(self) -> list[Lookup | None]:
+        """The lookup of each input."""
+        return [one.lookup for one in self.inputs]
+
+    @cached_property
+    def columns(self) -> list[ColumnNames | None]:
+        """The names of the columns of each input, if they are known."""
+        return [one.columns for one in self.inputs]
+
+    @cached_property
+    def has_weighted_metrics(self) -> bool:
+        """Whether a metric of any output counts the rows with their weights."""
+        return any(one.has_weighted_metrics for one in self.targets)
 
     def label(self, position: int) -> str:
         """Return the name of an input's data in messages: "x", or "x[1]" if there are several."""

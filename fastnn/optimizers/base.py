@@ -217,8 +217,7 @@ class Optimizer(Declaration):
 
     def settings(self) -> tuple:
         """Return the values of the hyper-parameters that are built into a program."""
-        values = vars(self)
-        return tuple([values.get(name) for name in self._built_in])
+        return tuple(map(vars(self).get, self._built_in))
 
     def rate_of(self, step: int) -> float | None:
         """Return the learning rate of a step, counted from 0; None for an optimizer without one."""

@@ -99,7 +99,10 @@ def refused_step(
 def not_finite(runtime: Runtime) -> list[str]:
     """Return the names of the parameters that hold a NaN or an infinity."""
     # If every parameter is finite, so is the sum of squares: one pass, usually sufficient.
-    if all(math.isfinite(kernels.sum_of_squares(array)) for _, array in runtime.stretches):
+    for _, array in runtime.stretches:
+        if not math.isfinite(kernels.sum_of_squares(array)):
+            break
+    else:
         return []
     with np.errstate(all="ignore"):
         return [

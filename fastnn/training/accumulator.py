@@ -45,9 +45,12 @@ class Accumulator:
             return
         done = min(len(results) * steps.batch, steps.rows)
         # Summed step by step, so that the sums do not depend on how steps are divided into parts.
-        sums = steps.rows_of(len(results))[:, np.newaxis] * results
-        sums[0] += self._sums
-        self._sums = np.add.accumulate(sums, out=sums)[-1].copy()
+        if len(results) == 1:
+            self._sums = done * results[0] + self._sums
+        else:
+            sums = steps.rows_of(len(results))[:, np.newaxis] * results
+            sums[0] += self._sums
+            self._sums = np.add.accumulate(sums, out=sums)[-1].copy()
         self._count += done
         if room:
             order = np.arange(done) if steps.order is None else steps.order[:done]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from fastnn import data
@@ -17,8 +17,7 @@ from fastnn.program.graph import Step
 Places = list[tuple[int, tuple[Layer, ...]]]
 
 
-@contextlib.contextmanager
-def adapted_on_trial(network: Network, x: object, y: object) -> Iterator[None]:
+def adapted_on_trial(network: Network, x: object, y: object) -> AbstractContextManager[None]:
     """Let layers that wait for data measure x; undo it if the training does not begin.
 
     Parameters
@@ -33,9 +32,14 @@ def adapted_on_trial(network: Network, x: object, y: object) -> Iterator[None]:
         A layer cannot measure its data, or the data do not fit; no layer has changed.
     """
     waiting = network.layers_to_adapt()
-    if not waiting:
-        yield
-        return
+    return _adapted(network, waiting, x, y) if waiting else nullcontext()
+
+
+@contextmanager
+def _adapted(
+    network: Network, waiting: Sequence[Measuring], x: object, y: object
+) -> Iterator[None]:
+    """Let these layers measure x; undo it if the training does not begin."""
     last = network.history
     try:
         for layer in waiting:

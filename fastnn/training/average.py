@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 
 from fastnn.network import Network
+from fastnn.training.callback_list import CallbackList
 
 
 class Average:
@@ -17,22 +18,24 @@ class Average:
     ----------
     network : Network
         Compiled and built.
-    seen_by : collection of {"validation", "callbacks"}
-        Who is to see the average.
+    callbacks : CallbackList
+        They say who is to see the average.
     """
 
-    def __init__(self, network: Network, seen_by: Collection[str]) -> None:
+    def __init__(self, network: Network, callbacks: CallbackList) -> None:
         self._network = network
         keeps_one = "average" in network.runtime.slots
-        self._seen_by = frozenset(seen_by if keeps_one else ())
+        self._seen_by: Collection[str] = callbacks.average_seen_by if keeps_one else ()
         self._is_taken = False
 
-    @contextlib.contextmanager
-    def seen(self, who: str) -> Iterator[None]:
+    def seen(self, who: str) -> AbstractContextManager[None]:
         """Let `who` see the average, if it is to; afterwards the parameters are back."""
         if who not in self._seen_by or self._is_taken:
-            yield
-            return
+            return nullcontext()
+        return self._taken()
+
+    @contextmanager
+    def _taken(self) -> Iterator[None]:
         network = self._network
         raw = network.get_weights()
         network.runtime.parameters_change()

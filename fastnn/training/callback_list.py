@@ -60,6 +60,8 @@ class CallbackList:
 
     def train_end(self, results: Results) -> None:
         """Signal that training has ended; all callbacks are called even if one raises."""
+        if not self._callbacks:
+            return
         with contextlib.ExitStack() as ends:
             for callback in reversed(self._callbacks):
                 ends.callback(callback.on_train_end, results)

@@ -6,7 +6,6 @@ Ctrl-C between slices, when the network is in a consistent state at the end of a
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +25,7 @@ from fastnn.training.history import History
 from fastnn.training.progress import Progress, verbosity
 from fastnn.training.time_budget import TimeBudget
 from fastnn.training.trainers import Trainer
-from fastnn.training.validation import Validation, ValidationSettings, split
+from fastnn.training.validation import Held, Validation, ValidationSettings, split
 
 Results = dict[str, Any]
 
@@ -117,32 +116,39 @@ def fit(
     validation_split, validation_data : object
     """
     network.require_objective()
-    with network.built_on_trial(), contextlib.ExitStack() as on_trial:
+    with network.built_on_trial():
         in_batches = is_batches(x, takes_lists=y is None)
         if not in_batches:
             network.learn_names(x, y)
-        x, y, sample_weight, given = split(
+        x, y, sample_weight, held = split(
             network, x, y, sample_weight, validation_split, validation_data
         )
-        settings.validation.check_use(given, settings.epochs)
-        on_trial.enter_context(adapted_on_trial(network, x, y))
-        trainer = trainer_of(network)
-        batching = trainer.batching(
-            settings.batch_size, settings.shuffle, settings.steps_per_epoch, settings.epochs
-        )
+        settings.validation.check_use(held, settings.epochs)
         specify = network.specify_for_training if in_batches else network.specify
-        data = Given(specify, x, y, sample_weight, class_weight)
-        adapter = adapter_of(data, batching)
-        try:
-            adapter.first()
-            validation = None if given is None else Validation(network, given, settings.validation)
-            names = trainer.prepare(adapter)
-            loop = TrainingLoop(network, trainer, settings, validation, adapter.steps_per_epoch)
-            held_out = [f"val_{name}" for name in names if validation is not None]
-            loop.callbacks.prepare(model, names, held_out, adapter.first())
-            return loop.run()
-        finally:
-            adapter.close()
+        with adapted_on_trial(network, x, y):
+            data = Given(specify, x, y, sample_weight, class_weight)
+            return _fit_on(network, model, data, held, settings)
+
+
+def _fit_on(
+    network: Network, model: object, data: Given, held: Held | None, settings: FitSettings
+) -> History:
+    """Train a network on data from which those of the validation have been split off."""
+    trainer = trainer_of(network)
+    batching = trainer.batching(
+        settings.batch_size, settings.shuffle, settings.steps_per_epoch, settings.epochs
+    )
+    adapter = adapter_of(data, batching)
+    try:
+        adapter.first()
+        validation = None if held is None else Validation(network, held, settings.validation)
+        names = trainer.prepare(adapter)
+        loop = TrainingLoop(network, trainer, settings, validation, adapter.steps_per_epoch)
+        held_out = [f"val_{name}" for name in names if validation is not None]
+        loop.callbacks.prepare(model, names, held_out, adapter.first())
+        return loop.run()
+    finally:
+        adapter.close()
 
 
 class TrainingLoop:
@@ -191,7 +197,7 @@ class TrainingLoop:
         network, history = self._network, self._history
         self.callbacks.train_begin()
         network.history = history
-        self._average = Average(network, self.callbacks.average_seen_by)
+        self._average = Average(network, self.callbacks)
         self.progress = Progress(self._verbose, self._epochs, self._steps_per_epoch)
         was_fitting, network.is_fitting = network.is_fitting, True  # a callback may call fit
         try:

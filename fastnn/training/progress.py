@@ -19,7 +19,7 @@ def verbosity(value: object, auto: int) -> int:
     """
     if isinstance(value, str) and value == "auto":
         return auto
-    if not isinstance(value, Integral) or value not in (0, 1, 2):
+    if not isinstance(value, (int, Integral)) or value not in (0, 1, 2):
         raise ValueError(f"verbose must be 0, 1 or 2, got {value!r} ('auto' stands for {auto})")
     return int(value)
 

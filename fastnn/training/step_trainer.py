@@ -31,7 +31,7 @@ class StepTrainer(Trainer):
         self._before = 0  # steps of the epoch in earlier parts
         self._bind()
         runtime = self.network.runtime
-        self._snapshot = np.zeros(runtime.count, runtime.dtype)
+        self._snapshot = np.empty(runtime.count, runtime.dtype)
         return [one.name for one in self._bound.plan.program.reported]
 
     def run(self, epochs: range, loop: Loop) -> None:
@@ -60,6 +60,7 @@ class StepTrainer(Trainer):
             for self._steps in parts:
                 self.seconds += time.perf_counter() - began
                 self._bind()
+                self._warn_of_single_rows()
                 made = self._train_part(epoch, loop)
                 self._before += made
                 if self.network.stop_training:
@@ -79,7 +80,10 @@ class StepTrainer(Trainer):
         self._bound = self.network.runtime.bound(
             Purpose.TRAIN, steps.batch, steps.target_types, steps.sparse, collects=True
         )
-        if not self._has_warned and (batches := ragged(steps.rows, steps.batch)):
+
+    def _warn_of_single_rows(self) -> None:
+        batches = "" if self._has_warned else ragged(self._steps.rows, self._steps.batch)
+        if batches:
             self._has_warned = warn_of_single_row(self._bound.plan.program, batches)
 
     def _rates(self, count: int) -> np.ndarray:

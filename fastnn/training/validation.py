@@ -46,7 +46,7 @@ class ValidationSettings:
             self.steps = checks.integer("validation_steps", self.steps)
         if self.batch_size is not None:
             self.batch_size = checks.integer("validation_batch_size", self.batch_size)
-        if isinstance(self.freq, Iterable) and not isinstance(self.freq, (str, bytes)):
+        if not isinstance(self.freq, (int, str, bytes)) and isinstance(self.freq, Iterable):
             self.freq = {checks.integer("validation_freq", one) for one in self.freq}
         else:
             self.freq = checks.integer("validation_freq", self.freq)
@@ -67,13 +67,17 @@ class ValidationSettings:
                     f"{epochs.stop} to validate"
                 )
             return
-        default = ValidationSettings()
+        if self == _DEFAULT:
+            return
         for name, given in vars(self).items():
-            if given != getattr(default, name):
+            if given != getattr(_DEFAULT, name):
                 raise ValueError(
                     f"validation_{name} needs data to validate with: give validation_data or "
                     "validation_split"
                 )
+
+
+_DEFAULT = ValidationSettings()
 
 
 class Validation:
