@@ -423,14 +423,14 @@ class Runtime:
         if len(self.output_shapes) == 1 and not self.graph.has_lookups:
             self.fast_path.prepare_predict_one(self.bound(Purpose.PREDICT, 1), self.graph)
 
-    def prepare_learn(self, rows: int = 1, *, has_weights: bool = False) -> None:
+    def prepare_learn(self, rows: int, target_types: tuple[str, ...]) -> None:
         """Prepare steps on up to some rows, if the network can have them; see `FastPath`.
 
         Parameters
         ----------
-        rows : int, default 1
-        has_weights : bool, default False
-            Whether the samples have weights.
+        rows : int
+        target_types : tuple of str
+            As for `bound`; of a loss that takes labels, only steps on labels are prepared.
         """
         objective = self.objective
         assert objective is not None
@@ -439,14 +439,15 @@ class Runtime:
         one = objective.outputs[0]
         if not one.loss.is_checked_by_range or one.weighted_metrics:
             return
-        types = ("label" if one.loss.takes_labels else "real", *["weight"] * has_weights)
-        bound, flat = self.bound(Purpose.TRAIN, rows, types), self.snapshot()
+        if one.loss.takes_labels and target_types[0] != "label":
+            return
+        bound, flat = self.bound(Purpose.TRAIN, rows, target_types), self.snapshot()
         self.fast_path.prepare_learn(
             bound,
             self.graph,
             objective,
             [(array, flat[first : first + array.size]) for first, array in self.stretches],
-            has_weights=has_weights,
+            has_weights="weight" in target_types,
         )
 
     def layer_changed(self) -> None:

@@ -58,7 +58,7 @@ def learn_one(network: Network, x: object, y: object, sample_weight: object = No
         weight = None if sample_weight is None else _weight(network, sample_weight)
         samples = network.checked_samples(batch, target, weight)
     loss = steps.train_on_samples(network, samples)
-    steps.prepare(network, objective)
+    steps.prepare(network, objective, samples)
     return loss
 
 

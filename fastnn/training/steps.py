@@ -31,21 +31,19 @@ def train_on_batch(
             return loss if loss == loss else checked_loss(network, lambda: x)
     samples = network.checked_samples(x, y, sample_weight, class_weight, learns=True)
     loss = train_on_samples(network, samples)
-    prepare(network, objective, samples.rows, has_weights=sample_weight is not None)
+    prepare(network, objective, samples)
     return loss
 
 
-def prepare(
-    network: Network, objective: Objective, rows: int = 1, *, has_weights: bool = False
-) -> None:
-    """Prepare steps like the one that was made, if they are not prepared yet.
+def prepare(network: Network, objective: Objective, samples: Samples) -> None:
+    """Prepare steps like the one on these samples, if they are not prepared yet.
 
     Labels are turned into numbers, and names into an order, on the general path.
     """
     is_general = network.names.classes or objective.optimizer.accumulates
-    runtime = network.runtime
+    runtime, has_weights = network.runtime, "weight" in samples.target_types
     if not (is_general or runtime.fast_path.can_learn(objective, has_weights=has_weights)):
-        runtime.prepare_learn(rows, has_weights=has_weights)
+        runtime.prepare_learn(samples.rows, samples.target_types)
 
 
 def checked_loss(network: Network, inputs: Callable[[], object]) -> float:
