@@ -67,6 +67,7 @@ cdef class Prepared:
     cdef readonly int workers
     cdef list inputs            # _Samples, one for each input
     cdef _Samples only          # the single element of `inputs`, if there is one
+    cdef tuple parts            # the arrays of several inputs, during a call
     cdef cnp.npy_intp output_shape[64]
     cdef int output_type, output_dimensions
     cdef Py_ssize_t output_place
@@ -151,6 +152,7 @@ cdef class Prepared:
             self._run(workers)
             return result
         finally:
+            self.parts = None
             lock.release()
 
     cpdef bint has_settings(self, dict settings) except -1:
@@ -186,6 +188,7 @@ cdef class Prepared:
                 return None
             return self._learn(settings, 1, 1)
         finally:
+            self.parts = None
             lock.release()
 
     def learn_batch(self, x, y, weights, dict settings not None, int workers=1):
@@ -209,6 +212,7 @@ cdef class Prepared:
                 self._put(self.weights)
             return self._learn(settings, rows, workers)
         finally:
+            self.parts = None
             lock.release()
 
     cdef object _learn(self, dict settings, Py_ssize_t rows, int workers):
@@ -246,6 +250,9 @@ cdef class Prepared:
     cdef double _scheduled(self, schedule) except? -1:
         """Return the rate of a step; a call takes some 20 us, so a block of rates is requested."""
         cdef int64_t step = (<int64_t *>cnp.PyArray_DATA(self.counter))[0]
+        if not type(schedule).__module__.startswith("fastnn."):
+            # What a user has written may depend on anything, and know nothing of later steps.
+            return schedule.rates_from(step, 1)[0]
         if (schedule is not self.schedule or step < self.first_rate
                 or step >= self.first_rate + self.rates.shape[0]):
             self.schedule, self.rates = None, schedule.rates_from(step, RATES)
@@ -260,11 +267,12 @@ cdef class Prepared:
             rows = self.only.take(x, has_rows)
             self._put(self.only)
             return rows
-        if not isinstance(x, (list, tuple)) or len(x) != len(self.inputs):
+        if (type(x) is not list and type(x) is not tuple) or len(x) != len(self.inputs):
             return 0
+        self.parts = tuple(x)  # alive until the run ends, whatever becomes of the list
         for i in range(len(self.inputs)):
             samples = self.inputs[i]
-            found = samples.take(x[i], has_rows)
+            found = samples.take(self.parts[i], has_rows)
             if found == 0 or i and found != rows:
                 return 0
             rows = found

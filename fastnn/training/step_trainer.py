@@ -30,6 +30,7 @@ class StepTrainer(Trainer):
         self._adapter, self._steps = adapter, adapter.first()
         self._before = 0  # steps of the epoch in earlier parts
         self._bind()
+        self._warn_of_single_rows()
         runtime = self.network.runtime
         self._snapshot = np.empty(runtime.count, runtime.dtype)
         return [one.name for one in self._bound.plan.program.reported]
@@ -57,10 +58,12 @@ class StepTrainer(Trainer):
         began = time.perf_counter()
         parts = self._adapter.epoch(epoch)
         try:
-            for self._steps in parts:
+            for steps in parts:
+                is_new, self._steps = steps is not self._steps, steps
                 self.seconds += time.perf_counter() - began
                 self._bind()
-                self._warn_of_single_rows()
+                if is_new:
+                    self._warn_of_single_rows()
                 made = self._train_part(epoch, loop)
                 self._before += made
                 if self.network.stop_training:

@@ -296,6 +296,47 @@ def test_threads_may_train_one_model():
     assert np.isfinite(model.evaluate(x, y)["loss"])
 
 
+class Fresh(list):
+    """A list that gives a new array each time."""
+
+    def __getitem__(self, index):
+        return super().__getitem__(index).copy()
+
+
+def test_arrays_live_as_long_as_the_step():
+    a, b = fnn.Input((500,)), fnn.Input((500,))
+    model = fnn.Model([a, b], fnn.Dense(2)(fnn.Concatenate()([a, b])), seed=0)
+    twin = fnn.clone_model(model)
+    twin.set_weights(model.get_weights())
+    x = [RNG.normal(size=(ROWS, 500)).astype("f") for _ in range(2)]
+    one = [part[0] for part in x]
+    for each in (model, twin):
+        each.compile(fnn.SGD(1e-4), "mse")
+    for _ in range(4):
+        assert model.train_on_batch(Fresh(x), TWO) == general(twin, x, TWO)
+        assert (model.predict_one(Fresh(one)) == twin.predict_one(one)).all()
+
+
+class Table(fnn.schedules.Schedule):
+    """A user's schedule, which knows only the steps that there are, and may change."""
+
+    factor = 1.0
+
+    def rates(self, steps):
+        return self.factor * np.linspace(0.1, 0.01, 6)[steps.astype(int)]
+
+
+def test_schedule_of_the_user_is_asked_for_each_step(monkeypatch):
+    model, twin = (model_of(2, optimizer=fnn.SGD(Table())) for _ in range(2))
+    for step in range(6):
+        if step == 4:
+            monkeypatch.setattr(Table, "factor", 0.0)
+            before = model.get_weights()[0]
+        assert model.train_on_batch(X, TWO) == general(twin, X, TWO)
+    assert (model.get_weights()[0] == before).all()
+    assert learnt(model) == learnt(twin)
+
+
 # --- a search -------------------------------------------------------------------------------------
 
 

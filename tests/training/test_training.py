@@ -564,3 +564,16 @@ def test_fit_inside_a_callback_leaves_compile_refused(rng):
         model.fit(x, y, verbose=0, callbacks=[fnn.LambdaCallback(on_epoch_end=nested)])
     assert not model.network.is_fitting
     model.compile("adam", "mae")
+
+
+@pytest.mark.filterwarnings("error")
+def test_warning_of_a_single_row_comes_before_training_begins():
+    """So that nothing has changed where warnings are errors."""
+    layers = [fnn.Normalization(), fnn.BatchNormalization(), fnn.Dense(1)]
+    model = fnn.Sequential(layers, input_shape=(3,), seed=0)
+    model.compile("sgd", "mse")
+    x = np.arange(99.0).reshape(33, 3)
+    with pytest.raises(UserWarning, match="the last batch of 33 rows has one row"):
+        model.fit(x, x[:, 0], batch_size=8, verbose=0)
+    assert model.history is None
+    assert not layers[0].is_adapted
