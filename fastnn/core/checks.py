@@ -17,8 +17,7 @@ def integer(name: str, value: object, least: int | None = 1) -> int:
     """Return an integer of at least `least`, or any integer if `least` is None."""
     if type(value) is int and (least is None or value >= least):
         return value
-    # Asking for a builtin first spares most calls the slower question about an abstract class.
-    is_integer = isinstance(value, (int, Integral)) and not isinstance(value, bool)
+    is_integer = isinstance(value, Integral) and not isinstance(value, bool)
     if not is_integer or (least is not None and cast(int, value) < least):
         if least is None:
             raise ValueError(f"{name} must be an integer, got {value!r}")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +30,8 @@ LEARNS, PREDICTS = PREPARED = Purpose.TRAIN, Purpose.PREDICT  # what can be prep
 
 
 @dataclass
-class FewRows:
-    """The program that predicts for few rows.
+class PreparedRows:
+    """A program that takes one or more rows.
 
     Attributes
     ----------
@@ -51,23 +51,6 @@ class FewRows:
         return self.bound.plan.capacity
 
 
-@dataclass
-class Learner:
-    """A program that makes steps.
-
-    Attributes
-    ----------
-    prepared : Prepared
-    bound : Bound
-    alone : int
-        Largest number of rows for which one worker is enough.
-    """
-
-    prepared: Prepared
-    bound: Bound
-    alone: int
-
-
 class FastPath:
     """The programs of a network that are prepared for one row and for batches.
 
@@ -75,21 +58,21 @@ class FastPath:
     ----------
     predictor : Prepared or None
         Predicts for one row.
-    learner : Learner or None
+    learner : PreparedRows or None
         Makes a step on one sample, or on a batch.
-    weighted : Learner or None
+    weighted : PreparedRows or None
         Makes a step on a batch of samples that have weights.
-    few_rows : FewRows or None
+    few_rows : PreparedRows or None
     few_rows_are_plain : bool
         Whether `prepare_few_rows` has found that batches of this network take the general path.
     """
 
     def __init__(self) -> None:
         self.predictor: Prepared | None = None
-        self.learner: Learner | None = None
-        self.weighted: Learner | None = None
-        self._last: Learner | None = None  # what has made the last step
-        self.few_rows: FewRows | None = None
+        self.learner: PreparedRows | None = None
+        self.weighted: PreparedRows | None = None
+        self._last: PreparedRows | None = None  # what has made the last step
+        self.few_rows: PreparedRows | None = None
         self.few_rows_are_plain = False
 
     def forget(self, purpose: Purpose) -> None:
@@ -222,10 +205,9 @@ class FastPath:
             objective=objective,
             settings=dict(vars(objective.optimizer)),
         )
-        alone = plan.capacity
-        while alone and threads.is_worth_a_team(plan.work(alone)):
-            alone //= 2
-        learner = None if prepared is None else Learner(prepared, bound, alone)
+        learner = None
+        if prepared is not None:
+            learner = PreparedRows(prepared, bound, _alone(plan.capacity, plan.work))
         if has_weights:
             self.weighted = learner
         else:
@@ -246,7 +228,7 @@ class FastPath:
         except ValueError:  # as above
             return None
 
-    def _predict_by_a_team(self, few: FewRows, x: np.ndarray, rows: int) -> np.ndarray | None:
+    def _predict_by_a_team(self, few: PreparedRows, x: np.ndarray, rows: int) -> np.ndarray | None:
         """Return the outputs for few rows that may be worth more than one worker, or None."""
         team = few.bound.team(rows)
         _, workers = team.next(1)
@@ -284,9 +266,6 @@ class FastPath:
         self.few_rows_are_plain = is_plain or output is None
         if self.few_rows_are_plain:
             return
-        alone = plan.capacity
-        while alone and threads.is_worth_a_team(plan.effort(alone)):
-            alone //= 2
         prepared = Prepared(
             bound.executor,
             plan.dtype,
@@ -297,7 +276,14 @@ class FastPath:
             inputs=_input_places(bound, graph),
             output=output,
         )
-        self.few_rows = FewRows(prepared, bound, alone)
+        self.few_rows = PreparedRows(prepared, bound, _alone(plan.capacity, plan.effort))
+
+
+def _alone(rows: int, work: Callable[[int], float]) -> int:
+    """Return the largest of `rows`, its half, and so on, whose work is not worth a team."""
+    while rows and threads.is_worth_a_team(work(rows)):
+        rows //= 2
+    return rows
 
 
 def _prepared(bound: Bound, graph: Graph, **options: Any) -> Prepared | None:

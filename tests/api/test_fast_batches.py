@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from model_helpers import state_of, unchanged, weights_as_bytes
+from model_helpers import state_of, two_inputs, unchanged, weights_as_bytes
 
 import fastnn as fnn
 from fastnn.training.steps import train_on_samples
@@ -24,14 +24,6 @@ def model_of(units, loss="mse", *, dtype="float32", optimizer="adam", end=None, 
         input_shape=(5,), dtype=dtype, seed=0,
     )  # fmt: skip
     model.compile(optimizer, loss, **options)
-    return model
-
-
-def two_inputs():
-    a, b = fnn.Input((4,)), fnn.Input((2, 3))
-    joined = fnn.Concatenate()([a, fnn.Flatten()(b)])
-    model = fnn.Model([a, b], fnn.Dense(3)(joined), seed=0)
-    model.compile(fnn.Adam(0.1, global_clipnorm=0.1), "crossentropy", ["accuracy"])
     return model
 
 

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 from helpers import assert_same_bits
-from model_helpers import is_finite, state_of, unchanged, weights_as_bytes
+from model_helpers import is_finite, state_of, two_inputs, unchanged, weights_as_bytes
 
 import fastnn as fnn
 from fastnn.program.purpose import Purpose
@@ -23,14 +23,6 @@ def plain(loss="mse", *, dtype="float32", optimizer="adam", metrics=(), units=2,
         input_shape=(5,), dtype=dtype, seed=0,
     )  # fmt: skip
     model.compile(optimizer, loss, metrics)
-    return model
-
-
-def two_inputs():
-    a, b = fnn.Input((4,)), fnn.Input((2, 3))
-    joined = fnn.Concatenate()([a, fnn.Flatten()(b)])
-    model = fnn.Model([a, b], fnn.Dense(3)(joined), seed=0)
-    model.compile(fnn.Adam(0.1, global_clipnorm=0.1), "crossentropy", ["accuracy"])
     return model
 
 

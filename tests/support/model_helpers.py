@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import fastnn as fnn
 from fastnn.model import Model
 from fastnn.program import reference
 from fastnn.program.purpose import Purpose
@@ -103,3 +104,12 @@ def numeric_gradient_norms(model: Model, x: np.ndarray, y: np.ndarray) -> list[f
             squares += ((losses[0] - losses[1]) / 2e-6) ** 2
         norms.append(float(np.sqrt(squares)))
     return norms
+
+
+def two_inputs():
+    """Return a compiled classifier of inputs of shape (4,) and (2, 3)."""
+    a, b = fnn.Input((4,)), fnn.Input((2, 3))
+    joined = fnn.Concatenate()([a, fnn.Flatten()(b)])
+    model = fnn.Model([a, b], fnn.Dense(3)(joined), seed=0)
+    model.compile(fnn.Adam(0.1, global_clipnorm=0.1), "crossentropy", ["accuracy"])
+    return model
