@@ -102,6 +102,17 @@ class Constant(Initializer):
         return np.full(shape, float(self.value))
 
 
+class Given(Initializer):
+    """Given numbers, for parameters that were measured; it has no name, and is in no file."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values = values
+
+    def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+        """Return the numbers."""
+        return np.broadcast_to(self._values, shape)
+
+
 class Normal(Initializer):
     """Normally distributed.
 

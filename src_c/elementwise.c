@@ -118,93 +118,6 @@ static int kernel_multiply(const fastnn_call *call, int worker, int workers)
     return FASTNN_OK;
 }
 
-/* out[i] = value[i] where x[i] > 0, otherwise slope * value[i]; one slope for all, or one each. */
-static void prelu_span(const real *x, const real *value, const real *slope, real *out, ptrdiff_t n,
-                       int is_shared)
-{
-    if (n == 0) return;
-    vec zero = vbroadcast(0), all = vbroadcast(slope[0]);
-    ptrdiff_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        vec v = vload(value + i), s = is_shared ? all : vload(slope + i);
-        vstore(out + i, vselect(vless(zero, vload(x + i)), v, s * v));
-    }
-    if (i < n) {
-        vec v = vload_first(value + i, n - i), s = is_shared ? all : vload_first(slope + i, n - i);
-        vstore_first(out + i, vselect(vless(zero, vload_first(x + i, n - i)), v, s * v), n - i);
-    }
-}
-
-/* operand: 0 x (rows, width), 1 slope (slopes), 2 value (rows, width), 3 out (rows, width);
- * size: 0 width, 1 slopes: 1 for all columns, or as many.
- * out = value where x > 0, otherwise slope * value: forward if value is x, the gradient with
- * respect to x if value is the gradient with respect to the output. */
-static int kernel_prelu(const fastnn_call *call, int worker, int workers)
-{
-    const real *x = call->operand[0], *slope = call->operand[1], *value = call->operand[2];
-    real *out = call->operand[3];
-    ptrdiff_t width = call->size[0], begin, end;
-    if (call->size[1] == 1) {
-        share(call->rows * width, GRAIN, worker, workers, &begin, &end);
-        prelu_span(x + begin, value + begin, slope, out + begin, end - begin, 1);
-        return FASTNN_OK;
-    }
-    share(call->rows, 1 + GRAIN / (width + 1), worker, workers, &begin, &end);
-    for (ptrdiff_t row = begin; row < end; row++)
-        prelu_span(x + row * width, value + row * width, slope, out + row * width, width, 0);
-    return FASTNN_OK;
-}
-
-/* sums = (min(x, 0) * grad).sum(axis=0) over VECTORS vectors of columns, the last one of `last`. */
-ALWAYS_INLINE void prelu_slopes(const int VECTORS, const real *x, const real *grad, ptrdiff_t rows,
-                                ptrdiff_t width, ptrdiff_t last, real *sums)
-{
-    vec zero = vbroadcast(0), sum[4];
-    UNROLL for (int v = 0; v < VECTORS; v++) sum[v] = zero;
-    for (ptrdiff_t row = 0; row < rows; row++, x += width, grad += width)
-        UNROLL for (int v = 0; v < VECTORS; v++) {
-            ptrdiff_t count = v < VECTORS - 1 ? LANES : last;
-            vec value = vload_part(x + v * LANES, count);
-            sum[v] = vfma(vselect(vless(zero, value), zero, value),
-                          vload_part(grad + v * LANES, count), sum[v]);
-        }
-    UNROLL for (int v = 0; v < VECTORS; v++)
-        vstore_part(sums + v * LANES, sum[v], v < VECTORS - 1 ? LANES : last);
-}
-
-/* operand: 0 x (rows, width), 1 grad_y (rows, width), 2 gradient with respect to the slopes
- * (slopes); size: 0 width, 1 slopes: 1 for all columns, or width. One worker sums a single one. */
-static int kernel_prelu_slope_gradient(const fastnn_call *call, int worker, int workers)
-{
-    const real *x = call->operand[0], *grad = call->operand[1];
-    real *out = call->operand[2];
-    ptrdiff_t width = call->size[0], begin, end;
-    if (call->size[1] == 1) {
-        ptrdiff_t count = call->rows * width, strips = count / (4 * LANES);
-        ptrdiff_t i = strips * 4 * LANES;
-        real lanes[4 * LANES], part[LANES];
-        if (worker != 0) return FASTNN_OK;
-        prelu_slopes(4, x, grad, strips, 4 * LANES, LANES, lanes);
-        vec total = vload(lanes) + vload(lanes + LANES)
-                  + (vload(lanes + 2 * LANES) + vload(lanes + 3 * LANES));
-        for (; i < count; i += LANES) {
-            for (int lane = 0; lane < LANES; lane++) part[lane] = 0;
-            prelu_slopes(1, x + i, grad + i, 1, 0, count - i < LANES ? count - i : LANES, part);
-            total = total + vload(part);
-        }
-        out[0] = vsum(total);
-        return FASTNN_OK;
-    }
-    share(width, 4 * LANES, worker, workers, &begin, &end);
-    for (; begin + 4 * LANES <= end; begin += 4 * LANES)
-        prelu_slopes(4, x + begin, grad + begin, call->rows, width, LANES, out + begin);
-    for (; begin + LANES <= end; begin += LANES)
-        prelu_slopes(1, x + begin, grad + begin, call->rows, width, LANES, out + begin);
-    if (begin < end)
-        prelu_slopes(1, x + begin, grad + begin, call->rows, width, end - begin, out + begin);
-    return FASTNN_OK;
-}
-
 /* One vector of the three formulas of `standardize`. */
 ALWAYS_INLINE vec standardized(const int VARIANT, vec x, vec mean, vec scale)
 {
@@ -295,7 +208,9 @@ static int kernel_concatenate(const fastnn_call *call, int worker, int workers)
     return FASTNN_OK;
 }
 
-/* operand: 0 x (rows, width), 1 y (rows, columns); size: 0 width, 1 first column, 2 columns. */
+/* size: 0 width, 1 first column, 2 columns.
+ * variant 0: operand 0 x (rows, width), 1 y (rows, columns): y = x[:, first:first + columns];
+ * variant 1: operand 0 x (rows, columns), 1 y (rows, width): its gradient, with zeros around x. */
 static int kernel_slice_columns(const fastnn_call *call, int worker, int workers)
 {
     const real *x = call->operand[0];
@@ -303,8 +218,14 @@ static int kernel_slice_columns(const fastnn_call *call, int worker, int workers
     ptrdiff_t width = call->size[0], first = call->size[1], columns = call->size[2];
     ptrdiff_t begin, end;
     share(call->rows, 1, worker, workers, &begin, &end);
-    for (ptrdiff_t row = begin; row < end; row++)
-        memcpy(y + row * columns, x + row * width + first, (size_t)columns * sizeof(real));
+    for (ptrdiff_t row = begin; row < end; row++) {
+        if (call->variant == 0) {
+            memcpy(y + row * columns, x + row * width + first, (size_t)columns * sizeof(real));
+            continue;
+        }
+        memset(y + row * width, 0, (size_t)width * sizeof(real));
+        memcpy(y + row * width + first, x + row * columns, (size_t)columns * sizeof(real));
+    }
     return FASTNN_OK;
 }
 

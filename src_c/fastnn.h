@@ -71,8 +71,11 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(activation_gradient)                                                          \
     X(add)                                                                          \
     X(multiply)                                                                     \
-    X(prelu)             /* forward, and the input's gradient */                    \
+    X(prelu)             /* parametric.c: forward, and the input's gradient */      \
     X(prelu_slope_gradient)                                                         \
+    X(parametric_activation) /* x + alpha (f(x) - x) */                             \
+    X(parametric_activation_gradient)                                               \
+    X(scale_gradient)    /* (x * grad).sum(axis=0) */                               \
     X(scale_rows)                                                                   \
     X(standardize)       /* (x - mean) / scale, by columns, and its inverse */      \
     X(concatenate)                                                                  \
@@ -88,6 +91,12 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(embedding)         /* embedding.c */                                          \
     X(embedding_gradient)                                                           \
     X(encode_categories) /* zeros and ones, or counts */                            \
+    X(periodic_embedding) /* number_embedding.c: numbers as cosines ... */          \
+    X(periodic_embedding_gradient)                                                  \
+    X(periodic_embedding_input_gradient)                                            \
+    X(piecewise_embedding) /* ... and as piecewise linear functions */              \
+    X(piecewise_embedding_gradient)                                                 \
+    X(piecewise_embedding_input_gradient)                                           \
     X(log_softmax)                                                                  \
     X(log_softmax_gradient)                                                         \
     X(elementwise_loss)  /* loss.c */                                               \

@@ -11,6 +11,7 @@
 #include "vmath.h"
 
 #include "elementwise.c"
+#include "parametric.c"
 #include "update.c"
 #include "gemm.c"
 #include "dense.c"
@@ -18,6 +19,7 @@
 #include "softmax.c"
 #include "normalization.c"
 #include "embedding.c"
+#include "number_embedding.c"
 #include "loss.c"
 #include "gather.c"
 #include "random.c"

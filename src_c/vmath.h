@@ -129,6 +129,13 @@ COEFFICIENTS(mills,
      -9.818636992095744e-08, -2.7564749271865956e-08, 1.4263742420750233e-08,
      4.5789055173940545e-09, -1.428398136422138e-09, -5.814697943897143e-10))
 
+/* sin(2 pi t) / t in t^2 for |t| <= 1/4 */
+COEFFICIENTS(sin_turns,
+    (6.2831855f, -41.34168f, 81.602234f, -76.575f, 39.710922f),
+    (6.283185307179586, -41.341702240399755, 81.60524927607341, -76.70585975279852,
+     42.05869392378548, -15.09464162050285, 3.819927050130704, -0.7177235751169281,
+     0.10085630545113869))
+
 #define POLYNOMIAL(x, name)                                                           \
     vpolynomial(x, name##_coefficients, (int)(sizeof name##_coefficients / sizeof(real)))
 ALWAYS_INLINE vec vhorner(vec x, const real *coefficients, int first, int count, int stride)
@@ -354,6 +361,25 @@ ALWAYS_INLINE vec vsoftplus(vec x)
     vec e = vexp_bounded(vcopysign(x, vbroadcast(-1)));
     vec t = e / vfma(vbroadcast((real)0.5), e, vbroadcast(1)), z = t * t;
     return vat_least(x, 0) + vfma(t * z, POLYNOMIAL(z, log1p_unit), t);
+}
+
+/* sin(2 pi x) and cos(2 pi x) by the same polynomial: x, less its nearest whole number, is reflected
+ * about a quarter of a turn. From 2^22 (2^51) turns on, x is taken for a whole number. */
+ALWAYS_INLINE vec vfraction_of_turn(vec x)
+{
+    const real large = BY_DTYPE(0x1.8p23f, 0x1.8p52);
+    return x - ((x + vbroadcast(large)) - vbroadcast(large));
+}
+ALWAYS_INLINE vec vsin_of_fraction(vec t) { return t * POLYNOMIAL(t * t, sin_turns); }
+ALWAYS_INLINE vec vsin_turns(vec x)
+{
+    vec quarter = vbroadcast((real)0.25), r = vfraction_of_turn(x);
+    vec reflected = quarter - vabs(quarter - vabs(r));
+    return vsin_of_fraction(vcopysign(reflected, r));
+}
+ALWAYS_INLINE vec vcos_turns(vec x)
+{
+    return vsin_of_fraction(vbroadcast((real)0.25) - vabs(vfraction_of_turn(x)));
 }
 
 #undef CONSTANT

@@ -44,10 +44,11 @@ MILLS_LAST = {"float32": mp.mpf("14.4"), "float64": mp.mpf("38.6")}
 DEGREES = {
     "float32": {
         "expm1": 4, "log": 7, "log1p_unit": 3, "tanh": 4, "erf_near": 6, "erf_tail": 6, "mills": 9,
+        "sin_turns": 4,
     },
     "float64": {
         "expm1": 9, "log": 6, "log1p_unit": 9, "tanh": 9, "erf_near": 11, "erf_tail": 18,
-        "mills": 22,
+        "mills": 22, "sin_turns": 8,
     },
 }  # fmt: skip
 
@@ -106,6 +107,8 @@ def fits(dtype):
                         lambda t: mp.log(mp.erfc(ERF_SPLIT + t)),
                         lambda t: mp.erfc(ERF_SPLIT + t) / mp.erf(ERF_SPLIT + t)),
         "mills": mills(MILLS_CENTER[dtype], MILLS_LAST[dtype]),
+        "sin_turns": of_square(mp.mpf("0.25"), lambda t: mp.sin(2 * mp.pi * t) / t,
+                               lambda t: t / mp.sin(2 * mp.pi * t)),
     }  # fmt: skip
 
 

@@ -192,6 +192,7 @@ def checked(
     default_factory: Callable[[Any], Any] | None = None,
     is_optional: bool = False,
     kw_only: bool = False,
+    init: bool = True,
     is_fixed: bool | None = None,
 ) -> Any:
     """Declare a value that a function of name and value checks and returns.
@@ -206,6 +207,8 @@ def checked(
     is_optional : bool, default False
         Whether None is allowed, and then not checked.
     kw_only : bool, default False
+    init : bool, default True
+        Whether it is an argument of the constructor.
     is_fixed : bool, optional
         Whether only the constructor can set it; default: as the class says.
     """
@@ -214,6 +217,7 @@ def checked(
         None if default_factory is not None else default,
         is_optional=is_optional,
         kw_only=kw_only,
+        init=init,
         is_fixed=is_fixed,
         factory=default_factory,
     )

@@ -61,6 +61,11 @@ class StepwiseWalk(Walk):
         if self._optimizer.slots != runtime.slots:
             self._change_slots()
         found = runtime.bound(Purpose.UPDATE, 1)
+        if found.plan.schedules:
+            raise ValueError(
+                "optimizer: weight_decay must be a number in a descent, got "
+                f"{self._optimizer.weight_decay!r}"
+            )
         if update is None or found is not bound:
             update = Prepared(
                 found.executor, runtime.dtype, counter=runtime.counter, work=found.plan.work(1)

@@ -43,7 +43,7 @@ class LBFGSWalk(Walk):
 
     def _penalized(self, value: float, point: np.ndarray) -> Iterate:
         """Return a point with value and gradient, weight decay included."""
-        decay = self._optimizer.weight_decay
+        decay: Any = self._optimizer.weight_decay  # a number: its class takes no schedule
         return point.copy(), value + decay / 2 * point @ point, self._gradient + decay * point
 
     def _value_and_gradient(self, point: np.ndarray) -> tuple[float, np.ndarray]:

@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING
 
 from fastnn.core import hints
 from fastnn.layers.base import Input, Layer, Shape, Tensor, registry
+from fastnn.layers.columns import Columns, ParametricActivation, Scale
 from fastnn.layers.core import Activation, Dense, Dropout, Flatten, PReLU, Reshape
 from fastnn.layers.embedding import Embedding
 from fastnn.layers.merge import Add, Concatenate, Multiply
 from fastnn.layers.normalization import BatchNormalization, LayerNormalization
+from fastnn.layers.number_embedding import PeriodicEmbedding, PiecewiseLinearEmbedding
 from fastnn.layers.preprocessing import (
     CategoryEncoding,
     IntegerLookup,
@@ -22,6 +24,7 @@ __all__ = [
     "Add",
     "BatchNormalization",
     "CategoryEncoding",
+    "Columns",
     "Concatenate",
     "Dense",
     "Dropout",
@@ -34,9 +37,13 @@ __all__ = [
     "Multiply",
     "Normalization",
     "PReLU",
+    "ParametricActivation",
+    "PeriodicEmbedding",
+    "PiecewiseLinearEmbedding",
     "Rescaling",
     "Reshape",
     "Residual",
+    "Scale",
     "Shape",
     "StringLookup",
     "Tensor",

@@ -17,7 +17,7 @@ import numpy as np
 
 from fastnn import initializers
 from fastnn.core import checks
-from fastnn.core.declare import Declared, boolean, checked, number, state
+from fastnn.core.declare import Declared, boolean, checked, state
 from fastnn.core.registry import Registry
 from fastnn.core.views import Views
 from fastnn.initializers import Initializer
@@ -165,6 +165,13 @@ def _inputs_of(made: Tensor) -> Tensor | list[Tensor]:
     return made.inputs[0] if len(made.inputs) == 1 else list(made.inputs)
 
 
+def _factor(name: str, value: Any) -> float | dict[str, float]:
+    """Check a factor of learning rates, or factors by parameter."""
+    if isinstance(value, Mapping):
+        return {str(one): checks.number(f"{name}[{one!r}]", n, least=0) for one, n in value.items()}
+    return checks.number(name, value, least=0)
+
+
 def _layer_name(name: str, value: object) -> str:
     if not isinstance(value, str) or not value or "/" in value:
         raise ValueError(f"{name} must be a non-empty string without '/', got {value!r}")
@@ -187,9 +194,9 @@ class Layer(Declared):
     ----------
     trainable : bool
         May be set at any time: False freezes the layer.
-    learning_rate_factor : float
-        Factor of the learning rate for the layer's parameters; 1 at first, may be set at any
-        time.
+    learning_rate_factor : float or dict of str to float
+        Factor of the learning rate for the layer's parameters, or, by name, for some of them, such
+        as ``{"bias": 0.1}``; 1 at first, may be set at any time.
     output : Tensor
         What the layer returned when it was first called, so that
         ``Model(base.input, base.layers[-2].output)`` ends at that layer.
@@ -272,7 +279,9 @@ class Layer(Declared):
 
     name: str = checked(_layer_name, default=None, is_optional=True, kw_only=True, is_fixed=False)
     trainable: bool = boolean(default=True, kw_only=True, is_fixed=False)
-    learning_rate_factor: float = number(default=1.0, least=0, init=False, is_fixed=False)
+    learning_rate_factor: float | dict[str, float] = checked(
+        _factor, default=1.0, init=False, is_fixed=False
+    )
     given_name: str | None = state()
     parameters: dict[str, np.ndarray] = state(default_factory=dict)
     gradients: dict[str, np.ndarray] = state(default_factory=dict)
@@ -385,7 +394,16 @@ class Layer(Declared):
 
     def rate_factor(self, parameter: str) -> float:
         """Return the factor of a parameter's learning rate; 0 if it is frozen."""
-        return self.learning_rate_factor if self.trainable else 0.0
+        factor = self.learning_rate_factor
+        if isinstance(factor, dict):
+            unknown = [name for name in factor if name not in self.parameters]
+            if unknown and self.parameters:
+                raise ValueError(
+                    f"learning_rate_factor of layer {self.name!r}: there is no parameter "
+                    f"{unknown[0]!r}; there is {', '.join(self.parameters)}"
+                )
+            factor = factor.get(parameter, 1.0)
+        return factor if self.trainable else 0.0
 
     def regularizer(self, parameter: str) -> Regularizer | None:
         """Return the regularizer of a parameter: `self.<parameter>_regularizer`."""

@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastnn import activations, initializers, regularizers
+from fastnn import activations, initializers, regularizers, schedules
 from fastnn.core import checks
-from fastnn.core.declare import boolean, checked, instance_of, integer, number
+from fastnn.core.declare import boolean, checked, instance_of, integer
 from fastnn.initializers import Initializer
 from fastnn.layers.base import Layer, Shape, only, registry, view_of
 from fastnn.program.builder import Builder
 from fastnn.program.ops import Value
+from fastnn.schedules import Schedule
 
 
 def initializer(name: str, value: object) -> Initializer:
@@ -147,6 +148,13 @@ class Activation(Layer):
         return isinstance(self.activation, activations.Custom)
 
 
+def _dropout_rate(name: str, value: Any) -> float | Schedule:
+    """Check a rate, or the schedule of one."""
+    if isinstance(value, (Schedule, dict)):
+        return schedules.get(value)
+    return checks.number(name, value, least=0, below=1)
+
+
 @registry.add
 class Dropout(Layer):
     """In training, sets each input to 0 with probability `rate` and scales the others up.
@@ -157,8 +165,8 @@ class Dropout(Layer):
 
     Parameters
     ----------
-    rate : float
-        In [0, 1).
+    rate : float or Schedule
+        In [0, 1); or one of `fastnn.schedules`, which gives the rate of each step.
     name : str, optional
     trainable : bool, default True
 
@@ -172,7 +180,7 @@ class Dropout(Layer):
     kind = "dropout"
     is_identity: ClassVar[bool] = True
 
-    rate: float = number(least=0, below=1)
+    rate: float | Schedule = checked(_dropout_rate)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """Return the input's shape."""

@@ -97,7 +97,7 @@ class Residual(Layer):
     def rate_factor(self, parameter: str) -> float:
         """Return this layer's factor times that of the layer that the parameter belongs to."""
         layer, own = self._part_of(parameter)
-        return self.learning_rate_factor * layer.rate_factor(own)
+        return super().rate_factor(parameter) * layer.rate_factor(own)
 
     def regularizer(self, parameter: str) -> Regularizer | None:
         """Return the regularizer that the layer of the parameter has for it."""

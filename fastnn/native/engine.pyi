@@ -11,6 +11,7 @@ ISA: str
 LANES: dict[str, int]
 MAX_INPUTS_OF_CONCATENATE: int
 NORM_CHUNK: int
+SCRATCH_VECTORS: int
 HALVES_FROM_ROWS: int
 
 def compiled_isas() -> list[str]: ...
@@ -37,6 +38,7 @@ class Executor:
         first_step: int = 0,
         steps: int = 1,
         learning_rates: np.ndarray | None = None,
+        scheduled: np.ndarray | None = None,
         counter: np.ndarray | None = None,
         first_number: int = 1,
         key: int = 0,

@@ -10,6 +10,8 @@ cdef struct Slot:
     bint updates         # takes the learning rate and the number of the step
     bint checked         # writes the loss: stop if it is not finite
     int gathers          # number of the input that it fills, or -1
+    int scheduled        # number of the schedule of one of its scalars, or -1 ...
+    int scheduled_scalar # ... and which scalar that is
 
 
 cdef struct External:
@@ -29,8 +31,9 @@ cdef struct Run:
     Py_ssize_t count
     External *externals
     Py_ssize_t begin, end    # range of ops in the list
-    Py_ssize_t first_step, steps, batch, total_rows
+    Py_ssize_t first_step, steps, batch, total_rows, schedules
     const double *learning_rates
+    const double *scheduled  # (schedules, steps)
     uint64_t first_number    # the number of the first step, counted from 1
     uint64_t key
     char *scratch
@@ -78,6 +81,9 @@ cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
                 if slot.updates:
                     slot.call.scalar[0] = run.learning_rates[step]
                     slot.call.scalar[1] = <double>slot.call.step
+                if slot.scheduled >= 0:
+                    slot.call.scalar[slot.scheduled_scalar] = run.scheduled[
+                        slot.scheduled * run.steps + step - run.first_step]
                 for operand in range(FASTNN_MAX_OPERANDS if slot.moves else 0):
                     if slot.external[operand] >= 0:
                         external = run.externals + slot.external[operand]
@@ -223,6 +229,7 @@ cdef class Executor:
             slot.call.size[i] = size
         for i, scalar in enumerate(call.scalars):
             slot.call.scalar[i] = scalar
+        slot.scheduled, slot.scheduled_scalar = call.scheduled or (-1, 0)
         for i in range(FASTNN_MAX_OPERANDS):
             slot.external[i] = -1
         for i, operand in enumerate(call.operands):
@@ -248,7 +255,8 @@ cdef class Executor:
 
     def run(self, Addresses addresses not None, *, Py_ssize_t batch, Py_ssize_t total_rows,
             Py_ssize_t first_step=0, Py_ssize_t steps=1, const double[::1] learning_rates=None,
-            int64_t[::1] counter=None, uint64_t first_number=1, uint64_t key=0,
+            const double[:, ::1] scheduled=None, int64_t[::1] counter=None,
+            uint64_t first_number=1, uint64_t key=0,
             Py_ssize_t begin=0, Py_ssize_t end=-1, int workers=1, double[::1] seconds=None):
         """Run ops [begin, end) for `steps` steps of `batch` rows, without the GIL.
 
@@ -263,6 +271,8 @@ cdef class Executor:
             The range of steps.
         learning_rates : ndarray of float64, shape (first_step + steps or more,), optional
             One per step; needed by a program that updates.
+        scheduled : ndarray of float64, shape (schedules, steps), optional
+            The values of the schedules that scalars of ops follow, one per step of this run.
         first_number : int, default 1
             Number of the first of these steps, counted from 1 (Adam's t, dropout's counter).
         counter : ndarray of int64, shape (1,), optional
@@ -304,6 +314,12 @@ cdef class Executor:
                 raise ValueError(f"learning_rates has {learning_rates.shape[0]} entries, "
                                  f"expected at least {first_step + steps}")
             run.learning_rates = &learning_rates[0]
+        if scheduled is not None and scheduled.shape[0]:
+            if scheduled.shape[1] != steps:
+                raise ValueError(f"scheduled has values for {scheduled.shape[1]} steps, expected "
+                                 f"{steps}")
+            run.scheduled = &scheduled[0, 0]
+            run.schedules = scheduled.shape[0]
         with self.own_lock():
             scratch = take_scratch(workers)
             run.scratch = <char *>scratch.blocks
@@ -341,6 +357,8 @@ cdef class Executor:
                 slot.call.size[1] = run.inputs[slot.gathers].stride
             elif slot.updates and run.learning_rates == NULL and run.begin <= i < run.end:
                 raise ValueError("learning_rates is needed by a program that updates")
+            if slot.scheduled >= run.schedules:
+                raise ValueError(f"scheduled lacks schedule {slot.scheduled} of the program")
         return 0
 
     cdef int _run_team(self, Run *run, int workers) except -1:

@@ -125,6 +125,91 @@ def prelu_slope_gradient(
     out: Array | None = None,
     workers: int | None = None,
 ) -> Array: ...
+def parametric_activation(
+    x: Array,
+    alpha: Array,
+    name: str,
+    *,
+    parameter: float | None = None,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def parametric_activation_gradient(
+    x: Array,
+    alpha: Array,
+    grad_output: Array,
+    name: str,
+    *,
+    parameter: float | None = None,
+    out: Array | None = None,
+    grad_alpha: Array | None = None,
+    workers: int | None = None,
+) -> tuple[Array, Array]: ...
+def scale_gradient(
+    x: Array,
+    grad_output: Array,
+    *,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def periodic_embedding(
+    x: Array,
+    frequency: Array,
+    phase: Array,
+    kernel: Array,
+    bias: Array,
+    *,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def periodic_embedding_gradient(
+    x: Array,
+    frequency: Array,
+    phase: Array,
+    kernel: Array,
+    grad_output: Array,
+    *,
+    out: Array | None = None,
+    grad_phase: Array | None = None,
+    grad_kernel: Array | None = None,
+    workers: int | None = None,
+) -> tuple[Array, Array, Array]: ...
+def periodic_embedding_input_gradient(
+    x: Array,
+    frequency: Array,
+    phase: Array,
+    kernel: Array,
+    grad_output: Array,
+    *,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def piecewise_embedding(
+    x: Array,
+    edges: Array,
+    kernel: Array,
+    bias: Array,
+    *,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def piecewise_embedding_gradient(
+    x: Array,
+    edges: Array,
+    grad_output: Array,
+    *,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
+def piecewise_embedding_input_gradient(
+    x: Array,
+    edges: Array,
+    kernel: Array,
+    grad_output: Array,
+    *,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
 def layer_normalization(
     x: Array,
     gamma: Array | None = None,

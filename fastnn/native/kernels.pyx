@@ -205,6 +205,7 @@ cdef int second_output(str name, array, int number, Py_ssize_t rows, Py_ssize_t 
 include "products.pxi"
 include "elements.pxi"
 include "layers.pxi"
+include "columns.pxi"
 include "preprocessing.pxi"
 include "losses.pxi"
 include "updates.pxi"

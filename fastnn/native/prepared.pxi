@@ -89,6 +89,9 @@ cdef class Prepared:
                   objective=None, dict settings=None):
         cdef Py_ssize_t i, count = executor.count
         cdef External *places
+        for i in range(count):
+            if executor.slots[i].scheduled >= 0:
+                raise ValueError("executor: a program that follows schedules cannot be prepared")
         self.executor, self.addresses = executor, Addresses(executor)
         self.workers, self.work = workers, work
         self.slots = <Slot *>fastnn_allocate(max(workers * count, 1) * sizeof(Slot))

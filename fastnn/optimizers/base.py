@@ -41,6 +41,13 @@ def _rate(name: str, value: Any) -> float | Schedule:
     return checks.number(name, value, least=0)
 
 
+def decay(name: str, value: Any) -> float | Schedule:
+    """Check a weight decay."""
+    if isinstance(value, (Schedule, dict)):
+        return schedules.get(value)
+    return checks.number(name, value, least=0)
+
+
 def _patterns(name: str, value: Any) -> tuple[str, ...]:
     """Check regular expressions; None stands for none."""
     listed = [] if value is None else value
@@ -66,8 +73,9 @@ class Optimizer(Declaration):
     learning_rate : float or Schedule
         Positive, or 0 to change nothing; or one of `fastnn.schedules`, or its ``config()``. Like
         all hyper-parameters, it may be set at any time and takes effect from the next step.
-    weight_decay : float, default 0.0
-        Coupled L2: weight_decay * parameter is added to the gradient.
+    weight_decay : float or Schedule, default 0.0
+        Coupled L2: weight_decay * parameter is added to the gradient. A schedule gives it for each
+        step.
     clipvalue : float, optional
         Each gradient is clipped to [-clipvalue, clipvalue].
     global_clipnorm : float, optional
@@ -112,7 +120,7 @@ class Optimizer(Declaration):
     _is_fixed: ClassVar[bool] = False
 
     learning_rate: float | Schedule = checked(_rate, default=0.01)
-    weight_decay: float = number(default=0.0, least=0, kw_only=True)
+    weight_decay: float | Schedule = checked(decay, default=0.0, kw_only=True)
     clipvalue: float | None = number(default=None, is_positive=True, is_optional=True, kw_only=True)
     global_clipnorm: float | None = number(
         default=None, is_positive=True, is_optional=True, kw_only=True
@@ -181,7 +189,7 @@ class Optimizer(Declaration):
         return vars(self).get("gradient_accumulation_steps") is not None  # some have no such field
 
     @property
-    def coupled_weight_decay(self) -> float:
+    def coupled_weight_decay(self) -> float | Schedule:
         """The factor with which the parameter is added to the gradient."""
         return self.weight_decay
 
@@ -247,10 +255,11 @@ class Optimizer(Declaration):
             )
         return rows
 
-    def kernel_parameters(self) -> tuple[float, ...]:
-        """Return the row's hyper-parameters in the row's order."""
+    def kernel_parameters(self) -> tuple[float | Schedule, ...]:
+        """Return the row's hyper-parameters in the row's order; weight decay may be a schedule."""
         names = [name for name in OPTIMIZERS[self.kernel][1].split(",") if name]
-        return tuple(float(getattr(self, name)) for name in names)
+        values = [getattr(self, name) for name in names]
+        return tuple(one if isinstance(one, Schedule) else float(one) for one in values)
 
     def exclude_from_weight_decay(self, var_names: Sequence[str]) -> None:
         """Leave parameters out of weight decay, in addition to those that already are.

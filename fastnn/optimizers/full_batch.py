@@ -105,6 +105,7 @@ class LBFGS(Optimizer):
     slots: ClassVar[list[str]] = []
     kernel_states: ClassVar[list[float]] = []
 
+    weight_decay: float = number(default=0.0, least=0, kw_only=True)  # one for all iterations
     memory: int = integer(default=10)
     tolerance_gradient: float = number(default=1e-5, least=0)
     tolerance_change: float = number(default=1e-9, least=0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from fastnn.core.declare import boolean, number
-from fastnn.optimizers.base import Optimizer
+from fastnn.core.declare import boolean, checked, number
+from fastnn.optimizers.base import Optimizer, decay
 from fastnn.schedules import Schedule
 
 
@@ -174,7 +174,7 @@ class AdamW(Adam):
     epsilon : float, default 1e-7
     amsgrad : bool, default False
         As in `Adam`.
-    weight_decay : float, default 0.004
+    weight_decay : float or Schedule, default 0.004
         Lambda; decoupled.
     clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
         As in `fastnn.optimizers.Optimizer`, which has further ones.
@@ -186,7 +186,7 @@ class AdamW(Adam):
     0.004
     """
 
-    weight_decay: float = number(default=0.004, least=0, kw_only=True)
+    weight_decay: float | Schedule = checked(decay, default=0.004, kw_only=True)
     name: ClassVar[str] = "adamw"
 
     @property
@@ -195,7 +195,7 @@ class AdamW(Adam):
         return 0.0
 
     @property
-    def decoupled_weight_decay(self) -> float:
+    def decoupled_weight_decay(self) -> float | Schedule:
         """The fraction of the parameter that is subtracted, times the learning rate."""
         return self.weight_decay
 
@@ -251,7 +251,7 @@ class Lion(Optimizer):
     learning_rate : float or Schedule, default 0.001
     beta_1, beta_2 : float, default 0.9 and 0.99
         In [0, 1).
-    weight_decay : float, default 0.0
+    weight_decay : float or Schedule, default 0.0
         Lambda; decoupled.
     clipvalue, global_clipnorm, clipnorm, use_ema, ema_momentum
         As in `fastnn.optimizers.Optimizer`, which has further ones.
@@ -274,6 +274,6 @@ class Lion(Optimizer):
         return 0.0
 
     @property
-    def decoupled_weight_decay(self) -> float:
+    def decoupled_weight_decay(self) -> float | Schedule:
         """The fraction of the parameter that is subtracted, times the learning rate."""
         return self.weight_decay

@@ -128,7 +128,8 @@ class OpRow:
     gradient : callable, optional
         (op, gradient of its first output, emit) to one gradient, or None, for each input.
     sizes, scalars, variant : callable
-        Functions of an op, which return the numbers passed to its kernel.
+        Functions of an op, which return the numbers passed to its kernel. One of the scalars may
+        be a schedule: the engine then passes its value in each step.
     work : callable
         Multiply-adds for each row of the batch, or in total for an op that is not batched.
     operands : callable
@@ -145,7 +146,7 @@ class OpRow:
     kernel: str
     gradient: Gradient | None = None
     sizes: Callable[[Op], tuple[int, ...]] = lambda op: (op.output.width,)
-    scalars: Callable[[Op], tuple[float, ...]] = lambda op: (op.attributes.get("parameter", 0.0),)
+    scalars: Callable[[Op], tuple[Any, ...]] = lambda op: (op.attributes.get("parameter", 0.0),)
     variant: Callable[[Op], int] = lambda op: 0
     work: Callable[[Op], float] = lambda op: 2.0 * op.output.width
     operands: Callable[[Op], tuple[Value | None, ...]] = lambda op: op.inputs + op.outputs
@@ -238,6 +239,48 @@ def _batch_normalization_gradient(op: Op, grad: Value, emit: Emit) -> list[Value
     return [by_x, by_gamma, by_beta, *(None for _ in op.inputs[3:])]
 
 
+def _parametric_activation_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    x, alpha = op.input(0), op.input(1)
+    by_alpha = gradient_of(alpha)
+    by_x = emit("parametric_activation_gradient", (x, alpha, grad), (grad.shape, by_alpha),
+                **op.attributes)  # fmt: skip
+    return [by_x, by_alpha]
+
+
+def _scale_columns_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    x, scale = op.input(0), op.input(1)
+    return [
+        emit("scale_columns", (grad, scale), (grad.shape,)),
+        emit("scale_gradient", (x, grad), (gradient_of(scale),)),
+    ]
+
+
+def _slice_columns_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    return [emit("pad_columns", (grad,), (op.input(0).shape,), **op.attributes)]
+
+
+def _periodic_embedding_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    x, *parameters, bias = op.reads()
+    by_parameters = [gradient_of(parameter) for parameter in parameters]
+    operands = (x, *parameters, grad)
+    emit("periodic_embedding_gradient", operands, tuple(by_parameters))
+    return [
+        emit("periodic_embedding_input_gradient", operands, (x.shape,)),
+        *by_parameters,
+        emit("bias_gradient", (grad,), (gradient_of(bias),)),
+    ]
+
+
+def _piecewise_embedding_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    x, edges, kernel, bias = op.reads()
+    return [
+        emit("piecewise_embedding_input_gradient", (x, edges, kernel, grad), (x.shape,)),
+        None,  # edges are measured, not learned
+        emit("piecewise_embedding_gradient", (x, edges, grad), (gradient_of(kernel),)),
+        emit("bias_gradient", (grad,), (gradient_of(bias),)),
+    ]
+
+
 def _embedding_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
     x, table = op.input(0), op.input(1)
     return [None, emit("embedding_gradient", (x, grad), (gradient_of(table),), **op.attributes)]
@@ -295,6 +338,24 @@ def _epsilon(op: Op) -> tuple[float, ...]:
     return (op.attributes["epsilon"],)
 
 
+def _periodic_sizes(op: Op) -> tuple[int, ...]:
+    return op.input(0).width, *op.input(3).shape[1:]
+
+
+def _periodic_work(op: Op) -> float:
+    return 16.0 * op.input(0).width * op.input(1).shape[1]
+
+
+def _piecewise_sizes(op: Op) -> tuple[int, ...]:
+    kernel = op.output if op.name == "piecewise_embedding_gradient" else op.input(2)
+    return op.input(0).width, *kernel.shape[1:]
+
+
+def _piecewise_work(op: Op) -> float:
+    columns, bins, units = _piecewise_sizes(op)
+    return columns * bins * units / 2
+
+
 def _embedding_sizes(op: Op) -> tuple[int, ...]:
     table = op.input(1) if op.name == "embedding" else op.output
     return (op.input(0).width, op.attributes["first"], op.attributes["columns"], *table.shape)
@@ -317,7 +378,12 @@ def _crossentropy_variant(op: Op) -> int:
     return 2 if op.attributes.get("is_divergence") else _takes_labels(op)
 
 
-def _update_scalars(op: Op) -> tuple[float, ...]:
+def is_schedule(number: Any) -> bool:
+    """Return whether a scalar of an op is a `fastnn.schedules.Schedule`, with a value per step."""
+    return hasattr(number, "rates_from")
+
+
+def _update_scalars(op: Op) -> tuple[Any, ...]:
     a = op.attributes
     infinity = math.inf
     return (
@@ -426,6 +492,31 @@ OPS: dict[str, OpRow] = {
         sizes=lambda op: (op.input(0).width, op.output.width),
         work=lambda op: 2.0 * op.input(0).width,
     ),
+    # x + alpha (f(x) - x), with an alpha for each column.
+    "parametric_activation": OpRow(
+        "parametric_activation",
+        _parametric_activation_gradient,
+        variant=_activation_number,
+        work=lambda op: 16.0 * op.output.width,
+    ),
+    "parametric_activation_gradient": OpRow(
+        "parametric_activation_gradient",
+        variant=_activation_number,
+        work=lambda op: 32.0 * op.output.width,
+    ),
+    # A factor for each column.
+    "scale_columns": OpRow(
+        "standardize",
+        _scale_columns_gradient,
+        sizes=lambda op: (op.output.width, op.input(1).width),
+        variant=lambda op: 1,
+        operands=lambda op: (op.inputs[0], None, op.inputs[1], op.outputs[0]),
+    ),
+    "scale_gradient": OpRow(
+        "scale_gradient",
+        sizes=lambda op: (op.input(0).width,),
+        work=lambda op: 2.0 * op.input(0).width,
+    ),
     "scale_rows": OpRow(
         "scale_rows",
         scalars=lambda op: (op.attributes["factor"],),
@@ -439,7 +530,13 @@ OPS: dict[str, OpRow] = {
     ),
     "slice_columns": OpRow(
         "slice_columns",
+        _slice_columns_gradient,
         sizes=lambda op: (op.input(0).width, op.attributes["first"], op.output.width),
+    ),
+    "pad_columns": OpRow(
+        "slice_columns",
+        sizes=lambda op: (op.output.width, op.attributes["first"], op.input(0).width),
+        variant=lambda op: 1,
     ),
     "reshape": OpRow("", _reshape_gradient, work=lambda op: 0.0),
     "dropout": OpRow(
@@ -498,6 +595,33 @@ OPS: dict[str, OpRow] = {
         sizes=_encode_sizes,
         variant=lambda op: ENCODINGS.index(op.attributes["mode"]),
         categories=(0,),
+    ),
+    # Numbers as several numbers, by functions that each column learns.
+    "periodic_embedding": OpRow(
+        "periodic_embedding",
+        _periodic_embedding_gradient,
+        sizes=_periodic_sizes,
+        work=_periodic_work,
+    ),
+    "periodic_embedding_gradient": OpRow(
+        "periodic_embedding_gradient",
+        sizes=_periodic_sizes,
+        work=lambda op: 2 * _periodic_work(op),
+    ),
+    "periodic_embedding_input_gradient": OpRow(
+        "periodic_embedding_input_gradient", sizes=_periodic_sizes, work=_periodic_work
+    ),
+    "piecewise_embedding": OpRow(
+        "piecewise_embedding",
+        _piecewise_embedding_gradient,
+        sizes=_piecewise_sizes,
+        work=_piecewise_work,
+    ),
+    "piecewise_embedding_gradient": OpRow(
+        "piecewise_embedding_gradient", sizes=_piecewise_sizes, work=_piecewise_work
+    ),
+    "piecewise_embedding_input_gradient": OpRow(
+        "piecewise_embedding_input_gradient", sizes=_piecewise_sizes, work=_piecewise_work
     ),
     # (x - mean) / scale, or x * scale + mean, by columns; the gradient leaves out the mean.
     "standardize": OpRow(

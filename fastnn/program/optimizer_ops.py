@@ -28,11 +28,11 @@ class LowerableOptimizer(Protocol):
         """Names of the state that this row keeps for each parameter."""
 
     @property
-    def coupled_weight_decay(self) -> float:
+    def coupled_weight_decay(self) -> Any:
         """The factor by which a parameter is multiplied before it is added to its gradient."""
 
-    def kernel_parameters(self) -> tuple[float, ...]:
-        """Return the row's hyper-parameters in the row's order."""
+    def kernel_parameters(self) -> tuple[Any, ...]:
+        """Return the row's hyper-parameters in the row's order; one may be a schedule."""
 
     def without_weight_decay(self) -> LowerableOptimizer:
         """Return an optimizer that differs only in its weight decay, which is 0."""

@@ -13,12 +13,13 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from fastnn.program.externals import Externals
 from fastnn.program.lower import Program
-from fastnn.program.ops import Op, Value
+from fastnn.program.ops import Op, Value, is_schedule
 
 ALIGNMENT = 64  # bytes; a cache line
 ARENAS = {"parameter": "parameters", "gradient": "gradients", "state": "state"}
@@ -46,6 +47,7 @@ class Call:
     updates: bool = False
     checked: bool = False
     gathers: int = -1
+    scheduled: tuple[int, int] | None = None  # number of a schedule, position of the scalar
 
 
 @dataclass
@@ -124,6 +126,7 @@ class Plan:
         operands = tuple(
             operand for value in op.row.operands(op) for operand in self._operands(value)
         )
+        scalars = op.row.scalars(op)
         gathers = -1
         if op.name == "gather":
             gathers = self.program.inputs.index(op.output)
@@ -135,14 +138,59 @@ class Plan:
             op.row.kernel,
             operands,
             op.row.sizes(op),
-            op.row.scalars(op),
+            tuple(0.0 if is_schedule(scalar) else scalar for scalar in scalars),
             op.row.variant(op),
             batched=op.batched,
             barrier=barrier,
             updates=op.row.updates,
             checked=self.is_checked(op),
             gathers=gathers,
+            scheduled=self._scheduled(scalars),
         )
+
+    def _scheduled(self, scalars: tuple[Any, ...]) -> tuple[int, int] | None:
+        """Return the number of the schedule that a scalar follows, and that scalar's position."""
+        for position, scalar in enumerate(scalars):
+            if is_schedule(scalar):
+                return self.schedules.index(scalar), position
+        return None
+
+    @cached_property
+    def schedules(self) -> list[Any]:
+        """The schedules that scalars of ops follow, each once."""
+        found: list[Any] = []
+        for op in self.program.ops:
+            found += [one for one in op.row.scalars(op) if is_schedule(one) and one not in found]
+        return found
+
+    def scheduled(self, number: int, count: int) -> np.ndarray | None:
+        """Return the values of the schedules in some steps.
+
+        Parameters
+        ----------
+        number : int
+            Number of the first step, counted from 1.
+        count : int
+
+        Returns
+        -------
+        ndarray of float64, shape (schedules, count), or None if there are none
+
+        Raises
+        ------
+        ValueError
+            A value is negative or not finite.
+        """
+        if not self.schedules:
+            return None
+        values = np.array([one.rates_from(number - 1, count) for one in self.schedules])
+        if not (np.isfinite(values) & (values >= 0)).all():
+            row, step = np.argwhere(~(np.isfinite(values) & (values >= 0)))[0]
+            raise ValueError(
+                f"{self.schedules[row]!r} gives {values[row, step]} in step {number + step:,}; "
+                "expected a number that is not negative"
+            )
+        return values
 
     def _operands(self, value: Value | None) -> tuple[Operand | None, ...]:
         if value is None:

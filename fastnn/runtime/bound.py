@@ -285,8 +285,9 @@ class Run:
         if len(parts) == 1 and isinstance(parts[0], tuple):
             begin, end = parts[0]
             return self._native(
-                first_step=first, steps=count, first_number=number, begin=begin, end=end, **settings
-            )
+                first_step=first, steps=count, first_number=number, begin=begin, end=end,
+                scheduled=self.bound.plan.scheduled(number, count), **settings,
+            )  # fmt: skip
         counter = settings.pop("counter")
         with self.bound.lock:
             for step in range(first, first + count):
@@ -296,7 +297,8 @@ class Run:
                         python_ops.run(part, partial(self.bound.memory, rows=rows))
                     elif not self._native(
                         first_step=step, first_number=number + step - first, begin=part[0],
-                        end=part[1], counter=counter if part is parts[-1] else None, **settings,
+                        end=part[1], counter=counter if part is parts[-1] else None,
+                        scheduled=self.bound.plan.scheduled(number + step - first, 1), **settings,
                     ):  # fmt: skip
                         return step - first
         return count

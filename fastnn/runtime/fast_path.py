@@ -289,7 +289,7 @@ def _alone(rows: int, work: Callable[[int], float]) -> int:
 def _prepared(bound: Bound, graph: Graph, **options: Any) -> Prepared | None:
     """Return a program prepared for one row or more; None where the general path must be taken."""
     plan = bound.plan
-    if plan.has_python or len(graph.outputs) > 1 or graph.has_lookups:
+    if plan.has_python or plan.schedules or len(graph.outputs) > 1 or graph.has_lookups:
         return None  # Python runs in between or before, or a sample has several arrays
     return Prepared(
         bound.executor,

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from fastnn.core import hints
 from fastnn.schedules.base import Constant, Schedule, get, registry
-from fastnn.schedules.cycle import CosineDecayRestarts, OneCycle, WarmUp
+from fastnn.schedules.cycle import CosineDecayRestarts, CosineLogCycles, OneCycle, WarmUp
 from fastnn.schedules.decay import (
     CosineDecay,
     ExponentialDecay,
+    FlatCosineDecay,
     InverseTimeDecay,
     PiecewiseConstantDecay,
     PolynomialDecay,
@@ -24,7 +25,9 @@ __all__ = [
     "Constant",
     "CosineDecay",
     "CosineDecayRestarts",
+    "CosineLogCycles",
     "ExponentialDecay",
+    "FlatCosineDecay",
     "InverseTimeDecay",
     "OneCycle",
     "PiecewiseConstantDecay",

@@ -177,5 +177,42 @@ class OneCycle(Schedule):
         return goal + (source - goal) * half_cosine(part)
 
 
-for _each in (CosineDecayRestarts, WarmUp, OneCycle):
+class CosineLogCycles(Schedule):
+    r"""Cosine waves from 0 that become longer and longer, and end at 0: RealMLP's coslog schedule.
+
+    :math:`\eta_0 (1 - \cos(2 \pi \log_2(1 + (2^c - 1) t / T))) / 2` with c cycles, each twice
+    as long as the one before, and 0 from T on (Holzmüller et al. 2024).
+
+    Parameters
+    ----------
+    initial_learning_rate : float
+        The rate at each peak.
+    decay_steps : int
+        Steps of the whole training: epochs times steps per epoch.
+    cycles : int, default 4
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> schedule = fnn.schedules.CosineLogCycles(0.04, decay_steps=30, cycles=4)
+    >>> schedule([0, 2, 6, 14, 30])  # the cycles are 2, 4, 8 and 16 steps long
+    array([0., 0., 0., 0., 0.])
+    >>> schedule([0.83, 3.66, 9.31, 20.63]).round(3)  # and peak where their logarithm is halved
+    array([0.04, 0.04, 0.04, 0.04])
+    """
+
+    name: ClassVar[str] = "cosine_log_cycles"
+
+    initial_learning_rate: float = number(least=0)
+    decay_steps: int = integer()
+    cycles: int = integer(default=4)
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Return the rate of each step."""
+        part = np.clip(steps / self.decay_steps, 0, 1)
+        waves = np.log2(1 + (2.0**self.cycles - 1) * part)
+        return self.initial_learning_rate * (1 - half_cosine(2 * waves))
+
+
+for _each in (CosineDecayRestarts, CosineLogCycles, WarmUp, OneCycle):
     registry.add(_each)

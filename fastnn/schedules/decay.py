@@ -194,6 +194,39 @@ class CosineDecay(Schedule):
         return after_line(steps, self.initial_learning_rate, peak, first, decayed)
 
 
+class FlatCosineDecay(Schedule):
+    r"""The initial rate for a share of the steps, then half a cosine to 0.
+
+    :math:`\eta_0` up to the share s of T steps, then
+    :math:`\eta_0 (1 + \cos(\pi (t / T - s) / (1 - s))) / 2`, and 0 from T on.
+
+    Parameters
+    ----------
+    initial_learning_rate : float
+        Or what else it is a schedule of: a weight decay, the rate of `Dropout`.
+    decay_steps : int
+    flat : float, default 0.5
+        s, in [0, 1).
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> fnn.schedules.FlatCosineDecay(0.4, decay_steps=8)([0, 4, 6, 8])
+    array([0.4, 0.4, 0.2, 0. ])
+    """
+
+    name: ClassVar[str] = "flat_cosine_decay"
+
+    initial_learning_rate: float = number(least=0)
+    decay_steps: int = integer()
+    flat: float = number(default=0.5, least=0, below=1)
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Return the rate of each step."""
+        part = np.clip((steps / self.decay_steps - self.flat) / (1 - self.flat), 0, 1)
+        return self.initial_learning_rate * half_cosine(part)
+
+
 def _numbers(name: str, values: object, check: Callable[[object], float]) -> tuple:
     if isinstance(values, str) or not hasattr(values, "__iter__"):
         raise TypeError(f"{name} must be a list of numbers, got {values!r}")
@@ -247,6 +280,7 @@ class PiecewiseConstantDecay(Schedule):
 
 for _schedule in (
     *(StepDecay, ExponentialDecay, InverseTimeDecay, PolynomialDecay, CosineDecay),
+    FlatCosineDecay,
     PiecewiseConstantDecay,
 ):
     registry.add(_schedule)

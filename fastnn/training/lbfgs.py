@@ -168,7 +168,7 @@ class IterationTrainer(Trainer):
                 raise _Ended
             self._is_open = True
         self._write(point)
-        decay = self.optimizer.weight_decay
+        decay: Any = self.optimizer.weight_decay  # a number: its class takes no schedule
         steps = self._steps
         began = time.perf_counter()
         with np.errstate(all="ignore"):  # non-finite results are handled below

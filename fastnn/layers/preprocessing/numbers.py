@@ -8,23 +8,12 @@ import numpy as np
 
 from fastnn.core import checks
 from fastnn.core.declare import boolean, checked, number, state
-from fastnn.initializers import Initializer
+from fastnn.initializers import Given, Initializer
 from fastnn.layers.base import Layer, Shape, only, registry
 from fastnn.layers.preprocessing.base import Measuring, Parts
 from fastnn.layers.preprocessing.moments import Moments
 from fastnn.program.builder import Builder
 from fastnn.program.ops import Value
-
-
-class _Values(Initializer):
-    """Fills a parameter with given numbers."""
-
-    def __init__(self, values: np.ndarray) -> None:
-        self._values = values
-
-    def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-        """Return the numbers."""
-        return np.broadcast_to(self._values, shape)
 
 
 def _numbers(name: str, value: Any) -> float | list[float]:
@@ -226,8 +215,8 @@ class Normalization(Measuring):
         mean, scale = self._statistics() or (np.zeros(1), np.zeros(1))
         features = (self._features(inputs[0]),)
         return {
-            "mean": (features, _Values(mean)),
-            "scale": (features, _Values(_representable(scale))),
+            "mean": (features, Given(mean)),
+            "scale": (features, Given(_representable(scale))),
         }
 
     def rate_factor(self, parameter: str) -> float:

@@ -9,15 +9,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from fastnn.program import python_ops
 from fastnn.program.lower import Program
-from fastnn.program.ops import HALVES_FROM_ROWS, NORM_CHUNK, OPTIMIZERS, Op, Value
-from fastnn.program.reference.layers import LAYER_FORMULAS
+from fastnn.program.ops import (
+    ACTIVATIONS,
+    HALVES_FROM_ROWS,
+    NORM_CHUNK,
+    OPTIMIZERS,
+    Op,
+    Value,
+    is_schedule,
+)
+from fastnn.program.reference.layers import LAYER_FORMULAS, standardize
 from fastnn.program.reference.rows import (
     ACTIVATION_FORMULAS,
     LOSS_FORMULAS,
@@ -216,6 +224,37 @@ def _binary_accuracy(op: Op, context: Context, scores: Array, target: Array) -> 
     return hits.reshape(len(scores), -1).mean(axis=1)
 
 
+def _parametric_activation(op: Op, context: Context, x: Array, alpha: Array) -> Array:
+    return x + alpha.ravel() * (_activation(op, context, x) - x)
+
+
+def _parametric_activation_gradient(
+    op: Op, context: Context, x: Array, alpha: Array, grad: Array
+) -> tuple:
+    name, y = op.attributes["activation"], _activation(op, context, x)
+    slope = _derivative(op, y if ACTIVATIONS[name][0] == "output" else x)
+    return grad * (1 + alpha.ravel() * (slope - 1)), (grad * (y - x)).sum(axis=0)
+
+
+def _pad_columns(op: Op, context: Context, x: Array) -> Array:
+    padded = np.zeros((len(x), op.output.width), x.dtype)
+    padded[:, op.attributes["first"] : op.attributes["first"] + x.shape[1]] = x
+    return padded
+
+
+def at_step(op: Op, step: int) -> Op:
+    """Return the op with the values that its schedules have in a step, counted from 1."""
+
+    def value(number: Any) -> Any:
+        if isinstance(number, tuple):
+            return tuple(map(value, number))
+        return number.rates_from(step - 1, 1)[0] if is_schedule(number) else number
+
+    if not any(map(is_schedule, op.row.scalars(op))):
+        return op
+    return replace(op, attributes={name: value(one) for name, one in op.attributes.items()})
+
+
 def _scale_rows(op: Op, context: Context, x: Array, weights: Array | None) -> Array:
     each = 1.0 if weights is None else weights.reshape(-1, *[1] * (x.ndim - 1))
     return op.attributes["factor"] * each * x
@@ -306,6 +345,10 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "activation_gradient": lambda op, c, saved, grad: grad * _derivative(op, saved),
     "add": lambda op, c, a, b: a + b,
     "multiply": lambda op, c, a, b: a * b,
+    "parametric_activation": _parametric_activation,
+    "parametric_activation_gradient": _parametric_activation_gradient,
+    "scale_columns": lambda op, c, x, scale: standardize(x, None, scale, invert=True),
+    "scale_gradient": lambda op, c, x, grad: (x * grad).sum(axis=0),
     "scale_rows": _scale_rows,
     "accumulate": _accumulate,
     "penalty": _penalty,
@@ -313,6 +356,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "slice_columns": lambda op, c, x: x[
         :, op.attributes["first"] : op.attributes["first"] + op.output.width
     ],
+    "pad_columns": _pad_columns,
     "reshape": lambda op, c, x: x.reshape(-1, *op.output.shape),
     "dropout": lambda op, c, x: dropout(
         x, op.attributes["rate"], op.attributes["stream"], c.step, c.key
@@ -401,6 +445,7 @@ def run(
 
     with np.errstate(all="ignore"):
         for op in program.ops:
+            op = at_step(op, context.step)
             if op.name == "gather":
                 dtype = np.int32 if op.output.dtype == "label" else context.dtype
                 results: Any = given[op.output].astype(dtype).reshape(-1, *op.output.shape)

@@ -26,6 +26,55 @@ def prelu_slope_gradient(x: Array, grad_output: Array, shared: bool) -> Array:
     return product.sum().reshape(1) if shared else product.sum(axis=0)
 
 
+def periodic_embedding(
+    x: Array, frequency: Array, phase: Array, kernel: Array, bias: Array
+) -> Array:
+    """Return the cosines of waves times each column's kernel, shape (rows, columns * units)."""
+    waves = np.cos(turns(x, frequency, phase))
+    return (np.einsum("rcw,cwu->rcu", waves, kernel) + bias).reshape(len(x), -1)
+
+
+def turns(x: Array, frequency: Array, phase: Array) -> Array:
+    """Return the angle of each wave at each number, shape (rows, columns, waves)."""
+    return 2 * np.pi * (frequency * x[:, :, np.newaxis] + phase)
+
+
+def periodic_embedding_gradient(
+    x: Array, frequency: Array, phase: Array, kernel: Array, grad: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Return the gradients with respect to frequency, phase, kernel, and x."""
+    angle, by_unit = turns(x, frequency, phase), grad.reshape(*x.shape, -1)
+    by_turns = -2 * np.pi * np.sin(angle) * np.einsum("rcu,cwu->rcw", by_unit, kernel)
+    return (
+        np.einsum("rcw,rc->cw", by_turns, x),
+        by_turns.sum(axis=0),
+        np.einsum("rcw,rcu->cwu", np.cos(angle), by_unit),
+        np.einsum("rcw,cw->rc", by_turns, frequency),
+    )
+
+
+def bin_shares(x: Array, edges: Array) -> Array:
+    """Return the share of each bin that each number has passed, shape (rows, columns, bins).
+
+    It lies between 0 and 1; but the first bin goes on below, and the last one above.
+    """
+    low, width = edges[:, :-1], np.diff(edges)
+    away = x[:, :, np.newaxis] - low
+    share = np.where(width > 0, away / np.where(width > 0, width, 1), (away >= 0).astype(x.dtype))
+    share[:, :, 1:] = np.maximum(share[:, :, 1:], 0)
+    share[:, :, :-1] = np.minimum(share[:, :, :-1], 1)
+    return share
+
+
+def bin_slopes(x: Array, edges: Array) -> Array:
+    """Return the derivative of `bin_shares`; at an edge, that of the bin above."""
+    width, number = np.diff(edges), x[:, :, np.newaxis]
+    above, below = number >= edges[:, :-1], number < edges[:, 1:]
+    above[:, :, 0], below[:, :, -1] = True, True
+    inside = (width > 0) & above & below
+    return np.where(inside, 1 / np.where(width > 0, width, 1), 0)
+
+
 def row_statistics(x: Array, epsilon: float) -> Array:
     """Return the mean and 1 / sqrt(variance + epsilon) of each row, shape (rows, 2)."""
     return np.stack([x.mean(axis=1), 1 / np.sqrt(x.var(axis=1) + epsilon)], axis=1)
@@ -167,6 +216,20 @@ LAYER_FORMULAS: dict[str, Callable[..., Any]] = {
     ),
     "batch_normalization_gradient": lambda op, c, *values: batch_normalization_gradient(
         *values, of_batch=op.attributes["of_batch"], epsilon=op.attributes["epsilon"]
+    ),
+    "periodic_embedding": lambda op, c, x, *parameters: periodic_embedding(x, *parameters),
+    "periodic_embedding_gradient": lambda op, c, *values: periodic_embedding_gradient(*values)[:3],
+    "periodic_embedding_input_gradient": lambda op, c, *values: periodic_embedding_gradient(
+        *values
+    )[3],
+    "piecewise_embedding": lambda op, c, x, edges, kernel, bias: (
+        np.einsum("rcb,cbu->rcu", bin_shares(x, edges), kernel) + bias
+    ).reshape(len(x), -1),
+    "piecewise_embedding_gradient": lambda op, c, x, edges, grad: np.einsum(
+        "rcb,rcu->cbu", bin_shares(x, edges), grad.reshape(*x.shape, -1)
+    ),
+    "piecewise_embedding_input_gradient": lambda op, c, x, edges, kernel, grad: np.einsum(
+        "rcb,cbu,rcu->rc", bin_slopes(x, edges), kernel, grad.reshape(*x.shape, -1)
     ),
     "embedding": lambda op, c, x, table: embedding(_columns(op, x), table).reshape(
         -1, *op.output.shape
