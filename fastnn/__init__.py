@@ -48,6 +48,7 @@ from fastnn.layers import (
     Residual,
     StringLookup,
 )
+from fastnn.loading import load
 from fastnn.losses import (
     BinaryCrossentropy,
     Crossentropy,
@@ -60,7 +61,7 @@ from fastnn.losses import (
     Poisson,
     Quantile,
 )
-from fastnn.model import Model, Sequential, clone_model, load
+from fastnn.model import Model, Sequential, clone_model
 from fastnn.optimizers import (
     LBFGS,
     SGD,
