@@ -8,13 +8,27 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastnn.tabular import scaling
-from fastnn.tabular.cells import Cells, as_key, number_as_text
-from fastnn.tabular.columns import Column, Put, common, listed
+from fastnn.tabular.cells import Cells, WrongCell, as_key, number_as_text, of_codes
+from fastnn.tabular.columns import Column, Put, common, listed, shown
+from fastnn.tabular.texts import number_in
 
 ONE_HOT_UP_TO = 9
 MOST_CATEGORIES = 10_000
 PAIR, ONE_HOT, CODES = "two values", "one-hot", "codes"
 _OTHER, _MISSING, _FIRST = 0, 1, 2  # codes: unknown and rare ones, missing ones, then the known
+
+
+_MANY = 20  # rows
+_NOT_BOOLEAN = "is neither true nor false; it held booleans in training"
+_NOT_WORDS = "holds {cell}, not a text; it held text in training"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        number = number_in(text)
+    except ValueError:
+        return False
+    return number == number
 
 
 class Category(Column):
@@ -64,6 +78,7 @@ class Category(Column):
         self.is_numeric = is_numeric
         self.levels = levels
         self.rare = rare
+        self._is_of_words = not is_numeric and not any(map(_is_number, self.known))
         self._places = {text: i for i, text in enumerate(self.known)}
         if layout == CODES:
             self._none, self._unknown = _MISSING, _OTHER
@@ -182,6 +197,7 @@ class Category(Column):
         self, cells: Cells, numbers: np.ndarray, flags: np.ndarray, code: np.ndarray | None
     ) -> None:
         """Write the inputs for some cells."""
+        self._check(cells)
         cells = self._as_keys(cells, self.is_numeric)
         places = [self._places.get(text, -1) for text in cells.texts]
         found = np.array(
@@ -196,6 +212,19 @@ class Category(Column):
             code[:] = found
         else:
             flags[:] = self._flags()[found]
+
+    def _check(self, cells: Cells) -> None:
+        """Raise WrongCell where numbers stand in a column of words."""
+        if not self._is_of_words or cells.missing.all() or cells.kind == "boolean":
+            return
+        if cells.kind == "text":  # in a text file, one number may be a word that is unknown
+            is_wrong = len(cells) >= _MANY and all(map(_is_number, cells.texts))
+        else:
+            is_wrong = True
+        if is_wrong:
+            row = int((~cells.missing).argmax())
+            text = cells.take(np.array([row])).as_text().texts[0]
+            raise WrongCell(row, _NOT_WORDS.format(cell=shown(text)))
 
     def one(self, number: int, flag: int, code: int) -> Put:
         """Return the function that writes the inputs for one cell."""
@@ -234,6 +263,8 @@ class Category(Column):
         key = self._key(cell)
         if key is None:
             return self._none
+        if self._is_of_words and not isinstance(cell, (str, bool, np.bool_)):
+            raise WrongCell(-1, _NOT_WORDS.format(cell=shown(key)))
         place = self._places.get(key)
         return self._place(key) if place is None else place
 
@@ -288,8 +319,6 @@ class Boolean(Category):
 
     @classmethod
     def _as_keys(cls, cells: Cells, is_numeric: bool) -> Cells:
-        from fastnn.tabular.cells import of_codes
-
         cells = cells.as_text()
         return of_codes(cells.values, [cls._name(text) for text in cells.texts])
 
@@ -298,6 +327,21 @@ class Boolean(Category):
         name = text.lower()
         return cls._NAMES.get(name.removesuffix(".0"), text)
 
+    def _check(self, cells: Cells) -> None:
+        """Raise WrongCell where neither true and false nor 1 and 0 stand."""
+        if cells.kind in ("boolean", "text"):
+            return
+        is_wrong = ~cells.missing
+        if cells.kind == "number":
+            is_wrong &= (cells.values != 0) & (cells.values != 1)
+        if is_wrong.any():
+            raise WrongCell(int(is_wrong.argmax()), _NOT_BOOLEAN)
+
     def _key(self, cell: Any) -> str | None:
         key = as_key(cell)
-        return None if key is None else self._name(key)
+        if key is None:
+            return None
+        name = self._name(key)
+        if name not in ("True", "False") and not isinstance(cell, str):
+            raise WrongCell(-1, _NOT_BOOLEAN)
+        return name

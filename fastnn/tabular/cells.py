@@ -198,14 +198,13 @@ def of_codes(
 ) -> Cells:
     """Return codes into texts, which may repeat or be missing, as cells."""
     stripped = [None if text is None else text.strip() or None for text in texts]
-    distinct = dict.fromkeys(stripped)
-    distinct.pop(None, None)
+    distinct = list(dict.fromkeys(text for text in stripped if text is not None))
     codes = np.asarray(codes, np.int64)
     if len(distinct) < len(texts):
-        places = {None: -1} | dict(zip(distinct, range(len(distinct)), strict=True))
-        table = np.array([*map(places.__getitem__, stripped), -1], np.int64)
-        codes = table[codes]
-    return Cells("text", codes, list(distinct), decimal=decimal, is_category=is_category)
+        places: dict[str | None, int] = {text: i for i, text in enumerate(distinct)}
+        places[None] = -1
+        codes = np.array([*map(places.__getitem__, stripped), -1], np.int64)[codes]
+    return Cells("text", codes, distinct, decimal=decimal, is_category=is_category)
 
 
 def of_array(array: np.ndarray) -> Cells:

@@ -197,17 +197,13 @@ def _column(column: Any, name: object, where: str) -> Any:
 
 
 def _of_frame(data: Any, source: str, where: str) -> Table:
+    if type(data).__name__ == "LazyFrame":
+        data = data.collect()
     if not hasattr(data, "columns"):
         raise TypeError(
             f"{where}expected a table, got one column ({type(data).__name__}); "
             "give a frame, for example with to_frame()"
         )
-    if (
-        hasattr(data, "collect")
-        and not hasattr(data, "get_columns")
-        and library_of(data) == "polars"
-    ):
-        data = data.collect()
     pairs = list(columns_of(data))
     rows = len(data)
     labels = [label for label, _ in pairs]
