@@ -53,6 +53,7 @@ from fastnn.layers import (
     Scale,
     StringLookup,
 )
+from fastnn.loading import load
 from fastnn.losses import (
     BinaryCrossentropy,
     Crossentropy,
@@ -65,7 +66,7 @@ from fastnn.losses import (
     Poisson,
     Quantile,
 )
-from fastnn.model import Model, Sequential, clone_model, load
+from fastnn.model import Model, Sequential, clone_model
 from fastnn.optimizers import (
     LBFGS,
     SGD,

@@ -1466,57 +1466,6 @@ def clone_model(model: Model, *, seed: int | None = None) -> Model:
     return Model.of(network.rebuilt(seed))
 
 
-def load(
-    path: str | os.PathLike,
-    *,
-    custom_objects: Mapping[str, object] | None = None,
-) -> Model:
-    """Load a model that `Model.save` wrote, ready to predict or to continue training.
-
-    A training that is resumed counts its epochs on if `fit` is given the `initial_epoch`; the steps
-    of a schedule continue by themselves.
-
-    Parameters
-    ----------
-    path : path-like
-    custom_objects : dict of str to object, optional
-        What you have written yourself, keyed by name: classes of layers that are not registered
-        (see `Layer`), of optimizers, losses, metrics, schedules, initializers and regularizers;
-        losses (`losses.Custom`); functions that are metrics.
-
-    Warns
-    -----
-    UserWarning
-        A metric function is not known and is left out, or an object of a class that is not known
-        is replaced by one of the class that it is derived from.
-
-    Returns
-    -------
-    Model
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    TypeError
-        `custom_objects` holds something else.
-    ValueError
-        The file was not written by fastnn, is damaged, or holds a layer or loss that is not
-        known.
-
-    Examples
-    --------
-    >>> import fastnn as fnn, os, tempfile
-    >>> path = os.path.join(tempfile.mkdtemp(), "m.safetensors")
-    >>> fnn.Sequential([fnn.Dense(2)], input_shape=(3,)).save(path)
-    >>> fnn.load(path).output_shape
-    (2,)
-    """
-    from fastnn.exchange import model_file
-
-    return Model.of(model_file.load(path, custom_objects))
-
-
 def _from_copied(
     cls: type[Model],
     made: Any,
@@ -1561,4 +1510,4 @@ def _is_meant_otherwise(name: str) -> bool:
     return is_slip or name in ("lr", "learning_rate")
 
 
-__all__ = ["Model", "Sequential", "clone_model", "load"]
+__all__ = ["Model", "Sequential", "clone_model"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from fastnn.core.registry import did_you_mean
-from fastnn.tabular.table import SUFFIXES
+from fastnn.tabular.reading import SUFFIXES
 
 FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
 EXIT_STATUS = """exit status:
@@ -32,6 +32,13 @@ class CommandParser(argparse.ArgumentParser):
         options = [name for action in self._actions for name in action.option_strings]
         hint = did_you_mean(first, options) if first.startswith("--") else ""
         self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+
+
+def add_reading(add: Callable[..., argparse.Action]) -> None:
+    """Add the arguments that say how a text file is written."""
+    add("--sep", metavar="CHARACTER", help="between the cells of a text file (default: found)")
+    add("--decimal", choices=(".", ","), help="how numbers are written (default: found)")
+    add("--encoding", metavar="NAME", help="of a text file (default: found), such as latin-1")
 
 
 def _number(

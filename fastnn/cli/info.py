@@ -7,9 +7,8 @@ from typing import Any
 
 import fastnn as fnn
 from fastnn.cli.output import method, results_as_text, say
-from fastnn.tabular import files
-from fastnn.tabular.encoding import Encoding
-from fastnn.tabular.table import listed
+from fastnn.tabular import TabularModel
+from fastnn.tabular.columns import listed
 
 
 def add_arguments(commands: argparse._SubParsersAction) -> None:
@@ -29,24 +28,26 @@ def run(args: argparse.Namespace) -> int:
     if args.model is None:
         fnn.show_config()
         return 0
-    model, encoding, attachments = files.load(args.model)
+    loaded = fnn.load(args.model)
+    model = loaded.model if isinstance(loaded, TabularModel) else loaded
     model.summary()
     print()
-    if encoding is None:
+    if not isinstance(loaded, TabularModel):
         say("columns", "not known: saved by Model.save, not by `fastnn train`")
         return 0
-    _say_columns(encoding)
-    _say_training(attachments.get("training") or {})
+    _say_columns(loaded)
+    _say_training(loaded.attachments.get("training") or {})
     return 0
 
 
-def _say_columns(encoding: Encoding) -> None:
-    say("task", f"{encoding.task} of {encoding.target}")
-    if encoding.classes:
-        say("classes", listed(encoding.classes, 12))
-    say("columns", listed(encoding.columns))
-    for name, known in encoding.categories.items():
-        say("", f"{name}: text, {listed(known)}")
+def _say_columns(model: TabularModel) -> None:
+    target = model.target
+    say("task", f"{target.task} of {target.name}")
+    if target.classes is not None:
+        say("classes", listed(target.classes, 12))
+    say("columns", listed(model.encoding.groups))
+    for line in model.encoding.describe().splitlines():
+        say("", line)
 
 
 def _say_training(facts: dict[str, Any]) -> None:

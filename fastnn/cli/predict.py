@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fastnn.cli.arguments import EXIT_STATUS
+import fastnn as fnn
+from fastnn.cli.arguments import EXIT_STATUS, add_reading
 from fastnn.core.files import write_atomically
-from fastnn.tabular import files, table
-from fastnn.tabular.encoding import Encoding
+from fastnn.tabular import TabularModel, read
+from fastnn.tabular.reading import digits
+from fastnn.tabular.target import Target
 
 
 def add_arguments(commands: argparse._SubParsersAction) -> None:
@@ -32,37 +34,33 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
     predict.add_argument(
         "data",
         metavar="DATA",
-        help="a .csv, .parquet or .npz file with the columns of the training, or `digits`; "
-        "more columns are ignored",
+        help="a file with the columns of the training (see `fastnn train`), - for the standard "
+        "input, or `digits`; more columns are ignored",
     )
     predict.add_argument("--output", metavar="FILE.csv", help="default: the standard output")
     predict.add_argument(
         "--probabilities", action="store_true", help="also write the probability of each class"
     )
+    add_reading(predict.add_argument)
     predict.set_defaults(run=run, parser=predict)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write predictions as CSV; return the exit status."""
-    model, encoding, _ = files.load(args.model)
-    if encoding is None:
+    model = fnn.load(args.model)
+    if not isinstance(model, TabularModel):
         raise ValueError(
             f"{args.model}: was not saved by `fastnn train`, so what its inputs are is not "
             "known; use fastnn.load in Python"
         )
-    if args.probabilities and encoding.task != "classification":
+    if args.probabilities and model.target.task != "classification":
         raise ValueError("--probabilities: the model predicts numbers, it has no classes")
     if args.output is not None:
         _check_output(Path(args.output), (args.model, args.data))
-    is_digits = args.data == "digits"
-    cells = (
-        table.digits() if is_digits else table.read(args.data, encoding.target, encoding.categories)
-    )
-    outputs = np.asarray(model.predict(encoding.encode(cells)))
-    if not np.isfinite(outputs).all():
-        row = int(np.argmin(np.isfinite(outputs).all(axis=1))) + 1
-        raise ValueError(f"{cells.source}: row {row} is too far from the training data to predict")
-    text = _as_csv(encoding, outputs, args.probabilities)
+    name = model.target.name
+    how = {"sep": args.sep, "decimal": args.decimal, "encoding": args.encoding}
+    cells = digits() if args.data == "digits" else read(args.data, target=name, **how)
+    text = _as_csv(model.target, model.outputs(cells.without(name)), args.probabilities)
     if args.output is None:
         sys.stdout.write(text)
     else:
@@ -83,14 +81,14 @@ def _check_output(path: Path, sources: Iterable[str]) -> None:
             raise ValueError(f"--output {path}: would overwrite what is read")
 
 
-def _as_csv(encoding: Encoding, outputs: np.ndarray, has_probabilities: bool) -> str:
+def _as_csv(target: Target, outputs: np.ndarray, has_probabilities: bool) -> str:
     import csv
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = encoding.classes if has_probabilities else []
-    writer.writerow([encoding.target, *(f"probability_{name}" for name in names)])
-    for prediction, output in zip(encoding.decode(outputs), outputs, strict=True):
-        cell = prediction if isinstance(prediction, str) else f"{prediction:.9g}"
-        writer.writerow([cell, *(f"{p:.6g}" for p in output[: len(names)])])
+    names = [] if target.classes is None or not has_probabilities else target.classes.tolist()
+    writer.writerow([target.name, *(f"probability_{name}" for name in names)])
+    # As Python objects: repr of a float has all its digits.
+    for prediction, output in zip(target.decode(outputs).tolist(), outputs, strict=True):
+        writer.writerow([prediction, *(f"{p:.6g}" for p in output[: len(names)])])
     return text.getvalue()

@@ -10,12 +10,20 @@ import numpy as np
 
 from fastnn import activations, optimizers
 from fastnn.cli import train_report
-from fastnn.cli.arguments import EXIT_STATUS, INTERRUPTED, count, rate, seed, share
+from fastnn.cli.arguments import (
+    EXIT_STATUS,
+    INTERRUPTED,
+    add_reading,
+    count,
+    rate,
+    seed,
+    share,
+)
 from fastnn.cli.output import complain
 from fastnn.cli.train_report import MODEL_NAME, PICTURE_NAME
 from fastnn.cli.training import Training, prepare, writable_folder
-from fastnn.tabular import files
-from fastnn.tabular.columns import TASKS
+from fastnn.tabular import TabularModel
+from fastnn.tabular.target import TASKS
 
 AddArgument = Callable[..., argparse.Action]
 
@@ -43,7 +51,8 @@ def _add_data(add: AddArgument) -> None:
         metavar="DATA",
         nargs="?",
         default="digits",
-        help="a .csv, .parquet or .npz file (default: the digits that come with fastnn)",
+        help="a .csv, .tsv, .txt (also .gz), .parquet, .feather or .npz file, or - for the "
+        "standard input (default: the digits that come with fastnn)",
     )
     add("--target", metavar="NAME", help="the column to predict (.npz: the array; default y)")
     add(
@@ -59,6 +68,7 @@ def _add_data(add: AddArgument) -> None:
         default="auto",
         help="auto: text, booleans and few different whole numbers are classes",
     )
+    add_reading(add)
 
 
 def _add_network(add: AddArgument) -> None:
@@ -171,13 +181,13 @@ def _fit(training: Training) -> bool:
 
 def _test(training: Training) -> dict[str, float]:
     """Return the results on the rows held out, in the target's unit."""
-    model, encoding, held_out = training.model, training.encoding, training.held_out
+    model, target, held_out = training.model, training.target, training.held_out
     x, y = training.x[held_out], training.y[held_out]
-    if encoding.task == "classification":
+    if target.task == "classification":
         results = model.evaluate(x, y)
         return {"accuracy": results["accuracy"], "loss": results["loss"]}
-    truth = training.cells.values(encoding.target)[held_out].astype(np.float64)
-    error = encoding.decode(np.asarray(model.predict(x))) - truth
+    truth = target.numbers(training.values)[held_out]
+    error = target.decode(np.asarray(model.predict(x))) - truth
     mse = float(np.mean(error**2))
     variance = float(truth.var())
     r2 = {"R²": 1 - mse / variance} if variance else {}  # not defined for one value
@@ -198,4 +208,5 @@ def _save(training: Training, path: Path, results: dict[str, float]) -> None:
         "seed": args.seed,
         "stop_reason": history.stop_reason,
     }
-    files.save(training.model, training.encoding, path, attachments={"training": facts})
+    attachments = {"training": facts}
+    TabularModel(training.model, training.encoding, training.target, attachments).save(path)

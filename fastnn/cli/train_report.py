@@ -11,8 +11,8 @@ from fastnn.cli.output import amount, method, results_as_text, say, short
 from fastnn.cli.training import Training
 from fastnn.core import extras
 from fastnn.core.files import write_atomically
-from fastnn.tabular.columns import FEW, TASKS
-from fastnn.tabular.table import listed
+from fastnn.tabular.columns import listed
+from fastnn.tabular.target import TASKS
 
 MODEL_NAME, PICTURE_NAME = "model.safetensors", "learning_curve.png"
 
@@ -22,9 +22,16 @@ def announce(training: Training) -> None:
     args, cells, encoding = training.args, training.cells, training.encoding
     unused = [*args.drop, *cells.left_out]
     left_out = f"; left out: {listed(unused)}" if unused else ""
+    missing = training.target.missing
+    without = f", {amount(missing, 'row')} without a target left out" if missing else ""
     rows = f"{len(training.train):,} rows to train on, {len(training.held_out):,} held out"
-    say("data", f"{cells.source}: {rows}")
-    say("inputs", f"{amount(len(encoding.columns), 'column')}{left_out}")
+    say("data", f"{cells.source}: {rows}{without}")
+    for note in cells.notes:
+        say("", note)
+    say("inputs", f"{amount(len(encoding.groups), 'column')}{left_out}")
+    if cells.has_names:
+        for line in encoding.describe().splitlines():
+            say("", line)
     say("target", _described_target(training))
     units = [encoding.inputs, *args.hidden, *training.model.output_shape]
     dropout = f", dropout {args.dropout:g}" if args.dropout else ""
@@ -37,16 +44,14 @@ def announce(training: Training) -> None:
 
 def _described_target(training: Training) -> str:
     """Describe the target, with the option for the other task where the task had to be guessed."""
-    cells, encoding = training.cells, training.encoding
-    values = cells.values(encoding.target)
-    is_clear = not cells.has_names and len(encoding.classes) <= FEW
-    is_guess = training.args.task == "auto" and values.dtype.kind in "iu" and not is_clear
-    other = TASKS[1 - TASKS.index(encoding.task)]
+    cells, target = training.cells, training.target
+    is_guess = training.args.task == "auto" and target.is_guess and cells.has_names
+    other = TASKS[1 - TASKS.index(target.task)]
     hint = f" (for {other}: --task {other})" if is_guess else ""
-    if encoding.task == "classification":
-        return f"{encoding.target}, {len(encoding.classes)} classes{hint}"
-    low, high = short(float(values.min())), short(float(values.max()))
-    return f"{encoding.target}, numbers from {low} to {high}{hint}; loss 1 = predicting the mean"
+    if target.classes is not None:
+        return f"{target.name}, {len(target.classes)} classes{hint}"
+    low, high = short(target.low), short(target.high)
+    return f"{target.name}, numbers from {low} to {high}{hint}; loss 1 = predicting the mean"
 
 
 def report(training: Training, folder: Path, results: dict[str, float]) -> None:
@@ -71,7 +76,7 @@ def report(training: Training, folder: Path, results: dict[str, float]) -> None:
         f"up to {amount(fnn.get_num_threads(), 'thread')}, ISA {config['isa']}",
     )
     say("saved", str(folder / MODEL_NAME))
-    say("", _draw(folder, training.history, training.encoding.task))
+    say("", _draw(folder, training.history, training.target.task))
 
 
 def _draw(folder: Path, history: fnn.History, task: str) -> str:

@@ -11,12 +11,15 @@ import numpy as np
 
 import fastnn as fnn
 from fastnn.cli.output import amount, complain
-from fastnn.tabular import table
-from fastnn.tabular.encoding import Encoding
-from fastnn.tabular.table import Table, listed
+from fastnn.core.hints import did_you_mean
+from fastnn.tabular import Encoding, Table, Target, read
+from fastnn.tabular.cells import Cells
+from fastnn.tabular.columns import listed
+from fastnn.tabular.reading import digits
 
 FEW_HELD_OUT = 10  # rows; below, one of them is worth more than a tenth of the accuracy
 BATCH_SIZE = 64
+MOST_ONE_HOT = 1000
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,13 @@ class Training:
     args : Namespace
     cells : Table
         The table that was read.
+        Its rows are those of which the target is known.
+    values : Cells
+        The target's.
     encoding : Encoding
+    target : Target
     x, y : ndarray
-        All rows, encoded.
+        All of these rows, encoded.
     train, held_out : ndarray of int
         The rows to train on and to test with.
     model : Sequential
@@ -39,7 +46,9 @@ class Training:
 
     args: argparse.Namespace
     cells: Table
+    values: Cells
     encoding: Encoding
+    target: Target
     x: np.ndarray
     y: np.ndarray
     train: np.ndarray
@@ -79,19 +88,37 @@ def prepare(args: argparse.Namespace) -> Training:
     ValueError, OSError, ImportError
         An argument or the file is not as expected.
     """
-    cells, target = _training_table(args)
-    encoding = Encoding.plan(cells, target, task=args.task, drop=args.drop)
-    train, held_out = _split(cells, encoding, args.held_out, args.seed)
+    cells, name = _training_table(args)
+    if name in args.drop:
+        raise ValueError(f"{cells.where}cannot leave out {name!r}, which is the target")
+    values = cells.cells(name)
+    is_labels = args.task == "auto" and not cells.has_names and values.is_whole
+    task = "classification" if is_labels else args.task  # whole numbers, by custom of arrays
+    target = Target.fit(values, task, name=name, where=cells.where)
+    if target.missing:
+        present = target.present(values)
+        values, cells = values.take(np.flatnonzero(present)), cells.take(present)
+    y = target.encode(values, where=cells.where)
+    if not set(cells.columns) - {name, *args.drop}:
+        raise ValueError(f"{cells.where}no column is left as input besides {name!r}")
+    train, held_out = _split(cells, target, y, args.held_out, args.seed)
     if 0 < len(held_out) < FEW_HELD_OUT:
         rows = f"only {amount(len(held_out), 'row')} {'is' if len(held_out) == 1 else 'are'}"
         text = f"warning: {rows} held out, too few to tell how well the model does on new data"
         complain(args, f"{text}; see --held-out", 0)
-    encoding.fit(cells, train)
-    x, y = encoding.encode(cells), encoding.encode_target(cells)
+    inputs = cells.without(name)
+    encoding = Encoding.fit(inputs.take(train), drop=args.drop, one_hot_up_to=MOST_ONE_HOT)
+    for column in encoding.columns.values():
+        if column.cardinality:
+            raise ValueError(
+                f"{cells.where}column {column.name!r} holds {column.cardinality:,} different "
+                f"texts, the limit is {MOST_ONE_HOT:,}; leave it out with --drop"
+            )
+    x = encoding.encode(inputs)
     if args.threads is not None:
         fnn.set_num_threads(args.threads)
-    model = _network(args, encoding)
-    return Training(args, cells, encoding, x, y, train, held_out, model)
+    model = _network(args, encoding, target)
+    return Training(args, cells, values, encoding, target, x, y, train, held_out, model)
 
 
 def _training_table(args: argparse.Namespace) -> tuple[Table, str]:
@@ -99,12 +126,15 @@ def _training_table(args: argparse.Namespace) -> tuple[Table, str]:
     if args.data == "digits":
         if args.target not in (None, "digit"):
             raise ValueError(f"--target {args.target}: the digits' target is 'digit'")
-        return table.digits(), "digit"
+        return digits(), "digit"
     is_arrays = args.data.lower().endswith(".npz")
     target = args.target or ("y" if is_arrays else None)
-    cells = table.read(args.data, target)
+    cells = read(
+        args.data, sep=args.sep, decimal=args.decimal, encoding=args.encoding, target=target
+    )
     if target not in cells.columns:
-        given = f"there is no {target!r}" if target else "--target is missing"
+        hint = did_you_mean(target, map(str, cells.columns)) if target else ""
+        given = f"there is no {target!r}{hint}" if target else "--target is missing"
         what = "array" if is_arrays else "column"
         names = dict.fromkeys([*cells.columns, *cells.left_out])
         if is_arrays:
@@ -118,11 +148,11 @@ def _training_table(args: argparse.Namespace) -> tuple[Table, str]:
 
 
 def _split(
-    cells: Table, encoding: Encoding, share: float, seed: int
+    cells: Table, target: Target, y: np.ndarray, share: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows to train on and to hold out, the same share of each class."""
-    is_stratified = encoding.task == "classification"
-    y = encoding.encode_target(cells) if is_stratified else np.zeros(cells.rows, np.int64)
+    if target.task == "regression":
+        y = np.zeros(cells.rows, np.int64)
     train, held_out = fnn.datasets.split(y, share, seed)
     if share and not (len(train) and len(held_out)):
         raise ValueError(
@@ -132,15 +162,16 @@ def _split(
     return train, held_out
 
 
-def _network(args: argparse.Namespace, encoding: Encoding) -> fnn.Sequential:
+def _network(args: argparse.Namespace, encoding: Encoding, target: Target) -> fnn.Sequential:
     layers: list[fnn.Layer] = []
     for units in args.hidden:
         layers.append(fnn.Dense(units, activation=args.activation))
         if args.dropout:
             layers.append(fnn.Dropout(args.dropout))
-    is_classes = encoding.task == "classification"
+    classes = target.classes
+    is_classes = classes is not None
     layers.append(
-        fnn.Dense(len(encoding.classes), activation="softmax") if is_classes else fnn.Dense(1)
+        fnn.Dense(1) if classes is None else fnn.Dense(len(classes), activation="softmax")
     )
     model = fnn.Sequential(layers, input_shape=(encoding.inputs,), seed=args.seed)
     rate = {} if args.learning_rate is None else {"learning_rate": args.learning_rate}

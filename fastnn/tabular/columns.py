@@ -1,160 +1,188 @@
-"""Single columns of a table: classes, categories and numbers, and their cells as inputs."""
+"""What a column of a table is: the kinds of columns, and what each of them must be able to do.
+
+A kind is fitted to cells and then turns cells into inputs, for arrays (`encode`) and for the cell
+of a single row (`one`), with the same bits. Its inputs come in three groups, each in a block of
+its own in the encoded table:
+
+    numbers    scaled; embeddings of numbers are for these
+    flags      one-hot columns, booleans, "is missing"; already scaled, and nothing more to do
+    codes      whole numbers that name a row of an embedding
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
 import numpy as np
 
-from fastnn.tabular.table import Table, listed
+from fastnn.tabular.cells import Cells, WrongCell
 
-MAX_CATEGORIES = 1000
-MAX_CLASSES = 1000
-FEW = 20  # up to this many different whole numbers in a table's target are taken for classes
-TASKS = ("classification", "regression")
+# Writes the inputs of a cell in a row, an array of float32.
+Put = Callable[[Any, Any], None]
 
 
-def task_of(table: Table, values: np.ndarray) -> str:
-    """Return the task that a target sets; in arrays, whole numbers are labels by custom."""
-    if values.dtype.kind in "Ob":
-        return "classification"
-    is_few = not table.has_names or len(np.unique(values)) <= FEW
-    return "classification" if values.dtype.kind in "iu" and is_few else "regression"
+class Column:
+    """A column that was fitted; the base of the kinds.
 
-
-def check_target(table: Table, target: str, values: np.ndarray, classes: list[str]) -> None:
-    """Check the cells of a target; `classes` is empty for a regression.
-
-    Raises
-    ------
-    ValueError
-        The target is text that should be numbers, the same in every row, or has too many classes.
+    Attributes
+    ----------
+    kind : str
+        Its name, class attribute.
+    name : str
+        Name of the column.
+    reason : str
+        Why it is taken for that.
+    missing : int
+        How many cells were missing in training.
     """
-    if not classes and values.dtype.kind == "O":
-        raise ValueError(
-            f"{table.source}: target {target!r} holds text such as {values[0]!r}; "
-            "regression expects numbers"
-        )
-    distinct = len(classes) or len(np.unique(values))
-    if distinct < 2:
-        raise ValueError(
-            f"{table.source}: target {target!r} is {str(values[0])!r} in every row; "
-            "expected at least two different values"
-        )
-    if len(classes) > MAX_CLASSES:
-        raise ValueError(
-            f"{table.source}: target {target!r} has {len(classes):,} classes, the limit "
-            f"is {MAX_CLASSES:,}; numbers can be learned with --task regression"
-        )
+
+    kind: ClassVar[str] = ""
+
+    def __init__(self, name: str, reason: str, missing: int) -> None:
+        self.name = name
+        self.reason = reason
+        self.missing = missing
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}: {self.values}>"
+
+    # --- what it gives ---
+
+    @property
+    def number_names(self) -> list[str]:
+        """Names of its inputs that are numbers."""
+        return []
+
+    @property
+    def flag_names(self) -> list[str]:
+        """Names of its inputs that are flags."""
+        return []
+
+    @property
+    def cardinality(self) -> int:
+        """How many codes it has: one input, or none for 0."""
+        return 0
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs it gives."""
+        return len(self.number_names) + len(self.flag_names) + (self.cardinality > 0)
+
+    @property
+    def values(self) -> str:
+        """Its range or categories, for a table that people read."""
+        return ""
+
+    @property
+    def label(self) -> str:
+        """What it is, for a table that people read."""
+        return self.kind
+
+    # --- what it does ---
+
+    def encode(
+        self, cells: Cells, numbers: np.ndarray, flags: np.ndarray, code: np.ndarray | None
+    ) -> None:
+        """Write the inputs for some cells.
+
+        Parameters
+        ----------
+        cells : Cells
+        numbers, flags : ndarray of float32, shape (rows, own numbers), (rows, own flags)
+        code : ndarray of float32, shape (rows,), or None
+
+        Raises
+        ------
+        WrongCell
+            A cell is not of this kind.
+        """
+        raise NotImplementedError
+
+    def one(self, number: int, flag: int, code: int) -> Put:
+        """Return the function that writes the inputs for the cell of one row.
+
+        Parameters
+        ----------
+        number, flag, code : int
+            Where its numbers and flags begin in the row, and where its code is.
+        """
+        raise NotImplementedError
+
+    # --- in a file ---
+
+    def to_file(self) -> tuple[dict[str, Any], list[np.ndarray]]:
+        """Return what it holds, as JSON and as float64 arrays."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_file(cls, entry: dict[str, Any], arrays: Sequence[np.ndarray]) -> Column:
+        """Return what `to_file` described; ValueError, TypeError or KeyError if it is damaged."""
+        raise NotImplementedError
+
+    def _entry(self, **more: Any) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "reason": self.reason,
+            "missing": self.missing,
+        } | more
 
 
-def as_text(values: np.ndarray) -> np.ndarray:
-    """Return cells as text: 1 and 1.0 are the same class."""
-    if values.dtype.kind == "O":
-        return values
-    cells = values.tolist()
-    if values.dtype.kind == "f":
-        cells = [int(cell) if cell.is_integer() else cell for cell in cells]
-    return np.array(list(map(str, cells)), object)
+class LeftOut(Column):
+    """A column that gives no inputs."""
+
+    kind = "left out"
+
+    def encode(
+        self, cells: Cells, numbers: np.ndarray, flags: np.ndarray, code: np.ndarray | None
+    ) -> None:
+        """Write nothing."""
+
+    def one(self, number: int, flag: int, code: int) -> Put:
+        """Return a function that writes nothing."""
+        return lambda out, cell: None
+
+    def to_file(self) -> tuple[dict[str, Any], list[np.ndarray]]:
+        """Return what it holds."""
+        return self._entry(), []
+
+    @classmethod
+    def from_file(cls, entry: dict[str, Any], arrays: Sequence[np.ndarray]) -> LeftOut:
+        """Return what `to_file` described."""
+        return cls(*common(entry))
 
 
-def distinct_texts(values: np.ndarray) -> list[str]:
-    """Return the distinct cells as text; numbers in the order of numbers."""
-    if values.dtype.kind == "O":
-        return sorted(set(values.tolist()))
-    return as_text(np.unique(values)).tolist()
+def common(entry: dict[str, Any]) -> tuple[str, str, int]:
+    """Return what every kind keeps; ValueError if it is damaged."""
+    name, reason, missing = entry["name"], entry["reason"], entry["missing"]
+    if not (isinstance(name, str) and isinstance(reason, str) and isinstance(missing, int)):
+        raise ValueError("a column is damaged")
+    return name, reason, missing
 
 
-def categories_of(table: Table, name: str, cells: np.ndarray) -> list[str]:
-    """Return the categories of a column of text.
-
-    Raises
-    ------
-    ValueError
-        There are too many, or nearly all of them are numbers.
-    """
-    known = distinct_texts(cells)
-    if len(known) > FEW:
-        other = [text for text in known if not _is_number(text)]
-        if len(other) < 0.1 * len(known):  # one "?" makes a column of numbers text
-            row = int(np.argmax(cells == other[0])) + 1 if other else 1
-            raise ValueError(
-                f"{table.source}: column {name!r} holds numbers, but also {listed(other, 3)} "
-                f"(row {row}); mend these, or leave the column out with --drop"
-            )
-    if len(known) > MAX_CATEGORIES:
-        raise ValueError(
-            f"{table.source}: column {name!r} holds {len(known):,} different texts, the limit is "
-            f"{MAX_CATEGORIES:,}; leave it out with --drop"
-        )
-    return known
+def shown(cell: object, limit: int = 40) -> str:
+    """Return a cell for a message."""
+    text = repr(cell)
+    return text if len(text) <= limit else text[: limit - 4] + "..." + text[-1]
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def listed(names: Sequence[object] | Any, limit: int = 8) -> str:
+    """Return names for a message: the first few, and how many more there are."""
+    names = [str(name) for name in names]
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(repr(name) for name in names[:limit]) + more
 
 
-def codes_of(table: Table, name: str, cells: np.ndarray, known: list[str]) -> np.ndarray:
-    """Return the position of each cell in `known`, as int64.
-
-    Raises
-    ------
-    ValueError
-        A cell is not in `known`; the message names its row.
-    """
-    place = {text: i for i, text in enumerate(known)}
-    codes = np.array([place.get(text, -1) for text in as_text(cells)], np.int64)
-    if codes.size and codes.min() < 0:
-        row = int(codes.argmin())
-        raise ValueError(
-            f"{table.source}: column {name!r} holds {str(cells[row])!r} in row {row + 1}; "
-            f"the model knows only {listed(known)}"
-        )
-    return codes
+def short(value: float) -> str:
+    """Return a number with the digits that a person reads."""
+    if value == 0 or 1e-3 <= abs(value) < 1e7:
+        return f"{value:,.0f}" if value == math.floor(value) else f"{value:,.4g}"
+    return f"{value:.4g}"
 
 
-def mean_and_scale(table: Table, name: str, cells: np.ndarray) -> tuple[float, float]:
-    """Return mean and standard deviation of a column of numbers; scale 1 where all are equal.
-
-    Raises
-    ------
-    ValueError
-        The numbers are too large for that.
-    """
-    values = cells.astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean, scale = float(values.mean()), float(values.std())
-    if not np.isfinite([mean, scale]).all():
-        raise ValueError(f"{table.source}: column {name!r} holds too large numbers")
-    # A tiny deviation may be mere rounding; the comparison says exactly whether all are equal.
-    return mean, scale if scale > 0 and values.min() < values.max() else 1.0
-
-
-def standardised(
-    table: Table, name: str, cells: np.ndarray, mean: float, scale: float
-) -> np.ndarray:
-    """Return the cells of a column as float32, (cell - mean) / scale.
-
-    Raises
-    ------
-    ValueError
-        A cell is text, or too large.
-    """
-    if cells.dtype.kind == "O":
-        row = next((i for i, cell in enumerate(cells) if not _is_number(cell)), 0)
-        raise ValueError(
-            f"{table.source}: column {name!r} must hold numbers, as in training; "
-            f"it holds {cells[row]!r} in row {row + 1}"
-        )
-    with np.errstate(over="ignore"):
-        values = ((cells.astype(np.float64) - mean) / scale).astype(np.float32)
-    is_bad = ~np.isfinite(values)
-    if is_bad.any():
-        row = int(is_bad.argmax())
-        raise ValueError(
-            f"{table.source}: column {name!r} holds {cells[row]:g} in row {row + 1}, "
-            "which is too large compared with the training data"
-        )
-    return values
+def check_finite(values: np.ndarray, cells: Cells) -> None:
+    """Raise WrongCell at the first infinite number."""
+    if np.isinf(values).any():
+        raise WrongCell(cells.first(np.isinf(values)), "is infinite; expected finite numbers")

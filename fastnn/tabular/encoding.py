@@ -1,228 +1,367 @@
-"""From a table to a network and back: columns, categories, standardisation, classes."""
+"""From the columns of a table to the inputs of a network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fastnn.tabular.columns import (
-    TASKS,
-    as_text,
-    categories_of,
-    check_target,
-    codes_of,
-    distinct_texts,
-    mean_and_scale,
-    standardised,
-    task_of,
-)
-from fastnn.tabular.table import Table, listed
+from fastnn.core.hints import did_you_mean
+from fastnn.tabular import recognition
+from fastnn.tabular.categorical import ONE_HOT_UP_TO, Category
+from fastnn.tabular.cells import WrongCell
+from fastnn.tabular.columns import Column, LeftOut, Put, listed
+from fastnn.tabular.recognition import KINDS, Options
+from fastnn.tabular.table import Table, of
 
 
-@dataclass(repr=False)
-class Encoding:
-    """How columns become inputs, and outputs become predictions.
-
-    Text columns are one-hot, with one input for each category. Numbers and booleans (0 and 1) are
-    standardised, (value - mean) / scale, with mean and standard deviation of the training rows;
-    a column that is constant there has scale 1. A regression target is standardised too, so
-    that one learning rate suits any unit; `decode` undoes it.
+@dataclass(frozen=True)
+class ColumnDecision:
+    """What was decided for a column, for a report.
 
     Attributes
     ----------
-    task : {"classification", "regression"}
-    target : str
-    columns : list of str
-        The inputs' columns, in order.
-    categories : dict of str to list of str
-        Categories of the text columns.
-    classes : list of str
-        Names of the classes, in the order of the network's outputs.
-    mean, scale : ndarray of float64, shape (numeric columns,)
-    target_mean, target_scale : float
-        Mean and scale of a regression's target, in its unit; 0 and 1 for classes.
+    column : str
+    kind : str
+        What it is, a key of `kinds`.
+    label : str
+        What it is and how it is encoded.
+    reason : str
+        Why.
+    values : str
+        Its range or categories.
+    missing : int
+        Cells that were missing in training.
+    inputs : list of str
+        Names of the inputs that it gives; [] for a column that is left out.
+    """
+
+    column: str
+    kind: str
+    label: str
+    reason: str
+    values: str
+    missing: int
+    inputs: list[str]
+
+
+class Encoding:
+    """How columns become inputs; made by `fit`.
+
+    The inputs lie in three blocks, [numbers | flags | codes]: scaled numbers; flags (one-hot
+    columns, booleans, "is missing"), already scaled; and codes, which are whole numbers and name
+    a row of an embedding.
+
+    Attributes
+    ----------
+    columns : dict of str to Column
+        All columns of the table that it was fitted to, in order, those left out too.
+    numbers, flags : int
+        How many inputs are numbers, and flags.
+    cardinalities : list of int
+        For each input that is a code, how many codes there are: 0 stands for what is unknown or
+        rare, 1 for missing.
+    inputs : int
+    input_names : list of str
+        Such as "age", "color=red" and "age is missing".
+    groups : dict of str to list of int
+        The inputs that come from each column.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from fastnn.tabular.encoding import Encoding
-    >>> from fastnn.tabular.table import Table
-    >>> cells = {"age": np.array([1, 3]), "kind": np.array(["a", "b"]), "y": np.array([5.0, 9.0])}
-    >>> table = Table("cells", cells, rows=2)
-    >>> plan = Encoding.plan(table, "y")
-    >>> plan.fit(table, np.arange(2))
-    >>> plan.encode(table).tolist()
-    [[-1.0, 1.0, 0.0], [1.0, 0.0, 1.0]]
-    >>> plan.decode(np.array([[0.0], [1.0]])).tolist()
-    [7.0, 9.0]
+    >>> from fastnn.tabular import Encoding, of
+    >>> table = of({"age": [31, 45, None, 28], "color": ["red", "blue", "red", "green"]})
+    >>> encoding = Encoding.fit(table)
+    >>> encoding.input_names
+    ['age', 'age is missing', 'color=blue', 'color=green', 'color=red']
+    >>> encoding.encode(table).shape
+    (4, 5)
+    >>> encoding.encode_one({"color": "purple", "age": 31}).round(2).tolist()
+    [0.0, 0.0, 0.0, 0.0, -0.49]
     """
 
-    task: str
-    target: str
-    columns: list[str]
-    categories: dict[str, list[str]] = field(default_factory=dict)
-    classes: list[str] = field(default_factory=list)
-    mean: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    scale: np.ndarray = field(default_factory=lambda: np.ones(0))
-    target_mean: float = 0.0
-    target_scale: float = 1.0
+    def __init__(self, columns: Iterable[Column]) -> None:
+        self.columns = {column.name: column for column in columns}
+        used = [column for column in self.columns.values() if column.inputs]
+        self._used = used
+        numbers = [(c.name, name) for c in used for name in c.number_names]
+        flags = [(c.name, name) for c in used for name in c.flag_names]
+        codes = [(c.name, c.name) for c in used if c.cardinality]
+        self.numbers = len(numbers)
+        self.flags = len(flags)
+        self.cardinalities = [column.cardinality for column in used if column.cardinality]
+        named = [*numbers, *flags, *codes]
+        self.inputs = len(named)
+        self.input_names = [name for _, name in named]
+        self.groups: dict[str, list[int]] = {column.name: [] for column in used}
+        for i, (column, _) in enumerate(named):
+            self.groups[column].append(i)
+        self._template = array("f", bytes(4 * self.inputs))
+        self._puts: list[tuple[str, Put]] = []
+        places = {name: i for i, name in enumerate(self.columns)}
+        self._positions = [places[column.name] for column in used]
+        for one, number, flag, code in self._placed():
+            self._puts.append((one.name, one.one(number, flag, code)))
+            if isinstance(one, Category):
+                for i, off in enumerate(one.template()):
+                    self._template[flag + i] = off
+
+    def _placed(self) -> Iterator[tuple[Column, int, int, int]]:
+        """Yield each column that gives inputs, and where its numbers, flags and code begin."""
+        number, flag, code = 0, self.numbers, self.numbers + self.flags
+        for column in self._used:
+            yield column, number, flag, code
+            number += len(column.number_names)
+            flag += len(column.flag_names)
+            code += column.cardinality > 0
 
     @classmethod
-    def plan(
-        cls, table: Table, target: str, *, task: str = "auto", drop: Iterable[str] = ()
+    def fit(
+        cls,
+        table: Any,
+        *,
+        drop: Iterable[str] = (),
+        kinds: Mapping[str, Any] | None = None,
+        numbers: str = "robust",
+        one_hot_up_to: int = ONE_HOT_UP_TO,
     ) -> Encoding:
-        """Decide what each column is, and the task; `fit` then measures the numbers.
+        """Decide what each column is, and measure it.
 
         Parameters
         ----------
-        table : Table
-        target : str
-        task : {"auto", "classification", "regression"}, default "auto"
-            auto: text and booleans are classes; so are whole numbers, but in a table of named
-            columns only if there are at most 20 different ones; other numbers are regression.
+        table : Table, frame, array, dict of columns, or list of dicts
+            The rows to train on, without the target.
         drop : iterable of str, optional
             Columns that are not inputs.
+        kinds : dict, optional
+            What columns are, by name: "number", "category", "boolean", "date", "duration" or
+            "left out"; or a dict of options for that column: "kind", "numbers", "one_hot_up_to",
+            "order" of dates ("dmy", "mdy", "ymd"), and "decimal" ("." or ",").
+        numbers : {"robust", "quantile", "standard"}, default "robust"
+            How numbers are scaled.
+        one_hot_up_to : int, default 9
+            Columns of that many categories, missing counted, get an input for each; those of more
+            get a code for an embedding.
+
+        Returns
+        -------
+        Encoding
 
         Raises
         ------
+        TypeError
+            `table` or `kinds` is something else.
         ValueError
-            A column does not fit; the message names it.
+            A cell is infinite or of no kind that is known, no column is left, or a name or an
+            option is not known. The message names file, column and row.
         """
-        left_out = list(drop)
-        _check_left_out(table, target, left_out)
-        values = table.values(target)
-        names = [name for name in table.columns if name != target and name not in left_out]
-        if not names:
-            raise ValueError(f"{table.source}: no column is left as input besides {target!r}")
-        made = cls(task_of(table, values) if task == "auto" else task, target, names)
-        if made.task == "classification":
-            made.classes = distinct_texts(values)
-        check_target(table, target, values, made.classes)
-        for name in names:
-            cells = table.values(name)
-            if cells.dtype.kind == "O":
-                made.categories[name] = categories_of(table, name, cells)
-        return made
+        table = table if isinstance(table, Table) else of(table)
+        default = Options(numbers=numbers, one_hot_up_to=one_hot_up_to)
+        recognition.check_options(default)
+        told = {
+            name: recognition.options_of(name, given, default)
+            for name, given in (kinds or {}).items()
+        }
+        drop = [drop] if isinstance(drop, str) else list(drop)
+        for what, names in (("drop", drop), ("kinds", told)):
+            for name in names:
+                if name not in table.columns:
+                    hint = did_you_mean(name, map(str, table.columns))
+                    raise ValueError(
+                        f"{table.where}{what}: {name!r} is not a column{hint} "
+                        f"(there is {listed(table.columns)})"
+                    )
+        if not table.rows:
+            raise ValueError(f"{table.where}no rows to fit the encoding to")
+        made: list[Column] = []
+        for i, name in enumerate(table.columns):
+            if name in drop:
+                made.append(LeftOut(name, "as told", 0))
+                continue
+            cells = table.cells(name)
+            try:
+                made.append(
+                    recognition.fitted(
+                        name,
+                        cells,
+                        told.get(name, default),
+                        is_named=table.has_names,
+                        is_first=i == 0,
+                    )
+                )
+            except WrongCell as error:
+                raise table.wrong(name, error) from None
+        made = _with_an_input(table, made, told, default, drop)
+        return cls(made)
 
     def __repr__(self) -> str:
-        goal = f"{self.task} of {self.target!r}"
-        classes = f", {len(self.classes)} classes" if self.classes else ""
-        return f"<Encoding for {goal}: {len(self.columns)} columns, {self.inputs} inputs{classes}>"
+        columns = f"{len(self._used)} of {len(self.columns)} columns"
+        return f"<Encoding of {columns}: {self.inputs} inputs>"
 
-    @property
-    def inputs(self) -> int:
-        """Number of the network's inputs."""
-        one_hot = sum(len(known) for known in self.categories.values())
-        return len(self.columns) - len(self.categories) + one_hot
+    # --- tables ---
 
-    def fit(self, table: Table, rows: np.ndarray) -> None:
-        """Measure means and scales on the training rows.
-
-        Parameters
-        ----------
-        table : Table
-        rows : ndarray of int
-        """
-        numeric = [name for name in self.columns if name not in self.categories]
-        measured = [mean_and_scale(table, name, table.values(name)[rows]) for name in numeric]
-        self.mean, self.scale = np.array(measured, np.float64).reshape(-1, 2).T.copy()
-        if self.task == "regression":
-            y = table.values(self.target)[rows]
-            self.target_mean, self.target_scale = mean_and_scale(table, self.target, y)
-
-    def encode(self, table: Table) -> np.ndarray:
+    def encode(self, table: Any) -> np.ndarray:
         """Return the inputs of the network.
 
         Parameters
         ----------
-        table : Table
-            Columns that are not inputs are ignored, the target too.
+        table : Table, frame, array, dict of columns, or list of dicts
+            Columns are found by name, in any order; others than those of the training are
+            ignored. Arrays, which have no names, have all columns of the training in their order.
 
         Returns
         -------
         ndarray of float32, shape (rows, inputs)
+            C order.
 
         Raises
         ------
         ValueError
-            A column is missing or empty, or holds a cell that was not there in training.
+            A column is missing, or holds what does not fit; the message names it, the row and
+            the cell.
         """
-        x = np.zeros((table.rows, self.inputs), np.float32)
-        position = numeric = 0
-        for name, source in zip(self.columns, self._sources(table), strict=True):
-            cells = table.values(source)
-            known = self.categories.get(name)
-            if known is not None:
-                codes = codes_of(table, source, cells, known)
-                x[np.arange(table.rows), position + codes] = 1
-                position += len(known)
-            else:
-                mean, scale = self.mean[numeric], self.scale[numeric]
-                x[:, position] = standardised(table, source, cells, mean, scale)
-                position, numeric = position + 1, numeric + 1
-        return x
+        table = table if isinstance(table, Table) else of(table)
+        sources = self._sources(table)
+        out = np.empty((table.rows, self.inputs), np.float32)
+        for source, (column, number, flag, code) in zip(sources, self._placed(), strict=True):
+            cells = table.cells(source)
+            numbers = out[:, number : number + len(column.number_names)]
+            flags = out[:, flag : flag + len(column.flag_names)]
+            try:
+                column.encode(cells, numbers, flags, out[:, code] if column.cardinality else None)
+            except WrongCell as error:
+                raise table.wrong(source, error) from None
+        return out
 
     def _sources(self, table: Table) -> list[str]:
-        """Return the names of the inputs' columns in this table."""
+        """Return the names of the used columns in this table."""
         if not table.has_names:
-            names = [name for name in table.columns if name != self.target]
-            if len(names) != len(self.columns) or self.categories:
-                text = ", some of them text" if self.categories else ""
+            names = list(table.columns)
+            if len(names) != len(self.columns):
                 raise ValueError(
-                    f"{table.source}: {len(names)} columns without names; "
-                    f"the model takes {len(self.columns)}{text}: {listed(self.columns)}"
+                    f"{table.where}{len(names)} columns without names; the model takes "
+                    f"{len(self.columns)}: {listed(self.columns)}"
                 )
-            return names
-        missing = [name for name in self.columns if name not in table.columns]
-        if missing:
+            return [names[i] for i in self._positions]
+        lacking = [column.name for column in self._used if column.name not in table.columns]
+        if lacking:
             raise ValueError(
-                f"{table.source}: the model needs column {listed(missing)}; "
+                f"{table.where}the model needs column {listed(lacking)}"
+                f"{did_you_mean(lacking[0], map(str, table.columns))}; "
                 f"there is {listed(table.columns)}"
             )
-        return self.columns
+        return [column.name for column in self._used]
 
-    def encode_target(self, table: Table) -> np.ndarray:
-        """Return the targets of the network.
+    # --- single rows ---
 
-        Returns
-        -------
-        ndarray, shape (rows,)
-            int64 class numbers, or float32 standardised numbers.
-        """
-        values = table.values(self.target)
-        if self.task == "classification":
-            return codes_of(table, self.target, as_text(values), self.classes)
-        return ((values.astype(np.float64) - self.target_mean) / self.target_scale).astype(
-            np.float32
-        )
-
-    def decode(self, outputs: np.ndarray) -> np.ndarray:
-        """Return predictions for the outputs of the network.
+    def encode_one(self, row: Any) -> np.ndarray:
+        """Return the inputs for one row: the same bits as `encode`, in microseconds.
 
         Parameters
         ----------
-        outputs : ndarray, shape (rows, classes) or (rows, 1)
+        row : dict, sequence, or row of a pandas frame
+            Cells by name, or all of them in the order of `columns`.
 
         Returns
         -------
-        ndarray, shape (rows,)
-            Class names, or float64 numbers in the target's unit.
+        ndarray of float32, shape (inputs,)
+
+        Raises
+        ------
+        ValueError
+            A column is missing, or a cell does not fit.
         """
-        if self.task == "classification":
-            return np.array(self.classes, object)[outputs.argmax(axis=1)]
-        return outputs[:, 0].astype(np.float64) * self.target_scale + self.target_mean
+        out = self._template[:]
+        name = ""
+        try:
+            if type(row) is dict or hasattr(row, "keys"):
+                for name, put in self._puts:
+                    put(out, row[name])
+            else:
+                if len(row) != len(self.columns):
+                    raise ValueError(
+                        f"a row of {len(row)} cells; expected {len(self.columns)}: "
+                        f"{listed(self.columns)}"
+                    )
+                for at, (name, put) in zip(self._positions, self._puts, strict=True):  # noqa: B007
+                    put(out, row[at])
+        except WrongCell as error:
+            raise ValueError(f"column {name!r}: {error.what}") from None
+        except KeyError:
+            raise ValueError(
+                f"the row has no {name!r}{did_you_mean(name, map(str, row.keys()))}; "
+                f"the model needs {listed(self.groups)}"
+            ) from None
+        return np.frombuffer(out, np.float32)
+
+    # --- what was decided ---
+
+    @property
+    def decisions(self) -> list[ColumnDecision]:
+        """What was decided for each column, in order."""
+        made = []
+        for column in self.columns.values():
+            names = [*column.number_names, *column.flag_names]
+            names += [column.name] * (column.cardinality > 0)
+            made.append(
+                ColumnDecision(
+                    column.name,
+                    column.kind,
+                    column.label,
+                    column.reason,
+                    column.values,
+                    column.missing,
+                    names,
+                )
+            )
+        return made
+
+    def describe(self) -> str:
+        """Return what was decided for each column, as a table of text.
+
+        Examples
+        --------
+        >>> from fastnn.tabular import Encoding, of
+        >>> print(Encoding.fit(of({"age": [31, 45, None], "one": [1, 1, 1]})).describe())
+        column  taken as  values    missing  inputs  why
+        age     number    31 to 45        1       2  numbers
+        one     left out                  0       0  constant: 1 in every row
+        """
+        rows = [("column", "taken as", "values", "missing", "inputs", "why")]
+        for one in self.decisions:
+            inputs = str(len(one.inputs))
+            if self.columns[one.column].cardinality:
+                inputs = f"1 of {self.columns[one.column].cardinality:,}"
+            name = one.column if len(one.column) <= 32 else one.column[:29] + "..."
+            rows.append((name, one.label, one.values, f"{one.missing:,}", inputs, one.reason))
+        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        lines = []
+        for row in rows:
+            cells = [
+                cell.rjust(width) if i in (3, 4) else cell.ljust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=False))
+            ]
+            lines.append("  ".join([*cells, row[5]]).rstrip())
+        return "\n".join(lines)
+
+    # --- in a file ---
 
     def to_file(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return a part of the attachments, and the tensors, for `model_file.save`."""
-        entries = {f.name: getattr(self, f.name) for f in fields(self)}
-        tensors = {name: entries.pop(name) for name in ("mean", "scale")}
-        return entries, tensors
+        """Return it as JSON and tensors, for `from_file`."""
+        entries, arrays, sizes = [], [], []
+        for column in self.columns.values():
+            entry, own = column.to_file()
+            entries.append(entry | {"arrays": [len(one) for one in own]})
+            arrays += own
+            sizes += [len(one) for one in own]
+        joined = np.concatenate(arrays) if arrays else np.zeros(0)
+        return {"columns": entries}, {"encoding": joined.astype(np.float64)}
 
     @classmethod
-    def from_file(cls, entries: Any, tensors: dict[str, np.ndarray]) -> Encoding:
+    def from_file(cls, entries: Any, tensors: Mapping[str, np.ndarray]) -> Encoding:
         """Return the encoding that `to_file` described.
 
         Raises
@@ -231,30 +370,49 @@ class Encoding:
             The description is damaged.
         """
         try:
-            made = cls(
-                **entries,
-                mean=tensors["preprocessing/mean"],
-                scale=tensors["preprocessing/scale"],
-            )
-            numeric = len(made.columns) - len(made.categories)
-            texts = [made.columns, made.classes, *made.categories.values()]
-            is_sound = (
-                made.task in TASKS
-                and made.mean.shape == made.scale.shape == (numeric,)
-                and all(isinstance(text, str) for part in texts for text in part)
-                and set(made.categories) <= set(made.columns)
-                and isinstance(made.target_mean * made.target_scale, float)
-            )
-        except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"the description of the columns is damaged ({error})") from None
-        if not is_sound:
-            raise ValueError("the description of the columns is damaged")
+            joined, at, columns = tensors["encoding"], 0, []
+            for entry in entries["columns"]:
+                arrays = []
+                for size in entry["arrays"]:
+                    if not (isinstance(size, int) and 0 <= size <= len(joined) - at):
+                        raise ValueError("sizes do not fit")
+                    arrays.append(np.asarray(joined[at : at + size], np.float64))
+                    at += size
+                columns.append(KINDS[entry["kind"]].from_file(entry, arrays))
+            made = cls(columns)
+            if at != len(joined) or len(made.columns) != len(columns) or not made.inputs:
+                raise ValueError("sizes do not fit")
+        except (TypeError, KeyError, AttributeError, IndexError, ValueError) as error:
+            what = str(error) or type(error).__name__
+            raise ValueError(f"the description of the columns is damaged ({what})") from None
         return made
 
 
-def _check_left_out(table: Table, target: str, names: list[str]) -> None:
-    """Raise ValueError for names that are not columns, or the target."""
-    for name in names:
-        if name not in table.columns or name == target:
-            what = "is the target" if name == target else "is not a column"
-            raise ValueError(f"{table.source}: cannot leave out {name!r}, which {what}")
+def _with_an_input(
+    table: Table,
+    made: list[Column],
+    told: Mapping[str, Options],
+    default: Options,
+    drop: Sequence[str],
+) -> list[Column]:
+    """Return the columns, with ids among them taken as inputs if there is no other.
+
+    A table of x and y where x counts the rows is a curve.
+    """
+    if any(column.inputs for column in made):
+        return made
+    again = []
+    for column in made:
+        if column.name in drop or column.name in told or not column.reason.startswith("counts"):
+            again.append(column)
+        else:
+            cells = table.cells(column.name)
+            again.append(recognition.fitted(column.name, cells, default, is_named=False))
+    if not any(column.inputs for column in again):
+        reasons = [f"{column.name!r} ({column.reason})" for column in made[:4]]
+        more = f" and {len(made) - 4:,} more" if len(made) > 4 else ""
+        raise ValueError(
+            f"{table.where}no column is left as input: {', '.join(reasons) or 'there is none'}"
+            f"{more}"
+        )
+    return again

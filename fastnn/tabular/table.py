@@ -1,286 +1,238 @@
-"""Tables: the columns of a file, with checks of their cells.
-
-A `Table` is a file as it was read. An `Encoding` says which of its columns are inputs, how
-they become numbers, and what the outputs mean; it is saved with the model, so that a model file
-alone is enough to predict from another file.
-
-Categories of text columns are taken from the whole file, means and scales from the training rows
-only. An empty cell is an error, never filled in silently. Nothing in a file is evaluated.
-"""
+"""Tables: named columns, from frames, arrays, dicts, or a file (see `reading`)."""
 
 from __future__ import annotations
 
-import os
-import re
-import zipfile
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from fastnn.core import extras
+from fastnn.core.hints import did_you_mean
+from fastnn.tabular.cells import Cells, WrongCell
+from fastnn.tabular.columns import listed
+from fastnn.tabular.sources import cells_of, columns_of, library_of
 
-SUFFIXES = (".csv", ".parquet", ".npz")
-_EXPECTED = "expected a .csv, .parquet or .npz file"
-_EMPTY = "empty, NA, null and nan count as empty; fill or remove such rows"
 
-
-@dataclass(repr=False)
 class Table:
-    """The columns of a file.
+    """Named columns of the same length.
 
-    Attributes
+    Parameters
     ----------
-    source : str
-        Where the columns come from, for messages.
-    columns : dict of str to one-dimensional array or pandas Series
-        As they were read; `values` checks them.
+    columns : dict of str to column
+        Columns as they came; each is turned into cells when it is first asked for.
     rows : int
-    has_names : bool
-        False for arrays: their columns are numbered, and matched by position.
-    left_out : tuple of str
-        The rest of the file: columns without a name, arrays that are not inputs.
+    source : str, default ""
+        Where they come from, for messages.
+    has_names : bool, default True
+        False for arrays: their columns are numbered, and taken by position.
+    left_out : sequence of str, optional
+        What of the source is no column, such as columns without a name.
+    notes : sequence of str, optional
+        What a person should know about how the source was read.
+    numbers : ndarray of int, optional
+        The numbers of the rows in the source, from 1, for messages; default: in order.
     """
 
-    source: str
-    columns: dict[str, Any]
-    rows: int
-    has_names: bool = True
-    left_out: tuple[str, ...] = ()
+    def __init__(
+        self,
+        columns: Mapping[str, Any],
+        rows: int,
+        source: str = "",
+        *,
+        has_names: bool = True,
+        left_out: Sequence[str] = (),
+        notes: Sequence[str] = (),
+        numbers: np.ndarray | None = None,
+    ) -> None:
+        self.columns = dict(columns)
+        self.rows = rows
+        self.source = source
+        self.has_names = has_names
+        self.left_out = tuple(left_out)
+        self.notes = tuple(notes)
+        self.numbers = numbers
 
     def __repr__(self) -> str:
-        return f"<Table {self.source!r}: {self.rows:,} rows of {listed(self.columns, 4)}>"
+        source = f" {self.source!r}" if self.source else ""
+        return f"<Table{source}: {self.rows:,} rows of {listed(self.columns, 4)}>"
 
-    def values(self, name: str) -> np.ndarray:
-        """Return a column without empty cells: bool, integers, floats, or str (dtype object).
+    def __len__(self) -> int:
+        return self.rows
 
-        Parameters
-        ----------
-        name : str
+    @property
+    def where(self) -> str:
+        """The source, as the beginning of a message."""
+        return f"{self.source}: " if self.source else ""
+
+    def cells(self, name: str) -> Cells:
+        """Return the cells of a column.
 
         Raises
         ------
         ValueError
-            There is no such column, a cell is empty or infinite, or it holds something else.
+            There is no such column, or it holds what a table cannot hold.
         """
         if name not in self.columns:
+            hint = did_you_mean(name, map(str, self.columns))
             raise ValueError(
-                f"{self.source}: there is no column {name!r}, only {listed(self.columns)}"
+                f"{self.where}there is no column {name!r}{hint} (there is {listed(self.columns)})"
             )
-        column = self.columns[name]
-        is_array = isinstance(column, np.ndarray)
-        if not is_array:
-            self._check(name, column.isna().to_numpy(bool), f"is empty ({_EMPTY})")
-        array = column if is_array else _from_series(column)
-        if array.dtype.kind == "U":
-            return array.astype(object)
-        if array.dtype.kind == "O":
-            other = next((cell for cell in array if not isinstance(cell, str)), None)
-            found = None if other is None else type(other).__name__
-        else:
-            found = None if array.dtype.kind in "biuf" else str(array.dtype)
-        if found is not None:
+        try:
+            made = cells_of(self.columns[name])
+        except WrongCell as error:
+            raise self.wrong(name, error) from None
+        if len(made) != self.rows:
             raise ValueError(
-                f"{self.source}: column {name!r} holds {found}; expected numbers, booleans or "
-                "text; convert it or leave it out"
+                f"{self.where}column {name!r} has {len(made):,} rows, expected {self.rows:,}"
             )
-        if array.dtype.kind == "f":
-            self._check(name, np.isnan(array), "is NaN")
-            self._check(name, np.isinf(array), "is infinite; expected finite numbers")
-        return array
+        self.columns[name] = made
+        return made
 
-    def _check(self, name: str, is_bad: np.ndarray, what: str) -> None:
-        if is_bad.any():
-            first, count = int(is_bad.argmax()) + 1, int(is_bad.sum())
-            more = f" and {count - 1} more of {self.rows}" if count > 1 else ""
-            raise ValueError(f"{self.source}: column {name!r} in row {first}{more} {what}")
+    def wrong(self, name: str, error: WrongCell) -> ValueError:
+        """Return the error that names source, column and row of a cell."""
+        row = error.row + 1 if self.numbers is None else int(self.numbers[error.row])
+        return ValueError(f"{self.where}column {name!r}, row {row:,}: {error.what}")
 
+    def take(self, rows: np.ndarray) -> Table:
+        """Return some rows.
 
-def _from_series(series: Any) -> np.ndarray:
-    """Return a pandas column without missing cells as an array of its plain dtype."""
-    types = _pandas().api.types
-    if isinstance(series.dtype, types.CategoricalDtype):
-        series = series.astype(series.cat.categories.dtype)
-    if types.is_bool_dtype(series.dtype):
-        return series.to_numpy(bool)
-    if types.is_numeric_dtype(series.dtype):  # also the nullable dtypes of pandas and Arrow
-        return series.to_numpy(getattr(series.dtype, "numpy_dtype", series.dtype))
-    if types.is_string_dtype(series.dtype):
-        return series.to_numpy(object)
-    return series.to_numpy()
+        Parameters
+        ----------
+        rows : ndarray of int, or of bool
+        """
+        rows = np.asarray(rows)
+        if rows.dtype.kind == "b":
+            rows = np.flatnonzero(rows)
+        columns = {name: self.cells(name).take(rows) for name in self.columns}
+        numbers = rows + 1 if self.numbers is None else self.numbers[rows]
+        return self._with(columns, len(rows), numbers)
 
+    def without(self, *names: str) -> Table:
+        """Return the other columns; names that are not there are ignored."""
+        columns = {name: one for name, one in self.columns.items() if name not in names}
+        return self._with(columns, self.rows, self.numbers)
 
-def listed(names: Iterable[object], limit: int = 8) -> str:
-    """Return names for a message: the first few, and how many more there are."""
-    names = [str(name) for name in names]
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(repr(name) for name in names[:limit]) + more
-
-
-def digits() -> Table:
-    """Return the embedded digits as a table; the target is called "digit"."""
-    from fastnn import datasets
-
-    x, y = datasets.load_digits()
-    columns = {f"pixel_{i}": x[:, i] for i in range(x.shape[1])}
-    return Table("digits", {**columns, "digit": y}, len(x), has_names=False)
+    def _with(self, columns: Mapping[str, Any], rows: int, numbers: np.ndarray | None) -> Table:
+        return Table(
+            columns,
+            rows,
+            self.source,
+            has_names=self.has_names,
+            left_out=self.left_out,
+            notes=self.notes,
+            numbers=numbers,
+        )
 
 
-def read(path: str | os.PathLike, target: str | None = None, text: Iterable[str] = ()) -> Table:
-    """Read a table.
+def check_unique(names: Sequence[object], where: str = "") -> None:
+    """Raise ValueError if two columns are called the same; it names both."""
+    first: dict[object, int] = {}
+    for i, name in enumerate(names, 1):
+        if name in first:
+            raise ValueError(
+                f"{where}columns {first[name]} and {i} are both called {str(name)!r}; "
+                "each column needs a name of its own"
+            )
+        first[name] = i
+
+
+def of(data: Any, *, source: str = "") -> Table:
+    """Return data as a table.
 
     Parameters
     ----------
-    path : path-like
-        ``.npz``, ``.csv`` (UTF-8, commas, names in the first line) or ``.parquet``.
-    target : str, optional
-        The array of a ``.npz`` that is not the inputs.
-    text : iterable of str, optional
-        Columns of a ``.csv`` to keep as text, whatever they look like.
-
-    Returns
-    -------
-    Table
+    data : frame, array, dict or list
+        A frame of pandas, Polars or Arrow; an array of shape (rows, columns), of numbers or of
+        objects, whose columns are called x0, x1, and so on; a dict of columns; or a list of dicts.
+    source : str, default ""
+        What it is called in messages.
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        There is no such file, or it cannot be read as a table.
-    ImportError
-        pandas is missing; the message names the extra to install.
+    TypeError
+        It is something else.
+    ValueError
+        Columns have the same name, or different lengths.
 
     Examples
     --------
-    >>> import numpy as np, os, tempfile
-    >>> from fastnn.tabular import table
-    >>> path = os.path.join(tempfile.mkdtemp(), "data.npz")
-    >>> np.savez(path, x=np.zeros((5, 3)), y=np.arange(5))
-    >>> list(table.read(path, target="y").columns)
-    ['x[0]', 'x[1]', 'x[2]', 'y']
+    >>> import numpy as np
+    >>> of(np.ones((2, 3)))
+    <Table: 2 rows of 'x0', 'x1', 'x2'>
+    >>> of([{"a": 1, "b": "x"}, {"a": 2}])
+    <Table: 2 rows of 'a', 'b'>
     """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise FileNotFoundError(f"{path}: {what}; {_EXPECTED}")
-    if suffix not in SUFFIXES:
-        raise ValueError(f"{path}: unknown kind of file {suffix!r}; {_EXPECTED}")
-    if suffix == ".npz":
-        return _read_npz(path, target)
-    pandas = _pandas()
-    frame = _read_csv(pandas, path, text) if suffix == ".csv" else _read_parquet(pandas, path)
-    return _from_frame(path, frame)
-
-
-def _from_frame(path: Path, frame: Any) -> Table:
-    """Return the columns of a pandas frame that have a name."""
-    names = [str(name) for name in frame.columns]
-    repeated = {name for name in names if names.count(name) > 1}
-    if repeated:
-        raise ValueError(f"{path}: column names must be unique, repeated: {listed(repeated)}")
-    columns = {name: frame.iloc[:, i] for i, name in enumerate(names)}
-    # A nameless column is usually the row numbers that `to_csv` adds: nothing to learn from.
-    kept = {n: c for n, c in columns.items() if n and not re.fullmatch(r"Unnamed: \d+", n)}
-    if len(frame) == 0:
-        raise ValueError(f"{path}: has column names but no rows")
-    return Table(str(path), kept, len(frame), left_out=tuple(columns.keys() - kept))
-
-
-def _pandas() -> Any:
-    try:
-        import pandas
-    except ImportError:
-        raise extras.missing("reading .csv and .parquet needs pandas", "table") from None
-    return pandas
-
-
-def _read_csv(pandas: Any, path: Path, text: Iterable[str]) -> Any:
-    import warnings
-
-    errors = pandas.errors
-    try:
-        with warnings.catch_warnings():
-            # index_col=False: else a row of one cell too many makes pandas shift all columns.
-            warnings.simplefilter("error", errors.ParserWarning)
-            frame = pandas.read_csv(
-                path,
-                index_col=False,
-                skipinitialspace=True,
-                low_memory=False,
-                encoding="utf-8",
-                dtype=dict.fromkeys(text, "str"),
+    where = f"{source}: " if source else ""
+    if isinstance(data, Table):
+        return data
+    if library_of(data):
+        return _of_frame(data, source, where)
+    if isinstance(data, Mapping):
+        names = list(data)
+        columns = {str(name): _column(data[name], name, where) for name in names}
+        check_unique(list(map(str, names)), where)
+        sizes = {name: len(column) for name, column in columns.items()}
+        if len(set(sizes.values())) > 1:
+            (one, size), *rest = sizes.items()
+            other, differs = next((n, s) for n, s in rest if s != size)
+            raise ValueError(
+                f"{where}column {other!r} has {differs:,} rows, column {one!r} has {size:,}"
             )
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}: is not UTF-8 text (byte 0x{error.object[error.start]:02x}); convert it, "
-            "for example with: iconv -f latin1 -t utf-8"
-        ) from None
-    except errors.EmptyDataError:
-        raise ValueError(f"{path}: is empty; expected column names in the first line") from None
-    except errors.ParserWarning:
-        raise ValueError(f"{path}: rows have more cells than there are column names") from None
-    except errors.ParserError as error:
-        reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")
-        raise ValueError(f"{path}: is not a CSV table: {reason}") from None
-    if len(frame.columns) == 1 and (found := re.search(r"[;\t|]", str(frame.columns[0]))):
-        raise ValueError(f"{path}: columns seem to be separated by {found[0]!r}; expected ','")
-    return frame
-
-
-def _read_parquet(pandas: Any, path: Path) -> Any:
-    try:
-        return pandas.read_parquet(path, engine="pyarrow")
-    except ImportError:
-        raise extras.missing("reading .parquet needs pyarrow", "table") from None
-    except (ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: is not a Parquet table: {reason}") from None
-
-
-def _read_npz(path: Path, target: str | None) -> Table:
-    arrays = _arrays_in(path)
-    name = _inputs_among(path, arrays, target)
-    x = arrays[name]
-    if x.ndim < 2 or x.size == 0 or x.dtype.kind not in "biuf":
-        raise ValueError(
-            f"{path}: array {name!r} must hold numbers of shape (rows, columns), "
-            f"got {x.dtype} of shape {x.shape}"
+        return Table(columns, next(iter(sizes.values()), 0), source)
+    if isinstance(data, (list, tuple)) and data and all(isinstance(r, Mapping) for r in data):
+        names = list(dict.fromkeys(name for row in data for name in row))
+        return Table(
+            {str(name): [row.get(name) for row in data] for name in names}, len(data), source
         )
-    x = x.reshape(len(x), -1)
-    columns = {f"{name}[{i}]": x[:, i] for i in range(x.shape[1])}
-    if target is not None and target in arrays:
-        y = arrays[target]
-        if y.shape not in ((len(x),), (len(x), 1)):
-            raise ValueError(f"{path}: array {target!r} must have shape ({len(x)},), got {y.shape}")
-        columns[target] = y.reshape(-1)
-    unused = tuple(array for array in arrays if array not in (name, target))
-    return Table(str(path), columns, len(x), has_names=False, left_out=unused)
+    return _of_array(data, source, where)
 
 
-def _arrays_in(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a ``.npz`` file, by name."""
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: is not a .npz file; numpy.savez(path, x=..., y=...) writes one")
-    try:
-        # allow_pickle=False is the default, and explicit here: a file must not run anything.
-        with np.load(path, allow_pickle=False) as file:
-            members = {name: file[name] for name in file.files}
-    except MemoryError:
-        raise
-    except Exception as error:  # NumPy passes on whatever its parsers raise for a damaged file
-        reason = " ".join(str(error).split())
-        if "allow_pickle" in reason:
-            reason = "it holds Python objects; save arrays of numbers"
-        raise ValueError(f"{path}: cannot be read: {reason}") from None
-    # NumPy returns members that are not arrays as bytes; they are of no use here.
-    return {name: part for name, part in members.items() if isinstance(part, np.ndarray)}
+def _column(column: Any, name: object, where: str) -> Any:
+    if isinstance(column, (str, bytes)) or not hasattr(column, "__len__"):
+        raise TypeError(
+            f"{where}column {name!r} must be a list or array of cells, got "
+            f"{type(column).__name__}; a single row is a list of one dict"
+        )
+    return column
 
 
-def _inputs_among(path: Path, arrays: dict[str, np.ndarray], target: str | None) -> str:
-    """Return the name of the array that holds the inputs: "x", or the only one there is."""
-    others = [name for name in arrays if name != target]
-    if "x" not in others and len(others) != 1:
-        raise ValueError(f"{path}: expected the inputs as array 'x', there is {listed(arrays)}")
-    return "x" if "x" in others else others[0]
+def _of_frame(data: Any, source: str, where: str) -> Table:
+    if type(data).__name__ == "LazyFrame":
+        data = data.collect()
+    if not hasattr(data, "columns"):
+        raise TypeError(
+            f"{where}expected a table, got one column ({type(data).__name__}); "
+            "give a frame, for example with to_frame()"
+        )
+    pairs = list(columns_of(data))
+    rows = len(data)
+    labels = [label for label, _ in pairs]
+    if pairs and not any(isinstance(label, str) for label in labels):
+        return Table(
+            {f"x{i}": column for i, (_, column) in enumerate(pairs)}, rows, source, has_names=False
+        )
+    check_unique(list(map(str, labels)), where)
+    return Table({str(label): column for label, column in pairs}, rows, source)
+
+
+def _of_array(data: Any, source: str, where: str) -> Table:
+    if isinstance(data, (str, bytes)) or (
+        not isinstance(data, (list, tuple)) and not hasattr(data, "__array__")
+    ):
+        raise TypeError(
+            f"{where}expected a frame, an array of shape (rows, columns), a dict of columns, or a "
+            f"list of dicts, got {type(data).__name__}"
+        )
+    if isinstance(data, (list, tuple)):
+        width = {len(row) if hasattr(row, "__len__") else -1 for row in data}
+        if len(width) != 1 or width == {-1}:
+            raise ValueError(f"{where}expected rows of the same number of cells")
+        array = np.empty((len(data), width.pop()), object)
+        for i, row in enumerate(data):
+            array[i] = [*row]
+        return _of_array(array, source, where)
+    array = data if isinstance(data, np.ma.MaskedArray) else np.asarray(data)
+    if array.ndim != 2:
+        raise ValueError(f"{where}expected an array of shape (rows, columns), got {array.shape}")
+    columns: Iterable[tuple[str, Any]] = ((f"x{i}", array[:, i]) for i in range(array.shape[1]))
+    return Table(dict(columns), len(array), source, has_names=False)

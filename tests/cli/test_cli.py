@@ -17,7 +17,7 @@ import fastnn as fnn
 from fastnn import cli
 from fastnn.analysis import machine_limits
 from fastnn.cli.train_report import MODEL_NAME as MODEL
-from fastnn.tabular import files
+from fastnn.tabular import TabularModel
 
 pandas = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
@@ -69,7 +69,7 @@ def test_train_on_digits(run):
     status, out, err = run("train", "--epochs", "20")
     assert status == 0
     lines = dict(line.split(maxsplit=1) for line in out.splitlines() if line[0] != " ")
-    assert lines["network"] == "64-128-10 relu, 9,610 parameters"
+    assert lines["network"] == "61-128-10 relu, 9,226 parameters"  # 3 are always 0
     assert lines["training"] == "adam 0.001, batch 64, 20 epochs, seed 0"
     assert "samples a second" in lines["speed"]
     assert fnn.show_config("dict")["isa"] in lines["speed"]
@@ -106,7 +106,7 @@ def test_options_reach_the_model(run):
     assert "network   5-8-4-2 tanh, dropout 0.25" in out
     assert "training  sgd 0.5, batch 16, 2 epochs" in out
     assert "3 columns; left out: 'price'" in out
-    assert [layer.kind for layer in fnn.load(f"fastnn-output/{MODEL}").layers] == [
+    assert [layer.kind for layer in fnn.load(f"fastnn-output/{MODEL}").model.layers] == [
         "dense", "dropout", "dense", "dropout", "dense",
     ]  # fmt: skip
 
@@ -200,7 +200,7 @@ def test_interrupt_saves(here):
     assert err.splitlines()[-1] == "fastnn train: interrupted; saving what was reached"
     assert "held out  accuracy" in out
     assert time.perf_counter() - began < 15
-    assert fnn.load(f"fastnn-output/{MODEL}").output_shape == (10,)
+    assert fnn.load(f"fastnn-output/{MODEL}").model.output_shape == (10,)
 
 
 # --- predict ----------------------------------------------------------------------------------
@@ -229,13 +229,12 @@ def test_regression_in_its_own_unit(run, regression):
 
 def test_rows_that_are_too_far_away(run, regression, here):
     far = houses(20)
-    far.loc[12, "size"] = 3e39  # beyond float32, but not when standardised
+    far.loc[12, "size"] = 3e39
     far.to_csv("far.csv", index=False)
     status, out, err = run("predict", regression, "far.csv")
-    assert (status, out) == (2, "")
-    assert err == (
-        "fastnn predict: error: far.csv: row 13 is too far from the training data to predict\n"
-    )
+    assert (status, err) == (0, "")
+    predicted = [float(row["price"]) for row in rows_of(out)]
+    assert abs(predicted[12] - np.mean(predicted)) < 4 * houses()["price"].std()
 
 
 def test_predictions_replace_an_older_file(run, regression):
@@ -264,11 +263,12 @@ def test_info_of_a_regression(run, regression):
 
 @pytest.mark.parametrize("change", [{"rows": "many"}, {"results": 3}, {"optimizer": None}], ids=str)
 def test_info_of_a_file_that_describes_its_training_otherwise(run, regression, change):
-    model, encoding, attachments = files.load(regression)
-    training = attachments["training"] | change
+    model = fnn.load(regression)
+    training = model.attachments["training"] | change
     if None in change.values():
         training.pop("optimizer")
-    files.save(model, encoding, "other.safetensors", attachments={"training": training})
+    other = TabularModel(model.model, model.encoding, model.target, {"training": training})
+    other.save("other.safetensors")
     status, out, _ = run("info", "other.safetensors")
     assert status == 0
     assert re.search(r"^training +not known$", out, re.M)
@@ -286,7 +286,7 @@ def test_training_that_ends_in_its_first_epoch_has_no_curve(run, monkeypatch):
     assert status == 130
     assert err == "fastnn train: interrupted; saving what was reached\n"
     assert "no learning curve: no epoch was finished" in out
-    assert fnn.load(f"fastnn-output/{MODEL}").output_shape == (10,)
+    assert fnn.load(f"fastnn-output/{MODEL}").model.output_shape == (10,)
 
 
 def test_held_out_results_against_plain_formula(run):
@@ -354,7 +354,7 @@ def test_info(run, classes):
     assert run("info")[1].startswith("fastnn     ")
     status, out, _ = run("info", classes)
     assert status == 0
-    for text in ("(batch, 6)", "dense_1", "'flat', 'villa, big'", "town: text, 'Köln'",
+    for text in ("(batch, 6)", "dense_1", "'flat', 'villa, big'", "3: 'Köln', 'Nara', 'Oslo'",
                  "160 rows, 40 held out", "completed 20 epochs", "accuracy"):  # fmt: skip
         assert text in out
 
@@ -484,8 +484,11 @@ def test_version(run):
 
 
 def test_missing_pandas(run, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    status, _, err = run("train", "houses.csv", "--target", "price")
+    houses().to_parquet("houses.parquet")
+    for name in ("pandas", "pyarrow"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert run("train", "houses.csv", "--target", "price", "-q", "--epochs", "1")[0] == 0
+    status, _, err = run("train", "houses.parquet", "--target", "price")
     assert (status, err.count("\n")) == (2, 1)
     assert "pip install 'fastnn-cpu[table]'" in err
 

@@ -1,0 +1,341 @@
+"""The cells of one column in one of five forms, whatever they came as.
+
+    number     float64, NaN where missing        ints, floats, Decimal, nullable dtypes
+    boolean    float64 of 0 and 1, NaN           bool, nullable ones
+    text       int64 codes into `texts`, -1      str, categories, mixed objects, text files
+    date       datetime64[us], NaT               datetime64, date, datetime, by their own clock
+    duration   float64 seconds, NaN              timedelta64, timedelta, time
+
+Text is kept as codes, so that whatever is found out about a text (is it a number? which category?)
+is found out once for each that differs. Text is taken without the spaces around it, and an empty
+one is missing: so a file and a frame give the same cells.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+KINDS = ("number", "boolean", "text", "date", "duration")
+_MICROSECONDS = np.dtype("datetime64[us]")
+
+
+class WrongCell(ValueError):
+    """A cell that cannot be used.
+
+    Parameters
+    ----------
+    row : int
+        Its position, from 0; -1 where it stands in no row.
+    what : str
+        What is wrong, to be read after the name of the column.
+    """
+
+    def __init__(self, row: int, what: str) -> None:
+        super().__init__(what)
+        self.row = row
+        self.what = what
+
+
+@dataclass(frozen=True, repr=False)
+class Cells:
+    """The cells of a column.
+
+    Attributes
+    ----------
+    kind : {"number", "boolean", "text", "date", "duration"}
+    values : ndarray, shape (rows,)
+        See the top of this module.
+    texts : list of str
+        What the codes of a text stand for, each once.
+    is_whole : bool
+        The source says that the numbers are integers.
+    is_category : bool
+        The source says that these are categories.
+    decimal : {".", ","}
+        What stands before the decimals where a text could be read both ways.
+    """
+
+    kind: str
+    values: np.ndarray
+    texts: Sequence[str] = ()
+    is_whole: bool = False
+    is_category: bool = False
+    decimal: str = "."
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        return f"<Cells of kind {self.kind!r}: {len(self)} rows>"
+
+    @property
+    def missing(self) -> np.ndarray:
+        """Whether each cell is missing."""
+        if self.kind == "text":
+            return self.values < 0
+        return np.isnat(self.values) if self.kind == "date" else np.isnan(self.values)
+
+    def take(self, rows: np.ndarray) -> Cells:
+        """Return the cells of some rows, given by their numbers."""
+        values = self.values[rows]
+        if self.kind != "text":
+            return replace(self, values=values)
+        used = np.bincount(values[values >= 0], minlength=len(self.texts)) > 0
+        if used.all():
+            return replace(self, values=values)
+        place = np.append(np.cumsum(used) - 1, -1)  # -1, a missing cell, finds the last
+        kept = [text for text, is_used in zip(self.texts, used, strict=True) if is_used]
+        return replace(self, values=place[values], texts=kept)
+
+    def as_text(self) -> Cells:
+        """Return the cells as text: 1 and 1.0 are "1"."""
+        if self.kind == "text":
+            return self
+        values = self.values.astype(np.int64) if self.kind == "date" else self.values
+        distinct, codes = np.unique(values, return_inverse=True)
+        if self.kind == "date":
+            distinct = distinct.view(_MICROSECONDS)
+        name = _TEXT_OF[self.kind]
+        missing = self.missing
+        texts = [name(one) for one in distinct.tolist() if one is not None and one == one]
+        codes = np.where(missing, -1, codes.reshape(-1) - (self.kind == "date" and missing.any()))
+        return Cells("text", codes, texts, is_category=self.is_category)
+
+    def first(self, is_wanted: np.ndarray) -> int:
+        """Return the row of the first cell for which an array of the texts, or rows, is True."""
+        if self.kind == "text":
+            is_wanted = np.append(is_wanted, False)[self.values]
+        return int(is_wanted.argmax())
+
+    def counts(self) -> np.ndarray:
+        """Return how many rows hold each of the texts."""
+        return np.bincount(self.values[self.values >= 0], minlength=len(self.texts))
+
+
+def number_as_text(value: float) -> str:
+    """Return a number as a category is called: without ".0" where it is whole."""
+    return str(int(value)) if math.isfinite(value) and value == int(value) else repr(value)
+
+
+def _date_as_text(value: datetime.datetime) -> str:
+    return value.isoformat(" ") if isinstance(value, datetime.datetime) else str(value)
+
+
+_TEXT_OF = {
+    "number": number_as_text,
+    "boolean": lambda value: str(bool(value)),
+    "date": _date_as_text,
+    "duration": number_as_text,
+}
+
+
+# --- single cells -----------------------------------------------------------------------------
+
+
+def is_missing(cell: object) -> bool:
+    """Whether a Python object stands for a missing cell: None, NaN, NaT, NA, empty text."""
+    if cell is None or cell == "":
+        return True
+    if type(cell).__name__ in ("NAType", "NaTType"):
+        return True
+    return bool(cell != cell) if isinstance(cell, (float, Decimal, np.generic)) else False
+
+
+def naive(moment: datetime.date) -> datetime.datetime:
+    """Return a date or time of day on its own clock, without a zone."""
+    if not isinstance(moment, datetime.datetime):
+        return datetime.datetime(moment.year, moment.month, moment.day)
+    return moment.replace(tzinfo=None)
+
+
+def seconds_of(span: datetime.timedelta | datetime.time | np.timedelta64) -> float:
+    """Return a duration, or a time of day since midnight, in seconds."""
+    if isinstance(span, np.timedelta64):
+        return int(span.astype("timedelta64[us]").astype(np.int64)) / 1e6
+    if isinstance(span, datetime.time):
+        return span.hour * 3600 + span.minute * 60 + span.second + span.microsecond / 1e6
+    return _microseconds(span) / 1e6
+
+
+def _microseconds(span: datetime.timedelta) -> int:
+    return (span.days * 86400 + span.seconds) * 1_000_000 + span.microseconds
+
+
+# --- columns ----------------------------------------------------------------------------------
+
+
+def of_texts(texts: Iterable[str | None], *, decimal: str = ".") -> Cells:
+    """Return text as cells.
+
+    Parameters
+    ----------
+    texts : iterable of str or None
+    decimal : {".", ","}, default "."
+
+    Examples
+    --------
+    >>> made = of_texts(["a", " a", None, "b", ""])
+    >>> made.values.tolist(), made.texts
+    ([0, 0, -1, 1, -1], ['a', 'b'])
+    """
+    texts = list(texts)
+    distinct = list(dict.fromkeys(texts))
+    place = dict(zip(distinct, range(len(distinct)), strict=True))
+    codes = np.fromiter(map(place.__getitem__, texts), np.int64, len(texts))
+    return of_codes(codes, distinct, decimal=decimal)
+
+
+def of_codes(
+    codes: np.ndarray, texts: Sequence[str | None], *, decimal: str = ".", is_category: bool = False
+) -> Cells:
+    """Return codes into texts, which may repeat or be missing, as cells."""
+    stripped = [None if text is None else text.strip() or None for text in texts]
+    distinct = list(dict.fromkeys(text for text in stripped if text is not None))
+    codes = np.asarray(codes, np.int64)
+    if len(distinct) < len(texts):
+        places: dict[str | None, int] = {text: i for i, text in enumerate(distinct)}
+        places[None] = -1
+        codes = np.array([*map(places.__getitem__, stripped), -1], np.int64)[codes]
+    return Cells("text", codes, distinct, decimal=decimal, is_category=is_category)
+
+
+def of_array(array: np.ndarray) -> Cells:
+    """Return a one-dimensional array as cells.
+
+    Raises
+    ------
+    WrongCell
+        A cell holds something else than numbers, text, dates or durations.
+    """
+    kind = array.dtype.kind
+    if kind == "b":
+        return Cells("boolean", array.astype(np.float64))
+    if kind in "iuf":
+        return Cells("number", array.astype(np.float64), is_whole=kind in "iu")
+    if kind == "U" or kind == "T":
+        return of_texts(array.tolist())
+    if kind == "M":
+        return Cells("date", array.astype(_MICROSECONDS))
+    if kind == "m":
+        return _of_durations(array)
+    if kind == "O":
+        return of_objects(array.tolist())
+    raise WrongCell(0, f"holds {array.dtype}; {_EXPECTED}")
+
+
+_EXPECTED = "expected numbers, text, booleans, dates or durations; convert it or leave it out"
+
+
+def _of_durations(array: np.ndarray) -> Cells:
+    span = array.astype("timedelta64[us]")
+    return Cells("duration", np.where(np.isnat(span), np.nan, span.astype(np.int64) / 1e6))
+
+
+_NUMBERS = (int, float, Decimal, Fraction, np.integer, np.floating)
+_TIMES = (datetime.date, datetime.timedelta, datetime.time, np.datetime64, np.timedelta64)
+_KNOWN = (str, bool, np.bool_, type(None), *_NUMBERS, *_TIMES)
+
+
+def of_objects(cells: Sequence[Any]) -> Cells:
+    """Return Python objects as cells; a mix of text and numbers is text.
+
+    Raises
+    ------
+    WrongCell
+        A cell is something else; it names the row.
+    """
+    types = set(map(type, cells))
+    if types <= {str}:
+        return of_texts(cells)
+    if any(one in (float, Decimal) or issubclass(one, np.generic) for one in types) or any(
+        one.__name__ in ("NAType", "NaTType") for one in types
+    ):
+        cells = [None if is_missing(cell) else cell for cell in cells]
+        types = set(map(type, cells))
+    types.discard(type(None))
+    if not types:
+        return of_texts([None] * len(cells))
+    if all(issubclass(one, (bool, np.bool_)) for one in types):
+        return Cells("boolean", _floats(cells))
+    if all(issubclass(one, _NUMBERS) and one is not bool for one in types):
+        whole = all(issubclass(one, (int, np.integer)) for one in types)
+        return Cells("number", _floats(cells), is_whole=whole)
+    if all(issubclass(one, (datetime.date, np.datetime64)) for one in types):
+        return Cells("date", _dates(cells))
+    if all(issubclass(one, (datetime.timedelta, datetime.time, np.timedelta64)) for one in types):
+        spans = [np.nan if cell is None else seconds_of(cell) for cell in cells]
+        return Cells("duration", np.array(spans, np.float64))
+    if all(issubclass(one, (str, bool, np.bool_, *_NUMBERS)) for one in types):
+        return of_texts([_as_text(cell) for cell in cells])
+    row = next((i for i, cell in enumerate(cells) if not isinstance(cell, _KNOWN)), 0)
+    if isinstance(cells[row], _KNOWN):
+        first = next(cell for cell in cells if cell is not None)
+        row = next(i for i, c in enumerate(cells) if c is not None and type(c) is not type(first))
+        raise WrongCell(
+            row, f"mixes {type(first).__name__} and {type(cells[row]).__name__}; expected one kind"
+        )
+    raise WrongCell(row, f"holds {type(cells[row]).__name__}; {_EXPECTED}")
+
+
+def _floats(cells: Sequence[Any]) -> np.ndarray:
+    try:
+        return np.array([np.nan if cell is None else float(cell) for cell in cells], np.float64)
+    except OverflowError:
+        row = next(i for i, cell in enumerate(cells) if cell is not None and _is_huge(cell))
+        raise WrongCell(row, "holds a whole number that is too large") from None
+
+
+def _is_huge(cell: Any) -> bool:
+    try:
+        return not math.isfinite(float(cell))
+    except OverflowError:
+        return True
+
+
+def _dates(cells: Sequence[Any]) -> np.ndarray:
+    made = np.empty(len(cells), _MICROSECONDS)
+    for i, cell in enumerate(cells):
+        if cell is None:
+            made[i] = "NaT"
+        else:
+            made[i] = cell if isinstance(cell, np.datetime64) else naive(cell)
+    return made
+
+
+def _as_text(cell: Any) -> str | None:
+    if cell is None or isinstance(cell, str):
+        return cell
+    if isinstance(cell, (bool, np.bool_)):
+        return str(bool(cell))
+    return str(int(cell)) if isinstance(cell, (int, np.integer)) else number_as_text(float(cell))
+
+
+def as_key(cell: Any) -> str | None:
+    """Return one cell as a category is called, None where it is missing.
+
+    Raises
+    ------
+    WrongCell
+        It is neither text nor a number, boolean, date or duration.
+    """
+    if isinstance(cell, str):
+        return cell.strip() or None
+    if is_missing(cell):
+        return None
+    if isinstance(cell, (bool, np.bool_, *_NUMBERS)):
+        return _as_text(cell)
+    if isinstance(cell, np.datetime64):
+        cell = cell.astype(_MICROSECONDS).item()
+    if isinstance(cell, datetime.date):
+        return _date_as_text(naive(cell))
+    if isinstance(cell, (datetime.timedelta, datetime.time, np.timedelta64)):
+        return number_as_text(seconds_of(cell))
+    raise WrongCell(-1, f"holds {type(cell).__name__}; {_EXPECTED}")

@@ -1,0 +1,496 @@
+"""Columns that become numbers: numbers, also written as text, durations, and dates."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastnn.tabular import scaling, texts
+from fastnn.tabular.cells import (
+    Cells,
+    WrongCell,
+    is_missing,
+    naive,
+    seconds_of,
+)
+from fastnn.tabular.columns import Column, Put, check_finite, common, short, shown
+
+_EPOCH = datetime.datetime(1970, 1, 1)
+_DAY = 86_400_000_000  # microseconds
+_LARGE = 1e308
+_FARTHEST = 62_135_596_800_000_000  # microseconds from the year 1 to 1970
+_ABSENT = " is missing"
+
+
+class Numeric(Column):
+    """The base of the kinds that become numbers: some parts, each scaled, and "is missing".
+
+    A missing cell gets the median of each part. That it was missing is an input of its own if
+    cells were missing in training.
+
+    Parameters
+    ----------
+    name, reason, missing
+        See `Column`.
+    parts : dict of str to Scale
+        What of it is an input; a part that is constant is none.
+    fill : list of float
+        What a missing cell counts as, scaled, for each part.
+    flag : tuple of float, optional
+        What "is missing" is, scaled, where a cell is there and where it is not.
+    low, high : float
+        The range in training; NaN where there is none.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reason: str,
+        missing: int,
+        *,
+        parts: dict[str, scaling.Scale],
+        fill: Sequence[float],
+        flag: tuple[float, float] | None,
+        low: float,
+        high: float,
+        **own: Any,
+    ) -> None:
+        super().__init__(name, reason, missing)
+        self.parts = parts
+        self.fill = list(fill)
+        self.flag = flag
+        self.low = low
+        self.high = high
+        for key, value in own.items():
+            setattr(self, key, value)
+
+    @classmethod
+    def fit(
+        cls, name: str, reason: str, cells: Cells, *, numbers: str = "robust", **own: Any
+    ) -> Numeric:
+        """Measure the cells.
+
+        Parameters
+        ----------
+        name, reason : str
+        cells : Cells
+        numbers : {"robust", "quantile", "standard"}, default "robust"
+        **own
+            What the kind needs to read the cells.
+
+        Raises
+        ------
+        WrongCell
+            A cell is infinite, or not of this kind.
+        """
+        reader = cls(
+            name, reason, 0, parts={}, fill=(), flag=None, low=math.nan, high=math.nan, **own
+        )
+        values = reader.read(cells)
+        absent = np.isnan(values)
+        present = values[~absent]
+        missing = int(absent.sum())
+        found: dict[str, scaling.Scale] = {}
+        fill = []
+        if len(present):
+            for part, numbers_of in reader.parts_of(present).items():
+                if numbers_of.min() < numbers_of.max():
+                    found[part] = scaling.fitted(numbers_of, numbers)
+                    median = np.median(numbers_of)
+                    fill.append(float(found[part].apply(np.array([median]))[0]))
+        flag = None
+        if 0 < missing < len(values):
+            off, _, on = scaling.of_bits(np.array([len(present)]), np.array([missing]))
+            flag = (float(off[0]), float(on[0]))
+        low, high = (present.min(), present.max()) if len(present) else (math.nan, math.nan)
+        return cls(
+            name,
+            reason,
+            missing,
+            parts=found,
+            fill=fill,
+            flag=flag,
+            low=float(low),
+            high=float(high),
+            **own,
+        )
+
+    @property
+    def number_names(self) -> list[str]:
+        """Names of its parts."""
+        return [f"{self.name}{' ' * bool(part)}{part}" for part in self.parts]
+
+    @property
+    def flag_names(self) -> list[str]:
+        """The name of "is missing", if that is an input."""
+        return [] if self.flag is None else [self.name + _ABSENT]
+
+    def read(self, cells: Cells) -> np.ndarray:
+        """Return the cells as float64 numbers, NaN where missing."""
+        raise NotImplementedError
+
+    def read_one(self, cell: Any) -> float:
+        """Return one cell as such a number."""
+        raise NotImplementedError
+
+    def parts_of(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what can be an input, from numbers without a missing one."""
+        return {"": values}
+
+    def parts_of_one(self) -> list[Callable[[float], float]]:
+        """Return the functions that give each input from one number, scaled."""
+        return [scale.one() for scale in self.parts.values()]
+
+    def encode(
+        self, cells: Cells, numbers: np.ndarray, flags: np.ndarray, code: np.ndarray | None
+    ) -> None:
+        """Write the inputs for some cells."""
+        values = self.read(cells)
+        absent = np.isnan(values)
+        has_absent = bool(absent.any())
+        if has_absent:
+            values = np.where(absent, 0.0, values)
+        found = self.parts_of(values) if self.parts else {}
+        for i, (part, scale) in enumerate(self.parts.items()):
+            numbers[:, i] = scale.apply(found[part])
+            if has_absent:
+                numbers[absent, i] = self.fill[i]
+        if self.flag is not None:
+            flags[:, 0] = np.where(absent, self.flag[1], self.flag[0])
+
+    def one(self, number: int, flag: int, code: int) -> Put:
+        """Return the function that writes the inputs for one cell."""
+        read, functions, fill = self.read_one, self.parts_of_one(), self.fill
+        off, on = self.flag or (0.0, 0.0)
+        has_flag = self.flag is not None
+        if len(functions) == 1:
+            (scale,), (median,) = functions, fill
+
+            def put(out: Any, cell: Any) -> None:
+                kind = type(cell)
+                try:
+                    value = cell if kind is float else read(cell) if kind is str else float(cell)
+                except (TypeError, ValueError, OverflowError):
+                    value = read(cell)
+                if not -_LARGE < value < _LARGE:
+                    value = read(cell)  # which says if it is missing or infinite
+                if value == value:
+                    out[number] = scale(value)
+                    if has_flag:
+                        out[flag] = off
+                else:
+                    out[number] = median
+                    if has_flag:
+                        out[flag] = on
+
+            return put
+        places = range(number, number + len(functions))
+
+        def put_parts(out: Any, cell: Any) -> None:
+            value = read(cell)
+            is_there = value == value
+            for at, function, median in zip(places, functions, fill, strict=True):
+                out[at] = function(value) if is_there else median
+            if has_flag:
+                out[flag] = off if is_there else on
+
+        return put_parts
+
+    own: ClassVar[tuple[str, ...]] = ()
+
+    def to_file(self) -> tuple[dict[str, Any], list[np.ndarray]]:
+        """Return what it holds."""
+        entry = self._entry(
+            parts={part: scale.kind for part, scale in self.parts.items()},
+            has_flag=self.flag is not None,
+            **{key: getattr(self, key) for key in self.own},
+        )
+        flag = self.flag or (0.0, 0.0)
+        facts = np.array([*flag, self.low, self.high, *self.fill], np.float64)
+        return entry, [facts, *(scale.arrays() for scale in self.parts.values())]
+
+    @classmethod
+    def from_file(cls, entry: dict[str, Any], arrays: Sequence[np.ndarray]) -> Numeric:
+        """Return what `to_file` described."""
+        facts, *scales = arrays
+        parts = {
+            part: scaling.KINDS[kind].from_array(array)
+            for (part, kind), array in zip(entry["parts"].items(), scales, strict=True)
+        }
+        if len(facts) != 4 + len(parts) or not np.isfinite(np.delete(facts, [2, 3])).all():
+            raise ValueError(f"column {entry['name']!r} is damaged")
+        off, on, low, high, *fill = facts.tolist()
+        made = cls(
+            *common(entry),
+            parts=parts,
+            fill=fill,
+            flag=(off, on) if entry["has_flag"] else None,
+            low=low,
+            high=high,
+            **{key: entry[key] for key in cls.own},
+        )
+        made.check()
+        return made
+
+    def check(self) -> None:
+        """Raise ValueError for a description that is damaged."""
+        if list(self.parts) not in ([], [""]):
+            raise ValueError(f"column {self.name!r} is damaged")
+
+
+class Number(Numeric):
+    """Numbers, also those that are written as text.
+
+    Parameters
+    ----------
+    decimal : {".", ","}
+        How a text is read that could be read both ways.
+    words : list of str
+        Texts besides "NA" and the like that counted as missing in training.
+    """
+
+    kind = "number"
+    own = ("decimal", "words")
+    decimal: str = "."
+    words: Sequence[str] = ()
+
+    @property
+    def values(self) -> str:
+        """The range."""
+        return "" if math.isnan(self.low) else f"{short(self.low)} to {short(self.high)}"
+
+    def read(self, cells: Cells) -> np.ndarray:
+        """Return the cells as numbers."""
+        if cells.kind in ("number", "boolean"):
+            check_finite(cells.values, cells)
+            return cells.values
+        if cells.kind == "text":
+            found = np.full(len(cells.texts) + 1, np.nan)
+            try:
+                found[:-1] = [self._number(text) for text in cells.texts]
+            except ValueError:
+                self._refuse(cells)
+            check_finite(found[:-1], cells)
+            return found[cells.values]
+        raise WrongCell(_first_present(cells), f"holds a {cells.kind}; expected numbers")
+
+    def _number(self, text: str) -> float:
+        return math.nan if text in self.words else texts.number_in(text, self.decimal)
+
+    def _refuse(self, cells: Cells) -> None:
+        """Raise the error for the first cell that is no number."""
+        is_wrong = np.zeros(len(cells.texts), bool)
+        for i, text in enumerate(cells.texts):
+            try:
+                self._number(text)
+            except ValueError:
+                is_wrong[i] = True
+        row = cells.first(is_wrong)
+        text = cells.texts[cells.values[row]]
+        raise WrongCell(row, f"holds the text {shown(text)}; it held numbers in training")
+
+    def read_one(self, cell: Any) -> float:
+        """Return one cell as a number."""
+        if isinstance(cell, str):
+            try:
+                value = self._number(cell.strip() or "NA")
+            except ValueError:
+                raise WrongCell(
+                    -1, f"holds the text {shown(cell)}; it held numbers in training"
+                ) from None
+        elif is_missing(cell):
+            return math.nan
+        else:
+            try:
+                value = float(cell)
+            except (TypeError, ValueError, OverflowError):
+                raise WrongCell(-1, f"holds {type(cell).__name__}; expected a number") from None
+        if math.isinf(value):
+            raise WrongCell(-1, "is infinite; expected finite numbers")
+        return value
+
+    def check(self) -> None:
+        """Raise ValueError for a description that is damaged."""
+        super().check()
+        if self.decimal not in (".", ",") or not all(isinstance(one, str) for one in self.words):
+            raise ValueError(f"column {self.name!r} is damaged")
+
+
+class Duration(Numeric):
+    """Durations and times of day, in seconds."""
+
+    kind = "duration"
+
+    @property
+    def values(self) -> str:
+        """The range."""
+        if math.isnan(self.low):
+            return ""
+        low, high = (datetime.timedelta(seconds=one) for one in (self.low, self.high))
+        return f"{low} to {high}"
+
+    def read(self, cells: Cells) -> np.ndarray:
+        """Return the cells as seconds."""
+        if cells.kind in ("duration", "number"):
+            check_finite(cells.values, cells)
+            return cells.values
+        if cells.kind != "text":
+            raise WrongCell(_first_present(cells), f"holds a {cells.kind}; expected durations")
+        found = np.full(len(cells.texts) + 1, np.nan)
+        for i, text in enumerate(cells.texts):
+            try:
+                found[i] = texts.duration_in(text)
+            except ValueError:
+                row = int((cells.values == i).argmax())
+                raise WrongCell(row, f"holds {shown(text)}; expected durations") from None
+        return found[cells.values]
+
+    def read_one(self, cell: Any) -> float:
+        """Return one cell in seconds."""
+        if is_missing(cell):
+            return math.nan
+        if isinstance(cell, (datetime.timedelta, datetime.time, np.timedelta64)):
+            return seconds_of(cell)
+        if isinstance(cell, str):
+            try:
+                return texts.duration_in(cell)
+            except ValueError:
+                raise WrongCell(-1, f"holds {shown(cell)}; expected a duration") from None
+        if isinstance(cell, (int, float)) and math.isfinite(cell):
+            return float(cell)
+        raise WrongCell(-1, f"holds {type(cell).__name__}; expected a duration")
+
+
+def _moment(value: float) -> datetime.datetime:
+    return _EPOCH + datetime.timedelta(microseconds=int(value))
+
+
+_DAY_OF_WEEK = "day of week"
+_DAY_OF_YEAR = "day of year"
+_ONE_PART: dict[str, Callable[[datetime.datetime], float]] = {
+    "year": lambda moment: moment.year,
+    "month": lambda moment: moment.month,
+    "day": lambda moment: moment.day,
+    _DAY_OF_WEEK: lambda moment: moment.weekday(),
+    _DAY_OF_YEAR: lambda moment: moment.timetuple().tm_yday,
+    "hour": lambda moment: moment.hour,
+    "minute": lambda moment: moment.minute,
+    "second": lambda moment: moment.second,
+}
+
+
+class Date(Numeric):
+    """Dates and times: what of them varies, and the time as a number of days.
+
+    Dates with a time zone are taken as the clock shows them there.
+
+    Parameters
+    ----------
+    order : {"ymd", "dmy", "mdy"}
+        How a text is read that could be read several ways.
+    """
+
+    kind = "date"
+    own = ("order",)
+    order: str = "mdy"
+
+    @property
+    def values(self) -> str:
+        """The range."""
+        if math.isnan(self.low):
+            return ""
+        low, high = (np.datetime64(int(one), "us") for one in (self.low, self.high))
+        unit = "D" if self.low % _DAY == self.high % _DAY == 0 else "s"
+        return " to ".join(str(one.astype(f"M8[{unit}]")).replace("T", " ") for one in (low, high))
+
+    def read(self, cells: Cells) -> np.ndarray:
+        """Return the cells as microseconds since 1970; float64 keeps them for centuries."""
+        if cells.kind == "date":
+            moments = cells.values
+        elif cells.kind == "text":
+            found = np.full(len(cells.texts) + 1, "NaT", "datetime64[us]")
+            for i, text in enumerate(cells.texts):
+                try:
+                    moment = texts.date_in(text, self.order)
+                except ValueError:
+                    row = int((cells.values == i).argmax())
+                    raise WrongCell(row, f"holds {shown(text)}; expected dates") from None
+                if moment is not None:
+                    found[i] = moment
+            moments = found[cells.values]
+        else:
+            raise WrongCell(_first_present(cells), f"holds a {cells.kind}; expected dates")
+        is_far = np.abs(moments.astype(np.int64)) > _FARTHEST
+        if (is_far & ~np.isnat(moments)).any():
+            row = int((is_far & ~np.isnat(moments)).argmax())
+            raise WrongCell(row, "is not within the years 1 to 9999")
+        return np.where(np.isnat(moments), np.nan, moments.astype(np.int64).astype(np.float64))
+
+    def read_one(self, cell: Any) -> float:
+        """Return one cell in microseconds since 1970."""
+        moment: datetime.datetime | None
+        if isinstance(cell, str):
+            try:
+                moment = texts.date_in(cell, self.order) if cell.strip() else None
+            except ValueError:
+                raise WrongCell(-1, f"holds {shown(cell)}; expected a date") from None
+        elif is_missing(cell):
+            moment = None
+        elif isinstance(cell, datetime.date):
+            moment = naive(cell)
+        elif isinstance(cell, np.datetime64):
+            since = int(cell.astype("datetime64[us]").astype(np.int64))
+            if abs(since) > _FARTHEST:
+                raise WrongCell(-1, "is not within the years 1 to 9999")
+            return float(since)
+        else:
+            raise WrongCell(-1, f"holds {type(cell).__name__}; expected a date")
+        if moment is None:
+            return math.nan
+        span = moment - _EPOCH
+        return float((span.days * 86400 + span.seconds) * 1_000_000 + span.microseconds)
+
+    def parts_of(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Return year, month and so on."""
+        moments = values.astype(np.int64).view("datetime64[us]")
+        days = moments.astype("M8[D]")
+        months, years = days.astype("M8[M]"), days.astype("M8[Y]")
+        day_number = days.astype(np.int64)
+        seconds = (moments - days).astype(np.int64) // 1_000_000
+        whole = {
+            "year": years.astype(np.int64) + 1970,
+            "month": months.astype(np.int64) % 12 + 1,
+            "day": (days - months.astype("M8[D]")).astype(np.int64) + 1,
+            _DAY_OF_WEEK: (day_number + 3) % 7,
+            _DAY_OF_YEAR: (days - years.astype("M8[D]")).astype(np.int64) + 1,
+            "hour": seconds // 3600,
+            "minute": seconds // 60 % 60,
+            "second": seconds % 60,
+        }
+        return {part: found.astype(np.float64) for part, found in whole.items()} | {
+            "time": values / _DAY
+        }
+
+    def parts_of_one(self) -> list[Callable[[float], float]]:
+        """Return the functions that give each part of one time, scaled."""
+        return [_one_part(part, scale.one()) for part, scale in self.parts.items()]
+
+    def check(self) -> None:
+        """Raise ValueError for a description that is damaged."""
+        if self.order not in texts.ORDERS or not set(self.parts) <= {*_ONE_PART, "time"}:
+            raise ValueError(f"column {self.name!r} is damaged")
+
+
+def _one_part(part: str, scaled: Callable[[float], float]) -> Callable[[float], float]:
+    if part == "time":
+        return lambda value: scaled(value / _DAY)
+    part_of = _ONE_PART[part]
+    return lambda value: scaled(float(part_of(_moment(value))))
+
+
+def _first_present(cells: Cells) -> int:
+    return int((~cells.missing).argmax())

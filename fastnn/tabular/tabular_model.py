@@ -1,0 +1,193 @@
+"""A model together with the encoding of its table: columns in, answers out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastnn.model import Model
+from fastnn.tabular.encoding import Encoding
+from fastnn.tabular.table import Table, of
+from fastnn.tabular.target import Target
+
+_ENTRY = "table"  # of the attachments in a model file
+
+
+class TabularModel:
+    """A model that takes the columns of a table, and answers in the target's unit and classes.
+
+    Parameters
+    ----------
+    model : Model
+        Takes the encoded inputs.
+    encoding : Encoding
+    target : Target
+    attachments : dict, optional
+        What else to keep in the file; JSON.
+
+    Attributes
+    ----------
+    model, encoding, target, attachments
+        As given.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> from fastnn.tabular import Encoding, TabularModel, Target
+    >>> table = {"age": [31, 45, 52, 28], "color": ["red", "blue", "red", "blue"]}
+    >>> encoding, target = Encoding.fit(table), Target.fit([7.5, 9.25, 8.0, 6.5])
+    >>> model = fnn.Sequential([fnn.Dense(1)], input_shape=(encoding.inputs,), seed=0)
+    >>> TabularModel(model, encoding, target).predict(table).shape
+    (4,)
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        encoding: Encoding,
+        target: Target,
+        attachments: dict[str, Any] | None = None,
+    ) -> None:
+        if model.input_shapes[0][1] != (encoding.inputs,):
+            raise ValueError(
+                f"columns and network do not fit each other: {encoding.inputs} inputs, and a "
+                f"network for {model.input_shapes[0][1]}"
+            )
+        self.model = model
+        self.encoding = encoding
+        self.target = target
+        self.attachments = dict(attachments or {})
+
+    def __repr__(self) -> str:
+        return (
+            f"<TabularModel: {self.target.task} of {self.target.name!r} from "
+            f"{len(self.encoding.groups)} columns>"
+        )
+
+    def outputs(self, data: Any) -> np.ndarray:
+        """Return the outputs of the network: probabilities, or standardised numbers.
+
+        Parameters
+        ----------
+        data : Table, frame, array, dict of columns, or list of dicts
+
+        Raises
+        ------
+        ValueError
+            A column is missing or does not fit, or a row gives no finite answer; it is named.
+        """
+        table = data if isinstance(data, Table) else of(data)
+        outputs = np.asarray(self.model.predict(self.encoding.encode(table)))
+        if not np.isfinite(outputs).all():
+            row = int(np.argmin(np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1))) + 1
+            raise ValueError(f"{table.where}the network gives no finite number for row {row:,}")
+        return outputs
+
+    def predict(self, data: Any) -> np.ndarray:
+        """Return classes, or numbers in the target's unit.
+
+        Parameters
+        ----------
+        data : Table, frame, array, dict of columns, or list of dicts
+            Columns are found by name, in any order; more of them are ignored.
+
+        Returns
+        -------
+        ndarray, shape (rows,)
+        """
+        return self.target.decode(self.outputs(data))
+
+    def predict_proba(self, data: Any) -> np.ndarray:
+        """Return the probability of each class of `target.classes`.
+
+        Returns
+        -------
+        ndarray of float32, shape (rows, classes)
+
+        Raises
+        ------
+        ValueError
+            The model predicts numbers.
+        """
+        if self.target.classes is None:
+            raise ValueError("the model predicts numbers; there are no classes")
+        return self.outputs(data)
+
+    def predict_one(self, row: Any) -> Any:
+        """Return the class or number for one row, in microseconds.
+
+        Parameters
+        ----------
+        row : dict, sequence, or row of a pandas frame
+            See `Encoding.encode_one`.
+        """
+        output = np.asarray(self.model.predict_one(self.encoding.encode_one(row)))
+        answer = self.target.decode(output.reshape(1, -1))[0]
+        return answer.item() if isinstance(answer, np.generic) else answer
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save it as one file, for `fastnn.load`.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Raises
+        ------
+        FileNotFoundError, TypeError, ValueError
+            As `Model.save`.
+        """
+        from fastnn.exchange import model_file
+
+        entries, tensors = self.encoding.to_file()
+        table = {"encoding": entries, "target": self.target.to_file()}
+        model_file.save(
+            self.model.network,
+            path,
+            tensors=tensors,
+            attachments={_ENTRY: table, **self.attachments},
+        )
+
+    @classmethod
+    def from_file(
+        cls,
+        model: Model,
+        attachments: Mapping[str, Any],
+        tensors: Mapping[str, np.ndarray],
+        path: str | os.PathLike,
+    ) -> TabularModel:
+        """Return a model with the encoding that its file describes; `fastnn.load` calls it.
+
+        Parameters
+        ----------
+        model : Model
+        attachments, tensors : dict
+            What the file holds.
+        path : path-like
+            For messages.
+
+        Raises
+        ------
+        ValueError
+            The description is damaged, or is that of another network.
+        """
+        described = attachments[_ENTRY]
+        own = {
+            name.removeprefix("preprocessing/"): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("preprocessing/")
+        }
+        try:
+            if not isinstance(described, Mapping):
+                raise ValueError("the description of the columns is damaged")
+            if "encoding" not in described:
+                raise ValueError("an older fastnn described its columns otherwise; train it again")
+            encoding = Encoding.from_file(described["encoding"], own)
+            target = Target.from_file(described.get("target"))
+            rest = {name: one for name, one in attachments.items() if name != _ENTRY}
+            return cls(model, encoding, target, rest)
+        except ValueError as error:
+            raise ValueError(f"path: {str(path)!r}: {error}") from None
