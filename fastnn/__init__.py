@@ -29,6 +29,7 @@ from fastnn.core.threads import get_num_threads, set_num_threads, show_config
 from fastnn.layers import (
     Activation,
     Add,
+    Average,
     BatchNormalization,
     CategoryEncoding,
     Columns,
@@ -113,6 +114,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Add",
+    "Average",
     "BatchNormalization",
     "BinaryCrossentropy",
     "CategoryEncoding",

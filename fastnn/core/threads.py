@@ -6,6 +6,9 @@ import functools
 import math
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from fastnn.native import engine
 
@@ -19,6 +22,7 @@ SURELY = 16.0
 MOST_THREADS = max(256, os.cpu_count() or 1)
 
 _threads: int | None = None
+_most: ContextVar[int] = ContextVar("the most workers in this context", default=MOST_THREADS)
 _is_forked = False
 
 
@@ -104,7 +108,28 @@ def get_num_threads() -> int:
     """
     if not engine.HAS_OPENMP or _is_forked:
         return 1
-    return _threads if _threads is not None else _default_threads()
+    return min(_threads if _threads is not None else _default_threads(), _most.get())
+
+
+@contextmanager
+def at_most(workers: int) -> Iterator[None]:
+    """Limit the teams that this thread opens, while other threads keep theirs.
+
+    Parameters
+    ----------
+    workers : int
+
+    Examples
+    --------
+    >>> with at_most(1):
+    ...     get_num_threads()
+    1
+    """
+    token = _most.set(workers)
+    try:
+        yield
+    finally:
+        _most.reset(token)
 
 
 def limited(workers: int) -> int:

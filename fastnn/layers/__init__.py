@@ -7,7 +7,7 @@ from fastnn.layers.base import Input, Layer, Shape, Tensor, registry
 from fastnn.layers.columns import Columns, ParametricActivation, Scale
 from fastnn.layers.core import Activation, Dense, Dropout, Flatten, PReLU, Reshape
 from fastnn.layers.embedding import Embedding
-from fastnn.layers.merge import Add, Concatenate, Multiply
+from fastnn.layers.merge import Add, Average, Concatenate, Multiply
 from fastnn.layers.normalization import BatchNormalization, LayerNormalization
 from fastnn.layers.number_embedding import PeriodicEmbedding, PiecewiseLinearEmbedding
 from fastnn.layers.preprocessing import (
@@ -22,6 +22,7 @@ from fastnn.layers.residual import Residual
 __all__ = [
     "Activation",
     "Add",
+    "Average",
     "BatchNormalization",
     "CategoryEncoding",
     "Columns",

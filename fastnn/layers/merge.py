@@ -52,6 +52,35 @@ class Add(Layer):
 
 
 @registry.add
+class Average(Layer):
+    """The mean of two or more inputs of the same shape.
+
+    Parameters
+    ----------
+    name : str, optional
+    trainable : bool, default True
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> x = fnn.Input((4,))
+    >>> fnn.Average()([x, x]).shape
+    (4,)
+    """
+
+    kind = "average"
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return the inputs' shape."""
+        return _of_one_shape("Average", inputs)
+
+    def emit(self, builder: Builder, *inputs: Value) -> Value:
+        """Append a chain of sums, and their division."""
+        total = _chain(builder, "add", inputs)
+        return builder.emit("rescale", (total,), total.shape, factor=1 / len(inputs), offset=0.0)
+
+
+@registry.add
 class Multiply(Layer):
     """The elementwise product of two or more inputs of the same shape.
 

@@ -1,0 +1,290 @@
+"""Networks for tables that need no tuning: their layers, optimizer, schedules and initial weights.
+
+A recipe is a declaration of hyper-parameters. It makes a compiled network for encoded inputs
+(`Recipe.network`) and sets initial weights that fit the data (`Recipe.initialize`); `learning.py`
+trains it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastnn import activations, initializers, layers, optimizers, schedules
+from fastnn.core import checks
+from fastnn.core.declare import Declaration, boolean, checked, integer, number
+from fastnn.core.registry import Registry
+from fastnn.layers.base import Tensor
+from fastnn.losses import Crossentropy, Loss, Quantile
+from fastnn.model import Model
+
+INITIAL_ROWS = 2048  # that initial weights are fitted to
+SAMPLES_OF_A_BIAS = 5
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network learns, and from what.
+
+    Attributes
+    ----------
+    numbers, flags : int
+        Inputs of each kind, in this order, as `Encoding` lays them out; codes follow.
+    cardinalities : sequence of int
+        For each code, how many there are.
+    classes : int
+        0: numbers are to be predicted.
+    quantiles : tuple of float
+        Of the numbers, one output each; none: their mean.
+    """
+
+    numbers: int
+    flags: int
+    cardinalities: Sequence[int]
+    classes: int = 0
+    quantiles: tuple[float, ...] = ()
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs."""
+        return self.numbers + self.flags + len(self.cardinalities)
+
+
+def _widths(name: str, value: Any) -> tuple[int, ...]:
+    """Check the widths of hidden layers."""
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        raise TypeError(f"{name} must be a sequence of integers, got {value!r}")
+    widths = tuple(checks.integer(name, width) for width in value)
+    if not widths:
+        raise ValueError(f"{name} must hold at least one width, got none")
+    return widths
+
+
+class Recipe(Declaration):
+    """Base class of recipes.
+
+    Parameters
+    ----------
+    epochs : int, optional
+        Default: as many as `rows` call for.
+    batch_size : int, optional
+        Default: the same.
+    """
+
+    epochs: int | None = integer(default=None, is_optional=True, kw_only=True)
+    batch_size: int | None = integer(default=None, is_optional=True, kw_only=True)
+
+    scaling: ClassVar[str] = "robust"  # of numbers, as `Encoding.fit` takes it
+    patience: ClassVar[int | None] = None  # epochs without improvement; None: all are made
+
+    def network(self, task: Task, *, steps: int, seed: int) -> Model:
+        """Return a compiled network.
+
+        Parameters
+        ----------
+        task : Task
+        steps : int
+            Of the whole training.
+        seed : int
+        """
+        raise NotImplementedError
+
+    def initialize(self, model: Model, x: np.ndarray, generator: np.random.Generator) -> None:
+        """Set initial weights that fit some rows of the training; by default none."""
+
+    def rows_of_a_step(self, rows: int) -> int:
+        """Return the size of a batch for so many rows to train on."""
+        raise NotImplementedError
+
+    def epochs_for(self, rows: int) -> int:
+        """Return how many epochs to train on so many rows."""
+        raise NotImplementedError
+
+
+registry = Registry("recipe", Recipe)
+
+
+@registry.add
+class RealMLP(Recipe):
+    """RealMLP-TD (Holzmüller, Grinsztajn, Steinwart 2024, "Better by default").
+
+    Numbers beside their periodic embeddings, flags, and embedded codes; a learned scale of each
+    input; hidden layers in the neural-tangent parametrization, y = x @ kernel / sqrt(inputs) +
+    bias, whose kernels begin normalized on the data and whose biases begin at points of the data;
+    parametric activations; AdamW with a learning rate in cycles.
+
+    Parameters
+    ----------
+    hidden : sequence of int, default (256, 256, 256)
+    learning_rate : float, optional
+        Default: 0.04 for classes, 0.2 for numbers.
+    dropout : float, default 0.15
+        Of the first half of the training; it then falls to 0, as `weight_decay` does.
+    weight_decay : float, default 0.02
+    label_smoothing : float, default 0.0
+        RealMLP-TD's own 0.1 serves the accuracy and harms probabilities.
+    periodic : bool, default True
+        Whether numbers are embedded.
+    activation : str, optional
+        Default: selu for classes, mish for numbers.
+    epochs : int, optional
+        Default: 256, and fewer from 8,000 rows on, so that no more than `SAMPLES` rows are seen.
+    batch_size : int, optional
+        Default: 64 up to 1,024 rows, 128 up to 8,192, 256 up to 30,000, then 512.
+
+    Notes
+    -----
+    What differs from the source: the number of epochs falls with the rows, the batches grow with
+    them, and labels are not smoothed.
+
+    Examples
+    --------
+    >>> from fastnn.tabular.recipes import RealMLP, Task
+    >>> model = RealMLP().network(Task(3, 2, [], classes=2), steps=100, seed=0)
+    >>> model.output_shape
+    (2,)
+    """
+
+    name: ClassVar[str] = "realmlp"
+
+    hidden: Sequence[int] = checked(_widths, default=(256, 256, 256))
+    learning_rate: float | None = number(
+        default=None, is_positive=True, is_optional=True, kw_only=True
+    )
+    dropout: float = number(default=0.15, least=0, below=1, kw_only=True)
+    weight_decay: float = number(default=0.02, least=0, kw_only=True)
+    label_smoothing: float = number(default=0.0, least=0, below=1, kw_only=True)
+    periodic: bool = boolean(default=True, kw_only=True)
+    activation: Any = checked(
+        lambda name, value: activations.get(value).name,
+        default=None, is_optional=True, kw_only=True,
+    )  # fmt: skip
+
+    def rows_of_a_step(self, rows: int) -> int:
+        """Return the size of a batch."""
+        if self.batch_size is not None:
+            return min(self.batch_size, rows)
+        sizes = ((1024, 64), (8192, 128), (30_000, 256))
+        return min(next((size for most, size in sizes if rows <= most), 512), rows)
+
+    def epochs_for(self, rows: int) -> int:
+        """Return the number of epochs."""
+        if self.epochs is not None:
+            return self.epochs
+        return int(np.clip(SAMPLES // rows, 16, 256))
+
+    def network(self, task: Task, *, steps: int, seed: int) -> Model:
+        """Return a compiled network."""
+        given = layers.Input((task.inputs,))
+        scale = layers.Scale()
+        scale.learning_rate_factor = 6.0
+        h = scale(joined(self._inputs(task, given)))
+        activation = self.activation or ("selu" if task.classes else "mish")
+        for units in self.hidden:
+            h = layers.Rescaling(h.shape[0] ** -0.5)(h)
+            h = _dense(units, initializers.Normal(stddev=1.0))(h)
+            f = layers.ParametricActivation(activation)
+            f.learning_rate_factor = 0.1
+            h = f(h)
+            if self.dropout:
+                h = layers.Dropout(schedules.FlatCosineDecay(self.dropout, steps))(h)
+        h = layers.Rescaling(h.shape[0] ** -0.5)(h)
+        outputs, losses = heads(task, h, lambda units: _dense(units, "zeros"), self.label_smoothing)
+        model = Model(given, outputs, seed=seed)
+        rate = self.learning_rate or (0.04 if task.classes else 0.2)
+        optimizer = optimizers.AdamW(
+            schedules.CosineLogCycles(rate, steps),
+            beta_2=0.95,
+            epsilon=1e-8,
+            weight_decay=schedules.FlatCosineDecay(self.weight_decay, steps),
+            weight_decay_exclusions=["bias"],
+        )
+        model.compile(optimizer, losses)
+        return model
+
+    def _inputs(self, task: Task, given: Tensor) -> list[Tensor]:
+        parts = []
+        flags_end = task.numbers + task.flags
+        if task.numbers:
+            numbers = layers.Columns(0, task.numbers)(given)
+            parts.append(numbers)
+            if self.periodic:
+                embedding = layers.PeriodicEmbedding()
+                embedding.learning_rate_factor = 0.1
+                parts.append(embedding(numbers))
+        if task.flags:
+            parts.append(layers.Columns(task.numbers, flags_end)(given))
+        if task.cardinalities:
+            codes = layers.Columns(flags_end, task.inputs)(given)
+            table = layers.Embedding(
+                list(task.cardinalities), 8, embeddings_initializer=initializers.Normal(stddev=1.0)
+            )
+            parts.append(table(codes))
+        return parts
+
+    def initialize(self, model: Model, x: np.ndarray, generator: np.random.Generator) -> None:
+        """Normalize hidden layers on the data: "std" kernels and "he+5" biases of the source.
+
+        Each column of a kernel is scaled so that its outputs have standard deviation 1. A bias is
+        minus the output at a random point between `SAMPLES_OF_A_BIAS` rows, so that the kinks of
+        activations begin among the data.
+        """
+        some = x[generator.permutation(len(x))[:INITIAL_ROWS]]
+        dense = [layer for layer in model.layers if isinstance(layer, layers.Dense)]
+        for layer in dense[: len(self.hidden)]:
+            before = layer.input
+            assert isinstance(before, Tensor)
+            found = np.asarray(Model(model.layers[0].input, before).predict(some), np.float64)
+            outputs = found @ layer.kernel
+            deviation = outputs.std(axis=0)
+            scale = np.where(deviation > 0, deviation, 1)
+            layer.kernel[...] /= scale
+            size = SAMPLES_OF_A_BIAS, layer.units
+            rows = generator.integers(0, len(some), size)
+            weights = generator.exponential(size=size)
+            points = np.take_along_axis(outputs / scale, rows, axis=0) * weights
+            layer.bias[...] = -points.sum(axis=0) / weights.sum(axis=0)
+
+
+SAMPLES = 2_000_000  # rows times epochs of a training
+
+
+def _dense(units: int, kernel: Any) -> layers.Dense:
+    """Return a dense layer whose bias learns slowly."""
+    layer = layers.Dense(
+        units, kernel_initializer=kernel, bias_initializer=initializers.Normal(stddev=1.0)
+    )
+    layer.learning_rate_factor = {"bias": 0.1}
+    return layer
+
+
+def joined(parts: list[Tensor]) -> Tensor:
+    """Return the concatenation of any number of parts."""
+    return parts[0] if len(parts) == 1 else layers.Concatenate()(parts)
+
+
+def heads(task: Task, h: Tensor, dense: Any, label_smoothing: float) -> tuple[Any, Any]:
+    """Return the outputs of a network, and their losses.
+
+    Parameters
+    ----------
+    task : Task
+    h : Tensor
+        What the last hidden layer returned.
+    dense : callable
+        Makes a layer of so many units.
+    label_smoothing : float
+    """
+    if task.classes:
+        output = layers.Activation("softmax")(dense(task.classes)(h))
+        return output, Crossentropy(label_smoothing=label_smoothing)
+    if not task.quantiles:
+        return dense(1)(h), "mse"
+    losses: list[Loss] = [Quantile(q) for q in task.quantiles]
+    return [dense(1)(h) for _ in losses], losses
+
+
+get = registry.get
