@@ -15,7 +15,8 @@ typedef uint64_t words __attribute__((vector_size(VECTOR_BYTES)));
 #else
 typedef uint64_t words;
 #endif
-enum { BLOCKS = sizeof(words) / 8, NUMBERS = 4 * BLOCKS };
+/* PAIRS vectors of blocks at once: a round waits for its products, and another vector fills the gap. */
+enum { LANE_BLOCKS = sizeof(words) / 8, PAIRS = 2, BLOCKS = PAIRS * LANE_BLOCKS, NUMBERS = 4 * BLOCKS };
 
 ALWAYS_INLINE words multiply_low(words a, words b)
 {
@@ -30,37 +31,53 @@ ALWAYS_INLINE words multiply_low(words a, words b)
 #endif
 }
 
+/* The 64-bit halves of each block side by side: of the first half of the blocks, or of the second. */
+#if LANES > 1 && VECTOR_BYTES == 64
+#define BLOCKS_OF(a, b, half) ((half) ? __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15) \
+                                      : __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11))
+#elif LANES > 1 && VECTOR_BYTES == 32
+#define BLOCKS_OF(a, b, half) ((half) ? __builtin_shufflevector(a, b, 2, 6, 3, 7) \
+                                      : __builtin_shufflevector(a, b, 0, 4, 1, 5))
+#elif LANES > 1
+#define BLOCKS_OF(a, b, half) ((half) ? __builtin_shufflevector(a, b, 1, 3) \
+                                      : __builtin_shufflevector(a, b, 0, 2))
+#else
+#define BLOCKS_OF(a, b, half) ((half) ? (b) : (a))
+#endif
+
 /* The 4 * BLOCKS numbers of the blocks from `first_block` on. */
 ALWAYS_INLINE void philox(uint64_t first_block, uint64_t stream, uint64_t step, uint64_t key,
                           uint32_t out[NUMBERS])
 {
-    words none = {0}, c0, c1, c2, c3;
+    words none = {0}, c0[PAIRS], c1[PAIRS], c2[PAIRS], c3[PAIRS];
     words left_factor = none + 0xD2511F53u, right_factor = none + 0xCD9E8D57u;
-    uint64_t k0 = key & 0xFFFFFFFFu, k1 = key >> 32, first[BLOCKS], pairs[2][BLOCKS];
+    uint64_t k0 = key & 0xFFFFFFFFu, k1 = key >> 32, first[BLOCKS];
     for (int i = 0; i < BLOCKS; i++) first[i] = first_block + (uint64_t)i;
-    memcpy(&c0, first, sizeof c0); /* up to 2^34 elements per batch */
-    c1 = none + stream;
-    c2 = none + (step & 0xFFFFFFFFu);
-    c3 = none + (step >> 32);
+    memcpy(c0, first, sizeof c0); /* up to 2^34 elements per batch */
+    UNROLL for (int p = 0; p < PAIRS; p++) {
+        c1[p] = none + stream;
+        c2[p] = none + (step & 0xFFFFFFFFu);
+        c3[p] = none + (step >> 32);
+    }
     UNROLL for (int round = 0; round < 10; round++) {
-        words left = multiply_low(left_factor, c0), right = multiply_low(right_factor, c2);
-        c0 = (right >> 32) ^ c1 ^ k0;
-        c1 = right;
-        c2 = (left >> 32) ^ c3 ^ k1;
-        c3 = left;
+        words left_key = none + k0, right_key = none + k1;
+        UNROLL for (int p = 0; p < PAIRS; p++) {
+            words left = multiply_low(left_factor, c0[p]), right = multiply_low(right_factor, c2[p]);
+            c0[p] = (right >> 32) ^ c1[p] ^ left_key;
+            c1[p] = right;
+            c2[p] = (left >> 32) ^ c3[p] ^ right_key;
+            c3[p] = left;
+        }
         k0 = (k0 + 0x9E3779B9u) & 0xFFFFFFFFu; /* Weyl sequence of the key schedule */
         k1 = (k1 + 0xBB67AE85u) & 0xFFFFFFFFu;
     }
-    c0 = (c0 & 0xFFFFFFFFu) | (c1 << 32);
-    c2 = (c2 & 0xFFFFFFFFu) | (c3 << 32);
-    memcpy(pairs[0], &c0, sizeof c0);
-    memcpy(pairs[1], &c2, sizeof c2);
-    for (int i = 0; i < BLOCKS; i++) {
-        out[4 * i] = (uint32_t)pairs[0][i];
-        out[4 * i + 1] = (uint32_t)(pairs[0][i] >> 32);
-        out[4 * i + 2] = (uint32_t)pairs[1][i];
-        out[4 * i + 3] = (uint32_t)(pairs[1][i] >> 32);
+    words halves[2 * PAIRS];
+    UNROLL for (int p = 0; p < PAIRS; p++) {
+        c0[p] = (c0[p] & 0xFFFFFFFFu) | (c1[p] << 32);
+        c2[p] = (c2[p] & 0xFFFFFFFFu) | (c3[p] << 32);
+        halves[2 * p] = BLOCKS_OF(c0[p], c2[p], 0), halves[2 * p + 1] = BLOCKS_OF(c0[p], c2[p], 1);
     }
+    memcpy(out, halves, sizeof halves);
 }
 
 /* operand: 0 x (rows, width), 1 y (rows, width); size: 0 width, 1 stream (one per dropout
