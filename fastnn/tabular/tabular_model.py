@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.core import checks
 from fastnn.model import Model
 from fastnn.tabular.encoding import Encoding
 from fastnn.tabular.table import Table, of
@@ -32,6 +33,8 @@ class TabularModel:
     ----------
     model, encoding, target, attachments
         As given.
+    threshold : float
+        The probability from which the second of two classes is predicted.
 
     Examples
     --------
@@ -60,6 +63,7 @@ class TabularModel:
         self.encoding = encoding
         self.target = target
         self.attachments = dict(attachments or {})
+        self.threshold = 0.5
 
     def __repr__(self) -> str:
         return (
@@ -98,7 +102,28 @@ class TabularModel:
         -------
         ndarray, shape (rows,)
         """
-        return self.target.decode(self.outputs(data))
+        return self.decode(self.outputs(data))
+
+    def decode(self, outputs: np.ndarray) -> np.ndarray:
+        """Return the answers for outputs of the network, numbers within the range of the training.
+
+        Parameters
+        ----------
+        outputs : ndarray, shape (rows, outputs)
+
+        Returns
+        -------
+        ndarray, shape (rows,), or (rows, quantiles)
+        """
+        target = self.target
+        if target.classes is None:
+            numbers = outputs.astype(np.float64) * target.scale + target.mean
+            if target.low <= target.high:
+                numbers = np.clip(numbers, target.low, target.high)
+            return numbers[:, 0] if outputs.shape[1] == 1 else np.sort(numbers, axis=1)
+        if len(target.classes) == 2 and self.threshold != 0.5:
+            return target.classes[(outputs[:, 1] >= self.threshold).astype(np.int64)]
+        return target.decode(outputs)
 
     def predict_proba(self, data: Any) -> np.ndarray:
         """Return the probability of each class of `target.classes`.
@@ -125,7 +150,7 @@ class TabularModel:
             See `Encoding.encode_one`.
         """
         output = np.asarray(self.model.predict_one(self.encoding.encode_one(row)))
-        answer = self.target.decode(output.reshape(1, -1))[0]
+        answer = self.decode(output.reshape(1, -1))[0]
         return answer.item() if isinstance(answer, np.generic) else answer
 
     def save(self, path: str | os.PathLike) -> None:
@@ -143,7 +168,9 @@ class TabularModel:
         from fastnn.exchange import model_file
 
         entries, tensors = self.encoding.to_file()
-        table = {"encoding": entries, "target": self.target.to_file()}
+        table = {
+            "encoding": entries, "target": self.target.to_file(), "threshold": self.threshold,
+        }  # fmt: skip
         model_file.save(
             self.model.network,
             path,
@@ -188,6 +215,8 @@ class TabularModel:
             encoding = Encoding.from_file(described["encoding"], own)
             target = Target.from_file(described.get("target"))
             rest = {name: one for name, one in attachments.items() if name != _ENTRY}
-            return cls(model, encoding, target, rest)
+            made = cls(model, encoding, target, rest)
+            made.threshold = checks.number("threshold", described.get("threshold", 0.5))
+            return made
         except ValueError as error:
             raise ValueError(f"path: {str(path)!r}: {error}") from None
