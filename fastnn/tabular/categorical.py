@@ -108,7 +108,7 @@ class Category(Column):
         most : int, default 10,000
             How many categories may have a code each; the rest of them is "other".
         """
-        is_numeric = cells.kind == "number"
+        is_numeric = cells.kind == "number" and cls is Category
         cells = cls._as_keys(cells, is_numeric)
         missing = int(cells.missing.sum())
         found = list(zip(cells.texts, cells.counts().tolist(), strict=True))

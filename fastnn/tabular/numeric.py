@@ -396,7 +396,7 @@ class Date(Numeric):
 
     kind = "date"
     own = ("order",)
-    order: str = "mdy"
+    order: str = "ymd"
 
     @property
     def values(self) -> str:
@@ -418,7 +418,7 @@ class Date(Numeric):
                     moment = texts.date_in(text, self.order)
                 except ValueError:
                     row = int((cells.values == i).argmax())
-                    raise WrongCell(row, f"holds {shown(text)}; expected dates") from None
+                    raise WrongCell(row, self._refusal(text)) from None
                 if moment is not None:
                     found[i] = moment
             moments = found[cells.values]
@@ -437,7 +437,7 @@ class Date(Numeric):
             try:
                 moment = texts.date_in(cell, self.order) if cell.strip() else None
             except ValueError:
-                raise WrongCell(-1, f"holds {shown(cell)}; expected a date") from None
+                raise WrongCell(-1, self._refusal(cell)) from None
         elif is_missing(cell):
             moment = None
         elif isinstance(cell, datetime.date):
@@ -453,6 +453,10 @@ class Date(Numeric):
             return math.nan
         span = moment - _EPOCH
         return float((span.days * 86400 + span.seconds) * 1_000_000 + span.microseconds)
+
+    def _refusal(self, text: str) -> str:
+        example = texts.EXAMPLES[self.order]
+        return f"holds {shown(text)}; expected dates such as {example}, as in training"
 
     def parts_of(self, values: np.ndarray) -> dict[str, np.ndarray]:
         """Return year, month and so on."""

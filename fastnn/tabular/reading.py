@@ -133,7 +133,7 @@ def _check_options(sep: str | None, decimal: str | None, encoding: str | None) -
         raise ValueError(f"decimal must be '.' or ',', got {decimal!r}")
     if encoding is not None:
         try:
-            b"".decode(encoding)
+            b"a".decode(encoding, "replace")
         except (LookupError, TypeError):
             raise ValueError(
                 f"encoding {encoding!r} is not known; try 'utf-8', 'utf-16', 'latin-1' or 'cp1252'"

@@ -177,7 +177,7 @@ def _as_told(cells: Cells, options: Options) -> Decision:
         return Decision(kind, told, {"decimal": decimal, "words": words})
     if kind == "date" and cells.kind == "text":
         dates = texts.read_dates(cells.texts, cells.counts())
-        return Decision(kind, told, {"order": options.order or (dates.order if dates else "mdy")})
+        return Decision(kind, told, {"order": options.order or (dates.order if dates else "ymd")})
     return Decision(kind, told)
 
 
