@@ -78,7 +78,9 @@ class Category(Column):
         self.is_numeric = is_numeric
         self.levels = levels
         self.rare = rare
-        self._is_of_words = not is_numeric and not any(map(_is_number, self.known))
+        self._is_of_words = (
+            type(self) is Category and not is_numeric and not any(map(_is_number, self.known))
+        )
         self._places = {text: i for i, text in enumerate(self.known)}
         if layout == CODES:
             self._none, self._unknown = _MISSING, _OTHER

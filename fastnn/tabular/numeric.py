@@ -22,7 +22,8 @@ from fastnn.tabular.columns import Column, Put, check_finite, common, short, sho
 _EPOCH = datetime.datetime(1970, 1, 1)
 _DAY = 86_400_000_000  # microseconds
 _LARGE = 1e308
-_FARTHEST = 62_135_596_800_000_000  # microseconds from the year 1 to 1970
+# Microseconds from 1970 to the years 1 and 9999.
+_FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_000_000
 _ABSENT = " is missing"
 
 
@@ -360,7 +361,9 @@ class Duration(Numeric):
                 return texts.duration_in(cell)
             except ValueError:
                 raise WrongCell(-1, f"holds {shown(cell)}; expected a duration") from None
-        if isinstance(cell, (int, float)) and math.isfinite(cell):
+        if isinstance(cell, (int, float)) and not isinstance(cell, bool):
+            if math.isinf(cell):
+                raise WrongCell(-1, "is infinite; expected finite numbers")
             return float(cell)
         raise WrongCell(-1, f"holds {type(cell).__name__}; expected a duration")
 
@@ -424,7 +427,8 @@ class Date(Numeric):
             moments = found[cells.values]
         else:
             raise WrongCell(_first_present(cells), f"holds a {cells.kind}; expected dates")
-        is_far = np.abs(moments.astype(np.int64)) > _FARTHEST
+        since = moments.astype(np.int64)
+        is_far = (since < _FIRST) | (since > _LAST)
         if (is_far & ~np.isnat(moments)).any():
             row = int((is_far & ~np.isnat(moments)).argmax())
             raise WrongCell(row, "is not within the years 1 to 9999")
@@ -444,7 +448,7 @@ class Date(Numeric):
             moment = naive(cell)
         elif isinstance(cell, np.datetime64):
             since = int(cell.astype("datetime64[us]").astype(np.int64))
-            if abs(since) > _FARTHEST:
+            if not _FIRST <= since <= _LAST:
                 raise WrongCell(-1, "is not within the years 1 to 9999")
             return float(since)
         else:

@@ -210,8 +210,8 @@ _CLOCK = (
     r"\s*(?P<half>[AaPp]\.?[Mm]\.?)?)?\s*(?:Z|UTC|GMT|[-+]\d{2}:?(?:\d{2})?)?"
 )
 _DATE = re.compile(
-    r"(?:[A-Za-z]{3,9},?\s+)?(?P<a>\d{1,4})(?:st|nd|rd|th|\.)?\s?[-/. ]?\s?"
-    r"(?P<b>\d{1,2}|[A-Za-z]{3,9})\.?,?\s?[-/. ]?\s?(?P<c>\d{4}|\d{1,2})" + _CLOCK
+    r"(?:[A-Za-z]{3,9},?\s+)?(?P<a>\d{1,4})(?:st|nd|rd|th|\.)?\s?[-/. ]\s?"
+    r"(?P<b>\d{1,2}|[A-Za-z]{3,9})\.?,?\s?[-/. ]\s?(?P<c>\d{4}|\d{1,2})" + _CLOCK
 )
 _MONTH_FIRST = re.compile(
     r"(?:[A-Za-z]{3,9},?\s+)?(?P<b>[A-Za-z]{3,9})\.?\s+(?P<a>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<c>\d{4})"
@@ -290,6 +290,8 @@ def _month(text: str) -> int:
 
 def _year(text: str) -> int:
     year = int(text)
+    if len(text) == 1:
+        raise ValueError(f"{text} is no year, so no date")
     return year if len(text) == 4 else year + (1900 if year >= 69 else 2000)
 
 

@@ -92,10 +92,15 @@ def test_rows_of_a_frame():
         )
 
 
-ZONES = {"pandas": lambda s: s.dt.tz_localize("America/New_York"),
-         "arrow": lambda s: pyarrow.table({"t": pyarrow.array(s.dt.tz_localize("Asia/Tokyo"))})["t"],
-         "arrow dtype": lambda s: s.dt.tz_localize("Asia/Tokyo").astype("timestamp[us, tz=Asia/Tokyo][pyarrow]"),
-         }  # fmt: skip
+def in_tokyo(series):
+    return series.dt.tz_localize("Asia/Tokyo")
+
+
+ZONES = {
+    "pandas": in_tokyo,
+    "arrow": lambda series: pyarrow.table({"t": pyarrow.array(in_tokyo(series))})["t"],
+    "arrow dtype": lambda series: in_tokyo(series).astype("timestamp[us, tz=Asia/Tokyo][pyarrow]"),
+}
 
 
 @pytest.mark.parametrize("name", ZONES)

@@ -4,7 +4,6 @@ import datetime
 import json
 
 import numpy as np
-import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -41,15 +40,22 @@ def tables(draw):
     return table
 
 
-def fitted(table, **options):
+def tried(call, *arguments, **options):
+    """Return the result, or the message of the ValueError."""
     try:
-        return Encoding.fit(table, **options)
+        return call(*arguments, **options), ""
     except ValueError as error:
-        assert "no column is left as input" in str(error) or "among dates" in str(error)
-        assume(False)
+        return None, str(error)
 
 
-@settings(deadline=None, max_examples=120)
+def fitted(table, **options):
+    encoding, message = tried(Encoding.fit, table, **options)
+    assert not message or "no column is left as input" in message or "among dates" in message
+    assume(encoding is not None)
+    return encoding
+
+
+@settings(deadline=None, max_examples=60)
 @given(tables(), st.sampled_from(SCALES), st.integers(0, 4))
 def test_every_table(table, numbers, one_hot_up_to):
     encoding = fitted(table, numbers=numbers, one_hot_up_to=one_hot_up_to)
@@ -69,7 +75,7 @@ def test_every_table(table, numbers, one_hot_up_to):
     np.testing.assert_array_equal(again.encode(table), x)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(tables(), st.data())
 def test_other_rows_are_encoded_or_refused(table, data):
     encoding = fitted(table)
@@ -78,18 +84,17 @@ def test_other_rows_are_encoded_or_refused(table, data):
     other = {one: cells[:1] for one, cells in table.items()}
     other[name] = [data.draw(st.one_of(kinds))]
     row = {one: cells[0] for one, cells in other.items()}
-    try:
-        x = encoding.encode(other)
-    except ValueError as error:
-        assert f"column {name!r}, row 1: " in str(error)
-        with pytest.raises(ValueError, match=f"column {name!r}: "):
-            encoding.encode_one(row)
-        return
-    assert np.isfinite(x).all()
-    np.testing.assert_array_equal(encoding.encode_one(row), x[0])
+    x, message = tried(encoding.encode, other)
+    one, message_of_one = tried(encoding.encode_one, row)
+    if message:
+        assert f"column {name!r}, row 1: " in message
+        assert f"column {name!r}: " in message_of_one
+    else:
+        assert np.isfinite(x).all()
+        np.testing.assert_array_equal(one, x[0])
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.sampled_from(["a", "b", "NA", "1", "01"]), min_size=2))
 def test_classes_come_back(values):
     assume(len(set(values)) > 1)
