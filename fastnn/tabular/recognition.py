@@ -14,7 +14,8 @@ from fastnn.tabular import texts
 from fastnn.tabular.categorical import ONE_HOT_UP_TO, Boolean, Category
 from fastnn.tabular.cells import Cells, WrongCell
 from fastnn.tabular.columns import Column, LeftOut, shown
-from fastnn.tabular.numeric import Date, Duration, Number, Numeric
+from fastnn.tabular.dates import Date
+from fastnn.tabular.numeric import Duration, Number, Numeric
 from fastnn.tabular.scaling import SCALES
 
 KINDS: dict[str, type[Column]] = {

@@ -311,7 +311,7 @@ def test_without_pyarrow(tmp_path, monkeypatch):
     frame(5).to_csv(tmp_path / "t.csv", index=False)
     for name in ("pandas", "pyarrow"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=r"reading .parquet needs pyarrow.*fastnn-cpu\[table\]"):
+    with pytest.raises(ImportError, match=r"files need pyarrow.*fastnn-cpu\[table\]"):
         read(tmp_path / "t.parquet")
     assert Encoding.fit(read(tmp_path / "t.csv")).inputs
 
