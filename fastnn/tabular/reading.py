@@ -200,12 +200,11 @@ def _read_stream(
 
 
 def pyarrow_module() -> Any:
+    """Return pyarrow; ImportError that names the extra if it is missing."""
     try:
         import pyarrow
     except ImportError:
-        raise extras.missing(
-            "Parquet, Feather, Arrow and .zst files need pyarrow", "table"
-        ) from None
+        raise extras.missing("Parquet, Feather and .zst files need pyarrow", "table") from None
     return pyarrow
 
 
