@@ -140,7 +140,7 @@ def _training_table(args: argparse.Namespace) -> tuple[Table, str]:
         if is_arrays:
             names = dict.fromkeys(name.split("[")[0] for name in names)
         raise ValueError(
-            f"{args.data}: {given}; --target must name the {what} to predict; "
+            f"{args.data}: {given}{' ' if hint else '; '}--target must name the {what} to predict; "
             f"there is {listed(names, 20)}"
         )
     assert target is not None

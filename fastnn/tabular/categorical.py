@@ -50,10 +50,12 @@ class Category(Column):
         Missing is a value.
     is_numeric : bool
         The categories are numbers, so that "1.0" and "01" are "1".
+    is_of_words : bool
+        No category is like a number, so a column of numbers cannot be meant.
     levels : ndarray of float64, shape (3, flags)
         What a flag is, scaled, for no, for neither, and for yes.
-    counts : list of int
-        How often each category was there, the largest first, for people to read.
+    rare : int
+        How many categories were taken together as other.
     """
 
     kind: ClassVar[str] = "category"
@@ -68,6 +70,7 @@ class Category(Column):
         known: Sequence[str],
         has_missing: bool,
         is_numeric: bool,
+        is_of_words: bool,
         levels: np.ndarray,
         rare: int,
     ) -> None:
@@ -78,7 +81,7 @@ class Category(Column):
         self.is_numeric = is_numeric
         self.levels = levels
         self.rare = rare
-        self._is_of_words = not is_numeric and not any(map(_is_number, self.known))
+        self.is_of_words = is_of_words
         self._places = {text: i for i, text in enumerate(self.known)}
         if layout == CODES:
             self._none, self._unknown = _MISSING, _OTHER
@@ -108,10 +111,11 @@ class Category(Column):
         most : int, default 10,000
             How many categories may have a code each; the rest of them is "other".
         """
-        is_numeric = cells.kind == "number"
+        is_numeric = cells.kind == "number" and cls is Category
         cells = cls._as_keys(cells, is_numeric)
         missing = int(cells.missing.sum())
         found = list(zip(cells.texts, cells.counts().tolist(), strict=True))
+        is_of_words = cls is Category and not any(map(_is_number, cells.texts))
         values = len(found) + (missing > 0)
         rare = 0
         layout = PAIR if values <= 2 else ONE_HOT if values <= one_hot_up_to else CODES
@@ -133,6 +137,7 @@ class Category(Column):
             known=[text for text, _ in found],
             has_missing=missing > 0,
             is_numeric=is_numeric,
+            is_of_words=is_of_words,
             levels=cls._measured(layout, counts, len(cells)),
             rare=rare,
         )
@@ -215,7 +220,7 @@ class Category(Column):
 
     def _check(self, cells: Cells) -> None:
         """Raise WrongCell where numbers stand in a column of words."""
-        if not self._is_of_words or cells.missing.all() or cells.kind == "boolean":
+        if not self.is_of_words or cells.missing.all() or cells.kind == "boolean":
             return
         if cells.kind == "text":  # in a text file, one number may be a word that is unknown
             is_wrong = len(cells) >= _MANY and all(map(_is_number, cells.texts))
@@ -263,7 +268,7 @@ class Category(Column):
         key = self._key(cell)
         if key is None:
             return self._none
-        if self._is_of_words and not isinstance(cell, (str, bool, np.bool_)):
+        if self.is_of_words and not isinstance(cell, (str, bool, np.bool_)):
             raise WrongCell(-1, _NOT_WORDS.format(cell=shown(key)))
         place = self._places.get(key)
         return self._place(key) if place is None else place
@@ -278,6 +283,7 @@ class Category(Column):
             known=self.known,
             has_missing=self.has_missing,
             is_numeric=self.is_numeric,
+            is_of_words=self.is_of_words,
             rare=self.rare,
         )
         return entry, [self.levels.reshape(-1)]
@@ -293,6 +299,7 @@ class Category(Column):
             known=known,
             has_missing=bool(entry["has_missing"]),
             is_numeric=bool(entry["is_numeric"]),
+            is_of_words=bool(entry["is_of_words"]),
             levels=levels.reshape(3, -1),
             rare=rare,
         )

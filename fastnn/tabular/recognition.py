@@ -14,7 +14,8 @@ from fastnn.tabular import texts
 from fastnn.tabular.categorical import ONE_HOT_UP_TO, Boolean, Category
 from fastnn.tabular.cells import Cells, WrongCell
 from fastnn.tabular.columns import Column, LeftOut, shown
-from fastnn.tabular.numeric import Date, Duration, Number, Numeric
+from fastnn.tabular.dates import Date
+from fastnn.tabular.numeric import Duration, Number, Numeric
 from fastnn.tabular.scaling import SCALES
 
 KINDS: dict[str, type[Column]] = {
@@ -177,7 +178,7 @@ def _as_told(cells: Cells, options: Options) -> Decision:
         return Decision(kind, told, {"decimal": decimal, "words": words})
     if kind == "date" and cells.kind == "text":
         dates = texts.read_dates(cells.texts, cells.counts())
-        return Decision(kind, told, {"order": options.order or (dates.order if dates else "mdy")})
+        return Decision(kind, told, {"order": options.order or (dates.order if dates else "ymd")})
     return Decision(kind, told)
 
 

@@ -149,7 +149,7 @@ def fitted(values: np.ndarray, how: str = "robust") -> Scale:
     >>> import numpy as np
     >>> scale = fitted(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
     >>> scale.apply(np.array([3.0, 5.0, 1e6])).round(3).tolist()
-    [0.0, 0.832, 3.0]
+    [0.0, 0.949, 3.0]
     """
     values = _near(values)
     if how == "quantile":

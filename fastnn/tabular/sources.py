@@ -64,7 +64,10 @@ def _pandas(column: Any) -> Cells:
     if name == "CategoricalDtype":
         held = getattr(column, "cat", column)
         codes = np.asarray(held.codes, np.int64)
-        labels = cells_of(np.asarray(held.categories)).as_text()
+        categories = held.categories
+        if type(categories).__name__ == "IntervalIndex":
+            categories = [str(one) for one in categories]
+        labels = cells_of(np.asarray(categories)).as_text()
         texts = [labels.texts[i] for i in labels.values]
         return of_codes(codes, texts, is_category=True)
     if name == "SparseDtype":

@@ -86,9 +86,9 @@ def _number_as_written(text: str, decimal: str) -> float:
             found["open"],
         ]
         return -value if sum(map(bool, is_negative)) % 2 else value
-    if "," not in text and "_" not in text:
+    if "," not in text and "_" not in text and _is_plain(text):
         return float(text)
-    raise ValueError(text)
+    raise ValueError(f"{text!r} is no number")
 
 
 @dataclass(frozen=True)
@@ -210,15 +210,16 @@ _CLOCK = (
     r"\s*(?P<half>[AaPp]\.?[Mm]\.?)?)?\s*(?:Z|UTC|GMT|[-+]\d{2}:?(?:\d{2})?)?"
 )
 _DATE = re.compile(
-    r"(?:[A-Za-z]{3,9},?\s+)?(?P<a>\d{1,4})(?:st|nd|rd|th|\.)?\s?[-/. ]?\s?"
-    r"(?P<b>\d{1,2}|[A-Za-z]{3,9})\.?,?\s?[-/. ]?\s?(?P<c>\d{4}|\d{1,2})" + _CLOCK
+    r"(?:[A-Za-z]{3,9},?\s+)?(?P<a>\d{1,4})(?:st|nd|rd|th|\.)?\s?[-/. ]\s?"
+    r"(?P<b>\d{1,2}|[A-Za-z]{3,9})\.?,?\s?[-/. ]\s?(?P<c>\d{4}|\d{1,2})" + _CLOCK
 )
 _MONTH_FIRST = re.compile(
     r"(?:[A-Za-z]{3,9},?\s+)?(?P<b>[A-Za-z]{3,9})\.?\s+(?P<a>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<c>\d{4})"
     + _CLOCK
 )
 _HAS_MARK = re.compile(r"\d\s?[-/. ]\s?(\d|[A-Za-z])|[A-Za-z]{3}")
-ORDERS = ("ymd", "dmy", "mdy")
+EXAMPLES = {"ymd": "2024-12-31", "dmy": "31.12.2024", "mdy": "12/31/2024"}
+ORDERS = tuple(EXAMPLES)
 
 
 def date_in(text: str, order: str) -> datetime.datetime | None:
@@ -251,17 +252,19 @@ def date_in(text: str, order: str) -> datetime.datetime | None:
         return None
     found = _DATE.fullmatch(text) or _MONTH_FIRST.fullmatch(text)
     if found is None or not _HAS_MARK.search(text):
-        raise ValueError(text)
+        raise ValueError(f"{text!r} is no date")
     day, month, year = _ordered(found["a"], found["b"], found["c"], order)
     hour = int(found["hour"] or 0)
     if found["half"]:
         if not 1 <= hour <= 12:
-            raise ValueError(text)
+            raise ValueError(f"{text!r} is no date: hour {hour} with AM or PM")
         hour = hour % 12 + 12 * (found["half"][0] in "pP")
     part = int((found["part"] or "0")[:6].ljust(6, "0"))
-    return datetime.datetime(
-        year, month, day, hour, int(found["minute"] or 0), int(found["second"] or 0), part
-    )
+    minute, second = int(found["minute"] or 0), int(found["second"] or 0)
+    try:
+        return datetime.datetime(year, month, day, hour, minute, second, part)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no date: {error}") from None
 
 
 def _ordered(a: str, b: str, c: str, order: str) -> tuple[int, int, int]:
@@ -269,11 +272,11 @@ def _ordered(a: str, b: str, c: str, order: str) -> tuple[int, int, int]:
     if len(a) == 4:
         return int(c), _month(b), int(a)
     if len(a) == 3:
-        raise ValueError(a)
+        raise ValueError(f"a year of three digits, {a}, is no date")
     if b.isalpha():
         return int(a), _month(b), _year(c)
     if order == "ymd":
-        raise ValueError(a)  # a year of two digits in front is too unlike a date
+        raise ValueError(f"{a} is no date: it does not begin with a year of four digits")
     day, month = (a, b) if order == "dmy" else (b, a)
     return int(day), int(month), _year(c)
 
@@ -281,12 +284,14 @@ def _ordered(a: str, b: str, c: str, order: str) -> tuple[int, int, int]:
 def _month(text: str) -> int:
     month = _MONTHS.get(text.lower(), 0) if text.isalpha() else int(text)
     if not month:
-        raise ValueError(text)
+        raise ValueError(f"{text!r} is no month, so no date")
     return month
 
 
 def _year(text: str) -> int:
     year = int(text)
+    if len(text) == 1:
+        raise ValueError(f"{text} is no year, so no date")
     return year if len(text) == 4 else year + (1900 if year >= 69 else 2000)
 
 
@@ -362,7 +367,7 @@ def _read_dates(texts: Sequence[str], order: str) -> Dates:
 # --- durations --------------------------------------------------------------------------------
 
 _SPAN = re.compile(
-    r"(?P<sign>-)?(?:(?P<days>-?\d+) days?,?\s*\+?)?"
+    r"(?:(?P<days>-?\d+) days?,?\s*)?(?P<sign>[-+])?"
     r"(?:(?P<hours>\d+):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:\.\d{1,9})?))?)?"
 )
 
@@ -380,11 +385,10 @@ def duration_in(text: str) -> float:
         return math.nan
     found = _SPAN.fullmatch(text)
     if found is None or not (found["days"] or found["hours"]):
-        raise ValueError(text)
+        raise ValueError(f"{text!r} is no duration")
     clock = int(found["hours"] or 0) * 3600 + int(found["minutes"] or 0) * 60
     seconds = clock + float(found["seconds"] or 0)
-    whole = int(found["days"] or 0) * 86400 + seconds
-    return -whole if found["sign"] else whole
+    return int(found["days"] or 0) * 86400 + (-seconds if found["sign"] == "-" else seconds)
 
 
 def are_durations(texts: Sequence[str]) -> bool:

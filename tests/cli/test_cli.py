@@ -330,6 +330,52 @@ def test_output_file(run, classes):
     assert Path("new/räum lich.csv").read_text(encoding="utf-8") == want
 
 
+EUROPEAN = {"sep": ";", "decimal": ",", "index": False}
+
+
+def european(rows=120):
+    """A usual export: decimal commas, dates, ids, gaps, categories called NA and None."""
+    g = np.random.default_rng(0)
+    return pandas.DataFrame(
+        {
+            "id": [f"A{i:05d}" for i in range(rows)],
+            "date": [f"{1 + i % 28:02d}.{1 + i % 12:02d}.2023" for i in range(rows)],
+            "size": np.where(g.random(rows) < 0.1, np.nan, g.normal(50, 9, rows).round(2)),
+            "kind": [["NA", "None", "x", ""][i % 4] for i in range(rows)],
+            "rate": [f"{i % 90}%" for i in range(rows)],
+            "price": np.where(np.arange(rows) == 5, np.nan, g.normal(1e9, 1e7, rows)),
+        }
+    )
+
+
+def test_a_file_as_people_have_them(run, here, monkeypatch):
+    european().to_csv("m.csv", **EUROPEAN)
+    status, out, _ = run("train", "m.csv", "--target", "price", "--epochs", "5")
+    assert status == 0
+    assert "95 rows to train on, 24 held out, 1 row without a target left out" in out
+    for text in ("cells are separated by ';'", "an id: nearly every row has a text of its own",
+                 "dates as text, such as", "numbers written as text, such as",
+                 "3: 'NA', 'None', 'x'"):  # fmt: skip
+        assert text in out
+    new = european().assign(kind="unheard of").drop(columns="id")
+    content = new.to_csv(**EUROPEAN).encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    status, out, _ = run("predict", f"fastnn-output/{MODEL}", "-")
+    predicted = [row["price"] for row in rows_of(out)]
+    assert (status, len(predicted)) == (0, 120)
+    assert len(set(predicted)) > 110  # with %.9g, ten: 1e+09, 1.01e+09, ...
+    assert all(repr(float(text)) == text for text in predicted)
+
+
+def test_classes_keep_their_zeros(run):
+    frame = pandas.DataFrame({"a": range(40), "b": [1, 2] * 20, "code": ["00501", "10115"] * 20})
+    frame.to_csv("codes.csv", index=False)
+    run("train", "codes.csv", "--target", "code", "-q", "--epochs", "1")
+    _, out, _ = run("predict", f"fastnn-output/{MODEL}", "codes.csv", "--probabilities")
+    assert set(rows_of(out)[0]) == {"code", "probability_00501", "probability_10115"}
+    assert {row["code"] for row in rows_of(out)} <= {"00501", "10115"}
+
+
 def test_digits_by_name(run):
     run("train", "-q", "--epochs", "30")
     _, out, _ = run("predict", f"fastnn-output/{MODEL}", "digits")
@@ -395,7 +441,15 @@ MISTAKES = {
     "no command": ("trian", "invalid choice: 'trian'"),
     "no file": ("train no.csv --target y", "no.csv: does not exist"),
     "no target": ("train houses.csv", "--target is missing.*'size', 'garden', 'town', 'price'"),
-    "other target": ("train houses.csv --target prise", "there is no 'prise'.*'price'"),
+    "other target": ("train houses.csv --target prise",
+                     r"there is no 'prise'; did you mean 'price'\? --target must"),
+    "repeated names": (
+        "train twice.csv --target y", "twice.csv: columns 1 and 3 are both called 'y'",
+    ),
+    "cut": ("train cut.csv --target y", "cut.csv: line 3 has 1 cell.*the file was cut"),
+    "infinite": ("train inf.csv --target y --held-out 0", "column 'a', row 2: is infinite"),
+    "one class": ("train one.csv --target y", "target 'y' has only one class, 'u'"),
+    "other separator": ("train houses.csv --target price --sep ;;", "sep must be one character"),
     "digits' target": ("train --target y", "the digits' target is 'digit'"),
     "all dropped": ("train few.csv --target y --drop a", "no column is left as input"),
     "option": (
@@ -454,6 +508,10 @@ def models(tmp_path_factory):
 def test_mistake(run, models, here, name):
     line, message = MISTAKES[name]
     (here / "few.csv").write_text("a,y\n1,1.5\n2,2.5\n")
+    (here / "twice.csv").write_text("y,v,y\n1,2,3\n")
+    (here / "cut.csv").write_text("a,y\n1,1.5\n2")
+    (here / "inf.csv").write_text("a,y\n1,1.5\ninf,2.5\n")
+    (here / "one.csv").write_text("a,y\n1,u\n2,u\n")
     np.savez(here / "arrays.npz", x=np.ones((9, 2)), y=np.arange(9.0))
     for model in "mp":
         (here / f"{model}.safetensors").write_bytes((models / model / MODEL).read_bytes())
