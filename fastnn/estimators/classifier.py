@@ -18,7 +18,9 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastnn.estimators.multilayer import Multilayer, Rows
+from fastnn.estimators.multilayer import Multilayer
+from fastnn.estimators.parameters import CONSTRAINTS
+from fastnn.estimators.rows import Rows
 from fastnn.estimators.scores import Accuracy
 
 
@@ -129,8 +131,9 @@ class MLPClassifier(ClassifierMixin, Multilayer):
     (2, 10)
     """
 
+    loss: ClassVar[str] = "log_loss"
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **Multilayer._parameter_constraints,
+        **CONSTRAINTS,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
 

@@ -17,122 +17,27 @@ import copy
 import math
 import warnings
 from abc import abstractmethod
-from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import validate_data
 
 from fastnn.activations import ActivationFunction
-from fastnn.callbacks import LambdaCallback
 from fastnn.estimators import networks
+from fastnn.estimators.iterations import STOCHASTIC, Trained, Training
 from fastnn.estimators.networks import Weights
+from fastnn.estimators.parameters import CONSTRAINTS
+from fastnn.estimators.rows import Rows, row_weights
 from fastnn.estimators.tasks import Iterations
-from fastnn.estimators.weights import row_weights
-from fastnn.model import Model
-from fastnn.runtime.nonfinite import NonFiniteLossError
 
-_STOCHASTIC = ("sgd", "adam")
-_NOT_FINITE = (
-    "Solver produced non-finite parameter weights. The input data may contain large values and "
-    "need to be preprocessed."
-)
 _SEEDS = np.iinfo(np.int32).max
 
 
-@dataclass
-class Rows:
-    """Rows to train on or to validate with.
-
-    Attributes
-    ----------
-    X : ndarray or CSR matrix, shape (rows, columns)
-    targets : ndarray
-        As the model takes them.
-    weights : ndarray, shape (rows,), or None
-    """
-
-    X: Any
-    targets: np.ndarray
-    weights: np.ndarray | None = None
-
-    @property
-    def count(self) -> int:
-        """Number of rows."""
-        return self.X.shape[0]
-
-    @property
-    def mean_weight(self) -> float:
-        """The mean of the weights."""
-        return 1.0 if self.weights is None else float(self.weights.mean())
-
-    def scaled(self) -> np.ndarray | None:
-        """Return weights with a mean of 1."""
-        return None if self.weights is None else self.weights / self.mean_weight
-
-    def arguments(self) -> tuple[Any, ...]:
-        """Return what `fit` takes as validation_data."""
-        weights = self.scaled()
-        targets = _numbers(self.targets)
-        return (self.X, targets) if weights is None else (self.X, targets, weights)
-
-
-@dataclass
-class Training:
-    """What the iterations of one `fit` need to know.
-
-    Attributes
-    ----------
-    rows : Rows
-    batch : int
-        Rows of a step.
-    decay : float
-        The factor of half the sum of squares in the loss.
-    constant : float
-        What scikit-learn's loss has beside the model's.
-    tasks : Iterations or None
-    score : Accuracy, R2 or None
-        Of the held-out rows.
-    held : Rows or None
-    is_incremental : bool
-        Whether `partial_fit` was called.
-    squares : float
-        The sum of squares of all kernels at the start of the iteration.
-    has_stopped : bool
-        Whether the training has ended by itself.
-    """
-
-    rows: Rows
-    batch: int
-    decay: float
-    constant: float
-    tasks: Iterations | None
-    score: Any
-    held: Rows | None
-    is_incremental: bool
-    squares: float = 0.0
-    has_stopped: bool = False
-
-    def penalty(self, squares: float) -> float:
-        """Return the mean of the penalty before the steps, given the sum of squares after them."""
-        steps = math.ceil(self.rows.count / self.batch)
-        before, self.squares = self.squares, squares
-        return 0.5 * self.decay * (before + (squares - before) * (steps - 1) / (2 * steps))
-
-
-def _numbers(targets: np.ndarray) -> np.ndarray:
-    """Return targets as the model takes them: true and false as 1 and 0."""
-    return targets.astype(np.float32) if targets.dtype == bool else targets
-
-
-class Multilayer(CallbackSupportMixin, BaseEstimator):
+class Multilayer(CallbackSupportMixin, Trained, BaseEstimator):
     """Base class of the multilayer perceptrons.
 
     Attributes
@@ -141,58 +46,9 @@ class Multilayer(CallbackSupportMixin, BaseEstimator):
         The trained network; `coefs_` and `intercepts_` are views of its parameters.
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(networks.ACTIVATIONS)), "array-like", ActivationFunction],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [
-            Interval(Integral, 1, None, closed="left"),
-            Options(Real, {np.inf}),
-        ],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-    }
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
 
-    # The parameters of all, and the fitted attributes, for type checkers.
-    hidden_layer_sizes: Any
-    activation: Any
-    solver: str
-    alpha: float
-    batch_size: Any
-    learning_rate: str
-    learning_rate_init: float
-    power_t: float
-    max_iter: int
-    shuffle: bool
-    random_state: Any
-    tol: float
-    verbose: Any
-    warm_start: bool
-    early_stopping: bool
-    validation_fraction: float
-    n_iter_no_change: float
-    max_fun: int
-    dropout: Any
     class_weight: Any = None
-    model_: Model
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
     out_activation_: str
@@ -212,14 +68,6 @@ class Multilayer(CallbackSupportMixin, BaseEstimator):
     @abstractmethod
     def _output(self) -> str:
         """Return scikit-learn's name for the activation of the outputs."""
-
-    @abstractmethod
-    def _loss(self) -> tuple[str, float, float]:
-        """Return the model's loss, its weight, and the factor with which it is shown."""
-
-    @abstractmethod
-    def _loss_constant(self, rows: Rows) -> float:
-        """Return what scikit-learn's loss has beside the model's."""
 
     @abstractmethod
     def _score_of(self, held: Rows) -> Any:
@@ -252,7 +100,7 @@ class Multilayer(CallbackSupportMixin, BaseEstimator):
             checked, targets, row_weights(checked, sample_weight, self.class_weight, labels)
         )
         held = self._given_held_out(*held_out)
-        stops_early = self.early_stopping and self.solver in _STOCHASTIC
+        stops_early = self.early_stopping and self.solver in STOCHASTIC
         if stops_early and is_incremental:
             if held is None:
                 raise ValueError(
@@ -283,7 +131,7 @@ class Multilayer(CallbackSupportMixin, BaseEstimator):
             )
         training = Training(
             rows,
-            batch=self._batch(rows.count) if self.solver in _STOCHASTIC else rows.count,
+            batch=self._batch(rows.count) if self.solver in STOCHASTIC else rows.count,
             decay=0.0,
             constant=self._loss_constant(rows),
             tasks=tasks,
@@ -367,13 +215,13 @@ class Multilayer(CallbackSupportMixin, BaseEstimator):
         """Set the attributes that an iteration adds to."""
         if is_first:
             self.t_ = 0
-            self.loss_curve_: list[float] = []
+            self.loss_curve_ = []
         if is_first or not hasattr(self, "_no_improvement_count"):
             self._no_improvement_count = 0
         if is_first or not hasattr(self, "validation_loss_curve_"):
-            self.validation_loss_curve_: list[float] | None = None
+            self.validation_loss_curve_ = None
         if is_first or stops_early != (getattr(self, "validation_scores_", None) is not None):
-            self.validation_scores_: list[float] | None = [] if stops_early else None
+            self.validation_scores_ = [] if stops_early else None
             self.best_validation_score_ = -math.inf if stops_early else None
             self.best_loss_ = None if stops_early else math.inf
             self._best = self.model_.get_weights() if stops_early else []
@@ -383,167 +231,9 @@ class Multilayer(CallbackSupportMixin, BaseEstimator):
             self._no_improvement_count = 0  # what has ended an earlier fit
         self.n_iter_ = 0
 
-    def _train(self, training: Training) -> None:
-        """Run the iterations."""
-        model, rows = self.model_, training.rows
-        is_stochastic = self.solver in _STOCHASTIC
-        loss, weight, _ = self._loss()
-        networks.configure(model, networks.optimizer(self, training.decay), loss, weight)
-        if is_stochastic:
-            networks.set_learning_rate(model, self._first_rate(training.is_incremental))
-        training.squares = self._views.squares()
-        tasks = training.tasks
-        begin = None if tasks is None else lambda epoch, logs: tasks.begin()
-        hooks = LambdaCallback(
-            on_epoch_begin=begin,
-            on_epoch_end=lambda epoch, logs: self._end_iteration(training, logs),
-        )
-        try:
-            history = model.fit(
-                rows.X,
-                _numbers(rows.targets),
-                batch_size=training.batch if is_stochastic else None,
-                epochs=1 if training.is_incremental else self.max_iter,
-                verbose=0,
-                callbacks=[hooks],
-                validation_data=None if training.held is None else training.held.arguments(),
-                shuffle=bool(self.shuffle),
-                sample_weight=rows.scaled(),
-            )
-        except NonFiniteLossError as error:
-            self._diverged(training, error)
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.")
-        else:
-            self._warn_of_limits(training, history.stop_reason)
-        if training.score is not None and (training.has_stopped or not training.is_incremental):
-            model.set_weights(self._best)
-            self.stopped_ = training.is_incremental
-
-    def _end_iteration(self, training: Training, logs: dict[str, float]) -> None:
-        """Take the results of an iteration, and end the training if it no longer helps."""
-        _, _, shown = self._loss()
-        self.n_iter_ += 1
-        self.t_ += training.rows.count
-        squares = self._views.squares()
-        if self.solver == "lbfgs":  # whose loss is that after the iteration
-            penalty = 0.5 * training.decay * squares
-        else:
-            penalty = training.penalty(squares)
-        self.loss_ = logs["loss"] * shown + training.constant + penalty
-        self.loss_curve_.append(self.loss_)
-        if self.verbose:
-            print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
-        if "val_loss" in logs:
-            self._validate(training, logs["val_loss"] * shown)
-        self._count_improvement(training)
-        if self.solver in _STOCHASTIC:
-            self._adapt(training)
-        asks_to_stop = training.tasks is not None and training.tasks.end()
-        if training.has_stopped or asks_to_stop:
-            training.has_stopped = self.model_.stop_training = True
-
-    def _validate(self, training: Training, loss: float) -> None:
-        """Take the loss of the held-out rows, and their score for early stopping."""
-        assert training.held is not None
-        if self.validation_loss_curve_ is None:
-            self.validation_loss_curve_ = []
-        self.validation_loss_curve_.append(loss + self._loss_constant(training.held))
-        if training.score is None:
-            return
-        score = training.score(self.model_.predict(training.held.X))
-        assert self.validation_scores_ is not None
-        self.validation_scores_.append(score)
-        if self.verbose:
-            print(f"Validation score: {score:f}")
-
-    def _count_improvement(self, training: Training) -> None:
-        """Count iterations without progress, and keep the weights of the best score."""
-        if training.score is not None:
-            assert self.validation_scores_ is not None
-            assert self.best_validation_score_ is not None
-            score = self.validation_scores_[-1]
-            is_worse = score < self.best_validation_score_ + self.tol
-            if score > self.best_validation_score_:
-                self.best_validation_score_ = score
-                self._best = self.model_.get_weights()
-        else:
-            assert self.best_loss_ is not None
-            is_worse = self.loss_ > self.best_loss_ - self.tol
-            self.best_loss_ = min(self.best_loss_, self.loss_)
-        self._no_improvement_count = self._no_improvement_count + 1 if is_worse else 0
-
-    def _first_rate(self, is_incremental: bool) -> float:
-        """Return the learning rate to begin with."""
-        if self.solver == "sgd" and self.learning_rate == "invscaling":
-            return self.learning_rate_init / (self.t_ + 1) ** self.power_t
-        if self.solver == "sgd" and self.learning_rate == "adaptive" and is_incremental:
-            assert self.model_.optimizer is not None
-            return float(self.model_.optimizer.learning_rate)  # type: ignore[arg-type]
-        return self.learning_rate_init
-
-    def _adapt(self, training: Training) -> None:
-        """Set the learning rate of the next iteration; decide whether there is one."""
-        if self.solver == "sgd" and self.learning_rate == "invscaling":
-            networks.set_learning_rate(self.model_, self._first_rate(training.is_incremental))
-        if self._no_improvement_count <= self.n_iter_no_change:
-            return
-        what = "Training loss" if training.score is None else "Validation score"
-        told = (
-            f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} "
-            "consecutive epochs."
-        )
-        if self.solver != "sgd" or self.learning_rate != "adaptive":
-            training.has_stopped, told = True, f"{told} Stopping."
-        else:
-            assert self.model_.optimizer is not None
-            rate = float(self.model_.optimizer.learning_rate)  # type: ignore[arg-type]
-            if rate <= 1e-6:
-                training.has_stopped = True
-                told = f"{told} Learning rate too small. Stopping."
-            else:
-                networks.set_learning_rate(self.model_, rate / 5)
-                told = f"{told} Setting learning rate to {rate / 5:f}"
-                self._no_improvement_count = 0
-        if self.verbose:
-            print(told)
-
-    def _diverged(self, training: Training, error: NonFiniteLossError) -> None:
-        """Keep the best weights after a loss that is not finite, or raise."""
-        if training.score is None:
-            raise ValueError(f"{_NOT_FINITE} ({error})") from error
-        assert self.validation_scores_ is not None
-        self.loss_ = math.nan
-        self.loss_curve_.append(self.loss_)
-        self.validation_scores_.append(math.nan)
-        if self.validation_loss_curve_ is not None:
-            self.validation_loss_curve_.append(math.nan)
-        self.n_iter_ += 1
-        training.has_stopped = True
-        warnings.warn(
-            f"The weights with the best validation score are kept: {error}", ConvergenceWarning
-        )
-
-    def _warn_of_limits(self, training: Training, reason: str) -> None:
-        """Warn of a training that has ended because of a limit."""
-        if self.solver == "lbfgs":
-            if not training.has_stopped and not reason.startswith("CONVERGENCE"):
-                warnings.warn(
-                    f"lbfgs failed to converge after {self.n_iter_} iteration(s): {reason}\n\n"
-                    f"Increase max_iter={self.max_iter} or max_fun={self.max_fun}, or scale the "
-                    "data.",
-                    ConvergenceWarning,
-                )
-        elif not training.has_stopped and not training.is_incremental:
-            warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
-                "optimization hasn't converged yet.",
-                ConvergenceWarning,
-            )
-
     def _takes_parts(self) -> bool:
         """Whether there is `partial_fit`; otherwise raise AttributeError."""
-        if self.solver not in _STOCHASTIC:
+        if self.solver not in STOCHASTIC:
             raise AttributeError(
                 "partial_fit is only available for stochastic optimizers. "
                 f"{self.solver} is not stochastic."

@@ -13,7 +13,9 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastnn.estimators.multilayer import Multilayer, Rows
+from fastnn.estimators.multilayer import Multilayer
+from fastnn.estimators.parameters import CONSTRAINTS
+from fastnn.estimators.rows import Rows
 from fastnn.estimators.scores import R2
 
 
@@ -124,7 +126,7 @@ class MLPRegressor(RegressorMixin, Multilayer):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **Multilayer._parameter_constraints,
+        **CONSTRAINTS,
         "loss": [StrOptions({"squared_error", "poisson"})],
     }
 
