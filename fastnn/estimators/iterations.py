@@ -128,7 +128,7 @@ class Trained(Parameters):
                 verbose=0,
                 callbacks=[hooks],
                 validation_data=None if training.held is None else training.held.arguments(),
-                shuffle=bool(self.shuffle),
+                shuffle=bool(self.shuffle) and training.batch < rows.count,  # else: one sum
                 sample_weight=rows.scaled(),
             )
         except NonFiniteLossError as error:
