@@ -347,10 +347,7 @@ class MLPClassifier(ClassifierMixin, Multilayer):
             self.classes_ = self._label_binarizer.classes_
         else:
             self._check_classes(unique_labels(y), is_incremental)
-        is_multiclass = self._label_binarizer.y_type_ == "multiclass"
-        targets = self._targets(y)
-        self.n_outputs_ = len(self.classes_) if is_multiclass else targets.shape[1]
-        return X, y, targets
+        return X, y, self._targets(y)
 
     def _check_classes(self, came: np.ndarray, is_incremental: bool) -> None:
         if self.warm_start and not is_incremental:

@@ -27,6 +27,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
 from fastnn.activations import ActivationFunction
+from fastnn.core import checks
 from fastnn.estimators import networks
 from fastnn.estimators.iterations import STOCHASTIC, Trained, Training
 from fastnn.estimators.networks import Weights
@@ -53,6 +54,7 @@ class Multilayer(CallbackSupportMixin, Trained, BaseEstimator):
     intercepts_: list[np.ndarray]
     out_activation_: str
     n_outputs_: int
+    classes_: np.ndarray
     _told: tuple[Any, ...]
 
     # --- what the two kinds of targets answer ---------------------------------------------------
@@ -99,7 +101,8 @@ class Multilayer(CallbackSupportMixin, Trained, BaseEstimator):
         rows = Rows(
             checked, targets, row_weights(checked, sample_weight, self.class_weight, labels)
         )
-        held = self._given_held_out(*held_out)
+        self.n_outputs_ = targets.shape[1] if targets.ndim == 2 else len(self.classes_)
+        held = self._given_held_out(targets.shape[1:], *held_out)
         stops_early = self.early_stopping and self.solver in STOCHASTIC
         if stops_early and is_incremental:
             if held is None:
@@ -145,7 +148,9 @@ class Multilayer(CallbackSupportMixin, Trained, BaseEstimator):
             tasks.close()
         return self
 
-    def _given_held_out(self, X: object, y: object, sample_weight: object) -> Rows | None:
+    def _given_held_out(
+        self, shape: tuple[int, ...], X: Any, y: Any, sample_weight: object
+    ) -> Rows | None:
         """Return the held-out rows that the user has given."""
         if (X is None) != (y is None):
             raise ValueError("X_val and y_val must be given together, got only one of them")
@@ -154,6 +159,11 @@ class Multilayer(CallbackSupportMixin, Trained, BaseEstimator):
                 raise ValueError("sample_weight_val needs X_val and y_val, which are None")
             return None
         checked, _, targets = self._checked(X, y, is_first=False, is_incremental=True)
+        if targets.shape[1:] != shape:
+            raise ValueError(
+                f"y_val must have the columns of y, {checks.counted(self.n_outputs_, 'output')}, "
+                f"got an array of shape {np.shape(y)}"
+            )
         return Rows(checked, targets, row_weights(checked, sample_weight))
 
     def _split(self, rows: Rows, random: Any) -> tuple[Rows, Rows]:

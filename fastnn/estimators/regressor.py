@@ -289,9 +289,7 @@ class MLPRegressor(RegressorMixin, Multilayer):
             y = column_or_1d(y, warn=True)
         if self.loss == "poisson" and (y < 0).any():
             raise ValueError(f"y must be at least 0 for loss='poisson', got {y.min()}")
-        targets = self._targets(y)
-        self.n_outputs_ = targets.shape[1]
-        return X, y, targets
+        return X, y, self._targets(y)
 
     def _targets(self, y: Any) -> np.ndarray:
         return y.reshape(-1, 1) if y.ndim == 1 else y

@@ -349,6 +349,9 @@ def test_held_out_rows_of_ones_own(x, rng):
     assert early.best_validation_score_ == pytest.approx(early.score(other, held["y_val"]))
     with pytest.raises(ValueError, match="X_val and y_val must be given together"):
         model.fit(x, y, X_val=other)
+    number = made("number", max_iter=1)
+    with pytest.raises(ValueError, match=r"y_val must have .*, 1 output, got .* \(20, 2\)"):
+        number.fit(x, x[:, 0], X_val=other, y_val=other[:, :2])
     with pytest.raises(ValueError, match="`y` has classes not in"):
         model.fit(x, y, X_val=other, y_val=np.full(20, 77))
 
