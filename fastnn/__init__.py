@@ -84,26 +84,36 @@ from fastnn.training.loop import History
 from fastnn.training.soft_update import soft_update
 
 if TYPE_CHECKING:
-    from fastnn import descent, plots
+    from fastnn import descent, estimators, plots
+    from fastnn.estimators import MLPClassifier as MLPClassifier
+    from fastnn.estimators import MLPRegressor as MLPRegressor
 
 __version__: str = _engine.VERSION
 
 
 def __getattr__(name: str) -> object:
-    """Import modules that training does not need on first use: `descent`, `plots`."""
-    if name in ("descent", "plots"):
+    """Import what training does not need on first use: `descent`, `plots`, the estimators."""
+    if name in ("descent", "estimators", "plots"):
         import importlib
 
         return importlib.import_module(f"fastnn.{name}")
+    if name in _ESTIMATORS:
+        from fastnn import estimators
+
+        return getattr(estimators, name)
     from fastnn.core import hints
 
     if name.startswith("_"):
         raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
-    raise hints.missing_name("fastnn", name, __all__)
+    raise hints.missing_name("fastnn", name, [*__all__, *_ESTIMATORS])
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, *_ESTIMATORS])
+
+
+# Not in __all__: `from fastnn import *` must not import scikit-learn, nor need it.
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 
 
 __all__ = [
@@ -163,6 +173,7 @@ __all__ = [
     "clone_model",
     "datasets",
     "descent",
+    "estimators",
     "get_num_threads",
     "gradcheck",
     "initializers",

@@ -40,8 +40,6 @@ IN_MODULES = {
     ("fastnn", "from_numpy"): "give arrays of NumPy as they are",
     ("fastnn", "Module"): "use fastnn.Sequential or fastnn.Model; a layer of one's own is a Layer",
     ("fastnn", "DataLoader"): "give fit arrays and batch_size, or any iterable of batches (x, y)",
-    ("fastnn", "MLPClassifier"): "use Sequential([...]), compile(optimizer, loss) and fit",
-    ("fastnn", "MLPRegressor"): "use Sequential([...]), compile(optimizer, loss) and fit",
     ("fastnn", "train_test_split"): "use fastnn.datasets.hold_out",
     ("fastnn.datasets", "train_test_split"): "use fastnn.datasets.hold_out",
     ("fastnn.datasets", "mnist"): "use fastnn.datasets.load_digits, or give fit arrays",

@@ -29,7 +29,11 @@ class ArrayAdapter(DataAdapter):
     def epoch(self, number: int) -> Parts:
         """Yield all rows."""
         if self._generator is not None:
-            self._steps.order = self._generator.permutation(self._steps.rows)
+            order = self._generator.permutation(self._steps.rows)
+            if self._steps.order is None:
+                self._steps.order = order
+            else:
+                self._steps.order[...] = order  # in the place that a prepared run knows
         yield self._steps
 
     def once(self, batch: int) -> Parts:

@@ -36,7 +36,7 @@ class LBFGSWalk(Walk):
         except _Ended as end:
             return str(end)
         done = len(self.rates)
-        is_limit = found.status == 1
+        is_limit = found.status == 1 and done == steps  # and not that of evaluations
         return (
             f"completed {checks.counted(done, 'step')}" if is_limit else found.message.strip(" :")
         )

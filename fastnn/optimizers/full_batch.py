@@ -69,6 +69,9 @@ class LBFGS(Optimizer):
     tolerance_change : float, default 1e-9
         It has also converged when an iteration lowers the loss by no more than this times the
         larger of the loss's magnitude and 1.
+    max_evaluations : int, optional
+        It ends with the first iteration by which loss and gradient have been evaluated more often
+        than this; None: there is no limit.
     weight_decay : float, default 0.0
         Coupled L2: adds the gradient of weight_decay / 2 times the sum of squares of all trained
         parameters. As with any optimizer, it is not part of the loss that is shown.
@@ -109,6 +112,7 @@ class LBFGS(Optimizer):
     memory: int = integer(default=10)
     tolerance_gradient: float = number(default=1e-5, least=0)
     tolerance_change: float = number(default=1e-9, least=0)
+    max_evaluations: int | None = integer(default=None, is_optional=True)
     learning_rate: Any = absent("a line search finds the length of each step")
     clipvalue: Any = absent(_CLIPPED)
     global_clipnorm: Any = absent(_CLIPPED)

@@ -61,7 +61,7 @@ def options(optimizer: LBFGS, iterations: int) -> dict[str, float]:
     """Return the options for SciPy."""
     return {
         "maxiter": iterations,
-        "maxfun": np.inf,
+        "maxfun": np.inf if optimizer.max_evaluations is None else optimizer.max_evaluations,
         "maxcor": optimizer.memory,
         "gtol": optimizer.tolerance_gradient,
         "ftol": optimizer.tolerance_change,
@@ -140,9 +140,13 @@ class IterationTrainer(Trainer):
             self._write(start if self._iterate is None else self._iterate[0])
         if self._is_open:  # it had already converged, found no lower loss, or ran out of time
             self._finish()
-        if found is not None and found.status != 1 and not network.stop_training:
-            reason = found.message.strip(" :")
+        if found is None or network.stop_training:
+            return
+        reason = found.message.strip(" :")
+        if found.status != 1:
             network.stop(reason + ": the line search has found no lower loss" * bool(found.status))
+        elif self._epoch < epochs.stop:  # not the number of epochs, but that of evaluations
+            network.stop(reason)
 
     def _bound(self, *, collects: bool = False) -> Bound:
         """Return the program that computes loss and gradient."""

@@ -24,6 +24,11 @@ class StepTrainer(Trainer):
     _bound: Bound
     _snapshot: np.ndarray
     _has_warned = False  # of batches of one row
+    # The last run, with the order of its rows and its arrays: a short epoch is mostly preparation.
+    _run: Run | None = None
+    _run_order: np.ndarray | None = None
+    _results: np.ndarray
+    _run_rates: np.ndarray
 
     def prepare(self, adapter: DataAdapter) -> list[str]:
         """Take the data and return the names of the results of an epoch."""
@@ -97,10 +102,15 @@ class StepTrainer(Trainer):
         """Train on one part of an epoch and return the number of steps taken."""
         network, steps = self.network, self._steps
         count = steps.count
-        results = np.empty((count, len(self._bound.plan.program.results)))
         room = self._accumulator.room(steps)
-        rates, chosen = np.empty(count), None
-        done, run = 0, None
+        run = None if room else self._kept_run()
+        if run is None:
+            results = np.empty((count, len(self._bound.plan.program.results)))
+            rates = np.empty(count)
+        else:
+            results, rates = self._results, self._run_rates
+        chosen = None
+        done = 0
         while done < count and not network.stop_training:
             if loop.callbacks.asks_for_batches:
                 loop.callbacks.batch_begin(self._before + done)
@@ -115,6 +125,8 @@ class StepTrainer(Trainer):
                 run = self._bound.prepare(
                     steps, results=results, outputs=room, learning_rates=rates
                 )
+                self._run, self._run_order = run, steps.order
+                self._results, self._run_rates = results, rates
             ran, asked = self._make(run, done, loop)
             self.rows_done += min((done + ran) * steps.batch, steps.rows) - done * steps.batch
             done += ran
@@ -129,6 +141,12 @@ class StepTrainer(Trainer):
                 network.stop(f"{loop.budget} in epoch {epoch + 1}, step {self._before + done}")
         self._accumulator.add(steps, results[:done], room)
         return done
+
+    def _kept_run(self) -> Run | None:
+        """Return the run of the epoch before, if it has the same rows and program."""
+        run, steps = self._run, self._steps
+        is_same = run is not None and run.bound is self._bound and run.steps is steps
+        return run if is_same and self._run_order is steps.order else None
 
     def _make(self, run: Run, first: int, loop: Loop) -> tuple[int, int]:
         """Run one step or a slice of steps; return how many were completed and requested."""

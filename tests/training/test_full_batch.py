@@ -438,3 +438,18 @@ def test_on_the_command_line(tmp_path, capsys):
     bad = ["--optimizer", "lbfgs", "--learning-rate", "0.1"]
     assert cli.main([*arguments, str(tmp_path / "bad"), *bad]) != 0
     assert "LBFGS has no learning_rate" in capsys.readouterr().err
+
+
+def test_the_number_of_evaluations_can_be_limited(rng):
+    x = rng.normal(size=(200, 4))
+    counts = []
+    for limit in (None, 10, 3):
+        model = fnn.Sequential([fnn.Dense(8, "tanh"), fnn.Dense(1)], input_shape=(4,), seed=0)
+        model.compile(fnn.LBFGS(max_evaluations=limit), "mse")
+        history = model.fit(x, np.sin(x.sum(axis=1)), epochs=30, verbose=0)
+        counts.append(len(history.epoch))
+        said = "EVALUATIONS EXCEEDS LIMIT" in history.stop_reason
+        assert said == (limit is not None), history.stop_reason
+    assert counts[0] == 30 > counts[1] > counts[2] >= 1
+    with pytest.raises(ValueError, match="max_evaluations must be a positive integer, got 0"):
+        fnn.LBFGS(max_evaluations=0)
