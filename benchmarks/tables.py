@@ -12,7 +12,8 @@ can be stopped and continued, and sides can be added. Sides run in turns on each
 slow hour of the machine meets them all.
 
 `run --sides 'trial=module:Classifier/Regressor' --options '{"n_members": 4}'` adds a variant under
-the name `trial`; the module is looked up in the current folder as well.
+the name `trial`; the module is looked up in the current folder as well. Its results may go to a
+file of their own, `--results trial.jsonl`, and `report --results A B` reads several.
 """
 
 from __future__ import annotations
@@ -209,8 +210,11 @@ def parser() -> argparse.ArgumentParser:
     reporting.add_argument("--sides", nargs="+", metavar="SIDE")
     reporting.add_argument("--tables", nargs="+", default=["*"], metavar="PATTERN")
     reporting.add_argument("--base", default=BASE, help="the side that ratios are relative to")
-    for command in (running, reporting):
-        command.add_argument("--results", type=Path, default=folder() / "results.jsonl")
+    results = folder() / "results.jsonl"
+    running.add_argument("--results", type=Path, default=results)
+    reporting.add_argument(
+        "--results", nargs="+", type=Path, default=[results], help="files that are read together"
+    )
     return made
 
 
@@ -222,7 +226,8 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.command == "run":
         return run(arguments)
     tables = chosen_tables(arguments.tables)
-    records = [each for each in read(arguments.results) if each["table"] in tables]
+    results = [record for path in arguments.results for record in read(path)]
+    records = [each for each in results if each["table"] in tables]
     sides = arguments.sides or [*SIDES, *dict.fromkeys(each["side"] for each in records)]
     print(report(records, tables, list(dict.fromkeys(sides)), arguments.base))
     return 0
@@ -232,6 +237,6 @@ if __name__ == "__main__":
     given = parser().parse_args()
     wanted = {name: str(given.threads) for name in THREADS} if given.command == "run" else {}
     if any(os.environ.get(name) != value for name, value in wanted.items()):
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **wanted})
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, **wanted})
     sys.path.append(os.getcwd())
     raise SystemExit(main(given))
