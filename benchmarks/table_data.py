@@ -107,6 +107,7 @@ _ROWS = [
     Table("diabetes", SKLEARN, "load_diabetes", "target", "regression"),
     # --- two classes --------------------------------------------------------------------------
     _widedeep("adult", "income", "classification", missing=("?",)),
+    # Rows of a protein are in both parts of a split, for all sides alike.
     _widedeep(
         "bio_train",
         "target",
@@ -124,6 +125,7 @@ _ROWS = [
         "classification",
         action="the target in other words",
         reject="the target in other words",
+        typur="who bought the loan, hence only of approved ones",
     ),
     _r("wooldridge/k401ksubs", "e401k", "classification", p401k="only who is eligible takes part"),
     _islp("OJ", "Purchase", "classification"),
