@@ -153,6 +153,7 @@ def _origin(runs: Runs) -> str:
                 found = record["machine"]
                 machines.add(
                     f"{found['processor']}, {found['processors']} processors, "
-                    f"{found['threads']} threads, Python {found['python']}"
+                    f"{found['threads']} thread{'s' * (found['threads'] > 1)}, "
+                    f"Python {found['python']}"
                 )
     return f"{', '.join(sorted(versions))}. {'; '.join(sorted(machines))}."

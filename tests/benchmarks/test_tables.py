@@ -340,7 +340,7 @@ def test_the_report_compares_on_shared_splits():
     assert "| b, 60 x 2 | RMSE | **3** | 3 (2.000) [2] |" in found
     assert "| ours | 2 | 1 (50 %) | 1.250 | 1.250 |" in found
     assert not any("Seconds" in line for line in found)
-    assert found[-1] == "package 1.2. P, 2 processors, 1 threads, Python 3.11."
+    assert found[-1] == "package 1.2. P, 2 processors, 1 thread, Python 3.11."
 
 
 def test_a_base_without_errors_has_no_ratio():
