@@ -8,6 +8,7 @@ says so, since the conversion is part of what its users have to do.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 from collections.abc import Callable
@@ -36,7 +37,12 @@ class Side:
     treatment: str
 
     def versions(self) -> dict[str, str]:
-        return {package: importlib.metadata.version(package) for package in self.packages}
+        """Versions of those packages that are installed."""
+        found = {}
+        for package in self.packages:
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                found[package] = importlib.metadata.version(package)
+        return found
 
 
 class Adapter:
@@ -194,9 +200,7 @@ def available() -> list[str]:
     """The sides whose packages are installed; fastnn once it has the estimators."""
     found = []
     for name, side in SIDES.items():
-        try:
-            side.versions()
-        except importlib.metadata.PackageNotFoundError:
+        if side.versions().keys() != set(side.packages):
             continue
         if name == "fastnn" and not hasattr(importlib.import_module("fastnn"), "TabularClassifier"):
             continue

@@ -7,6 +7,7 @@ import json
 import lzma
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -253,6 +254,15 @@ def test_fastnn_takes_part_once_it_has_the_estimators(monkeypatch):
     assert "fastnn" in table_rivals.available()
     monkeypatch.delattr(fastnn, "TabularClassifier")
     assert "fastnn" not in table_rivals.available()
+
+
+def test_only_what_is_installed_takes_part(monkeypatch):
+    half = table_rivals.Side(Mean, ("numpy", "no-such-package"), "")
+    monkeypatch.setattr(
+        table_rivals, "SIDES", {"half": half, "whole": replace(half, packages=("numpy",))}
+    )
+    assert table_rivals.available() == ["whole"]
+    assert half.versions() == {"numpy": np.__version__}
 
 
 # --- adapters ---------------------------------------------------------------------------------
