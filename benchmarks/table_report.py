@@ -8,7 +8,7 @@ no value, and the table does not count for the means.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from statistics import mean, median
+from statistics import mean, median, stdev
 from typing import Any
 
 Record = dict[str, Any]
@@ -39,6 +39,23 @@ def ratio(splits: dict[int, Record], base: dict[int, Record]) -> float | None:
     if not theirs:
         return None
     return sum(splits[number]["error"] for number in shared) / theirs
+
+
+def standing(splits: dict[int, Record], base: dict[int, Record]) -> int:
+    """-1 for clearly better than the base, 1 for clearly worse, 0 within noise.
+
+    Clearly: the mean of the differences on shared splits is more than two standard errors from 0.
+    Fewer than three splits are not enough for that. The splits overlap, so the standard error is
+    too small rather than too large.
+    """
+    shared = splits.keys() & base.keys()
+    if len(shared) < 3:
+        return 0
+    differences = [splits[number]["error"] - base[number]["error"] for number in shared]
+    middle = mean(differences)
+    if abs(middle) <= 2 * stdev(differences) / len(shared) ** 0.5:
+        return 0
+    return 1 if middle > 0 else -1
 
 
 def report(records: Iterable[Record], tables: list[str], sides: list[str], base: str) -> str:
@@ -107,17 +124,23 @@ def _summary(runs: Runs, tables: list[str], sides: list[str], base: str) -> str:
             and (value := ratio(runs[table][side], runs[table].get(base, {}))) is not None
         ]
         if not ratios:
-            return [side, "0", "", "", ""]
+            return [side, "0", "", "", "", ""]
+        standings = [
+            standing(runs[table][side], runs[table].get(base, {}))
+            for table in tables
+            if side in runs[table]
+        ]
         won = sum(value < 1 for value in ratios)
         return [
             side,
             str(len(ratios)),
             f"{won} ({100 * won / len(ratios):.0f} %)",
+            f"{standings.count(-1)} / {standings.count(1)}",
             f"{mean(ratios):.3f}",
             f"{median(ratios):.3f}",
         ]
 
-    header = ["Side", "Tables", "Won", "Mean ratio", "Median ratio"]
+    header = ["Side", "Tables", "Won", "Clearly better / worse", "Mean ratio", "Median ratio"]
     rows = [row(side) for side in sides if side != base]
     return f"Relative to {base}:\n\n" + _rows(header, rows)
 

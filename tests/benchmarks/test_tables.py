@@ -348,7 +348,7 @@ def test_the_report_compares_on_shared_splits():
     assert "| a, 60 x 2 | RMSE | 2 | **1 (0.500)** |" in found
     # 3 and 3 against 1 and 2, not against the mean of all five splits.
     assert "| b, 60 x 2 | RMSE | **3** | 3 (2.000) [2] |" in found
-    assert "| ours | 2 | 1 (50 %) | 1.250 | 1.250 |" in found
+    assert "| ours | 2 | 1 (50 %) | 1 / 0 | 1.250 | 1.250 |" in found
     assert not any("Seconds" in line for line in found)
     assert found[-1] == "package 1.2. P, 2 processors, 1 thread, Python 3.11."
 
@@ -357,7 +357,23 @@ def test_a_base_without_errors_has_no_ratio():
     perfect = [record("b", "base", number, 0.0) for number in range(5)]
     found = lines([*RECORDS, *perfect])  # the last record counts
     assert "| b, 60 x 2 | RMSE | 0 | 3 [2] |" in found
-    assert "| ours | 1 | 1 (100 %) | 0.500 | 0.500 |" in found
+    assert "| ours | 1 | 1 (100 %) | 1 / 0 | 0.500 | 0.500 |" in found
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ([1.0, 1.1, 0.9, 1.0, 1.0], -1),
+        ([3.0, 3.1, 2.9, 3.0, 3.0], 1),
+        ([1.0, 3.2, 1.5, 2.4, 1.6], 0),  # scattered about 2
+        ([2.0] * 5, 0),
+        ([1.0, 1.1], 0),  # too few to tell
+    ],
+)
+def test_differences_within_noise_are_told_apart(errors, expected):
+    ours = {number: {"error": error} for number, error in enumerate(errors)}
+    base = {number: {"error": 2.0} for number in range(5)}
+    assert table_report.standing(ours, base) == expected
 
 
 def test_only_equal_problems_are_compared():
@@ -377,7 +393,7 @@ def test_the_command_prints_the_report(cache, capsys):
     assert tables.main(tables.parser().parse_args(arguments)) == 0
     printed = capsys.readouterr().out
     assert "| amounts, 60 x 2 | RMSE | " in printed
-    assert "| ours | 2 | 2 (100 %) | 0.000 | 0.000 |" in printed
+    assert "| ours | 2 | 2 (100 %) | 2 / 0 | 0.000 | 0.000 |" in printed
 
 
 def test_several_files_of_results_are_read_together(cache, capsys):
