@@ -87,6 +87,8 @@ if TYPE_CHECKING:
     from fastnn import descent, estimators, plots
     from fastnn.estimators import MLPClassifier as MLPClassifier
     from fastnn.estimators import MLPRegressor as MLPRegressor
+    from fastnn.estimators import TabularClassifier as TabularClassifier
+    from fastnn.estimators import TabularRegressor as TabularRegressor
 
 __version__: str = _engine.VERSION
 
@@ -113,7 +115,7 @@ def __dir__() -> list[str]:
 
 
 # Not in __all__: `from fastnn import *` must not import scikit-learn, nor need it.
-_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor")
 
 
 __all__ = [

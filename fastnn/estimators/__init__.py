@@ -14,9 +14,15 @@ from fastnn.core import extras, hints
 if TYPE_CHECKING:
     from fastnn.estimators.classifier import MLPClassifier
     from fastnn.estimators.regressor import MLPRegressor
+    from fastnn.estimators.tables import TabularClassifier, TabularRegressor
 
 # The module of each estimator.
-_MODULES = {"MLPClassifier": "classifier", "MLPRegressor": "regressor"}
+_MODULES = {
+    "MLPClassifier": "classifier",
+    "MLPRegressor": "regressor",
+    "TabularClassifier": "tables",
+    "TabularRegressor": "tables",
+}
 
 
 def __getattr__(name: str) -> object:
@@ -42,4 +48,4 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor"]

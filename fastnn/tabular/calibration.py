@@ -23,7 +23,9 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def best_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
+def best_temperature(
+    probabilities: np.ndarray, labels: np.ndarray, weight: np.ndarray | None = None
+) -> float:
     """Return the temperature that minimizes the log loss (Guo et al. 2017).
 
     Parameters
@@ -31,6 +33,7 @@ def best_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     probabilities : ndarray, shape (rows, classes)
         Of rows that were not trained on.
     labels : ndarray of int, shape (rows,)
+    weight : ndarray, shape (rows,), optional
 
     Returns
     -------
@@ -50,7 +53,7 @@ def best_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
         scaled = logits * np.exp(-log_temperature)
         most = scaled.max(axis=1)
         total = most + np.log(np.exp(scaled - most[:, np.newaxis]).sum(axis=1))
-        return float((total - scaled[chosen]).mean())
+        return float(np.average(total - scaled[chosen], weights=weight))
 
     # The loss is convex in 1 / temperature, so it has one minimum; golden section finds it.
     low, high = np.log(LOWEST), np.log(HIGHEST)

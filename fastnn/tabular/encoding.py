@@ -197,6 +197,13 @@ class Encoding:
         made = _with_an_input(table, made, told, default, drop)
         return cls(made)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the columns, which all else is made from."""
+        return {"columns": list(self.columns.values())}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Encoding.__init__(self, state["columns"])
+
     def __repr__(self) -> str:
         columns = f"{len(self._used)} of {len(self.columns)} columns"
         return f"<Encoding of {columns}: {self.inputs} inputs>"

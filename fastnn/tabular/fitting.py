@@ -110,6 +110,8 @@ def fit(
     task_of = Task(
         encoding.numbers, encoding.flags, encoding.cardinalities, classes=classes, quantiles=levels
     )
+    if class_weight is not None and metric == "auto":
+        metric = "log_loss"  # the area under the curve does not see the weight of a class
     learned = learn(
         encoding.encode(known),
         truth,

@@ -179,7 +179,7 @@ def learn(
     metric : str, default "auto"
         A score of `scores`, by which the best epoch is chosen.
     weight : ndarray of float32, shape (rows,), optional
-        Of each row, in training; scores do not take it.
+        Of each row, in training and in the scores that choose the best epoch.
     groups : ndarray, shape (rows,), optional
         Rows of equal groups are held out together.
     scale : float, default 1.0
@@ -237,7 +237,8 @@ def learn(
     known = np.flatnonzero(~np.isnan(out_of_fold[:, 0]))
     temperature = 1.0
     if task.classes:
-        temperature = best_temperature(out_of_fold[known], y[known])
+        own = None if weight is None else weight[known]
+        temperature = best_temperature(out_of_fold[known], y[known], own)
         out_of_fold[known] = tempered(out_of_fold[known], temperature)
     reason = "interrupted" if stop.is_set() else "completed"
     if deadline is not None and any(len(one.curve) < one.epochs for one in found):
@@ -379,9 +380,10 @@ class _Trainer:
         found, truth = predicted(model, self._x[rows]), self._y[rows]
         if self._task.quantiles:
             return pinball(truth, found, self._task.quantiles) * self._scale
+        weight = None if self._weight is None else self._weight[rows]
         if not self._task.classes:
-            return self._score.loss(truth * self._scale, found[:, 0] * self._scale)
-        return self._score.loss(truth, found)
+            return self._score.loss(truth * self._scale, found[:, 0] * self._scale, weight)
+        return self._score.loss(truth, found, weight)
 
 
 class _BestEpoch(Callback):

@@ -1,0 +1,487 @@
+"""Estimators that take tables as they are: TabularClassifier and TabularRegressor."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state, column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _num_samples,
+    check_consistent_length,
+    check_is_fitted,
+)
+
+from fastnn.core.declare import Declaration
+from fastnn.estimators.rows import row_weights
+from fastnn.tabular import Table, TabularModel, importance, of
+from fastnn.tabular.fitting import Fitted, fit
+from fastnn.tabular.intervals import Intervals
+from fastnn.tabular.learning import FOLDS
+from fastnn.tabular.progress import Bar
+
+
+class _Tabular(BaseEstimator):
+    """What both estimators share."""
+
+    _task: ClassVar[str]
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "recipe": [StrOptions({"auto", "realmlp", "tabm"}), dict, Declaration],
+        "n_members": [Interval(Integral, 1, None, closed="left"), None],
+        "metric": [str],
+        "time_budget": [Interval(Real, 0, None, closed="neither"), None],
+        "kinds": [dict, None],
+        "drop": ["array-like", None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    recipe: Any
+    n_members: int | None
+    metric: str
+    time_budget: float | None
+    kinds: Mapping[str, Any] | None
+    drop: Iterable[str] | None
+    random_state: Any
+    verbose: Any
+    model_: TabularModel
+
+    def _fitted(self, X: Any, y: Any, sample_weight: Any, groups: Any, **options: Any) -> Fitted:
+        table = self._table(X, reset=True)
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None"
+            )
+        y = _column(y)
+        check_consistent_length(np.empty(table.rows), y)
+        if table.rows < 2 * FOLDS:
+            raise ValueError(
+                f"{type(self).__name__} needs at least {2 * FOLDS} rows, "
+                f"got n_samples = {table.rows}"
+            )
+        if self._task == "classification":
+            check_classification_targets(y)
+        weight = None
+        if sample_weight is not None:
+            weight = row_weights(np.empty((table.rows, 1)), sample_weight)
+        state = check_random_state(self.random_state)
+        found = fit(
+            table,
+            y,
+            task=self._task,
+            recipe=self.recipe,
+            members=self.n_members,
+            metric=self.metric,
+            sample_weight=weight,
+            groups=groups,
+            drop=[] if self.drop is None else self.drop,
+            kinds=self.kinds,
+            time_budget=self.time_budget,
+            seed=int(state.randint(np.iinfo(np.int32).max)),
+            progress=Bar() if self.verbose else None,
+            **options,
+        )
+        learned = found.learned
+        if learned.stop_reason == "interrupted":
+            warnings.warn("Training interrupted by user.", ConvergenceWarning)
+        self.model_ = found.model
+        self.members_ = learned.members
+        self.scores_ = learned.scores
+        self.out_of_fold_ = learned.out_of_fold
+        self.n_iter_ = max(len(member.curve) for member in learned.members)
+        self.stop_reason_ = learned.stop_reason
+        return found
+
+    def _table(self, X: Any, *, reset: bool) -> Table:
+        """Return what was given as a table, and check or remember its columns."""
+        if isinstance(X, Table):
+            return X
+        if hasattr(X, "__array__") and not hasattr(X, "dtype") and not hasattr(X, "columns"):
+            X = np.asarray(X)
+        is_named = hasattr(X, "columns") or hasattr(X, "column_names") or isinstance(X, Mapping)
+        if not is_named and isinstance(X, Sequence) and X and isinstance(X[0], Mapping):
+            is_named = True
+        if is_named and not issparse(X):  # a matrix of keys is a mapping, too
+            table = of(X)
+            if reset:
+                self.n_features_in_ = len(table.columns)
+                names = list(table.columns)
+                if all(isinstance(name, str) for name in names):
+                    self.feature_names_in_ = np.array(names, object)
+                elif hasattr(self, "feature_names_in_"):
+                    del self.feature_names_in_
+            return table
+        array = check_array(
+            X, dtype=None, ensure_all_finite="allow-nan", estimator=self, input_name="X"
+        )
+        _check_feature_names(self, X, reset=reset)
+        _check_n_features(self, X, reset=reset)
+        if not reset and hasattr(self, "feature_names_in_"):
+            return of(dict(zip(self.feature_names_in_.tolist(), array.T, strict=True)))
+        return of(array)
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return self.model_.outputs(self._table(X, reset=False))
+
+    def describe(self) -> str:
+        """Return what was decided for each column, as a table of text."""
+        check_is_fitted(self)
+        return self.model_.encoding.describe()
+
+    def predict_one(self, row: Any) -> Any:
+        """Return the prediction for one row, without a frame.
+
+        Parameters
+        ----------
+        row : dict or sequence
+            Cells by name, or all of them in the order of the columns.
+        """
+        check_is_fitted(self)
+        return self.model_.predict_one(row)
+
+    def permutation_importance(
+        self, X: Any, y: Any, *, n_repeats: int = 5, metric: str = "auto", random_state: Any = None
+    ) -> importance.Importance:
+        """Return by how much the score falls if the cells of a column are mixed.
+
+        Parameters
+        ----------
+        X : frame, array, dict of columns, or list of dicts
+            Rows that were not trained on tell more.
+        y : array_like, shape (rows,)
+        n_repeats : int, default 5
+        metric : str, default "auto"
+        random_state : int, RandomState or None, default None
+
+        Returns
+        -------
+        Importance
+        """
+        check_is_fitted(self)
+        table = self._table(X, reset=False)
+        seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+        return importance.permutation(
+            self.model_, table, _column(y), metric=metric, repeats=n_repeats, seed=seed
+        )
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save the model with its encoding, for `fastnn.load` and the command.
+
+        Parameters
+        ----------
+        path : path-like
+        """
+        check_is_fitted(self)
+        self.model_.save(path)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        tags.target_tags.required = True
+        return tags
+
+
+def _column(y: Any) -> Any:
+    """Return a target as one column, with scikit-learn's warning for one of shape (rows, 1)."""
+    shape = getattr(y, "shape", None)
+    if shape is not None and len(shape) == 2 and shape[1] == 1:
+        return column_or_1d(y, warn=True)
+    if hasattr(y, "__array__") and not hasattr(y, "dtype"):
+        y = np.asarray(y)
+    _num_samples(y)
+    return y
+
+
+class TabularClassifier(ClassifierMixin, _Tabular):
+    """Learns the classes of a table: numbers, categories, dates and missing cells as they are.
+
+    An ensemble of networks that need no tuning, each trained on other folds of the rows, with the
+    weights of its best epoch and calibrated probabilities.
+
+    Parameters
+    ----------
+    recipe : {"auto", "realmlp", "tabm"}, Recipe or dict, default "auto"
+        The network and its training; see `fastnn.tabular.recipes`.
+    n_members : int, optional
+        Networks of the ensemble; default: 5 up to 100,000 rows, 3 up to 300,000, then 1.
+    metric : str, default "auto"
+        By which the best epoch is chosen: "log_loss", "accuracy", "roc_auc", "average_precision",
+        "f1" or "balanced_accuracy"; auto: "roc_auc" for two classes, "log_loss" for more. With a
+        metric of decisions, two classes are told apart by the threshold that it likes best.
+    class_weight : dict or "balanced", optional
+        Weight of the rows of each class.
+    time_budget : float, optional
+        Seconds that the training is to take; the result then depends on the machine.
+    kinds : dict, optional
+        What columns are, where it is recognised wrongly; see `fastnn.tabular.Encoding.fit`.
+    drop : sequence of str, optional
+        Columns that are not inputs.
+    random_state : int, RandomState or None, default None
+        Folds, initial weights, order of rows and dropout.
+    verbose : bool or int, default False
+        Whether to show a bar with the time that is left.
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (classes,)
+    model_ : TabularModel
+        The ensemble as one network, with its encoding.
+    members_ : list of Member
+        Each with the score of its epochs on the rows it has not seen.
+    scores_ : dict of str to float
+        Scores of the out-of-fold predictions.
+    out_of_fold_ : ndarray, shape (rows with a target, classes)
+    n_iter_ : int
+        Epochs of the longest training.
+    stop_reason_ : str
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Where the columns have names.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> table = {"age": [25, 47, None, 33] * 10, "plan": ["a", "b", "a", None] * 10}
+    >>> left = ["no", "yes", "no", "yes"] * 10
+    >>> model = fnn.TabularClassifier(n_members=1, random_state=0).fit(table, left)
+    >>> model.predict(table)[:4].tolist()
+    ['no', 'yes', 'no', 'yes']
+    >>> model.predict_one({"plan": "b", "age": 50})
+    'yes'
+    """
+
+    _task = "classification"
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **_Tabular._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        recipe: Any = "auto",
+        *,
+        n_members: int | None = None,
+        metric: str = "auto",
+        class_weight: Any = None,
+        time_budget: float | None = None,
+        kinds: Mapping[str, Any] | None = None,
+        drop: Iterable[str] | None = None,
+        random_state: Any = None,
+        verbose: Any = False,
+    ) -> None:
+        self.recipe = recipe
+        self.n_members = n_members
+        self.metric = metric
+        self.class_weight = class_weight
+        self.time_budget = time_budget
+        self.kinds = kinds
+        self.drop = drop
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None) -> Self:
+        """Learn a table.
+
+        Parameters
+        ----------
+        X : pandas, Polars or Arrow frame, array, dict of columns, or list of dicts
+        y : array_like, shape (rows,)
+            Rows where it is missing are left out.
+        sample_weight : array_like, shape (rows,), optional
+        groups : array_like, shape (rows,), optional
+            Rows of equal groups are in one fold: those of one customer, say.
+
+        Returns
+        -------
+        self
+        """
+        found = self._fitted(X, y, sample_weight, groups, class_weight=self.class_weight)
+        classes = found.model.target.classes
+        assert classes is not None
+        self.classes_ = classes
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the class of each row.
+
+        Parameters
+        ----------
+        X : frame, array, dict of columns, or list of dicts
+
+        Returns
+        -------
+        ndarray, shape (rows,)
+        """
+        outputs = self._outputs(X)
+        return self.model_.decode(outputs)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class of `classes_`.
+
+        Returns
+        -------
+        ndarray of float64, shape (rows, classes)
+        """
+        found = self._outputs(X).astype(np.float64)
+        return found / found.sum(axis=1, keepdims=True)
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Return the logarithm of `predict_proba`."""
+        return np.log(self.predict_proba(X))
+
+
+class TabularRegressor(RegressorMixin, _Tabular):
+    """Learns the numbers of a table: from numbers, categories, dates and missing cells as they are.
+
+    Parameters
+    ----------
+    recipe, n_members, time_budget, kinds, drop, random_state, verbose
+        As in `TabularClassifier`.
+    metric : str, default "auto"
+        By which the best epoch is chosen: "rmse", "mae" or "r2"; auto: "rmse".
+    quantiles : sequence of float, optional
+        In (0, 1), ascending: what is learned instead of the mean. `predict` then returns the one
+        that is nearest to 1/2, and `predict_quantiles` all of them.
+
+    Attributes
+    ----------
+    model_, members_, scores_, n_iter_, stop_reason_, n_features_in_, feature_names_in_
+        As in `TabularClassifier`.
+    out_of_fold_ : ndarray, shape (rows with a target, 1 or quantiles)
+        In standard deviations of the target from its mean.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> table = {"size": [40.0, 75.0, 120.0, 60.0] * 10, "town": ["A", "B", "B", "A"] * 10}
+    >>> price = [100.0, 170.0, 260.0, 140.0] * 10
+    >>> model = fnn.TabularRegressor(n_members=1, random_state=0).fit(table, price)
+    >>> model.predict(table)[:2].round(-1).tolist()
+    [100.0, 170.0]
+    """
+
+    _task = "regression"
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **_Tabular._parameter_constraints,
+        "quantiles": ["array-like", None],
+    }
+
+    def __init__(
+        self,
+        recipe: Any = "auto",
+        *,
+        n_members: int | None = None,
+        metric: str = "auto",
+        quantiles: Sequence[float] | None = None,
+        time_budget: float | None = None,
+        kinds: Mapping[str, Any] | None = None,
+        drop: Iterable[str] | None = None,
+        random_state: Any = None,
+        verbose: Any = False,
+    ) -> None:
+        self.recipe = recipe
+        self.n_members = n_members
+        self.metric = metric
+        self.quantiles = quantiles
+        self.time_budget = time_budget
+        self.kinds = kinds
+        self.drop = drop
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None) -> Self:
+        """Learn a table.
+
+        Parameters
+        ----------
+        X : pandas, Polars or Arrow frame, array, dict of columns, or list of dicts
+        y : array_like of float, shape (rows,)
+            Rows where it is missing are left out.
+        sample_weight : array_like, shape (rows,), optional
+        groups : array_like, shape (rows,), optional
+            Rows of equal groups are in one fold: those of one customer, say.
+
+        Returns
+        -------
+        self
+        """
+        quantiles = () if self.quantiles is None else self.quantiles
+        found = self._fitted(X, y, sample_weight, groups, quantiles=quantiles)
+        self.quantiles_ = tuple(float(q) for q in quantiles)
+        self.intervals_ = Intervals.fit(found, self.quantiles_)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the number of each row; of quantiles, the one nearest to 1/2.
+
+        Parameters
+        ----------
+        X : frame, array, dict of columns, or list of dicts
+
+        Returns
+        -------
+        ndarray of float64, shape (rows,)
+        """
+        outputs = self._outputs(X)
+        numbers = self.model_.decode(outputs)
+        if numbers.ndim == 1:
+            return numbers
+        return numbers[:, np.abs(np.array(self.quantiles_) - 0.5).argmin()]
+
+    def predict_quantiles(self, X: Any) -> np.ndarray:
+        """Return the quantiles that were learned.
+
+        Returns
+        -------
+        ndarray of float64, shape (rows, quantiles)
+
+        Raises
+        ------
+        ValueError
+            The estimator has no `quantiles`.
+        """
+        check_is_fitted(self)
+        if not self.quantiles_:
+            raise ValueError("give quantiles=[...] to the estimator, which has learned the mean")
+        return self.model_.decode(self._outputs(X)).reshape(-1, len(self.quantiles_))
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
+        """Return an interval for each row that holds the number with a given probability.
+
+        Its width comes from the errors of the out-of-fold predictions (split conformal prediction
+        over folds; of quantiles, conformalized quantile regression, Romano et al. 2019), so that
+        the coverage is right on average for rows like those of the training.
+
+        Parameters
+        ----------
+        X : frame, array, dict of columns, or list of dicts
+        coverage : float, default 0.9
+            In (0, 1).
+
+        Returns
+        -------
+        ndarray of float64, shape (rows, 2)
+        """
+        check_is_fitted(self)
+        numbers = self.model_.decode(self._outputs(X))
+        return self.intervals_.around(numbers.reshape(len(numbers), -1), coverage)

@@ -1,0 +1,72 @@
+"""Intervals around predicted numbers, from the errors of out-of-fold predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastnn.core import checks
+from fastnn.tabular.fitting import Fitted
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """The errors by which intervals are as wide as they must be.
+
+    Attributes
+    ----------
+    low, high : int
+        The columns of the predictions that an interval lies around.
+    errors : ndarray of float64, shape (rows,)
+        By how much each number lay outside of them, in its unit, ascending; negative if inside.
+    """
+
+    low: int
+    high: int
+    errors: np.ndarray
+
+    @classmethod
+    def fit(cls, fitted: Fitted, quantiles: tuple[float, ...]) -> Intervals:
+        """Measure the errors.
+
+        Parameters
+        ----------
+        fitted : Fitted
+        quantiles : tuple of float
+            That were learned; the outer two are what intervals lie around.
+        """
+        found = fitted.learned.out_of_fold.astype(np.float64)
+        known = ~np.isnan(found[:, 0])
+        target = fitted.model.target
+        predicted = found[known] * target.scale + target.mean
+        truth = fitted.truth[known].astype(np.float64) * target.scale + target.mean
+        low, high = 0, max(len(quantiles), 1) - 1
+        outside = np.maximum(predicted[:, low] - truth, truth - predicted[:, high])
+        return cls(low, high, np.sort(outside))
+
+    def around(self, numbers: np.ndarray, coverage: float) -> np.ndarray:
+        """Return the interval of each row.
+
+        Parameters
+        ----------
+        numbers : ndarray, shape (rows, predictions)
+        coverage : float
+            In (0, 1).
+
+        Returns
+        -------
+        ndarray of float64, shape (rows, 2)
+
+        Examples
+        --------
+        >>> Intervals(0, 0, np.array([1.0, 2.0, 3.0, 4.0])).around(np.array([[10.0]]), 0.7)
+        array([[ 6., 14.]])
+        """
+        coverage = checks.number("coverage", coverage, is_positive=True, below=1)
+        count = len(self.errors)
+        place = min(int(np.ceil((count + 1) * coverage)), count) - 1
+        more = self.errors[place]
+        low, high = numbers[:, self.low] - more, numbers[:, self.high] + more
+        middle = (low + high) / 2
+        return np.stack([np.minimum(low, middle), np.maximum(high, middle)], axis=1)
