@@ -123,7 +123,7 @@ class MLPClassifier(ClassifierMixin, Multilayer):
     --------
     >>> import fastnn as fnn
     >>> x, y = fnn.datasets.load_digits()
-    >>> model = fnn.MLPClassifier((32,), activation="gelu", dropout=0.1, max_iter=30, tol=0.01,
+    >>> model = fnn.MLPClassifier((32,), activation="gelu", dropout=0.1, learning_rate_init=0.01,
     ...                           early_stopping=True, class_weight="balanced", random_state=0)
     >>> model.fit(x / 16, y).score(x / 16, y) > 0.95
     True

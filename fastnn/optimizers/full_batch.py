@@ -112,7 +112,7 @@ class LBFGS(Optimizer):
     memory: int = integer(default=10)
     tolerance_gradient: float = number(default=1e-5, least=0)
     tolerance_change: float = number(default=1e-9, least=0)
-    max_evaluations: int | None = integer(default=None, is_optional=True)
+    max_evaluations: int | None = integer(default=None, is_optional=True, kw_only=True)
     learning_rate: Any = absent("a line search finds the length of each step")
     clipvalue: Any = absent(_CLIPPED)
     global_clipnorm: Any = absent(_CLIPPED)

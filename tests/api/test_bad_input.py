@@ -681,7 +681,10 @@ OPTIMIZER_ARGUMENTS = [
 )
 def test_every_hyper_parameter_of_every_optimizer_is_checked(kind, argument):
     switches = ("nesterov", "centered", "use_ema", "amsgrad")
-    optional = ("clipvalue", "global_clipnorm", "clipnorm", "gradient_accumulation_steps")
+    optional = (
+        "clipvalue", "global_clipnorm", "clipnorm", "gradient_accumulation_steps",
+        "max_evaluations",
+    )  # fmt: skip
     fractions = ("momentum", "beta_1", "beta_2", "rho", "ema_momentum")
     bad = [value for value in NOT_A_NUMBER if not (value is None and argument in optional)]
     bad += [-0.1] + [0] * (argument in optional) + [1, 1.5] * (argument in fractions)

@@ -96,7 +96,7 @@ def test_copies_and_pickles_do_not_meet_the_hints():
 
 
 def test_dir_shows_what_is_public_and_nothing_else():
-    assert dir(fnn) == sorted(fnn.__all__)
+    assert dir(fnn) == sorted([*fnn.__all__, *fnn.estimators.__all__])
     assert all(hasattr(fnn, name) for name in dir(fnn))
 
 

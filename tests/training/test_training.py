@@ -14,6 +14,7 @@ import pytest
 from model_helpers import is_finite, weights_as_bytes
 
 import fastnn as fnn
+from fastnn.runtime import Bound
 
 
 def regression(rng, rows=64):
@@ -577,3 +578,32 @@ def test_warning_of_a_single_row_comes_before_training_begins():
         model.fit(x, x[:, 0], batch_size=8, verbose=0)
     assert model.history is None
     assert not layers[0].is_adapted
+
+
+def test_an_epoch_like_the_one_before_is_prepared_once(rng, monkeypatch):
+    x, y = rng.normal(size=(50, 3)), rng.normal(size=50)
+    prepared, prepare = [], Bound.prepare
+    monkeypatch.setattr(Bound, "prepare", lambda *a, **k: prepared.append(1) or prepare(*a, **k))
+
+    def trained(calls, epochs, callbacks=()):
+        model = fnn.Sequential([fnn.Dense(4, "tanh"), fnn.Dense(1)], input_shape=(3,), seed=0)
+        model.compile(fnn.SGD(0.1, momentum=0.5), "mse")
+        losses = []
+        prepared.clear()
+        for _ in range(calls):
+            fit = model.fit(x, y, batch_size=16, epochs=epochs, verbose=0, callbacks=callbacks)
+            losses += fit.history["loss"]
+        return model.get_weights(), losses, len(prepared)
+
+    weights, losses, count = trained(1, 6)
+    assert count == 1
+    separate, own, count = trained(6, 1)
+    assert count == 6
+    assert losses == own
+    assert all(np.array_equal(a, b) for a, b in zip(weights, separate, strict=True))
+
+    def change(epoch, logs):
+        other.model.optimizer.momentum = 0.1 * (epoch + 1)  # built into the program
+
+    other = fnn.LambdaCallback(on_epoch_end=change)
+    assert trained(1, 4, [other])[2] == 4
