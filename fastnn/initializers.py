@@ -228,6 +228,23 @@ class Uniform(Initializer):
         return generator.uniform(self.minimum, self.maximum, shape)
 
 
+class RandomSign(Initializer):
+    """-1 or 1, each with probability 1/2.
+
+    Examples
+    --------
+    >>> import fastnn as fnn, numpy as np
+    >>> fnn.initializers.RandomSign().sample((4,), np.random.default_rng(0))
+    array([ 1.,  1.,  1., -1.])
+    """
+
+    name: ClassVar[str] = "random_sign"
+
+    def sample(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+        """Return signs."""
+        return generator.integers(0, 2, shape) * 2.0 - 1.0
+
+
 class _Scaled(Initializer):
     """A normal or uniform distribution of mean 0 and variance `scale` / fan."""
 
@@ -306,6 +323,7 @@ for _initializer in (
     TruncatedNormal,
     Orthogonal,
     Uniform,
+    RandomSign,
     GlorotUniform,
     GlorotNormal,
     HeUniform,

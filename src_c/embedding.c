@@ -98,3 +98,30 @@ static int kernel_encode_categories(const fastnn_call *call, int worker, int wor
     }
     return status;
 }
+
+/* size: 0 members, 1 columns of each; operand: 1 member of each row (rows), a category.
+ * variant 0: operand 0 x (rows, members, columns), 2 y (rows, columns): y = x[:, member];
+ * variant 1: operand 0 x (rows, columns), 2 y (rows, members, columns): its gradient, zero for the
+ * other members. NaN where there is no such member. */
+static int kernel_select_member(const fastnn_call *call, int worker, int workers)
+{
+    const real *x = call->operand[0], *codes = call->operand[1];
+    real *y = call->operand[2];
+    ptrdiff_t members = call->size[0], columns = call->size[1], width = members * columns, begin, end;
+    int status = FASTNN_OK, is_gradient = call->variant == 1;
+    share(call->rows, 1 + GRAIN / (width + 1), worker, workers, &begin, &end);
+    for (ptrdiff_t row = begin; row < end; row++) {
+        ptrdiff_t member = category_of(codes[row], members);
+        real *to = y + row * (is_gradient ? width : columns);
+        if (is_gradient) memset(to, 0, (size_t)width * sizeof(real));
+        if (member < 0) {
+            for (ptrdiff_t j = 0; j < (is_gradient ? width : columns); j++) to[j] = (real)NAN;
+            status = FASTNN_BAD_LABEL;
+        } else if (is_gradient) {
+            memcpy(to + member * columns, x + row * columns, (size_t)columns * sizeof(real));
+        } else {
+            memcpy(to, x + row * width + member * columns, (size_t)columns * sizeof(real));
+        }
+    }
+    return status;
+}

@@ -91,6 +91,7 @@ typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);
     X(embedding)         /* embedding.c */                                          \
     X(embedding_gradient)                                                           \
     X(encode_categories) /* zeros and ones, or counts */                            \
+    X(select_member)     /* the columns of a row's own member of an ensemble */     \
     X(periodic_embedding) /* number_embedding.c: numbers as cosines ... */          \
     X(periodic_embedding_gradient)                                                  \
     X(periodic_embedding_input_gradient)                                            \

@@ -7,6 +7,7 @@ from fastnn.layers.base import Input, Layer, Shape, Tensor, registry
 from fastnn.layers.columns import Columns, ParametricActivation, Scale
 from fastnn.layers.core import Activation, Dense, Dropout, Flatten, PReLU, Reshape
 from fastnn.layers.embedding import Embedding
+from fastnn.layers.members import MemberDense, MemberScale
 from fastnn.layers.merge import Add, Average, Concatenate, Multiply
 from fastnn.layers.normalization import BatchNormalization, LayerNormalization
 from fastnn.layers.number_embedding import PeriodicEmbedding, PiecewiseLinearEmbedding
@@ -35,6 +36,8 @@ __all__ = [
     "IntegerLookup",
     "Layer",
     "LayerNormalization",
+    "MemberDense",
+    "MemberScale",
     "Multiply",
     "Normalization",
     "PReLU",

@@ -266,6 +266,15 @@ def embedding(
     out: Array | None = None,
     workers: int | None = None,
 ) -> Array: ...
+def select_member(
+    x: Array,
+    member: Array,
+    members: int,
+    *,
+    is_gradient: bool = False,
+    out: Array | None = None,
+    workers: int | None = None,
+) -> Array: ...
 def embedding_gradient(
     x: Array,
     grad_output: Array,

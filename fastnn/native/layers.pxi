@@ -306,6 +306,46 @@ def embedding(x, table, *, out=None, workers=None):
     return out
 
 
+def select_member(x, member, Py_ssize_t members, *, is_gradient=False, out=None, workers=None):
+    """The columns of the member of an ensemble that each row belongs to, or the gradient by x.
+
+    Parameters
+    ----------
+    x : ndarray, shape (rows, members * columns); of the gradient, (rows, columns)
+    member : ndarray, shape (rows, 1)
+        Integers in [0, members), stored in the dtype of x.
+    members : int
+    is_gradient : bool, default False
+    out : ndarray, optional
+    workers : int, optional
+
+    Returns
+    -------
+    ndarray, shape (rows, columns); of the gradient, (rows, members * columns)
+
+    Raises
+    ------
+    ValueError
+        There is no such member; `out` is NaN there.
+    """
+    cdef int number = type_of("x", x)
+    require("x", x, number, ANY, ANY)
+    cdef Py_ssize_t rows = cnp.PyArray_DIM(x, 0), width = cnp.PyArray_DIM(x, 1)
+    require("member", member, number, rows, 1)
+    if members < 1 or (width % members and not is_gradient):
+        raise ValueError(f"members must be a positive number that divides {width}, got {members}")
+    cdef Py_ssize_t columns = width if is_gradient else width // members
+    out = output("out", out, number, rows, columns * members if is_gradient else columns)
+    apart("out", out, "x", x)
+    apart("out", out, "member", member)
+    cdef fastnn_call call = new_call(rows, members, columns, 0, bool(is_gradient))
+    call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(member)
+    call.operand[2] = cnp.PyArray_DATA(out)
+    launch(FASTNN_KERNEL_select_member, &call, number == cnp.NPY_DOUBLE,
+           team(workers, ELEMENT_WORK * rows * width))
+    return out
+
+
 def embedding_gradient(x, grad_output, Py_ssize_t categories, *, out=None, workers=None):
     """The gradient of `embedding` with respect to the table: the sum over each category.
 

@@ -295,6 +295,11 @@ def _rescale_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
     return [emit("scale_rows", (grad, None), (grad.shape,), factor=op.attributes["factor"])]
 
 
+def _select_member_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
+    x, member = op.input(0), op.input(1)
+    return [emit("select_member_gradient", (grad, member), (x.shape,), **op.attributes), None]
+
+
 def _encode_categories_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
     return [None]
 
@@ -587,6 +592,18 @@ OPS: dict[str, OpRow] = {
     "embedding": OpRow("embedding", _embedding_gradient, sizes=_embedding_sizes, categories=(0,)),
     "embedding_gradient": OpRow(
         "embedding_gradient", sizes=_embedding_sizes, work=lambda op: 4.0 * op.input(1).width
+    ),
+    # The columns of the member of an ensemble that a row belongs to.
+    "select_member": OpRow(
+        "select_member",
+        _select_member_gradient,
+        sizes=lambda op: (op.attributes["members"], op.output.width),
+        categories=(1,),
+    ),
+    "select_member_gradient": OpRow(
+        "select_member",
+        sizes=lambda op: (op.attributes["members"], op.input(0).width),
+        variant=lambda op: 1,
     ),
     # Zeros and ones for the categories in x, or counts of them; no gradient flows back to x.
     "encode_categories": OpRow(

@@ -173,6 +173,18 @@ def encode_categories(x: Array, tokens: int, categories: int, mode: str) -> Arra
     return one_hot.sum(axis=1) if mode == "count" else one_hot.any(axis=1).astype(x.dtype)
 
 
+def select_member(x: Array, member: Array, members: int) -> Array:
+    """Return the columns of each row's own member; x has shape (rows, members * columns)."""
+    return x.reshape(len(x), members, -1)[np.arange(len(x)), member.ravel().astype(np.int64)]
+
+
+def select_member_gradient(grad: Array, member: Array, members: int) -> Array:
+    """Return zeros, but the gradient in the columns of each row's own member."""
+    total = np.zeros((len(grad), members, grad.shape[1]), grad.dtype)
+    total[np.arange(len(grad)), member.ravel().astype(np.int64)] = grad
+    return total.reshape(len(grad), -1)
+
+
 def standardize(x: Array, mean: Array | None, scale: Array, invert: bool) -> Array:
     """Return (x - mean) / scale, or x * scale + mean; both are repeated along each row."""
     parts = x.reshape(-1, scale.size)
@@ -236,6 +248,10 @@ LAYER_FORMULAS: dict[str, Callable[..., Any]] = {
     ),
     "embedding_gradient": lambda op, c, x, grad: embedding_gradient(
         _columns(op, x), grad, op.output.shape[0]
+    ),
+    "select_member": lambda op, c, x, member: select_member(x, member, op.attributes["members"]),
+    "select_member_gradient": lambda op, c, grad, member: select_member_gradient(
+        grad, member, op.attributes["members"]
     ),
     "encode_categories": lambda op, c, x: encode_categories(
         x.reshape(len(x), -1), **op.attributes
