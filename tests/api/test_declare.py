@@ -32,6 +32,8 @@ NEEDED = {
     "Dense": {"units": 3},
     "Dropout": {"rate": 0.25},
     "Activation": {"activation": "tanh"},
+    "ParametricActivation": {"activation": "tanh"},
+    "Columns": {"start": 0, "stop": 9},
     "Reshape": {"target_shape": (2, -1)},
     "Embedding": {"input_dim": 7, "output_dim": 2},
     "CategoryEncoding": {"num_tokens": 7},
@@ -44,6 +46,8 @@ NEEDED = {
     "StepDecay": {"initial_learning_rate": 0.1, "decay_steps": 9},
     "PolynomialDecay": {"initial_learning_rate": 0.1, "decay_steps": 9},
     "CosineDecay": {"initial_learning_rate": 0.1, "decay_steps": 9},
+    "CosineLogCycles": {"initial_learning_rate": 0.1, "decay_steps": 9},
+    "FlatCosineDecay": {"initial_learning_rate": 0.1, "decay_steps": 9},
     "ExponentialDecay": {"initial_learning_rate": 0.1, "decay_steps": 9, "decay_rate": 0.5},
     "InverseTimeDecay": {"initial_learning_rate": 0.1, "decay_steps": 9, "decay_rate": 0.5},
 }
