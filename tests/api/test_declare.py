@@ -624,7 +624,7 @@ def test_a_property_of_a_subclass_may_be_set():
 
 def test_signatures_are_of_classes():
     assert str(inspect.signature(fnn.Dropout)) == (
-        "(rate: 'float', *, name: 'str' = None, trainable: 'bool' = True)"
+        "(rate: 'float | Schedule', *, name: 'str' = None, trainable: 'bool' = True)"
     )
     assert not hasattr(fnn.Dropout(0.1), "__signature__")
 
