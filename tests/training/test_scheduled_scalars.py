@@ -8,7 +8,7 @@ from helpers import assert_close
 from model_helpers import reference_training, unchanged, weights_as_bytes
 
 import fastnn as fnn
-import fastnn.descent
+from fastnn.descent import functions, minimize
 from fastnn.program import fuse
 from fastnn.program.purpose import Purpose
 from fastnn.schedules import CosineDecay, FlatCosineDecay, PiecewiseConstantDecay, Schedule
@@ -282,12 +282,8 @@ def test_a_rate_of_dropout_that_is_none_is_refused(rate, data):
 
 
 def test_a_descent_takes_no_schedule_of_its_decay():
-    def bowl(x):
-        return (x**2).sum(), 2 * x
-
-    x0 = np.ones(2)
     with pytest.raises(ValueError, match="weight_decay must be a number in a descent, got Cosine"):
-        fnn.descent.minimize(bowl, x0, fnn.SGD(0.1, weight_decay=DECAY), steps=3)
+        minimize(functions.square, 3.0, optimizer=fnn.SGD(0.1, weight_decay=DECAY))
     with pytest.raises(ValueError, match="weight_decay must be a finite number of at least 0, got"):
         fnn.LBFGS(weight_decay=DECAY)
     optimizer = fnn.LBFGS()
