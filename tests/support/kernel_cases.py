@@ -79,7 +79,7 @@ def _normal(*shapes: tuple[str, Callable[[int, int], tuple[int, ...]]]) -> Calla
     """Make arrays of these names and shapes; a kernel is as small as an initializer makes it."""
 
     def make(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
-        scales = {"kernel": 1 / max(width, 1) ** 0.5, "x": 1.5, "saved": 1.5}
+        scales = {"kernel": 1 / max(width, 1) ** 0.5, "x": 1.5, "saved": 1.5, "frequency": 0.1}
         return {
             name: (scales.get(name, 1) * rng.standard_normal(shape(rows, width))).astype(dtype)
             for name, shape in shapes

@@ -87,19 +87,16 @@ def piecewise_embedding(x: Array, edges: Array, kernel: Array, bias: Array) -> A
     return (of_bins(bin_shares(x, edges), kernel).sum(axis=2) + bias).reshape(len(x), bias.size)
 
 
-def _by_unit(x: Array, grad: Array) -> Array:
-    """Return the gradient with respect to the output, shape (rows, columns, 1, units)."""
-    return grad.reshape(*x.shape, 1, grad.shape[1] // max(x.shape[1], 1))
-
-
 def piecewise_embedding_gradient(x: Array, edges: Array, grad: Array) -> Array:
     """Return the gradient with respect to the kernel, shape (columns, bins, units)."""
-    return of_bins(bin_shares(x, edges), _by_unit(x, grad)).sum(axis=0)
+    units = grad.shape[1] // max(x.shape[1], 1)
+    return of_bins(bin_shares(x, edges), grad.reshape(*x.shape, 1, units)).sum(axis=0)
 
 
 def piecewise_embedding_input_gradient(x: Array, edges: Array, kernel: Array, grad: Array) -> Array:
     """Return the gradient with respect to x."""
-    return of_bins(bin_slopes(x, edges), kernel * _by_unit(x, grad)).sum(axis=(2, 3))
+    by_unit = grad.reshape(*x.shape, 1, kernel.shape[-1])
+    return of_bins(bin_slopes(x, edges), kernel * by_unit).sum(axis=(2, 3))
 
 
 def row_statistics(x: Array, epsilon: float) -> Array:
