@@ -320,3 +320,46 @@ def test_they_are_shown_compared_and_copied():
     assert optimizer == fnn.AdamW(weight_decay=DECAY.config()) != fnn.AdamW(weight_decay=0.5)
     assert fnn.optimizers.get(optimizer.config()) == optimizer
     assert fnn.Dropout.from_config("d", layer.config(), {}).rate == RATE
+
+
+# --- what else runs a model -----------------------------------------------------------------------
+
+
+@every_optimizer
+def test_one_sample_at_a_time(name, data):
+    x, y = data
+    model, twin = (model_of(OPTIMIZERS[name](decay), RATE) for decay in (DECAY, DECAY))
+    for row, target in zip(x[:12], y[:12], strict=True):
+        model.learn_one(row, target)
+        twin.train_on_batch(row[np.newaxis], target[np.newaxis])
+    assert weights_as_bytes(model) == weights_as_bytes(twin)
+    assert model.iterations == 12
+    np.testing.assert_array_equal(model.predict_one(x[0]), twin.predict(x[:1])[0])
+
+
+def test_what_looks_at_a_model_takes_them(data, capsys):
+    x, y = data
+    model = model_of(fnn.AdamW(0.05, weight_decay=DECAY), RATE)
+    before = weights_as_bytes(model)
+    assert fnn.gradcheck(model, x, y)
+    assert fnn.gradcheck(model, x, y, wrt="inputs")
+    model.diagnose(x, y)
+    model.profile(x, y)
+    model.find_learning_rate(x, y)
+    model.explain()
+    model.summary()
+    capsys.readouterr()
+    assert weights_as_bytes(model) == before
+    assert model.iterations == 0
+    other = fnn.clone_model(model)
+    assert other.layers[1].rate == RATE
+
+
+def test_gradients_of_many_rows_drop_at_one_rate(rng):
+    """They are computed from a part of the rows at a time, all of them for the same update."""
+    rate = PiecewiseConstantDecay([0], [0.5, 0.0])
+    x = rng.uniform(1, 2, (3000, 4))
+    model = fnn.Sequential([fnn.Dropout(rate)], input_shape=(4,), dtype="float64", seed=0)
+    found = model.gradients_of(x, output_gradient=np.ones_like(x), training=True)
+    assert set(np.unique(found)) == {0.0, 2.0}
+    assert (np.abs((found.reshape(30, -1) == 0).mean(axis=1) - 0.5) < 0.15).all()
