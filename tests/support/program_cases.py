@@ -174,6 +174,13 @@ def _update(name: str, **settings: Any) -> Op:
     return Op("update", (parameters, gradients, state, None), (parameters,), attributes)
 
 
+def _decoupled(name: str) -> list[Op]:
+    """The update with a decoupled weight decay that follows a schedule, if it has one."""
+    parts = [part for part in OPTIMIZERS[name][1].split(",") if part]
+    numbers = tuple(FALLS if part == "decoupled_weight_decay" else 0.5 for part in parts)
+    return [_update(name, hyper_parameters=numbers)] if FALLS in numbers else []
+
+
 def _kernel_gradient_update(name: str, has_bias: bool = True) -> Op:
     kernel = _parameter("kernel", 5, 7)
     bias = _parameter("bias", 7) if has_bias else None
@@ -417,7 +424,10 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
     "python_gradient": list,
     "python_loss": list,  # see test_custom_losses.py
     "reshape": list,  # runs no kernel; see the random models
-    "dropout": lambda: [_simple("dropout", 6, rate=0.4, stream=stream) for stream in (0, 5)],
+    "dropout": lambda: [
+        _simple("dropout", 6, rate=rate, stream=stream)
+        for rate in (0.4, FALLS) for stream in (0, 5)
+    ],
     "softmax": lambda: [_simple("softmax", 6)],
     "log_softmax": lambda: [_simple("log_softmax", 6)],
     "log_softmax_gradient": lambda: [_simple("log_softmax_gradient", 6, 6)],
@@ -450,7 +460,10 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
     "update": lambda: [
         op
         for name in OPTIMIZERS
-        for op in (_update(name), _update(name, clipvalue=0.1, weight_decay=0.5))
+        for op in (
+            _update(name), _update(name, clipvalue=0.1, weight_decay=0.5),
+            _update(name, weight_decay=FALLS), *_decoupled(name),
+        )
     ],
     "moving_average": lambda: [
         Op("moving_average", (average, _parameter("value", 1057)), (average,),
