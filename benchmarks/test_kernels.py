@@ -8,6 +8,7 @@ The cases are in `sides_of_*.py`, which register them on import.
 
 import numpy as np
 import pytest
+import sides_of_columns  # noqa: F401
 import sides_of_layers  # noqa: F401
 import sides_of_sparse  # noqa: F401
 import sides_of_steps  # noqa: F401

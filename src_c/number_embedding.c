@@ -26,6 +26,14 @@ ALWAYS_INLINE void vscatter_column(real *x, vec value, ptrdiff_t count, ptrdiff_
     for (ptrdiff_t i = 0; i < count; i++) x[i * stride] = lanes[i];
 }
 
+/* The first `count` numbers; zeros behind them. */
+ALWAYS_INLINE vec vonly(vec value, ptrdiff_t count)
+{
+    real lanes[LANES];
+    vstore(lanes, value);
+    return vload_first(lanes, count);
+}
+
 /* The parameters of one column. */
 typedef struct waves {
     const real *frequency, *phase, *kernel; /* (waves), (waves), (waves, units) */
@@ -114,6 +122,7 @@ static int kernel_periodic_embedding_gradient(const fastnn_call *call, int worke
                 real *sum = sums + wave * each;
                 vec at = turns(&of, wave, value), cosine = vcos_turns(at);
                 vec by_turns = turns_gradient(&of, wave, at, grads);
+                if (rows < LANES) by_turns = vonly(by_turns, rows); /* an infinite kernel times 0 */
                 vstore(sum, vfma(by_turns, value, vload(sum)));
                 vstore(sum + LANES, vload(sum + LANES) + by_turns);
                 for (ptrdiff_t unit = 0; unit < of.units; unit++) {
@@ -160,11 +169,12 @@ static int kernel_periodic_embedding_input_gradient(const fastnn_call *call, int
 }
 
 /* The share of a bin that x has passed: 0 before it, 1 behind it, but the first bin goes on below its
- * edge and the last above it. A bin without width is passed at once. NaN remains. */
+ * edge and the last above it. A bin without width is passed at once. NaN remains. The edges ascend, so
+ * behind a bin of which nothing is passed there is none of which something is. */
 ALWAYS_INLINE real bin_share(real x, const real *edge, ptrdiff_t bin, ptrdiff_t bins)
 {
     real width = edge[bin + 1] - edge[bin];
-    real part = width > 0 ? (x - edge[bin]) / width : x < edge[bin] ? x - x : x - x + 1;
+    real part = width > 0 ? (x - edge[bin]) / width : x < edge[bin] ? 0 : x >= edge[bin] ? 1 : x;
     if (bin > 0 && part < 0) part = 0;
     if (bin < bins - 1 && part > 1) part = 1;
     return part;
@@ -186,7 +196,7 @@ static int kernel_piecewise_embedding(const fastnn_call *call, int worker, int w
         if (units) memcpy(y, bias + column * units, (size_t)units * sizeof(real));
         for (ptrdiff_t bin = 0; bin < bins; bin++) {
             real part = bin_share(x[i], edge, bin, bins);
-            if (bin > 0 && part == 0) break; /* the edges ascend, so the others are 0 too */
+            if (part == 0) break;
             add_multiple(part, kernel + (column * bins + bin) * units, y, units);
         }
     }
@@ -206,7 +216,7 @@ static int kernel_piecewise_embedding_gradient(const fastnn_call *call, int work
             ptrdiff_t i = row * columns + column;
             for (ptrdiff_t bin = 0; bin < bins; bin++) {
                 real part = bin_share(x[i], edges + column * (bins + 1), bin, bins);
-                if (bin > 0 && part == 0) break;
+                if (part == 0) break;
                 add_multiple(part, dy + i * units, dkernel + bin * units, units);
             }
         }
@@ -226,7 +236,7 @@ static int kernel_piecewise_embedding_input_gradient(const fastnn_call *call, in
     for (ptrdiff_t i = begin * columns; i < end * columns; i++) {
         ptrdiff_t column = i % columns;
         const real *edge = edges + column * (bins + 1);
-        dx[i] = x[i] - x[i]; /* NaN where x is NaN or infinite, else 0 */
+        dx[i] = x[i] == x[i] ? 0 : x[i]; /* NaN remains */
         for (ptrdiff_t bin = 0; bin < bins; bin++) {
             real width = edge[bin + 1] - edge[bin];
             int is_above = bin == 0 || x[i] >= edge[bin];

@@ -364,11 +364,12 @@ ALWAYS_INLINE vec vsoftplus(vec x)
 }
 
 /* sin(2 pi x) and cos(2 pi x) by the same polynomial: x, less its nearest whole number, is reflected
- * about a quarter of a turn. From 2^22 (2^51) turns on, x is taken for a whole number. */
+ * about a quarter of a turn. From 2^23 (2^52) on, every number is whole. */
 ALWAYS_INLINE vec vfraction_of_turn(vec x)
 {
-    const real large = BY_DTYPE(0x1.8p23f, 0x1.8p52);
-    return x - ((x + vbroadcast(large)) - vbroadcast(large));
+    vec whole_from = vbroadcast(BY_DTYPE(0x1p23f, 0x1p52)), rounding = vcopysign(whole_from, x);
+    vec fraction = x - ((x + rounding) - rounding);
+    return vselect(vless(vabs(x), whole_from), fraction, x - x);
 }
 ALWAYS_INLINE vec vsin_of_fraction(vec t) { return t * POLYNOMIAL(t * t, sin_turns); }
 ALWAYS_INLINE vec vsin_turns(vec x)

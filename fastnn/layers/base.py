@@ -196,7 +196,7 @@ class Layer(Declared):
         May be set at any time: False freezes the layer.
     learning_rate_factor : float or dict of str to float
         Factor of the learning rate for the layer's parameters, or, by name, for some of them, such
-        as ``{"bias": 0.1}``; 1 at first, may be set at any time.
+        as ``{"bias": 0.1}``; 1 at first, may be set at any time. A dict is set anew to change it.
     output : Tensor
         What the layer returned when it was first called, so that
         ``Model(base.input, base.layers[-2].output)`` ends at that layer.
@@ -309,6 +309,8 @@ class Layer(Declared):
                 f"layer {self.name!r} belongs to a model that knows it by this name: "
                 f"name it where it is made, {type(self).__name__}(..., name={value!r})"
             )
+        if name == "learning_rate_factor" and self.is_built:
+            self._check_factors(value)
         super().__setattr__(name, value)
         assigned = values.get("_assigned")  # while the user's forward runs
         if assigned is not None:
@@ -396,14 +398,19 @@ class Layer(Declared):
         """Return the factor of a parameter's learning rate; 0 if it is frozen."""
         factor = self.learning_rate_factor
         if isinstance(factor, dict):
-            unknown = [name for name in factor if name not in self.parameters]
-            if unknown and self.parameters:
-                raise ValueError(
-                    f"learning_rate_factor of layer {self.name!r}: there is no parameter "
-                    f"{unknown[0]!r}; there is {', '.join(self.parameters)}"
-                )
+            if self.parameters:  # while a network is built there are none yet
+                self._check_factors(factor)
             factor = factor.get(parameter, 1.0)
         return factor if self.trainable else 0.0
+
+    def _check_factors(self, factor: Any) -> None:
+        """Raise ValueError if there are factors of parameters that the layer does not have."""
+        for name in factor if isinstance(factor, Mapping) else ():
+            if name not in self.parameters:
+                raise ValueError(
+                    f"learning_rate_factor of layer {self.name!r}: there is no parameter {name!r}; "
+                    f"there is {', '.join(self.parameters) or 'none'}"
+                )
 
     def regularizer(self, parameter: str) -> Regularizer | None:
         """Return the regularizer of a parameter: `self.<parameter>_regularizer`."""

@@ -150,7 +150,7 @@ class Activation(Layer):
 
 def _dropout_rate(name: str, value: Any) -> float | Schedule:
     """Check a rate, or the schedule of one."""
-    if isinstance(value, (Schedule, dict)):
+    if isinstance(value, (Schedule, dict, type)):
         return schedules.get(value)
     return checks.number(name, value, least=0, below=1)
 

@@ -170,7 +170,8 @@ class PiecewiseLinearEmbedding(Measuring):
         return self.measured is not None
 
     def check_sample(self, shape: Shape) -> None:
-        """Raise ValueError if the samples have another number of columns than those before."""
+        """Raise ValueError if samples are not columns, or not as many as those before."""
+        flat(self, (shape,))
         wanted = len(self.parameters["edges"]) if self.parameters else 0
         if wanted and shape != (wanted,):
             raise ValueError(

@@ -208,7 +208,8 @@ def periodic_embedding_input_gradient(x, frequency, phase, kernel, grad_output, 
     out = output("out", out, number, rows, columns)
     return run_columns(FASTNN_KERNEL_periodic_embedding_input_gradient,
                        [("x", x), ("frequency", frequency), ("phase", phase), ("kernel", kernel),
-                        ("grad_output", grad_output)], [("out", out)], [columns, waves, units], 0, 0,
+                        ("grad_output", grad_output)],
+                       [("out", out)], [columns, waves, units], 0, 0,
                        ELEMENT_WORK * rows * columns * waves, workers)
 
 

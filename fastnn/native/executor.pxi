@@ -10,8 +10,8 @@ cdef struct Slot:
     bint updates         # takes the learning rate and the number of the step
     bint checked         # writes the loss: stop if it is not finite
     int gathers          # number of the input that it fills, or -1
-    int scheduled        # number of the schedule of one of its scalars, or -1 ...
-    int scheduled_scalar # ... and which scalar that is
+    int scheduled        # number of the schedule of one of its scalars, or -1
+    int scheduled_at     # which scalar that is
 
 
 cdef struct External:
@@ -82,7 +82,7 @@ cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
                     slot.call.scalar[0] = run.learning_rates[step]
                     slot.call.scalar[1] = <double>slot.call.step
                 if slot.scheduled >= 0:
-                    slot.call.scalar[slot.scheduled_scalar] = run.scheduled[
+                    slot.call.scalar[slot.scheduled_at] = run.scheduled[
                         slot.scheduled * run.steps + step - run.first_step]
                 for operand in range(FASTNN_MAX_OPERANDS if slot.moves else 0):
                     if slot.external[operand] >= 0:
@@ -229,7 +229,7 @@ cdef class Executor:
             slot.call.size[i] = size
         for i, scalar in enumerate(call.scalars):
             slot.call.scalar[i] = scalar
-        slot.scheduled, slot.scheduled_scalar = call.scheduled or (-1, 0)
+        slot.scheduled, slot.scheduled_at = call.scheduled or (-1, 0)
         for i in range(FASTNN_MAX_OPERANDS):
             slot.external[i] = -1
         for i, operand in enumerate(call.operands):

@@ -43,7 +43,7 @@ def _rate(name: str, value: Any) -> float | Schedule:
 
 def decay(name: str, value: Any) -> float | Schedule:
     """Check a weight decay."""
-    if isinstance(value, (Schedule, dict)):
+    if isinstance(value, (Schedule, dict, type)):
         return schedules.get(value)
     return checks.number(name, value, least=0)
 

@@ -130,6 +130,8 @@ class OpRow:
     sizes, scalars, variant : callable
         Functions of an op, which return the numbers passed to its kernel. One of the scalars may
         be a schedule: the engine then passes its value in each step.
+    scheduled_below : float
+        What the values of such a schedule must stay below.
     work : callable
         Multiply-adds for each row of the batch, or in total for an op that is not batched.
     operands : callable
@@ -147,6 +149,7 @@ class OpRow:
     gradient: Gradient | None = None
     sizes: Callable[[Op], tuple[int, ...]] = lambda op: (op.output.width,)
     scalars: Callable[[Op], tuple[Any, ...]] = lambda op: (op.attributes.get("parameter", 0.0),)
+    scheduled_below: float = math.inf
     variant: Callable[[Op], int] = lambda op: 0
     work: Callable[[Op], float] = lambda op: 2.0 * op.output.width
     operands: Callable[[Op], tuple[Value | None, ...]] = lambda op: op.inputs + op.outputs
@@ -544,6 +547,7 @@ OPS: dict[str, OpRow] = {
         _dropout_gradient,
         sizes=lambda op: (op.output.width, op.attributes["stream"]),
         scalars=lambda op: (op.attributes["rate"],),
+        scheduled_below=1.0,
         work=lambda op: 16.0 * op.output.width,
     ),
     "softmax": OpRow("softmax", _softmax_gradient, work=lambda op: 20.0 * op.output.width),

@@ -163,7 +163,15 @@ class Plan:
             found += [one for one in op.row.scalars(op) if is_schedule(one) and one not in found]
         return found
 
-    def scheduled(self, number: int, count: int) -> np.ndarray | None:
+    @cached_property
+    def _scheduled_below(self) -> np.ndarray:
+        """What the values of each schedule must stay below, shape (schedules, 1)."""
+        rows = [(op.row.scheduled_below, op.row.scalars(op)) for op in self.program.ops]
+        return np.array(
+            [[min(below for below, scalars in rows if one in scalars)] for one in self.schedules]
+        )
+
+    def scheduled(self, number: int, count: int) -> np.ndarray:
         """Return the values of the schedules in some steps.
 
         Parameters
@@ -174,21 +182,24 @@ class Plan:
 
         Returns
         -------
-        ndarray of float64, shape (schedules, count), or None if there are none
+        ndarray of float64, shape (schedules, count)
 
         Raises
         ------
         ValueError
-            A value is negative or not finite.
+            A value is negative, not finite, or not a rate of dropout though one follows it.
         """
-        if not self.schedules:
-            return None
         values = np.array([one.rates_from(number - 1, count) for one in self.schedules])
-        if not (np.isfinite(values) & (values >= 0)).all():
-            row, step = np.argwhere(~(np.isfinite(values) & (values >= 0)))[0]
+        is_right = (values >= 0) & (values < self._scheduled_below)
+        if not is_right.all():
+            row, step = np.argwhere(~is_right)[0]
+            below = self._scheduled_below[row, 0]
+            wanted = (
+                "finite number of at least 0" if np.isinf(below) else f"number in [0, {below:g})"
+            )
             raise ValueError(
                 f"{self.schedules[row]!r} gives {values[row, step]} in step {number + step:,}; "
-                "expected a number that is not negative"
+                f"expected a {wanted}"
             )
         return values
 

@@ -286,7 +286,7 @@ class Run:
             begin, end = parts[0]
             return self._native(
                 first_step=first, steps=count, first_number=number, begin=begin, end=end,
-                scheduled=self.bound.plan.scheduled(number, count), **settings,
+                scheduled=self._scheduled(count), **settings,
             )  # fmt: skip
         counter = settings.pop("counter")
         with self.bound.lock:
@@ -298,7 +298,20 @@ class Run:
                     elif not self._native(
                         first_step=step, first_number=number + step - first, begin=part[0],
                         end=part[1], counter=counter if part is parts[-1] else None,
-                        scheduled=self.bound.plan.scheduled(number + step - first, 1), **settings,
+                        scheduled=self._scheduled(1), **settings,
                     ):  # fmt: skip
                         return step - first
         return count
+
+    def _scheduled(self, count: int) -> np.ndarray | None:
+        """Return the values of the plan's schedules in the next steps; see `Plan.scheduled`.
+
+        Schedules count updates: steps that make none belong to the next one.
+        """
+        plan = self.bound.plan
+        if not plan.schedules:
+            return None
+        update = int(self.bound.counter[0]) + 1
+        if plan.program.purpose.updates:
+            return plan.scheduled(update, count)
+        return np.repeat(plan.scheduled(update, 1), count, axis=1)

@@ -32,6 +32,8 @@ NEEDED = {
     "Dense": {"units": 3},
     "Dropout": {"rate": 0.25},
     "Activation": {"activation": "tanh"},
+    "ParametricActivation": {"activation": "tanh"},
+    "Columns": {"start": 0, "stop": 9},
     "Reshape": {"target_shape": (2, -1)},
     "Embedding": {"input_dim": 7, "output_dim": 2},
     "CategoryEncoding": {"num_tokens": 7},
@@ -44,6 +46,8 @@ NEEDED = {
     "StepDecay": {"initial_learning_rate": 0.1, "decay_steps": 9},
     "PolynomialDecay": {"initial_learning_rate": 0.1, "decay_steps": 9},
     "CosineDecay": {"initial_learning_rate": 0.1, "decay_steps": 9},
+    "CosineLogCycles": {"initial_learning_rate": 0.1, "decay_steps": 9},
+    "FlatCosineDecay": {"initial_learning_rate": 0.1, "decay_steps": 9},
     "ExponentialDecay": {"initial_learning_rate": 0.1, "decay_steps": 9, "decay_rate": 0.5},
     "InverseTimeDecay": {"initial_learning_rate": 0.1, "decay_steps": 9, "decay_rate": 0.5},
 }
@@ -265,6 +269,17 @@ def test_an_optimizer_checks_each_value_that_is_set(name):
         fnn.Adam().beta_2 = 1.5
 
 
+def test_a_factor_of_rates_is_a_number_or_a_dict_of_numbers():
+    layer = fnn.Dense(3)
+    for value in (0.5, {"bias": 0.1}, {"bias": 0, "kernel": 2}, {}):
+        layer.learning_rate_factor = value
+        assert layer.learning_rate_factor == value
+    for bad in (-1, "a", None, [0.1], {"bias": -1}, {"bias": None}, {"bias": np.nan}):
+        with pytest.raises(ValueError, match=r"^learning_rate_factor.* must be a finite number"):
+            layer.learning_rate_factor = bad
+        assert layer.learning_rate_factor == {}
+
+
 def test_fields_are_checked_together_and_put_back():
     optimizer = fnn.SGD(momentum=0.9, nesterov=True, clipnorm=1.0)
     with pytest.raises(ValueError, match="give clipnorm or global_clipnorm, not both"):
@@ -356,6 +371,10 @@ def test_repr_makes_an_equal_one(cls):
         (fnn.Residual(fnn.Dense(2)), "Residual((Dense(2, name='dense'),), name='residual')"),
         (fnn.Adam(), "Adam(learning_rate=0.001)"),
         (fnn.Adam(0.1, weight_decay=0.5), "Adam(learning_rate=0.1, weight_decay=0.5)"),
+        (fnn.Dropout(fnn.schedules.CosineDecay(0.1, 10)),
+         "Dropout(CosineDecay(0.1, decay_steps=10), name='dropout')"),
+        (fnn.AdamW(weight_decay=fnn.schedules.CosineDecay(0.1, 10)),
+         "AdamW(learning_rate=0.001, weight_decay=CosineDecay(0.1, decay_steps=10))"),
         (fnn.LBFGS(tolerance_change=0.5), "LBFGS(memory=10, tolerance_change=0.5)"),
         (fnn.losses.get("mse"), "MeanSquaredError()"),
         (fnn.metrics.Precision("micro"), "Precision(average='micro')"),
@@ -620,7 +639,7 @@ def test_a_property_of_a_subclass_may_be_set():
 
 def test_signatures_are_of_classes():
     assert str(inspect.signature(fnn.Dropout)) == (
-        "(rate: 'float', *, name: 'str' = None, trainable: 'bool' = True)"
+        "(rate: 'float | Schedule', *, name: 'str' = None, trainable: 'bool' = True)"
     )
     assert not hasattr(fnn.Dropout(0.1), "__signature__")
 

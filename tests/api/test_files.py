@@ -56,6 +56,9 @@ def every_layer(dtype="float64"):
         fnn.Flatten()(fnn.Embedding(3, 2)(fnn.IntegerLookup(vocabulary=[10**12, -5])(codes))),
         fnn.CategoryEncoding(4)(fnn.Reshape((-1,))(categories)),
         fnn.Rescaling(0.5, -1.0)(fnn.Normalization()(vector)),
+        fnn.PeriodicEmbedding(2, waves=3)(fnn.Columns(1, 3)(vector)),
+        fnn.PiecewiseLinearEmbedding(2, bins=4)(vector),
+        fnn.ParametricActivation("mish")(fnn.Scale("normal")(vector)),
     ]
     flat = fnn.Concatenate()([flat, *looked_up])
     h = fnn.Dropout(0.25)(fnn.LayerNormalization()(fnn.Concatenate()([h, flat])))

@@ -69,6 +69,47 @@ def test_losses(name, rows, rng):
         agree(model.gradients_of(predictions, y), x.grad, f"{name}, target {number}")
 
 
+OF_NUMBERS = [name for name in fnn.activations.NAMES if name not in fnn.activations.OF_ROWS]
+
+
+@pytest.mark.parametrize("name", OF_NUMBERS)
+def test_parametric_activations(name, rng):
+    torch = import_torch()
+    layer = fnn.ParametricActivation(name, NORMAL)
+    model = model_of(layer, inputs=13)
+    rows, weights = rng.uniform(-6, 6, (31, 13)), rng.normal(size=(31, 13))
+    x, alpha = leaf(torch, rows), leaf(torch, layer.alpha)
+    wanted = torch_helpers.parametric_activation(torch, name, x, alpha)
+    wanted.backward(torch.tensor(weights))
+    by_inputs, by_parameters = model.gradients_of(
+        rows, output_gradient=weights, wrt=("inputs", "parameters")
+    )
+    agree(model.predict(rows), wanted, name)
+    agree(by_inputs, x.grad, f"{name}, by its input")
+    agree(by_parameters["parametric_activation/alpha"], alpha.grad, f"{name}, by alpha")
+
+
+@pytest.mark.parametrize("bins", [1, 2, 7])
+def test_piecewise_embeddings_of_any_number_of_bins(bins, rng):
+    torch = import_torch()
+    layer = fnn.PiecewiseLinearEmbedding(units=3, bins=bins)
+    layer.adapt(rng.normal(size=(90, 5)))
+    model = model_of(layer, inputs=5)
+    rows, weights = 2 * rng.normal(size=(40, 5)), rng.normal(size=(40, 15))
+    x = leaf(torch, rows)
+    parameters = {name: leaf(torch, view) for name, view in layer.parameters.items()}
+    wanted = torch_helpers.piecewise_embedding(torch, x, parameters)
+    wanted.backward(torch.tensor(weights))
+    by_inputs, by_parameters = model.gradients_of(
+        rows, output_gradient=weights, wrt=("inputs", "parameters")
+    )
+    agree(model.predict(rows), wanted, "value")
+    agree(by_inputs, x.grad, "by its input")
+    for name in ("kernel", "bias"):
+        found = by_parameters[f"piecewise_linear_embedding/{name}"]
+        agree(found, parameters[name].grad, f"by {name}")
+
+
 NORMALIZED = {"epsilon": EPSILON, "gamma_initializer": NORMAL, "beta_initializer": NORMAL}
 LAYERS = {
     "dense": (
@@ -88,6 +129,12 @@ LAYERS = {
         lambda f, x, p, training: f.layer_norm(x, x.shape[1:], p["gamma"], p["beta"], EPSILON),
     ),
     "prelu": (lambda: fnn.PReLU(NORMAL), lambda f, x, p, training: f.prelu(x, p["alpha"])),
+    "scale": (lambda: fnn.Scale(NORMAL), lambda f, x, p, training: x * p["scale"]),
+    "columns": (lambda: fnn.Columns(2, 7), lambda f, x, p, training: x[:, 2:7]),
+    "periodic_embedding": (
+        lambda: fnn.PeriodicEmbedding(4, waves=9, frequency_scale=0.5),
+        lambda f, x, p, training: torch_helpers.periodic_embedding(import_torch(), x, p),
+    ),
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
+import sides_of_columns  # noqa: F401
 import sides_of_layers  # noqa: F401
 import sides_of_sparse  # noqa: F401
 import sides_of_steps  # noqa: F401

@@ -124,7 +124,7 @@ class Composer:
         """A layer that keeps the shape (width,)."""
         kind = self.among(
             ["dense", "dropout", "prelu", "activation", "layer_normalization",
-             "batch_normalization", "test_sine"]
+             "batch_normalization", "test_sine", "scale", "parametric_activation"]
         )  # fmt: skip
         self.used[kind] += 1
         if kind == "dense":
@@ -136,7 +136,15 @@ class Composer:
             "layer_normalization": lambda: self.normalization(fnn.LayerNormalization),
             "batch_normalization": lambda: self.normalization(fnn.BatchNormalization),
             "test_sine": Sine,
+            "scale": lambda: fnn.Scale(NEAR_ONE),
+            "parametric_activation": self.parametric,
         }[kind]()
+
+    def parametric(self):
+        names = [one for one in fnn.activations.NAMES if one not in fnn.activations.OF_ROWS]
+        name = self.among(names)
+        self.used[name] += 1
+        return fnn.ParametricActivation(name, NEAR_ONE, alpha_regularizer=self.penalty())
 
     def normalization(self, kind):
         return kind(
@@ -217,6 +225,26 @@ def encode(kind):
     return step
 
 
+def columns(c):
+    x = c.flat()
+    start = c.draw(st.integers(0, x.shape[0] - 1))
+    return c.call(fnn.Columns(start, c.draw(st.integers(start + 1, x.shape[0]))), x)
+
+
+def periodic(c):
+    layer = fnn.PeriodicEmbedding(c.width(), c.draw(st.integers(1, 6)), frequency_scale=0.3)
+    return c.call(layer, c.flat())
+
+
+def piecewise(c):
+    x, bins = c.flat(), c.draw(st.integers(1, 5))
+    layer = fnn.PiecewiseLinearEmbedding(c.width(), bins)
+    # Odd fractions, so that no number that is computed falls onto an edge.
+    rng = np.random.default_rng(bins)
+    layer.adapt(rng.choice([-0.937, -0.312, 0.0713, 0.518, 1.277], (9, x.shape[0])))
+    return c.call(layer, x)
+
+
 STEPS = {
     "dense": lambda c: c.call(c.dense(c.width()), c.flat()),
     "activation": activate,
@@ -234,6 +262,11 @@ STEPS = {
     "rescaling": rescale,
     **{kind: encode(kind) for kind in ("category_encoding", "string_lookup", "integer_lookup")},
     "residual": residual,
+    "scale": lambda c: c.call(fnn.Scale(NEAR_ONE, scale_regularizer=c.penalty()), c.one()),
+    "parametric_activation": lambda c: c.call(c.parametric(), c.one()),
+    "columns": columns,
+    "periodic_embedding": periodic,
+    "piecewise_linear_embedding": piecewise,
     "test_sine": lambda c: c.call(Sine(), c.one()),
 }  # fmt: skip
 

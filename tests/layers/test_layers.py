@@ -31,6 +31,33 @@ def normalized_columns(layer, x):
     return z * layer.gamma + layer.beta
 
 
+def waves(layer, x):
+    turns = layer.frequency * x[:, :, np.newaxis] + layer.phase
+    each = np.cos(2 * np.pi * turns)[..., np.newaxis] * layer.kernel
+    return (each.sum(axis=2) + layer.bias).reshape(len(x), -1)
+
+
+def lines(layer, x):
+    """Interpolates between the values at the edges, and goes on straight on either side."""
+    values = layer.bias[:, np.newaxis] + np.pad(
+        layer.kernel.cumsum(axis=1), ((0, 0), (1, 0), (0, 0))
+    )
+    y = np.empty((len(x), *layer.bias.shape))
+    for column, unit in np.ndindex(layer.bias.shape):
+        edges, heights = layer.edges[column], values[column, :, unit]
+        slope = np.diff(heights) / np.diff(edges)
+        at, inside = x[:, column], np.interp(x[:, column], edges, heights)
+        below, above = np.minimum(at - edges[0], 0), np.maximum(at - edges[-1], 0)
+        y[:, column, unit] = inside + slope[0] * below + slope[-1] * above
+    return y.reshape(len(x), -1)
+
+
+def piecewise():
+    layer = fnn.PiecewiseLinearEmbedding(units=3, bins=4)
+    layer.adapt(np.random.default_rng(8).uniform(-0.8, 0.8, (50, 4)))
+    return layer
+
+
 # kind: (makes the layer, shapes of its inputs, formula outside training)
 CASES = {
     "dense": (
@@ -113,6 +140,19 @@ CASES = {
             [((x != "d") & (x != "b")).any(1), (x == "d").any(1), (x == "b").any(1)], axis=1
         ),
     ),
+    "scale": (lambda: fnn.Scale(ANYTHING), [(2, 3)], lambda layer, x: x * layer.scale),
+    "parametric_activation": (
+        lambda: fnn.ParametricActivation("tanh", ANYTHING),
+        [(2, 3)],
+        lambda layer, x: x + layer.alpha * (np.tanh(x) - x),
+    ),
+    "columns": (lambda: fnn.Columns(1, 3), [(4,)], lambda layer, x: x[:, 1:3]),
+    "periodic_embedding": (
+        lambda: fnn.PeriodicEmbedding(units=2, waves=5, frequency_scale=0.4),
+        [(4,)],
+        waves,
+    ),
+    "piecewise_linear_embedding": (piecewise, [(4,)], lines),
     "multiply": (lambda: fnn.Multiply(), [(4,)] * 3, lambda layer, a, b, c: a * b * c),
     "add": (lambda: fnn.Add(), [(4,)] * 3, lambda layer, a, b, c: a + b + c),
     "concatenate": (

@@ -161,6 +161,8 @@ def test_random_models_hold_every_kind_of_layer():
     forward = {"prelu", "layer_normalization", "batch_normalization", "embedding"}
     assert forward | {f"{kind}_gradient" for kind in forward} <= kinds
     assert {"fixed_normalization", "moving_average", "multiply"} <= kinds
+    of_columns = {"scale", "parametric_activation", "periodic_embedding", "piecewise_embedding"}
+    assert {f"{kind}_gradient" for kind in of_columns} | {"pad_columns"} <= kinds
 
 
 # --- derivatives ------------------------------------------------------------------------------

@@ -139,6 +139,7 @@ def run_native(
     executor.run(
         addresses, batch=rows, total_rows=rows, learning_rates=np.array([learning_rate]),
         first_number=step, key=key, workers=workers,
+        scheduled=made.scheduled(step, 1) if made.schedules else None,
     )  # fmt: skip
     outputs = [
         arrays_of[value] if value in arrays_of else _view(made, workspace, value).copy()

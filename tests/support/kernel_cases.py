@@ -64,7 +64,7 @@ class Case:
     expected: Callable[..., Any]
     has_out: bool = True
     optional: tuple[str, ...] = ()
-    whole: tuple[str, ...] = ()  # arguments that hold whole numbers, and no NaN
+    whole: tuple[str, ...] = ()  # arguments that hold whole or ascending numbers, and no NaN
     least_width: int = 0
 
 
@@ -79,7 +79,7 @@ def _normal(*shapes: tuple[str, Callable[[int, int], tuple[int, ...]]]) -> Calla
     """Make arrays of these names and shapes; a kernel is as small as an initializer makes it."""
 
     def make(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
-        scales = {"kernel": 1 / max(width, 1) ** 0.5, "x": 1.5, "saved": 1.5}
+        scales = {"kernel": 1 / max(width, 1) ** 0.5, "x": 1.5, "saved": 1.5, "frequency": 0.1}
         return {
             name: (scales.get(name, 1) * rng.standard_normal(shape(rows, width))).astype(dtype)
             for name, shape in shapes
@@ -486,6 +486,81 @@ def _with_mean_and_scale(features: Callable[[int], int]) -> Callable[..., Arrays
     return make
 
 
+WAVES, UNITS, BINS = 3, 4, 5
+
+
+def _of_columns(*names: str) -> Callable[..., Arrays]:
+    """Arrays of the embeddings of numbers, by name."""
+    return _normal(*((name, {
+        "x": _whole,
+        "frequency": lambda r, w: (w, WAVES),
+        "phase": lambda r, w: (w, WAVES),
+        "kernel": lambda r, w: (w * WAVES, UNITS),
+        "bias": lambda r, w: (w, UNITS),
+        "grad_output": lambda r, w: (r, w * UNITS),
+    }[name]) for name in names))  # fmt: skip
+
+
+def _periodic(frequency: np.ndarray, kernel: np.ndarray, **arrays: Any) -> Any:
+    kernel = kernel.reshape(*frequency.shape, UNITS)
+    return layers.periodic_embedding(frequency=frequency, kernel=kernel, **arrays)
+
+
+def _periodic_gradient(
+    x: Any, frequency: np.ndarray, phase: Any, kernel: np.ndarray, grad_output: Any
+) -> tuple:
+    parts = kernel.reshape(*frequency.shape, UNITS)
+    by_frequency, by_phase, by_kernel, by_x = layers.periodic_embedding_gradient(
+        x, frequency, phase, parts, grad_output
+    )
+    return by_frequency, by_phase, by_kernel.reshape(kernel.shape), by_x
+
+
+def _with_edges(*names: str) -> Callable[..., Arrays]:
+    """Numbers below, above, within and at the edges of bins, some of which have no width."""
+
+    def make(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
+        edges = np.sort(rng.uniform(-2, 2, (width, BINS + 1))).astype(dtype)
+        edges[1::3, 2] = edges[1::3, 3]
+        edges[2::3, -3:] = edges[2::3, -3:-2]
+        x = 2 * rng.standard_normal((rows, width)).astype(dtype)
+        at_edge = rng.random(x.shape) < 0.2
+        column, number = np.nonzero(at_edge)[1], rng.integers(0, BINS + 1, at_edge.sum())
+        x[at_edge] = edges[column, number]
+        shapes = {
+            "kernel": (width * BINS, UNITS), "bias": (width, UNITS),
+            "grad_output": (rows, width * UNITS),
+        }  # fmt: skip
+        others = {name: rng.standard_normal(shapes[name]).astype(dtype) for name in names}
+        return {"x": x, "edges": edges, **others}
+
+    return make
+
+
+def _piecewise(x: np.ndarray, edges: Any, kernel: np.ndarray, bias: Any) -> Any:
+    return layers.piecewise_embedding(x, edges, kernel.reshape(-1, BINS, UNITS), bias)
+
+
+def _piecewise_gradient(x: np.ndarray, edges: Any, grad_output: Any) -> Any:
+    return layers.piecewise_embedding_gradient(x, edges, grad_output).reshape(-1, UNITS)
+
+
+def _piecewise_input_gradient(x: Any, edges: Any, kernel: np.ndarray, grad_output: Any) -> Any:
+    parts = kernel.reshape(-1, BINS, UNITS)
+    return layers.piecewise_embedding_input_gradient(x, edges, parts, grad_output)
+
+
+def _blended(name: str, x: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    return x + alpha * (_activation(name, x) - x)
+
+
+def _blended_gradient(name: str, x: np.ndarray, alpha: np.ndarray, grad_output: Any) -> tuple:
+    f = _activation(name, x)
+    saved = f if kernels.ACTIVATIONS[name][0] == "output" else x
+    slope = _derivative(name, saved, np.ones_like(x))
+    return grad_output * (1 + alpha * (slope - 1)), (grad_output * (f - x)).sum(axis=0)
+
+
 def _standardized(x: np.ndarray, scale: np.ndarray, mean: Any = None, *, invert: bool) -> Any:
     return layers.standardize(x, mean, scale, invert)
 
@@ -579,6 +654,39 @@ CASES: dict[str, Case] = {
         "prelu_slope_gradient", _normal(("x", _whole), ("grad_output", _whole)),
         kernels.prelu_slope_gradient,
         partial(layers.prelu_slope_gradient, shared=False),
+    ),
+    "scale_gradient": Case(
+        "scale_gradient", _normal(("x", _whole), ("grad_output", _whole)), kernels.scale_gradient,
+        lambda x, grad_output: (x * grad_output).sum(axis=0),
+    ),
+    "periodic_embedding": Case(
+        "periodic_embedding", _of_columns("x", "frequency", "phase", "kernel", "bias"),
+        kernels.periodic_embedding, _periodic,
+    ),
+    "periodic_embedding_gradient": Case(
+        "periodic_embedding_gradient",
+        _of_columns("x", "frequency", "phase", "kernel", "grad_output"),
+        kernels.periodic_embedding_gradient,
+        lambda **arrays: _periodic_gradient(**arrays)[:3], has_out=False,
+    ),
+    "periodic_embedding_input_gradient": Case(
+        "periodic_embedding_input_gradient",
+        _of_columns("x", "frequency", "phase", "kernel", "grad_output"),
+        kernels.periodic_embedding_input_gradient,
+        lambda **arrays: _periodic_gradient(**arrays)[3],
+    ),
+    "piecewise_embedding": Case(
+        "piecewise_embedding", _with_edges("kernel", "bias"), kernels.piecewise_embedding,
+        _piecewise, whole=("edges",),
+    ),
+    "piecewise_embedding_gradient": Case(
+        "piecewise_embedding_gradient", _with_edges("grad_output"),
+        kernels.piecewise_embedding_gradient, _piecewise_gradient, whole=("edges",),
+        least_width=1,
+    ),
+    "piecewise_embedding_input_gradient": Case(
+        "piecewise_embedding_input_gradient", _with_edges("kernel", "grad_output"),
+        kernels.piecewise_embedding_input_gradient, _piecewise_input_gradient, whole=("edges",),
     ),
     "layer_normalization": Case(
         "layer_normalization", _normal(("x", _whole), *_column_vectors("gamma", "beta")),
@@ -795,6 +903,17 @@ for _name in kernels.ACTIVATIONS:
         "activation_gradient", _normal(("saved", _whole), ("grad_output", _whole)),
         partial(kernels.activation_gradient, name=_name),
         lambda saved, grad_output, name=_name: _derivative(name, saved, grad_output),
+    )  # fmt: skip
+
+    CASES[f"parametric_activation-{_name}"] = Case(
+        "parametric_activation", _normal(("x", _whole), *_column_vectors("alpha")),
+        partial(kernels.parametric_activation, name=_name), partial(_blended, _name),
+    )  # fmt: skip
+    CASES[f"parametric_activation_gradient-{_name}"] = Case(
+        "parametric_activation_gradient",
+        _normal(("x", _whole), *_column_vectors("alpha"), ("grad_output", _whole)),
+        partial(kernels.parametric_activation_gradient, name=_name),
+        partial(_blended_gradient, _name), has_out=False,
     )  # fmt: skip
 
 # These call the row of activations.h by pointer, on numbers just stored: none, one, one with a

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,9 @@ def op_case(rng: np.random.Generator, op: Op) -> OpCase:
             parameters[value.name] = rng.standard_normal(value.shape)
             if value.name == "square":
                 parameters[value.name] **= 2
+            if value.name == "edges":  # ascending; one bin has no width
+                parameters[value.name] = edges = np.sort(parameters[value.name])
+                edges[:, 1] = edges[:, 2]
             count += -(-value.width // 8) * 8
     slots = next((value.shape[0] for value in op.reads() if value.storage == "state"), 0)
     if op.name in ("update", "squared_norm"):
@@ -170,6 +174,13 @@ def _update(name: str, **settings: Any) -> Op:
     return Op("update", (parameters, gradients, state, None), (parameters,), attributes)
 
 
+def _decoupled(name: str) -> list[Op]:
+    """The update with a decoupled weight decay that follows a schedule, if it has one."""
+    parts = [part for part in OPTIMIZERS[name][1].split(",") if part]
+    numbers = tuple(FALLS if part == "decoupled_weight_decay" else 0.5 for part in parts)
+    return [_update(name, hyper_parameters=numbers)] if FALLS in numbers else []
+
+
 def _kernel_gradient_update(name: str, has_bias: bool = True) -> Op:
     kernel = _parameter("kernel", 5, 7)
     bias = _parameter("bias", 7) if has_bias else None
@@ -227,6 +238,39 @@ def _embeddings(first: int, columns: int, *, gradient: bool) -> Op:
         return Op("embedding_gradient", (x, _input("grad", columns * 5)), (table,), attributes)
     y = Value("y", (columns, 5))
     return Op("embedding", (x, _parameter("table", 3, 5)), (y,), attributes)
+
+
+def _blends(kind: str, *shape: int) -> list[Op]:
+    x, alpha, grad = _input("x", *shape), _parameter("alpha", *shape), _input("grad", *shape)
+    outputs: tuple[Value, ...] = (Value("y", shape),)
+    inputs = (x, alpha, grad) if kind.endswith("gradient") else (x, alpha)
+    if kind.endswith("gradient"):
+        outputs = (Value("dx", shape), Value("dalpha", shape, batched=False))
+    return [
+        Op(kind, inputs, outputs, {"activation": name, "parameter": ACTIVATIONS[name][2]})
+        for name in ACTIVATIONS
+    ]
+
+
+def _number_embedding(kind: str, columns: int, waves: int, units: int) -> Op:
+    """An op of embeddings of numbers; the bins are as many as the waves."""
+    x, grad = _input("x", columns), _input("grad", columns * units)
+    kernel, bias = _parameter("kernel", columns, waves, units), _parameter("bias", columns, units)
+    of_waves = _parameter("frequency", columns, waves), _parameter("phase", columns, waves)
+    edges = _parameter("edges", columns, waves + 1)
+    own = (*of_waves, kernel) if kind.startswith("periodic") else (edges, kernel)
+    if kind in ("periodic_embedding", "piecewise_embedding"):
+        return Op(kind, (x, *own, bias), (Value("y", (columns * units,)),))
+    if kind.endswith("input_gradient"):
+        return Op(kind, (x, *own, grad), (Value("dx", (columns,)),))
+    learned = (*of_waves, kernel) if kind.startswith("periodic") else (kernel,)
+    outputs = tuple(Value(f"d{one.name}", one.shape, batched=False) for one in learned)
+    read = own if kind.startswith("periodic") else (edges,)
+    return Op(kind, (x, *read, grad), outputs)
+
+
+def _number_embeddings(kind: str) -> list[Op]:
+    return [_number_embedding(kind, *sizes) for sizes in ((3, 4, 2), (1, 2, 5), (4, 3, 1))]
 
 
 def _of_sparse_rows(op: Op) -> Op:
@@ -293,6 +337,27 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
            (Value("dslope", shape, batched=False),))
         for shape in ((2, 3), (1,))
     ],
+    "parametric_activation": lambda: [
+        op for shape in ((6,), (2, 3)) for op in _blends("parametric_activation", *shape)
+    ],
+    "parametric_activation_gradient": lambda: [
+        op for shape in ((6,), (2, 3)) for op in _blends("parametric_activation_gradient", *shape)
+    ],
+    "scale_columns": lambda: [
+        Op("scale_columns", (_input("x", *shape), _parameter("scale", *shape)),
+           (Value("y", shape),))
+        for shape in ((6,), (2, 3))
+    ],
+    "scale_gradient": lambda: [
+        Op("scale_gradient", (_input("x", *shape), _input("grad", *shape)),
+           (Value("dscale", shape, batched=False),))
+        for shape in ((6,), (2, 3))
+    ],
+    **{
+        kind: partial(_number_embeddings, kind)
+        for family in ("periodic_embedding", "piecewise_embedding")
+        for kind in (family, f"{family}_gradient", f"{family}_input_gradient")
+    },
     "layer_normalization": lambda: [
         _of_rows("layer_normalization", "x", gamma, beta, epsilon=0.1)
         for gamma in ("gamma", "") for beta in ("beta", "")
@@ -352,11 +417,17 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
     "slice_columns": lambda: [
         _simple("slice_columns", 9, out=4, first=first) for first in (0, 3, 5)
     ],
+    "pad_columns": lambda: [
+        _simple("pad_columns", 4, out=9, first=first) for first in (0, 3, 5)
+    ],
     "python": list,  # nor do these; see test_custom_layers.py
     "python_gradient": list,
     "python_loss": list,  # see test_custom_losses.py
     "reshape": list,  # runs no kernel; see the random models
-    "dropout": lambda: [_simple("dropout", 6, rate=0.4, stream=stream) for stream in (0, 5)],
+    "dropout": lambda: [
+        _simple("dropout", 6, rate=rate, stream=stream)
+        for rate in (0.4, FALLS) for stream in (0, 5)
+    ],
     "softmax": lambda: [_simple("softmax", 6)],
     "log_softmax": lambda: [_simple("log_softmax", 6)],
     "log_softmax_gradient": lambda: [_simple("log_softmax_gradient", 6, 6)],
@@ -389,7 +460,10 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
     "update": lambda: [
         op
         for name in OPTIMIZERS
-        for op in (_update(name), _update(name, clipvalue=0.1, weight_decay=0.5))
+        for op in (
+            _update(name), _update(name, clipvalue=0.1, weight_decay=0.5),
+            _update(name, weight_decay=FALLS), *_decoupled(name),
+        )
     ],
     "moving_average": lambda: [
         Op("moving_average", (average, _parameter("value", 1057)), (average,),
@@ -430,6 +504,35 @@ OPTIMIZER_CHOICES = [
     lambda: fnn.NAdam(0.01),
     lambda: fnn.Lion(0.001, weight_decay=0.1),
 ]
+FALLS = fnn.schedules.StepDecay(0.5, 1, 0.5)  # a half in the first step, a quarter in the second
+
+
+def _of_columns(rng: np.random.Generator, pool: list[Any]) -> list[Any]:
+    """A chain of layers that treat columns by themselves, which begins in one of the pool."""
+    anything = fnn.initializers.Normal(1.0, 0.3)
+    names = [name for name in fnn.activations.NAMES if name not in fnn.activations.OF_ROWS]
+
+    def columns(x: Any) -> Any:
+        start = int(rng.integers(x.shape[0]))
+        return fnn.Columns(start, int(rng.integers(start + 1, x.shape[0] + 1)))(x)
+
+    def piecewise(x: Any) -> Any:
+        layer = fnn.PiecewiseLinearEmbedding(int(rng.integers(1, 4)), int(rng.integers(1, 6)))
+        layer.adapt(rng.standard_normal((40, *x.shape)).round(1))
+        return layer(x)
+
+    def periodic(x: Any) -> Any:
+        units, waves = (int(n) for n in rng.integers(1, 5, 2))
+        return fnn.PeriodicEmbedding(units, waves, frequency_scale=0.3)(x)
+
+    makers = [
+        columns, piecewise, periodic, lambda x: fnn.Scale(anything)(x),
+        lambda x: fnn.ParametricActivation(str(rng.choice(names)), anything)(x),
+    ]  # fmt: skip
+    chain = [pool[int(rng.integers(len(pool)))]]
+    for number in rng.integers(0, len(makers), rng.integers(1, 4)):
+        chain.append(makers[int(number)](chain[-1]))
+    return chain[1:]
 
 
 def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.ndarray]:
@@ -504,13 +607,15 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
         elif kind == 2:
             pool.append(fnn.Activation(activation())(pick()))
         elif kind == 3:
-            pool.append(fnn.Dropout(float(rng.uniform(0.1, 0.7)))(pick()))
+            rate = float(rng.uniform(0.1, 0.7))
+            pool.append(fnn.Dropout(FALLS if seed % 2 else rate)(pick()))
         elif kind in (4, 5):
             pool.append(fnn.Add()([wide[int(i)] for i in rng.integers(0, len(wide), 3)]))
         elif kind == 6:
             pool.append(fnn.Concatenate()([pick() for _ in range(int(rng.integers(2, 9)))]))
         else:
             pool.append(fnn.Flatten()(pick()))
+    prepared += _of_columns(np.random.default_rng([seed, 1]), pool)
     loss = str(rng.choice(list(PROBLEMS)))
     last = PROBLEMS[loss][int(rng.integers(len(PROBLEMS[loss])))]
     units = int(rng.integers(2, 6))
@@ -520,11 +625,15 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
     model = fnn.Model(inputs, fnn.Activation(last)(end) if last else end, dtype=dtype, seed=seed)
     metrics = ["accuracy"] if "crossentropy" in loss or loss == "kl_divergence" else ["mse"]
     optimizer = OPTIMIZER_CHOICES[int(rng.integers(len(OPTIMIZER_CHOICES)))]()
+    if seed % 4 == 1:
+        optimizer.weight_decay = FALLS
     model.compile(optimizer, loss, metrics)
     if seed % 3 == 0:  # parameters with different settings
         for layer in model.layers:
             layer.learning_rate_factor = float(rng.choice([0.5, 1.0, 1.0]))
             layer.trainable = bool(rng.random() < 0.8)
+            if "bias" in layer.parameters and layer.trainable:
+                layer.learning_rate_factor = {"bias": 0.25}
     rows = int(rng.choice([1, 2, 7, 16, 33]))
     x = [
         rng.choice(list("abcd"), (rows, 2)) if tensor.name == "words"

@@ -34,6 +34,31 @@ def activations(torch: Any) -> dict[str, Callable]:
     }  # fmt: skip
 
 
+def parametric_activation(torch: Any, name: str, x: Any, alpha: Any) -> Any:
+    """x + alpha (f(x) - x)."""
+    return x + alpha * (activations(torch)[name](x) - x)
+
+
+def periodic_embedding(torch: Any, x: Any, p: dict[str, Any]) -> Any:
+    """Cosines of each column's waves times its kernel, shape (rows, columns * units)."""
+    turns = p["frequency"] * x[:, :, None] + p["phase"]
+    waves = torch.cos(2 * torch.pi * turns)
+    return (torch.einsum("rcw,cwu->rcu", waves, p["kernel"]) + p["bias"]).flatten(1)
+
+
+def piecewise_embedding(torch: Any, x: Any, p: dict[str, Any]) -> Any:
+    """Shares of each column's bins times its kernel, shape (rows, columns * units)."""
+    low, width = p["edges"][:, :-1], p["edges"].diff(dim=1)
+    part = (x[:, :, None] - low) / width
+    first, last = part[:, :, :1], part[:, :, -1:]
+    if part.shape[2] == 1:
+        share = part
+    else:
+        inner = part[:, :, 1:-1].clamp(0, 1)
+        share = torch.cat([first.clamp(max=1), inner, last.clamp(min=0)], dim=2)
+    return (torch.einsum("rcb,cbu->rcu", share, p["kernel"]) + p["bias"]).flatten(1)
+
+
 def losses(torch: Any) -> dict[str, Callable]:
     """Each loss of predictions and targets, averaged as in fastnn."""
     functional = torch.nn.functional

@@ -393,6 +393,13 @@ def test_plans_are_sound(purpose, wrt):
 
 # --- gradcheck over the registries ----------------------------------------------------------------
 
+
+def piecewise():
+    layer = fnn.PiecewiseLinearEmbedding(units=2, bins=3)
+    layer.adapt(np.random.default_rng(3).normal(size=(40, 5)))
+    return [layer]
+
+
 LAYERS = {
     "dense": lambda: [fnn.Dense(6, "tanh")],
     "activation": lambda: [fnn.Activation("silu")],
@@ -405,6 +412,11 @@ LAYERS = {
     "residual": lambda: [fnn.Residual([fnn.Dense(4, "gelu"), fnn.Dense(5)])],
     "normalization": lambda: [fnn.Normalization(mean=0.5, variance=4.0)],
     "rescaling": lambda: [fnn.Rescaling(0.5, offset=-1.0)],
+    "scale": lambda: [fnn.Scale(NORMAL)],
+    "parametric_activation": lambda: [fnn.ParametricActivation("mish", NORMAL)],
+    "columns": lambda: [fnn.Columns(1, 4)],
+    "periodic_embedding": lambda: [fnn.PeriodicEmbedding(2, waves=3)],
+    "piecewise_linear_embedding": piecewise,
     "add": lambda: fnn.Add,
     "multiply": lambda: fnn.Multiply,
     "concatenate": lambda: fnn.Concatenate,

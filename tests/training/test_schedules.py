@@ -16,7 +16,9 @@ from fastnn.schedules import (
     Constant,
     CosineDecay,
     CosineDecayRestarts,
+    CosineLogCycles,
     ExponentialDecay,
+    FlatCosineDecay,
     InverseTimeDecay,
     OneCycle,
     PiecewiseConstantDecay,
@@ -63,6 +65,23 @@ def one_cycle(t, phases, way):
         begin, source = end, goal
 
 
+def log_cycles(t, peak, steps, cycles):
+    """Goes from cycle to cycle, each twice as long as the one before."""
+    first = steps / (2**cycles - 1)
+    for number in range(cycles):
+        begin, end = first * (2**number - 1), first * (2 ** (number + 1) - 1)
+        if t < end:  # the share of the cycle, as a logarithm
+            part = math.log2((t - begin) / (end - begin) + 1)
+            return peak * (1 - math.cos(2 * math.pi * part)) / 2
+    return 0.0
+
+
+def flat_cosine(t, rate, steps, flat):
+    if t <= flat * steps:
+        return rate
+    return rate * cosine((t - flat * steps) / (steps - flat * steps)) if t < steps else 0.0
+
+
 # schedule: the rate of step t, written for a single step
 FORMULAS = {
     Constant(0.3): lambda t: 0.3,
@@ -84,6 +103,11 @@ FORMULAS = {
     CosineDecayRestarts(0.2, 7, m_mul=0.5, alpha=0.1): restarts,
     CosineDecayRestarts(0.2, 7, 1, 0.9): lambda t: restarts(t, 7, 1, 0.9, 0.0),
     CosineDecayRestarts(0.2, 10, 1.5): lambda t: restarts(t, 10, 1.5, 1.0, 0.0),
+    CosineLogCycles(0.04, 100): lambda t: log_cycles(t, 0.04, 100, 4),
+    CosineLogCycles(0.3, 70, cycles=1): lambda t: log_cycles(t, 0.3, 70, 1),
+    FlatCosineDecay(0.15, 100): lambda t: flat_cosine(t, 0.15, 100, 0.5),
+    FlatCosineDecay(0.02, 60, flat=0.0): lambda t: flat_cosine(t, 0.02, 60, 0.0),
+    FlatCosineDecay(0.02, 60, 0.75): lambda t: flat_cosine(t, 0.02, 60, 0.75),
     PiecewiseConstantDecay([10, 50], [0.5, 0.1, 0.02]): piecewise,
     WarmUp(StepDecay(0.4, 20, 0.5), 10, 0.1): (
         lambda t: 0.1 + 0.3 * t / 10 if t < 10 else 0.4 * 0.5 ** ((t - 10) // 20)
@@ -122,6 +146,15 @@ def test_a_wrong_rate_is_noticed():
     with pytest.raises(AssertionError):
         np.testing.assert_allclose(CosineDecay(0.3, 50)(1), 0.3 * cosine(1 / 50) * (1 + 1e-11),
                                    rtol=1e-12, atol=1e-14)  # fmt: skip
+
+
+def test_log_cycles_begin_and_end_at_zero():
+    """Cycles of 2, 4, 8 and 16 steps; each peaks where the logarithm of its share is a half."""
+    schedule = CosineLogCycles(0.4, 30)
+    assert_close(schedule([0, 2, 6, 14, 30, 31]), np.zeros(6), 1e-15)
+    middle = math.sqrt(2) - 1
+    assert_close(schedule([b + n * middle for b, n in ((0, 2), (2, 4), (6, 8), (14, 16))]),
+                 np.full(4, 0.4), 1e-12)  # fmt: skip
 
 
 @pytest.mark.parametrize("t_mul", [1.25, 1.5, 2, 3, 7])
@@ -381,6 +414,8 @@ BAD = {
     "list": (lambda: PiecewiseConstantDecay(5, [1]), "boundaries must be a list of numbers, got 5"),
     "way": (lambda: OneCycle(0.1, 5, anneal_strategy="cosine"), "anneal_strategy must be 'cos' or"),
     "share": (lambda: OneCycle(0.1, 5, 1.5), "pct_start must be at most 1, got 1.5"),
+    "cycles": (lambda: CosineLogCycles(0.1, 5, 0), "cycles must be a positive integer, got 0"),
+    "flat": (lambda: FlatCosineDecay(0.1, 5, 1.0), "flat must be a number in [0, 1), got 1.0"),
     "three": (lambda: OneCycle(0.1, 5, 0.6, three_phase=True), "pct_start must be at most 0.5 wi"),
     "class": (
         lambda: fnn.Adam(CosineDecay),

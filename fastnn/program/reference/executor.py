@@ -25,7 +25,7 @@ from fastnn.program.ops import (
     Value,
     is_schedule,
 )
-from fastnn.program.reference.layers import LAYER_FORMULAS, standardize
+from fastnn.program.reference.layers import LAYER_FORMULAS
 from fastnn.program.reference.rows import (
     ACTIVATION_FORMULAS,
     LOSS_FORMULAS,
@@ -225,7 +225,7 @@ def _binary_accuracy(op: Op, context: Context, scores: Array, target: Array) -> 
 
 
 def _parametric_activation(op: Op, context: Context, x: Array, alpha: Array) -> Array:
-    return x + alpha.ravel() * (_activation(op, context, x) - x)
+    return x + alpha * (_activation(op, context, x) - x)
 
 
 def _parametric_activation_gradient(
@@ -233,7 +233,7 @@ def _parametric_activation_gradient(
 ) -> tuple:
     name, y = op.attributes["activation"], _activation(op, context, x)
     slope = _derivative(op, y if ACTIVATIONS[name][0] == "output" else x)
-    return grad * (1 + alpha.ravel() * (slope - 1)), (grad * (y - x)).sum(axis=0)
+    return grad * (1 + alpha * (slope - 1)), (grad * (y - x)).sum(axis=0)
 
 
 def _pad_columns(op: Op, context: Context, x: Array) -> Array:
@@ -340,14 +340,14 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "sparse_affine": _affine,
     "sparse_kernel_gradient": lambda op, c, x, grad: (x.T @ grad, grad.sum(axis=0)),
     "csr_gather": lambda op, c, x: x,
-    "bias_gradient": lambda op, c, grad: grad.sum(axis=0),
+    "bias_gradient": lambda op, c, grad: grad.sum(axis=0).reshape(op.output.shape),
     "activation": _activation,
     "activation_gradient": lambda op, c, saved, grad: grad * _derivative(op, saved),
     "add": lambda op, c, a, b: a + b,
     "multiply": lambda op, c, a, b: a * b,
     "parametric_activation": _parametric_activation,
     "parametric_activation_gradient": _parametric_activation_gradient,
-    "scale_columns": lambda op, c, x, scale: standardize(x, None, scale, invert=True),
+    "scale_columns": lambda op, c, x, scale: x * scale,
     "scale_gradient": lambda op, c, x, grad: (x * grad).sum(axis=0),
     "scale_rows": _scale_rows,
     "accumulate": _accumulate,

@@ -31,7 +31,7 @@ def periodic_embedding(
 ) -> Array:
     """Return the cosines of waves times each column's kernel, shape (rows, columns * units)."""
     waves = np.cos(turns(x, frequency, phase))
-    return (np.einsum("rcw,cwu->rcu", waves, kernel) + bias).reshape(len(x), -1)
+    return (np.einsum("rcw,cwu->rcu", waves, kernel) + bias).reshape(len(x), bias.size)
 
 
 def turns(x: Array, frequency: Array, phase: Array) -> Array:
@@ -43,7 +43,7 @@ def periodic_embedding_gradient(
     x: Array, frequency: Array, phase: Array, kernel: Array, grad: Array
 ) -> tuple[Array, Array, Array, Array]:
     """Return the gradients with respect to frequency, phase, kernel, and x."""
-    angle, by_unit = turns(x, frequency, phase), grad.reshape(*x.shape, -1)
+    angle, by_unit = turns(x, frequency, phase), grad.reshape(*x.shape, kernel.shape[-1])
     by_turns = -2 * np.pi * np.sin(angle) * np.einsum("rcu,cwu->rcw", by_unit, kernel)
     return (
         np.einsum("rcw,rc->cw", by_turns, x),
@@ -56,11 +56,12 @@ def periodic_embedding_gradient(
 def bin_shares(x: Array, edges: Array) -> Array:
     """Return the share of each bin that each number has passed, shape (rows, columns, bins).
 
-    It lies between 0 and 1; but the first bin goes on below, and the last one above.
+    It lies between 0 and 1; but the first bin goes on below, and the last one above. A bin without
+    width is passed at its edge.
     """
-    low, width = edges[:, :-1], np.diff(edges)
-    away = x[:, :, np.newaxis] - low
-    share = np.where(width > 0, away / np.where(width > 0, width, 1), (away >= 0).astype(x.dtype))
+    low, width, number = edges[:, :-1], np.diff(edges), x[:, :, np.newaxis]
+    passed = np.where(np.isnan(number), number, number >= low)
+    share = np.where(width > 0, (number - low) / np.where(width > 0, width, 1), passed)
     share[:, :, 1:] = np.maximum(share[:, :, 1:], 0)
     share[:, :, :-1] = np.minimum(share[:, :, :-1], 1)
     return share
@@ -71,8 +72,31 @@ def bin_slopes(x: Array, edges: Array) -> Array:
     width, number = np.diff(edges), x[:, :, np.newaxis]
     above, below = number >= edges[:, :-1], number < edges[:, 1:]
     above[:, :, 0], below[:, :, -1] = True, True
-    inside = (width > 0) & above & below
-    return np.where(inside, 1 / np.where(width > 0, width, 1), 0)
+    slopes = np.where(above & below & (width > 0), 1 / np.where(width > 0, width, 1), 0)
+    return np.where(np.isnan(number), number, slopes)
+
+
+def of_bins(parts: Array, others: Array) -> Array:
+    """Return parts[..., bin] * others[..., bin, unit]: 0, not NaN, where there is no part."""
+    each = parts[..., np.newaxis]
+    return np.where(each == 0, 0, each * others)
+
+
+def piecewise_embedding(x: Array, edges: Array, kernel: Array, bias: Array) -> Array:
+    """Return the shares of bins times each column's kernel, shape (rows, columns * units)."""
+    return (of_bins(bin_shares(x, edges), kernel).sum(axis=2) + bias).reshape(len(x), bias.size)
+
+
+def piecewise_embedding_gradient(x: Array, edges: Array, grad: Array) -> Array:
+    """Return the gradient with respect to the kernel, shape (columns, bins, units)."""
+    units = grad.shape[1] // max(x.shape[1], 1)
+    return of_bins(bin_shares(x, edges), grad.reshape(*x.shape, 1, units)).sum(axis=0)
+
+
+def piecewise_embedding_input_gradient(x: Array, edges: Array, kernel: Array, grad: Array) -> Array:
+    """Return the gradient with respect to x."""
+    by_unit = grad.reshape(*x.shape, 1, kernel.shape[-1])
+    return of_bins(bin_slopes(x, edges), kernel * by_unit).sum(axis=(2, 3))
 
 
 def row_statistics(x: Array, epsilon: float) -> Array:
@@ -222,14 +246,10 @@ LAYER_FORMULAS: dict[str, Callable[..., Any]] = {
     "periodic_embedding_input_gradient": lambda op, c, *values: periodic_embedding_gradient(
         *values
     )[3],
-    "piecewise_embedding": lambda op, c, x, edges, kernel, bias: (
-        np.einsum("rcb,cbu->rcu", bin_shares(x, edges), kernel) + bias
-    ).reshape(len(x), -1),
-    "piecewise_embedding_gradient": lambda op, c, x, edges, grad: np.einsum(
-        "rcb,rcu->cbu", bin_shares(x, edges), grad.reshape(*x.shape, -1)
-    ),
-    "piecewise_embedding_input_gradient": lambda op, c, x, edges, kernel, grad: np.einsum(
-        "rcb,cbu,rcu->rc", bin_slopes(x, edges), kernel, grad.reshape(*x.shape, -1)
+    "piecewise_embedding": lambda op, c, *values: piecewise_embedding(*values),
+    "piecewise_embedding_gradient": lambda op, c, *values: piecewise_embedding_gradient(*values),
+    "piecewise_embedding_input_gradient": lambda op, c, *values: piecewise_embedding_input_gradient(
+        *values
     ),
     "embedding": lambda op, c, x, table: embedding(_columns(op, x), table).reshape(
         -1, *op.output.shape
