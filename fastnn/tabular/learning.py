@@ -233,10 +233,10 @@ def learn(
     outputs = max(task.classes, len(task.quantiles), 1)
     out_of_fold = np.full((len(y), outputs), np.nan, np.float32)
     for member in found:
-        out_of_fold[member.held_out] = predicted(member.model, x[member.held_out])
+        out_of_fold[member.held_out] = recipe.answers(member.model, x[member.held_out])
     known = np.flatnonzero(~np.isnan(out_of_fold[:, 0]))
     temperature = 1.0
-    if task.classes:
+    if task.classes and recipe.has_logits:
         own = None if weight is None else weight[known]
         temperature = best_temperature(out_of_fold[known], y[known], own)
         out_of_fold[known] = tempered(out_of_fold[known], temperature)
@@ -244,7 +244,7 @@ def learn(
     if deadline is not None and any(len(one.curve) < one.epochs for one in found):
         reason = f"the time budget of {time_budget:g} s was used up"
     return Learned(
-        joined_model([member.model for member in found], task, temperature, seed),
+        joined_model([member.model for member in found], recipe, task, temperature, seed),
         found,
         score,
         out_of_fold,
@@ -348,11 +348,12 @@ class _Trainer:
     def _fit(
         self, model: Model, train: np.ndarray, epochs: int, callbacks: Sequence[Callback]
     ) -> None:
-        weight = None if self._weight is None else self._weight[train]
+        recipe = self._plan.recipe
+        weight = None if self._weight is None else np.repeat(self._weight[train], recipe.copies)
         model.fit(
-            self._x[train],
-            self._targets(train),
-            batch_size=self._plan.batch_size,
+            recipe.repeated(self._x[train]),
+            self._targets(np.repeat(train, recipe.copies)),
+            batch_size=self._plan.batch_size * recipe.copies,
             epochs=epochs,
             sample_weight=weight,
             verbose=0,
@@ -377,7 +378,7 @@ class _Trainer:
 
     def loss_of(self, model: Model, rows: np.ndarray) -> float:
         """Return what the best epoch is to minimize: the score, or the loss of quantiles."""
-        found, truth = predicted(model, self._x[rows]), self._y[rows]
+        found, truth = self._plan.recipe.answers(model, self._x[rows]), self._y[rows]
         if self._task.quantiles:
             return pinball(truth, found, self._task.quantiles) * self._scale
         weight = None if self._weight is None else self._weight[rows]
@@ -415,12 +416,6 @@ class _BestEpoch(Callback):
         self._member.model.set_weights(self._weights)
 
 
-def predicted(model: Model, x: np.ndarray) -> np.ndarray:
-    """Return a network's outputs side by side, shape (rows, outputs)."""
-    found = model.predict(x)
-    return np.concatenate(found, axis=1) if isinstance(found, list) else np.asarray(found)
-
-
 def pinball(truth: np.ndarray, predicted: np.ndarray, quantiles: Sequence[float]) -> float:
     """Return the mean pinball loss of quantiles; see `fastnn.losses.Quantile`."""
     error = truth[:, np.newaxis] - predicted
@@ -428,12 +423,16 @@ def pinball(truth: np.ndarray, predicted: np.ndarray, quantiles: Sequence[float]
     return float(np.maximum(q * error, (q - 1) * error).mean())
 
 
-def joined_model(models: Sequence[Model], task: Task, temperature: float, seed: int) -> Model:
+def joined_model(
+    models: Sequence[Model], recipe: Recipe, task: Task, temperature: float, seed: int
+) -> Model:
     """Return one network whose output is the mean of those of several networks.
 
     Parameters
     ----------
     models : sequence of Model
+    recipe : Recipe
+        That made them.
     task : Task
     temperature : float
         Logits are divided by it before the softmax.
@@ -443,13 +442,10 @@ def joined_model(models: Sequence[Model], task: Task, temperature: float, seed: 
     ends = []
     for model in models:
         if task.classes and temperature != 1:
-            softmax = model.layers[-1]
-            logits = Model(model.layers[0].input, softmax.input)(given)
-            cooled = layers.Rescaling(1 / temperature)(logits)
+            cooled = layers.Rescaling(1 / temperature)(recipe.logits(model, given))
             ends.append([layers.Activation("softmax")(cooled)])
         else:
-            found = model(given)
-            ends.append(list(found) if isinstance(found, (list, tuple)) else [found])
+            ends.append(recipe.ends(model, task, given))
     means = [
         layers.Average()(list(same)) if len(same) > 1 else same[0]
         for same in zip(*ends, strict=True)
