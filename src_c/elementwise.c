@@ -49,8 +49,10 @@ enum activation_index {
 static const struct {
     forward_span forward;
     gradient_span gradient;
+    int keeps_output; /* for backward, not the input */
 } activation_table[] = {
-#define X(name, saves, parameter, default_value) {name##_forward_span, name##_gradient_span},
+#define X(name, saves, parameter, default_value) \
+    {name##_forward_span, name##_gradient_span, sizeof(saves) == sizeof("output")},
     FASTNN_ACTIVATIONS(X)
 #undef X
 };

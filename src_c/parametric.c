@@ -89,112 +89,68 @@ static int kernel_prelu_slope_gradient(const fastnn_call *call, int worker, int 
     return FASTNN_OK;
 }
 
-/* y = x + alpha (f(x) - x) on n elements in sequence, and, over VECTORS vectors of columns, the last
- * one of `last`: grad_x = grad (1 + alpha (f'(x) - 1)) and sums = (grad (f(x) - x)).sum(axis=0). */
-typedef void (*blend_span)(const real *x, const real *alpha, real *y, ptrdiff_t n, real parameter);
-typedef void (*blend_columns)(const real *x, const real *alpha, const real *grad, real *grad_x,
-                              real *sums, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t last,
-                              real parameter);
-
-/* Rows of activations.h that keep their output get it computed again. */
-#define KEEPS_OUTPUT(saves) ((saves)[0] == 'o')
-#define BLENDED(name, x, alpha) vfma(alpha, name##_forward(x, p) - (x), x)
-#define X(name, saves, parameter_name, default_value)                                     \
-    static void name##_blend_span(const real *x, const real *alpha, real *y, ptrdiff_t n, \
-                                  real parameter)                                         \
-    {                                                                                     \
-        vec p = vbroadcast(parameter);                                                    \
-        ptrdiff_t i = 0;                                                                  \
-        TWO_AT_A_TIME                                                                     \
-        for (; i + LANES <= n; i += LANES) {                                              \
-            vec value = vload(x + i);                                                     \
-            vstore(y + i, BLENDED(name, value, vload(alpha + i)));                        \
-        }                                                                                 \
-        if (i < n) {                                                                      \
-            vec value = vload_first(x + i, n - i);                                        \
-            vstore_first(y + i, BLENDED(name, value, vload_first(alpha + i, n - i)), n - i); \
-        }                                                                                 \
-    }                                                                                     \
-    ALWAYS_INLINE void name##_blend_strip(const int VECTORS, const real *x, const real *alpha, \
-                                          const real *grad, real *grad_x, real *sums,     \
-                                          ptrdiff_t rows, ptrdiff_t width, ptrdiff_t last, \
-                                          real parameter)                                 \
-    {                                                                                     \
-        vec p = vbroadcast(parameter), one = vbroadcast(1), sum[2], slope[2];             \
-        UNROLL for (int v = 0; v < VECTORS; v++) {                                        \
-            sum[v] = vbroadcast(0);                                                       \
-            slope[v] = vload_part(alpha + v * LANES, v < VECTORS - 1 ? LANES : last);     \
-        }                                                                                 \
-        for (ptrdiff_t row = 0; row < rows; row++) {                                      \
-            UNROLL for (int v = 0; v < VECTORS; v++) {                                    \
-                ptrdiff_t at = row * width + v * LANES, count = v < VECTORS - 1 ? LANES : last; \
-                vec value = vload_part(x + at, count), g = vload_part(grad + at, count);  \
-                vec f = name##_forward(value, p);                                         \
-                vec d = name##_gradient(KEEPS_OUTPUT(saves) ? f : value, one, p);         \
-                sum[v] = vfma(g, f - value, sum[v]);                                      \
-                vstore_part(grad_x + at, g * vfma(slope[v], d - one, one), count);        \
-            }                                                                             \
-        }                                                                                 \
-        UNROLL for (int v = 0; v < VECTORS; v++)                                          \
-            vstore_part(sums + v * LANES, sum[v], v < VECTORS - 1 ? LANES : last);        \
-    }                                                                                     \
-    static void name##_blend_pair(const real *x, const real *alpha, const real *grad,     \
-                                  real *grad_x, real *sums, ptrdiff_t rows, ptrdiff_t width, \
-                                  ptrdiff_t last, real parameter)                         \
-    {                                                                                     \
-        name##_blend_strip(2, x, alpha, grad, grad_x, sums, rows, width, last, parameter); \
-    }                                                                                     \
-    static void name##_blend_single(const real *x, const real *alpha, const real *grad,   \
-                                    real *grad_x, real *sums, ptrdiff_t rows, ptrdiff_t width, \
-                                    ptrdiff_t last, real parameter)                       \
-    {                                                                                     \
-        name##_blend_strip(1, x, alpha, grad, grad_x, sums, rows, width, last, parameter); \
-    }
-FASTNN_ACTIVATIONS(X)
-#undef X
-
-static const struct {
-    blend_span forward;
-    blend_columns pair, single; /* of vectors of columns */
-} blend_table[] = {
-#define X(name, saves, parameter, default_value) \
-    {name##_blend_span, name##_blend_pair, name##_blend_single},
-    FASTNN_ACTIVATIONS(X)
-#undef X
-};
+/* Columns that are worked on at once, so that what lies between two passes stays in the first cache. */
+enum { COLUMNS_AT_ONCE = 256 };
 
 /* operand: 0 x (rows, width), 1 alpha (width), 2 y (rows, width); size: width; scalar: 0 parameter
- * of the activation; variant: row of activations.h. y = x + alpha (f(x) - x). */
+ * of the activation; variant: row of activations.h. y = x + alpha (f(x) - x), in two passes: a
+ * function for each activation that does both would be a seventh of all code. */
 static int kernel_parametric_activation(const fastnn_call *call, int worker, int workers)
 {
     if (call->variant < 0 || call->variant >= ACTIVATION_COUNT) return FASTNN_BAD_VARIANT;
+    const real *alpha = call->operand[1];
     ptrdiff_t width = call->size[0], row, end;
     share(call->rows, 1 + GRAIN / (width + 1), worker, workers, &row, &end);
-    for (; row < end; row++)
-        blend_table[call->variant].forward((const real *)call->operand[0] + row * width,
-                                           call->operand[1], (real *)call->operand[2] + row * width,
-                                           width, (real)call->scalar[0]);
+    for (; row < end; row++) {
+        const real *x = (const real *)call->operand[0] + row * width;
+        real *y = (real *)call->operand[2] + row * width;
+        activation_table[call->variant].forward(x, y, width, (real)call->scalar[0]);
+        ptrdiff_t i = 0;
+        for (; i + LANES <= width; i += LANES) {
+            vec from = vload(x + i);
+            vstore(y + i, vfma(vload(alpha + i), vload(y + i) - from, from));
+        }
+        if (i < width) {
+            vec from = vload_first(x + i, width - i), to = vload_first(y + i, width - i);
+            vstore_first(y + i, vfma(vload_first(alpha + i, width - i), to - from, from), width - i);
+        }
+    }
     return FASTNN_OK;
 }
 
 /* operand: 0 x (rows, width), 1 alpha (width), 2 grad_y (rows, width), 3 grad_x (rows, width),
- * 4 grad_alpha (width); size, scalar and variant as above. One pass computes both gradients, so
- * workers share the columns. */
+ * 4 grad_alpha (width); size, scalar and variant as above. Workers share the columns, so that one
+ * of them makes the sum over the rows. An activation that keeps its output gets it computed again. */
 static int kernel_parametric_activation_gradient(const fastnn_call *call, int worker, int workers)
 {
     if (call->variant < 0 || call->variant >= ACTIVATION_COUNT) return FASTNN_BAD_VARIANT;
-    const real *x = call->operand[0], *alpha = call->operand[1], *grad = call->operand[2];
-    real *grad_x = call->operand[3], *sums = call->operand[4];
-    ptrdiff_t width = call->size[0], i, end;
-    share(width, 2 * LANES, worker, workers, &i, &end);
-    while (i < end) {
-        ptrdiff_t left = end - i, vectors = left > LANES ? 2 : 1;
-        ptrdiff_t last = left >= vectors * LANES ? LANES : left - (vectors - 1) * LANES;
-        blend_columns run = vectors == 2 ? blend_table[call->variant].pair
-                                         : blend_table[call->variant].single;
-        run(x + i, alpha + i, grad + i, grad_x + i, sums + i, call->rows, width, last,
-            (real)call->scalar[0]);
-        i += vectors * LANES;
+    const real *alpha = call->operand[1];
+    real f[COLUMNS_AT_ONCE], slope[COLUMNS_AT_ONCE], ones[COLUMNS_AT_ONCE];
+    real parameter = (real)call->scalar[0];
+    vec one = vbroadcast(1);
+    ptrdiff_t width = call->size[0], first, end;
+    int keeps_output = activation_table[call->variant].keeps_output;
+    for (int i = 0; i < COLUMNS_AT_ONCE; i++) ones[i] = 1;
+    share(width, 2 * LANES, worker, workers, &first, &end);
+    for (; first < end; first += COLUMNS_AT_ONCE) {
+        ptrdiff_t count = end - first < COLUMNS_AT_ONCE ? end - first : COLUMNS_AT_ONCE;
+        real *sums = (real *)call->operand[4] + first;
+        memset(sums, 0, (size_t)count * sizeof(real));
+        for (ptrdiff_t row = 0; row < call->rows; row++) {
+            const real *x = (const real *)call->operand[0] + row * width + first;
+            const real *grad = (const real *)call->operand[2] + row * width + first;
+            real *out = (real *)call->operand[3] + row * width + first;
+            activation_table[call->variant].forward(x, f, count, parameter);
+            activation_table[call->variant].gradient(keeps_output ? f : x, ones, slope, count,
+                                                     parameter);
+            for (ptrdiff_t i = 0; i < count; i += LANES) {
+                ptrdiff_t part = count - i < LANES ? count - i : LANES;
+                vec g = vload_part(grad + i, part), a = vload_part(alpha + first + i, part);
+                vec change = vload_part(f + i, part) - vload_part(x + i, part);
+                vstore_part(sums + i, vfma(g, change, vload_part(sums + i, part)), part);
+                vstore_part(out + i, g * vfma(a, vload_part(slope + i, part) - one, one), part);
+            }
+        }
     }
     return FASTNN_OK;
 }
