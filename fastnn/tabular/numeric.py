@@ -26,7 +26,9 @@ class Numeric(Column):
     """The base of the kinds that become numbers: some parts, each scaled, and "is missing".
 
     A missing cell gets the median of each part. That it was missing is an input of its own if
-    cells were missing in training.
+    cells were missing in training. Where the middle half of the cells is a single number, such as
+    the 0 of gains that few people have, the numbers that occur often are codes as well: a scale
+    that such a column can have brings the others too close together.
 
     Parameters
     ----------
@@ -40,7 +42,12 @@ class Numeric(Column):
         What "is missing" is, scaled, where a cell is there and where it is not.
     low, high : float
         The range in training; NaN where there is none.
+    levels : ndarray of float64, optional
+        Numbers that have a code of their own, ascending: 2 and so on; 0 is any other number, and 1
+        a missing one.
     """
+
+    has_levels: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -53,9 +60,14 @@ class Numeric(Column):
         flag: tuple[float, float] | None,
         low: float,
         high: float,
+        levels: np.ndarray | None = None,
         **own: Any,
     ) -> None:
         super().__init__(name, reason, missing)
+        self.levels = levels
+        self._codes: dict[float, float] = {}
+        if levels is not None:
+            self._codes = {level: float(i + 2) for i, level in enumerate(levels.tolist())}
         self.parts = parts
         self.fill = list(fill)
         self.flag = flag
@@ -102,6 +114,7 @@ class Numeric(Column):
         if 0 < missing < len(values):
             off, _, on = scaling.of_bits(np.array([len(present)]), np.array([missing]))
             flag = (float(off[0]), float(on[0]))
+        levels = levels_of(present) if cls.has_levels and found else None
         low, high = (present.min(), present.max()) if len(present) else (math.nan, math.nan)
         return cls(
             name,
@@ -112,6 +125,7 @@ class Numeric(Column):
             flag=flag,
             low=float(low),
             high=float(high),
+            levels=levels,
             **own,
         )
 
@@ -124,6 +138,16 @@ class Numeric(Column):
     def flag_names(self) -> list[str]:
         """The name of "is missing", if that is an input."""
         return [] if self.flag is None else [self.name + _ABSENT]
+
+    @property
+    def cardinality(self) -> int:
+        """How many codes it has."""
+        return 0 if self.levels is None else len(self.levels) + 2
+
+    @property
+    def label(self) -> str:
+        """What it is."""
+        return self.kind if self.levels is None else f"{self.kind}, also codes"
 
     def read(self, cells: Cells) -> np.ndarray:
         """Return the cells as float64 numbers, NaN where missing."""
@@ -148,6 +172,10 @@ class Numeric(Column):
         values = self.read(cells)
         absent = np.isnan(values)
         has_absent = bool(absent.any())
+        if self.levels is not None:
+            assert code is not None
+            at = np.minimum(np.searchsorted(self.levels, values), len(self.levels) - 1)
+            code[...] = np.where(self.levels[at] == values, at + 2, absent)
         if has_absent:
             values = np.where(absent, 0.0, values)
         found = self.parts_of(values) if self.parts else {}
@@ -160,6 +188,20 @@ class Numeric(Column):
 
     def one(self, number: int, flag: int, code: int) -> Put:
         """Return the function that writes the inputs for one cell."""
+        put = self._one(number, flag)
+        if self.levels is None:
+            return put
+        read, codes = self.read_one, self._codes
+
+        def put_with_code(out: Any, cell: Any) -> None:
+            put(out, cell)
+            value = read(cell)
+            out[code] = codes.get(value, 0.0) if value == value else 1.0
+
+        return put_with_code
+
+    def _one(self, number: int, flag: int) -> Put:
+        """Return the function that writes the numbers and the flag for one cell."""
         read, functions, fill = self.read_one, self.parts_of_one(), self.fill
         off, on = self.flag or (0.0, 0.0)
         has_flag = self.flag is not None
@@ -203,16 +245,23 @@ class Numeric(Column):
         entry = self._entry(
             parts={part: scale.kind for part, scale in self.parts.items()},
             has_flag=self.flag is not None,
+            has_levels=self.levels is not None,
             **{key: getattr(self, key) for key in self.own},
         )
         flag = self.flag or (0.0, 0.0)
         facts = np.array([*flag, self.low, self.high, *self.fill], np.float64)
-        return entry, [facts, *(scale.arrays() for scale in self.parts.values())]
+        levels = [] if self.levels is None else [self.levels]
+        return entry, [facts, *(scale.arrays() for scale in self.parts.values()), *levels]
 
     @classmethod
     def from_file(cls, entry: dict[str, Any], arrays: Sequence[np.ndarray]) -> Numeric:
         """Return what `to_file` described."""
         facts, *scales = arrays
+        levels = scales.pop() if entry["has_levels"] else None
+        if levels is not None and not (
+            cls.has_levels and levels.ndim == 1 and len(levels) and (np.diff(levels) > 0).all()
+        ):
+            raise ValueError(f"column {entry['name']!r} is damaged")
         parts = {
             part: scaling.KINDS[kind].from_array(array)
             for (part, kind), array in zip(entry["parts"].items(), scales, strict=True)
@@ -227,6 +276,7 @@ class Numeric(Column):
             flag=(off, on) if entry["has_flag"] else None,
             low=low,
             high=high,
+            levels=levels,
             **{key: entry[key] for key in cls.own},
         )
         made.check()
@@ -250,6 +300,7 @@ class Number(Numeric):
     """
 
     kind = "number"
+    has_levels: ClassVar[bool] = True
     own = ("decimal", "words")
     decimal: str = "."
     words: Sequence[str] = ()
@@ -361,6 +412,37 @@ class Duration(Numeric):
                 raise WrongCell(-1, "is infinite; expected finite numbers")
             return float(cell)
         raise WrongCell(-1, f"holds {type(cell).__name__}; expected a duration")
+
+
+FEWEST_OF_A_LEVEL = 10  # rows
+MOST_LEVELS = 500
+
+
+def levels_of(values: np.ndarray) -> np.ndarray | None:
+    """Return the numbers that get codes of their own, ascending; None if there is no need.
+
+    Parameters
+    ----------
+    values : ndarray of float64
+        Without missing ones.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> levels_of(np.repeat([0.0, 5.0, 7.0, 8.0], [90, 12, 10, 3])).tolist()
+    [0.0, 5.0, 7.0]
+    >>> levels_of(np.arange(100.0)) is None
+    True
+    """
+    low, high = np.quantile(values, [0.25, 0.75], method="nearest")
+    if low != high:
+        return None
+    found, counts = np.unique(values, return_counts=True)
+    is_often = counts >= FEWEST_OF_A_LEVEL
+    if is_often.sum() > MOST_LEVELS:
+        is_often &= counts >= np.sort(counts)[-MOST_LEVELS]
+    levels = found[is_often]
+    return levels[:MOST_LEVELS] if len(levels) >= 3 else None
 
 
 def first_present(cells: Cells) -> int:

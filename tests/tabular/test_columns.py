@@ -266,3 +266,19 @@ def test_wrong_cells(name):
     table = of({"a": cells}, source="t.csv")
     with pytest.raises(ValueError, match=f"t.csv: .*{message}"):
         Encoding.fit(table)
+
+
+def test_numbers_of_which_most_are_one_have_codes_too():
+    gains = np.repeat([0.0, 5.0, 7.0, 8.0, np.nan], [60, 12, 10, 3, 4])
+    encoding = Encoding.fit({"gain": gains, "age": np.arange(89.0)})
+    gain = encoding.columns["gain"]
+    assert gain.levels.tolist() == [0.0, 5.0, 7.0]  # 8 is rare
+    assert (encoding.cardinalities, gain.label) == ([5], "number, also codes")
+    assert encoding.columns["age"].levels is None
+    new = {"gain": [0.0, 5.0, 7.0, 8.0, 6.5, None], "age": [1.0] * 6}
+    assert encoding.encode(new)[:, -1].tolist() == [2, 3, 4, 0, 0, 1]
+    again = Encoding.from_file(*encoding.to_file())
+    for row, inputs in enumerate(encoding.encode(new)):
+        one = {name: cells[row] for name, cells in new.items()}
+        assert encoding.encode_one(one).tolist() == inputs.tolist()
+        assert again.encode_one(one).tolist() == inputs.tolist()
