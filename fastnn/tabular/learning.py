@@ -207,7 +207,7 @@ def learn(
     progress = Progress() if progress is None else progress
     stop = threading.Event() if stop is None else stop
     generator = np.random.default_rng(seed)
-    plan = _planned(recipe, len(y), members)
+    plan = _planned(recipe, task, len(y), members)
     folds = folds_of(y if task.classes else None, plan.folds, len(y), generator, groups)
     seeds = generator.integers(0, 2**31, plan.members)
     teams = 1 if plan.workers > 1 else threads.get_num_threads()
@@ -255,7 +255,7 @@ def learn(
     )
 
 
-def _planned(recipe: Recipe, rows: int, members: int | None) -> Plan:
+def _planned(recipe: Recipe, task: Task, rows: int, members: int | None) -> Plan:
     if rows < 2 * FOLDS:
         raise ValueError(f"there must be at least {2 * FOLDS} rows to learn from, got {rows}")
     if members is None:
@@ -266,7 +266,7 @@ def _planned(recipe: Recipe, rows: int, members: int | None) -> Plan:
     train = rows - rows // folds
     workers = min(threads.get_num_threads(), members)
     batch = recipe.rows_of_a_step(train)
-    return Plan(recipe, members, folds, recipe.epochs_for(train), batch, train, workers)
+    return Plan(recipe, members, folds, recipe.epochs_for(train, task), batch, train, workers)
 
 
 def _within(plan: Plan, pace: float, budget: float | None, spent: float) -> Plan:

@@ -123,7 +123,7 @@ class Recipe(Declaration):
         """Return the size of a batch for so many rows to train on."""
         raise NotImplementedError
 
-    def epochs_for(self, rows: int) -> int:
+    def epochs_for(self, rows: int, task: Task) -> int:
         """Return how many epochs to train on so many rows."""
         raise NotImplementedError
 
@@ -155,7 +155,7 @@ class RealMLP(Recipe):
     activation : str, optional
         Default: selu for classes, mish for numbers.
     epochs : int, optional
-        Default: 256, and fewer from 8,000 rows on, so that no more than `SAMPLES` rows are seen.
+        Default: 256, and fewer from 2,500 rows on for classes, from 7,800 on for numbers.
     batch_size : int, optional
         Default: 64 up to 1,024 rows, 128 up to 8,192, 256 up to 30,000, then 512.
 
@@ -194,11 +194,12 @@ class RealMLP(Recipe):
         sizes = ((1024, 64), (8192, 128), (30_000, 256))
         return min(next((size for most, size in sizes if rows <= most), 512), rows)
 
-    def epochs_for(self, rows: int) -> int:
+    def epochs_for(self, rows: int, task: Task) -> int:
         """Return the number of epochs."""
         if self.epochs is not None:
             return self.epochs
-        return int(np.clip(SAMPLES // rows, 16, 256))
+        seen = SAMPLES_FOR_CLASSES if task.classes else SAMPLES_FOR_NUMBERS
+        return int(np.clip(seen // rows, 16, 256))
 
     def network(self, task: Task, *, steps: int, seed: int) -> Model:
         """Return a compiled network."""
@@ -333,7 +334,7 @@ class TabM(Recipe):
         sizes = ((2800, 32), (4500, 64), (6400, 128), (32_000, 256), (108_000, 512))
         return min(next((size for limit, size in sizes if rows < limit), 1024), rows)
 
-    def epochs_for(self, rows: int) -> int:
+    def epochs_for(self, rows: int, task: Task) -> int:
         """Return the largest number of epochs."""
         return self.epochs or 200
 
@@ -433,7 +434,10 @@ def _uniform(inputs: int) -> dict[str, Any]:
     return {"kernel_initializer": made, "bias_initializer": made}
 
 
-SAMPLES = 2_000_000  # rows times epochs of a training
+# Rows times epochs of a training. Classes are learned earlier, and then by heart: of 40 and 120
+# epochs of 15,000 rows, the second end with an area under the curve of 0.922 instead of 0.943.
+SAMPLES_FOR_CLASSES = 640_000
+SAMPLES_FOR_NUMBERS = 2_000_000
 
 
 def _dense(units: int, kernel: Any) -> layers.Dense:

@@ -269,8 +269,8 @@ def test_wrong_cells(name):
 
 
 def test_numbers_of_which_most_are_one_have_codes_too():
-    gains = np.repeat([0.0, 5.0, 7.0, 8.0, np.nan], [60, 12, 10, 3, 4])
-    encoding = Encoding.fit({"gain": gains, "age": np.arange(89.0)})
+    gains = np.repeat([0.0, 5.0, 7.0, 8.0, np.nan], [90, 12, 10, 3, 4])
+    encoding = Encoding.fit({"gain": gains, "age": np.arange(119.0)})
     gain = encoding.columns["gain"]
     assert gain.levels.tolist() == [0.0, 5.0, 7.0]  # 8 is rare
     assert (encoding.cardinalities, gain.label) == ([5], "number, also codes")
