@@ -322,3 +322,14 @@ def test_the_path_leads_down():
         heights.append(model.evaluate(x, y)["loss"])
     model.set_weights(kept)
     assert heights == sorted(heights, reverse=True)
+
+
+# --- page 6: tables -------------------------------------------------------------------------------
+
+
+def test_rents_are_predicted_and_intervals_hold_them():
+    names = ran("6_tables").names[-1]
+    assert names["model"].scores_["r2"] > 0.9
+    assert 0.85 < names["inside"] <= 1
+    assert names["order"] == ["size", "built", "town", "balcony"]
+    assert abs(names["answer"] - 70 * 12.5 * 1.3) < 120
