@@ -30,6 +30,7 @@ from fastnn.tabular.fitting import Fitted, fit
 from fastnn.tabular.intervals import Intervals
 from fastnn.tabular.learning import FOLDS
 from fastnn.tabular.progress import Bar
+from fastnn.tabular.sources import cells_of
 
 
 class _Tabular(BaseEstimator):
@@ -38,7 +39,7 @@ class _Tabular(BaseEstimator):
     _task: ClassVar[str]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "recipe": [StrOptions({"auto", "realmlp", "tabm"}), dict, Declaration],
+        "recipe": [str, dict, Declaration],
         "n_members": [Interval(Integral, 1, None, closed="left"), None],
         "metric": [str],
         "time_budget": [Interval(Real, 0, None, closed="neither"), None],
@@ -72,7 +73,7 @@ class _Tabular(BaseEstimator):
                 f"got n_samples = {table.rows}"
             )
         if self._task == "classification":
-            check_classification_targets(y)
+            _check_classes(y)
         weight = None
         if sample_weight is not None:
             weight = row_weights(np.empty((table.rows, 1)), sample_weight)
@@ -106,19 +107,24 @@ class _Tabular(BaseEstimator):
 
     def _table(self, X: Any, *, reset: bool) -> Table:
         """Return what was given as a table, and check or remember its columns."""
-        if isinstance(X, Table):
-            return X
         if hasattr(X, "__array__") and not hasattr(X, "dtype") and not hasattr(X, "columns"):
             X = np.asarray(X)
-        is_named = hasattr(X, "columns") or hasattr(X, "column_names") or isinstance(X, Mapping)
+        is_named = (
+            isinstance(X, Table)
+            or hasattr(X, "columns")
+            or hasattr(X, "column_names")
+            or isinstance(X, Mapping)
+        )
         if not is_named and isinstance(X, Sequence) and X and isinstance(X[0], Mapping):
             is_named = True
         if is_named and not issparse(X):  # a matrix of keys is a mapping, too
             table = of(X)
+            if not reset and table.has_names and not hasattr(self, "feature_names_in_"):
+                return self._by_position(table)
             if reset:
                 self.n_features_in_ = len(table.columns)
                 names = list(table.columns)
-                if all(isinstance(name, str) for name in names):
+                if table.has_names:
                     self.feature_names_in_ = np.array(names, object)
                 elif hasattr(self, "feature_names_in_"):
                     del self.feature_names_in_
@@ -131,6 +137,19 @@ class _Tabular(BaseEstimator):
         if not reset and hasattr(self, "feature_names_in_"):
             return of(dict(zip(self.feature_names_in_.tolist(), array.T, strict=True)))
         return of(array)
+
+    def _by_position(self, table: Table) -> Table:
+        """Return a table with names as the array without names that the estimator was fitted to."""
+        name = type(self).__name__
+        if len(table.columns) != self.n_features_in_:
+            raise ValueError(
+                f"X has {len(table.columns)} features, but {name} is expecting "
+                f"{self.n_features_in_} features as input"
+            )
+        warnings.warn(f"X has feature names, but {name} was fitted without feature names")
+        names = (f"x{i}" for i in range(self.n_features_in_))
+        columns = dict(zip(names, table.columns.values(), strict=True))
+        return Table(columns, table.rows, has_names=False)
 
     def _outputs(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
@@ -210,6 +229,20 @@ def _column(y: Any) -> Any:
     return y
 
 
+def _check_classes(y: Any) -> None:
+    """Raise ValueError if y has several columns, or numbers with decimals."""
+    if hasattr(y, "dtype") and not isinstance(y.dtype, np.dtype):
+        return  # of a frame: text, categories, whole numbers that may be missing
+    values = np.asarray(y, None if hasattr(y, "dtype") else object)
+    if values.ndim == 1:
+        values = values[~cells_of(y).missing]
+        if values.dtype.kind == "O":
+            values = np.array(values.tolist())
+        if not len(values) or values.ndim > 1:
+            return
+    check_classification_targets(values)
+
+
 class TabularClassifier(ClassifierMixin, _Tabular):
     """Learns the classes of a table: numbers, categories, dates and missing cells as they are.
 
@@ -247,8 +280,9 @@ class TabularClassifier(ClassifierMixin, _Tabular):
     members_ : list of Member
         Each with the score of its epochs on the rows it has not seen.
     scores_ : dict of str to float
-        Scores of the out-of-fold predictions.
-    out_of_fold_ : ndarray, shape (rows with a target, classes)
+        Scores of the out-of-fold predictions; every row counts the same.
+    out_of_fold_ : ndarray, shape (rows, classes)
+        Without the rows that have no target, or weight 0; NaN where no member held the row out.
     n_iter_ : int
         Epochs of the longest training.
     stop_reason_ : str
@@ -307,6 +341,7 @@ class TabularClassifier(ClassifierMixin, _Tabular):
         y : array_like, shape (rows,)
             Rows where it is missing are left out.
         sample_weight : array_like, shape (rows,), optional
+            At least 0; a row of weight 0 is left out.
         groups : array_like, shape (rows,), optional
             Rows of equal groups are in one fold: those of one customer, say.
 
@@ -366,8 +401,8 @@ class TabularRegressor(RegressorMixin, _Tabular):
     ----------
     model_, members_, scores_, n_iter_, stop_reason_, n_features_in_, feature_names_in_
         As in `TabularClassifier`.
-    out_of_fold_ : ndarray, shape (rows with a target, 1 or quantiles)
-        In standard deviations of the target from its mean.
+    out_of_fold_ : ndarray, shape (rows, 1 or quantiles)
+        As in `TabularClassifier`, in standard deviations of the target from its mean.
 
     Examples
     --------
@@ -418,6 +453,7 @@ class TabularRegressor(RegressorMixin, _Tabular):
         y : array_like of float, shape (rows,)
             Rows where it is missing are left out.
         sample_weight : array_like, shape (rows,), optional
+            At least 0; a row of weight 0 is left out.
         groups : array_like, shape (rows,), optional
             Rows of equal groups are in one fold: those of one customer, say.
 
@@ -446,7 +482,22 @@ class TabularRegressor(RegressorMixin, _Tabular):
         numbers = self.model_.decode(outputs)
         if numbers.ndim == 1:
             return numbers
-        return numbers[:, np.abs(np.array(self.quantiles_) - 0.5).argmin()]
+        return numbers[:, self._middle]
+
+    def predict_one(self, row: Any) -> float:
+        """Return the number for one row, without a frame; of quantiles, the one nearest to 1/2.
+
+        Parameters
+        ----------
+        row : dict or sequence
+            Cells by name, or all of them in the order of the columns.
+        """
+        found = super().predict_one(row)
+        return float(found[self._middle]) if self.quantiles_[1:] else found
+
+    @property
+    def _middle(self) -> int:
+        return int(np.abs(np.array(self.quantiles_) - 0.5).argmin())
 
     def predict_quantiles(self, X: Any) -> np.ndarray:
         """Return the quantiles that were learned.

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fastnn.tabular import recipes, scores
-from fastnn.tabular.calibration import best_threshold
+from fastnn.core import checks
+from fastnn.tabular import recipes
+from fastnn.tabular.cells import WrongCell
+from fastnn.tabular.columns import listed, shown
 from fastnn.tabular.encoding import Encoding
-from fastnn.tabular.learning import Learned, Progress, learn
+from fastnn.tabular.learning import Learned, chosen_scores, learn
+from fastnn.tabular.plan import Progress, planned
 from fastnn.tabular.recipes import Recipe, Task
+from fastnn.tabular.sources import cells_of
 from fastnn.tabular.table import Table, of
 from fastnn.tabular.tabular_model import TabularModel
 from fastnn.tabular.target import Target
@@ -30,7 +35,7 @@ class Fitted:
     truth : ndarray, shape (rows,)
         The encoded targets of the rows that were learned.
     rows : ndarray of int, shape (rows,)
-        Their numbers in the table; rows without a target are left out.
+        Their numbers in the table; rows without a target, or of weight 0, are left out.
     """
 
     model: TabularModel
@@ -71,11 +76,14 @@ def fit(
         See `Target.fit`.
     recipe : str, Recipe or dict, optional
         The name of a recipe, a recipe, or its ``config()``; default: `RealMLP()`.
-    members, metric, groups, time_budget, seed, progress, stop
-        See `learn`.
+    members, metric, time_budget, seed, progress, stop
+        See `learn`. The time budget counts from here, the encoding included.
     class_weight : dict or "balanced", optional
         Weight of the rows of each class; "balanced": inversely to how often it occurs.
-    sample_weight : ndarray, shape (rows,), optional
+    sample_weight : array_like, shape (rows,), optional
+        At least 0. A row of weight 0 is left out, as if it were not in the table.
+    groups : array or series, shape (rows,), optional
+        Rows of equal groups are held out together; one whose group is missing is one of its own.
     quantiles : iterable of float, optional
         Of numbers, in (0, 1): one output each instead of the mean.
     drop, kinds
@@ -92,51 +100,83 @@ def fit(
     TypeError, ValueError
         Data or an argument do not fit; the message names it.
     """
-    table = data if isinstance(data, Table) else of(data)
-    if len(y) != table.rows:
-        raise ValueError(f"y must have a target for each of the {table.rows} rows, got {len(y)}")
+    began = time.perf_counter()
     made = recipes.get("realmlp" if recipe is None or recipe == "auto" else recipe)
     assert isinstance(made, Recipe)
     levels = _levels(quantiles)
+    if members is not None:
+        members = checks.integer("members", members)
+    if time_budget is not None:
+        time_budget = checks.number("time_budget", time_budget, is_positive=True)
+    seed = checks.integer("seed", seed, least=0)
+    table = data if isinstance(data, Table) else of(data)
+    if not hasattr(y, "__len__"):
+        raise TypeError(f"y must be an array, series or list of targets, got {y!r}")
+    if len(y) != table.rows:
+        raise ValueError(f"y must have a target for each of the {table.rows} rows, got {len(y)}")
+    weight = _row_weights(sample_weight, table.rows)
+    codes = None if groups is None else _group_codes(groups, table.rows)
+    rows = np.arange(table.rows)
+    if weight is not None and not weight.all():
+        rows = np.flatnonzero(weight)
+        table, y = table.take(rows), taken(y, rows)
     target = Target.fit(y, task, name=name, where=table.where)
-    if levels and target.classes is not None:
-        raise ValueError("quantiles are of numbers, but the target has classes")
-    present = target.present(y)
-    rows = np.flatnonzero(present)
-    known = table if present.all() else table.take(present)
-    truth = target.encode(y if present.all() else _taken(y, rows))
-    encoding = Encoding.fit(known, drop=drop, kinds=kinds, numbers=made.scaling)
     classes = 0 if target.classes is None else len(target.classes)
-    task_of = Task(
-        encoding.numbers, encoding.flags, encoding.cardinalities, classes=classes, quantiles=levels
-    )
+    if levels and classes:
+        raise ValueError("quantiles are of numbers, but the target has classes")
     if class_weight is not None and metric == "auto":
         metric = "log_loss"  # the area under the curve does not see the weight of a class
+    present = target.present(y)
+    if not present.all():
+        kept = np.flatnonzero(present)
+        table, y, rows = table.take(kept), taken(y, kept), rows[kept]
+    truth = target.encode(y)
+    if class_weight is not None:
+        of_class = weights_of_classes(target, truth, class_weight)[truth]
+        weight = of_class if weight is None else weight[rows] * of_class
+    elif weight is not None:
+        weight = weight[rows]
+    chosen_scores(metric, Task(1, 0, [], classes=classes, quantiles=levels))
+    planned(made, len(rows), members)
+    encoding = Encoding.fit(table, drop=drop, kinds=kinds, numbers=made.scaling)
+    if progress is not None:
+        progress.encoded(encoding, target)
     learned = learn(
-        encoding.encode(known),
+        encoding.encode(table),
         truth,
-        task_of,
+        Task(
+            encoding.numbers,
+            encoding.flags,
+            encoding.cardinalities,
+            classes=classes,
+            quantiles=levels,
+        ),
         recipe=made,
         members=members,
         metric=metric,
-        weight=_weights(target, truth, class_weight, sample_weight, rows),
-        groups=None if groups is None else np.asarray(groups)[rows],
+        weight=None if weight is None else weight.astype(np.float32),
+        groups=None if codes is None else codes[rows],
         scale=target.scale,
         time_budget=time_budget,
         seed=seed,
         progress=progress,
         stop=stop,
+        began=began,
     )
-    model = TabularModel(learned.model, encoding, target)
-    if classes == 2 and learned.score.of_decisions:
-        found = ~np.isnan(learned.out_of_fold[:, 0])
-        model.threshold = best_threshold(learned.out_of_fold[found], truth[found], learned.score)
+    attachments = {"quantiles": list(levels)} if levels else None
+    model = TabularModel(learned.model, encoding, target, attachments)
+    model.threshold = learned.threshold
     return Fitted(model, learned, truth, rows)
 
 
 def _levels(quantiles: Iterable[float]) -> tuple[float, ...]:
     """Check quantiles."""
-    levels = tuple(float(q) for q in quantiles)
+    try:
+        levels = tuple(float(q) for q in quantiles)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"quantiles must be numbers between 0 and 1, ascending, got {quantiles!r}"
+        ) from None
     if any(not 0 < q < 1 for q in levels) or list(levels) != sorted(set(levels)):
         raise ValueError(
             f"quantiles must be different numbers between 0 and 1, ascending, got {levels}"
@@ -144,8 +184,14 @@ def _levels(quantiles: Iterable[float]) -> tuple[float, ...]:
     return levels
 
 
-def _taken(y: Any, rows: np.ndarray) -> Any:
-    """Return some rows of a target, whatever it is."""
+def taken(y: Any, rows: np.ndarray) -> Any:
+    """Return some rows of a target, whatever it is.
+
+    Parameters
+    ----------
+    y : Cells, array, series or list, shape (rows,)
+    rows : ndarray of int
+    """
     if hasattr(y, "iloc"):
         return y.iloc[rows]
     if hasattr(y, "take"):
@@ -155,20 +201,45 @@ def _taken(y: Any, rows: np.ndarray) -> Any:
     return [y[row] for row in rows.tolist()]
 
 
-def _weights(
-    target: Target, truth: np.ndarray, class_weight: Any, sample_weight: Any, rows: np.ndarray
-) -> np.ndarray | None:
-    """Return the weight of each row that is learned, or None."""
-    weight = None
-    if sample_weight is not None:
+def _row_weights(sample_weight: Any, rows: int) -> np.ndarray | None:
+    """Check the weights of rows."""
+    if sample_weight is None:
+        return None
+    try:
         weight = np.asarray(sample_weight, np.float64)
-        if weight.ndim != 1 or (len(rows) and len(weight) <= rows[-1]):
-            raise ValueError(f"sample_weight must have shape (rows,), got {weight.shape}")
-        weight = weight[rows]
-    if class_weight is not None:
-        of_class = weights_of_classes(target, truth, class_weight)[truth]
-        weight = of_class if weight is None else weight * of_class
-    return None if weight is None else weight.astype(np.float32)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"sample_weight must hold a number for each row, got {shown(sample_weight)}"
+        ) from None
+    if weight.shape != (rows,):
+        raise ValueError(f"sample_weight must have shape ({rows},), got {weight.shape}")
+    bad = ~(np.isfinite(weight) & (weight >= 0))
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"sample_weight, row {row + 1:,}: expected a finite number of at least 0, "
+            f"got {weight[row]:g}"
+        )
+    if not weight.any():
+        raise ValueError("sample_weight must have a positive sum over the rows, got 0")
+    return weight
+
+
+def _group_codes(groups: Any, rows: int) -> np.ndarray:
+    """Return the groups of rows as numbers."""
+    shape = getattr(groups, "shape", (0,))
+    if not hasattr(groups, "__len__") or isinstance(groups, str) or len(shape) != 1:
+        raise ValueError(f"groups must have shape (rows,), got {shown(groups)}")
+    if len(groups) != rows:
+        raise ValueError(f"groups must have a group for each of the {rows} rows, got {len(groups)}")
+    try:
+        cells = cells_of(groups)
+    except WrongCell as error:
+        raise ValueError(f"groups, row {error.row + 1:,}: {error.what}") from None
+    codes = cells.as_text().values.astype(np.int64)
+    alone = np.flatnonzero(cells.missing)
+    codes[alone] = -1 - np.arange(len(alone))
+    return codes
 
 
 def weights_of_classes(target: Target, truth: np.ndarray, class_weight: Any) -> np.ndarray:
@@ -195,12 +266,13 @@ def weights_of_classes(target: Target, truth: np.ndarray, class_weight: Any) -> 
         raise ValueError(f"class_weight must be 'balanced' or a dict, got {class_weight!r}")
     weights = np.ones(count)
     for one, value in class_weight.items():
-        weights[int(target.encode([one])[0])] = float(value)
+        try:
+            place = int(target.encode([one])[0])
+        except ValueError:
+            raise ValueError(
+                f"class_weight: {one!r} is no class of the target: {listed(target.classes)}"
+            ) from None
+        weights[place] = checks.number(f"class_weight of {one!r}", value, least=0)
+    if not weights.any():
+        raise ValueError("class_weight must be above 0 for at least one class, got only 0")
     return weights
-
-
-def score_of(fitted: Fitted, name: str = "auto") -> float:
-    """Return a score of the out-of-fold predictions, in the target's unit."""
-    target = fitted.model.target
-    classes = 0 if target.classes is None else len(target.classes)
-    return fitted.learned.scores[scores.get(name, target.task, classes).name]

@@ -26,6 +26,11 @@ def folds_of(
     -------
     ndarray of int, shape (rows,)
 
+    Raises
+    ------
+    ValueError
+        There are fewer groups than folds.
+
     Examples
     --------
     >>> generator = np.random.default_rng(0)
@@ -34,24 +39,29 @@ def folds_of(
     [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
     """
     if groups is not None:
-        names, group = np.unique(groups, return_inverse=True)
-        if len(names) < folds:
-            raise ValueError(f"groups: {len(names)} groups cannot make {folds} folds")
-        order = generator.permutation(len(names))
-        order = order[np.argsort(-np.bincount(group)[order], kind="stable")]
-        of_group, sizes, counts = (
-            np.empty(len(names), np.int64),
-            np.zeros(folds),
-            np.bincount(group),
-        )
-        for one in order.tolist():  # the largest first, each into the smallest fold
-            smallest = int(sizes.argmin())
-            of_group[one] = smallest
-            sizes[smallest] += counts[one]
-        return of_group[group]
+        return _of_groups(groups, folds, generator)
     order = generator.permutation(rows)
     if classes is not None:
         order = order[np.argsort(classes[order], kind="stable")]
     fold = np.empty(rows, np.int64)
     fold[order] = np.arange(rows) % folds
     return fold
+
+
+def _of_groups(groups: np.ndarray, folds: int, generator: np.random.Generator) -> np.ndarray:
+    """Return folds of whole groups: the largest first, each into the smallest fold."""
+    names, group = np.unique(groups, return_inverse=True)
+    if len(names) < folds:
+        raise ValueError(
+            f"groups: the rows have {len(names)} different groups, expected at least {folds}, "
+            "because each fold holds other groups out"
+        )
+    counts = np.bincount(group)
+    order = generator.permutation(len(names))
+    order = order[np.argsort(-counts[order], kind="stable")]
+    of_group, sizes = np.empty(len(names), np.int64), np.zeros(folds, np.int64)
+    for one in order.tolist():
+        smallest = int(sizes.argmin())
+        of_group[one] = smallest
+        sizes[smallest] += counts[one]
+    return of_group[group]

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 
 from fastnn.core import checks
-from fastnn.tabular import scores
+from fastnn.tabular.calibration import decided
+from fastnn.tabular.fitting import taken
+from fastnn.tabular.learning import chosen_scores
+from fastnn.tabular.recipes import Task
 from fastnn.tabular.table import Table, of
 from fastnn.tabular.tabular_model import TabularModel
 
@@ -59,31 +62,46 @@ def permutation(
     y : array_like, shape (rows,)
         Rows where it is missing are left out.
     metric : str, default "auto"
-        See `fastnn.tabular.scores`.
+        See `fastnn.tabular.scores`; of a model of quantiles, their pinball loss.
     repeats : int, default 5
     seed : int, default 0
 
     Returns
     -------
     Importance
+
+    Raises
+    ------
+    ValueError
+        There is a class that the model does not know, no row with a target, or the metric is not
+        defined for these rows, such as the area under the curve of rows of one class.
     """
     repeats = checks.integer("n_repeats", repeats)
-    table = data if isinstance(data, Table) else of(data)
     target = model.target
-    score = scores.get(metric, target.task, 0 if target.classes is None else len(target.classes))
-    present = np.flatnonzero(target.present(y))
+    classes = 0 if target.classes is None else len(target.classes)
+    quantiles = tuple(model.attachments.get("quantiles", ()))
+    task = Task(model.encoding.inputs, 0, [], classes=classes, quantiles=quantiles)
+    score, _ = chosen_scores(metric, task)
+    table = data if isinstance(data, Table) else of(data)
+    if len(y) != table.rows:
+        raise ValueError(f"y must have a target for each of the {table.rows} rows, got {len(y)}")
+    present = target.present(y)
+    if not present.any():
+        raise ValueError("y: every target is missing")
     x = model.encoding.encode(table)[present]
-    truth: np.ndarray
-    if target.classes is None:
-        truth = target.numbers(y)[present]
-    else:
-        truth = target.encode(np.asarray(y, object)[present])
+    y = y if present.all() else taken(y, np.flatnonzero(present))
+    truth = target.numbers(y) if target.classes is None else target.encode(y)
+    if not score.is_defined(truth, classes=classes):
+        missing = "of all classes" if score.needs_every else "that differ"
+        raise ValueError(f"metric {score.name!r} needs rows {missing} in y; choose another")
 
     def scored(inputs: np.ndarray) -> float:
         outputs = np.asarray(model.model.predict(inputs))
         if target.classes is None:
             found = model.decode(outputs)
-            outputs = found if found.ndim == 1 else found[:, found.shape[1] // 2]
+            return score(truth, found.reshape(len(found), -1) if quantiles else found)
+        if score.of_decisions and model.threshold != 0.5:
+            outputs = decided(outputs, model.threshold)
         return score(truth, outputs)
 
     whole = scored(x)

@@ -13,54 +13,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from fastnn import layers
-from fastnn.callbacks import Callback
-from fastnn.core import threads
+from fastnn.core import checks, threads
 from fastnn.model import Model
 from fastnn.tabular import scores
-from fastnn.tabular.calibration import best_temperature, tempered
+from fastnn.tabular.calibration import best_temperature, best_threshold, decided, tempered
+from fastnn.tabular.ensemble import joined_model, out_of_fold
 from fastnn.tabular.folds import folds_of
+from fastnn.tabular.member import LATE, STOPPED, Halt, Member, Trainer
+from fastnn.tabular.plan import FOLDS, Plan, Progress, planned, within
 from fastnn.tabular.recipes import RealMLP, Recipe, Task
-from fastnn.tabular.scores import Score
+from fastnn.tabular.scores import Score, pinball
 
-FOLDS = 5  # at least
-FEWEST_EPOCHS = 4  # that a time budget may leave
+__all__ = ["FOLDS", "Learned", "Member", "Plan", "Progress", "chosen_scores", "learn", "pinball"]
 
-
-@dataclass
-class Member:
-    """A network of the ensemble.
-
-    Attributes
-    ----------
-    model : Model
-        With the weights of its best epoch.
-    held_out : ndarray of int
-        The rows by which that was chosen.
-    curve : list of float
-        The score of each epoch on them.
-    losses : list of float
-        The loss of each epoch on the rows it trained on.
-    best_epoch : int
-        Counted from 0.
-    epochs : int
-        How many were planned; fewer were made if the training was stopped.
-    """
-
-    model: Model
-    held_out: np.ndarray
-    curve: list[float] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
-    best_epoch: int = -1
-    epochs: int = 0
+FEWEST_OF_A_PART = 0.5  # share of its epochs that a member cut short has made to be kept
 
 
 @dataclass
@@ -75,14 +48,20 @@ class Learned:
     members : list of Member
     score : Score
         By which best epochs were chosen.
-    out_of_fold : ndarray, shape (rows, outputs)
-        Predictions of rows by members that have not seen them; NaN for rows of no member.
+    out_of_fold : ndarray of float32, shape (rows, outputs)
+        Predictions of rows by members that have not seen them; NaN for rows of no member. Numbers
+        lie in the range that the member trained on, as predictions lie in that of all rows.
     temperature : float
         By which logits were divided; 1 for numbers.
+    threshold : float
+        The probability from which the second of two classes is predicted: 0.5, or what a score of
+        decisions likes best.
     scores : dict of str to float
-        All scores of the task, on the out-of-fold predictions, in the target's unit.
+        All scores of the task that are defined, on the out-of-fold predictions, in the target's
+        unit. Every row counts the same, whatever its weight in the training.
     seconds : float
     stop_reason : str
+        "completed", "interrupted", or that the time budget was used up.
     """
 
     model: Model
@@ -90,61 +69,10 @@ class Learned:
     score: Score
     out_of_fold: np.ndarray
     temperature: float
+    threshold: float
     scores: dict[str, float]
     seconds: float
     stop_reason: str
-
-
-class Progress:
-    """What is told of a training; this one tells nothing.
-
-    `begin` gets the number of steps of all members and an estimate of the seconds, `advance` the
-    steps made since, `end` nothing.
-    """
-
-    def begin(self, steps: int, seconds: float, plan: Plan) -> None:
-        """Begin."""
-
-    def advance(self, steps: int, score: float) -> None:
-        """Go on; `score` is that of the member's last epoch."""
-
-    def end(self) -> None:
-        """End."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a table is learned.
-
-    Attributes
-    ----------
-    recipe : Recipe
-    members, folds : int
-    epochs, batch_size : int
-        Of a member.
-    rows : int
-        Rows that a member trains on.
-    workers : int
-        How many members train at the same time.
-    """
-
-    recipe: Recipe
-    members: int
-    folds: int
-    epochs: int
-    batch_size: int
-    rows: int
-    workers: int
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps of an epoch of a member."""
-        return -(-self.rows // self.batch_size)
-
-    @property
-    def steps(self) -> int:
-        """Steps of a member."""
-        return self.epochs * self.steps_per_epoch
 
 
 def learn(
@@ -162,6 +90,7 @@ def learn(
     seed: int = 0,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
+    began: float | None = None,
 ) -> Learned:
     """Train an ensemble.
 
@@ -177,10 +106,12 @@ def learn(
     members : int, optional
         Default: 5 up to 100,000 rows, 3 up to 300,000, then 1.
     metric : str, default "auto"
-        A score of `scores`, by which the best epoch is chosen.
+        A score of `scores`, by which the best epoch is chosen; where the held-out rows do not
+        define it (the area under the curve of rows of one class), it is log_loss, or rmse.
     weight : ndarray of float32, shape (rows,), optional
-        Of each row, in training and in the scores that choose the best epoch.
-    groups : ndarray, shape (rows,), optional
+        Of each row, in training and in what is chosen by held-out rows: best epochs, temperature,
+        threshold.
+    groups : ndarray of int, shape (rows,), optional
         Rows of equal groups are held out together.
     scale : float, default 1.0
         The standard deviation that numbers were divided by, for scores in their unit.
@@ -190,6 +121,9 @@ def learn(
     progress : Progress, optional
     stop : threading.Event, optional
         When it is set, members end after their epoch, and what they have reached is returned.
+        Ctrl-C does the same in the main thread.
+    began : float, optional
+        When the time budget began, in `time.perf_counter`'s seconds; default: now.
 
     Returns
     -------
@@ -199,268 +133,172 @@ def learn(
     ------
     ValueError
         There are too few rows, or the metric is one of another task.
+    KeyboardInterrupt
+        Before any member had an epoch.
+
+    Notes
+    -----
+    Without a time budget, the result is the same to the last bit for any number of threads.
+
+    Members that were cut short are averaged with the others only if they have made half of their
+    epochs, or none of the others has ended: the first epochs of a schedule are far from the end.
     """
-    began = time.perf_counter()
-    kind = scores.CLASSES if task.classes else scores.NUMBERS
-    score = scores.get(metric, kind, task.classes)
+    began = time.perf_counter() if began is None else began
+    score, fallback = chosen_scores(metric, task)
+    if time_budget is not None:
+        time_budget = checks.number("time_budget", time_budget, is_positive=True)
     recipe = RealMLP() if recipe is None else recipe
     progress = Progress() if progress is None else progress
-    stop = threading.Event() if stop is None else stop
+    halt = Halt(threading.Event() if stop is None else stop)
     generator = np.random.default_rng(seed)
-    plan = _planned(recipe, task, len(y), members)
+    plan = planned(recipe, task, len(y), members)
     folds = folds_of(y if task.classes else None, plan.folds, len(y), generator, groups)
     seeds = generator.integers(0, 2**31, plan.members)
     teams = 1 if plan.workers > 1 else threads.get_num_threads()
-    trial = _Trainer(x, y, task, plan, score, weight, scale)
-    first = np.flatnonzero(folds != 0)
-    pace = trial.pace(first, int(seeds[0]), teams)
-    plan = _within(plan, pace, time_budget, time.perf_counter() - began)
-    rounds = -(-plan.members // plan.workers)
-    progress.begin(plan.steps * plan.members, rounds * plan.steps * pace, plan)
-    deadline = None if time_budget is None else began + time_budget
-    trainer = _Trainer(x, y, task, plan, score, weight, scale, deadline, progress, stop)
+    trainer = Trainer(
+        x, y, task, plan, score, fallback, weight, scale, progress, is_stopped=halt.is_set
+    )
+    if time_budget is not None or type(progress) is not Progress:
+        pace = trainer.pace(np.flatnonzero(folds != 0), int(seeds[0]), teams)
+        if time_budget is not None:
+            trainer.deadline = began + time_budget
+            plan = within(plan, pace, trainer.deadline - time.perf_counter())
+            trainer.plan = plan
+        progress.begin(plan.steps * plan.members, plan.rounds * plan.steps * pace, plan)
+    has_one = threading.Event()
 
-    def run(number: int) -> Member:
-        held_out = np.flatnonzero(folds == number)
+    def run(number: int) -> Member | None:
+        if has_one.is_set() and (halt.is_set() or trainer.is_late):
+            return None
         with threads.at_most(teams):
-            return trainer.member(np.flatnonzero(folds != number), held_out, int(seeds[number]))
+            member = trainer.member(
+                np.flatnonzero(folds != number),
+                np.flatnonzero(folds == number),
+                int(seeds[number]),
+            )
+        has_one.set()
+        return member
 
-    made = _in_parallel(run, plan.members, plan.workers, stop)
-    progress.end()
-    found = [member for member in made if member.best_epoch >= 0]
-    if not found:
-        raise KeyboardInterrupt
-    outputs = max(task.classes, len(task.quantiles), 1)
-    out_of_fold = np.full((len(y), outputs), np.nan, np.float32)
-    for member in found:
-        out_of_fold[member.held_out] = recipe.answers(member.model, x[member.held_out])
-    known = np.flatnonzero(~np.isnan(out_of_fold[:, 0]))
-    temperature = 1.0
-    if task.classes and recipe.has_logits:
-        own = None if weight is None else weight[known]
-        temperature = best_temperature(out_of_fold[known], y[known], own)
-        out_of_fold[known] = tempered(out_of_fold[known], temperature)
-    reason = "interrupted" if stop.is_set() else "completed"
-    if deadline is not None and any(len(one.curve) < one.epochs for one in found):
+    try:
+        made = _in_parallel(run, plan.members, plan.workers, halt)
+    finally:
+        progress.end()
+    reason = "completed"
+    reasons = {STOPPED if one is None and halt.is_set() else LATE if one is None
+               else one.stop_reason for one in made}  # fmt: skip
+    if STOPPED in reasons:
+        reason = "interrupted"
+    elif LATE in reasons:
         reason = f"the time budget of {time_budget:g} s was used up"
+    found = _kept([one for one in made if one is not None])
+    predicted = out_of_fold(found, x, task)
+    known = np.flatnonzero(~np.isnan(predicted[:, 0]))
+    truth, own = y[known], None if weight is None else weight[known]
+    temperature, threshold = 1.0, 0.5
+    if task.classes:
+        if recipe.has_logits:
+            temperature = best_temperature(predicted[known], truth, own)
+            predicted[known] = tempered(predicted[known], temperature)
+        if task.classes == 2 and score.of_decisions:
+            threshold = best_threshold(predicted[known], truth, score, own)
     return Learned(
         joined_model([member.model for member in found], recipe, task, temperature, seed),
         found,
         score,
-        out_of_fold,
+        predicted,
         temperature,
-        _all_scores(kind, y[known], out_of_fold[known], task, scale),
+        threshold,
+        _all_scores(truth, predicted[known], task, scale, threshold),
         time.perf_counter() - began,
         reason,
     )
 
 
-def _planned(recipe: Recipe, task: Task, rows: int, members: int | None) -> Plan:
-    if rows < 2 * FOLDS:
-        raise ValueError(f"there must be at least {2 * FOLDS} rows to learn from, got {rows}")
-    if members is None:
-        members = 5 if rows <= 100_000 else 3 if rows <= 300_000 else 1
-    folds = max(members, FOLDS)
-    if rows < 2 * folds:
-        raise ValueError(f"{members} members need at least {2 * folds} rows, got {rows}")
-    train = rows - rows // folds
-    workers = min(threads.get_num_threads(), members)
-    batch = recipe.rows_of_a_step(train)
-    return Plan(recipe, members, folds, recipe.epochs_for(train, task), batch, train, workers)
+def chosen_scores(metric: str, task: Task) -> tuple[Score, Score]:
+    """Return the score that chooses best epochs, and the one for rows that do not define it.
+
+    Parameters
+    ----------
+    metric : str
+    task : Task
+
+    Raises
+    ------
+    ValueError
+        There is no such metric, or it is one of another task; quantiles have their own.
+    """
+    kind = scores.CLASSES if task.classes else scores.NUMBERS
+    if task.quantiles:
+        if metric not in ("auto", "pinball"):
+            raise ValueError(
+                f"metric must be 'auto' or 'pinball' for quantiles, which have a loss of their "
+                f"own, got {metric!r}"
+            )
+        score = scores.of_quantiles(task.quantiles)
+        return score, score
+    return scores.get(metric, kind, task.classes), scores.fallback(kind)
 
 
-def _within(plan: Plan, pace: float, budget: float | None, spent: float) -> Plan:
-    """Return a plan that fits a time budget, given the seconds of a step."""
-    if budget is None:
-        return plan
-    left = max(0.9 * (budget - spent), 0.0)
-    while True:
-        rounds = -(-plan.members // plan.workers)
-        most = int(left / (rounds * plan.steps_per_epoch * pace))
-        if most >= FEWEST_EPOCHS or plan.members == 1:
-            return replace(plan, epochs=min(plan.epochs, max(most, 1)))
-        plan = replace(plan, members=max(plan.members - plan.workers, 1))
+def _kept(made: list[Member]) -> list[Member]:
+    """Return the members that are worth averaging."""
+    if not any(member.has_ended for member in made):
+        return made
+    least = FEWEST_OF_A_PART
+    return [one for one in made if one.has_ended or len(one.curve) >= least * one.epochs]
 
 
 def _in_parallel(
-    run: Callable[[int], Member], count: int, workers: int, stop: threading.Event
-) -> list[Member]:
-    """Return the members; Ctrl-C in this thread stops them after their epoch."""
+    run: Callable[[int], Member | None], count: int, workers: int, halt: Halt
+) -> list[Member | None]:
+    """Return the members; Ctrl-C in this thread, or an error in a member, ends all of them."""
     if workers == 1:
-        made: list[Member] = []
+        made: list[Member | None] = []
         for number in range(count):
-            if not (stop.is_set() and made):
+            try:
                 made.append(run(number))
+            except KeyboardInterrupt:
+                if not made:
+                    raise
+                halt.set()
+                made.append(None)
+            if made[-1] is not None and made[-1].stop_reason == STOPPED:
+                halt.set()
         return made
     with ThreadPoolExecutor(workers) as pool:
         waiting = [pool.submit(copy_context().run, run, number) for number in range(count)]
         try:
-            return [one.result() for one in waiting]
+            wait(waiting, return_when=FIRST_EXCEPTION)
         except KeyboardInterrupt:
-            stop.set()
-            running = [one for one in waiting if not one.cancel()]
-            return [one.result() for one in running]
+            halt.set()
         except BaseException:
-            stop.set()
-            for one in waiting:
-                one.cancel()
+            halt.set()
             raise
-
-
-class _Trainer:
-    """Trains members on rows of one table."""
-
-    def __init__(
-        self,
-        x: np.ndarray,
-        y: np.ndarray,
-        task: Task,
-        plan: Plan,
-        score: Score,
-        weight: np.ndarray | None,
-        scale: float,
-        deadline: float | None = None,
-        progress: Progress | None = None,
-        stop: threading.Event | None = None,
-    ) -> None:
-        self._x, self._y, self._task, self._plan = x, y, task, plan
-        self._score, self._weight, self._scale = score, weight, scale
-        self.deadline, self.progress = deadline, progress or Progress()
-        self.stop = stop or threading.Event()
-
-    def _made(self, train: np.ndarray, seed: int) -> Model:
-        model = self._plan.recipe.network(self._task, steps=self._plan.steps, seed=seed)
-        self._plan.recipe.initialize(model, self._x[train], np.random.default_rng(seed))
-        return model
-
-    def _targets(self, rows: np.ndarray) -> Any:
-        y = self._y[rows]
-        return [y] * len(self._task.quantiles) if len(self._task.quantiles) > 1 else y
-
-    def member(self, train: np.ndarray, held_out: np.ndarray, seed: int) -> Member:
-        """Train a member."""
-        member = Member(self._made(train, seed), held_out, epochs=self._plan.epochs)
-        watch = _BestEpoch(self, member)
-        self._fit(member.model, train, self._plan.epochs, [watch])
-        watch.restore()
-        return member
-
-    def _fit(
-        self, model: Model, train: np.ndarray, epochs: int, callbacks: Sequence[Callback]
-    ) -> None:
-        recipe = self._plan.recipe
-        weight = None if self._weight is None else np.repeat(self._weight[train], recipe.copies)
-        model.fit(
-            recipe.repeated(self._x[train]),
-            self._targets(np.repeat(train, recipe.copies)),
-            batch_size=self._plan.batch_size * recipe.copies,
-            epochs=epochs,
-            sample_weight=weight,
-            verbose=0,
-            callbacks=list(callbacks),
-        )
-
-    def pace(self, train: np.ndarray, seed: int, workers: int) -> float:
-        """Return the seconds of a step, its share of an epoch's scoring included."""
-        with threads.at_most(workers):
-            model = self._made(train, seed)
-            few = train[: max(self._plan.batch_size * 8, 1)]
-            self._fit(model, few, 1, [])
-            at = time.perf_counter()
-            self._fit(model, few, 1, [])
-            steps = -(-len(few) // self._plan.batch_size)
-            pace = (time.perf_counter() - at) / steps
-            some = train[: self._plan.rows // 4]
-            at = time.perf_counter()
-            self.loss_of(model, some)
-            pace += (time.perf_counter() - at) / self._plan.steps_per_epoch
-        return pace
-
-    def loss_of(self, model: Model, rows: np.ndarray) -> float:
-        """Return what the best epoch is to minimize: the score, or the loss of quantiles."""
-        found, truth = self._plan.recipe.answers(model, self._x[rows]), self._y[rows]
-        if self._task.quantiles:
-            return pinball(truth, found, self._task.quantiles) * self._scale
-        weight = None if self._weight is None else self._weight[rows]
-        if not self._task.classes:
-            return self._score.loss(truth * self._scale, found[:, 0] * self._scale, weight)
-        return self._score.loss(truth, found, weight)
-
-
-class _BestEpoch(Callback):
-    """Keeps the weights of the best epoch; of equals, those of the last."""
-
-    def __init__(self, trainer: _Trainer, member: Member) -> None:
-        super().__init__()
-        self._trainer, self._member = trainer, member
-        self._best, self._weights = np.inf, member.model.get_weights()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        """Score the epoch, and end the training if it is time."""
-        trainer, member = self._trainer, self._member
-        loss = trainer.loss_of(member.model, member.held_out)
-        member.curve.append(-loss if trainer._score.is_better_high else loss)
-        member.losses.append(float(logs["loss"]))
-        if loss <= self._best or member.best_epoch < 0:
-            self._best, member.best_epoch = loss, epoch
-            self._weights = member.model.get_weights()
-        trainer.progress.advance(trainer._plan.steps_per_epoch, member.curve[-1])
-        is_late = trainer.deadline is not None and time.perf_counter() > trainer.deadline
-        patience = trainer._plan.recipe.patience
-        has_waited = patience is not None and epoch - member.best_epoch >= patience
-        if trainer.stop.is_set() or is_late or has_waited:
-            self.model.stop_training = True
-
-    def restore(self) -> None:
-        """Give the member the weights of its best epoch."""
-        self._member.model.set_weights(self._weights)
-
-
-def pinball(truth: np.ndarray, predicted: np.ndarray, quantiles: Sequence[float]) -> float:
-    """Return the mean pinball loss of quantiles; see `fastnn.losses.Quantile`."""
-    error = truth[:, np.newaxis] - predicted
-    q = np.asarray(quantiles)
-    return float(np.maximum(q * error, (q - 1) * error).mean())
-
-
-def joined_model(
-    models: Sequence[Model], recipe: Recipe, task: Task, temperature: float, seed: int
-) -> Model:
-    """Return one network whose output is the mean of those of several networks.
-
-    Parameters
-    ----------
-    models : sequence of Model
-    recipe : Recipe
-        That made them.
-    task : Task
-    temperature : float
-        Logits are divided by it before the softmax.
-    seed : int
-    """
-    given = layers.Input((task.inputs,))
-    ends = []
-    for model in models:
-        if task.classes and temperature != 1:
-            cooled = layers.Rescaling(1 / temperature)(recipe.logits(model, given))
-            ends.append([layers.Activation("softmax")(cooled)])
-        else:
-            ends.append(recipe.ends(model, task, given))
-    means = [
-        layers.Average()(list(same)) if len(same) > 1 else same[0]
-        for same in zip(*ends, strict=True)
-    ]
-    output = means[0] if len(means) == 1 else layers.Concatenate()(means)
-    return Model(given, output, seed=seed)
+        if any(one.done() and one.exception() is not None for one in waiting):
+            halt.set()
+        if halt.is_set():
+            for one in waiting[1:]:  # the first has begun, or will as the only one
+                one.cancel()
+    for one in waiting:
+        if not one.cancelled() and (error := one.exception()) is not None:
+            raise error
+    return [None if one.cancelled() else one.result() for one in waiting]
 
 
 def _all_scores(
-    kind: str, truth: np.ndarray, predicted: np.ndarray, task: Task, scale: float
+    truth: np.ndarray, predicted: np.ndarray, task: Task, scale: float, threshold: float
 ) -> dict[str, float]:
-    """Return all scores of a task; of quantiles, their pinball loss."""
+    """Return all scores of a task that are defined; of quantiles, their pinball loss."""
     if task.quantiles:
-        return {"pinball": pinball(truth, predicted, task.quantiles) * scale}
+        score = scores.of_quantiles(task.quantiles)
+        return {score.name: score(truth * scale, predicted * scale)}
+    kind = scores.CLASSES if task.classes else scores.NUMBERS
+    decisions = predicted
     if not task.classes:
         truth, predicted = truth.astype(np.float64) * scale, predicted[:, 0].astype(float) * scale
-    found = {score.name: score(truth, predicted) for score in scores.of_task(kind)}
-    return {name: value for name, value in found.items() if not np.isnan(value)}
+    elif task.classes == 2 and threshold != 0.5:
+        decisions = decided(predicted, threshold)
+    return {
+        score.name: score(truth, decisions if score.of_decisions else predicted)
+        for score in scores.of_task(kind)
+        if score.is_defined(truth, classes=task.classes)
+    }

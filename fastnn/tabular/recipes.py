@@ -52,6 +52,11 @@ class Task:
         """Number of inputs."""
         return self.numbers + self.flags + len(self.cardinalities)
 
+    @property
+    def outputs(self) -> int:
+        """Number of outputs."""
+        return self.classes or len(self.quantiles) or 1
+
 
 def _widths(name: str, value: Any) -> tuple[int, ...]:
     """Check the widths of hidden layers."""
@@ -210,14 +215,14 @@ class RealMLP(Recipe):
         activation = self.activation or ("selu" if task.classes else "mish")
         for units in self.hidden:
             h = layers.Rescaling(h.shape[0] ** -0.5)(h)
-            h = _dense(units, initializers.Normal(stddev=1.0))(h)
+            h = _dense(units)(h)
             f = layers.ParametricActivation(activation)
             f.learning_rate_factor = 0.1
             h = f(h)
             if self.dropout:
                 h = layers.Dropout(schedules.FlatCosineDecay(self.dropout, steps))(h)
         h = layers.Rescaling(h.shape[0] ** -0.5)(h)
-        outputs, losses = heads(task, h, lambda units: _dense(units, "zeros"), self.label_smoothing)
+        outputs, losses = heads(task, h, _last_dense, self.label_smoothing)
         model = Model(given, outputs, seed=seed)
         rate = self.learning_rate or (0.04 if task.classes else 0.2)
         optimizer = optimizers.AdamW(
@@ -260,10 +265,10 @@ class RealMLP(Recipe):
         some = x[generator.permutation(len(x))[:INITIAL_ROWS]]
         dense = [layer for layer in model.layers if isinstance(layer, layers.Dense)]
         for layer in dense[: len(self.hidden)]:
-            before = layer.input
-            assert isinstance(before, Tensor)
-            found = np.asarray(Model(model.layers[0].input, before).predict(some), np.float64)
-            outputs = found @ layer.kernel
+            # The model's own arithmetic, which is the same for any number of threads.
+            layer.bias[...] = 0
+            until = Model(model.layers[0].input, layer.output)
+            outputs = np.asarray(until.predict(some), np.float64)
             deviation = outputs.std(axis=0)
             scale = np.where(deviation > 0, deviation, 1)
             layer.kernel[...] /= scale
@@ -440,13 +445,17 @@ SAMPLES_FOR_CLASSES = 640_000
 SAMPLES_FOR_NUMBERS = 2_000_000
 
 
-def _dense(units: int, kernel: Any) -> layers.Dense:
+def _dense(units: int, initializer: Any = None) -> layers.Dense:
     """Return a dense layer whose bias learns slowly."""
-    layer = layers.Dense(
-        units, kernel_initializer=kernel, bias_initializer=initializers.Normal(stddev=1.0)
-    )
+    initializer = initializer or initializers.Normal(stddev=1.0)
+    layer = layers.Dense(units, kernel_initializer=initializer, bias_initializer=initializer)
     layer.learning_rate_factor = {"bias": 0.1}
     return layer
+
+
+def _last_dense(units: int) -> layers.Dense:
+    """Return a layer that begins at 0: all classes alike, or the mean of standardised numbers."""
+    return _dense(units, "zeros")
 
 
 def joined(parts: list[Tensor]) -> Tensor:

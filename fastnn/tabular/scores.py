@@ -6,8 +6,9 @@ predictions as arrays, in the target's unit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,11 @@ class Score:
     of_decisions : bool
         Whether it looks at the predicted class alone, so that a threshold can improve it.
     needs_two : bool
-        Whether it is not defined if only one class is among the rows.
+        Whether it says nothing about rows of a single class.
+    needs_every : bool
+        Whether it says nothing about rows among which a class is missing.
+    needs_spread : bool
+        Whether it says nothing about rows whose numbers are all the same.
     """
 
     name: str
@@ -41,6 +46,8 @@ class Score:
     function: Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
     of_decisions: bool = False
     needs_two: bool = False
+    needs_every: bool = False
+    needs_spread: bool = False
 
     def __call__(
         self, truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None
@@ -53,6 +60,32 @@ class Score:
         1.414
         """
         return float(self.function(truth, predicted, weight))
+
+    def is_defined(
+        self, truth: np.ndarray, weight: np.ndarray | None = None, classes: int = 0
+    ) -> bool:
+        """Return whether it says something about predictions of these rows.
+
+        Parameters
+        ----------
+        truth : ndarray, shape (rows,)
+        weight : ndarray, shape (rows,), optional
+            Rows of weight 0 are none, unless all are.
+        classes : int, default 0
+            How many there are.
+
+        Examples
+        --------
+        >>> get("roc_auc", "classification").is_defined(np.array([1, 1, 1]))
+        False
+        """
+        if weight is not None and weight.any():
+            truth = truth[weight > 0]
+        if not len(truth):
+            return False
+        if self.needs_every and len(np.unique(truth)) < classes:
+            return False
+        return not (self.needs_two or self.needs_spread) or bool((truth != truth[0]).any())
 
     def loss(
         self, truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None
@@ -74,18 +107,16 @@ def _accuracy(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | Non
     return float(np.average(predicted.argmax(axis=1) == truth, weights=weight))
 
 
-def _of_metric(name: str) -> Callable[..., float]:
-    """Return a metric of `fastnn.metrics` as a function of arrays."""
-
-    def score(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None) -> float:
-        metric: Any = metrics.get(name)
-        is_binary = predicted.shape[1] == 2
-        target = truth
-        if is_binary:
-            predicted, target = predicted[:, 1], truth.astype(predicted.dtype)
-        return float(metric.compute(Collected(target, predicted, is_binary, False, weight)))
-
-    return score
+def _metric(
+    name: str, truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None
+) -> float:
+    """Return a metric of `fastnn.metrics`."""
+    metric: Any = metrics.get(name)
+    is_binary = predicted.shape[1] == 2
+    target = truth
+    if is_binary:
+        predicted, target = predicted[:, 1], truth.astype(predicted.dtype)
+    return float(metric.compute(Collected(target, predicted, is_binary, False, weight)))
 
 
 def _rmse(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None) -> float:
@@ -109,18 +140,75 @@ SCORES = {
     for score in (
         Score("log_loss", CLASSES, False, _log_loss),
         Score("accuracy", CLASSES, True, _accuracy, of_decisions=True),
-        Score("roc_auc", CLASSES, True, _of_metric("roc_auc"), needs_two=True),
-        Score("average_precision", CLASSES, True, _of_metric("average_precision"), needs_two=True),
-        Score("f1", CLASSES, True, _of_metric("f1"), of_decisions=True),
         Score(
-            "balanced_accuracy", CLASSES, True, _of_metric("balanced_accuracy"),
+            "roc_auc", CLASSES, True, partial(_metric, "roc_auc"), needs_two=True, needs_every=True
+        ),
+        Score(
+            "average_precision", CLASSES, True, partial(_metric, "average_precision"),
+            needs_two=True, needs_every=True,
+        ),
+        Score("f1", CLASSES, True, partial(_metric, "f1"), of_decisions=True),
+        Score(
+            "balanced_accuracy", CLASSES, True, partial(_metric, "balanced_accuracy"),
             of_decisions=True, needs_two=True,
         ),
         Score("rmse", NUMBERS, False, _rmse),
         Score("mae", NUMBERS, False, _mae),
-        Score("r2", NUMBERS, True, _r2),
+        Score("r2", NUMBERS, True, _r2, needs_spread=True),
     )
 }  # fmt: skip
+
+
+def fallback(task: str) -> Score:
+    """Return the score that is defined whatever the truth is."""
+    return SCORES["rmse" if task == NUMBERS else "log_loss"]
+
+
+def of_quantiles(quantiles: Sequence[float]) -> Score:
+    """Return the score "pinball", the mean loss of quantiles.
+
+    Parameters
+    ----------
+    quantiles : sequence of float
+        Of the columns of the predictions, shape (rows, quantiles).
+
+    Examples
+    --------
+    >>> of_quantiles([0.5, 0.9])(np.array([2.0]), np.array([[1.0, 3.0]])).__round__(3)
+    0.3
+    """
+    function = partial(_pinball, tuple(quantiles))
+    return Score("pinball", NUMBERS, False, function)
+
+
+def _pinball(
+    quantiles: tuple[float, ...],
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    weight: np.ndarray | None,
+) -> float:
+    return pinball(truth, predicted, quantiles, weight)
+
+
+def pinball(
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    quantiles: Sequence[float],
+    weight: np.ndarray | None = None,
+) -> float:
+    """Return the mean pinball loss of quantiles; see `fastnn.losses.Quantile`.
+
+    Parameters
+    ----------
+    truth : ndarray, shape (rows,)
+    predicted : ndarray, shape (rows, quantiles)
+    quantiles : sequence of float
+    weight : ndarray, shape (rows,), optional
+    """
+    q = np.asarray(quantiles, np.float64)
+    error = truth[:, np.newaxis].astype(np.float64) - predicted
+    losses = np.maximum(q * error, (q - 1) * error).mean(axis=1)
+    return float(np.average(losses, weights=weight))
 
 
 def of_task(task: str) -> list[Score]:
