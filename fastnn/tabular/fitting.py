@@ -136,8 +136,9 @@ def fit(
         weight = of_class if weight is None else weight[rows] * of_class
     elif weight is not None:
         weight = weight[rows]
-    chosen_scores(metric, Task(1, 0, [], classes=classes, quantiles=levels))
-    planned(made, len(rows), members)
+    like = Task(1, 0, [], classes=classes, quantiles=levels)  # before the columns are known
+    chosen_scores(metric, like)
+    planned(made, like, len(rows), members)
     encoding = Encoding.fit(table, drop=drop, kinds=kinds, numbers=made.scaling)
     if progress is not None:
         progress.encoded(encoding, target)
