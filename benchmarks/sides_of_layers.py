@@ -334,6 +334,22 @@ def encode_categories(arrays, name, rows, width):
     return lambda: kernels.encode_categories(x, tokens, out=out), numpy
 
 
+MEMBERS = 32
+
+
+@case(ELEMENTWISE)
+def select_member(arrays, name, rows, width):
+    columns = max(1, width // MEMBERS)
+    x, whole = arrays.normal(rows, MEMBERS * columns), arrays.rng.integers(0, MEMBERS, (rows, 1))
+    member, out = whole.astype(arrays.dtype), arrays.empty(rows, columns)
+    parts, where = x.reshape(rows, MEMBERS, columns), whole[:, :, np.newaxis]
+
+    def numpy():
+        return np.take_along_axis(parts, where, axis=1).reshape(rows, columns)
+
+    return lambda: kernels.select_member(x, member, MEMBERS, out=out), numpy
+
+
 @case(ELEMENTWISE)
 def standardize(arrays, name, rows, width):
     x, mean = arrays.normal(rows, width), arrays.normal(width)

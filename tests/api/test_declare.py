@@ -37,6 +37,8 @@ NEEDED = {
     "Reshape": {"target_shape": (2, -1)},
     "Embedding": {"input_dim": 7, "output_dim": 2},
     "CategoryEncoding": {"num_tokens": 7},
+    "MemberScale": {"members": 4},
+    "MemberDense": {"units": 3, "members": 4},
     "Rescaling": {"scale": 0.5},
     "PiecewiseConstantDecay": {"boundaries": (5, 9), "values": (0.3, 0.2, 0.1)},
     "WarmUp": {"schedule": 0.1, "steps": 4},

@@ -245,6 +245,14 @@ def piecewise(c):
     return c.call(layer, x)
 
 
+def of_members(make):
+    def step(c):
+        members = c.draw(st.integers(1, 4))
+        return c.call(make(c, members), c.flat(), c.input(1, members))
+
+    return step
+
+
 STEPS = {
     "dense": lambda c: c.call(c.dense(c.width()), c.flat()),
     "activation": activate,
@@ -255,6 +263,12 @@ STEPS = {
     "embedding": embed,
     "add": binary(fnn.Add),
     "multiply": binary(fnn.Multiply),
+    "average": binary(fnn.Average),
+    "member_scale": of_members(lambda c, members: fnn.MemberScale(members, NEAR_ONE)),
+    "member_dense": of_members(
+        lambda c, members: fnn.MemberDense(
+            c.width(), members, use_bias=c.flag(), bias_initializer=NORMAL)
+    ),
     "concatenate": concatenate,
     "layer_normalization": lambda c: c.call(c.normalization(fnn.LayerNormalization), c.flat()),
     "batch_normalization": lambda c: c.call(c.normalization(fnn.BatchNormalization), c.flat()),
@@ -335,7 +349,10 @@ def compositions(draw):
 
 
 # Kinds of layers that read categories or text, with respect to which there is no gradient.
-WITHOUT_GRADIENT = ("embedding", "category_encoding", "string_lookup", "integer_lookup")
+WITHOUT_GRADIENT = (
+    "embedding", "category_encoding", "string_lookup", "integer_lookup",
+    "member_scale", "member_dense",
+)  # fmt: skip
 
 
 def check(count, used=None, **options):

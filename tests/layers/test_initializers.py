@@ -24,6 +24,7 @@ EXPECTED = {
     "ones": (1, 0, 1),
     "truncated_normal": (0, 0.05**2 * 0.7737413, 0.1),
     "orthogonal": (0, 1 / INPUTS, np.inf),
+    "random_sign": (0, 1, 1),
 }
 
 
@@ -72,6 +73,14 @@ def test_orthogonal_keeps_lengths(shape, rng):
     np.testing.assert_allclose(short @ short.T, 4 * np.eye(min(shape)), atol=1e-13)
     with pytest.raises(ValueError, match=r"kernels of shape \(inputs, units\), got \(3,\)"):
         fnn.initializers.get("orthogonal").sample((3,), rng)
+
+
+def test_random_signs_are_nothing_else(rng):
+    signs = initializers.RandomSign().sample((8, 500), rng)
+    assert set(np.unique(signs)) == {-1.0, 1.0}
+    counts = (signs > 0).sum(axis=1)
+    assert (np.abs(counts - 250) < 5 * 500**0.5 / 2).all()
+    assert abs((signs[0] * signs[1]).sum()) < 5 * 500**0.5, "rows depend on each other"
 
 
 def test_layers_of_one_model_start_differently():

@@ -52,6 +52,14 @@ def lines(layer, x):
     return y.reshape(len(x), -1)
 
 
+def dense_of_members(layer, x, member):
+    kernels = layer.kernel.reshape(len(layer.kernel), layer.members, layer.units)
+    biases = layer.bias.reshape(layer.members, layer.units)
+    return np.stack(
+        [row @ kernels[:, number] + biases[number] for row, (number,) in zip(x, member)]
+    )
+
+
 def piecewise():
     layer = fnn.PiecewiseLinearEmbedding(units=3, bins=4)
     layer.adapt(np.random.default_rng(8).uniform(-0.8, 0.8, (50, 4)))
@@ -153,6 +161,17 @@ CASES = {
         waves,
     ),
     "piecewise_linear_embedding": (piecewise, [(4,)], lines),
+    "member_scale": (
+        lambda: fnn.MemberScale(5, ANYTHING),
+        [(4,), (1,)],
+        lambda layer, x, member: x * layer.scale[member[:, 0]],
+    ),
+    "member_dense": (
+        lambda: fnn.MemberDense(3, members=5, bias_initializer="normal"),
+        [(4,), (1,)],
+        dense_of_members,
+    ),
+    "average": (lambda: fnn.Average(), [(4,)] * 3, lambda layer, a, b, c: (a + b + c) / 3),
     "multiply": (lambda: fnn.Multiply(), [(4,)] * 3, lambda layer, a, b, c: a * b * c),
     "add": (lambda: fnn.Add(), [(4,)] * 3, lambda layer, a, b, c: a + b + c),
     "concatenate": (
@@ -164,14 +183,22 @@ CASES = {
 
 
 OF_CATEGORIES = ("embedding", "category_encoding", "integer_lookup", "string_lookup")
+OF_MEMBERS = ("member_scale", "member_dense")
+
+
+def takes_numbers(kind, position):
+    return kind not in OF_CATEGORIES and not (kind in OF_MEMBERS and position == 1)
 
 
 def arrays(rng, shapes, rows=6, kind=""):
     if kind == "string_lookup":
         return [rng.choice(np.array(list("abcde"), object), (rows, *shape)) for shape in shapes]
-    if kind in OF_CATEGORIES:
-        return [rng.integers(0, 5, (rows, *shape)) for shape in shapes]
-    return [rng.normal(size=(rows, *shape)) for shape in shapes]
+    return [
+        rng.normal(size=(rows, *shape))
+        if takes_numbers(kind, position)
+        else rng.integers(0, 5, (rows, *shape))
+        for position, shape in enumerate(shapes)
+    ]
 
 
 def alone(make, shapes, **options):
@@ -217,10 +244,9 @@ def test_gradients_before_and_behind_the_layer(kind, rng):
     make, shapes, _ = CASES[kind]
     inputs = [fnn.Input(shape) for shape in shapes]
     # A Dense in front has parameters that need the layer's gradients; it takes vectors only.
-    takes_vectors = kind not in OF_CATEGORIES
     before = [
-        fnn.Dense(x.shape[0], "tanh")(x) if len(x.shape) == 1 and takes_vectors else x
-        for x in inputs
+        fnn.Dense(x.shape[0], "tanh")(x) if len(x.shape) == 1 and takes_numbers(kind, i) else x
+        for i, x in enumerate(inputs)
     ]
     behind = make()(*before)
     if len(behind.shape) > 1:

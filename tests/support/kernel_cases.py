@@ -461,6 +461,35 @@ def _embedding_gradient(x: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
     return total
 
 
+MEMBERS = 3
+
+
+def _of_members(of_row: int) -> Callable[..., Arrays]:
+    def make(rng: np.random.Generator, dtype: str, rows: int, width: int) -> Arrays:
+        return {
+            "x": rng.standard_normal((rows, of_row * width)).astype(dtype),
+            "member": rng.integers(0, MEMBERS, (rows, 1)).astype(dtype),
+        }
+
+    return make
+
+
+def _own_columns(x: np.ndarray, member: np.ndarray) -> np.ndarray:
+    width = x.shape[1] // MEMBERS
+    y = np.empty((len(x), width), x.dtype)
+    for row, number in enumerate(member[:, 0].astype(int)):
+        y[row] = x[row, number * width :][:width]
+    return y
+
+
+def _into_own_columns(x: np.ndarray, member: np.ndarray) -> np.ndarray:
+    width = x.shape[1]
+    y = np.zeros((len(x), MEMBERS * width), x.dtype)
+    for row, number in enumerate(member[:, 0].astype(int)):
+        y[row, number * width :][:width] = x[row]
+    return y
+
+
 def _columns(width: int) -> int:
     return width
 
@@ -734,6 +763,15 @@ CASES: dict[str, Case] = {
         "embedding_gradient", _categories("grad_output"),
         partial(kernels.embedding_gradient, categories=CATEGORIES), _embedding_gradient,
         whole=("x",), least_width=1,
+    ),
+    "select_member": Case(
+        "select_member", _of_members(MEMBERS), partial(kernels.select_member, members=MEMBERS),
+        _own_columns, whole=("member",),
+    ),
+    "select_member-gradient": Case(
+        "select_member", _of_members(1),
+        partial(kernels.select_member, members=MEMBERS, is_gradient=True),
+        _into_own_columns, whole=("member",),
     ),
     **{
         f"encode_categories-{mode}": Case(

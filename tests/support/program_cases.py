@@ -240,6 +240,13 @@ def _embeddings(first: int, columns: int, *, gradient: bool) -> Op:
     return Op("embedding", (x, _parameter("table", 3, 5)), (y,), attributes)
 
 
+def _of_members(kind: str, members: int, columns: int) -> Op:
+    width = members * columns
+    before, behind = (columns, width) if kind.endswith("gradient") else (width, columns)
+    x, member = _input("x", before), _input("categories", 1)
+    return Op(kind, (x, member), (Value("y", (behind,)),), {"members": members})
+
+
 def _blends(kind: str, *shape: int) -> list[Op]:
     x, alpha, grad = _input("x", *shape), _parameter("alpha", *shape), _input("grad", *shape)
     outputs: tuple[Value, ...] = (Value("y", shape),)
@@ -383,6 +390,12 @@ OP_CASES: dict[str, Callable[[], list[Op]]] = {
     "embedding_gradient": lambda: [
         _embeddings(*part, gradient=True) for part in ((0, 4), (1, 2), (3, 1))
     ],
+    **{
+        kind: lambda kind=kind: [
+            _of_members(kind, *sizes) for sizes in ((CATEGORIES, 4), (CATEGORIES + 2, 1))
+        ]
+        for kind in ("select_member", "select_member_gradient")
+    },
     "encode_categories": lambda: [
         Op("encode_categories", (_input("categories", 4),),
            (Value("y", (4, tokens) if mode == "one_hot" else (tokens,)),),
@@ -535,6 +548,15 @@ def _of_columns(rng: np.random.Generator, pool: list[Any]) -> list[Any]:
     return chain[1:]
 
 
+def _with_members(rng: np.random.Generator, pool: list[Any], member: Any) -> list[Any]:
+    """Layers of an ensemble that read some of the pool, and the means of their outputs."""
+    scaled = fnn.MemberScale(CATEGORIES, fnn.initializers.Normal(1.0, 0.3))
+    last = fnn.MemberDense(int(rng.integers(1, 4)), CATEGORIES, use_bias=bool(rng.integers(2)))
+    x = pool[int(rng.integers(len(pool)))]
+    both = [last([h, member]) for h in (scaled([x, member]), fnn.Activation("tanh")(x))]
+    return [fnn.Average()([both[int(i)] for i in rng.integers(0, 2, rng.integers(2, 5))])]
+
+
 def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.ndarray]:
     """Return a compiled functional model of random layers, with a batch for it."""
     rng = np.random.default_rng(seed)
@@ -616,6 +638,9 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
         else:
             pool.append(fnn.Flatten()(pick()))
     prepared += _of_columns(np.random.default_rng([seed, 1]), pool)
+    if seed % 2 == 0:
+        inputs.append(fnn.Input((1,), name="member"))
+        prepared += _with_members(np.random.default_rng([seed, 2]), pool, inputs[-1])
     loss = str(rng.choice(list(PROBLEMS)))
     last = PROBLEMS[loss][int(rng.integers(len(PROBLEMS[loss])))]
     units = int(rng.integers(2, 6))
@@ -637,7 +662,8 @@ def random_model(seed: int, dtype: str = "float64") -> tuple[fnn.Model, Any, np.
     rows = int(rng.choice([1, 2, 7, 16, 33]))
     x = [
         rng.choice(list("abcd"), (rows, 2)) if tensor.name == "words"
-        else rng.integers(0, CATEGORIES, (rows, 2)) if tensor.name in ("categories", "codes")
+        else rng.integers(0, CATEGORIES, (rows, *tensor.shape))
+        if tensor.name in ("categories", "codes", "member")
         else rng.standard_normal((rows, *tensor.shape))
         for tensor in inputs
     ]  # fmt: skip
