@@ -50,7 +50,7 @@ def best_temperature(
     --------
     >>> sure = np.array([[0.99, 0.01]] * 10)
     >>> best_temperature(sure, np.array([0] * 8 + [1] * 2)).__round__(2)
-    4.34
+    3.75
     """
     if weight is not None and not weight.any():
         weight = None
