@@ -106,6 +106,8 @@ def fit(
     known = table if present.all() else table.take(present)
     truth = target.encode(y if present.all() else _taken(y, rows))
     encoding = Encoding.fit(known, drop=drop, kinds=kinds, numbers=made.scaling)
+    if progress is not None:
+        progress.encoded(encoding, target)
     classes = 0 if target.classes is None else len(target.classes)
     task_of = Task(
         encoding.numbers, encoding.flags, encoding.cardinalities, classes=classes, quantiles=levels

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn.core import checks
 from fastnn.tabular import scores
+from fastnn.tabular.cells import Cells
 from fastnn.tabular.table import Table, of
 from fastnn.tabular.tabular_model import TabularModel
 
@@ -56,7 +57,7 @@ def permutation(
     model : TabularModel
     data : Table, frame, array, dict of columns, or list of dicts
         Rows that were not trained on.
-    y : array_like, shape (rows,)
+    y : Cells or array_like, shape (rows,)
         Rows where it is missing are left out.
     metric : str, default "auto"
         See `fastnn.tabular.scores`.
@@ -77,7 +78,8 @@ def permutation(
     if target.classes is None:
         truth = target.numbers(y)[present]
     else:
-        truth = target.encode(np.asarray(y, object)[present])
+        known = y.take(present) if isinstance(y, Cells) else np.asarray(y, object)[present]
+        truth = target.encode(known)
 
     def scored(inputs: np.ndarray) -> float:
         outputs = np.asarray(model.model.predict(inputs))

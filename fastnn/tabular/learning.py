@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,10 @@ from fastnn.tabular.calibration import best_temperature, tempered
 from fastnn.tabular.folds import folds_of
 from fastnn.tabular.recipes import RealMLP, Recipe, Task
 from fastnn.tabular.scores import Score
+
+if TYPE_CHECKING:
+    from fastnn.tabular.encoding import Encoding
+    from fastnn.tabular.target import Target
 
 FOLDS = 5  # at least
 FEWEST_EPOCHS = 4  # that a time budget may leave
@@ -98,9 +102,12 @@ class Learned:
 class Progress:
     """What is told of a training; this one tells nothing.
 
-    `begin` gets the number of steps of all members and an estimate of the seconds, `advance` the
-    steps made since, `end` nothing.
+    `encoded` gets what was decided for the columns and the target, `begin` the number of steps of
+    all members and an estimate of the seconds, `advance` the steps made since, `end` nothing.
     """
+
+    def encoded(self, encoding: Encoding, target: Target) -> None:
+        """Show what will be learned from what."""
 
     def begin(self, steps: int, seconds: float, plan: Plan) -> None:
         """Begin."""
@@ -292,19 +299,23 @@ def _in_parallel(
             if not (stop.is_set() and made):
                 made.append(run(number))
         return made
+
+    def run_unless_late(number: int) -> Member | None:
+        return None if stop.is_set() and number >= workers else run(number)
+
     with ThreadPoolExecutor(workers) as pool:
-        waiting = [pool.submit(copy_context().run, run, number) for number in range(count)]
+        waiting = [pool.submit(copy_context().run, run_unless_late, i) for i in range(count)]
         try:
-            return [one.result() for one in waiting]
+            found = [one.result() for one in waiting]
         except KeyboardInterrupt:
             stop.set()
-            running = [one for one in waiting if not one.cancel()]
-            return [one.result() for one in running]
+            found = [one.result() for one in waiting if not one.cancel()]
         except BaseException:
             stop.set()
             for one in waiting:
                 one.cancel()
             raise
+    return [member for member in found if member is not None]
 
 
 class _Trainer:
