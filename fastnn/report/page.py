@@ -81,6 +81,7 @@ def _facts(result: Result) -> dict[str, Any]:
     study, model = result.study, result.fitted.model
     target = study.target
     rows = len(study.held_out)
+    source = os.path.basename(study.table.source) or "a table"
     classes = None
     if target.classes is not None and target.counts is not None:
         total = int(target.counts.sum())
@@ -89,7 +90,7 @@ def _facts(result: Result) -> dict[str, Any]:
             for one, count in zip(target.classes.tolist(), target.counts.tolist(), strict=True)
         ]
     return {
-        "title": f"{target.name}, predicted from {os.path.basename(study.table.source) or 'a table'}",
+        "title": f"{target.name}, predicted from {source}",
         "target": target,
         "classes": classes[:30] if classes else None,
         "more_classes": max(0, len(classes or []) - 30),
@@ -181,7 +182,7 @@ def _better(name: str) -> str:
 def text_of(value: Any) -> str:
     """Return a number as people read it; a dash for none."""
     if value is None or value != value:
-        return "–"
+        return "-"
     if isinstance(value, str):
         return value
     if isinstance(value, int):

@@ -32,6 +32,8 @@ class Evaluation:
         Probabilities; or numbers, of quantiles the one nearest to 1/2.
     predictions : ndarray, shape (rows,)
         Numbers of classes; or numbers.
+    raw : ndarray, shape (rows, outputs)
+        What the network returned.
     rows : ndarray of int, shape (rows,)
         Positions in the table; rows without a target are left out.
     scores : dict of str to float
@@ -41,6 +43,7 @@ class Evaluation:
     truth: np.ndarray
     outputs: np.ndarray
     predictions: np.ndarray
+    raw: np.ndarray
     rows: np.ndarray
     scores: dict[str, float]
 
@@ -95,7 +98,7 @@ def evaluate(
         truth = target.encode(y, where=table.where)
         found, predictions = outputs, decided(model, outputs)
     made = scores_of(target.task, truth, found, predictions)
-    return Evaluation(truth, found, predictions, rows, made | more)
+    return Evaluation(truth, found, predictions, outputs, rows, made | more)
 
 
 def scores_of(

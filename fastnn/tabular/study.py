@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -205,9 +205,7 @@ class Result:
             study.table.take(study.held_out),
             study.whole.cells(study.name).take(study.held_out),
         )
-        return Evaluation(
-            found.truth, found.outputs, found.predictions, study.held_out[found.rows], found.scores
-        )
+        return replace(found, rows=study.held_out[found.rows])
 
     def _out_of_fold(self) -> Evaluation:
         study, learned = self.study, self.fitted.learned
@@ -219,9 +217,7 @@ class Result:
             study.whole.cells(study.name).take(rows),
             outputs=learned.out_of_fold[known],
         )
-        return Evaluation(
-            found.truth, found.outputs, found.predictions, rows[found.rows], found.scores
-        )
+        return replace(found, rows=rows[found.rows])
 
     def importance(self, *, seed: int = 0) -> importance.Importance | None:
         """Return the permutation importance on rows held out, or else on those of the training.
