@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Any, Self
@@ -65,7 +66,9 @@ class Interrupts:
         if self._phase == "preparing" or self.stop.is_set():
             raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
         self.stop.set()
-        with contextlib.suppress(RuntimeError):  # it came while something was being printed
+        with contextlib.suppress(RuntimeError, OSError):  # something is being printed
+            if not self._args.quiet and sys.stderr is not None:
+                sys.stderr.write("\n")  # behind the bar
             complain(
                 self._args, "interrupted; saving what was reached after this epoch", self.status
             )

@@ -10,6 +10,7 @@ import argparse
 import io
 import math
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -134,8 +135,13 @@ def _rich(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[i
     for row in rows:
         table.add_row(*map(Text, row))  # Text: brackets in a name are no markup
     text = io.StringIO()
-    Console(file=text, width=os.get_terminal_size(sys.stdout.fileno()).columns or 80).print(table)
+    Console(file=text, width=_width()).print(table)
     return text.getvalue()
+
+
+def _width() -> int:
+    """Return how many letters a line of the screen holds."""
+    return shutil.get_terminal_size().columns
 
 
 def amount(count: int, what: str) -> str:

@@ -214,7 +214,7 @@ def learn(
     progress = Progress() if progress is None else progress
     stop = threading.Event() if stop is None else stop
     generator = np.random.default_rng(seed)
-    plan = _planned(recipe, len(y), members)
+    plan = planned(recipe, len(y), members)
     folds = folds_of(y if task.classes else None, plan.folds, len(y), generator, groups)
     seeds = generator.integers(0, 2**31, plan.members)
     teams = 1 if plan.workers > 1 else threads.get_num_threads()
@@ -262,7 +262,8 @@ def learn(
     )
 
 
-def _planned(recipe: Recipe, rows: int, members: int | None) -> Plan:
+def planned(recipe: Recipe, rows: int, members: int | None) -> Plan:
+    """Return how many members, epochs and rows there will be; ValueError for too few rows."""
     if rows < 2 * FOLDS:
         raise ValueError(f"there must be at least {2 * FOLDS} rows to learn from, got {rows}")
     if members is None:
