@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 import fastnn as fnn
-from fastnn.cli.output import method, results_as_text, say
+from fastnn.cli.output import amount, results_as_text, say
 from fastnn.tabular import TabularModel
 from fastnn.tabular.columns import listed
 
@@ -53,12 +53,15 @@ def _say_columns(model: TabularModel) -> None:
 def _say_training(facts: dict[str, Any]) -> None:
     """Say how the model was trained, if the file describes it as `fastnn train` does."""
     try:
-        how = method(facts["optimizer"], facts["learning_rate"], facts["batch_size"])
+        how = amount(facts["members"], "network")
         say(
             "training",
-            "{data}, {rows:,} rows, {held_out:,} held out; {how}, seed {seed}; "
-            "{stop_reason}".format(**facts, how=how),
+            "{data}, {rows:,} rows, {held_out:,} held out; {how}, best epochs {best}, seed {seed}; "
+            "{stop_reason}".format(
+                **facts, how=how, best=", ".join(map(str, facts["best_epochs"]))
+            ),
         )
         say("held out", results_as_text(facts["results"]) or "no rows")
+        say("out of fold", results_as_text(facts["out_of_fold"]))
     except (KeyError, TypeError, ValueError, AttributeError):
         say("training", "not known")

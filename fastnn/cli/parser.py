@@ -7,20 +7,23 @@ it into one line; anything else is a defect of fastnn and keeps its traceback.
 from __future__ import annotations
 
 import argparse
-import os
+import shlex
 import sys
 from collections.abc import Sequence
 
 import fastnn as fnn
-from fastnn.cli import bench, info, predict, train
+from fastnn.cli import bench, compare, evaluate, explain, info, predict, train
 from fastnn.cli.arguments import (
     EXIT_STATUS,
     FAILED,
     INTERRUPTED,
+    TERMINATED,
     WRONG_INPUT,
     CommandParser,
 )
-from fastnn.cli.output import complain
+from fastnn.cli.completion import SHELLS, PrintCompletion
+from fastnn.cli.interrupts import Terminated
+from fastnn.cli.output import complain, lost, write
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 done, 1 training diverged, 2 wrong input, 130 interrupted.
+        Exit status: 0 done, 1 training diverged, 2 wrong input, 130 interrupted, 143 ended by
+        SIGTERM.
 
     Raises
     ------
@@ -48,13 +52,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help(sys.stderr)
         return WRONG_INPUT
+    args.line = shlex.join(["fastnn", *(sys.argv[1:] if argv is None else argv)])
+    lost()
+    status = _run(args)
+    write("")  # what a stream still holds
+    error = lost()
+    if error is not None:
+        text = f"error: standard output: {error.strerror or error}"
+        return complain(args, text, status or WRONG_INPUT)
+    return status
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Run a command, and tell in a line what went wrong."""
     try:
-        status = args.run(args)
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:  # `fastnn predict ... | head`: the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return int(args.run(args))
+    except Terminated:
+        return complain(args, "ended; nothing was saved", TERMINATED)
     except KeyboardInterrupt:
         return complain(args, "interrupted; nothing was saved", INTERRUPTED)
     except fnn.NonFiniteLossError as error:
@@ -62,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         return complain(args, f"error: not enough memory: {error}", WRONG_INPUT)
     except OSError as error:
-        text = f"{error.filename}: {error.strerror}" if error.strerror else str(error)
+        name = "" if error.filename is None else f"{error.filename}: "
+        text = f"{name}{error.strerror}" if error.strerror else str(error)
         return complain(args, f"error: {text}", WRONG_INPUT)
     except (ValueError, ImportError) as error:
         return complain(args, f"error: {error}", WRONG_INPUT)
@@ -72,13 +87,19 @@ def command_parser() -> CommandParser:
     """Return the parser of all commands; each adds its own arguments."""
     parser = CommandParser(
         prog="fastnn",
-        description="Train and run neural networks on CPUs.",
+        description="Learn tables, and predict from them, with neural networks on CPUs.",
         epilog=EXIT_STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"fastnn {fnn.__version__}")
+    parser.add_argument(
+        "--print-completion",
+        choices=SHELLS,
+        action=PrintCompletion,
+        help="print what lets a shell complete commands and options",
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=CommandParser)
-    for command in (train, predict, info, bench):
+    for command in (train, evaluate, predict, explain, compare, info, bench):
         command.add_arguments(commands)
     return parser

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import io
 import os
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
-import fastnn as fnn
-from fastnn.cli.arguments import EXIT_STATUS, add_reading
+from fastnn.cli.arguments import EXIT_STATUS, add_data, add_reading, between
+from fastnn.cli.output import write_data
+from fastnn.cli.tables import table_of, tabular_model
 from fastnn.core.files import write_atomically
-from fastnn.tabular import TabularModel, read
-from fastnn.tabular.reading import digits
-from fastnn.tabular.target import Target
+from fastnn.tabular.answers import answers
 
 
 def add_arguments(commands: argparse._SubParsersAction) -> None:
@@ -26,20 +23,27 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         help="predict from a file",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
-        description="Predict each row of DATA and write the predictions as CSV.",
-        epilog="example:\n  fastnn predict fastnn-output/model.safetensors new.csv\n\n"
+        description="Predict each row of DATA and write the predictions as CSV in UTF-8.",
+        epilog="examples:\n  fastnn predict fastnn-output/model.safetensors new.csv\n"
+        "  zcat new.csv.gz | fastnn predict fastnn-output/model.safetensors - > predicted.csv\n\n"
         + EXIT_STATUS,
     )
     predict.add_argument("model", metavar="MODEL", help="a file that `fastnn train` saved")
-    predict.add_argument(
-        "data",
-        metavar="DATA",
-        help="a file with the columns of the training (see `fastnn train`), - for the standard "
-        "input, or `digits`; more columns are ignored",
+    add_data(
+        predict.add_argument,
+        more="; with the columns of the training, in any order; more columns are ignored",
     )
-    predict.add_argument("--output", metavar="FILE.csv", help="default: the standard output")
+    predict.add_argument(
+        "--output", metavar="FILE.csv", default="-", help="default: -, the standard output"
+    )
     predict.add_argument(
         "--probabilities", action="store_true", help="also write the probability of each class"
+    )
+    predict.add_argument(
+        "--interval",
+        metavar="SHARE",
+        type=between,
+        help="also write an interval that holds that share of the numbers, such as 0.9",
     )
     add_reading(predict.add_argument)
     predict.set_defaults(run=run, parser=predict)
@@ -47,26 +51,26 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write predictions as CSV; return the exit status."""
-    model = fnn.load(args.model)
-    if not isinstance(model, TabularModel):
-        raise ValueError(
-            f"{args.model}: was not saved by `fastnn train`, so what its inputs are is not "
-            "known; use fastnn.load in Python"
-        )
-    if args.probabilities and model.target.task != "classification":
+    model = tabular_model(args.model)
+    if args.probabilities and model.target.classes is None:
         raise ValueError("--probabilities: the model predicts numbers, it has no classes")
-    if args.output is not None:
+    if args.interval is not None and model.target.classes is not None:
+        raise ValueError("--interval: the model predicts classes, and an interval is of numbers")
+    if args.output != "-":
         _check_output(Path(args.output), (args.model, args.data))
     name = model.target.name
-    how = {"sep": args.sep, "decimal": args.decimal, "encoding": args.encoding}
-    cells = digits() if args.data == "digits" else read(args.data, target=name, **how)
-    text = _as_csv(model.target, model.outputs(cells.without(name)), args.probabilities)
-    if args.output is None:
-        sys.stdout.write(text)
+    outputs = model.outputs(table_of(args, name).without(name))
+    columns = answers(model, outputs, probabilities=args.probabilities, coverage=args.interval)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    if args.output == "-":
+        write_data(text.getvalue())
     else:
         path = Path(args.output)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
+        write_atomically(path, text.getvalue().encode())
     return 0
 
 
@@ -79,16 +83,3 @@ def _check_output(path: Path, sources: Iterable[str]) -> None:
     for source in sources:
         if os.path.exists(source) and os.path.samefile(path, source):
             raise ValueError(f"--output {path}: would overwrite what is read")
-
-
-def _as_csv(target: Target, outputs: np.ndarray, has_probabilities: bool) -> str:
-    import csv
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    names = [] if target.classes is None or not has_probabilities else target.classes.tolist()
-    writer.writerow([target.name, *(f"probability_{name}" for name in names)])
-    # As Python objects: repr of a float has all its digits.
-    for prediction, output in zip(target.decode(outputs).tolist(), outputs, strict=True):
-        writer.writerow([prediction, *(f"{p:.6g}" for p in output[: len(names)])])
-    return text.getvalue()

@@ -1,212 +1,222 @@
-"""`fastnn train`: train a network on a table, test it on rows held out, save it."""
+"""`fastnn train`: learn a table, test the model on rows held out, save it, write a report."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import tempfile
+import time
 from pathlib import Path
 
-import numpy as np
-
-from fastnn import activations, optimizers
-from fastnn.cli import train_report
+import fastnn as fnn
+from fastnn import activations
+from fastnn.cli import train_output
 from fastnn.cli.arguments import (
     EXIT_STATUS,
     INTERRUPTED,
+    WRONG_INPUT,
+    AddArgument,
+    add_columns,
+    add_data,
+    add_method,
     add_reading,
+    between,
+    class_weights_of,
     count,
+    kinds_of,
     rate,
-    seed,
     share,
 )
-from fastnn.cli.output import complain
-from fastnn.cli.train_report import MODEL_NAME, PICTURE_NAME
-from fastnn.cli.training import Training, prepare, writable_folder
-from fastnn.tabular import TabularModel
-from fastnn.tabular.target import TASKS
+from fastnn.cli.interrupts import Interrupts
+from fastnn.cli.output import amount, complain, say
+from fastnn.cli.tables import training_table
+from fastnn.cli.train_output import MODEL_NAME, PREDICTIONS_NAME, REPORT_NAME
+from fastnn.tabular import recipes
+from fastnn.tabular.evaluation import Evaluation
+from fastnn.tabular.recipes import Recipe
+from fastnn.tabular.study import Result, Study
 
-AddArgument = Callable[..., argparse.Action]
+FEW_HELD_OUT = 10  # rows; below, one of them is worth more than a tenth of the accuracy
+FIELDS = ("hidden", "activation", "dropout", "learning_rate", "epochs", "batch_size")
 
 
 def add_arguments(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
     train = commands.add_parser(
         "train",
-        help="train a network on a table",
+        help="learn a table",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
-        description="Train a network on a table, test it on rows held out, and save it.",
-        epilog="examples:\n  fastnn train\n  fastnn train iris.csv --target species\n"
-        "  fastnn train houses.csv --target price --drop address --hidden 64 64\n\n" + EXIT_STATUS,
+        description="Learn a table, test the model on rows held out, save it, and write a report.\n"
+        "The model that is saved has learned the other rows only.",
+        epilog="examples:\n  fastnn train houses.csv --target price\n"
+        "  fastnn train iris.csv --target species --drop id notes --output iris\n"
+        "  fastnn train                     the digits that come with fastnn\n\n" + EXIT_STATUS,
     )
-    for add_group in (_add_data, _add_network, _add_method, _add_conditions):
-        add_group(train.add_argument)
+    data = train.add_argument_group("data")
+    add_data(data.add_argument, nargs="?", default="digits", more=" (the default)")
+    add_columns(data.add_argument)
+    add_reading(data.add_argument)
+    method = train.add_argument_group("method")
+    _add_method(method.add_argument)
+    add_method(method.add_argument)
+    _add_network(train.add_argument_group("network, instead of what the recipe says").add_argument)
+    _add_results(train.add_argument_group("results").add_argument)
     train.set_defaults(run=run, parser=train)
 
 
-def _add_data(add: AddArgument) -> None:
-    """Add the arguments that choose the data."""
-    add(
-        "data",
-        metavar="DATA",
-        nargs="?",
-        default="digits",
-        help="a .csv, .tsv, .txt (also .gz), .parquet, .feather or .npz file, or - for the "
-        "standard input (default: the digits that come with fastnn)",
-    )
-    add("--target", metavar="NAME", help="the column to predict (.npz: the array; default y)")
-    add(
-        "--drop",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="a column that is not an input; may be repeated",
-    )
-    add(
-        "--task",
-        choices=("auto", *TASKS),
-        default="auto",
-        help="auto: text, booleans and few different whole numbers are classes",
-    )
-    add_reading(add)
-
-
-def _add_network(add: AddArgument) -> None:
-    """Add the arguments that choose the layers."""
-    add(
-        "--hidden",
-        metavar="UNITS",
-        nargs="*",
-        type=count,
-        default=[128],
-        help="units of each hidden layer (default 128; nothing: a linear model)",
-    )
-    add(
-        "--activation",
-        metavar="NAME",
-        choices=activations.NAMES,
-        default="relu",
-        help=f"of the hidden layers (default relu): {', '.join(activations.NAMES)}",
-    )
-    add(
-        "--dropout",
-        metavar="SHARE",
-        type=share,
-        default=0.0,
-        help="dropped after each hidden layer (default 0)",
-    )
-
-
 def _add_method(add: AddArgument) -> None:
-    """Add the arguments that choose how the network is trained."""
+    names = ("auto", *recipes.registry)
+    add("--recipe", choices=names, default="auto", help="of network and training (default auto)")
     add(
-        "--optimizer",
-        metavar="NAME",
-        choices=tuple(optimizers.registry),
-        default="adam",
-        help=f"default adam: {', '.join(optimizers.registry)}",
+        "--quantiles",
+        metavar="Q",
+        nargs="+",
+        type=between,
+        default=[],
+        help="of numbers, to be predicted instead of their mean: 0.1 0.5 0.9",
     )
-    add(
-        "--learning-rate",
-        metavar="RATE",
-        type=rate,
-        help="default: the optimizer's own, 0.001 for adam",
-    )
-    add("--epochs", metavar="N", type=count, default=50, help="default 50")
-    add(
-        "--batch-size",
-        metavar="ROWS",
-        type=count,
-        help="default 64; all rows for gradient_descent and lbfgs",
-    )
-
-
-def _add_conditions(add: AddArgument) -> None:
-    """Add the arguments for testing, repeating and saving a training."""
     add(
         "--held-out",
         "--validation",
         metavar="SHARE",
         type=share,
         default=0.2,
-        help="share of the rows to test with instead of training (default 0.2)",
+        help="of the rows, to test with instead of learning (default 0.2); 0: all rows are "
+        "learned, and scores are those of out-of-fold predictions",
     )
+
+
+def _add_network(add: AddArgument) -> None:
+    add("--hidden", metavar="UNITS", nargs="+", type=count, help="units of each hidden layer")
     add(
-        "--seed",
-        metavar="N",
-        type=seed,
-        default=0,
-        help="gives weights, order and the rows held out (default 0)",
+        "--activation",
+        metavar="NAME",
+        choices=activations.NAMES,
+        help=f"of the hidden layers: {', '.join(activations.NAMES)}",
     )
-    add("--threads", metavar="N", type=count, help="at most (default: all processors)")
+    add("--dropout", metavar="SHARE", type=share, help="dropped after each hidden layer")
+    add("--learning-rate", metavar="RATE", type=rate, help="the largest of the schedule")
+    add("--epochs", metavar="N", type=count, help="of each network")
+    add("--batch-size", metavar="ROWS", type=count, help="of a step")
+
+
+def _add_results(add: AddArgument) -> None:
     add(
         "--output",
         metavar="FOLDER",
         default="fastnn-output",
-        help=f"gets {MODEL_NAME} and {PICTURE_NAME} (default fastnn-output)",
+        help=f"gets {MODEL_NAME}, {PREDICTIONS_NAME} and {REPORT_NAME} (default fastnn-output)",
     )
     add("-q", "--quiet", action="store_true", help="print the results only")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, test, save, report; return the exit status."""
-    training = prepare(args)
+    """Learn, save, test, report; return the exit status."""
+    began = time.perf_counter()
+    recipe = recipe_of(args)
+    weights = class_weights_of(args)
     folder = writable_folder(args.output)
-    if not args.quiet:
-        train_report.announce(training)
-    is_interrupted = _fit(training)
-    results = _test(training) if len(training.held_out) else {}
-    _save(training, folder / MODEL_NAME, results)
-    train_report.report(training, folder, results)
-    return INTERRUPTED if is_interrupted else 0
-
-
-def _fit(training: Training) -> bool:
-    """Train, and return whether Ctrl-C has ended it."""
-    x, y, train, held_out = training.x, training.y, training.train, training.held_out
-    try:
-        training.model.fit(
-            x[train],
-            y[train],
-            batch_size=training.batch_size,
-            epochs=training.args.epochs,
-            verbose=0 if training.args.quiet else 1,
-            validation_data=(x[held_out], y[held_out]) if len(held_out) else None,
+    table, name = training_table(args)
+    study = Study.of_table(
+        table, name, task=args.task, held_out=args.held_out, group=args.group, seed=args.seed
+    )
+    _warn_of_few(args, len(study.held_out))
+    if args.threads is not None:
+        fnn.set_num_threads(args.threads)
+    path = folder / MODEL_NAME
+    with Interrupts(args) as interrupts:
+        result = study.fit(
+            progress=train_output.Announced(args, study, interrupts),
+            stop=interrupts.stop,
+            recipe=recipe,
+            members=args.members,
+            metric=args.metric,
+            class_weight=weights,
+            quantiles=args.quantiles,
+            drop=args.drop,
+            kinds=kinds_of(args),
+            time_budget=args.time_budget,
+            seed=args.seed,
         )
+        interrupts.save()
+        _save(args, result, path)
+    seconds = time.perf_counter() - began
+    try:
+        _tell(args, result, folder, seconds)
     except KeyboardInterrupt:
-        complain(training.args, "interrupted; saving what was reached", INTERRUPTED)
-        return True
-    return False
+        return complain(
+            args, f"interrupted; the model is saved in {path}, the report is not", INTERRUPTED
+        )
+    except OSError as error:
+        what = error.strerror or error
+        return complain(args, f"error: the model is saved in {path}, but: {what}", WRONG_INPUT)
+    return interrupts.status
 
 
-def _test(training: Training) -> dict[str, float]:
-    """Return the results on the rows held out, in the target's unit."""
-    model, target, held_out = training.model, training.target, training.held_out
-    x, y = training.x[held_out], training.y[held_out]
-    if target.task == "classification":
-        results = model.evaluate(x, y)
-        return {"accuracy": results["accuracy"], "loss": results["loss"]}
-    truth = target.numbers(training.values)[held_out]
-    error = target.decode(np.asarray(model.predict(x))) - truth
-    mse = float(np.mean(error**2))
-    variance = float(truth.var())
-    r2 = {"R²": 1 - mse / variance} if variance else {}  # not defined for one value
-    return {"mse": mse, "mae": float(np.mean(np.abs(error))), **r2}
+def recipe_of(args: argparse.Namespace) -> Recipe | str:
+    """Return the recipe with what the options say of its network."""
+    told = {field: getattr(args, field) for field in FIELDS if getattr(args, field) is not None}
+    if not told:
+        return args.recipe
+    name = next(iter(recipes.registry)) if args.recipe == "auto" else args.recipe
+    known = recipes.registry[name].fields()
+    for field in told:
+        if field not in known:
+            option = field.replace("_", "-")
+            raise ValueError(f"--{option}: the recipe {name} has no {field.replace('_', ' ')}")
+    return recipes.get({"name": name, **told})
 
 
-def _save(training: Training, path: Path, results: dict[str, float]) -> None:
-    args, history = training.args, training.history
-    facts = {
+def _warn_of_few(args: argparse.Namespace, held_out: int) -> None:
+    if 0 < held_out < FEW_HELD_OUT:
+        rows = f"only {amount(held_out, 'row')} {'is' if held_out == 1 else 'are'}"
+        text = f"warning: {rows} held out, too few to tell how well the model does on new data"
+        complain(args, f"{text}; see --held-out", 0)
+
+
+def _save(
+    args: argparse.Namespace, result: Result, path: Path, tested: Evaluation | None = None
+) -> None:
+    """Save the model, with what is to be known of its training."""
+    learned, study = result.fitted.learned, result.study
+    result.fitted.model.attachments["training"] = {
         "data": "digits" if args.data == "digits" else Path(args.data).name,
-        "rows": len(training.train),
-        "held_out": len(training.held_out),
-        "results": results,
-        "optimizer": args.optimizer,
-        "learning_rate": training.learning_rate,
-        "batch_size": training.batch_size,
-        "epochs": len(history.epoch),
+        "rows": len(study.train),
+        "held_out": len(study.held_out),
+        "results": {} if tested is None else tested.scores,
+        "out_of_fold": learned.scores,
+        "members": len(learned.members),
+        "epochs": [len(member.curve) for member in learned.members],
+        "best_epochs": [member.best_epoch + 1 for member in learned.members],
+        "metric": learned.score.name,
         "seed": args.seed,
-        "stop_reason": history.stop_reason,
+        "command": args.line,
+        "stop_reason": learned.stop_reason,
     }
-    attachments = {"training": facts}
-    TabularModel(training.model, training.encoding, training.target, attachments).save(path)
+    result.fitted.model.save(path)
+
+
+def _tell(args: argparse.Namespace, result: Result, folder: Path, seconds: float) -> None:
+    """Test the model, and write what there is to be known of it."""
+    found = result.evaluation
+    if result.has_held_out:
+        _save(args, result, folder / MODEL_NAME, found)
+    train_output.say_results(result, seconds)
+    say("saved", str(folder / MODEL_NAME))
+    train_output.write_predictions(result, folder / PREDICTIONS_NAME)
+    say("", str(folder / PREDICTIONS_NAME))
+    say("", train_output.write_report(args, result, folder / REPORT_NAME, seconds))
+
+
+def writable_folder(name: str) -> Path:
+    """Make the folder and try to write in it: better now than after an hour of training."""
+    folder = Path(name)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--output {name}: is a file; expected a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"--output {name}: cannot write there ({error.strerror})") from None
+    return folder

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fastnn.core import checks
 from fastnn.tabular.fitting import Fitted
+
+KEPT = 1001  # errors in a file
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,41 @@ class Intervals:
         low, high = 0, max(len(quantiles), 1) - 1
         outside = np.maximum(predicted[:, low] - truth, truth - predicted[:, high])
         return cls(low, high, np.sort(outside))
+
+    def to_file(self) -> dict[str, Any]:
+        """Return it as JSON, with at most `KEPT` of the errors, evenly spread over their ranks."""
+        errors = self.errors
+        if len(errors) > KEPT:
+            errors = errors[np.linspace(0, len(errors) - 1, KEPT).round().astype(np.int64)]
+        return {"low": self.low, "high": self.high, "errors": errors.tolist()}
+
+    @classmethod
+    def from_file(cls, entry: Any) -> Intervals:
+        """Return the intervals that `to_file` described.
+
+        Raises
+        ------
+        ValueError
+            The file has none, or their description is damaged.
+        """
+        if entry is None:
+            raise ValueError(
+                "the file does not say how far its predictions are off, which an interval needs; "
+                "train it with `fastnn train`"
+            )
+        try:
+            errors = np.array(entry["errors"], np.float64)
+            low, high = int(entry["low"]), int(entry["high"])
+        except (TypeError, KeyError, ValueError) as error:
+            raise ValueError(f"the description of the intervals is damaged ({error})") from None
+        if (
+            errors.ndim != 1
+            or not len(errors)
+            or not np.isfinite(errors).all()
+            or min(low, high) < 0
+        ):
+            raise ValueError("the description of the intervals is damaged")
+        return cls(low, high, np.sort(errors))
 
     def around(self, numbers: np.ndarray, coverage: float) -> np.ndarray:
         """Return the interval of each row.

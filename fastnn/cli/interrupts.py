@@ -1,0 +1,74 @@
+"""Ctrl-C and SIGTERM: a training ends after its epoch, and what it has reached is saved."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any, Self
+
+from fastnn.cli.arguments import INTERRUPTED, TERMINATED
+from fastnn.cli.output import complain
+
+_STATUS = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM where there is nothing to save."""
+
+
+class Interrupts:
+    """A context in which a signal sets an event instead of ending the process.
+
+    Attributes
+    ----------
+    stop : threading.Event
+        Set by the first signal once `begin` has been called; before, and at the second signal,
+        KeyboardInterrupt is raised.
+    status : int
+        Exit status that the signal calls for; 0 if there was none.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.stop = threading.Event()
+        self.status = 0
+        self._args = args
+        self._phase = "preparing"
+        self._former: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in _STATUS:
+                # A shell starts background jobs with SIGINT ignored; it stays so.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._former[number] = signal.signal(number, self._received)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, former in self._former.items():
+            signal.signal(number, former)
+
+    def begin(self) -> None:
+        """From now on there is something to save."""
+        self._phase = "training"
+
+    def save(self) -> None:
+        """From now on signals wait until the model is saved."""
+        self._phase = "saving"
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        self.status = _STATUS[signal.Signals(number)]
+        if self._phase == "saving":
+            return
+        if self._phase == "preparing" or self.stop.is_set():
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+        self.stop.set()
+        with contextlib.suppress(RuntimeError, OSError):  # something is being printed
+            if not self._args.quiet and sys.stderr is not None:
+                sys.stderr.write("\n")  # behind the bar
+            complain(
+                self._args, "interrupted; saving what was reached after this epoch", self.status
+            )

@@ -1,0 +1,213 @@
+"""Which kind of model suits a table: fastnn's recipes and scikit-learn's models, cross-validated.
+
+All get the same rows in each fold. Trees and linear models get the columns as `Encoding` reads
+them: numbers and flags, and categories as codes for the trees, one-hot for the linear models.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastnn.core import extras
+from fastnn.tabular import recipes
+from fastnn.tabular.encoding import Encoding
+from fastnn.tabular.evaluation import evaluate, scores_of
+from fastnn.tabular.fitting import fit
+from fastnn.tabular.folds import folds_of
+from fastnn.tabular.study import Study
+from fastnn.tabular.target import Target
+
+ONE_HOT = 100  # categories of a column for linear models; the others are left out
+MOST_CODES = 255  # that scikit-learn's trees take as categories
+
+# Learns a part of a table, and returns probabilities, or numbers, for another part.
+Side = Callable[["_Fold"], np.ndarray]
+
+
+@dataclass
+class Row:
+    """A model's scores over the folds.
+
+    Attributes
+    ----------
+    name : str
+    scores : dict of str to list of float
+        One for each fold that it is defined on.
+    seconds : list of float
+        Of training and prediction.
+    """
+
+    name: str
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+
+    def mean(self, score: str) -> float:
+        """Return the mean of a score over the folds, NaN if it is defined on none."""
+        return float(np.mean(self.scores[score])) if self.scores.get(score) else float("nan")
+
+    def deviation(self, score: str) -> float:
+        """Return the standard deviation of a score over the folds."""
+        return float(np.std(self.scores[score])) if self.scores.get(score) else float("nan")
+
+
+@dataclass
+class _Fold:
+    """A part of a table to learn, and one to predict."""
+
+    study: Study
+    train: np.ndarray
+    held_out: np.ndarray
+    seed: int
+    options: dict[str, Any]
+
+    def encoded(self, **options: Any) -> tuple[Encoding, np.ndarray, np.ndarray]:
+        """Return an encoding of the training part, and both parts encoded."""
+        table = self.study.table
+        chosen = {key: self.options[key] for key in ("drop", "kinds") if key in self.options}
+        train = table.take(self.train)
+        encoding = Encoding.fit(train, **chosen, **options)
+        return encoding, encoding.encode(train), encoding.encode(table.take(self.held_out))
+
+    def targets(self) -> tuple[Target, np.ndarray, np.ndarray]:
+        """Return the target, and both parts of it as class numbers or numbers in its unit."""
+        target = self.study.target
+        values = self.study.whole.cells(self.study.name)
+        all_of = target.numbers(values) if target.classes is None else target.encode(values)
+        return target, all_of[self.train], all_of[self.held_out]
+
+
+def compare(
+    study: Study, *, folds: int = 5, seed: int = 0, options: dict[str, Any] | None = None
+) -> Iterator[tuple[Row, int]]:
+    """Cross-validate each model on the same folds.
+
+    Parameters
+    ----------
+    study : Study
+        Without rows held out.
+    folds : int, default 5
+    seed : int, default 0
+    options : dict, optional
+        Of `fastnn.tabular.fitting.fit`.
+
+    Yields
+    ------
+    Row, int
+        A model whose next fold is done, and how many folds it has done.
+
+    Raises
+    ------
+    ImportError
+        scikit-learn is missing; the message names the extra.
+    ValueError
+        There are fewer rows, or groups, than folds.
+    """
+    if folds < 2 or study.table.rows < 2 * folds:
+        raise ValueError(
+            f"{study.table.where}{folds} folds of {study.table.rows:,} rows: expected at least 2 "
+            "folds, of at least 2 rows"
+        )
+    sides = sides_of(study.target)
+    values = study.whole.cells(study.name)
+    y = None if study.target.classes is None else study.target.encode(values)
+    of_row = folds_of(y, folds, study.table.rows, np.random.default_rng(seed), study.groups)
+    rows = {name: Row(name) for name in sides}
+    for number in range(folds):
+        held_out = np.flatnonzero(of_row == number)
+        fold = _Fold(study, np.flatnonzero(of_row != number), held_out, seed, options or {})
+        target, _, truth = fold.targets()
+        for name, side in sides.items():
+            at = time.perf_counter()
+            outputs = side(fold)
+            rows[name].seconds.append(time.perf_counter() - at)
+            predictions = outputs if target.classes is None else outputs.argmax(axis=1)
+            for score, value in scores_of(target.task, truth, outputs, predictions).items():
+                rows[name].scores.setdefault(score, []).append(value)
+            yield rows[name], number + 1
+
+
+def sides_of(target: Target) -> dict[str, Side]:
+    """Return the models that are compared for a task, by name."""
+    try:
+        import sklearn  # noqa: F401
+    except ImportError:
+        raise extras.missing("a comparison needs scikit-learn", "table") from None
+    made: dict[str, Side] = {f"fastnn {name}": _recipe(name) for name in recipes.registry}
+    made["gradient boosting"] = _trees
+    made["logistic regression" if target.classes is not None else "linear regression"] = _linear
+    return made
+
+
+def _recipe(name: str) -> Side:
+    def side(fold: _Fold) -> np.ndarray:
+        study = fold.study
+        values = study.whole.cells(study.name)
+        table = study.table
+        fitted = fit(
+            table.take(fold.train),
+            values.take(fold.train),
+            task=study.target.task,
+            name=study.name,
+            recipe=name,
+            seed=fold.seed,
+            groups=None if study.groups is None else study.groups[fold.train],
+            **fold.options,
+        )
+        found = evaluate(fitted.model, table.take(fold.held_out), values.take(fold.held_out))
+        return found.outputs
+
+    return side
+
+
+def _trees(fold: _Fold) -> np.ndarray:
+    from sklearn import ensemble
+
+    encoding, x, x_held_out = fold.encoded(numbers="standard", one_hot_up_to=2)
+    first = encoding.numbers + encoding.flags
+    is_category = np.zeros(encoding.inputs, bool)
+    is_category[first:] = np.array(encoding.cardinalities) <= MOST_CODES
+    target, y, _ = fold.targets()
+    options = {"categorical_features": is_category, "random_state": fold.seed}
+    if target.classes is None:
+        return ensemble.HistGradientBoostingRegressor(**options).fit(x, y).predict(x_held_out)
+    return _probabilities(
+        ensemble.HistGradientBoostingClassifier(**options), x, y, x_held_out, len(target.classes)
+    )
+
+
+def _linear(fold: _Fold) -> np.ndarray:
+    from sklearn import linear_model
+
+    encoding, x, x_held_out = fold.encoded(numbers="standard", one_hot_up_to=ONE_HOT)
+    inputs = slice(0, encoding.numbers + encoding.flags)
+    target, y, _ = fold.targets()
+    x, x_held_out = x[:, inputs].astype(np.float64), x_held_out[:, inputs].astype(np.float64)
+    if target.classes is None:
+        return linear_model.Ridge().fit(x, y).predict(x_held_out)
+    model = linear_model.LogisticRegression(max_iter=1000)
+    return _probabilities(model, x, y, x_held_out, len(target.classes))
+
+
+def _probabilities(
+    model: Any, x: np.ndarray, y: np.ndarray, x_held_out: np.ndarray, classes: int
+) -> np.ndarray:
+    """Fit, and return a column for each class, also for those that the rows lack."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # not converged: its scores say what it is worth
+        model.fit(x, y)
+    found = np.zeros((len(x_held_out), classes))
+    found[:, model.classes_] = model.predict_proba(x_held_out)
+    return found
+
+
+def best(rows: Iterable[Row], score: str, is_better_high: bool) -> Row:
+    """Return the row of the best mean."""
+    key = (lambda row: row.mean(score)) if is_better_high else (lambda row: -row.mean(score))
+    return max(rows, key=key)

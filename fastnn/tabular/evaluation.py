@@ -1,0 +1,224 @@
+"""How well a model predicts rows of a known target: scores of all of them, and of groups."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastnn.tabular import scores
+from fastnn.tabular.cells import Cells
+from fastnn.tabular.columns import short
+from fastnn.tabular.learning import pinball
+from fastnn.tabular.table import Table
+from fastnn.tabular.tabular_model import TabularModel
+
+FEW = 10  # different numbers up to which each is a group of its own
+MOST = 8  # groups of categories; the others are one
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions of rows whose target is known, and how good they are.
+
+    Attributes
+    ----------
+    truth : ndarray, shape (rows,)
+        Numbers of classes; or numbers in the target's unit.
+    outputs : ndarray, shape (rows, classes) or (rows,)
+        Probabilities; or numbers, of quantiles the one nearest to 1/2.
+    predictions : ndarray, shape (rows,)
+        Numbers of classes; or numbers.
+    raw : ndarray, shape (rows, outputs)
+        What the network returned.
+    rows : ndarray of int, shape (rows,)
+        Positions in the table; rows without a target are left out.
+    scores : dict of str to float
+        Those that are defined on these rows.
+    """
+
+    truth: np.ndarray
+    outputs: np.ndarray
+    predictions: np.ndarray
+    raw: np.ndarray
+    rows: np.ndarray
+    scores: dict[str, float]
+
+    def of(self, chosen: np.ndarray, task: str) -> dict[str, float]:
+        """Return the scores of some of the rows, given as bool."""
+        return scores_of(task, self.truth[chosen], self.outputs[chosen], self.predictions[chosen])
+
+
+def evaluate(
+    model: TabularModel, table: Table, y: Cells, *, outputs: np.ndarray | None = None
+) -> Evaluation:
+    """Predict rows and compare with their target.
+
+    Parameters
+    ----------
+    model : TabularModel
+    table : Table
+    y : Cells, shape (rows,)
+        Rows where it is missing are left out.
+    outputs : ndarray, shape (rows, outputs), optional
+        Of the network, if they are known already.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ValueError
+        No row has a target, or a class is one that the model does not know.
+    """
+    target = model.target
+    present = target.present(y)
+    rows = np.flatnonzero(present)
+    if not len(rows):
+        raise ValueError(f"{table.where}target {target.name!r}: every row is missing")
+    known = table if present.all() else table.take(rows)
+    y = y if present.all() else y.take(rows)
+    outputs = model.outputs(known) if outputs is None else outputs[rows]
+    more = {}
+    if target.classes is None:
+        truth = target.numbers(y)
+        numbers = model.decode(outputs)
+        if numbers.ndim == 2:
+            levels = quantiles_of(model)
+            if levels:
+                more["pinball"] = pinball(truth, numbers, levels)
+            inside = (numbers[:, 0] <= truth) & (truth <= numbers[:, -1])
+            more["coverage"] = float(inside.mean())
+        found = predictions = middle_of(model, numbers)
+    else:
+        truth = target.encode(y, where=table.where)
+        found, predictions = outputs, decided(model, outputs)
+    made = scores_of(target.task, truth, found, predictions)
+    return Evaluation(truth, found, predictions, outputs, rows, made | more)
+
+
+def scores_of(
+    task: str, truth: np.ndarray, outputs: np.ndarray, predictions: np.ndarray
+) -> dict[str, float]:
+    """Return all scores of a task that are defined on the rows."""
+    made = {}
+    for score in scores.of_task(task):
+        given = outputs
+        if score.of_decisions:  # a threshold may decide otherwise than the largest probability
+            given = np.zeros_like(outputs)
+            given[np.arange(len(truth)), predictions] = 1
+        if score.needs_two and len(np.unique(truth)) < outputs.shape[1]:
+            continue
+        value = score(truth, given)
+        if np.isfinite(value):
+            made[score.name] = value
+    return made
+
+
+def decided(model: TabularModel, outputs: np.ndarray) -> np.ndarray:
+    """Return the number of the class that is predicted for each row of probabilities."""
+    if outputs.shape[1] == 2 and model.threshold != 0.5:
+        return (outputs[:, 1] >= model.threshold).astype(np.int64)
+    return outputs.argmax(axis=1)
+
+
+def quantiles_of(model: TabularModel) -> tuple[float, ...]:
+    """Return the quantiles that a model predicts; none for a mean or classes."""
+    found = model.attachments.get("quantiles")
+    is_list = isinstance(found, Sequence) and not isinstance(found, str)
+    return tuple(float(q) for q in found) if found and is_list else ()
+
+
+def middle_of(model: TabularModel, numbers: np.ndarray) -> np.ndarray:
+    """Return one number a row: of quantiles, the one nearest to 1/2."""
+    if numbers.ndim == 1:
+        return numbers
+    levels = quantiles_of(model)
+    place = numbers.shape[1] // 2
+    if len(levels) == numbers.shape[1]:
+        place = int(np.abs(np.array(levels) - 0.5).argmin())
+    return numbers[:, place]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some of the rows.
+
+    Attributes
+    ----------
+    name : str
+    rows : int
+    scores : dict of str to float
+    """
+
+    name: str
+    rows: int
+    scores: dict[str, float]
+
+
+def by_group(evaluation: Evaluation, labels: Cells, task: str) -> list[Group]:
+    """Return the scores of each group of rows.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    labels : Cells, shape (rows of the table,)
+        Numbers fall into four groups of the same size, if more than ten differ. Of categories the
+        most frequent are groups, and the others one.
+    task : {"classification", "regression"}
+    """
+    names, group = _groups(labels.take(evaluation.rows))
+    made = []
+    for number, name in enumerate(names):
+        chosen = group == number
+        if chosen.any():
+            made.append(Group(name, int(chosen.sum()), evaluation.of(chosen, task)))
+    return made
+
+
+def _groups(cells: Cells) -> tuple[list[str], np.ndarray]:
+    """Return names, and the number of the group of each row."""
+    missing = cells.missing
+    if cells.kind == "text":
+        parsed = _as_numbers(cells)
+        if parsed is not None:
+            cells, missing = parsed, parsed.missing
+    values = cells.values
+    if cells.kind in ("number", "duration") and len(np.unique(values[~missing])) > FEW:
+        edges = np.unique(np.quantile(values[~missing], [0.25, 0.5, 0.75]))
+        group = np.searchsorted(edges, values, side="left")
+        names = [f"up to {short(edges[0])}"]
+        names += [f"{short(low)} to {short(high)}" for low, high in itertools.pairwise(edges)]
+        names.append(f"above {short(edges[-1])}")
+        group = np.where(missing, len(names), group)
+        return [*names, "missing"], group
+    text = cells.as_text()
+    counts = text.counts()
+    order = np.argsort(-counts, kind="stable")
+    kept = order[: MOST if len(order) > MOST + 1 else len(order)]
+    place = np.full(len(counts) + 1, len(kept))
+    place[kept] = np.arange(len(kept))
+    place[-1] = len(kept) + 1
+    others = len(order) - len(kept)
+    names = [text.texts[i] for i in kept]
+    return [*names, f"{others:,} others", "missing"], place[text.values]
+
+
+def _as_numbers(cells: Cells) -> Cells | None:
+    """Return text as numbers if every cell is one."""
+    try:
+        parsed = np.array([*map(float, cells.texts), np.nan])
+    except ValueError:
+        return None
+    return Cells("number", parsed[cells.values])
+
+
+def as_table(rows: Sequence[Group]) -> tuple[list[str], list[list[Any]]]:
+    """Return names of columns and cells, for a table that people read."""
+    names = list(dict.fromkeys(name for row in rows for name in row.scores))
+    cells = [[row.name, row.rows, *(row.scores.get(name) for name in names)] for row in rows]
+    return ["group", "rows", *names], cells
