@@ -22,6 +22,7 @@ from fastnn.tabular.evaluation import Evaluation, Group, by_group, evaluate
 from fastnn.tabular.fitting import Fitted, fit, weights_of_classes
 from fastnn.tabular.intervals import Intervals
 from fastnn.tabular.learning import FOLDS, Progress, planned
+from fastnn.tabular.recipes import Task
 from fastnn.tabular.table import Table
 from fastnn.tabular.target import Target
 
@@ -177,7 +178,8 @@ class Study:
         scores.get(options.get("metric", "auto"), target.task, classes)
         recipe = options.get("recipe")
         made = recipes.get("realmlp" if recipe in (None, "auto") else recipe)
-        planned(made, len(self.train), options.get("members"))
+        like = Task(1, 0, [], classes=classes)  # before the columns are encoded
+        planned(made, like, len(self.train), options.get("members"))
         if options.get("class_weight") is not None:
             weights_of_classes(target, np.arange(classes), options["class_weight"])
         if options.get("quantiles") and target.classes is not None:

@@ -198,14 +198,16 @@ def test_options(rng):
 
 
 @pytest.mark.parametrize(
-    ("rows", "batch", "epochs"),
-    [(100, 64, 256), (1024, 64, 256), (1025, 128, 256), (8193, 256, 244), (39_000, 512, 51),
-     (10**6, 512, 16), (30, 30, 256)],
+    ("rows", "batch", "of_classes", "of_numbers"),
+    [(100, 64, 256, 256), (1024, 64, 256, 256), (1025, 128, 256, 256), (8193, 256, 78, 244),
+     (39_000, 512, 16, 51), (10**6, 512, 16, 16), (30, 30, 256, 256)],
 )  # fmt: skip
-def test_batches_and_epochs_by_rows(rows, batch, epochs):
+def test_batches_and_epochs_by_rows(rows, batch, of_classes, of_numbers):
     recipe = RealMLP()
-    assert (recipe.rows_of_a_step(rows), recipe.epochs_for(rows)) == (batch, epochs)
-    assert RealMLP(epochs=3, batch_size=7).epochs_for(rows) == 3
+    assert recipe.rows_of_a_step(rows) == batch
+    assert recipe.epochs_for(rows, TASKS["classes"]) == of_classes
+    assert recipe.epochs_for(rows, TASKS["numbers"]) == of_numbers
+    assert RealMLP(epochs=3, batch_size=7).epochs_for(rows, TASKS["classes"]) == 3
     assert RealMLP(epochs=3, batch_size=7).rows_of_a_step(rows) == 7
 
 
