@@ -56,7 +56,10 @@ def dense_of_members(layer, x, member):
     kernels = layer.kernel.reshape(len(layer.kernel), layer.members, layer.units)
     biases = layer.bias.reshape(layer.members, layer.units)
     return np.stack(
-        [row @ kernels[:, number] + biases[number] for row, (number,) in zip(x, member)]
+        [
+            row @ kernels[:, number] + biases[number]
+            for row, (number,) in zip(x, member, strict=True)
+        ]
     )
 
 
