@@ -197,12 +197,5 @@ BASE = "HistGradientBoosting"
 
 
 def available() -> list[str]:
-    """The sides whose packages are installed; fastnn once it has the estimators."""
-    found = []
-    for name, side in SIDES.items():
-        if side.versions().keys() != set(side.packages):
-            continue
-        if name == "fastnn" and not hasattr(importlib.import_module("fastnn"), "TabularClassifier"):
-            continue
-        found.append(name)
-    return found
+    """The sides whose packages are installed."""
+    return [name for name, side in SIDES.items() if side.versions().keys() == set(side.packages)]

@@ -118,6 +118,7 @@ def at_most(workers: int) -> Iterator[None]:
     Parameters
     ----------
     workers : int
+        A larger number than that of an outer limit leaves it as it is.
 
     Examples
     --------
@@ -125,7 +126,7 @@ def at_most(workers: int) -> Iterator[None]:
     ...     get_num_threads()
     1
     """
-    token = _most.set(workers)
+    token = _most.set(min(workers, _most.get()))
     try:
         yield
     finally:

@@ -268,6 +268,8 @@ class Layer(Declared):
     is_lookup: ClassVar[bool] = False
     # Whether it takes numbers of any size: it normalizes, rescales or counts them.
     takes_any_scale: ClassVar[bool] = False
+    # Which of its inputs holds categories, which `check_input` checks; None: it checks them all.
+    checked_input: ClassVar[int | None] = None
     # Whether it reads text.
     takes_text: ClassVar[bool] = False
 

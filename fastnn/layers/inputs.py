@@ -117,21 +117,39 @@ def not_looked_up(name: str) -> ValueError:
 
 def input_readers(graph: Graph) -> list[list[Layer]]:
     """Return, for each input, the layers that read it directly or reshaped."""
-    found: list[list[Layer]] = [[] for _ in graph.inputs]
+    return [[layer for layer, _ in reading] for reading in _reading(graph)]
+
+
+def _reading(graph: Graph) -> list[list[tuple[Layer, int]]]:
+    """Return the same, and as which of its inputs each layer reads it."""
+    found: list[list[tuple[Layer, int]]] = [[] for _ in graph.inputs]
     origin = {i: i for i in range(len(graph.inputs))}  # of values that are still plain inputs
     for position, (layer, inputs, _) in enumerate(graph.steps, start=len(graph.inputs)):
-        read = [origin[source] for source in inputs if source in origin]
+        read = [(origin[source], at) for at, source in enumerate(inputs) if source in origin]
         if layer.is_reshape and read:
-            origin[position] = read[0]
+            origin[position] = read[0][0]
             continue
-        for number in read:
-            found[number].append(layer)
+        for number, at in read:
+            found[number].append((layer, at))
     return found
 
 
 def input_checks(graph: Graph) -> list[list[RowCheck]]:
     """Return, for each input, the checks of the layers that read it directly or reshaped."""
     return [
-        [layer.check_input for layer in readers if layer.checks_input]
-        for readers in input_readers(graph)
+        [
+            layer.check_input
+            for layer, at in reading
+            if layer.checks_input and layer.checked_input in (None, at)
+        ]
+        for reading in _reading(graph)
+    ]
+
+
+def takes_any_scale(graph: Graph) -> list[bool]:
+    """Return, for each input, whether all that reads it takes numbers of any size."""
+    return [
+        bool(reading)
+        and all(layer.takes_any_scale or layer.checked_input == at for layer, at in reading)
+        for reading in _reading(graph)
     ]

@@ -7,12 +7,15 @@ al. 2025).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
+
+import numpy as np
 
 from fastnn import initializers
 from fastnn.core.declare import boolean, instance_of, integer
 from fastnn.initializers import Initializer
 from fastnn.layers.base import Layer, Shape, registry, view_of
+from fastnn.layers.embedding import MOST_CATEGORIES, check_categories
 from fastnn.program.builder import Builder
 from fastnn.program.ops import Value
 
@@ -28,8 +31,32 @@ def _two(layer: Layer, shapes: tuple[Shape, ...]) -> int:
     return shapes[0][0]
 
 
+class _OfMembers(Layer):
+    """A layer whose second input is the number of the row's member."""
+
+    checked_input: ClassVar[int | None] = 1
+
+    members: int
+
+    def check_together(self) -> None:
+        """Raise ValueError if there are too many members."""
+        if self.members > MOST_CATEGORIES:
+            raise ValueError(
+                f"members must be at most {MOST_CATEGORIES:,}, the whole numbers that float32 "
+                f"holds, got {self.members:,}"
+            )
+
+    def categories(self, shape: Shape) -> np.ndarray:
+        """Return the number of members."""
+        return np.array([self.members])
+
+    def check_input(self, label: str, rows: np.ndarray, first_row: int | None = None) -> None:
+        """Raise ValueError if the rows hold anything but numbers of members."""
+        check_categories(self, label, rows, first_row)
+
+
 @registry.add
-class MemberScale(Layer):
+class MemberScale(_OfMembers):
     """Multiplies each column by a factor of the row's member: y = x * scale[member].
 
     Parameters
@@ -76,7 +103,7 @@ class MemberScale(Layer):
 
 
 @registry.add
-class MemberDense(Layer):
+class MemberDense(_OfMembers):
     """A dense layer of each member's own: y = x @ kernel[member] + bias[member].
 
     It computes the outputs of all members and takes the member's own, which serves layers with few

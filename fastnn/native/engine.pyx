@@ -270,7 +270,8 @@ cdef void run_share(fastnn_kernel kernel, const fastnn_call *shared, char *block
 cdef int raise_status(int status) except -1:
     if status == FASTNN_BAD_LABEL:
         raise ValueError("a class label lies outside [0, number of classes), or the input of an "
-                         "Embedding is no category, or that of a CategoryEncoding")
+                         "Embedding is no category, or that of a CategoryEncoding, or the "
+                         "number of a member is none of MemberScale or MemberDense")
     if status == FASTNN_BAD_COLUMN:
         raise ValueError("a sparse matrix has columns outside its shape: its index arrays have "
                          "been changed since they were checked")

@@ -23,6 +23,7 @@ from fastnn.model import Model
 
 INITIAL_ROWS = 2048  # that initial weights are fitted to
 SAMPLES_OF_A_BIAS = 5
+ROWS_AT_ONCE = 8192  # that are repeated for all members, when they answer
 
 
 @dataclass(frozen=True)
@@ -400,8 +401,12 @@ class TabM(Recipe):
 
     def answers(self, model: Model, x: np.ndarray) -> np.ndarray:
         """Return the mean of what the members answer."""
-        found = super().answers(model, self.repeated(x))
-        return found.reshape(len(x), self.members, -1).mean(axis=1)
+        means = []
+        for at in range(0, max(len(x), 1), ROWS_AT_ONCE):
+            some = x[at : at + ROWS_AT_ONCE]
+            found = super().answers(model, self.repeated(some))
+            means.append(found.reshape(len(some), self.members, found.shape[1]).mean(axis=1))
+        return np.concatenate(means)
 
     def ends(self, model: Model, task: Task, given: Tensor) -> list[Tensor]:
         """Return the mean of the members, each a branch that shares the hidden layers."""

@@ -163,6 +163,32 @@ def test_layers(case, training, rng):
             agree(gradient, parameters[own].grad, f"{case}, by {own}")
 
 
+def test_layers_of_members(rng):
+    """The second layer reads what the first returns, as in TabM, and all rows of a member."""
+    torch = import_torch()
+    members, units = 5, 3
+    x, member = fnn.Input((4,)), fnn.Input((1,))
+    dense = fnn.MemberDense(units, members, bias_initializer=NORMAL)
+    h = fnn.Activation("tanh")(fnn.MemberScale(members, NORMAL)([x, member]))
+    model = fnn.Model([x, member], dense([h, member]), dtype="float64", seed=0)
+    rows, numbers = rng.normal(size=(600, 4)), rng.integers(0, members - 1, (600, 1))
+    weights = rng.normal(size=(600, units))
+    own, kernel, bias = (leaf(torch, view) for view in model.parameters.values())
+    each = torch.tensor(numbers[:, 0])
+    kernels = kernel.reshape(4, members, units).permute(1, 0, 2)[each]
+    inner = (torch.tensor(rows) * own[each]).tanh()
+    wanted = torch.einsum("ri,riu->ru", inner, kernels) + bias.reshape(members, units)[each]
+    wanted.backward(torch.tensor(weights))
+    y = model.forward([rows, numbers], training=True)
+    agree(y, wanted.detach(), "value")
+    gradients = model.backward(weights)
+    for got, want in zip(gradients.values(), (own, kernel, bias), strict=True):
+        agree(got, want.grad, "by a parameter")
+        with pytest.raises(AssertionError):
+            agree(got * (1 + 1e-8), want.grad, "another")
+    assert not gradients["member_scale/scale"][-1].any(), "a member of no row"
+
+
 def test_a_network_of_several_inputs(rng):
     torch = import_torch()
     a, b = fnn.Input((4,), "a"), fnn.Input((3,), "b")

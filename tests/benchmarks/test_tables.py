@@ -23,8 +23,6 @@ import tables
 from table_data import TABLES, Table
 from table_rivals import Setting
 
-import fastnn
-
 ROWS = 60
 
 
@@ -247,13 +245,6 @@ def test_one_failure_does_not_end_a_run(cache, capsys):
 def test_names_that_do_not_exist(arguments):
     with pytest.raises(SystemExit, match=r"no such (side|table)"):
         run("--sides", "mean=made_up:Mean", *arguments)
-
-
-def test_fastnn_takes_part_once_it_has_the_estimators(monkeypatch):
-    monkeypatch.setattr(fastnn, "TabularClassifier", Mean, raising=False)
-    assert "fastnn" in table_rivals.available()
-    monkeypatch.delattr(fastnn, "TabularClassifier")
-    assert "fastnn" not in table_rivals.available()
 
 
 def test_only_what_is_installed_takes_part(monkeypatch):

@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +96,23 @@ def test_wrong_number_of_threads(threads, error, message):
     with pytest.raises(error, match=f"^{message}$"):
         fnn.set_num_threads(threads)
     assert fnn.get_num_threads() == before
+
+
+@pytest.mark.skipif(not engine.HAS_OPENMP, reason="built without OpenMP")
+def test_a_limit_is_that_of_its_context(threads):
+    """Other threads keep theirs, an inner limit does not widen an outer one, an error ends both."""
+    threads(4)
+    with ThreadPoolExecutor(1) as pool, thread_limits.at_most(2):
+        assert fnn.get_num_threads() == 2
+        assert thread_limits.workers_for(1e15) == 2
+        assert pool.submit(fnn.get_num_threads).result() == 4
+        assert pool.submit(copy_context().run, fnn.get_num_threads).result() == 2
+        with thread_limits.at_most(3):
+            assert fnn.get_num_threads() == 2
+        with pytest.raises(ZeroDivisionError), thread_limits.at_most(1):
+            raise ZeroDivisionError
+        assert fnn.get_num_threads() == 2
+    assert fnn.get_num_threads() == 4
 
 
 def test_small_work_is_not_shared(threads):

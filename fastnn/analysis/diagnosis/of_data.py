@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn.analysis.diagnosis.finding import Finding
 from fastnn.analysis.diagnosis.patient import Patient
-from fastnn.layers.inputs import input_readers
+from fastnn.layers.inputs import takes_any_scale
 
 LARGE = 30.0  # root mean square of a column; pixels up to 16 train well, up to 255 they do not
 SMALL = 0.01
@@ -25,9 +25,9 @@ def findings(patient: Patient) -> Iterator[Finding]:
 
 def _inputs(patient: Patient) -> Iterator[Finding]:
     several = len(patient.inputs) > 1
-    readers = input_readers(patient.network.graph)
-    for (name, array), reading in zip(patient.inputs, readers, strict=True):
-        if reading and all(layer.takes_any_scale for layer in reading):
+    of_any_scale = takes_any_scale(patient.network.graph)
+    for (name, array), is_any in zip(patient.inputs, of_any_scale, strict=True):
+        if is_any:
             continue
         sizes = np.sqrt(np.mean(array.astype(np.float64) ** 2, axis=0))
         worst = int(sizes.argmax())
