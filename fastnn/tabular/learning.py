@@ -288,13 +288,15 @@ def _all_scores(
     truth: np.ndarray, predicted: np.ndarray, task: Task, scale: float, threshold: float
 ) -> dict[str, float]:
     """Return all scores of a task that are defined; of quantiles, their pinball loss."""
-    if task.quantiles:
-        score = scores.of_quantiles(task.quantiles)
-        return {score.name: score(truth * scale, predicted * scale)}
-    kind = scores.CLASSES if task.classes else scores.NUMBERS
     decisions = predicted
     if not task.classes:
-        truth, predicted = truth.astype(np.float64) * scale, predicted[:, 0].astype(float) * scale
+        truth, predicted = truth.astype(np.float64) * scale, predicted.astype(np.float64) * scale
+    if task.quantiles:
+        score = scores.of_quantiles(task.quantiles)
+        return {score.name: score(truth, predicted)}
+    kind = scores.CLASSES if task.classes else scores.NUMBERS
+    if not task.classes:
+        predicted = predicted[:, 0]
     elif task.classes == 2 and threshold != 0.5:
         decisions = decided(predicted, threshold)
     return {

@@ -211,6 +211,7 @@ class Trainer:
         if self._task.classes:
             return member.score.loss(truth, found, weight)
         found = found if self._task.quantiles else found[:, 0]
+        truth, found = truth.astype(np.float64), found.astype(np.float64)  # before they are large
         return member.score.loss(truth * self._scale, found * self._scale, weight)
 
 

@@ -45,11 +45,26 @@ def classifier(**options):
     return fnn.MLPClassifier(**{"max_iter": 30, "random_state": 0, **options})
 
 
+# Checks that hundreds of trainings go through get a network that trains in milliseconds.
+LIGHT = {"recipe": {"name": "realmlp", "epochs": 12, "hidden": [16]}, "n_members": 1}
+# Rows are dealt to folds, and shuffled into batches: a row of weight 2 is in one fold and one
+# batch, two equal rows may be in two. (The check's 9 rows are also too few for folds.)
+WEIGHTS_ARE_NOT_REPETITIONS = {
+    "check_sample_weight_equivalence_on_dense_data": "a row of weight 2 is in one fold, "
+    "two equal rows may be in two"
+}
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", estimators.__all__)
 def test_check_estimator_finds_nothing(name):
-    found = check_estimator(getattr(fnn, name)(), on_skip=None)
-    assert {one["check_name"] for one in found if one["status"] != "passed"} <= NOT_CHECKED
+    is_tabular = name.startswith("Tabular")
+    failures = WEIGHTS_ARE_NOT_REPETITIONS if is_tabular else {}
+    estimator = getattr(fnn, name)(**(LIGHT if is_tabular else {}))
+    found = check_estimator(estimator, on_skip=None, expected_failed_checks=failures)
+    not_passed = {one["check_name"]: one["status"] for one in found if one["status"] != "passed"}
+    assert set(not_passed) <= NOT_CHECKED | set(failures)
+    assert all(not_passed[one] == "xfail" for one in failures)
     assert len(found) > 50
 
 
