@@ -41,14 +41,36 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 def test_the_readmes_examples(tmp_path, monkeypatch):
     """The examples run in sequence, each with the names that the previous ones defined."""
+    pytest.importorskip("sklearn")
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     exec(compile(BLOCKS[0], "README.md", "exec"), names)
+    assert names["model"].scores_["accuracy"] > 0.96
+    assert list(names["model"].predict(names["wine"].data.head())) == [0] * 5
+    assert (tmp_path / "wine.safetensors").exists()
+    exec(compile(BLOCKS[1], "README.md", "exec"), names)
     accuracy = names["model"].evaluate(names["x"][names["held_out"]], names["y"][names["held_out"]])
     assert accuracy["accuracy"] > 0.95
     assert (tmp_path / "digits.safetensors").exists()
-    for block in BLOCKS[1:]:
+    for block in BLOCKS[2:]:
         exec(compile(block, "README.md", "exec"), names)
+
+
+def test_the_readmes_commands():
+    """Every line of `fastnn` in the README is one that the command understands."""
+    import shlex
+
+    from fastnn.cli.parser import command_parser
+
+    lines = re.findall(r"^fastnn (.*)$", README.read_text(), re.MULTILINE)
+    assert len(lines) > 10
+    for line in lines:
+        words = shlex.split(line.partition(">")[0], comments=True)
+        if words[0].startswith("-"):
+            continue
+        args, unknown = command_parser().parse_known_args(words)
+        assert not unknown, line
+        assert args.command == words[0]
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,20 @@ def _vanishing_gradients(said):
     assert float(sigmoid) < 30 < 90 < float(relu)
 
 
+def _table(said):
+    (held_out, out_of_fold) = numbers(r"held-out r2: (\S+), out of fold: (\S+)", said)
+    assert held_out > 0.97
+    assert abs(held_out - out_of_fold) < 0.02
+    (inside,) = numbers(r"intervals of 90%: ([\d.]+)%", said)
+    assert 80 < inside < 97
+    (price,) = numbers(r"Bonn second floor: (\S+)", said.replace(",", ""))
+    true = 80 * (3600 + 120) * (1 + 0.0002 * 1216)
+    assert abs(price / true - 1) < 0.1
+    assert "most important: area, town" in said
+    assert "numbers written as text" in said
+    assert "an id" in said
+
+
 def _xor(said):
     (line,), (network,) = (
         numbers(rf"{name}: accuracy ([\d.]+)%", said)
@@ -113,7 +127,7 @@ def _xor(said):
 CLAIMS = {
     "bowl": _bowl, "digits": _digits, "local_minima": _local_minima, "numpy_layer": _numpy_layer,
     "optimizers": _optimizers, "regression": _regression, "residual_network": _residual_network,
-    "time_budget": _time_budget, "vanishing_gradients": _vanishing_gradients, "xor": _xor,
+    "table": _table, "time_budget": _time_budget, "vanishing_gradients": _vanishing_gradients, "xor": _xor,
 }  # fmt: skip
 CLAIMS |= example_claims.CLAIMS
 
@@ -140,9 +154,29 @@ def test_it_runs(example, tmp_path):
     assert saved <= {path.name for path in PICTURES}
 
 
+@pytest.mark.slow
+def test_the_table_in_a_shell(tmp_path):
+    """Its commands succeed, and the model knows the flowers."""
+    folder = str(Path(sys.executable).parent)
+    environment = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["sh", str(ROOT / "examples" / "table.sh"), str(tmp_path)],
+        env=environment, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "cells are separated by ';'" in done.stdout
+    assert float(re.search(r"accuracy +([\d.]+)%", done.stdout)[1]) > 80
+    *_, heads, answer = done.stdout.splitlines()
+    assert heads == "species,probability_setosa,probability_versicolor,probability_virginica"
+    assert answer.startswith("virginica,")
+    saved = {path.name for path in (tmp_path / "flowers").iterdir()}
+    assert saved == {"model.safetensors", "predictions.csv", "report.html"}
+
+
 def test_the_readme_names_every_example():
-    links = set(re.findall(r"\]\((\w+\.py)\)", README))
-    assert links == {path.name for path in EXAMPLES}
+    links = set(re.findall(r"\]\((\w+\.(?:py|sh))\)", README))
+    scripts = {path.name for path in (ROOT / "examples").glob("*.sh")}
+    assert links == scripts | {path.name for path in EXAMPLES}
 
 
 def test_the_readme_shows_every_picture():
