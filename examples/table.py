@@ -43,7 +43,7 @@ def chosen(numbers):
     return {name: np.asarray(column)[numbers] for name, column in sales.items()}
 
 
-model = fnn.TabularRegressor(n_members=3, recipe={"name": "realmlp", "epochs": 60}, random_state=0)
+model = fnn.TabularRegressor(n_members=2, recipe={"name": "realmlp", "epochs": 40}, random_state=0)
 model.fit(chosen(train), price[train])
 print(model.describe())
 
@@ -64,4 +64,4 @@ tables.predicted_against_true(price[held_out], predicted, "price", ax=left)
 tables.importance(needed.columns, needed.mean, needed.std, needed.metric, ax=right)
 left.ticklabel_format(style="plain")
 left.tick_params(axis="x", rotation=30)
-figure.savefig(Path(*sys.argv[1:2], "table.png"), dpi=80)
+figure.savefig(Path(*sys.argv[1:2], "table.png"), dpi=70)

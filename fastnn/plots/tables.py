@@ -212,6 +212,7 @@ def importance(
                 capsize=2, linewidth=1.0)  # fmt: skip
     ax.set_yticks(places, names)
     ax.invert_yaxis()
+    ax.locator_params(axis="x", nbins=5)
     return style.finish(ax, xlabel=f"by how much {score} gets worse", title="Importance of columns")
 
 

@@ -124,7 +124,7 @@ def _numbers(result: Result, found: Importance | None) -> dict[str, Any]:
         heads, cells = as_table(rows)
         kept = [0, 1, *(i for i, h in enumerate(heads) if h in OF_GROUPS[study.target.task])]
         groups[name] = (
-            [NAMES.get(heads[i], heads[i]) for i in kept],
+            [heads[i].replace("_", " ") for i in kept],
             [[text_of(row[i]) for i in kept] for row in cells],
         )
     members = learned.members

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.tabular import scores
+from fastnn.tabular import scores, texts
 from fastnn.tabular.cells import Cells
 from fastnn.tabular.columns import short
 from fastnn.tabular.learning import pinball
@@ -182,20 +182,16 @@ def by_group(evaluation: Evaluation, labels: Cells, task: str) -> list[Group]:
 
 def _groups(cells: Cells) -> tuple[list[str], np.ndarray]:
     """Return names, and the number of the group of each row."""
-    missing = cells.missing
-    if cells.kind == "text":
-        parsed = _as_numbers(cells)
-        if parsed is not None:
-            cells, missing = parsed, parsed.missing
-    values = cells.values
-    if cells.kind in ("number", "duration") and len(np.unique(values[~missing])) > FEW:
-        edges = np.unique(np.quantile(values[~missing], [0.25, 0.5, 0.75]))
-        group = np.searchsorted(edges, values, side="left")
-        names = [f"up to {short(edges[0])}"]
-        names += [f"{short(low)} to {short(high)}" for low, high in itertools.pairwise(edges)]
-        names.append(f"above {short(edges[-1])}")
-        group = np.where(missing, len(names), group)
-        return [*names, "missing"], group
+    cells = _ordered(cells)
+    missing, values = cells.missing, cells.values
+    if cells.kind in ("number", "duration", "date") and len(np.unique(values[~missing])) > FEW:
+        moments = values.astype(np.int64).astype(float) if cells.kind == "date" else values
+        edges = np.unique(np.quantile(moments[~missing], [0.25, 0.5, 0.75], method="lower"))
+        named = [_edge(edge, cells.kind) for edge in edges.tolist()]
+        names = [f"up to {named[0]}", *(f"{a} to {b}" for a, b in itertools.pairwise(named))]
+        names += [f"above {named[-1]}", "missing"]
+        group = np.where(missing, len(names) - 1, np.searchsorted(edges, moments, side="left"))
+        return names, group
     text = cells.as_text()
     counts = text.counts()
     order = np.argsort(-counts, kind="stable")
@@ -208,13 +204,23 @@ def _groups(cells: Cells) -> tuple[list[str], np.ndarray]:
     return [*names, f"{others:,} others", "missing"], place[text.values]
 
 
-def _as_numbers(cells: Cells) -> Cells | None:
-    """Return text as numbers if every cell is one."""
-    try:
-        parsed = np.array([*map(float, cells.texts), np.nan])
-    except ValueError:
-        return None
-    return Cells("number", parsed[cells.values])
+def _edge(value: float, kind: str) -> str:
+    if kind == "date":
+        return str(np.datetime64(int(value), "us").astype("datetime64[D]"))
+    return short(value)
+
+
+def _ordered(cells: Cells) -> Cells:
+    """Return text as the numbers or dates that it stands for, if it does, as columns are read."""
+    if cells.kind != "text" or cells.is_category or texts.are_codes(cells.texts):
+        return cells
+    numbers = texts.read_numbers(cells.texts, cells.counts(), cells.decimal)
+    if numbers is not None:
+        return Cells("number", np.append(numbers.values, np.nan)[cells.values])
+    dates = texts.read_dates(cells.texts, cells.counts())
+    if dates is not None:
+        return Cells("date", np.append(dates.values, np.datetime64("NaT", "us"))[cells.values])
+    return cells
 
 
 def as_table(rows: Sequence[Group]) -> tuple[list[str], list[list[Any]]]:

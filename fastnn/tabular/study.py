@@ -27,8 +27,9 @@ from fastnn.tabular.table import Table
 from fastnn.tabular.target import Target
 
 DIVERGED = 3.0  # times the loss of predicting the mean, or the frequencies of the classes
-MOST_ROWS = 2000  # from which importance is measured
+MOST_ROWS = 1000  # from which importance is measured
 MOST_COLUMNS = 200
+MOST_PREDICTIONS = 40_000
 REPEATS = 5
 
 
@@ -246,7 +247,8 @@ class Result:
         rows = study.held_out if self.has_held_out else study.train
         if len(rows) > MOST_ROWS:
             rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MOST_ROWS])
-        repeats = REPEATS if len(self.fitted.model.encoding.groups) <= 40 else 1
+        once = len(rows) * len(self.fitted.model.encoding.groups)
+        repeats = int(np.clip(MOST_PREDICTIONS // max(once, 1), 1, REPEATS))
         return importance.permutation(
             self.fitted.model,
             study.table.take(rows),

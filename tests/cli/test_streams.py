@@ -126,8 +126,12 @@ def test_a_signal_before_there_is_anything_to_save(run, monkeypatch, number, sta
         signal.raise_signal(number)
 
     monkeypatch.setattr("fastnn.tabular.study.fit", signalled)
-    former = signal.getsignal(number)
-    found, out, err = run("train", "houses.csv", "--target", "price", "-q")
+    own = signal.default_int_handler  # a job in the background begins with SIGINT ignored
+    former = signal.signal(number, own)
+    try:
+        found, out, err = run("train", "houses.csv", "--target", "price", "-q")
+        assert signal.getsignal(number) is own
+    finally:
+        signal.signal(number, former)
     assert (found, out) == (status, "")
     assert "nothing was saved" in err
-    assert signal.getsignal(number) is former

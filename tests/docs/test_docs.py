@@ -62,7 +62,8 @@ def test_the_readmes_commands():
 
     from fastnn.cli.parser import command_parser
 
-    lines = re.findall(r"^fastnn (.*)$", README.read_text(), re.MULTILINE)
+    blocks = re.findall(r"```\n(.*?)```", README.read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in re.findall(r"^fastnn (.*)$", block, re.M)]
     assert len(lines) > 10
     for line in lines:
         words = shlex.split(line.partition(">")[0], comments=True)

@@ -127,7 +127,8 @@ def _xor(said):
 CLAIMS = {
     "bowl": _bowl, "digits": _digits, "local_minima": _local_minima, "numpy_layer": _numpy_layer,
     "optimizers": _optimizers, "regression": _regression, "residual_network": _residual_network,
-    "table": _table, "time_budget": _time_budget, "vanishing_gradients": _vanishing_gradients, "xor": _xor,
+    "table": _table, "time_budget": _time_budget, "vanishing_gradients": _vanishing_gradients,
+    "xor": _xor,
 }  # fmt: skip
 CLAIMS |= example_claims.CLAIMS
 
