@@ -290,6 +290,12 @@ class TabularClassifier(ClassifierMixin, _Tabular):
     feature_names_in_ : ndarray of str
         Where the columns have names.
 
+    Notes
+    -----
+    shap explains single rows: ``shap.Explainer(model.predict_proba, frame[:100])(rows)``. It can
+    mix cells only if they are numbers; give it, and `fit`, categories as their codes, with
+    ``kinds={"plan": "category"}``.
+
     Examples
     --------
     >>> import fastnn as fnn
