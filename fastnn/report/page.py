@@ -138,6 +138,7 @@ def _numbers(result: Result, found: Importance | None) -> dict[str, Any]:
         "parameters": learned.model.count_parameters(),
         "groups": groups,
         "importance": found,
+        "importance_score": "" if found is None else text_of(found.score),
         "few": 0 < len(study.held_out) < 10,
     }
 
