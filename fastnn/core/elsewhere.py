@@ -64,7 +64,6 @@ IN_MODULES = {
     ("fastnn.layers", "Softplus"): _BY_ACTIVATION.format(name="softplus"),
     ("fastnn.layers", "Lambda"): _OWN_LAYER,
     ("fastnn.layers", "Subtract"): _OWN_LAYER,
-    ("fastnn.layers", "Average"): _OWN_LAYER,
     ("fastnn.layers", "Maximum"): _OWN_LAYER,
     ("fastnn.layers", "Minimum"): _OWN_LAYER,
     ("fastnn.layers", "Dot"): _OWN_LAYER,

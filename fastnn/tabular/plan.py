@@ -116,7 +116,7 @@ def within(plan: Plan, pace: float, seconds: float) -> Plan:
     Examples
     --------
     >>> from fastnn.tabular.recipes import RealMLP
-    >>> plan = within(planned(RealMLP(epochs=100), 1000), 0.01, 5.0)
+    >>> plan = within(planned(RealMLP(epochs=100), Task(3, 0, []), 1000), 0.01, 5.0)
     >>> plan.epochs < 100
     True
     """

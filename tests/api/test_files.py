@@ -59,7 +59,10 @@ def every_layer(dtype="float64"):
         fnn.PeriodicEmbedding(2, waves=3)(fnn.Columns(1, 3)(vector)),
         fnn.PiecewiseLinearEmbedding(2, bins=4)(vector),
         fnn.ParametricActivation("mish")(fnn.Scale("normal")(vector)),
+        fnn.Average()([vector, shared(vector)]),
     ]
+    member = fnn.Columns(0, 1)(fnn.Reshape((-1,))(categories))
+    looked_up.append(fnn.MemberDense(2, 3)([fnn.MemberScale(3)([vector, member]), member]))
     flat = fnn.Concatenate()([flat, *looked_up])
     h = fnn.Dropout(0.25)(fnn.LayerNormalization()(fnn.Concatenate()([h, flat])))
     output = fnn.Dense(3, "softmax", use_bias=False, kernel_initializer="lecun_normal")(h)

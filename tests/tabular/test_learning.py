@@ -13,7 +13,6 @@ from fastnn.callbacks import Callback
 from fastnn.tabular import learning, member, scores
 from fastnn.tabular.ensemble import joined_model
 from fastnn.tabular.learning import learn
-from fastnn.tabular.member import predicted
 from fastnn.tabular.plan import Progress, planned, within
 from fastnn.tabular.recipes import RealMLP, Task
 
@@ -101,15 +100,15 @@ def test_best_epoch_is_the_best_and_of_equals_the_last(rng, monkeypatch, task, m
 def test_joined_model_is_the_mean_of_the_members(rng, task):
     x, y = data(task, rng)
     found = learn(x, y, task, recipe=LIGHT, members=3)
-    each = [predicted(one.model, x).astype(float) for one in found.members]
+    each = [one.recipe.answers(one.model, x).astype(float) for one in found.members]
     if task.classes:
         assert found.temperature != 1
         each = [one ** (1 / found.temperature) for one in each]
         each = [one / one.sum(axis=1, keepdims=True) for one in each]
     assert_allclose(found.model.predict(x), np.mean(each, axis=0), atol=2e-6)
     assert not np.allclose(found.model.predict(x), each[0], atol=1e-3)
-    untempered = joined_model([one.model for one in found.members], task, 1.0, 0)
-    plain = np.mean([predicted(one.model, x) for one in found.members], axis=0)
+    untempered = joined_model([one.model for one in found.members], RealMLP(), task, 1.0, 0)
+    plain = np.mean([one.recipe.answers(one.model, x) for one in found.members], axis=0)
     assert_allclose(untempered.predict(x), plain, atol=1e-6)
 
 
@@ -210,7 +209,7 @@ def test_weights_count_in_training_and_in_the_choice_of_the_epoch(rng):
     right = (found.model.predict(x).argmax(axis=1) == y).mean()
     assert right > 0.75
     (one, *_) = found.members
-    own, held = predicted(one.model, x[one.held_out]), one.held_out
+    own, held = one.recipe.answers(one.model, x[one.held_out]), one.held_out
     chosen = scores.get("log_loss", "classification")(flipped[held], own, weight[held])
     assert chosen == pytest.approx(one.curve[one.best_epoch], rel=1e-5)
 
@@ -437,16 +436,16 @@ def test_progress_hears_of_the_plan_and_of_each_step(rng):
 def test_members_by_rows(threads):
     threads(2)
     for rows, members in ((10, 5), (100_000, 5), (100_001, 3), (300_001, 1)):
-        assert planned(RealMLP(), rows).members == members
-    assert planned(RealMLP(), 50, 20).folds == 20
-    assert planned(RealMLP(), 50, 1).folds == 5
-    assert planned(RealMLP(), 50, 1).workers == 1
+        assert planned(RealMLP(), NUMBERS, rows).members == members
+    assert planned(RealMLP(), NUMBERS, 50, 20).folds == 20
+    assert planned(RealMLP(), NUMBERS, 50, 1).folds == 5
+    assert planned(RealMLP(), NUMBERS, 50, 1).workers == 1
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e-9, 1.0, 10.0, 1e9])
 def test_plan_within_a_time(threads, seconds):
     threads(2)
-    plan = planned(RealMLP(epochs=100), 1000)
+    plan = planned(RealMLP(epochs=100), NUMBERS, 1000)
     found = within(plan, 0.01, seconds)
     assert 1 <= found.epochs <= 100
     assert 1 <= found.members <= 5
@@ -454,7 +453,7 @@ def test_plan_within_a_time(threads, seconds):
         assert found.rounds * found.steps * 0.01 <= seconds
     if seconds == 1e9:
         assert found == plan
-    assert within(planned(RealMLP(epochs=2), 1000), 0.01, 1.5).members == 5
+    assert within(planned(RealMLP(epochs=2), NUMBERS, 1000), 0.01, 1.5).members == 5
 
 
 @pytest.mark.parametrize(

@@ -426,20 +426,6 @@ def test_without_scipy_it_names_the_extra(rng, monkeypatch):
         model.fit(x, y)
 
 
-def test_on_the_command_line(tmp_path, capsys):
-    from fastnn import cli
-
-    arguments = ["train", "digits", "--epochs", "3", "--output"]
-    for name in FULL_BATCH:
-        assert cli.main([*arguments, str(tmp_path / name), "--optimizer", name]) == 0
-        assert "all rows" in capsys.readouterr().out
-        assert cli.main(["info", str(tmp_path / name / "model.safetensors")]) == 0
-        assert f"{name}" in capsys.readouterr().out
-    bad = ["--optimizer", "lbfgs", "--learning-rate", "0.1"]
-    assert cli.main([*arguments, str(tmp_path / "bad"), *bad]) != 0
-    assert "LBFGS has no learning_rate" in capsys.readouterr().err
-
-
 def test_the_number_of_evaluations_can_be_limited(rng):
     x = rng.normal(size=(200, 4))
     counts = []

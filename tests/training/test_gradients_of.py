@@ -418,10 +418,15 @@ LAYERS = {
     "periodic_embedding": lambda: [fnn.PeriodicEmbedding(2, waves=3)],
     "piecewise_linear_embedding": piecewise,
     "add": lambda: fnn.Add,
+    "average": lambda: fnn.Average,
     "multiply": lambda: fnn.Multiply,
     "concatenate": lambda: fnn.Concatenate,
 }
-WITHOUT_GRADIENT = {"embedding", "category_encoding", "string_lookup", "integer_lookup"}
+# One of their inputs is categories; what reaches the other is in test_members.py.
+WITHOUT_GRADIENT = {
+    "embedding", "category_encoding", "string_lookup", "integer_lookup", "member_scale",
+    "member_dense",
+}  # fmt: skip
 
 
 def model_with(kind, loss="mse"):

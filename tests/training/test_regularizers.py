@@ -128,7 +128,8 @@ def test_every_layer_with_parameters_is_expected():
     registry, base = fnn.layers.registry, fnn.Layer
     kinds = {k for k in registry if registry[k].parameter_shapes is not base.parameter_shapes}
     without = {
-        "residual", "normalization", "periodic_embedding", "piecewise_linear_embedding"
+        "residual", "normalization", "periodic_embedding", "piecewise_linear_embedding",
+        "member_scale", "member_dense",
     }  # fmt: skip
     assert {name.split(" ")[0] for name in LAYERS} | without == kinds
 
