@@ -37,6 +37,7 @@ class Interrupts:
         self.status = 0
         self._args = args
         self._phase = "preparing"
+        self._is_told = False
         self._former: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -58,6 +59,8 @@ class Interrupts:
     def save(self) -> None:
         """From now on signals wait until the model is saved."""
         self._phase = "saving"
+        if self.stop.is_set():
+            self._tell()
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         self.status = _STATUS[signal.Signals(number)]
@@ -66,9 +69,16 @@ class Interrupts:
         if self._phase == "preparing" or self.stop.is_set():
             raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
         self.stop.set()
-        with contextlib.suppress(RuntimeError, OSError):  # something is being printed
+        self._tell()
+
+    def _tell(self) -> None:
+        """Say that the training ends; later, if the signal came while something was printed."""
+        if self._is_told:
+            return
+        with contextlib.suppress(RuntimeError, OSError):
             if not self._args.quiet and sys.stderr is not None:
                 sys.stderr.write("\n")  # behind the bar
             complain(
                 self._args, "interrupted; saving what was reached after this epoch", self.status
             )
+            self._is_told = True

@@ -63,6 +63,16 @@ def _silence(stream: Any) -> None:
         pass
 
 
+def finish() -> None:
+    """Print what the streams still hold; an error at the end would be the exit status."""
+    write("")
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except OSError:
+        _silence(sys.stderr)
+
+
 def lost() -> OSError | None:
     """Return why something that was printed was not taken, and forget it."""
     found = _lost[0] if _lost else None

@@ -23,7 +23,7 @@ from fastnn.cli.arguments import (
 )
 from fastnn.cli.completion import SHELLS, PrintCompletion
 from fastnn.cli.interrupts import Terminated
-from fastnn.cli.output import complain, lost, write
+from fastnn.cli.output import complain, finish, lost
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.line = shlex.join(["fastnn", *(sys.argv[1:] if argv is None else argv)])
     lost()
     status = _run(args)
-    write("")  # what a stream still holds
+    finish()
     error = lost()
     if error is not None:
         text = f"error: standard output: {error.strerror or error}"
