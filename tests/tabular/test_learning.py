@@ -360,8 +360,12 @@ def test_ctrl_c_while_members_train_at_the_same_time(rng, threads):
     recipe = RealMLP(hidden=(8,), epochs=3000)
     main = threading.main_thread().ident
     progress = Act(6, lambda: signal.pthread_kill(main, signal.SIGINT))
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)  # some runners ignore it
     began = time.perf_counter()
-    found = learn(x, y, TWO, recipe=recipe, progress=progress)
+    try:
+        found = learn(x, y, TWO, recipe=recipe, progress=progress)
+    finally:
+        signal.signal(signal.SIGINT, former)
     assert found.stop_reason == "interrupted"
     assert 1 <= len(found.members) <= 2
     assert time.perf_counter() - began < 10
