@@ -56,9 +56,14 @@ test: $(STAMPS)/test
 test-slow: $(STAMPS)/test
 	$(RUN) -m pytest tests --run-slow -m slow -n 2 --dist worksteal
 
+# What optional dependencies can change; no other test uses any, so `make test` has run it as it is.
+WITH_OPTIONAL = $(addprefix tests/,analysis api benchmarks data descent docs estimators layers \
+  plots tabular kernels/test_isa.py kernels/test_kernel_inputs.py)
+
 # A test that is skipped even here must be listed in tests/skips.toml.
 test-full: $(PEERS)/test
-	$(PEERS)/bin/python -P -m pytest tests --no-unexpected-skips -n 2 --dist loadfile --no-loadscope-reorder
+	$(PEERS)/bin/python -P -m pytest $(WITH_OPTIONAL) --no-unexpected-skips -n 2 --dist loadfile \
+	  --no-loadscope-reorder
 	$(PEERS)/bin/python -P -m pytest tests/docs tests/plots --run-slow -m slow -n 2
 
 coverage: $(STAMPS)/test $(STAMPS)/coverage
