@@ -8,14 +8,6 @@ from fastnn.program.builder import Builder
 from fastnn.program.ops import Value
 
 
-def _of_one_shape(cls_name: str, shapes: tuple[Shape, ...]) -> Shape:
-    if len(shapes) < 2:
-        raise ValueError(f"{cls_name} takes two or more inputs, got {len(shapes)}")
-    if len(set(shapes)) > 1:
-        raise ValueError(f"{cls_name} takes inputs of one shape, got {', '.join(map(str, shapes))}")
-    return shapes[0]
-
-
 def _chain(builder: Builder, op: str, values: tuple[Value, ...]) -> Value:
     result = values[0]
     for value in values[1:]:
@@ -23,8 +15,22 @@ def _chain(builder: Builder, op: str, values: tuple[Value, ...]) -> Value:
     return result
 
 
+class _OfOneShape(Layer):
+    """Base class of layers that merge inputs of one shape, which is also that of the output."""
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Return the inputs' shape."""
+        cls = type(self).__name__
+        if len(inputs) < 2:
+            raise ValueError(f"{cls} takes two or more inputs, got {len(inputs)}")
+        if len(set(inputs)) > 1:
+            shown = ", ".join(map(str, inputs))
+            raise ValueError(f"{cls} takes inputs of one shape, got {shown}")
+        return inputs[0]
+
+
 @registry.add
-class Add(Layer):
+class Add(_OfOneShape):
     """The sum of two or more inputs of the same shape.
 
     Parameters
@@ -42,17 +48,13 @@ class Add(Layer):
 
     kind = "add"
 
-    def output_shape(self, *inputs: Shape) -> Shape:
-        """Return the inputs' shape."""
-        return _of_one_shape("Add", inputs)
-
     def emit(self, builder: Builder, *inputs: Value) -> Value:
         """Append a chain of sums."""
         return _chain(builder, "add", inputs)
 
 
 @registry.add
-class Average(Layer):
+class Average(_OfOneShape):
     """The mean of two or more inputs of the same shape.
 
     Parameters
@@ -70,10 +72,6 @@ class Average(Layer):
 
     kind = "average"
 
-    def output_shape(self, *inputs: Shape) -> Shape:
-        """Return the inputs' shape."""
-        return _of_one_shape("Average", inputs)
-
     def emit(self, builder: Builder, *inputs: Value) -> Value:
         """Append a chain of sums, and their division."""
         total = _chain(builder, "add", inputs)
@@ -81,7 +79,7 @@ class Average(Layer):
 
 
 @registry.add
-class Multiply(Layer):
+class Multiply(_OfOneShape):
     """The elementwise product of two or more inputs of the same shape.
 
     Parameters
@@ -98,10 +96,6 @@ class Multiply(Layer):
     """
 
     kind = "multiply"
-
-    def output_shape(self, *inputs: Shape) -> Shape:
-        """Return the inputs' shape."""
-        return _of_one_shape("Multiply", inputs)
 
     def emit(self, builder: Builder, *inputs: Value) -> Value:
         """Append a chain of products."""
