@@ -16,7 +16,7 @@ from fastnn.core.files import write_atomically
 from fastnn.report import Conditions, page
 from fastnn.tabular import Encoding, Target
 from fastnn.tabular.answers import answers
-from fastnn.tabular.learning import Plan
+from fastnn.tabular.plan import Plan
 from fastnn.tabular.progress import Bar, duration
 from fastnn.tabular.study import Result, Study
 

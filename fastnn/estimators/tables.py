@@ -8,9 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import (
-    check_is_fitted,
-)
+from sklearn.utils.validation import check_is_fitted
 
 from fastnn.estimators.tabular import Tabular
 from fastnn.tabular.intervals import Intervals
@@ -258,10 +256,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         ndarray of float64, shape (rows,)
         """
         outputs = self._outputs(X)
-        numbers = self.model_.decode(outputs)
-        if numbers.ndim == 1:
-            return numbers
-        return numbers[:, self._middle]
+        return self.model_.middle(self.model_.decode(outputs))
 
     def predict_one(self, row: Any) -> float:
         """Return the number for one row, without a frame; of quantiles, the one nearest to 1/2.
@@ -271,12 +266,8 @@ class TabularRegressor(RegressorMixin, Tabular):
         row : dict or sequence
             Cells by name, or all of them in the order of the columns.
         """
-        found = super().predict_one(row)
-        return float(found[self._middle]) if self.quantiles_[1:] else found
-
-    @property
-    def _middle(self) -> int:
-        return int(np.abs(np.array(self.quantiles_) - 0.5).argmin())
+        found = np.atleast_2d(super().predict_one(row))
+        return float(self.model_.middle(found)[0])
 
     def predict_quantiles(self, X: Any) -> np.ndarray:
         """Return the quantiles that were learned.

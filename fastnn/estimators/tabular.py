@@ -27,7 +27,7 @@ from fastnn.core.declare import Declaration
 from fastnn.estimators.rows import row_weights
 from fastnn.tabular import Table, TabularModel, importance, of
 from fastnn.tabular.fitting import Fitted, fit
-from fastnn.tabular.learning import FOLDS
+from fastnn.tabular.plan import FOLDS
 from fastnn.tabular.progress import Bar
 from fastnn.tabular.sources import cells_of
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.tabular.evaluation import middle_of, quantiles_of
 from fastnn.tabular.intervals import Intervals
 from fastnn.tabular.tabular_model import TabularModel
 
@@ -55,9 +54,9 @@ def answers(
     numbers = model.decode(outputs)
     steps = np.spacing(np.abs(outputs.reshape(len(outputs), -1)).astype(np.float32)) * target.scale
     step = steps.min(axis=1)
-    made = {name: as_text(middle_of(model, numbers), step)}
+    made = {name: as_text(model.middle(numbers), step)}
     if numbers.ndim == 2:
-        for level, column in zip(quantiles_of(model), numbers.T, strict=False):
+        for level, column in zip(model.quantiles, numbers.T, strict=False):
             made[f"{name}_{level:g}"] = as_text(column, step)
     if coverage is not None:
         intervals = Intervals.from_file(model.attachments.get("intervals"))

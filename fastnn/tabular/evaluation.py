@@ -12,7 +12,7 @@ import numpy as np
 from fastnn.tabular import scores, texts
 from fastnn.tabular.cells import Cells
 from fastnn.tabular.columns import short
-from fastnn.tabular.learning import pinball
+from fastnn.tabular.scores import pinball
 from fastnn.tabular.table import Table
 from fastnn.tabular.tabular_model import TabularModel
 
@@ -88,15 +88,14 @@ def evaluate(
         truth = target.numbers(y)
         numbers = model.decode(outputs)
         if numbers.ndim == 2:
-            levels = quantiles_of(model)
-            if levels:
-                more["pinball"] = pinball(truth, numbers, levels)
+            if model.quantiles:
+                more["pinball"] = pinball(truth, numbers, model.quantiles)
             inside = (numbers[:, 0] <= truth) & (truth <= numbers[:, -1])
             more["coverage"] = float(inside.mean())
-        found = predictions = middle_of(model, numbers)
+        found = predictions = model.middle(numbers)
     else:
         truth = target.encode(y, where=table.where)
-        found, predictions = outputs, decided(model, outputs)
+        found, predictions = outputs, model.decisions(outputs)
     made = scores_of(target.task, truth, found, predictions)
     return Evaluation(truth, found, predictions, outputs, rows, made | more)
 
@@ -117,31 +116,6 @@ def scores_of(
         if np.isfinite(value):
             made[score.name] = value
     return made
-
-
-def decided(model: TabularModel, outputs: np.ndarray) -> np.ndarray:
-    """Return the number of the class that is predicted for each row of probabilities."""
-    if outputs.shape[1] == 2 and model.threshold != 0.5:
-        return (outputs[:, 1] >= model.threshold).astype(np.int64)
-    return outputs.argmax(axis=1)
-
-
-def quantiles_of(model: TabularModel) -> tuple[float, ...]:
-    """Return the quantiles that a model predicts; none for a mean or classes."""
-    found = model.attachments.get("quantiles")
-    is_list = isinstance(found, Sequence) and not isinstance(found, str)
-    return tuple(float(q) for q in found) if found and is_list else ()
-
-
-def middle_of(model: TabularModel, numbers: np.ndarray) -> np.ndarray:
-    """Return one number a row: of quantiles, the one nearest to 1/2."""
-    if numbers.ndim == 1:
-        return numbers
-    levels = quantiles_of(model)
-    place = numbers.shape[1] // 2
-    if len(levels) == numbers.shape[1]:
-        place = int(np.abs(np.array(levels) - 0.5).argmin())
-    return numbers[:, place]
 
 
 @dataclass(frozen=True)

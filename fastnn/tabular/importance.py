@@ -79,7 +79,7 @@ def permutation(
     repeats = checks.integer("n_repeats", repeats)
     target = model.target
     classes = 0 if target.classes is None else len(target.classes)
-    quantiles = tuple(model.attachments.get("quantiles", ()))
+    quantiles = model.quantiles
     task = Task(model.encoding.inputs, 0, [], classes=classes, quantiles=quantiles)
     score, _ = chosen_scores(metric, task)
     table = data if isinstance(data, Table) else of(data)

@@ -27,11 +27,9 @@ from fastnn.tabular.calibration import best_temperature, best_threshold, decided
 from fastnn.tabular.ensemble import joined_model, out_of_fold
 from fastnn.tabular.folds import folds_of
 from fastnn.tabular.member import LATE, STOPPED, Halt, Member, Trainer
-from fastnn.tabular.plan import FOLDS, Plan, Progress, planned, within
+from fastnn.tabular.plan import Progress, planned, within
 from fastnn.tabular.recipes import RealMLP, Recipe, Task
-from fastnn.tabular.scores import Score, pinball
-
-__all__ = ["FOLDS", "Learned", "Member", "Plan", "Progress", "chosen_scores", "learn", "pinball"]
+from fastnn.tabular.scores import Score
 
 FEWEST_OF_A_PART = 0.5  # share of its epochs that a member cut short has made to be kept
 
@@ -148,6 +146,7 @@ def learn(
     if time_budget is not None:
         time_budget = checks.number("time_budget", time_budget, is_positive=True)
     recipe = RealMLP() if recipe is None else recipe
+    is_told = progress is not None
     progress = Progress() if progress is None else progress
     halt = Halt(threading.Event() if stop is None else stop)
     generator = np.random.default_rng(seed)
@@ -158,7 +157,7 @@ def learn(
     trainer = Trainer(
         x, y, task, plan, score, fallback, weight, scale, progress, is_stopped=halt.is_set
     )
-    if time_budget is not None or type(progress) is not Progress:
+    if time_budget is not None or is_told:  # only they need to know the pace
         pace = trainer.pace(np.flatnonzero(folds != 0), int(seeds[0]), teams)
         if time_budget is not None:
             trainer.deadline = began + time_budget

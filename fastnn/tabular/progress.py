@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from fastnn.core.checks import counted
-from fastnn.tabular.learning import Plan, Progress
+from fastnn.tabular.plan import Plan, Progress
 
 _SHAPE = "{percentage:3.0f}%|{bar:24}| {elapsed} done, {remaining} left{postfix}"
 _SECONDS_BETWEEN_LINES = 10  # where the bar is not on a screen but in a file

@@ -17,12 +17,11 @@ import numpy as np
 from fastnn import datasets
 from fastnn.core.checks import rows_of_share
 from fastnn.runtime.nonfinite import NonFiniteLossError
-from fastnn.tabular import importance, recipes, scores
+from fastnn.tabular import importance
 from fastnn.tabular.evaluation import Evaluation, Group, by_group, evaluate
-from fastnn.tabular.fitting import Fitted, fit, weights_of_classes
+from fastnn.tabular.fitting import Fitted, fit
 from fastnn.tabular.intervals import Intervals
-from fastnn.tabular.learning import FOLDS, Progress, planned
-from fastnn.tabular.recipes import Task
+from fastnn.tabular.plan import FOLDS, Progress
 from fastnn.tabular.table import Table
 from fastnn.tabular.target import Target
 
@@ -153,7 +152,6 @@ class Study:
         """
         quantiles = tuple(options.get("quantiles", ()))
         values = self.whole.cells(self.name)
-        self._check(options)
         fitted = fit(
             self.table.take(self.train),
             values.take(self.train),
@@ -171,20 +169,6 @@ class Study:
             more["quantiles"] = list(quantiles)
         fitted.model.attachments |= more
         return Result(self, fitted)
-
-    def _check(self, options: dict[str, Any]) -> None:
-        """Raise ValueError for options that do not fit the target, before anything is shown."""
-        target = self.target
-        classes = 0 if target.classes is None else len(target.classes)
-        scores.get(options.get("metric", "auto"), target.task, classes)
-        recipe = options.get("recipe")
-        made = recipes.get("realmlp" if recipe in (None, "auto") else recipe)
-        like = Task(1, 0, [], classes=classes)  # before the columns are encoded
-        planned(made, like, len(self.train), options.get("members"))
-        if options.get("class_weight") is not None:
-            weights_of_classes(target, np.arange(classes), options["class_weight"])
-        if options.get("quantiles") and target.classes is not None:
-            raise ValueError(f"quantiles are of numbers, but {target.name!r} has classes")
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -121,9 +121,48 @@ class TabularModel:
             if target.low <= target.high:
                 numbers = np.clip(numbers, target.low, target.high)
             return numbers[:, 0] if outputs.shape[1] == 1 else np.sort(numbers, axis=1)
-        if len(target.classes) == 2 and self.threshold != 0.5:
-            return target.classes[(outputs[:, 1] >= self.threshold).astype(np.int64)]
-        return target.decode(outputs)
+        return target.classes[self.decisions(outputs)]
+
+    def decisions(self, outputs: np.ndarray) -> np.ndarray:
+        """Return the number of the class that is predicted for each row of probabilities.
+
+        Parameters
+        ----------
+        outputs : ndarray, shape (rows, classes)
+
+        Returns
+        -------
+        ndarray of int64, shape (rows,)
+        """
+        if outputs.shape[1] == 2 and self.threshold != 0.5:
+            return (outputs[:, 1] >= self.threshold).astype(np.int64)
+        return outputs.argmax(axis=1)
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """The quantiles that it predicts; none for a mean or classes."""
+        found = self.attachments.get("quantiles")
+        is_list = isinstance(found, Sequence) and not isinstance(found, str)
+        return tuple(float(q) for q in found) if found and is_list else ()
+
+    def middle(self, numbers: np.ndarray) -> np.ndarray:
+        """Return one number a row: of quantiles, the one nearest to 1/2.
+
+        Parameters
+        ----------
+        numbers : ndarray, shape (rows,) or (rows, quantiles)
+            As `decode` returns them.
+
+        Returns
+        -------
+        ndarray, shape (rows,)
+        """
+        if numbers.ndim == 1:
+            return numbers
+        levels, place = self.quantiles, numbers.shape[1] // 2
+        if len(levels) == numbers.shape[1]:
+            place = int(np.abs(np.array(levels) - 0.5).argmin())
+        return numbers[:, place]
 
     def predict_proba(self, data: Any) -> np.ndarray:
         """Return the probability of each class of `target.classes`.

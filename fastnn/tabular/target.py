@@ -10,7 +10,6 @@ from fastnn.tabular import texts
 from fastnn.tabular.cells import Cells, WrongCell, number_as_text
 from fastnn.tabular.columns import listed, shown
 from fastnn.tabular.sources import cells_of
-from fastnn.tabular.table import Table
 
 TASKS = ("classification", "regression")
 MAX_CLASSES = 1000
@@ -343,11 +342,6 @@ class Target:
         if not is_sound:
             raise ValueError("the description of the target is damaged")
         return made
-
-
-def target_in(table: Table, name: str) -> Cells:
-    """Return the cells of a target; ValueError with the nearest name if there is none."""
-    return table.cells(name)
 
 
 def _cells(values: Any, about: str) -> Cells:

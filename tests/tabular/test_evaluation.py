@@ -11,7 +11,7 @@ from fastnn.tabular.answers import answers, as_text
 from fastnn.tabular.cells import of_array, of_texts
 from fastnn.tabular.evaluation import Evaluation, by_group, evaluate, scores_of
 from fastnn.tabular.intervals import KEPT, Intervals
-from fastnn.tabular.learning import Plan
+from fastnn.tabular.plan import Plan
 from fastnn.tabular.progress import Bar
 from fastnn.tabular.recipes import RealMLP
 from fastnn.tabular.study import Study, split_groups

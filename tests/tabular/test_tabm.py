@@ -11,7 +11,8 @@ from sklearn.datasets import load_wine
 import fastnn as fnn
 from fastnn import layers
 from fastnn.tabular import recipes
-from fastnn.tabular.learning import joined_model, learn
+from fastnn.tabular.ensemble import joined_model
+from fastnn.tabular.learning import learn
 from fastnn.tabular.recipes import TabM, Task
 
 small = partial(TabM, (7, 5), members=3, bins=4, embedding_units=2, batch_size=16)
