@@ -158,7 +158,7 @@ def recipe_of(args: argparse.Namespace) -> Recipe | str:
     told = {field: getattr(args, field) for field in FIELDS if getattr(args, field) is not None}
     if not told:
         return args.recipe
-    name = next(iter(recipes.registry)) if args.recipe == "auto" else args.recipe
+    name = recipes.AUTO if args.recipe == "auto" else args.recipe
     known = recipes.registry[name].fields()
     for field in told:
         if field not in known:

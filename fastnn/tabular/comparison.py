@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,7 @@ class _Fold:
         encoding = Encoding.fit(train, **chosen, **options)
         return encoding, encoding.encode(train), encoding.encode(table.take(self.held_out))
 
+    @cached_property
     def targets(self) -> tuple[Target, np.ndarray, np.ndarray]:
         """Return the target, and both parts of it as class numbers or numbers in its unit."""
         target = self.study.target
@@ -120,7 +122,7 @@ def compare(
     for number in range(folds):
         held_out = np.flatnonzero(of_row == number)
         fold = _Fold(study, np.flatnonzero(of_row != number), held_out, seed, options or {})
-        target, _, truth = fold.targets()
+        target, _, truth = fold.targets
         for name, side in sides.items():
             at = time.perf_counter()
             outputs = side(fold)
@@ -171,7 +173,7 @@ def _trees(fold: _Fold) -> np.ndarray:
     first = encoding.numbers + encoding.flags
     is_category = np.zeros(encoding.inputs, bool)
     is_category[first:] = np.array(encoding.cardinalities) <= MOST_CODES
-    target, y, _ = fold.targets()
+    target, y, _ = fold.targets
     options = {"categorical_features": is_category, "random_state": fold.seed}
     if target.classes is None:
         return ensemble.HistGradientBoostingRegressor(**options).fit(x, y).predict(x_held_out)
@@ -185,7 +187,7 @@ def _linear(fold: _Fold) -> np.ndarray:
 
     encoding, x, x_held_out = fold.encoded(numbers="standard", one_hot_up_to=ONE_HOT)
     inputs = slice(0, encoding.numbers + encoding.flags)
-    target, y, _ = fold.targets()
+    target, y, _ = fold.targets
     x, x_held_out = x[:, inputs].astype(np.float64), x_held_out[:, inputs].astype(np.float64)
     if target.classes is None:
         return linear_model.Ridge().fit(x, y).predict(x_held_out)

@@ -101,7 +101,7 @@ def fit(
         Data or an argument do not fit; the message names it.
     """
     began = time.perf_counter()
-    made = recipes.get("realmlp" if recipe is None or recipe == "auto" else recipe)
+    made = recipes.get(recipes.AUTO if recipe is None or recipe == "auto" else recipe)
     assert isinstance(made, Recipe)
     levels = _levels(quantiles)
     if members is not None:

@@ -135,6 +135,7 @@ class Recipe(Declaration):
 
 
 registry = Registry("recipe", Recipe)
+AUTO = "realmlp"  # what "auto" stands for
 
 
 @registry.add
