@@ -7,7 +7,7 @@
 #   make wheel   build dist/*.whl
 #   make lint    ruff, mypy, cython-lint, and the import order of the packages
 #   make check-loops   check that products keep their sums in registers; needs objdump
-#   make test-slow   tests that are exhaustive or long
+#   make test-slow   tests that are exhaustive, long, or search with new examples each time
 #   make pictures   redraw the reference pictures of fastnn.plots, tests/plots/pictures
 #   make clean   remove everything that the other targets made
 
@@ -55,6 +55,7 @@ test: $(STAMPS)/test
 
 test-slow: $(STAMPS)/test
 	$(RUN) -m pytest tests --run-slow -m slow -n 2 --dist worksteal
+	$(RUN) -m pytest tests/tabular/test_properties.py --hypothesis-profile=search -n 2
 
 # What optional dependencies can change; no other test uses any, so `make test` has run it as it is.
 WITH_OPTIONAL = $(addprefix tests/,analysis api benchmarks data descent docs estimators layers \

@@ -8,6 +8,7 @@ import installation
 import numpy as np
 import pytest
 import skip_list
+from hypothesis import settings
 from skip_list import SkipRecord
 
 import fastnn as fnn
@@ -15,6 +16,12 @@ from fastnn.analysis import machine_limits
 from fastnn.core import threads as thread_limits
 
 HERE = Path(__file__).resolve().parent
+
+# The same examples on every run: a change is not refused for what it did not touch. New ones are
+# looked for by `make test-slow`.
+settings.register_profile("default", derandomize=True, deadline=None, max_examples=60)
+settings.register_profile("search", deadline=None, max_examples=5000, print_blob=True)
+settings.load_profile("default")
 
 
 def pytest_addoption(parser):

@@ -142,11 +142,19 @@ _TEXT_OF = {
 
 def is_missing(cell: object) -> bool:
     """Whether a Python object stands for a missing cell: None, NaN, NaT, NA, empty text."""
-    if cell is None or cell == "":
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
         return True
-    if type(cell).__name__ in ("NAType", "NaTType"):
-        return True
+    if isinstance(cell, str):
+        return not cell.strip()
     return bool(cell != cell) if isinstance(cell, (float, Decimal, np.generic)) else False
+
+
+def is_number(kind: type) -> bool:
+    """Whether objects of a type are numbers; booleans and durations are not."""
+    return issubclass(kind, _NUMBERS) and not issubclass(kind, (bool, np.timedelta64))
+
+
+_NUMBERS = (int, float, Decimal, Fraction, np.integer, np.floating)
 
 
 def naive(moment: datetime.date) -> datetime.datetime:
@@ -239,8 +247,8 @@ def _of_durations(array: np.ndarray) -> Cells:
     return Cells("duration", np.where(np.isnat(span), np.nan, span.astype(np.int64) / 1e6))
 
 
-_NUMBERS = (int, float, Decimal, Fraction, np.integer, np.floating)
-_TIMES = (datetime.date, datetime.timedelta, datetime.time, np.datetime64, np.timedelta64)
+SPANS = (datetime.timedelta, datetime.time, np.timedelta64)
+_TIMES = (datetime.date, np.datetime64, *SPANS)
 _KNOWN = (str, bool, np.bool_, type(None), *_NUMBERS, *_TIMES)
 
 
@@ -265,15 +273,15 @@ def of_objects(cells: Sequence[Any]) -> Cells:
         return of_texts([None] * len(cells))
     if all(issubclass(one, (bool, np.bool_)) for one in types):
         return Cells("boolean", _floats(cells))
-    if all(issubclass(one, _NUMBERS) and one is not bool for one in types):
+    if all(map(is_number, types)):
         whole = all(issubclass(one, (int, np.integer)) for one in types)
         return Cells("number", _floats(cells), is_whole=whole)
     if all(issubclass(one, (datetime.date, np.datetime64)) for one in types):
         return Cells("date", _dates(cells))
-    if all(issubclass(one, (datetime.timedelta, datetime.time, np.timedelta64)) for one in types):
+    if all(issubclass(one, SPANS) for one in types):
         spans = [np.nan if cell is None else seconds_of(cell) for cell in cells]
         return Cells("duration", np.array(spans, np.float64))
-    if all(issubclass(one, (str, bool, np.bool_, *_NUMBERS)) for one in types):
+    if all(issubclass(one, (str, bool, np.bool_)) or is_number(one) for one in types):
         return of_texts([_as_text(cell) for cell in cells])
     row = next((i for i, cell in enumerate(cells) if not isinstance(cell, _KNOWN)), 0)
     if isinstance(cells[row], _KNOWN):
@@ -290,7 +298,24 @@ def _floats(cells: Sequence[Any]) -> np.ndarray:
         return np.array([np.nan if cell is None else float(cell) for cell in cells], np.float64)
     except OverflowError:
         row = next(i for i, cell in enumerate(cells) if cell is not None and _is_huge(cell))
-        raise WrongCell(row, "holds a whole number that is too large") from None
+        raise WrongCell(row, _TOO_LARGE) from None
+
+
+_TOO_LARGE = "holds a whole number that is too large"
+
+
+def as_float(cell: Any) -> float:
+    """Return one number of any type as a float.
+
+    Raises
+    ------
+    WrongCell
+        It is a whole number that no float holds.
+    """
+    try:
+        return float(cell)
+    except OverflowError:
+        raise WrongCell(-1, _TOO_LARGE) from None
 
 
 def _is_huge(cell: Any) -> bool:
@@ -330,12 +355,12 @@ def as_key(cell: Any) -> str | None:
         return cell.strip() or None
     if is_missing(cell):
         return None
-    if isinstance(cell, (bool, np.bool_, *_NUMBERS)):
+    if isinstance(cell, (bool, np.bool_)) or is_number(type(cell)):
         return _as_text(cell)
     if isinstance(cell, np.datetime64):
         cell = cell.astype(_MICROSECONDS).item()
     if isinstance(cell, datetime.date):
         return _date_as_text(naive(cell))
-    if isinstance(cell, (datetime.timedelta, datetime.time, np.timedelta64)):
+    if isinstance(cell, SPANS):
         return number_as_text(seconds_of(cell))
     raise WrongCell(-1, f"holds {type(cell).__name__}; {_EXPECTED}")

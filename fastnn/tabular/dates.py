@@ -24,6 +24,16 @@ def _moment(value: float) -> datetime.datetime:
     return _EPOCH + datetime.timedelta(microseconds=int(value))
 
 
+_TOO_FAR = "is not within the years 1 to 9999"
+
+
+def _checked(since: int) -> float:
+    """Return the microseconds since 1970 of one cell, if the year has at most four digits."""
+    if not _FIRST <= since <= _LAST:
+        raise WrongCell(-1, _TOO_FAR)
+    return float(since)
+
+
 _DAY_OF_WEEK = "day of week"
 _DAY_OF_YEAR = "day of year"
 _ONE_PART: dict[str, Callable[[datetime.datetime], float]] = {
@@ -51,6 +61,7 @@ class Date(Numeric):
 
     kind = "date"
     own = ("order",)
+    plain = None
     order: str = "ymd"
 
     @property
@@ -83,7 +94,7 @@ class Date(Numeric):
         is_far = (since < _FIRST) | (since > _LAST)
         if (is_far & ~np.isnat(moments)).any():
             row = int((is_far & ~np.isnat(moments)).argmax())
-            raise WrongCell(row, "is not within the years 1 to 9999")
+            raise WrongCell(row, _TOO_FAR)
         return np.where(np.isnat(moments), np.nan, moments.astype(np.int64).astype(np.float64))
 
     def read_one(self, cell: Any) -> float:
@@ -99,16 +110,13 @@ class Date(Numeric):
         elif isinstance(cell, datetime.date):
             moment = naive(cell)
         elif isinstance(cell, np.datetime64):
-            since = int(cell.astype("datetime64[us]").astype(np.int64))
-            if not _FIRST <= since <= _LAST:
-                raise WrongCell(-1, "is not within the years 1 to 9999")
-            return float(since)
+            return _checked(int(cell.astype("datetime64[us]").astype(np.int64)))
         else:
             raise WrongCell(-1, f"holds {type(cell).__name__}; expected a date")
         if moment is None:
             return math.nan
         span = moment - _EPOCH
-        return float((span.days * 86400 + span.seconds) * 1_000_000 + span.microseconds)
+        return _checked((span.days * 86400 + span.seconds) * 1_000_000 + span.microseconds)
 
     def _refusal(self, text: str) -> str:
         example = texts.EXAMPLES[self.order]

@@ -4,7 +4,7 @@ import datetime
 import json
 
 import numpy as np
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fastnn.tabular import Encoding, Target
@@ -55,7 +55,6 @@ def fitted(table, **options):
     return encoding
 
 
-@settings(deadline=None, max_examples=60)
 @given(tables(), st.sampled_from(SCALES), st.integers(0, 4))
 def test_every_table(table, numbers, one_hot_up_to):
     encoding = fitted(table, numbers=numbers, one_hot_up_to=one_hot_up_to)
@@ -75,7 +74,6 @@ def test_every_table(table, numbers, one_hot_up_to):
     np.testing.assert_array_equal(again.encode(table), x)
 
 
-@settings(deadline=None, max_examples=60)
 @given(tables(), st.data())
 def test_other_rows_are_encoded_or_refused(table, data):
     encoding = fitted(table)
@@ -94,7 +92,6 @@ def test_other_rows_are_encoded_or_refused(table, data):
         np.testing.assert_array_equal(one, x[0])
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.lists(st.sampled_from(["a", "b", "NA", "1", "01"]), min_size=2))
 def test_classes_come_back(values):
     assume(len(set(values)) > 1)

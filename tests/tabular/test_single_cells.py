@@ -1,0 +1,80 @@
+"""One row is encoded, or refused, as the same row in a table: each kind of column, any cell."""
+
+import datetime
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fastnn.tabular import Encoding
+
+N = 24
+UTC = datetime.UTC
+COLUMNS = {
+    "number": [0.5, 1.5, 2.25, 7.0] * 6,
+    "whole": list(range(N)),
+    "codes": [0, 0, 0, 1, 2, 3] * 4,
+    "flag": [True, False] * 12,
+    "word": ["a", "b", "c", "d"] * 6,
+    "pair": ["yes", "no"] * 12,
+    "numbers as text": ["1,234", "2,5", "3"] * 8,
+    "date": [datetime.datetime(2000, 1, 1 + i) for i in range(N)],
+    "year": [datetime.date(2000 + i, 1, 1) for i in range(N)],
+    "date as text": [f"2001-02-{i + 1:02d}" for i in range(N)],
+    "span": [datetime.timedelta(hours=i) for i in range(N)],
+    "time": [datetime.time(i) for i in range(N)],
+    "span as text": [f"{i}:30" for i in range(N)],
+}
+CELLS = [
+    None, float("nan"), Decimal("NaN"), np.float64("nan"), np.datetime64("NaT"),
+    np.timedelta64("NaT"), pd.NA, pd.NaT, "", " ",
+    False, True, np.True_, 0, 1, -1, 2**70, 10**400, 0.0, -0.0, 1.5, 1e308, 1.7e308,
+    float("inf"), -float("inf"), Decimal("Infinity"), np.float64("inf"),
+    np.float32(1.5), np.float16(1), np.int64(3), np.uint8(1), np.longdouble(1),
+    Decimal("1.5"), Fraction(1, 3), 1j, np.complex64(1),
+    b"1", b"a", bytearray(b"1"), "1", "1.5", "-", "a", "inf", "1e400", "9" * 400, "nan",
+    "NA", "None",
+    "<NA>", "True", "yes", "2001-02-03", "10:30", "1,234", "45%", "$3", "0x10", "\uff11",
+    np.str_("a"), np.str_("1"),
+    datetime.date(2000, 1, 2), datetime.datetime(2000, 1, 2), datetime.datetime.min,
+    datetime.datetime.max, datetime.datetime(2000, 1, 2, tzinfo=UTC), datetime.time(3),
+    datetime.timedelta(1), datetime.timedelta.max, np.datetime64("2000-01-01"),
+    np.datetime64("20000-01-01"), np.timedelta64(5, "s"), np.timedelta64(5),
+    pd.Timestamp("2000-01-02"), pd.Timestamp("2000-01-02", tz="Asia/Tokyo"), pd.Timedelta("1h"),
+    [1], (1,), {}, set(), object(), float, np.array(1.0), np.array([1.0]), np.array("a"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def encoding():
+    return Encoding.fit(COLUMNS)
+
+
+def tried(call, *arguments):
+    """Return the result and None, or None and the message; another error than ValueError fails."""
+    try:
+        return call(*arguments), None
+    except ValueError as error:
+        return None, str(error)
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_one_row_agrees_with_a_table(encoding, name):
+    first = {one: cells[0] for one, cells in COLUMNS.items()}
+    taken = 0
+    for cell in CELLS:
+        row = {**first, name: cell}
+        x, message = tried(encoding.encode, {one: [value] for one, value in row.items()})
+        one, message_of_one = tried(encoding.encode_one, row)
+        shown = f"{name}: {type(cell).__name__} {cell!s:.30}"
+        if message is None:
+            assert message_of_one is None, f"{shown}: {message_of_one}"
+            assert np.isfinite(x).all(), shown
+            np.testing.assert_array_equal(one, x[0], shown)
+            taken += 1
+        else:
+            assert message_of_one is not None, f"{shown}: only a table refuses it: {message}"
+            assert all(f"column {name!r}" in one for one in (message, message_of_one)), shown
+    assert 0 < taken < len(CELLS)
