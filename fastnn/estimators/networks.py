@@ -12,6 +12,7 @@ from fastnn import activations, layers, optimizers
 from fastnn.activations import ActivationFunction
 from fastnn.core import checks
 from fastnn.model import Model, Sequential
+from fastnn.native import kernels
 from fastnn.optimizers import Optimizer
 
 # scikit-learn's names for activations; all others are fastnn's.
@@ -47,7 +48,7 @@ class Weights(NamedTuple):
 
     def squares(self) -> float:
         """Return the sum of the squares of all kernels."""
-        return float(sum(np.vdot(kernel, kernel) for kernel in self.kernels))
+        return sum(map(kernels.sum_of_squares, self.kernels))
 
 
 def sizes(given: Any) -> list[int]:

@@ -216,7 +216,7 @@ class Numeric(Column):
             (scale,), (median,) = functions, fill
 
             def put(out: Any, cell: Any) -> None:
-                value = cell if type(cell) is plain else read(cell)
+                value: Any = cell if type(cell) is plain else read(cell)
                 if not -_LARGE < value < _LARGE:
                     value = read(cell)  # which says if it is missing or infinite
                 if value == value:

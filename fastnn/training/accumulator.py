@@ -46,7 +46,8 @@ class Accumulator:
         done = min(len(results) * steps.batch, steps.rows)
         # Summed step by step, so that the sums do not depend on how steps are divided into parts.
         if len(results) == 1:
-            self._sums = done * results[0] + self._sums
+            sums = done * results[0]
+            self._sums = sums + self._sums if self._count else sums
         else:
             sums = steps.rows_of(len(results))[:, np.newaxis] * results
             sums[0] += self._sums

@@ -75,10 +75,14 @@ class History:
         place = len(self.epoch) - 1
         for name, value in logs.items():
             values = self.history.setdefault(name, [])
-            values += [math.nan] * (place - len(values))  # some epochs may lack a result
-            values[place:] = [value]
+            if len(values) == place:  # as usual
+                values.append(value)
+            else:
+                values += [math.nan] * (place - len(values))  # some epochs may lack a result
+                values[place:] = [value]
         for values in self.history.values():
-            values += [math.nan] * (place + 1 - len(values))
+            if len(values) == place:
+                values.append(math.nan)
 
 
 def _last(values: list) -> Any:

@@ -254,6 +254,11 @@ class TrainingLoop:
             if self._trainer.learning_rate is not None:
                 history.learning_rates.append(self._trainer.learning_rate)
             self.progress.epoch_end(epoch, results)
+            recorded = dict(results)
             for _ in self.callbacks.epoch_end(epoch, results):
-                history.add(epoch, results)  # with the results that the callback has added
+                if any(
+                    recorded.get(name, recorded) is not value for name, value in results.items()
+                ):
+                    recorded = dict(results)  # with what the callback has added
+                    history.add(epoch, recorded)
         return not self._network.stop_training
