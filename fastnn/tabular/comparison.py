@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from fastnn.core import extras
-from fastnn.tabular import recipes
+from fastnn.tabular import recipes, scores
 from fastnn.tabular.encoding import Encoding
-from fastnn.tabular.evaluation import evaluate, scores_of
+from fastnn.tabular.evaluation import evaluate
 from fastnn.tabular.fitting import fit
 from fastnn.tabular.folds import folds_of
 from fastnn.tabular.study import Study
@@ -128,7 +128,7 @@ def compare(
             outputs = side(fold)
             rows[name].seconds.append(time.perf_counter() - at)
             predictions = outputs if target.classes is None else outputs.argmax(axis=1)
-            for score, value in scores_of(target.task, truth, outputs, predictions).items():
+            for score, value in scores.defined(target.task, truth, outputs, predictions).items():
                 rows[name].scores.setdefault(score, []).append(value)
             yield rows[name], number + 1
 

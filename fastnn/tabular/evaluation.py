@@ -49,7 +49,9 @@ class Evaluation:
 
     def of(self, chosen: np.ndarray, task: str) -> dict[str, float]:
         """Return the scores of some of the rows, given as bool."""
-        return scores_of(task, self.truth[chosen], self.outputs[chosen], self.predictions[chosen])
+        return scores.defined(
+            task, self.truth[chosen], self.outputs[chosen], self.predictions[chosen]
+        )
 
 
 def evaluate(
@@ -96,26 +98,8 @@ def evaluate(
     else:
         truth = target.encode(y, where=table.where)
         found, predictions = outputs, model.decisions(outputs)
-    made = scores_of(target.task, truth, found, predictions)
+    made = scores.defined(target.task, truth, found, predictions)
     return Evaluation(truth, found, predictions, outputs, rows, made | more)
-
-
-def scores_of(
-    task: str, truth: np.ndarray, outputs: np.ndarray, predictions: np.ndarray
-) -> dict[str, float]:
-    """Return all scores of a task that are defined on the rows."""
-    made = {}
-    for score in scores.of_task(task):
-        given = outputs
-        if score.of_decisions:  # a threshold may decide otherwise than the largest probability
-            given = np.zeros_like(outputs)
-            given[np.arange(len(truth)), predictions] = 1
-        if score.needs_two and len(np.unique(truth)) < outputs.shape[1]:
-            continue
-        value = score(truth, given)
-        if np.isfinite(value):
-            made[score.name] = value
-    return made
 
 
 @dataclass(frozen=True)

@@ -153,12 +153,11 @@ def learn(
     plan = planned(recipe, task, len(y), members)
     folds = folds_of(y if task.classes else None, plan.folds, len(y), generator, groups)
     seeds = generator.integers(0, 2**31, plan.members)
-    teams = 1 if plan.workers > 1 else threads.get_num_threads()
     trainer = Trainer(
         x, y, task, plan, score, fallback, weight, scale, progress, is_stopped=halt.is_set
     )
     if time_budget is not None or is_told:  # only they need to know the pace
-        pace = trainer.pace(np.flatnonzero(folds != 0), int(seeds[0]), teams)
+        pace = trainer.pace(np.flatnonzero(folds != 0), int(seeds[0]), plan.threads_of(0))
         if time_budget is not None:
             trainer.deadline = began + time_budget
             plan = within(plan, pace, trainer.deadline - time.perf_counter())
@@ -169,7 +168,7 @@ def learn(
     def run(number: int) -> Member | None:
         if has_one.is_set() and (halt.is_set() or trainer.is_late):
             return None
-        with threads.at_most(teams):
+        with threads.at_most(plan.threads_of(number)):
             member = trainer.member(
                 np.flatnonzero(folds != number),
                 np.flatnonzero(folds == number),
@@ -287,19 +286,13 @@ def _all_scores(
     truth: np.ndarray, predicted: np.ndarray, task: Task, scale: float, threshold: float
 ) -> dict[str, float]:
     """Return all scores of a task that are defined; of quantiles, their pinball loss."""
-    decisions = predicted
-    if not task.classes:
-        truth, predicted = truth.astype(np.float64) * scale, predicted.astype(np.float64) * scale
+    if task.classes:
+        decisions = predicted.argmax(axis=1)
+        if task.classes == 2 and threshold != 0.5:
+            decisions = decided(predicted, threshold).argmax(axis=1)
+        return scores.defined(scores.CLASSES, truth, predicted, decisions)
+    truth, predicted = truth.astype(np.float64) * scale, predicted.astype(np.float64) * scale
     if task.quantiles:
         score = scores.of_quantiles(task.quantiles)
         return {score.name: score(truth, predicted)}
-    kind = scores.CLASSES if task.classes else scores.NUMBERS
-    if not task.classes:
-        predicted = predicted[:, 0]
-    elif task.classes == 2 and threshold != 0.5:
-        decisions = decided(predicted, threshold)
-    return {
-        score.name: score(truth, decisions if score.of_decisions else predicted)
-        for score in scores.of_task(kind)
-        if score.is_defined(truth, classes=task.classes)
-    }
+    return scores.defined(scores.NUMBERS, truth, predicted[:, 0], predicted[:, 0])

@@ -59,6 +59,18 @@ class Plan:
         """How many members each worker trains, one after the other."""
         return -(-self.members // self.workers)
 
+    def threads_of(self, member: int) -> int:
+        """Return how many threads a member may use: those of the last round share all.
+
+        Parameters
+        ----------
+        member : int
+            Counted from 0.
+        """
+        last_round = self.members - (self.rounds - 1) * self.workers
+        at_once = last_round if member >= self.members - last_round else self.workers
+        return max(threads.get_num_threads() // at_once, 1)
+
     def steps_for(self, rows: int) -> int:
         """Return the steps of an epoch over so many rows."""
         return -(-rows // self.batch_size)

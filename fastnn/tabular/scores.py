@@ -216,6 +216,38 @@ def of_task(task: str) -> list[Score]:
     return [score for score in SCORES.values() if score.task == task]
 
 
+def defined(
+    task: str, truth: np.ndarray, outputs: np.ndarray, predictions: np.ndarray
+) -> dict[str, float]:
+    """Return all scores of a task that say something about some rows.
+
+    Parameters
+    ----------
+    task : {"classification", "regression"}
+    truth : ndarray, shape (rows,)
+        Numbers of classes, or numbers.
+    outputs : ndarray, shape (rows, classes) or (rows,)
+        Probabilities, or numbers.
+    predictions : ndarray, shape (rows,)
+        Numbers of classes, which a threshold may have chosen; or numbers.
+
+    Examples
+    --------
+    >>> found = defined("regression", np.zeros(2), np.ones(2), np.ones(2))
+    >>> found  # all true numbers are the same, so that there is no r2
+    {'rmse': 1.0, 'mae': 1.0}
+    """
+    classes = outputs.shape[1] if task == CLASSES else 0
+    decided = np.eye(classes, dtype=outputs.dtype)[predictions] if classes else outputs
+    made = {}
+    for score in of_task(task):
+        if score.is_defined(truth, classes=classes):
+            value = score(truth, decided if score.of_decisions else outputs)
+            if np.isfinite(value):
+                made[score.name] = value
+    return made
+
+
 def get(name: str, task: str, classes: int = 0) -> Score:
     """Return a score by its name.
 

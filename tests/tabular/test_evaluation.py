@@ -9,11 +9,12 @@ import fastnn as fnn
 from fastnn.tabular import of
 from fastnn.tabular.answers import answers, as_text
 from fastnn.tabular.cells import of_array, of_texts
-from fastnn.tabular.evaluation import Evaluation, by_group, evaluate, scores_of
+from fastnn.tabular.evaluation import Evaluation, by_group, evaluate
 from fastnn.tabular.intervals import KEPT, Intervals
 from fastnn.tabular.plan import Plan
 from fastnn.tabular.progress import Bar
 from fastnn.tabular.recipes import RealMLP
+from fastnn.tabular.scores import defined
 from fastnn.tabular.study import Study, split_groups
 
 QUICK = {"recipe": RealMLP(epochs=5, hidden=(16,)), "members": 1}
@@ -29,14 +30,14 @@ def table(rows=120):
 
 def test_scores_against_plain_formulas():
     truth, predicted = np.array([1.0, 2.0, 4.0]), np.array([1.0, 3.0, 2.0])
-    assert scores_of("regression", truth, predicted, predicted) == {
+    assert defined("regression", truth, predicted, predicted) == {
         "rmse": pytest.approx((5 / 3) ** 0.5), "mae": 1.0, "r2": pytest.approx(1 - 5 / (14 / 3)),
     }  # fmt: skip
     said = np.array([[0.9, 0.1], [0.6, 0.4]], np.float32)
-    found = scores_of("classification", np.array([0, 1]), said, np.array([0, 1]))
+    found = defined("classification", np.array([0, 1]), said, np.array([0, 1]))
     assert found["accuracy"] == 1  # by the decisions, though 0.4 is the smaller probability
     assert found["log_loss"] == pytest.approx(-(np.log(0.9) + np.log(0.4)) / 2)
-    found = scores_of("classification", np.array([0, 0]), said, np.array([0, 0]))
+    found = defined("classification", np.array([0, 0]), said, np.array([0, 0]))
     assert "roc_auc" not in found
 
 

@@ -47,6 +47,25 @@ def test_each_row_is_predicted_once_by_a_member_that_has_not_seen_it(rng, task):
     assert_allclose(found.out_of_fold[one.held_out], own, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("limit", "members", "expected"),
+    [
+        (1, 5, [1, 1, 1, 1, 1]),
+        (2, 5, [1, 1, 1, 1, 2]),  # the last one has both to itself
+        (2, 4, [1, 1, 1, 1]),
+        (2, 1, [2]),
+        (4, 5, [1, 1, 1, 1, 4]),
+        (8, 5, [1, 1, 1, 1, 1]),
+        (16, 5, [3, 3, 3, 3, 3]),
+        (4, 6, [1, 1, 1, 1, 2, 2]),
+    ],
+)
+def test_threads_of_members(monkeypatch, limit, members, expected):
+    monkeypatch.setattr("fastnn.core.threads.get_num_threads", lambda: limit)
+    plan = planned(LIGHT, NUMBERS, 1000, members)
+    assert [plan.threads_of(one) for one in range(members)] == expected
+
+
 def test_fewer_members_than_folds_leave_rows_without_a_prediction(rng):
     x, y = data(TWO, rng)
     found = learn(x, y, TWO, recipe=LIGHT, members=2)

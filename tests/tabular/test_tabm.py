@@ -13,7 +13,7 @@ from fastnn import layers
 from fastnn.tabular import recipes
 from fastnn.tabular.ensemble import joined_model
 from fastnn.tabular.learning import learn
-from fastnn.tabular.recipes import TabM, Task
+from fastnn.tabular.recipes import TabM, Task, tabm
 
 small = partial(TabM, (7, 5), members=3, bins=4, embedding_units=2, batch_size=16)
 TASKS = {
@@ -153,7 +153,7 @@ def test_answers_do_not_depend_on_how_many_rows_are_repeated_at_once(rows, rng, 
     x, _ = data(task, rng)
     model = network(recipe, task, x, rng)
     want = recipe.answers(model, x)[:rows]
-    monkeypatch.setattr(recipes, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(tabm, "ROWS_AT_ONCE", 10)
     found = recipe.answers(model, x[:rows])
     assert found.shape == (rows, 3)
     np.testing.assert_allclose(found, want, rtol=0, atol=1e-6)
