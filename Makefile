@@ -57,9 +57,10 @@ test-slow: $(STAMPS)/test
 	$(RUN) -m pytest tests --run-slow -m slow -n 2 --dist worksteal
 	$(RUN) -m pytest tests/tabular/test_properties.py --hypothesis-profile=search -n 2
 
-# What optional dependencies can change; no other test uses any, so `make test` has run it as it is.
-WITH_OPTIONAL = $(addprefix tests/,analysis api benchmarks data descent docs estimators layers \
-  plots tabular kernels/test_isa.py kernels/test_kernel_inputs.py)
+# Files that name a library which only $(PEERS) has; `make test` has run all others as they are. Those
+# of kernels are here because tests/skips.toml names tests in them.
+WITH_OPTIONAL = $(shell grep -rlwE 'torch|torch_helpers|polars|jax' tests --include='test_*.py') \
+  tests/benchmarks tests/kernels/test_isa.py tests/kernels/test_kernel_inputs.py
 
 # A test that is skipped even here must be listed in tests/skips.toml.
 test-full: $(PEERS)/test
