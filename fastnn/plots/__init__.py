@@ -1,4 +1,4 @@
-"""Pictures of functions, of descents, of training runs, and of the inside of a network.
+"""Pictures of functions, descents, trainings, the inside of a network, and models of tables.
 
 Each takes ``ax=``, returns the axes it has drawn on, and works without a screen. matplotlib, the
 extra ``plot``, is imported when the first one is drawn.
@@ -16,6 +16,13 @@ from fastnn.plots.layers import histograms
 from fastnn.plots.predictions import calibration, confusion_matrix
 from fastnn.plots.programs import profile
 from fastnn.plots.style import STYLE
+from fastnn.plots.tables import (
+    importance,
+    member_curves,
+    predicted_against_true,
+    residuals,
+    roc,
+)
 from fastnn.plots.training import comparison, history, learning_curve, learning_rate_finder
 
 __all__ = [
@@ -32,10 +39,15 @@ __all__ = [
     "graph",
     "histograms",
     "history",
+    "importance",
     "landscape",
     "learning_curve",
     "learning_rate_finder",
+    "member_curves",
+    "predicted_against_true",
     "profile",
+    "residuals",
+    "roc",
     "surface",
 ]
 

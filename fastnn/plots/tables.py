@@ -44,8 +44,19 @@ def member_curves(
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        A curve is empty, or there is none.
+
+    Examples
+    --------
+    >>> ax = member_curves([[0.9, 0.5, 0.6], [0.8, 0.7, 0.4]], [1, 2], "rmse")
+    >>> ax.get_ylabel()
+    'rmse'
     """
-    if not curves or not all(curves):
+    if not len(curves) or not all(len(curve) for curve in curves):
         raise ValueError("curves must hold at least one epoch of each member")
     ax = style.axes(ax, SIZE)
     for number, (curve, best) in enumerate(zip(curves, best_epochs, strict=True)):
@@ -85,6 +96,17 @@ def roc(
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit, or a class is not among the labels.
+
+    Examples
+    --------
+    >>> ax = roc([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.1, 0.9]], ["no", "yes"])
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['yes: area 1.000']
     """
     said = np.asarray(probabilities, np.float64)
     if said.ndim != 2 or said.shape[1] != len(labels):
@@ -136,6 +158,17 @@ def predicted_against_true(
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, or there are no rows.
+
+    Examples
+    --------
+    >>> ax = predicted_against_true([1.0, 2.0, 3.0], [1.1, 2.2, 2.7], "price")
+    >>> ax.get_xlabel()
+    'true price'
     """
     truth, predicted = _some(truth, predicted)
     ax = style.axes(ax, SIZE)
@@ -165,6 +198,17 @@ def residuals(
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, or there are no rows.
+
+    Examples
+    --------
+    >>> ax = residuals([1.0, 2.0, 3.0], [1.1, 2.2, 2.7], "price")
+    >>> ax.get_xlabel()
+    'predicted price'
     """
     truth, predicted = _some(truth, predicted)
     ax = style.axes(ax, SIZE)
@@ -199,6 +243,17 @@ def importance(
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        The lengths differ, or there are no columns.
+
+    Examples
+    --------
+    >>> ax = importance(["age", "income"], [0.08, 0.02], [0.01, 0.005], "roc_auc")
+    >>> [text.get_text() for text in ax.get_yticklabels()]
+    ['age', 'income']
     """
     if not len(columns) == len(mean) == len(std) > 0:
         raise ValueError(

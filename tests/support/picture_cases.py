@@ -144,6 +144,32 @@ def sureness() -> tuple[np.ndarray, np.ndarray]:
     return (generator.random(400) < said**2).astype(int), said
 
 
+def said_of_classes() -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Classes, and probabilities that are often right."""
+    generator = np.random.default_rng(5)
+    truth = generator.integers(0, 3, 300)
+    said = generator.dirichlet([1, 1, 1], 300) + 0.6 * np.eye(3)[truth]
+    return truth, said / said.sum(axis=1, keepdims=True), ["oak", "pine", "a name that is too long"]
+
+
+def said_of_numbers() -> tuple[np.ndarray, np.ndarray, str]:
+    """Numbers, and predictions whose errors grow with them."""
+    generator = np.random.default_rng(6)
+    truth = generator.gamma(2, 50, 300)
+    return truth, truth * (1 + 0.15 * generator.normal(size=300)), "price"
+
+
+def member_scores() -> list[np.ndarray]:
+    at = np.arange(1, 41)
+    return [0.4 + 0.5 * 0.85**at + 0.01 * n * np.sin(at / 4 + n) for n in range(5)]
+
+
+def columns() -> tuple[list[str], np.ndarray, np.ndarray]:
+    names = ["capital-gain", "age", "education", "a column whose name is long", "hours-per-week"]
+    mean = np.array([0.081, 0.044, 0.031, 0.008, -0.001])
+    return names, mean, np.full(5, 0.004)
+
+
 # Name of the picture: (function of fastnn.plots, how it is drawn with ax=). The first picture of
 # each function has the function's name.
 CASES: dict[str, tuple[str, Callable[[Any], Any]]] = {
@@ -183,6 +209,7 @@ CASES: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "histograms", lambda ax: plots.histograms(trained()[3], "gradients", ax=ax)
     ),
     "history": ("history", lambda ax: plots.history(history(), ax=ax)),
+    "importance": ("importance", lambda ax: plots.importance(*columns(), "roc_auc", ax=ax)),
     "landscape": (
         "landscape",
         lambda ax: plots.landscape(*trained()[:3], recorder=trained()[3], points=15, ax=ax),
@@ -195,7 +222,19 @@ CASES: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "learning_rate_finder",
         lambda ax: plots.learning_rate_finder(learning_rate_finder(), ax=ax),
     ),
+    "member_curves": (
+        "member_curves",
+        lambda ax: plots.member_curves(
+            member_scores(), [int(one.argmin()) for one in member_scores()], "log_loss", ax=ax
+        ),
+    ),
+    "predicted_against_true": (
+        "predicted_against_true",
+        lambda ax: plots.predicted_against_true(*said_of_numbers(), ax=ax),
+    ),
     "profile": ("profile", lambda ax: plots.profile(profile(), ax=ax)),
+    "residuals": ("residuals", lambda ax: plots.residuals(*said_of_numbers(), ax=ax)),
+    "roc": ("roc", lambda ax: plots.roc(*said_of_classes(), ax=ax)),
     "surface": ("surface", lambda ax: plots.surface(walks(), ax=ax)),
 }  # fmt: skip
 

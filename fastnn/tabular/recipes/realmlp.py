@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -21,6 +22,7 @@ SAMPLES_FOR_CLASSES = 640_000
 SAMPLES_FOR_NUMBERS = 2_000_000
 # 128 epochs take twice the time for an error that is 1 % smaller (geometric mean of 26 tables).
 FEWEST_EPOCHS, MOST_EPOCHS = 16, 64
+FEWEST_STEPS = 256  # few rows make few steps in an epoch
 
 
 @registry.add
@@ -47,7 +49,8 @@ class RealMLP(Recipe):
     activation : str, optional
         Default: selu for classes, mish for numbers.
     epochs : int, optional
-        Default: 64, and fewer from 10,000 rows on for classes, from 31,000 on for numbers.
+        Default: 64, more below 200 rows, and fewer from 10,000 rows on for classes, from 31,000 on
+        for numbers.
     batch_size : int, optional
         Default: 64 up to 1,024 rows, 128 up to 8,192, 256 up to 30,000, then 512.
 
@@ -91,7 +94,9 @@ class RealMLP(Recipe):
         if self.epochs is not None:
             return self.epochs
         seen = SAMPLES_FOR_CLASSES if task.classes else SAMPLES_FOR_NUMBERS
-        return max(min(seen // rows, MOST_EPOCHS), FEWEST_EPOCHS)
+        steps = math.ceil(rows / self.rows_of_a_step(rows))
+        of_steps = math.ceil(FEWEST_STEPS / steps)
+        return max(min(seen // rows, MOST_EPOCHS), FEWEST_EPOCHS, of_steps)
 
     def network(self, task: Task, *, steps: int, seed: int) -> Model:
         """Return a compiled network."""
