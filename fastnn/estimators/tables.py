@@ -51,7 +51,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
     members_ : list of Member
         Each with the score of its epochs on the rows it has not seen.
     scores_ : dict of str to float
-        Scores of the out-of-fold predictions; every row counts the same.
+        Scores of the out-of-fold predictions; every row counts the same. The same rows have chosen
+        the best epochs, so that the scores are a little too good, most of all with few rows and
+        much noise: compare models by rows held out, as ``cross_val_score`` does.
     out_of_fold_ : ndarray, shape (rows, classes)
         Without the rows that have no target, or weight 0; NaN where no member held the row out.
     n_iter_ : int

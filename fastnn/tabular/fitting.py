@@ -155,7 +155,7 @@ def fit(
         recipe=made,
         members=members,
         metric=metric,
-        weight=None if weight is None else weight.astype(np.float32),
+        weight=None if weight is None else _of_mean_one(weight),
         groups=None if codes is None else codes[rows],
         scale=target.scale,
         time_budget=time_budget,
@@ -223,7 +223,13 @@ def _row_weights(sample_weight: Any, rows: int) -> np.ndarray | None:
         )
     if not weight.any():
         raise ValueError("sample_weight must have a positive sum over the rows, got 0")
-    return weight
+    return weight / weight.max()  # so that sums and products are finite
+
+
+def _of_mean_one(weight: np.ndarray) -> np.ndarray:
+    """Return weights as float32 whose mean is 1: only their ratios matter, not their unit."""
+    weight = weight / weight.max()
+    return (weight / weight.mean()).astype(np.float32)
 
 
 def _group_codes(groups: Any, rows: int) -> np.ndarray:

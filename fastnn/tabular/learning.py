@@ -2,8 +2,10 @@
 
 The rows are split into folds. A member trains on all but one of them, and its best epoch is chosen
 by the score on that one, so that together the members have predicted every row that they have not
-seen. These out-of-fold predictions give honest scores, and calibrate the probabilities. The members
-train at the same time, one worker each, and end as one network whose output is their mean.
+seen. These out-of-fold predictions give scores, and calibrate the probabilities. The scores are a
+little too good, because the same rows have chosen epochs, temperature and threshold: on 500 rows of
+pure noise the area under the curve is 0.56 instead of 0.50. The members train at the same time, one
+worker each, and end as one network whose output is their mean.
 
 Considered and rejected: one network and one set of held-out rows. It is a fifth of the work, but
 its error is 5 to 10 % larger on most tables, and its scores rest on a fifth of the rows.

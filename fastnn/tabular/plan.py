@@ -135,9 +135,10 @@ def within(plan: Plan, pace: float, seconds: float) -> Plan:
     left = max(SHARE_OF_BUDGET * seconds, 0.0)
     while True:
         most = left / (plan.rounds * plan.steps_per_epoch * pace)
-        if most >= min(FEWEST_EPOCHS, plan.epochs) or plan.members == 1:
+        if most >= min(FEWEST_EPOCHS, plan.epochs) or plan.rounds == 1:
             return replace(plan, epochs=max(int(min(plan.epochs, most)), 1))
-        plan = replace(plan, members=max(plan.members - plan.workers, 1))
+        # One round less: members of a round that is not full would save no time.
+        plan = replace(plan, members=(plan.rounds - 1) * plan.workers)
 
 
 class Progress:

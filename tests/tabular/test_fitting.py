@@ -28,6 +28,23 @@ def test_rows_are_those_with_a_target_and_a_weight(table):
     assert len(fitted.learned.out_of_fold) == len(want)
 
 
+@pytest.mark.parametrize("unit", [2.0**-60, 2.0**-1000, 2.0**1000])
+def test_weights_have_no_unit(table, rng, unit):
+    weight = rng.integers(1, 4, 60).astype(float)
+    options = {"recipe": RECIPE, "class_weight": {"x": 3}, "metric": "log_loss"}
+    want = fit(table, table["b"], sample_weight=weight, **options).learned
+    found = fit(table, table["b"], sample_weight=weight * unit, **options).learned
+    assert_array_equal(found.out_of_fold, want.out_of_fold)
+    assert found.members[0].losses == want.members[0].losses
+
+
+def test_equal_weights_of_classes_are_none(table):
+    options = {"recipe": RECIPE, "metric": "log_loss"}
+    want = fit(table, table["b"], **options).learned
+    found = fit(table, table["b"], class_weight={"x": 1000, "y": 1000}, **options).learned
+    assert found.members[0].losses == pytest.approx(want.members[0].losses, rel=1e-5)
+
+
 def test_groups_are_those_of_the_rows_that_are_left(table):
     groups = np.arange(60) // 6
     y = [None if i % 4 == 0 else table["b"][i] for i in range(60)]

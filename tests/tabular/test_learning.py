@@ -480,6 +480,17 @@ def test_plan_within_a_time(threads, seconds):
 
 
 @pytest.mark.parametrize(
+    ("limit", "members"),
+    [(1, [5, 4, 3, 2, 1]), (2, [5, 4, 2]), (4, [5, 4]), (8, [5])],
+)
+def test_a_plan_loses_whole_rounds(monkeypatch, limit, members):
+    monkeypatch.setattr("fastnn.core.threads.get_num_threads", lambda: limit)
+    plan = planned(RealMLP(epochs=100), NUMBERS, 1000)
+    times = np.geomspace(1e-3, 1e3, 400)
+    assert [*dict.fromkeys(within(plan, 0.01, one).members for one in times[::-1])] == members
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"metric": "auc"}, "metric 'auc'"),

@@ -67,6 +67,12 @@ def test_pinball(rng, weighted):
     assert_allclose(scores.of_quantiles(levels)(y, p, weight), np.mean(want), rtol=1e-12)
 
 
+def test_log_loss_does_not_depend_on_the_dtype():
+    p = np.array([[1.0, 0.0], [0.25, 0.75]])
+    score = scores.get("log_loss", "classification")
+    assert score(np.array([1, 1]), p) == pytest.approx(score(np.array([1, 1]), p.astype("f4")))
+
+
 def test_log_loss_of_impossible_rows_is_finite():
     p = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
     score = scores.get("log_loss", "classification")
