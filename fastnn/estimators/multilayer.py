@@ -29,6 +29,7 @@ from sklearn.utils.validation import validate_data
 from fastnn.activations import ActivationFunction
 from fastnn.core import checks
 from fastnn.estimators import networks
+from fastnn.estimators.failures import unchanged_on_failure
 from fastnn.estimators.iterations import STOCHASTIC, Trained, Training
 from fastnn.estimators.networks import Weights
 from fastnn.estimators.parameters import CONSTRAINTS
@@ -81,6 +82,7 @@ class Multilayer(CallbackSupportMixin, Trained, BaseEstimator):
 
     # --- training -------------------------------------------------------------------------------
 
+    @unchanged_on_failure
     def _fit(
         self,
         X: object,

@@ -10,6 +10,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from fastnn.estimators.failures import unchanged_on_failure
 from fastnn.estimators.tabular import Tabular
 from fastnn.tabular.intervals import Intervals
 
@@ -111,6 +112,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @unchanged_on_failure
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None) -> Self:
         """Learn a table.
 
@@ -223,6 +225,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @unchanged_on_failure
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None) -> Self:
         """Learn a table.
 
