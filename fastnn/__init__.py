@@ -86,7 +86,7 @@ from fastnn.training.loop import History
 from fastnn.training.soft_update import soft_update
 
 if TYPE_CHECKING:
-    from fastnn import descent, estimators, plots
+    from fastnn import descent, estimators, plots, tabular
     from fastnn.estimators import MLPClassifier as MLPClassifier
     from fastnn.estimators import MLPRegressor as MLPRegressor
     from fastnn.estimators import TabularClassifier as TabularClassifier
@@ -96,8 +96,8 @@ __version__: str = _engine.VERSION
 
 
 def __getattr__(name: str) -> object:
-    """Import what training does not need on first use: `descent`, `plots`, the estimators."""
-    if name in ("descent", "estimators", "plots"):
+    """Import on first use what training does not need: pictures, descents, tables, estimators."""
+    if name in ("descent", "estimators", "plots", "tabular"):
         import importlib
 
         return importlib.import_module(f"fastnn.{name}")
@@ -193,5 +193,6 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "soft_update",
+    "tabular",
 ]
 __all__ += callbacks.__all__
