@@ -47,6 +47,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
     Attributes
     ----------
     classes_ : ndarray, shape (classes,)
+        As `numpy.unique` finds them in the targets that are not missing.
     model_ : TabularModel
         The ensemble as one network, with its encoding.
     members_ : list of Member

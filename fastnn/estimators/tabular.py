@@ -26,7 +26,7 @@ from sklearn.utils.validation import (
 from fastnn.core.declare import Declaration
 from fastnn.estimators.rows import row_weights
 from fastnn.tabular import Table, TabularModel, importance, of
-from fastnn.tabular.cells import unmasked
+from fastnn.tabular.cells import WrongCell, unmasked
 from fastnn.tabular.fitting import Fitted, fit
 from fastnn.tabular.plan import FOLDS
 from fastnn.tabular.progress import Bar
@@ -245,7 +245,14 @@ def _unmasked(X: Any) -> Any:
 
 
 def _check_classes(y: Any) -> None:
-    """Raise ValueError if y has several columns, or numbers with decimals."""
+    """Raise ValueError if y has several columns, numbers with decimals, or no labels."""
+    try:
+        _check_labels(y)
+    except WrongCell as error:
+        raise ValueError(f"target 'y', row {error.row + 1:,}: {error.what}") from None
+
+
+def _check_labels(y: Any) -> None:
     if library_of(y) and not isinstance(getattr(y, "dtype", None), np.dtype):
         # Of a frame: text, categories, numbers that may be missing.
         values = values_of(y, np.flatnonzero(~cells_of(y).missing))

@@ -67,7 +67,7 @@ class Intervals:
         if entry is None:
             raise ValueError(
                 "the file does not say how far its predictions are off, which an interval needs; "
-                "train it with `fastnn train`"
+                "train it again"
             )
         try:
             errors = np.array(entry["errors"], np.float64)

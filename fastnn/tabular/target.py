@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter
 from typing import Any
 
 import numpy as np
 
 from fastnn.tabular import texts
-from fastnn.tabular.cells import Cells, WrongCell, as_key, number_as_text
+from fastnn.tabular.cells import Cells, WrongCell, as_key, naive, number_as_text
 from fastnn.tabular.columns import listed, shown
 from fastnn.tabular.sources import cells_of, values_of
 
@@ -288,6 +289,12 @@ class Target:
                 return self._places.get(number_as_text(float(text)), -1)
             except ValueError:
                 pass
+        if place < 0 and self.classes is not None and self.classes.dtype.kind == "M":
+            try:  # a file may leave out the time of day
+                moment = naive(datetime.datetime.fromisoformat(text))
+            except ValueError:
+                return -1
+            return self._places.get(moment.isoformat(" "), -1)
         return place
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:

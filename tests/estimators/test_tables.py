@@ -283,6 +283,8 @@ def test_targets_that_nothing_can_be_learned_from(frame, label, price):
         (None, "requires y to be passed"),
         (np.zeros((ROWS, 2)), r"expected shape \(rows,\)"),
         (price, "Unknown label type: continuous"),
+        (np.array([b"a", b"b"] * 60), r"target 'y', row 1: holds \|S1"),
+        (pd.Series([*label[:-1], {}], dtype=object), "target 'y', row 120: holds dict"),
     ]:
         with pytest.raises(ValueError, match=message):
             classifier().fit(frame, y)

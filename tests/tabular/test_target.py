@@ -144,6 +144,10 @@ def test_a_file_finds_classes_that_were_given_in_python():
     assert target.encode(of_texts(["no "])).tolist() == [target.classes.tolist().index("no")]
     with pytest.raises(ValueError, match="'yes' is no class"):  # which of the two?
         target.encode(of_texts(["yes"]))
+    days = Target.fit(np.array(["2020-01-05", "2021-01-05"], "datetime64[D]"))
+    assert days.encode(of_texts(["2021-01-05", "2020-01-05T00:00:00"])).tolist() == [1, 0]
+    with pytest.raises(ValueError, match="'soon' is no class"):
+        days.encode(of_texts(["soon"]))
     large = Target.fit(2**60 + np.arange(3), "classification")
     assert large.encode(of_texts([str(2**60 + 2)])).tolist() == [2]
 
