@@ -99,7 +99,7 @@ def add_method(add: AddArgument) -> None:
         choices=("auto", *scores.SCORES),
         default="auto",
         help=f"by which the best epoch is chosen: {names} (default: roc_auc for two classes, "
-        "log_loss for more, rmse for numbers)",
+        "log_loss for more or with --class-weight, rmse for numbers)",
     )
     add("--time-budget", metavar="SECONDS", type=positive, help="that a training is to take")
     add(

@@ -29,8 +29,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
         Networks of the ensemble; default: 5 up to 100,000 rows, 3 up to 300,000, then 1.
     metric : str, default "auto"
         By which the best epoch is chosen: "log_loss", "accuracy", "roc_auc", "average_precision",
-        "f1" or "balanced_accuracy"; auto: "roc_auc" for two classes, "log_loss" for more. With a
-        metric of decisions, two classes are told apart by the threshold that it likes best.
+        "f1" or "balanced_accuracy"; auto: "roc_auc" for two classes, "log_loss" for more, and with
+        `class_weight`, which "roc_auc" does not see. With a metric of decisions, two classes are
+        told apart by the threshold that it likes best.
     class_weight : dict or "balanced", optional
         Weight of the rows of each class.
     time_budget : float, optional
@@ -47,6 +48,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
     Attributes
     ----------
     classes_ : ndarray, shape (classes,)
+        As `numpy.unique` finds them in the targets that are not missing.
     model_ : TabularModel
         The ensemble as one network, with its encoding.
     members_ : list of Member
@@ -247,6 +249,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         found = self._fitted(X, y, sample_weight, groups, quantiles=quantiles)
         self.quantiles_ = tuple(float(q) for q in quantiles)
         self.intervals_ = Intervals.fit(found, self.quantiles_)
+        self.model_.attachments["intervals"] = self.intervals_.to_file()  # for the saved file
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -310,4 +313,4 @@ class TabularRegressor(RegressorMixin, Tabular):
         """
         check_is_fitted(self)
         numbers = self.model_.decode(self._outputs(X))
-        return self.intervals_.around(numbers.reshape(len(numbers), -1), coverage)
+        return self.intervals_.around(numbers, coverage)

@@ -26,10 +26,11 @@ from sklearn.utils.validation import (
 from fastnn.core.declare import Declaration
 from fastnn.estimators.rows import row_weights
 from fastnn.tabular import Table, TabularModel, importance, of
+from fastnn.tabular.cells import WrongCell, unmasked
 from fastnn.tabular.fitting import Fitted, fit
 from fastnn.tabular.plan import FOLDS
 from fastnn.tabular.progress import Bar
-from fastnn.tabular.sources import cells_of
+from fastnn.tabular.sources import cells_of, library_of, values_of
 
 
 class Tabular(BaseEstimator):
@@ -118,6 +119,10 @@ class Tabular(BaseEstimator):
             is_named = True
         if is_named and not issparse(X):  # a matrix of keys is a mapping, too
             table = of(X)
+            if not reset and not table.has_names and hasattr(self, "feature_names_in_"):
+                # Labels that are no text: columns are not taken by position if they have names.
+                labels = (str(label) for label in X.columns)
+                table = Table(dict(zip(labels, table.columns.values(), strict=True)), table.rows)
             if not reset and table.has_names and not hasattr(self, "feature_names_in_"):
                 return self._by_position(table)
             if reset:
@@ -129,13 +134,17 @@ class Tabular(BaseEstimator):
                     del self.feature_names_in_
             return table
         array = check_array(
-            X, dtype=None, ensure_all_finite="allow-nan", estimator=self, input_name="X"
+            _unmasked(X), dtype=None, ensure_all_finite="allow-nan", estimator=self, input_name="X"
         )
         _check_feature_names(self, X, reset=reset)
         _check_n_features(self, X, reset=reset)
+        # NumPy would make text of all cells of a list with some text, and forget what is masked.
+        table = of(X if isinstance(X, (np.ma.MaskedArray, list, tuple)) else array)
         if not reset and hasattr(self, "feature_names_in_"):
-            return of(dict(zip(self.feature_names_in_.tolist(), array.T, strict=True)))
-        return of(array)
+            names = self.feature_names_in_.tolist()
+            columns = dict(zip(names, table.columns.values(), strict=True))
+            return Table(columns, table.rows)
+        return table
 
     def _by_position(self, table: Table) -> Table:
         """Return a table with names as the array without names that the estimator was fitted to."""
@@ -228,10 +237,28 @@ def _column(y: Any) -> Any:
     return y
 
 
+def _unmasked(X: Any) -> Any:
+    """Return an array with its masked cells missing."""
+    if not isinstance(X, np.ma.MaskedArray):
+        return X
+    return np.ma.filled(X, np.nan) if X.dtype.kind == "f" else unmasked(X)
+
+
 def _check_classes(y: Any) -> None:
-    """Raise ValueError if y has several columns, or numbers with decimals."""
-    if hasattr(y, "dtype") and not isinstance(y.dtype, np.dtype):
-        return  # of a frame: text, categories, whole numbers that may be missing
+    """Raise ValueError if y has several columns, numbers with decimals, or no labels."""
+    try:
+        _check_labels(y)
+    except WrongCell as error:
+        raise ValueError(f"target 'y', row {error.row + 1:,}: {error.what}") from None
+
+
+def _check_labels(y: Any) -> None:
+    if library_of(y) and not isinstance(getattr(y, "dtype", None), np.dtype):
+        # Of a frame: text, categories, numbers that may be missing.
+        values = values_of(y, np.flatnonzero(~cells_of(y).missing))
+        if values.dtype.kind == "f":
+            check_classification_targets(values)
+        return
     values = np.asarray(y, None if hasattr(y, "dtype") else object)
     if values.ndim == 1:
         values = values[~cells_of(y).missing]

@@ -13,6 +13,7 @@ import numpy as np
 from fastnn.plots import predictions, tables
 from fastnn.tabular.importance import Importance
 from fastnn.tabular.study import Result
+from fastnn.tabular.target import shown_classes
 
 MOST_CLASSES = 25  # of a confusion matrix that can be read
 MOST_BINS = 10
@@ -56,7 +57,7 @@ def pictures(result: Result, importance: Importance | None) -> Iterator[Picture]
         f"{learned.score.name} of {len(members)} networks over the epochs; best: {ends}",
     )
     if target.classes is not None:
-        labels = [str(one) for one in target.classes.tolist()]
+        labels = [str(one) for one in shown_classes(target.classes)]
         right = float(np.mean(found.predictions == found.truth))
         if len(labels) <= MOST_CLASSES:
             matrix = np.zeros((len(labels), len(labels)), np.int64)

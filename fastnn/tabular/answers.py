@@ -8,6 +8,7 @@ import numpy as np
 
 from fastnn.tabular.intervals import Intervals
 from fastnn.tabular.tabular_model import TabularModel
+from fastnn.tabular.target import shown_classes
 
 
 def answers(
@@ -44,15 +45,15 @@ def answers(
     if target.classes is not None:
         if coverage is not None:
             raise ValueError("an interval is of numbers, but the model predicts classes")
-        made: dict[str, list[Any]] = {name: model.decode(outputs).tolist()}
+        made: dict[str, list[Any]] = {name: shown_classes(model.decode(outputs))}
         if probabilities:
-            for place, one in enumerate(target.classes.tolist()):
+            for place, one in enumerate(shown_classes(target.classes)):
                 made[f"probability_{one}"] = [str(p) for p in outputs[:, place].astype(np.float32)]
         return made
     if probabilities:
         raise ValueError("the model predicts numbers, it has no classes")
     numbers = model.decode(outputs)
-    steps = np.spacing(np.abs(outputs.reshape(len(outputs), -1)).astype(np.float32)) * target.scale
+    steps = np.spacing(np.abs(outputs).astype(np.float32)) * target.scale
     step = steps.min(axis=1)
     made = {name: as_text(model.middle(numbers), step)}
     if numbers.ndim == 2:
@@ -60,7 +61,7 @@ def answers(
             made[f"{name}_{level:g}"] = as_text(column, step)
     if coverage is not None:
         intervals = Intervals.from_file(model.attachments.get("intervals"))
-        ends = intervals.around(numbers.reshape(len(numbers), -1), coverage)
+        ends = intervals.around(numbers, coverage)
         made[f"{name}_low"] = as_text(ends[:, 0], step)
         made[f"{name}_high"] = as_text(ends[:, 1], step)
     return made

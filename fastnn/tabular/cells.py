@@ -142,11 +142,19 @@ _TEXT_OF = {
 
 def is_missing(cell: object) -> bool:
     """Whether a Python object stands for a missing cell: None, NaN, NaT, NA, empty text."""
-    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
+    if cell is None or cell is np.ma.masked or type(cell).__name__ in ("NAType", "NaTType"):
         return True
     if isinstance(cell, str):
         return not cell.strip()
     return bool(cell != cell) if isinstance(cell, (float, Decimal, np.generic)) else False
+
+
+def unmasked(array: np.ma.MaskedArray) -> np.ndarray:
+    """Return the objects of a masked array, None where they are masked."""
+    # Not with `filled`, to which None means a value of NumPy's choice.
+    objects = np.ma.getdata(array).astype(object)
+    objects[np.ma.getmaskarray(array)] = None
+    return objects
 
 
 def is_number(kind: type) -> bool:

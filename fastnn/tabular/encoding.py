@@ -12,7 +12,7 @@ import numpy as np
 from fastnn.core.hints import did_you_mean
 from fastnn.tabular import recognition
 from fastnn.tabular.categorical import ONE_HOT_UP_TO, Category
-from fastnn.tabular.cells import WrongCell
+from fastnn.tabular.cells import WrongCell, unmasked
 from fastnn.tabular.columns import Column, LeftOut, Put, listed
 from fastnn.tabular.recognition import KINDS, Options
 from fastnn.tabular.table import Table, of
@@ -288,6 +288,8 @@ class Encoding:
                 for name, put in self._puts:
                     put(out, row[name])
             else:
+                if isinstance(row, np.ma.MaskedArray):
+                    row = unmasked(row)
                 if len(row) != len(self.columns):
                     raise ValueError(
                         f"a row of {len(row)} cells; expected {len(self.columns)}: "

@@ -12,6 +12,7 @@ import numpy as np
 from fastnn.tabular import scores, texts
 from fastnn.tabular.cells import Cells
 from fastnn.tabular.columns import short
+from fastnn.tabular.fitting import taken
 from fastnn.tabular.scores import pinball
 from fastnn.tabular.table import Table
 from fastnn.tabular.tabular_model import TabularModel
@@ -63,7 +64,7 @@ def evaluate(
     ----------
     model : TabularModel
     table : Table
-    y : Cells, shape (rows,)
+    y : Cells, array, series or list, shape (rows,)
         Rows where it is missing are left out.
     outputs : ndarray, shape (rows, outputs), optional
         Of the network, if they are known already.
@@ -83,7 +84,7 @@ def evaluate(
     if not len(rows):
         raise ValueError(f"{table.where}target {target.name!r}: every row is missing")
     known = table if present.all() else table.take(rows)
-    y = y if present.all() else y.take(rows)
+    y = y if present.all() else taken(y, rows)
     outputs = model.outputs(known) if outputs is None else outputs[rows]
     more = {}
     if target.classes is None:

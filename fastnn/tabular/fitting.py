@@ -195,6 +195,8 @@ def taken(y: Any, rows: np.ndarray) -> Any:
     """
     if hasattr(y, "iloc"):
         return y.iloc[rows]
+    if hasattr(y, "gather"):  # Polars
+        return y.gather(rows)
     if hasattr(y, "take"):
         return y.take(rows)
     if hasattr(y, "__array__"):

@@ -67,7 +67,7 @@ class Intervals:
         if entry is None:
             raise ValueError(
                 "the file does not say how far its predictions are off, which an interval needs; "
-                "train it with `fastnn train`"
+                "train it again"
             )
         try:
             errors = np.array(entry["errors"], np.float64)
@@ -88,7 +88,7 @@ class Intervals:
 
         Parameters
         ----------
-        numbers : ndarray, shape (rows, predictions)
+        numbers : ndarray, shape (rows,) or (rows, predictions)
         coverage : float
             In (0, 1).
 
@@ -102,6 +102,7 @@ class Intervals:
         array([[ 6., 14.]])
         """
         coverage = checks.number("coverage", coverage, is_positive=True, below=1)
+        numbers = numbers[:, None] if numbers.ndim == 1 else numbers
         count = len(self.errors)
         place = min(int(np.ceil((count + 1) * coverage)), count) - 1
         more = self.errors[place]

@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.tabular.cells import Cells, WrongCell, of_array, of_codes, of_objects, of_texts
+from fastnn.tabular.cells import (
+    Cells,
+    WrongCell,
+    of_array,
+    of_codes,
+    of_objects,
+    of_texts,
+    unmasked,
+)
 
 LIBRARIES = ("pandas", "polars", "pyarrow")
 
@@ -45,7 +53,7 @@ def cells_of(column: Any) -> Cells:
     if isinstance(column, Cells):
         return column
     if isinstance(column, np.ma.MaskedArray):
-        return of_objects(np.ma.filled(column.astype(object), None).tolist())
+        return of_objects(unmasked(column).tolist())
     if isinstance(column, np.ndarray):
         return of_array(column)
     library = library_of(column)
@@ -56,6 +64,34 @@ def cells_of(column: Any) -> Cells:
     if library == "pyarrow":
         return _arrow(column)
     return of_objects(list(column))
+
+
+def values_of(column: Any, rows: np.ndarray) -> np.ndarray:
+    """Return some rows of a column in the dtype that NumPy gives them: what they were given as.
+
+    Parameters
+    ----------
+    column : column of a frame, array or list
+    rows : ndarray of int
+        Without missing cells, which would make floats of whole numbers.
+    """
+    library = library_of(column)
+    if library == "pandas":
+        kept = column.iloc[rows] if hasattr(column, "iloc") else column.take(rows)
+        dtype = kept.dtype
+        if getattr(dtype, "kind", "O") in "biuf" and hasattr(dtype, "numpy_dtype"):
+            return np.asarray(kept.to_numpy(dtype=dtype.numpy_dtype))
+        return np.asarray(kept)
+    if library == "polars":
+        return np.asarray(column.gather(rows).to_numpy())
+    if library == "pyarrow":
+        return np.asarray(column.take(rows))
+    if isinstance(column, np.ma.MaskedArray):
+        return np.asarray(column.data[rows])
+    if isinstance(column, np.ndarray):
+        return column[rows]
+    cells = list(column)
+    return np.array([cells[row] for row in rows.tolist()])
 
 
 def _pandas(column: Any) -> Cells:

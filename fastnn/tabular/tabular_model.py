@@ -190,6 +190,8 @@ class TabularModel:
         """
         output = np.asarray(self.model.predict_one(self.encoding.encode_one(row)))
         answer = self.decode(output.reshape(1, -1))[0]
+        if isinstance(answer, (np.datetime64, np.timedelta64)):
+            return answer  # as an object it may be a number of nanoseconds
         return answer.item() if isinstance(answer, np.generic) else answer
 
     def save(self, path: str | os.PathLike) -> None:

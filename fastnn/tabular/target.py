@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
+from collections import Counter
 from typing import Any
 
 import numpy as np
 
 from fastnn.tabular import texts
-from fastnn.tabular.cells import Cells, WrongCell, number_as_text
+from fastnn.tabular.cells import Cells, WrongCell, as_key, naive, number_as_text
 from fastnn.tabular.columns import listed, shown
-from fastnn.tabular.sources import cells_of
+from fastnn.tabular.sources import cells_of, values_of
 
 TASKS = ("classification", "regression")
 MAX_CLASSES = 1000
@@ -24,7 +26,9 @@ class Target:
     task : {"classification", "regression"}
     name : str
     classes : ndarray, shape (classes,), or None
-        In order, and of the dtype that the values had: the network's class 0, 1, and so on.
+        The network's class 0, 1, and so on. Of values given in Python they are what `numpy.unique`
+        finds in the rows that are not missing, in its order and dtype; of cells, as a file has
+        them, text without the spaces around it, or integers where all are whole numbers.
     mean, scale : float
         Of the numbers; 0 and 1 for classes.
     low, high : float
@@ -71,8 +75,7 @@ class Target:
         self.missing = missing
         self.is_guess = is_guess
         self.decimal = decimal
-        keys = [] if classes is None else _keys(classes)
-        self._places = {key: i for i, key in enumerate(keys)}
+        self._places = {} if classes is None else _places(classes)
 
     @classmethod
     def fit(cls, values: Any, task: str = "auto", *, name: str = "y", where: str = "") -> Target:
@@ -103,6 +106,7 @@ class Target:
         if task not in ("auto", *TASKS):
             raise ValueError(f"task must be 'auto', 'classification' or 'regression', got {task!r}")
         about = f"{where}target {name!r}"
+        values = _column(values, about)
         cells = _cells(values, about)
         missing = cells.missing
         if len(cells) == 0 or missing.all():
@@ -114,7 +118,7 @@ class Target:
         is_guess = False
         if task == "auto":
             task = "classification"
-            if numbers is not None and not cells.is_category:
+            if numbers is not None and not cells.is_category and cells.kind != "boolean":
                 present = numbers[~missing]
                 is_whole = bool((present == np.floor(present)).all())
                 if cells.kind == "number" and not cells.is_whole:
@@ -166,32 +170,36 @@ class Target:
             mean, scale = float(present.mean()), float(present.std())
         if not np.isfinite([mean, scale]).all():
             raise ValueError(f"{about} holds too large numbers (up to {high:g}); divide them first")
-        # The square of a tiny deviation may be 0.
-        return cls(
-            "regression", name, mean=mean, scale=scale or 1.0, low=low, high=high, decimal=decimal
-        )
+        largest = max(-low, high)  # the square of a tiny number would be 0
+        scale = float((present / largest).std() * largest) or high - low
+        return cls("regression", name, mean=mean, scale=scale, low=low, high=high, decimal=decimal)
 
     @classmethod
     def _of_classes(cls, about: str, name: str, cells: Cells, values: Any) -> Target:
-        texts_of = cells.as_text()
-        counts_of = dict(zip(texts_of.texts, texts_of.counts().tolist(), strict=True))
-        counts_of = {text: count for text, count in counts_of.items() if count}
         if cells.kind == "number" and np.isinf(cells.values).any():
             row = int(np.isinf(cells.values).argmax()) + 1
             raise ValueError(f"{about}, row {row:,}: is infinite; expected classes")
-        if len(counts_of) < 2:
-            (only,) = counts_of
+        found = None if isinstance(values, Cells) else _distinct(values, ~cells.missing)
+        if found is not None:
+            classes, codes = found
+            counts = np.bincount(codes, minlength=len(classes))
+        else:
+            texts_of = cells.as_text()
+            counts_of = dict(zip(texts_of.texts, texts_of.counts().tolist(), strict=True))
+            counts_of = {text: count for text, count in counts_of.items() if count}
+            classes = _classes(cells, list(counts_of))
+            counts = np.array([counts_of[key] for key in _keys(classes)], np.int64)
+        if len(classes) < 2:
+            (only,) = _keys(classes)
             raise ValueError(
                 f"{about} has only one class, {only!r}, in every row; "
                 "expected at least two different values"
             )
-        if len(counts_of) > MAX_CLASSES:
+        if len(classes) > MAX_CLASSES:
             raise ValueError(
-                f"{about} has {len(counts_of):,} classes, the limit is {MAX_CLASSES:,}; numbers "
+                f"{about} has {len(classes):,} classes, the limit is {MAX_CLASSES:,}; numbers "
                 "can be learned with task regression"
             )
-        classes = _classes(cells, list(counts_of), getattr(values, "dtype", None))
-        counts = np.array([counts_of[key] for key in _keys(classes)], np.int64)
         return cls("classification", name, classes=classes, counts=counts)
 
     def __repr__(self) -> str:
@@ -231,6 +239,7 @@ class Target:
             A value is missing, a class is unknown, or text stands for a number; names the row.
         """
         about = f"{where}target {self.name!r}"
+        values = _column(values, about)
         cells = _cells(values, about)
         if self.classes is None:
             numbers = self._numbers(cells)
@@ -241,8 +250,7 @@ class Target:
                     f"{about}, row {row + 1:,}: expected a finite number, got {_cell(cells, row)}"
                 )
             return ((numbers - self.mean) / self.scale).astype(np.float32)
-        cells = cells.as_text()
-        codes = np.array([*(self._place(text) for text in cells.texts), -1], np.int64)[cells.values]
+        codes = self._codes(values, cells)
         if (codes < 0).any():
             row = int((codes < 0).argmax())
             raise ValueError(
@@ -258,6 +266,22 @@ class Target:
     def _numbers(self, cells: Cells) -> np.ndarray:
         return _parsed(cells, self.decimal)[0] if cells.kind == "text" else cells.values
 
+    def _codes(self, values: Any, cells: Cells) -> np.ndarray:
+        """Return the numbers of classes, -1 for what is none: equal ones, or else equal texts."""
+        assert self.classes is not None
+        codes = np.full(len(cells), -1, np.int64)
+        present = ~cells.missing
+        found = None if isinstance(values, Cells) else _distinct(values, present)
+        if found is not None:
+            distinct, place = found
+            codes[present] = _equal(self.classes, distinct)[place]
+        rows = np.flatnonzero(present & (codes < 0))
+        if len(rows):
+            text = cells.take(rows).as_text()
+            of_text = np.array([*map(self._place, text.texts), -1], np.int64)
+            codes[rows] = of_text[text.values]
+        return codes
+
     def _place(self, text: str) -> int:
         place = self._places.get(text, -1)
         if place < 0 and self.classes is not None and self.classes.dtype.kind in "iuf":
@@ -265,6 +289,12 @@ class Target:
                 return self._places.get(number_as_text(float(text)), -1)
             except ValueError:
                 pass
+        if place < 0 and self.classes is not None and self.classes.dtype.kind == "M":
+            try:  # a file may leave out the time of day
+                moment = naive(datetime.datetime.fromisoformat(text))
+            except ValueError:
+                return -1
+            return self._places.get(moment.isoformat(" "), -1)
         return place
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
@@ -296,12 +326,12 @@ class Target:
         if self.classes is None:
             return entry | {"low": self.low, "high": self.high}
         counts = None if self.counts is None else self.counts.tolist()
-        dtype = self.classes.dtype.str if self.classes.dtype.kind != "T" else "O"
-        return entry | {
-            "classes": self.classes.tolist(),
-            "dtype": dtype.replace("|O", "O"),
-            "counts": counts,
-        }
+        classes = self.classes
+        if classes.dtype.kind in "Mm":
+            classes = classes.astype(np.int64)
+        plain = [one.item() if isinstance(one, np.generic) else one for one in classes.tolist()]
+        dtype = {"T": "T", "O": "O"}.get(self.classes.dtype.kind, self.classes.dtype.str)
+        return entry | {"classes": plain, "dtype": dtype, "counts": counts}
 
     @classmethod
     def from_file(cls, entry: Any) -> Target:
@@ -323,7 +353,7 @@ class Target:
                 types = (str, bool, int, float)
                 if not all(isinstance(one, types) for one in classes) or dtype[-2:] == "O8":
                     raise ValueError("classes")
-                own["classes"] = made_of if dtype == "O" else made_of.astype(np.dtype(dtype))
+                own["classes"] = _of_dtype(made_of, dtype)
                 own["counts"] = None if counts is None else np.array(counts, np.int64)
             made = cls(**own)
             numbers = [made.mean, made.scale, made.low, made.high]
@@ -335,7 +365,7 @@ class Target:
                 and all(isinstance(one, (int, float)) for one in numbers)
                 and bool(np.isfinite(numbers[:2]).all())
                 and made.scale > 0
-                and (made.classes is None or len(set(_keys(made.classes))) == len(made.classes) > 1)
+                and (made.classes is None or _are_different(made.classes))
             )
         except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
             raise ValueError(f"the description of the target is damaged ({error})") from None
@@ -344,16 +374,36 @@ class Target:
         return made
 
 
-def _cells(values: Any, about: str) -> Cells:
+def shown_classes(classes: np.ndarray) -> list[Any]:
+    """Return classes as objects to be written: nanoseconds would be whole numbers.
+
+    Parameters
+    ----------
+    classes : ndarray, shape (classes,) or (rows,)
+
+    Examples
+    --------
+    >>> shown_classes(np.array(["2020-01-05"], "datetime64[D]")), shown_classes(np.array([3]))
+    (['2020-01-05'], [3])
+    """
+    return (classes.astype(str) if classes.dtype.kind in "Mm" else classes).tolist()
+
+
+def _column(values: Any, about: str) -> Any:
+    """Return what was given as one column."""
     if isinstance(values, Cells):
         return values
     shape = getattr(values, "shape", None)
     if shape is not None and len(shape) == 2 and shape[1] == 1:
-        values = values.iloc[:, 0] if hasattr(values, "iloc") else np.asarray(values)[:, 0]
-    elif shape is not None and len(shape) != 1:
+        return values.iloc[:, 0] if hasattr(values, "iloc") else np.asanyarray(values)[:, 0]
+    if shape is not None and len(shape) != 1:
         raise ValueError(f"{about}: expected shape (rows,), got {tuple(shape)}")
+    return values
+
+
+def _cells(values: Any, about: str) -> Cells:
     try:
-        return cells_of(values)
+        return cells_of(_column(values, about))
     except WrongCell as error:
         raise ValueError(f"{about}, row {error.row + 1:,}: {error.what}") from None
 
@@ -366,14 +416,83 @@ def _cell(cells: Cells, row: int) -> str:
 
 
 def _keys(classes: np.ndarray) -> list[str]:
-    cells = cells_of(np.asarray(classes)).as_text()
-    return [cells.texts[i] for i in cells.values]
+    """Return what the classes are called as text, in a file."""
+    if classes.dtype.kind in "Mm":
+        cells = cells_of(classes).as_text()
+        return [cells.texts[i] for i in cells.values]
+    return [as_key(one) or "" for one in classes.tolist()]
+
+
+def _places(classes: np.ndarray) -> dict[str, int]:
+    """Return the class of each text that means one of them only.
+
+    Of "no" and "no ", which a file cannot tell apart, it is the one without spaces.
+    """
+    keys = _keys(classes)
+    seen = Counter(keys)
+    made = {key: i for i, key in enumerate(keys) if seen[key] == 1}
+    texts_of = classes.tolist() if classes.dtype.kind in "UTO" else []
+    return made | {one: i for i, one in enumerate(texts_of) if one == keys[i]}
+
+
+_PLAIN = (str, bool, int, float, np.str_, np.bool_, np.integer, np.floating)
+
+
+def _distinct(values: Any, present: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the different values of some rows as NumPy orders them, and which each row holds.
+
+    None for what has no order or no place in a file, such as a mix of text and numbers.
+    """
+    array = values_of(values, np.flatnonzero(present))
+    if array.dtype.kind == "O":
+        cells = array.tolist()
+        if not all(issubclass(one, _PLAIN) for one in set(map(type, cells))):
+            return None
+        seen = dict.fromkeys(cells)  # faster than to sort all of them
+        different = np.empty(len(seen), object)
+        different[:] = list(seen)
+        try:
+            different.sort()
+        except TypeError:
+            return None
+        place = {one: i for i, one in enumerate(different.tolist())}
+        return different, np.fromiter(map(place.__getitem__, cells), np.int64, len(cells))
+    different, codes = np.unique(array, return_inverse=True)
+    return different, codes.reshape(-1)
+
+
+def _equal(classes: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the number of the class that each value is equal to, -1 for none."""
+    times = {one.dtype.kind for one in (classes, values)} & {"M", "m"}
+    if times:
+        if classes.dtype.kind != values.dtype.kind:
+            return np.full(len(values), -1)
+        places = np.searchsorted(classes, values).clip(max=len(classes) - 1)
+        return np.where(classes[places] == values, places, -1)  # whatever the units
+    place = {one: i for i, one in enumerate(classes.tolist())}
+    return np.array([place.get(one, -1) for one in values.tolist()], np.int64)
+
+
+def _of_dtype(classes: np.ndarray, dtype: str) -> np.ndarray:
+    """Return objects from a file in the dtype that the classes had."""
+    if dtype == "O":
+        return classes
+    wanted = np.dtype(dtype)
+    if wanted.kind in "Mm":
+        return classes.astype(np.int64).view(wanted)
+    if wanted.kind not in "biufUT":
+        raise ValueError("dtype")
+    return classes.astype(wanted)
+
+
+def _are_different(classes: np.ndarray) -> bool:
+    return len(set(classes.tolist())) == len(classes) > 1 and all(_keys(classes))
 
 
 def _as_numbers(cells: Cells) -> tuple[np.ndarray | None, str, np.ndarray]:
     """Return numbers, how their text is read, and where a text stands for a missing one."""
     nothing = np.zeros(len(cells), bool)
-    if cells.kind in ("number", "duration"):
+    if cells.kind in ("number", "boolean", "duration"):
         return cells.values, ".", nothing
     if cells.kind == "text" and not cells.is_category and not texts.are_codes(cells.texts):
         found = texts.read_numbers(cells.texts, cells.counts(), cells.decimal)
@@ -394,29 +513,20 @@ def _parsed(cells: Cells, decimal: str) -> tuple[np.ndarray, bool]:
     return found[cells.values], is_clean
 
 
-def _classes(cells: Cells, found: list[str], dtype: Any) -> np.ndarray:
-    """Return the classes in order, in the dtype that the values had."""
+def _classes(cells: Cells, found: list[str]) -> np.ndarray:
+    """Return the classes of cells in order: integers where all are whole numbers."""
     if cells.kind == "number":
         numbers = np.sort(np.array([float(text) for text in found]))
-        if isinstance(dtype, np.dtype) and dtype.kind in "iuf":
-            return numbers.astype(dtype)
         return numbers.astype(np.int64) if cells.is_whole else numbers
     if cells.kind == "boolean":
-        return np.array([False, True])
+        return np.array(sorted(text == "True" for text in found))
     whole = [text for text in found if text.lstrip("-").isdecimal() and str(int(text)) == text]
     if len(whole) == len(found):
-        if not _is_text(dtype) and not cells.is_category:  # a text file: 1 is a number there
+        if not cells.is_category:  # a text file: 1 is a number there
             return np.array(sorted(map(int, found)), np.int64)
         found = sorted(found, key=int)
     else:
         found = sorted(found)
-    if isinstance(dtype, np.dtype) and dtype.kind == "U":
-        return np.array(found)
     made = np.empty(len(found), object)
     made[:] = found
     return made
-
-
-def _is_text(dtype: Any) -> bool:
-    """Whether the values came with a dtype of their own, which says that these are text."""
-    return dtype is not None

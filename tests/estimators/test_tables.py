@@ -22,12 +22,16 @@ from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.inspection import permutation_importance
+from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 import fastnn as fnn
 from fastnn.tabular import of
+from fastnn.tabular.answers import answers
+from fastnn.tabular.evaluation import evaluate
+from fastnn.tabular.intervals import Intervals
 from fastnn.tabular.recipes import RealMLP
 
 LIGHT = {"name": "realmlp", "epochs": 12, "hidden": [16]}
@@ -117,6 +121,56 @@ def test_columns_that_do_not_fit(frame, label):
         classifier().fit({"a": [1] * ROWS, "b": ["x"] * ROWS}, label)
 
 
+def test_columns_are_not_taken_by_position_if_they_have_other_names(frame, price):
+    numbers = frame[["size", "garden"]].astype(float)
+    model = regressor().fit(numbers, price)
+    with pytest.raises(ValueError, match="needs column 'size', 'garden'"):
+        model.predict(numbers.set_axis([0, 1], axis=1))
+    years = regressor().fit(numbers.set_axis(["2020", "2021"], axis=1), price)
+    want = years.predict(numbers.set_axis(["2020", "2021"], axis=1))
+    swapped = numbers.set_axis([2020, 2021], axis=1)[[2021, 2020]]
+    assert_array_equal(years.predict(swapped), want)
+
+
+@pytest.mark.parametrize("dtype", [float, object, int])
+def test_masked_cells_are_missing(rng, dtype):
+    x = rng.normal(size=(ROWS, 2)) * 100
+    y = np.where(x[:, 0] > 0, "a", "b")
+    mask = np.zeros(x.shape, bool)
+    mask[::3, 0] = True
+    x[mask] = 1e6
+    x = x.astype(dtype)
+    masked = np.ma.MaskedArray(x, mask)
+    gaps = x.astype(object)
+    gaps[mask] = None
+    model = classifier().fit(masked, y)
+    assert "1000000" not in model.describe().replace(",", "")
+    want = classifier().fit(gaps, y).predict_proba(gaps)
+    assert_array_equal(model.predict_proba(masked), want)
+    assert_array_equal(model.predict_proba(gaps), want)
+    assert_array_equal(model.model_.predict_proba(masked).argmax(1), want.argmax(1))
+    for i in range(6):
+        assert model.predict_one(masked[i]) == model.predict_one(gaps[i]) == model.predict(gaps)[i]
+
+
+@pytest.mark.parametrize("gap", [None, np.nan])
+def test_lists_of_rows_are_read_as_tables(rng, gap):
+    numbers = rng.normal(size=ROWS)
+    rows = [["x" if a > 0.3 else "y" if a < -0.3 else gap, a] for a in numbers.tolist()]
+    y = np.searchsorted([-0.3, 0.3], numbers)
+    array = np.array(rows, object)
+    model = classifier().fit(rows, y)
+    assert model.describe() == classifier().fit(array, y).describe()
+    want = model.predict_proba(array)
+    assert_array_equal(model.predict_proba(rows), want)
+    assert_array_equal(model.predict_proba([tuple(row) for row in rows]), want)
+    for i in range(10):
+        assert model.predict_one(rows[i]) == model.predict(rows)[i]
+    named = classifier().fit(pd.DataFrame(array, columns=["a", "b"]), y)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        assert_array_equal(named.predict_proba(rows), named.predict_proba(array))
+
+
 def test_unknown_categories_and_missing_cells_are_values(frame, label):
     model = classifier().fit(frame, label)
     frame = frame.astype(object)
@@ -149,6 +203,64 @@ def test_classes_come_back_as_they_were(frame, label, names, made):
     assert type(model.predict_one(frame.iloc[0].to_dict())) is type(names[0])
 
 
+def labels_as(kind, codes):
+    words = np.array(["1", "2", "10"])[codes]
+    return {
+        "text": lambda: words,
+        "list": words.tolist,
+        "spaces": lambda: np.array(["no", "no ", "yes "])[codes],
+        "categories of whole numbers": lambda: pd.Series(codes).astype("category"),
+        "categories of text": lambda: pd.Series(words).astype("category"),
+        "dates": lambda: np.array(["2021-01-01", "2020-01-01", "2022-01-01"], "M8[D]")[codes],
+        "large": lambda: 2**60 + codes,
+        "nullable": lambda: pd.Series(codes, dtype="Int8"),
+    }[kind]()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "text", "list", "spaces", "categories of whole numbers", "categories of text", "dates",
+        "large", "nullable",
+    ],
+)  # fmt: skip
+def test_classes_are_those_of_scikit_learn(frame, price, kind, tmp_path):
+    codes = np.searchsorted(np.quantile(price, [1 / 3, 2 / 3]), price)
+    y = labels_as(kind, codes)
+    want = np.unique(np.asarray(y))
+    model = classifier().fit(frame, y)
+    assert model.classes_.dtype == want.dtype
+    assert_array_equal(model.classes_, want)
+    assert model.predict(frame).dtype == want.dtype
+    assert model.score(frame, y) > 0.7
+    model.save(tmp_path / "m.safetensors")
+    loaded = fnn.load(tmp_path / "m.safetensors")
+    for one in (model.model_, loaded):
+        assert one.target.classes.dtype == want.dtype
+        assert_array_equal(one.target.classes, want)
+        assert_array_equal(one.predict(frame), model.predict(frame))
+        found = evaluate(one, of(frame), y)
+        assert found.scores["accuracy"] == pytest.approx(model.score(frame, y))
+        assert one.predict_one(frame.iloc[3].to_dict()) == model.predict(frame)[3]
+
+
+def test_probabilities_fit_the_scores_of_scikit_learn(frame, price):
+    codes = np.searchsorted(np.quantile(price, [1 / 3, 2 / 3]), price)
+    y = labels_as("text", codes)
+    model = classifier().fit(frame, y)
+    probabilities = model.predict_proba(frame)
+    assert roc_auc_score(y, probabilities, multi_class="ovr") > 0.8
+    assert log_loss(y, probabilities) < 0.9
+    assert (cross_val_score(classifier(), frame, y, cv=2, scoring="neg_log_loss") > -1.1).all()
+
+
+@pytest.mark.parametrize("dtype", ["Float64", "Float32", "float64[pyarrow]", "category"])
+def test_continuous_labels_of_any_dtype_are_refused(frame, price, dtype):
+    y = pd.Series(price.round(1)).astype(dtype)
+    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+        classifier().fit(frame, y)
+
+
 @pytest.mark.parametrize("made", [list, lambda y: np.array(y, object), pd.Series])
 def test_rows_without_a_target_are_left_out(frame, label, price, made):
     y = made([None if i % 10 == 0 else one for i, one in enumerate(label)])
@@ -171,6 +283,8 @@ def test_targets_that_nothing_can_be_learned_from(frame, label, price):
         (None, "requires y to be passed"),
         (np.zeros((ROWS, 2)), r"expected shape \(rows,\)"),
         (price, "Unknown label type: continuous"),
+        (np.array([b"a", b"b"] * 60), r"target 'y', row 1: holds \|S1"),
+        (pd.Series([*label[:-1], {}], dtype=object), "target 'y', row 120: holds dict"),
     ]:
         with pytest.raises(ValueError, match=message):
             classifier().fit(frame, y)
@@ -200,6 +314,13 @@ def test_targets_of_any_scale(frame, price, scale):
     assert_allclose(model.predict(frame), want.predict(frame) * scale, rtol=1e-3)
     assert model.scores_["rmse"] == pytest.approx(want.scores_["rmse"] * scale, rel=1e-2)
     assert model.scores_["r2"] > 0.5
+
+
+def test_numbers_whose_squares_are_0(frame, price):
+    model = regressor(n_members=5).fit(frame, price * 1e-200)
+    assert np.corrcoef(model.predict(frame) * 1e200, price)[0, 1] > 0.8
+    missed = model.out_of_fold_[:, 0] * (model.model_.target.scale * 1e200) + price.mean() - price
+    assert model.scores_["rmse"] == pytest.approx(np.sqrt(np.mean(missed**2)) * 1e-200, rel=1e-5)
 
 
 def test_predictions_lie_in_the_range_of_the_training(rng, frame):
@@ -244,6 +365,31 @@ def test_intervals(frame, price):
         assert ((low <= price) & (price <= high)).mean() > coverage - 0.1
     with pytest.raises(ValueError, match=r"coverage must be a number above 0 and below 1, got 1.5"):
         model.predict_interval(frame, 1.5)
+
+
+@pytest.mark.parametrize("quantiles", [None, [0.1, 0.9]])
+def test_no_rows(frame, price, quantiles):
+    model = regressor(quantiles=quantiles).fit(frame, price)
+    assert model.predict(frame[:0]).shape == (0,)
+    assert model.predict_interval(frame[:0]).shape == (0, 2)
+
+
+def test_saved_model_has_intervals(frame, price, tmp_path):
+    model = regressor(n_members=2).fit(frame, price)
+    model.save(tmp_path / "m.safetensors")
+    loaded = fnn.load(tmp_path / "m.safetensors")
+    intervals = Intervals.from_file(loaded.attachments.get("intervals"))
+    found = intervals.around(loaded.predict(frame), 0.9)
+    assert_array_equal(found, model.predict_interval(frame, 0.9))
+    columns = answers(loaded, loaded.outputs(frame[:0]), coverage=0.9)
+    assert columns == {"y": [], "y_low": [], "y_high": []}
+
+
+def test_booleans_are_0_and_1(frame, price):
+    y = price > np.median(price)
+    for truth in (y, pd.Series(y, dtype="boolean"), y.tolist()):
+        found = regressor().fit(frame, truth).predict(frame)
+        assert_array_equal(found, regressor().fit(frame, y.astype(float)).predict(frame))
 
 
 # --- options ------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ import pytest
 
 from fastnn.tabular import Target, read
 from fastnn.tabular.cells import of_texts
+from fastnn.tabular.fitting import taken
+from fastnn.tabular.target import shown_classes
 
 TASKS = {
     "text": (["b", "a", "b"], "classification", ["a", "b"]),
@@ -64,6 +66,122 @@ def test_classes_keep_their_dtype(values):
     again = Target.from_file(json.loads(json.dumps(target.to_file())))
     assert again.classes.dtype == values.dtype
     np.testing.assert_array_equal(again.decode(outputs), values)
+
+
+LABELS = {
+    "digits": np.array(["1", "2", "10"]),
+    "digits as objects": np.array(["1", "2", "10"], object),
+    "a list of digits": ["1", "2", "10"],
+    "spaces": np.array(["no ", "no", " no"]),
+    "large": 2**60 + np.arange(3),
+    "a list of larger": [2**70, 2**70 + 1],
+    "days": np.array(["2021-01-01", "2020-01-01"], "datetime64[D]"),
+    "moments": np.array([1, 2, 3], "datetime64[ns]"),
+    "spans": np.array([3, 1], "timedelta64[s]"),
+    "strings": np.array(["b", "a", "10", "9"], np.dtypes.StringDType()),
+    "small floats": np.array([0.1, 2], np.float32),
+    "a list of floats": [1, 1.0, 2.0],
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_classes_given_in_python_are_those_of_numpy(name):
+    values = LABELS[name]
+    want = np.unique(values)
+    target = Target.fit(values, "classification")
+    again = Target.from_file(json.loads(json.dumps(target.to_file())))
+    for one in (target, again):
+        assert one.classes.dtype == want.dtype
+        np.testing.assert_array_equal(one.classes, want)
+        np.testing.assert_array_equal(one.classes[one.encode(values)], np.asarray(values))
+    codes = target.encode(values)
+    assert target.counts.tolist() == np.bincount(codes).tolist()
+
+
+def columns_with_gaps():
+    pd = pytest.importorskip("pandas")
+    pa = pytest.importorskip("pyarrow")
+    yield pd.Series([2, 10, None], dtype="Int8"), np.array([2, 10], np.int8)
+    yield pd.Series([2, 10, None], dtype="int16[pyarrow]"), np.array([2, 10], np.int16)
+    yield pd.Series([2, 10, 10]).astype("category"), np.array([2, 10])
+    yield pd.Series(["2", None, "10"], dtype="string"), np.array(["10", "2"], object)
+    yield pd.Series(["2", None, "10"], dtype="category"), np.array(["10", "2"], object)
+    yield pd.Index([2, 10]), np.array([2, 10])
+    yield pd.Categorical([2, 10, None]), np.array([2, 10])
+    yield pa.array(["2", None, "10"]), np.array(["10", "2"], object)
+    yield pa.chunked_array([pa.array([10], pa.int8()), [None, 2]], pa.int8()), np.int8([2, 10])
+    yield pa.array(["2", "10"]).dictionary_encode(), np.array(["10", "2"], object)
+    yield np.ma.MaskedArray([2, 7, 10], [0, 1, 0]), np.array([2, 10])
+    yield [None, "2", "10"], np.array(["10", "2"])
+
+
+def test_classes_of_columns_with_missing_cells():
+    for column, want in columns_with_gaps():
+        target = Target.fit(column, "classification")
+        assert target.classes.dtype == want.dtype, column
+        np.testing.assert_array_equal(target.classes, want)
+        present = taken(column, np.flatnonzero(target.present(column)))
+        assert sorted(set(target.encode(present).tolist())) == [0, 1]
+
+
+def test_classes_of_polars():
+    pl = pytest.importorskip("polars")
+    for column, want in (
+        (pl.Series([10, None, 2], dtype=pl.Int8), np.array([2, 10], np.int8)),
+        (pl.Series(["2", None, "10"]), np.array(["10", "2"], object)),
+        (pl.Series(["2", None, "10"], dtype=pl.Categorical), np.array(["10", "2"], object)),
+    ):
+        target = Target.fit(column, "classification")
+        assert target.classes.dtype == want.dtype
+        np.testing.assert_array_equal(target.classes, want)
+        assert target.encode(taken(column, np.array([0, 2]))).tolist() in ([0, 1], [1, 0])
+
+
+def test_a_file_finds_classes_that_were_given_in_python():
+    target = Target.fit(np.array(["no ", "yes ", "1", "10", "2"]))
+    assert target.encode(of_texts(["yes", "2", "no", "10"])).tolist() == [4, 2, 3, 1]
+    target = Target.fit(["no", "no ", " yes", "yes "])
+    assert target.encode(of_texts(["no "])).tolist() == [target.classes.tolist().index("no")]
+    with pytest.raises(ValueError, match="'yes' is no class"):  # which of the two?
+        target.encode(of_texts(["yes"]))
+    days = Target.fit(np.array(["2020-01-05", "2021-01-05"], "datetime64[D]"))
+    assert days.encode(of_texts(["2021-01-05", "2020-01-05T00:00:00"])).tolist() == [1, 0]
+    with pytest.raises(ValueError, match="'soon' is no class"):
+        days.encode(of_texts(["soon"]))
+    large = Target.fit(2**60 + np.arange(3), "classification")
+    assert large.encode(of_texts([str(2**60 + 2)])).tolist() == [2]
+
+
+def test_classes_as_they_are_written():
+    moments = np.array(["2020-01-01T12:00"], "datetime64[ns]")
+    assert shown_classes(moments) == ["2020-01-01T12:00:00.000000000"]
+    assert shown_classes(np.array([True])) == [True]
+
+
+def test_targets_of_older_files_load():
+    entry = {
+        "task": "classification", "name": "y", "mean": 0.0, "scale": 1.0, "missing": 0,
+        "is_guess": False, "decimal": ".", "low": None, "high": None,
+        "classes": ["1", "2", "10"], "dtype": "O", "counts": [1, 1, 1],
+    }  # fmt: skip
+    target = Target.from_file(entry)
+    assert target.classes.tolist() == ["1", "2", "10"]
+    assert target.encode(of_texts(["10", "1"])).tolist() == [2, 0]
+    assert target.encode(["10", "2"]).tolist() == [2, 1]
+
+
+def test_numbers_of_any_size_are_standardised():
+    for size in (1e-300, 1e-170, 1e150):
+        target = Target.fit(np.array([1.0, 2.0, 4.5]) * size)
+        assert target.scale == pytest.approx(np.std([1.0, 2.0, 4.5]) * size)
+    assert Target.fit([0.0, 5e-324]).encode([0.0, 5e-324]).tolist() == [0, 1]
+
+
+def test_booleans_are_0_and_1_for_a_regression():
+    target = Target.fit(np.array([True, False]), "regression")
+    assert (target.mean, target.scale) == (0.5, 0.5)
+    assert target.encode([True, False]).tolist() == [1, -1]
+    assert target.numbers(np.array([True, False])).tolist() == [1, 0]
 
 
 def test_leading_zeros_stay_in_a_file(tmp_path):
