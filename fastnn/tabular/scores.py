@@ -120,7 +120,9 @@ def _metric(
 
 
 def _rmse(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None) -> float:
-    return float(np.sqrt(np.average((predicted - truth) ** 2, weights=weight)))
+    error = np.abs(predicted - truth)
+    largest = error.max() or 1.0  # whose square may be 0, or infinite
+    return float(largest * np.sqrt(np.average((error / largest) ** 2, weights=weight)))
 
 
 def _mae(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None) -> float:
@@ -128,10 +130,8 @@ def _mae(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None) ->
 
 
 def _r2(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None) -> float:
-    spread = np.average((truth - np.average(truth, weights=weight)) ** 2, weights=weight)
-    if spread == 0:
-        return np.nan
-    return float(1 - np.average((predicted - truth) ** 2, weights=weight) / spread)
+    spread = _rmse(np.average(truth, weights=weight), truth, weight)
+    return 1 - (_rmse(truth, predicted, weight) / spread) ** 2 if spread else np.nan
 
 
 CLASSES, NUMBERS = "classification", "regression"
