@@ -17,7 +17,7 @@ import numpy as np
 from fastnn import datasets
 from fastnn.core.checks import rows_of_share
 from fastnn.runtime.nonfinite import NonFiniteLossError
-from fastnn.tabular import importance
+from fastnn.tabular import importance, scores
 from fastnn.tabular.evaluation import Evaluation, Group, by_group, evaluate
 from fastnn.tabular.fitting import Fitted, fit
 from fastnn.tabular.intervals import Intervals
@@ -223,7 +223,8 @@ class Result:
     def importance(self, *, seed: int = 0) -> importance.Importance | None:
         """Return the permutation importance on rows held out, or else on those of the training.
 
-        None if there are too many columns to try each.
+        None if there are too many columns to try each. The score is the one that chose the best
+        epochs, or `scores.fallback` if these rows do not define it.
         """
         study = self.study
         if len(self.fitted.model.encoding.groups) > MOST_COLUMNS:
@@ -233,11 +234,17 @@ class Result:
             rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MOST_ROWS])
         once = len(rows) * len(self.fitted.model.encoding.groups)
         repeats = int(np.clip(MOST_PREDICTIONS // max(once, 1), 1, REPEATS))
+        y = study.whole.cells(study.name).take(rows)
+        target, score = self.fitted.model.target, self.fitted.learned.score
+        if target.classes is None:
+            is_defined = score.is_defined(target.numbers(y))
+        else:
+            is_defined = score.is_defined(target.encode(y), classes=len(target.classes))
         return importance.permutation(
             self.fitted.model,
             study.table.take(rows),
-            study.whole.cells(study.name).take(rows),
-            metric=self.fitted.learned.score.name,
+            y,
+            metric=(score if is_defined else scores.fallback(target.task)).name,
             repeats=repeats,
             seed=seed,
         )
