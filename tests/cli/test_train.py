@@ -340,3 +340,12 @@ def test_a_report_of_rows_that_do_not_define_the_metric(run, kinds, more):
     assert f"roc_auc of {5 - int(others)} networks" in page
     assert f"; {others} with another score left out" in page
     assert " nan" not in page
+
+
+def test_a_dropped_column_that_no_table_can_hold(run):
+    frame = houses()
+    frame["blob"] = [[1, 2]] * 200
+    frame.to_parquet("blob.parquet")
+    drop = ("--drop", "blob", "kind")
+    status, _, err = run("train", "blob.parquet", "--target", "price", *drop, "-q", *QUICK)
+    assert status == 0, err
