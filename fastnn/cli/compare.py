@@ -76,6 +76,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _mean(row: Row, score: str) -> str:
+    if not row.scores.get(score):  # defined on no fold
+        return "-"
+    return f"{short(row.mean(score))} ± {short(row.deviation(score), 2)}"
+
+
 def _show(rows: list[Row], score: scores.Score) -> None:
     """Show the table, the best model by the score first."""
     sign = -1 if score.is_better_high else 1
@@ -84,7 +90,7 @@ def _show(rows: list[Row], score: scores.Score) -> None:
     cells = [
         [
             row.name,
-            *(f"{short(row.mean(n))} ± {short(row.deviation(n), 2)}" for n in names),
+            *(_mean(row, n) for n in names),
             f"{sum(row.seconds):.1f}",
         ]
         for row in rows

@@ -6,14 +6,15 @@ import argparse
 import csv
 import io
 import os
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
 from fastnn.cli.arguments import EXIT_STATUS, add_data, add_reading, between
-from fastnn.cli.output import write_data
+from fastnn.cli.output import complain, write_data
 from fastnn.cli.tables import table_of, tabular_model
 from fastnn.core.files import write_atomically
-from fastnn.tabular.answers import answers
+from fastnn.tabular.answers import answers, names_of, renamed
 
 
 def add_arguments(commands: argparse._SubParsersAction) -> None:
@@ -60,7 +61,15 @@ def run(args: argparse.Namespace) -> int:
         _check_output(Path(args.output), (args.model, args.data))
     name = model.target.name
     outputs = model.outputs(table_of(args, name).without(name))
-    columns = answers(model, outputs, probabilities=args.probabilities, coverage=args.interval)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        columns = answers(model, outputs, probabilities=args.probabilities, coverage=args.interval)
+    for one in caught:
+        complain(args, f"warning: {one.message}", 0)
+    pairs = names_of(model, probabilities=args.probabilities, interval=args.interval is not None)
+    for wanted, made in pairs:
+        if wanted != made:
+            complain(args, renamed(wanted, made), 0)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

@@ -203,8 +203,10 @@ def _tell(args: argparse.Namespace, result: Result, folder: Path, seconds: float
         _save(args, result, folder / MODEL_NAME, found)
     train_output.say_results(result, seconds)
     say("saved", str(folder / MODEL_NAME))
-    train_output.write_predictions(result, folder / PREDICTIONS_NAME)
+    notes = train_output.write_predictions(result, folder / PREDICTIONS_NAME)
     say("", str(folder / PREDICTIONS_NAME))
+    for note in notes:
+        say("", note)
     say("", train_output.write_report(args, result, folder / REPORT_NAME, seconds))
 
 

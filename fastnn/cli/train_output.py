@@ -15,7 +15,7 @@ from fastnn.cli.tables import described, score_as_text, show_columns
 from fastnn.core.files import write_atomically
 from fastnn.report import Conditions, page
 from fastnn.tabular import Encoding, Target
-from fastnn.tabular.answers import answers
+from fastnn.tabular.answers import answers, free_name, names_of, renamed
 from fastnn.tabular.plan import Plan
 from fastnn.tabular.progress import Bar, duration
 from fastnn.tabular.study import Result, Study
@@ -84,22 +84,34 @@ def say_results(result: Result, seconds: float) -> None:
     say("time", duration(seconds))
 
 
-def write_predictions(result: Result, path: Path) -> None:
-    """Write the predictions of the rows held out, or else those out of fold."""
+def write_predictions(result: Result, path: Path) -> list[str]:
+    """Write the predictions of the rows held out, or else those out of fold.
+
+    Returns
+    -------
+    list of str
+        Which columns are called otherwise than usual.
+    """
     model, found, study = result.fitted.model, result.evaluation, result.study
     target = model.target
-    columns = answers(model, found.raw, probabilities=target.classes is not None)
+    row = free_name("row", [target.name])
+    prediction = free_name("prediction", [target.name])
+    has_classes, taken = target.classes is not None, (row, prediction)
+    columns = answers(model, found.raw, probabilities=has_classes, taken=taken)
     predictions = columns.pop(target.name)
     numbers = study.table.numbers
     rows = found.rows + 1 if numbers is None else numbers[found.rows]
     truth = found.truth if target.classes is None else target.classes[found.truth]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", target.name, "prediction", *columns])
+    writer.writerow([row, target.name, prediction, *columns])
     writer.writerows(
         zip(rows.tolist(), truth.tolist(), predictions, *columns.values(), strict=True)
     )
     write_atomically(path, text.getvalue().encode())
+    pairs = [("row", row), ("prediction", prediction)]
+    pairs += names_of(model, probabilities=has_classes, taken=taken)
+    return [renamed(wanted, made) for wanted, made in pairs if wanted != made]
 
 
 def write_report(args: argparse.Namespace, result: Result, path: Path, seconds: float) -> str:

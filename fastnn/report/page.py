@@ -128,16 +128,20 @@ def _numbers(result: Result, found: Importance | None) -> dict[str, Any]:
             [[text_of(row[i]) for i in kept] for row in cells],
         )
     members = learned.members
+    other = scores.fallback(study.target.task).name
     return {
         "scores": table,
         "metric": NAMES.get(learned.score.name, learned.score.name),
         "members": len(members),
         "epochs": max(len(member.curve) for member in members),
+        "others": sum(member.score.name != learned.score.name for member in members),
+        "other_metric": NAMES.get(other, other),
         "best_epochs": ", ".join(str(member.best_epoch + 1) for member in members),
         "stop_reason": learned.stop_reason,
         "parameters": learned.model.count_parameters(),
         "groups": groups,
         "importance": found,
+        "importance_metric": "" if found is None else NAMES.get(found.metric, found.metric),
         "importance_score": "" if found is None else text_of(found.score),
         "few": 0 < len(study.held_out) < 10,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,14 +47,17 @@ def pictures(result: Result, importance: Importance | None) -> Iterator[Picture]
     """
     learned, target = result.fitted.learned, result.study.target
     found = result.evaluation
-    members = learned.members
+    # Scores of two kinds have no axis in common.
+    members = [m for m in learned.members if m.score.name == learned.score.name] or learned.members
+    score, left_out = members[0].score.name, len(learned.members) - len(members)
     curves = [member.curve for member in members]
     best = [member.best_epoch for member in members]
     ends = ", ".join(f"{c[b]:.4g} in epoch {b + 1}" for c, b in zip(curves, best, strict=True))
     yield _drawn(
         "curves",
-        lambda ax: tables.member_curves(curves, best, learned.score.name, ax=ax),
-        f"{learned.score.name} of {len(members)} networks over the epochs; best: {ends}",
+        lambda ax: tables.member_curves(curves, best, score, ax=ax),
+        f"{score} of {len(members)} networks over the epochs; best: {ends}"
+        + (f"; {left_out} with another score left out" if left_out else ""),
     )
     if target.classes is not None:
         labels = [str(one) for one in shown_classes(target.classes)]
@@ -73,7 +76,7 @@ def pictures(result: Result, importance: Importance | None) -> Iterator[Picture]
             yield _drawn(
                 "roc",
                 lambda ax: tables.roc(found.truth, found.outputs, labels, ax=ax),
-                f"ROC curve; area {found.scores.get('roc_auc', float('nan')):.4f}",
+                "ROC curve" + _said(found.scores, "roc_auc", "area"),
             )
         said = found.outputs[:, 1] if len(labels) == 2 else found.outputs
         said = np.clip(said.astype(np.float64), 0, 1)
@@ -89,7 +92,7 @@ def pictures(result: Result, importance: Importance | None) -> Iterator[Picture]
         yield _drawn(
             "predicted",
             lambda ax: tables.predicted_against_true(found.truth, found.predictions, name, ax=ax),
-            f"Predicted against true {name}; R² {found.scores.get('r2', float('nan')):.4f}",
+            f"Predicted against true {name}" + _said(found.scores, "r2", "R²"),
         )
         yield _drawn(
             "residuals",
@@ -108,6 +111,11 @@ def pictures(result: Result, importance: Importance | None) -> Iterator[Picture]
             f"Importance of columns; the most important are {first}",
             (4.6, max(1.9, 0.27 * rows + 1.1)),
         )
+
+
+def _said(scores: Mapping[str, float], score: str, name: str) -> str:
+    """Return a score for the end of a text; nothing if the rows do not define it."""
+    return f"; {name} {scores[score]:.4f}" if score in scores else ""
 
 
 def _calibration(truth: Any, said: Any, labels: list[str], bins: int, ax: Any) -> Any:

@@ -186,3 +186,21 @@ def check_finite(values: np.ndarray, cells: Cells) -> None:
     """Raise WrongCell at the first infinite number."""
     if np.isinf(values).any():
         raise WrongCell(cells.first(np.isinf(values)), "is infinite; expected finite numbers")
+
+
+def row_number(place: int, numbers: np.ndarray | None) -> int:
+    """Return the number of a row as messages name it, from 1.
+
+    Parameters
+    ----------
+    place : int
+        Among the rows at hand.
+    numbers : ndarray of int, shape (rows,), or None
+        Their numbers in the source, if some were left out.
+
+    Examples
+    --------
+    >>> row_number(2, None)
+    3
+    """
+    return place + 1 if numbers is None else int(numbers[place])

@@ -7,7 +7,7 @@ them: numbers and flags, and categories as codes for the trees, one-hot for the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,8 +17,7 @@ import numpy as np
 from fastnn.core import extras
 from fastnn.tabular import recipes, scores
 from fastnn.tabular.encoding import Encoding
-from fastnn.tabular.evaluation import evaluate
-from fastnn.tabular.fitting import fit
+from fastnn.tabular.fitting import fit, weights_of_classes
 from fastnn.tabular.folds import folds_of
 from fastnn.tabular.study import Study
 from fastnn.tabular.target import Target
@@ -26,8 +25,9 @@ from fastnn.tabular.target import Target
 ONE_HOT = 100  # categories of a column for linear models; the others are left out
 MOST_CODES = 255  # that scikit-learn's trees take as categories
 
-# Learns a part of a table, and returns probabilities, or numbers, for another part.
-Side = Callable[["_Fold"], np.ndarray]
+# Learns a part of a table; returns probabilities and the numbers of the classes that it predicts
+# for another part, or twice the same numbers.
+Side = Callable[["_Fold"], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass
@@ -78,9 +78,36 @@ class _Fold:
     def targets(self) -> tuple[Target, np.ndarray, np.ndarray]:
         """Return the target, and both parts of it as class numbers or numbers in its unit."""
         target = self.study.target
-        values = self.study.whole.cells(self.study.name)
-        all_of = target.numbers(values) if target.classes is None else target.encode(values)
+        all_of = _truth(self.study)
         return target, all_of[self.train], all_of[self.held_out]
+
+    @property
+    def class_weight(self) -> Any:
+        """The weights of the classes, without those that the training part lacks."""
+        told = self.options.get("class_weight")
+        if not isinstance(told, Mapping):
+            return told
+        target, y, _ = self.targets
+        weights_of_classes(target, y, told)  # names what is no class of any part
+        known = set(y.tolist())
+        return {one: value for one, value in told.items() if target.encode([one])[0] in known}
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """The weight of each row of the training part."""
+        told = self.class_weight
+        if told is None:
+            return None
+        target, y, _ = self.targets
+        return weights_of_classes(target, y, told)[y]
+
+
+def _truth(study: Study) -> np.ndarray:
+    """Return the targets as class numbers, or as numbers in their unit."""
+    values = study.whole.cells(study.name)
+    if study.target.classes is None:
+        return study.target.numbers(values)
+    return study.target.encode(values, where=study.whole.where, numbers=study.whole.numbers)
 
 
 def compare(
@@ -107,7 +134,7 @@ def compare(
     ImportError
         scikit-learn is missing; the message names the extra.
     ValueError
-        There are fewer rows, or groups, than folds.
+        There are fewer rows, or groups, than folds, or the rows besides a fold are of one class.
     """
     if folds < 2 or study.table.rows < 2 * folds:
         raise ValueError(
@@ -115,9 +142,10 @@ def compare(
             "folds, of at least 2 rows"
         )
     sides = sides_of(study.target)
-    values = study.whole.cells(study.name)
-    y = None if study.target.classes is None else study.target.encode(values)
+    y = None if study.target.classes is None else _truth(study)
     of_row = folds_of(y, folds, study.table.rows, np.random.default_rng(seed), study.groups)
+    if y is not None:
+        _check_classes(study, y, of_row, folds)
     rows = {name: Row(name) for name in sides}
     for number in range(folds):
         held_out = np.flatnonzero(of_row == number)
@@ -125,12 +153,25 @@ def compare(
         target, _, truth = fold.targets
         for name, side in sides.items():
             at = time.perf_counter()
-            outputs = side(fold)
+            outputs, predictions = side(fold)
             rows[name].seconds.append(time.perf_counter() - at)
-            predictions = outputs if target.classes is None else outputs.argmax(axis=1)
+            if target.classes is not None:
+                outputs = outputs.astype(np.float32)  # log_loss depends on how small they can be
             for score, value in scores.defined(target.task, truth, outputs, predictions).items():
                 rows[name].scores.setdefault(score, []).append(value)
             yield rows[name], number + 1
+
+
+def _check_classes(study: Study, y: np.ndarray, of_row: np.ndarray, folds: int) -> None:
+    """Raise ValueError if the rows that are learned for a fold are all of one class."""
+    for number in range(folds):
+        learned = y[of_row != number]
+        if (learned == learned[0]).all():
+            only = str(study.target.classes[learned[0]])  # type: ignore[index]
+            raise ValueError(
+                f"{study.table.where}target {study.name!r}: the rows besides fold {number + 1} are "
+                f"all {only!r}; expected rows of two classes, whichever fold is held out"
+            )
 
 
 def sides_of(target: Target) -> dict[str, Side]:
@@ -146,7 +187,7 @@ def sides_of(target: Target) -> dict[str, Side]:
 
 
 def _recipe(name: str) -> Side:
-    def side(fold: _Fold) -> np.ndarray:
+    def side(fold: _Fold) -> tuple[np.ndarray, np.ndarray]:
         study = fold.study
         values = study.whole.cells(study.name)
         table = study.table
@@ -158,15 +199,24 @@ def _recipe(name: str) -> Side:
             recipe=name,
             seed=fold.seed,
             groups=None if study.groups is None else study.groups[fold.train],
-            **fold.options,
+            **{**fold.options, "class_weight": fold.class_weight},
         )
-        found = evaluate(fitted.model, table.take(fold.held_out), values.take(fold.held_out))
-        return found.outputs
+        model = fitted.model
+        outputs = model.outputs(table.take(fold.held_out))
+        if study.target.classes is None:
+            numbers = model.middle(model.decode(outputs))
+            return numbers, numbers
+        assert model.target.classes is not None
+        # Which of all classes each of the model's is: it has learned those of its rows.
+        places = study.target.encode(model.target.classes)
+        found = np.zeros((len(outputs), len(study.target.classes)), outputs.dtype)
+        found[:, places] = outputs
+        return found, places[model.decisions(outputs)]
 
     return side
 
 
-def _trees(fold: _Fold) -> np.ndarray:
+def _trees(fold: _Fold) -> tuple[np.ndarray, np.ndarray]:
     from sklearn import ensemble
 
     encoding, x, x_held_out = fold.encoded(numbers="standard", one_hot_up_to=2)
@@ -176,13 +226,14 @@ def _trees(fold: _Fold) -> np.ndarray:
     target, y, _ = fold.targets
     options = {"categorical_features": is_category, "random_state": fold.seed}
     if target.classes is None:
-        return ensemble.HistGradientBoostingRegressor(**options).fit(x, y).predict(x_held_out)
-    return _probabilities(
-        ensemble.HistGradientBoostingClassifier(**options), x, y, x_held_out, len(target.classes)
-    )
+        numbers = ensemble.HistGradientBoostingRegressor(**options).fit(x, y).predict(x_held_out)
+        return numbers, numbers
+    if 1 in np.bincount(y):
+        options["early_stopping"] = False  # its split needs two rows of each class
+    return _probabilities(ensemble.HistGradientBoostingClassifier(**options), x, x_held_out, fold)
 
 
-def _linear(fold: _Fold) -> np.ndarray:
+def _linear(fold: _Fold) -> tuple[np.ndarray, np.ndarray]:
     from sklearn import linear_model
 
     encoding, x, x_held_out = fold.encoded(numbers="standard", one_hot_up_to=ONE_HOT)
@@ -190,26 +241,22 @@ def _linear(fold: _Fold) -> np.ndarray:
     target, y, _ = fold.targets
     x, x_held_out = x[:, inputs].astype(np.float64), x_held_out[:, inputs].astype(np.float64)
     if target.classes is None:
-        return linear_model.Ridge().fit(x, y).predict(x_held_out)
-    model = linear_model.LogisticRegression(max_iter=1000)
-    return _probabilities(model, x, y, x_held_out, len(target.classes))
+        numbers = linear_model.Ridge().fit(x, y).predict(x_held_out)
+        return numbers, numbers
+    return _probabilities(linear_model.LogisticRegression(max_iter=1000), x, x_held_out, fold)
 
 
 def _probabilities(
-    model: Any, x: np.ndarray, y: np.ndarray, x_held_out: np.ndarray, classes: int
-) -> np.ndarray:
-    """Fit, and return a column for each class, also for those that the rows lack."""
+    model: Any, x: np.ndarray, x_held_out: np.ndarray, fold: _Fold
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit; return a column for each class, also for those that the rows lack, and decisions."""
     import warnings
 
+    target, y, _ = fold.targets
+    assert target.classes is not None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # not converged: its scores say what it is worth
-        model.fit(x, y)
-    found = np.zeros((len(x_held_out), classes))
+        model.fit(x, y, sample_weight=fold.weights)
+    found = np.zeros((len(x_held_out), len(target.classes)))
     found[:, model.classes_] = model.predict_proba(x_held_out)
-    return found
-
-
-def best(rows: Iterable[Row], score: str, is_better_high: bool) -> Row:
-    """Return the row of the best mean."""
-    key = (lambda row: row.mean(score)) if is_better_high else (lambda row: -row.mean(score))
-    return max(rows, key=key)
+    return found, found.argmax(axis=1)

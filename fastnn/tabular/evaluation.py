@@ -97,7 +97,7 @@ def evaluate(
             more["coverage"] = float(inside.mean())
         found = predictions = model.middle(numbers)
     else:
-        truth = target.encode(y, where=table.where)
+        truth = target.encode(y, where=known.where, numbers=known.numbers)
         found, predictions = outputs, model.decisions(outputs)
     made = scores.defined(target.task, truth, found, predictions)
     return Evaluation(truth, found, predictions, outputs, rows, made | more)

@@ -115,12 +115,12 @@ def fit(
     if len(y) != table.rows:
         raise ValueError(f"y must have a target for each of the {table.rows} rows, got {len(y)}")
     weight = _row_weights(sample_weight, table.rows)
-    codes = None if groups is None else _group_codes(groups, table.rows)
+    codes = None if groups is None else group_codes(groups, table.rows)
     rows = np.arange(table.rows)
     if weight is not None and not weight.all():
         rows = np.flatnonzero(weight)
         table, y = table.take(rows), taken(y, rows)
-    target = Target.fit(y, task, name=name, where=table.where)
+    target = Target.fit(y, task, name=name, where=table.where, numbers=table.numbers)
     classes = 0 if target.classes is None else len(target.classes)
     if levels and classes:
         raise ValueError("quantiles are of numbers, but the target has classes")
@@ -130,7 +130,7 @@ def fit(
     if not present.all():
         kept = np.flatnonzero(present)
         table, y, rows = table.take(kept), taken(y, kept), rows[kept]
-    truth = target.encode(y)
+    truth = target.encode(y, where=table.where, numbers=table.numbers)
     if class_weight is not None:
         of_class = weights_of_classes(target, truth, class_weight)[truth]
         weight = of_class if weight is None else weight[rows] * of_class
@@ -234,8 +234,24 @@ def _of_mean_one(weight: np.ndarray) -> np.ndarray:
     return (weight / weight.mean()).astype(np.float32)
 
 
-def _group_codes(groups: Any, rows: int) -> np.ndarray:
-    """Return the groups of rows as numbers."""
+def group_codes(groups: Any, rows: int) -> np.ndarray:
+    """Return the groups of rows as numbers; a row whose group is missing is one of its own.
+
+    Parameters
+    ----------
+    groups : Cells, array, series or list, shape (rows,)
+    rows : int
+        How many there must be.
+
+    Returns
+    -------
+    ndarray of int64, shape (rows,)
+
+    Raises
+    ------
+    ValueError
+        They have another shape, or a cell is nothing that a table can hold.
+    """
     shape = getattr(groups, "shape", (0,))
     if not hasattr(groups, "__len__") or isinstance(groups, str) or len(shape) != 1:
         raise ValueError(f"groups must have shape (rows,), got {shown(groups)}")
@@ -270,7 +286,8 @@ def weights_of_classes(target: Target, truth: np.ndarray, class_weight: Any) -> 
         raise ValueError("class_weight is for classes, but the target is numbers")
     count = len(target.classes)
     if isinstance(class_weight, str) and class_weight == "balanced":
-        return len(truth) / (count * np.bincount(truth, minlength=count))
+        counts = np.bincount(truth, minlength=count)  # 0 in a fold without a rare class
+        return len(truth) / (np.count_nonzero(counts) * np.maximum(counts, 1))
     if not isinstance(class_weight, Mapping):
         raise ValueError(f"class_weight must be 'balanced' or a dict, got {class_weight!r}")
     weights = np.ones(count)

@@ -90,7 +90,11 @@ def permutation(
         raise ValueError("y: every target is missing")
     x = model.encoding.encode(table)[present]
     y = y if present.all() else taken(y, np.flatnonzero(present))
-    truth = target.numbers(y) if target.classes is None else target.encode(y)
+    if target.classes is None:
+        truth = target.numbers(y)
+    else:
+        numbers = table.numbers if table.numbers is not None else np.arange(1, table.rows + 1)
+        truth = target.encode(y, where=table.where, numbers=numbers[present])
     if not score.is_defined(truth, classes=classes):
         missing = "of all classes" if score.needs_every else "that differ"
         raise ValueError(f"metric {score.name!r} needs rows {missing} in y; choose another")

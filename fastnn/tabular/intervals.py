@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.core import checks
+from fastnn.core.notices import warn
 from fastnn.tabular.fitting import Fitted
 
 KEPT = 1001  # errors in a file
@@ -23,11 +24,14 @@ class Intervals:
         The columns of the predictions that an interval lies around.
     errors : ndarray of float64, shape (rows,)
         By how much each number lay outside of them, in its unit, ascending; negative if inside.
+    rows : int, default 0
+        Of which they were kept; 0: all of them.
     """
 
     low: int
     high: int
     errors: np.ndarray
+    rows: int = 0
 
     @classmethod
     def fit(cls, fitted: Fitted, quantiles: tuple[float, ...]) -> Intervals:
@@ -53,7 +57,8 @@ class Intervals:
         errors = self.errors
         if len(errors) > KEPT:
             errors = errors[np.linspace(0, len(errors) - 1, KEPT).round().astype(np.int64)]
-        return {"low": self.low, "high": self.high, "errors": errors.tolist()}
+        rows = max(self.rows, len(self.errors))
+        return {"low": self.low, "high": self.high, "errors": errors.tolist(), "rows": rows}
 
     @classmethod
     def from_file(cls, entry: Any) -> Intervals:
@@ -72,7 +77,8 @@ class Intervals:
         try:
             errors = np.array(entry["errors"], np.float64)
             low, high = int(entry["low"]), int(entry["high"])
-        except (TypeError, KeyError, ValueError) as error:
+            rows = int(entry.get("rows", len(errors)))
+        except (AttributeError, TypeError, KeyError, ValueError, OverflowError) as error:
             raise ValueError(f"the description of the intervals is damaged ({error})") from None
         if (
             errors.ndim != 1
@@ -81,7 +87,7 @@ class Intervals:
             or min(low, high) < 0
         ):
             raise ValueError("the description of the intervals is damaged")
-        return cls(low, high, np.sort(errors))
+        return cls(low, high, np.sort(errors), rows)
 
     def around(self, numbers: np.ndarray, coverage: float) -> np.ndarray:
         """Return the interval of each row.
@@ -96,6 +102,12 @@ class Intervals:
         -------
         ndarray of float64, shape (rows, 2)
 
+        Warns
+        -----
+        UserWarning
+            There are too few errors for that coverage: of n, the largest lies above n / (n + 1) of
+            new ones.
+
         Examples
         --------
         >>> Intervals(0, 0, np.array([1.0, 2.0, 3.0, 4.0])).around(np.array([[10.0]]), 0.7)
@@ -104,6 +116,12 @@ class Intervals:
         coverage = checks.number("coverage", coverage, is_positive=True, below=1)
         numbers = numbers[:, None] if numbers.ndim == 1 else numbers
         count = len(self.errors)
+        rows = max(count, self.rows)
+        if coverage * (rows + 1) > rows + 1e-9:
+            warn(
+                f"coverage {coverage:g} needs more rows: intervals rest on the errors of {rows:,}, "
+                f"which support at most {rows / (rows + 1):.3g}"
+            )
         place = min(int(np.ceil((count + 1) * coverage)), count) - 1
         more = self.errors[place]
         low, high = numbers[:, self.low] - more, numbers[:, self.high] + more

@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass
 
@@ -176,6 +176,7 @@ def learn(
                 np.flatnonzero(folds == number),
                 int(seeds[number]),
             )
+        _complete(member, trainer)
         has_one.set()
         return member
 
@@ -239,6 +240,24 @@ def chosen_scores(metric: str, task: Task) -> tuple[Score, Score]:
     return scores.get(metric, kind, task.classes), scores.fallback(kind)
 
 
+def _complete(member: Member, trainer: Trainer) -> None:
+    """Give a member whose last epoch Ctrl-C ended amid its records what they lack.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        It was the first epoch, and its loss is lost.
+    """
+    if len(member.losses) <= member.best_epoch:
+        if not member.losses:
+            raise KeyboardInterrupt
+        member.losses.append(member.losses[-1])
+    if len(member.curve) <= member.best_epoch:
+        loss = trainer.loss_of(member)  # its weights are those of the best epoch
+        member.curve.append(-loss if member.score.is_better_high else loss)
+    del member.losses[len(member.curve) :]
+
+
 def _kept(made: list[Member]) -> list[Member]:
     """Return the members that are worth averaging."""
     if not any(member.has_ended for member in made):
@@ -265,11 +284,15 @@ def _in_parallel(
                 halt.set()
         return made
     with ThreadPoolExecutor(workers) as pool:
-        waiting = [pool.submit(copy_context().run, run, number) for number in range(count)]
+        waiting: list[Future[Member | None]] = []
         try:
+            for number in range(count):
+                waiting.append(pool.submit(copy_context().run, run, number))
             wait(waiting, return_when=FIRST_EXCEPTION)
         except KeyboardInterrupt:
             halt.set()
+            if not waiting:
+                raise
         except BaseException:
             halt.set()
             raise
@@ -281,7 +304,8 @@ def _in_parallel(
     for one in waiting:
         if not one.cancelled() and (error := one.exception()) is not None:
             raise error
-    return [None if one.cancelled() else one.result() for one in waiting]
+    found = [None if one.cancelled() else one.result() for one in waiting]
+    return found + [None] * (count - len(found))  # Ctrl-C came before they were submitted
 
 
 def _all_scores(

@@ -233,7 +233,7 @@ def _numbers_as_text(
         written = next(
             text
             for text, value in zip(cells.texts, numbers.values, strict=True)
-            if value == value and not _is_plain(text)
+            if value == value and not texts.is_plain_number(text)
         )
         reasons.append(f"numbers written as text, such as {shown(written)}")
     words = [i for i in np.flatnonzero(np.isnan(numbers.values)).tolist()]
@@ -250,14 +250,6 @@ def _numbers_as_text(
     if plain.kind == "left out":
         return plain
     return Decision("number", "; ".join(reasons) or plain.reason, own)
-
-
-def _is_plain(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text
 
 
 def _dates_as_text(cells: Cells, dates: texts.Dates, options: Options) -> Decision:

@@ -17,9 +17,9 @@ import numpy as np
 from fastnn import datasets
 from fastnn.core.checks import rows_of_share
 from fastnn.runtime.nonfinite import NonFiniteLossError
-from fastnn.tabular import importance
+from fastnn.tabular import importance, scores
 from fastnn.tabular.evaluation import Evaluation, Group, by_group, evaluate
-from fastnn.tabular.fitting import Fitted, fit
+from fastnn.tabular.fitting import Fitted, fit, group_codes
 from fastnn.tabular.intervals import Intervals
 from fastnn.tabular.plan import FOLDS, Progress
 from fastnn.tabular.table import Table
@@ -83,7 +83,8 @@ class Study:
         held_out : float, default 0.2
             The share of rows; the same of each class.
         group : str, optional
-            A column; rows of equal cells are held out together.
+            A column; rows of equal cells are held out together, and one whose cell is missing is a
+            group of its own.
         seed : int, default 0
 
         Raises
@@ -94,7 +95,7 @@ class Study:
         values = table.cells(name)
         if task == "auto" and not table.has_names and values.is_whole:
             task = "classification"
-        target = Target.fit(values, task, name=name, where=table.where)
+        target = Target.fit(values, task, name=name, where=table.where, numbers=table.numbers)
         if target.missing:
             present = target.present(values)
             table, values = table.take(present), values.take(np.flatnonzero(present))
@@ -102,14 +103,13 @@ class Study:
         if group is not None:
             if group == name:
                 raise ValueError(f"{table.where}the group cannot be {group!r}, which is the target")
-            cells = table.cells(group).as_text()
-            groups = np.where(cells.values < 0, len(cells.texts), cells.values)
+            groups = group_codes(table.cells(group), table.rows)
         inputs = table.without(name, *([] if group is None else [group]))
         if not inputs.columns:
             raise ValueError(f"{table.where}no column is left as input besides {name!r}")
         y = np.zeros(table.rows, np.int64)
         if target.classes is not None:
-            y = target.encode(values, where=table.where)
+            y = target.encode(values, where=table.where, numbers=table.numbers)
         if groups is None:
             train, held = datasets.split(y, held_out, seed)
         else:
@@ -163,11 +163,8 @@ class Study:
             **options,
         )
         _check_convergence(fitted, max(len(quantiles), 1))
-        more: dict[str, Any] = {}
         if fitted.model.target.classes is None:
-            more = {"intervals": Intervals.fit(fitted, quantiles).to_file()}
-            more["quantiles"] = list(quantiles)
-        fitted.model.attachments |= more
+            fitted.model.attachments["intervals"] = Intervals.fit(fitted, quantiles).to_file()
         return Result(self, fitted)
 
 
@@ -223,7 +220,8 @@ class Result:
     def importance(self, *, seed: int = 0) -> importance.Importance | None:
         """Return the permutation importance on rows held out, or else on those of the training.
 
-        None if there are too many columns to try each.
+        None if there are too many columns to try each. The score is the one that chose the best
+        epochs, or `scores.fallback` if these rows do not define it.
         """
         study = self.study
         if len(self.fitted.model.encoding.groups) > MOST_COLUMNS:
@@ -233,11 +231,17 @@ class Result:
             rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MOST_ROWS])
         once = len(rows) * len(self.fitted.model.encoding.groups)
         repeats = int(np.clip(MOST_PREDICTIONS // max(once, 1), 1, REPEATS))
+        y = study.whole.cells(study.name).take(rows)
+        target, score = self.fitted.model.target, self.fitted.learned.score
+        if target.classes is None:
+            is_defined = score.is_defined(target.numbers(y))
+        else:
+            is_defined = score.is_defined(target.encode(y), classes=len(target.classes))
         return importance.permutation(
             self.fitted.model,
             study.table.take(rows),
-            study.whole.cells(study.name).take(rows),
-            metric=self.fitted.learned.score.name,
+            y,
+            metric=(score if is_defined else scores.fallback(target.task)).name,
             repeats=repeats,
             seed=seed,
         )

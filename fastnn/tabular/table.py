@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastnn.core.hints import did_you_mean
 from fastnn.tabular.cells import Cells, WrongCell
-from fastnn.tabular.columns import listed
+from fastnn.tabular.columns import listed, row_number
 from fastnn.tabular.sources import cells_of, columns_of, library_of
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some rows of a column that is no cells yet: nobody may ask for it, and it may hold none."""
+
+    table: Table
+    name: str
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def cells(self) -> Cells:
+        return self.table.cells(self.name).take(self.rows)
 
 
 class Table:
@@ -77,8 +93,9 @@ class Table:
             raise ValueError(
                 f"{self.where}there is no column {name!r}{hint} (there is {listed(self.columns)})"
             )
+        column = self.columns[name]
         try:
-            made = cells_of(self.columns[name])
+            made = column.cells() if isinstance(column, _Part) else cells_of(column)
         except WrongCell as error:
             raise self.wrong(name, error) from None
         if len(made) != self.rows:
@@ -90,11 +107,11 @@ class Table:
 
     def wrong(self, name: str, error: WrongCell) -> ValueError:
         """Return the error that names source, column and row of a cell."""
-        row = error.row + 1 if self.numbers is None else int(self.numbers[error.row])
+        row = row_number(error.row, self.numbers)
         return ValueError(f"{self.where}column {name!r}, row {row:,}: {error.what}")
 
     def take(self, rows: np.ndarray) -> Table:
-        """Return some rows.
+        """Return some rows; columns are turned into cells when they are first asked for.
 
         Parameters
         ----------
@@ -103,7 +120,10 @@ class Table:
         rows = np.asarray(rows)
         if rows.dtype.kind == "b":
             rows = np.flatnonzero(rows)
-        columns = {name: self.cells(name).take(rows) for name in self.columns}
+        columns = {
+            name: one.take(rows) if isinstance(one, Cells) else _Part(self, name, rows)
+            for name, one in self.columns.items()
+        }
         numbers = rows + 1 if self.numbers is None else self.numbers[rows]
         return self._with(columns, len(rows), numbers)
 

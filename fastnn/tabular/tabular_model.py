@@ -10,6 +10,7 @@ import numpy as np
 
 from fastnn.core import checks
 from fastnn.model import Model
+from fastnn.tabular.columns import row_number
 from fastnn.tabular.encoding import Encoding
 from fastnn.tabular.table import Table, of
 from fastnn.tabular.target import Target
@@ -86,7 +87,8 @@ class TabularModel:
         table = data if isinstance(data, Table) else of(data)
         outputs = np.asarray(self.model.predict(self.encoding.encode(table)))
         if not np.isfinite(outputs).all():
-            row = int(np.argmin(np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1))) + 1
+            place = int(np.argmin(np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)))
+            row = row_number(place, table.numbers)
             raise ValueError(f"{table.where}the network gives no finite number for row {row:,}")
         return outputs
 

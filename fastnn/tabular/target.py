@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from fastnn.tabular import texts
 from fastnn.tabular.cells import Cells, WrongCell, as_key, naive, number_as_text
-from fastnn.tabular.columns import listed, shown
+from fastnn.tabular.columns import listed, row_number, shown
 from fastnn.tabular.sources import cells_of, values_of
 
 TASKS = ("classification", "regression")
@@ -78,7 +79,15 @@ class Target:
         self._places = {} if classes is None else _places(classes)
 
     @classmethod
-    def fit(cls, values: Any, task: str = "auto", *, name: str = "y", where: str = "") -> Target:
+    def fit(
+        cls,
+        values: Any,
+        task: str = "auto",
+        *,
+        name: str = "y",
+        where: str = "",
+        numbers: np.ndarray | None = None,
+    ) -> Target:
         """Find the classes, or mean and standard deviation.
 
         Parameters
@@ -92,6 +101,8 @@ class Target:
             What it is called in messages.
         where : str, default ""
             How messages begin, such as "table.csv: ".
+        numbers : ndarray of int, shape (rows,), optional
+            How messages number the rows, if they are some of a table; default: from 1.
 
         Returns
         -------
@@ -107,19 +118,19 @@ class Target:
             raise ValueError(f"task must be 'auto', 'classification' or 'regression', got {task!r}")
         about = f"{where}target {name!r}"
         values = _column(values, about)
-        cells = _cells(values, about)
+        cells = _cells(values, about, numbers)
         missing = cells.missing
         if len(cells) == 0 or missing.all():
             what = "every row is missing" if len(cells) else "there are no rows"
             raise ValueError(f"{about}: {what}; expected at least two different values")
-        numbers, decimal, odd = _as_numbers(cells)
-        if numbers is not None and cells.kind == "text" and odd.any() and task != "classification":
+        found, decimal, odd = _as_numbers(cells)
+        if found is not None and cells.kind == "text" and odd.any() and task != "classification":
             missing = missing | odd  # "?" among numbers
         is_guess = False
         if task == "auto":
             task = "classification"
-            if numbers is not None and not cells.is_category and cells.kind != "boolean":
-                present = numbers[~missing]
+            if found is not None and not cells.is_category and cells.kind != "boolean":
+                present = found[~missing]
                 is_whole = bool((present == np.floor(present)).all())
                 if cells.kind == "number" and not cells.is_whole:
                     is_whole = False
@@ -128,9 +139,9 @@ class Target:
                 task = "classification" if few else "regression"
         count = int(missing.sum())
         if task == "regression":
-            made = cls._of_numbers(about, name, cells, numbers, missing, decimal)
+            made = cls._of_numbers(about, name, cells, found, missing, decimal, numbers)
         else:
-            made = cls._of_classes(about, name, cells, values)
+            made = cls._of_classes(about, name, cells, values, numbers)
         made.missing, made.is_guess = count, is_guess
         return made
 
@@ -140,25 +151,25 @@ class Target:
         about: str,
         name: str,
         cells: Cells,
-        numbers: np.ndarray | None,
+        found: np.ndarray | None,
         missing: np.ndarray,
         decimal: str,
+        numbers: np.ndarray | None,
     ) -> Target:
-        if numbers is None:
+        if found is None:
             row = int((~missing).argmax())
             text = cells.take(np.array([row])).as_text().texts[0]
             if cells.kind == "text":
-                found, _ = _parsed(cells, cells.decimal)
-                is_text = np.isnan(found) & ~missing
+                is_text = np.isnan(_parsed(cells, cells.decimal)) & ~missing
                 row = int(is_text.argmax())
                 text = cells.texts[cells.values[row]]
             raise ValueError(
-                f"{about} holds text such as {shown(text)} (row {row + 1:,}); regression expects "
-                "numbers"
+                f"{about} holds text such as {shown(text)} (row {row_number(row, numbers):,}); "
+                "regression expects numbers"
             )
-        present = numbers[~missing]
+        present = found[~missing]
         if np.isinf(present).any():
-            row = int(np.isinf(numbers).argmax()) + 1
+            row = row_number(int(np.isinf(found).argmax()), numbers)
             raise ValueError(f"{about}, row {row:,}: is infinite; expected finite numbers")
         low, high = float(present.min()), float(present.max())
         if low == high:
@@ -175,9 +186,11 @@ class Target:
         return cls("regression", name, mean=mean, scale=scale, low=low, high=high, decimal=decimal)
 
     @classmethod
-    def _of_classes(cls, about: str, name: str, cells: Cells, values: Any) -> Target:
+    def _of_classes(
+        cls, about: str, name: str, cells: Cells, values: Any, numbers: np.ndarray | None
+    ) -> Target:
         if cells.kind == "number" and np.isinf(cells.values).any():
-            row = int(np.isinf(cells.values).argmax()) + 1
+            row = row_number(int(np.isinf(cells.values).argmax()), numbers)
             raise ValueError(f"{about}, row {row:,}: is infinite; expected classes")
         found = None if isinstance(values, Cells) else _distinct(values, ~cells.missing)
         if found is not None:
@@ -215,10 +228,12 @@ class Target:
         """
         cells = _cells(values, f"target {self.name!r}")
         if self.classes is None and cells.kind == "text":
-            return ~np.isnan(_parsed(cells, self.decimal)[0])
+            return ~np.isnan(_parsed(cells, self.decimal))
         return ~cells.missing
 
-    def encode(self, values: Any, *, where: str = "") -> np.ndarray:
+    def encode(
+        self, values: Any, *, where: str = "", numbers: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return what the network learns.
 
         Parameters
@@ -227,6 +242,8 @@ class Target:
             Without missing ones: see `present`.
         where : str, default ""
             How messages begin.
+        numbers : ndarray of int, shape (rows,), optional
+            How messages number the rows, if they are some of a table; default: from 1.
 
         Returns
         -------
@@ -240,22 +257,23 @@ class Target:
         """
         about = f"{where}target {self.name!r}"
         values = _column(values, about)
-        cells = _cells(values, about)
+        cells = _cells(values, about, numbers)
         if self.classes is None:
-            numbers = self._numbers(cells)
-            bad = ~np.isfinite(numbers)
+            found = self._numbers(cells)
+            bad = ~np.isfinite(found)
             if bad.any():
                 row = int(bad.argmax())
                 raise ValueError(
-                    f"{about}, row {row + 1:,}: expected a finite number, got {_cell(cells, row)}"
+                    f"{about}, row {row_number(row, numbers):,}: expected a finite number, "
+                    f"got {_cell(cells, row)}"
                 )
-            return ((numbers - self.mean) / self.scale).astype(np.float32)
+            return ((found - self.mean) / self.scale).astype(np.float32)
         codes = self._codes(values, cells)
         if (codes < 0).any():
             row = int((codes < 0).argmax())
             raise ValueError(
-                f"{about}, row {row + 1:,}: {_cell(cells, row)} is no class that the model knows: "
-                f"{listed(self.classes)}"
+                f"{about}, row {row_number(row, numbers):,}: {_cell(cells, row)} is no class that "
+                f"the model knows: {listed(self.classes)}"
             )
         return codes
 
@@ -264,7 +282,7 @@ class Target:
         return self._numbers(_cells(values, f"target {self.name!r}"))
 
     def _numbers(self, cells: Cells) -> np.ndarray:
-        return _parsed(cells, self.decimal)[0] if cells.kind == "text" else cells.values
+        return _parsed(cells, self.decimal) if cells.kind == "text" else cells.values
 
     def _codes(self, values: Any, cells: Cells) -> np.ndarray:
         """Return the numbers of classes, -1 for what is none: equal ones, or else equal texts."""
@@ -401,11 +419,12 @@ def _column(values: Any, about: str) -> Any:
     return values
 
 
-def _cells(values: Any, about: str) -> Cells:
+def _cells(values: Any, about: str, numbers: np.ndarray | None = None) -> Cells:
     try:
         return cells_of(_column(values, about))
     except WrongCell as error:
-        raise ValueError(f"{about}, row {error.row + 1:,}: {error.what}") from None
+        row = row_number(error.row, numbers)
+        raise ValueError(f"{about}, row {row:,}: {error.what}") from None
 
 
 def _cell(cells: Cells, row: int) -> str:
@@ -502,15 +521,13 @@ def _as_numbers(cells: Cells) -> tuple[np.ndarray | None, str, np.ndarray]:
     return None, ".", nothing
 
 
-def _parsed(cells: Cells, decimal: str) -> tuple[np.ndarray, bool]:
+def _parsed(cells: Cells, decimal: str) -> np.ndarray:
     """Return the numbers in a text, NaN for what is none."""
-    found, is_clean = np.full(len(cells.texts) + 1, np.nan), True
+    found = np.full(len(cells.texts) + 1, np.nan)
     for i, text in enumerate(cells.texts):
-        try:
+        with suppress(ValueError):
             found[i] = texts.number_in(text, decimal)
-        except ValueError:
-            is_clean = False
-    return found[cells.values], is_clean
+    return found[cells.values]
 
 
 def _classes(cells: Cells, found: list[str]) -> np.ndarray:

@@ -86,7 +86,7 @@ def _number_as_written(text: str, decimal: str) -> float:
             found["open"],
         ]
         return -value if sum(map(bool, is_negative)) % 2 else value
-    if "," not in text and "_" not in text and _is_plain(text):
+    if "," not in text and "_" not in text and is_plain_number(text):
         return float(text)
     raise ValueError(f"{text!r} is no number")
 
@@ -171,11 +171,12 @@ def _read(texts: Sequence[str], decimal: str) -> Numbers:
         except ValueError:
             others.append(i)
             continue
-        is_plain = is_plain and (values[i] != values[i] or _is_plain(text))
+        is_plain = is_plain and (values[i] != values[i] or is_plain_number(text))
     return Numbers(values, decimal, is_plain, others)
 
 
-def _is_plain(text: str) -> bool:
+def is_plain_number(text: str) -> bool:
+    """Whether a text is a number as Python writes it."""
     try:
         float(text)
     except ValueError:
@@ -307,7 +308,7 @@ class Dates:
     is_guess : bool
         Day and month could also be the other way round.
     others : list of int
-        The texts that are neither; they count as missing.
+        The texts that are neither; a column that holds one is an error.
     """
 
     values: np.ndarray

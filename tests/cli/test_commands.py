@@ -11,7 +11,9 @@ from command_helpers import houses, rows_of, score_of
 
 import fastnn as fnn
 from fastnn.analysis import machine_limits
-from fastnn.tabular import TabularModel
+from fastnn.cli.compare import _show as show_comparison
+from fastnn.tabular import TabularModel, scores
+from fastnn.tabular.comparison import Row
 
 pandas = pytest.importorskip("pandas")
 
@@ -89,6 +91,27 @@ def test_compare_classes(run):
     )  # fmt: skip
     assert (status, err) == (0, "")
     assert re.search(r"^logistic regression +1 ± 0", out, re.M)
+
+
+def test_compare_where_a_fold_lacks_a_class(run):
+    pytest.importorskip("sklearn")
+    frame = houses().drop(columns="price")
+    frame.loc[7, "kind"] = "hut"
+    frame.to_csv("rare.csv", index=False)
+    status, out, err = run(
+        "compare", "rare.csv", "--target", "kind", "-q", "--folds", "3", "--members", "1",
+        "--time-budget", "1", "--metric", "roc_auc",
+    )  # fmt: skip
+    assert (status, err) == (0, "")
+    assert re.search(r"^model +roc_auc +log_loss +accuracy", out, re.M)
+    assert re.search(r"^fastnn realmlp +0\.\d+ ± 0 +[\d.]+ ± ", out, re.M), out  # of one fold
+
+
+def test_compare_by_a_score_that_no_fold_defines(capsys):
+    rows = [Row("a", {"accuracy": [0.5, 0.7]}, [1.0]), Row("b", {"accuracy": [0.9]}, [1.0])]
+    show_comparison(rows, scores.get("roc_auc", "classification"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["a", "-", "0.6000", "±", "0.10", "1.0"]
 
 
 def test_compare_without_scikit_learn(run, monkeypatch):

@@ -128,3 +128,35 @@ def test_classes_keep_their_zeros(run):
     _, out, _ = run("predict", MODEL, "codes.csv", "--probabilities")
     assert set(rows_of(out)[0]) == {"code", "probability_00501", "probability_10115"}
     assert {row["code"] for row in rows_of(out)} <= {"00501", "10115"}
+
+
+@pytest.mark.parametrize("target", ["probability_flat", "row", "prediction"])
+def test_columns_whose_names_are_taken(run, target):
+    frame = pandas.read_csv("houses.csv").drop(columns="price").rename(columns={"kind": target})
+    frame[target] = frame[target].replace("villa, big", "villa")
+    frame.to_csv("taken.csv", index=False)
+    status, out, _ = run("train", "taken.csv", "--target", target, "-q", *QUICK)
+    assert status == 0
+    taken = f"the column {target!r} is called '{target}_2', because another one has its name"
+    assert taken in out
+    written = pandas.read_csv("fastnn-output/predictions.csv")
+    assert len(written.columns) == len(set(written.columns)) == 5
+    assert not written.columns.str.endswith(".1").any()
+    assert (written[target] == frame[target][written.iloc[:, 0] - 1].to_numpy()).all()
+    assert set(written.iloc[:, 2]) <= {"flat", "villa"}
+    assert written["probability_villa"].between(0, 1).all()
+    status, out, err = run("predict", MODEL, "taken.csv", "--probabilities")
+    assert status == 0
+    is_taken = target == "probability_flat"
+    assert (taken in err) == is_taken
+    flat = "probability_flat_2" if is_taken else "probability_flat"
+    rows = rows_of(out)
+    assert all((float(row[flat]) > 0.5) == (row[target] == "flat") for row in rows)
+
+
+def test_an_interval_that_the_rows_do_not_support(run, numbers):
+    status, out, err = run("predict", numbers, "houses.csv", "--interval", "0.999")
+    assert status == 0
+    assert len(rows_of(out)) == 200
+    assert err.startswith("fastnn predict: warning: coverage 0.999 needs more rows: ")
+    assert err.count("\n") == 1

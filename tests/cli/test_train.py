@@ -316,3 +316,36 @@ def test_quantiles(run):
     (first, *_) = rows_of(out)
     assert list(first) == ["price", "price_0.1", "price_0.9"]
     assert float(first["price_0.1"]) <= float(first["price_0.9"])
+
+
+@pytest.mark.parametrize(
+    ("kinds", "more"),
+    [(["flat", "villa"], ()), (["flat", "villa", "hut"], ("--metric", "roc_auc"))],
+    ids=["two", "three"],
+)
+def test_a_report_of_rows_that_do_not_define_the_metric(run, kinds, more):
+    """One class has two rows: not every fold has one of them, nor have the rows held out."""
+    pytest.importorskip("jinja2")
+    frame = houses().drop(columns="price")
+    kind = np.array(kinds[:-1], object)[np.arange(200) % (len(kinds) - 1)]
+    kind[[7, 90]] = kinds[-1]
+    frame.assign(kind=kind).to_csv("rare.csv", index=False)
+    line = ("--members", "5", "--epochs", "3", "--held-out", "0.1", "-q", *more)
+    status, _, err = run("train", "rare.csv", "--target", "kind", *line)
+    assert status == 0, err
+    page = " ".join(Path("fastnn-output/report.html").read_text(encoding="utf-8").split())
+    assert re.search(r"By how much the score \(log loss, [\d.]+\)", page)
+    assert "These rows do not define the area under ROC curve." in page
+    (others,) = re.findall(r"(\d) of them w\w+ chosen by the log loss instead", page)
+    assert f"roc_auc of {5 - int(others)} networks" in page
+    assert f"; {others} with another score left out" in page
+    assert " nan" not in page
+
+
+def test_a_dropped_column_that_no_table_can_hold(run):
+    frame = houses()
+    frame["blob"] = [[1, 2]] * 200
+    frame.to_parquet("blob.parquet")
+    drop = ("--drop", "blob", "kind")
+    status, _, err = run("train", "blob.parquet", "--target", "price", *drop, "-q", *QUICK)
+    assert status == 0, err

@@ -7,7 +7,7 @@ import pytest
 
 import fastnn as fnn
 from fastnn.tabular import of
-from fastnn.tabular.answers import answers, as_text
+from fastnn.tabular.answers import answers, as_text, names_of
 from fastnn.tabular.cells import of_array, of_texts
 from fastnn.tabular.evaluation import Evaluation, by_group, evaluate
 from fastnn.tabular.intervals import KEPT, Intervals
@@ -104,6 +104,28 @@ def test_the_scores_of_a_study_are_those_of_its_model(name, tmp_path):
     assert again.scores == result.evaluation.scores
     columns = answers(model, again.raw, coverage=0.8 if name == "y" else None)
     assert list(columns) == ([name, "y_low", "y_high"] if name == "y" else [name])
+
+
+def test_names_of_predictions_that_are_taken():
+    columns = dict(table().columns)
+    columns["probability_7"] = columns.pop("class")
+    result = Study.of_table(of(columns), "probability_7").fit(**QUICK)
+    model, raw = result.fitted.model, result.evaluation.raw
+    found = answers(model, raw, probabilities=True, taken=["probability_1"])
+    assert list(found) == ["probability_7", "probability_1_2", "probability_7_2"]
+    assert found["probability_7"] == model.decode(raw).tolist()
+    assert np.allclose(np.array(found["probability_7_2"], float), raw[:, 1])
+    assert names_of(model, probabilities=True) == [
+        ("probability_7", "probability_7"),
+        ("probability_1", "probability_1"),
+        ("probability_7", "probability_7_2"),
+    ]
+
+
+def test_one_quantile_is_the_prediction():
+    result = Study.of_table(table(), "y").fit(**QUICK, quantiles=[0.7])
+    columns = answers(result.fitted.model, result.evaluation.raw, coverage=0.8)
+    assert list(columns) == ["y", "y_low", "y_high"]
 
 
 def test_out_of_fold_rows_of_a_study():

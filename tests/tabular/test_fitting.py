@@ -6,8 +6,11 @@ from numpy.testing import assert_array_equal
 
 import fastnn as fnn
 from fastnn.tabular import of
-from fastnn.tabular.fitting import fit, taken, weights_of_classes
+from fastnn.tabular.evaluation import evaluate
+from fastnn.tabular.fitting import fit, group_codes, taken, weights_of_classes
+from fastnn.tabular.importance import permutation
 from fastnn.tabular.plan import Progress
+from fastnn.tabular.study import Study
 from fastnn.tabular.target import Target
 
 RECIPE = {"name": "realmlp", "epochs": 3, "hidden": [8]}
@@ -147,3 +150,47 @@ def test_wrong_targets(table, y, message):
 def test_class_weight_of_numbers(table):
     with pytest.raises(ValueError, match="class_weight is for classes, but the target is numbers"):
         fit(table, table["a"], recipe=RECIPE, class_weight="balanced")
+
+
+def test_a_dropped_column_that_no_table_can_hold(table):
+    table["blob"] = [[1, 2]] * 60
+    y = [None, *table["b"][1:]]
+    fitted = fit(table, y, recipe=RECIPE, members=1, drop=["blob"])
+    assert len(fitted.rows) == 59
+    assert fitted.model.encoding.groups.keys() == {"a", "b"}
+    with pytest.raises(ValueError, match="column 'blob', row 1: "):
+        fit(table, y, recipe=RECIPE, members=1)
+    study = Study.of_table(of(table | {"y": y}), "y")
+    assert study.fit(recipe=RECIPE, members=1, drop=["blob"]).evaluation.scores
+
+
+def test_messages_name_the_row_of_the_table(table):
+    weight = np.where(np.arange(60) < 5, 0, 1)
+    y = np.arange(60.0)
+    y[10] = np.inf
+    with pytest.raises(ValueError, match="target 'y', row 11: is infinite"):
+        fit(table, y, recipe=RECIPE, sample_weight=weight)
+    texts = [*map(str, range(20)), *["many"] * 40]
+    with pytest.raises(ValueError, match=r"'many' \(row 21\)"):
+        fit(table, texts, task="regression", recipe=RECIPE, sample_weight=weight)
+    labels = np.array([None] * 10 + [*table["b"][10:]], object)
+    model = fit(table, labels, recipe=RECIPE, members=1).model
+    labels[20] = "new"
+    cells = of({"y": labels}).cells("y")
+    for call in (
+        lambda: evaluate(model, of(table), cells),
+        lambda: permutation(model, table, labels),
+    ):
+        with pytest.raises(ValueError, match="row 21: 'new' is no class"):
+            call()
+    some = of(table).take(np.arange(5, 60))
+    with pytest.raises(ValueError, match="row 21: 'new' is no class"):
+        permutation(model, some, labels[5:])
+
+
+def test_rows_without_a_group_are_each_their_own(table):
+    who = [None if i < 40 else f"g{i // 5}" for i in range(60)]
+    assert len(set(group_codes(who, 60).tolist())) == 44
+    study = Study.of_table(of(table | {"who": who}), "b", group="who")
+    assert len(set(study.groups.tolist())) == 44
+    assert len(study.held_out) == 12

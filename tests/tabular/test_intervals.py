@@ -40,8 +40,21 @@ def test_quantiles_make_intervals_as_wide_as_the_noise(rng):
 def test_rank_of_the_error():
     intervals = Intervals(0, 0, np.arange(1.0, 10.0))
     numbers = np.zeros((1, 1))
-    for coverage, error in [(0.05, 1), (0.1, 1), (0.5, 5), (0.85, 9), (0.99, 9)]:
+    for coverage, error in [(0.05, 1), (0.1, 1), (0.5, 5), (0.85, 9), (0.9, 9)]:
         assert intervals.around(numbers, coverage).tolist() == [[-error, error]]
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_a_coverage_that_the_rows_do_not_support(is_read):
+    few, many = (Intervals(0, 0, np.arange(1.0, rows + 1)) for rows in (4, 5000))
+    if is_read:  # the file holds 1,001 errors of the 5,000
+        few, many = (Intervals.from_file(one.to_file()) for one in (few, many))
+    with pytest.warns(UserWarning, match=r"0.99 needs more rows: .* of 4, .* at most 0.8$"):
+        found = few.around(np.zeros((1, 1)), 0.99)
+    assert found.tolist() == [[-4, 4]]
+    assert many.around(np.zeros((1, 1)), 0.9995)[0, 1] >= 4990
+    with pytest.warns(UserWarning, match="of 5,000, which support at most 1$"):
+        many.around(np.zeros((1, 1)), 0.9999)
 
 
 def test_narrowed_quantiles_do_not_cross():

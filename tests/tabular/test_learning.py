@@ -391,6 +391,69 @@ def test_ctrl_c_while_members_train_at_the_same_time(rng, threads):
     assert all(len(one.curve) < 3000 for one in found.members)
 
 
+class Interrupted(list):
+    """Records of epochs that Ctrl-C comes in between."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def append(self, value):
+        if len(self) == self.at:
+            self.at = None
+            raise KeyboardInterrupt
+        super().append(value)
+
+
+@pytest.mark.parametrize("record", ["losses", "curve"])
+@pytest.mark.parametrize("at", [0, 2])
+def test_ctrl_c_between_the_records_of_an_epoch(rng, threads, monkeypatch, record, at):
+    threads(1)
+    x, y = data(TWO, rng)
+    made = member.Trainer._made
+
+    def interrupted(*args):
+        one = made(*args)
+        setattr(one, record, Interrupted(at))
+        return one
+
+    monkeypatch.setattr(member.Trainer, "_made", interrupted)
+    recipe = RealMLP(hidden=(8,), epochs=10)
+    if (record, at) == ("losses", 0):  # nothing is known of the only epoch
+        with pytest.raises(KeyboardInterrupt):
+            learn(x, y, TWO, recipe=recipe, members=2)
+        return
+    found = learn(x, y, TWO, recipe=recipe, members=2)
+    (one,) = found.members
+    assert found.stop_reason == "interrupted"
+    assert len(one.losses) == len(one.curve) > one.best_epoch
+    score = one.score(y[one.held_out], one.predict(x[one.held_out], TWO))
+    assert one.curve[one.best_epoch] == pytest.approx(score)
+
+
+@pytest.mark.parametrize("submitted", [0, 1])
+def test_ctrl_c_while_members_are_submitted(rng, threads, monkeypatch, submitted):
+    threads(2)
+    x, y = data(TWO, rng)
+    submit, calls = learning.ThreadPoolExecutor.submit, []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) > submitted:
+            raise KeyboardInterrupt
+        return submit(*args)
+
+    monkeypatch.setattr(learning.ThreadPoolExecutor, "submit", interrupted)
+    recipe = RealMLP(hidden=(8,), epochs=500)
+    if not submitted:
+        with pytest.raises(KeyboardInterrupt):
+            learn(x, y, TWO, recipe=recipe)
+        return
+    found = learn(x, y, TWO, recipe=recipe)
+    assert found.stop_reason == "interrupted"
+    (one,) = found.members
+    assert len(one.curve) < 100
+
+
 def test_ctrl_c_before_the_first_epoch_is_raised(rng, threads, monkeypatch):
     threads(1)
     x, y = data(TWO, rng)
