@@ -25,6 +25,16 @@ import numpy as np
 
 KINDS = ("number", "boolean", "text", "date", "duration")
 _MICROSECONDS = np.dtype("datetime64[us]")
+# Microseconds from 1970 to the years 1 and 9999.
+FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_000_000
+TOO_FAR = "is not within the years 1 to 9999"
+_DAYS = 999_999_999  # what a timedelta of Python holds
+_TOO_LONG = f"is a duration of more than {_DAYS:,} days"
+_SECONDS = {
+    "Y": 31_556_952.0, "M": 2_629_746.0, "W": 604_800.0, "D": 86_400.0, "h": 3600.0, "m": 60.0,
+    "s": 1.0, "ms": 1e-3, "us": 1e-6, "generic": 1e-6, "ns": 1e-9, "ps": 1e-12, "fs": 1e-15,
+    "as": 1e-18,
+}  # fmt: skip
 
 
 class WrongCell(ValueError):
@@ -142,11 +152,16 @@ _TEXT_OF = {
 
 def is_missing(cell: object) -> bool:
     """Whether a Python object stands for a missing cell: None, NaN, NaT, NA, empty text."""
-    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
+    if cell is None or type(cell).__name__ in _MISSING_TYPES:
         return True
     if isinstance(cell, str):
         return not cell.strip()
-    return bool(cell != cell) if isinstance(cell, (float, Decimal, np.generic)) else False
+    if isinstance(cell, Decimal):  # a signaling NaN cannot be compared
+        return cell.is_nan()
+    return bool(cell != cell) if isinstance(cell, (float, np.generic)) else False
+
+
+_MISSING_TYPES = ("NAType", "NaTType", "MaskedConstant")
 
 
 def is_number(kind: type) -> bool:
@@ -167,7 +182,7 @@ def naive(moment: datetime.date) -> datetime.datetime:
 def seconds_of(span: datetime.timedelta | datetime.time | np.timedelta64) -> float:
     """Return a duration, or a time of day since midnight, in seconds."""
     if isinstance(span, np.timedelta64):
-        return int(span.astype("timedelta64[us]").astype(np.int64)) / 1e6
+        return float(_of_durations(np.array([span])).values[0])
     if isinstance(span, datetime.time):
         return span.hour * 3600 + span.minute * 60 + span.second + span.microsecond / 1e6
     return _microseconds(span) / 1e6
@@ -228,13 +243,13 @@ def of_array(array: np.ndarray) -> Cells:
         return Cells("boolean", array.astype(np.float64))
     if kind in "iuf":
         return Cells("number", array.astype(np.float64), is_whole=kind in "iu")
-    if kind == "U" or kind == "T":
+    if kind == "U":
         return of_texts(array.tolist())
     if kind == "M":
-        return Cells("date", array.astype(_MICROSECONDS))
+        return Cells("date", microseconds(array))
     if kind == "m":
         return _of_durations(array)
-    if kind == "O":
+    if kind in "OT":  # what stands for missing text may be any object
         return of_objects(array.tolist())
     raise WrongCell(0, f"holds {array.dtype}; {_EXPECTED}")
 
@@ -242,9 +257,58 @@ def of_array(array: np.ndarray) -> Cells:
 _EXPECTED = "expected numbers, text, booleans, dates or durations; convert it or leave it out"
 
 
+def of_masked(array: np.ma.MaskedArray) -> Cells:
+    """Return a one-dimensional masked array as cells; what is masked is missing.
+
+    Raises
+    ------
+    WrongCell
+        A cell that is not masked holds something else than `of_array` takes.
+    """
+    mask, data = np.ma.getmaskarray(array), np.ma.getdata(array)
+    if data.dtype.kind in "biu":
+        made = of_array(data)
+        return replace(made, values=np.where(mask, np.nan, made.values))
+    if data.dtype.kind in "fMm":
+        data = data.copy()
+        data[mask] = np.nan if data.dtype.kind == "f" else "NaT"
+    elif data.dtype.kind in "UTO":
+        data = data.astype(object)
+        data[mask] = None
+    return of_array(data)
+
+
+def microseconds(array: np.ndarray) -> np.ndarray:
+    """Return dates of any unit in microseconds.
+
+    Raises
+    ------
+    WrongCell
+        A year has more than four digits: NumPy's conversion wraps round at such.
+    """
+    is_far = np.abs(_seconds(array)) > 1e12  # nothing else wraps round
+    made = np.where(is_far, np.datetime64("NaT"), array).astype(_MICROSECONDS)
+    since = made.astype(np.int64)
+    is_far |= ((since < FIRST) | (since > LAST)) & ~np.isnat(made)
+    if is_far.any():
+        raise WrongCell(int(is_far.argmax()), TOO_FAR)
+    return made
+
+
+def _seconds(array: np.ndarray) -> np.ndarray:
+    """Return about how many seconds dates, from 1970, or durations are; 0 where missing."""
+    unit, count = np.datetime_data(array.dtype)
+    return np.where(np.isnat(array), 0.0, array.astype(np.int64) * (count * _SECONDS[unit]))
+
+
 def _of_durations(array: np.ndarray) -> Cells:
-    span = array.astype("timedelta64[us]")
-    return Cells("duration", np.where(np.isnat(span), np.nan, span.astype(np.int64) / 1e6))
+    about = _seconds(array)
+    if (np.abs(about) > _DAYS * 86_400.0).any():
+        raise WrongCell(int((np.abs(about) > _DAYS * 86_400.0).argmax()), _TOO_LONG)
+    wraps = np.abs(about) > 9e12  # in microseconds
+    span = np.where(wraps, np.timedelta64("NaT"), array).astype("timedelta64[us]")
+    seconds = np.where(wraps, about, span.astype(np.int64) / 1e6)
+    return Cells("duration", np.where(np.isnat(array), np.nan, seconds))
 
 
 SPANS = (datetime.timedelta, datetime.time, np.timedelta64)
@@ -263,8 +327,9 @@ def of_objects(cells: Sequence[Any]) -> Cells:
     types = set(map(type, cells))
     if types <= {str}:
         return of_texts(cells)
-    if any(one in (float, Decimal) or issubclass(one, np.generic) for one in types) or any(
-        one.__name__ in ("NAType", "NaTType") for one in types
+    if any(
+        issubclass(one, (float, Decimal, np.generic)) or one.__name__ in _MISSING_TYPES
+        for one in types
     ):
         cells = [None if is_missing(cell) else cell for cell in cells]
         types = set(map(type, cells))
@@ -279,8 +344,7 @@ def of_objects(cells: Sequence[Any]) -> Cells:
     if all(issubclass(one, (datetime.date, np.datetime64)) for one in types):
         return Cells("date", _dates(cells))
     if all(issubclass(one, SPANS) for one in types):
-        spans = [np.nan if cell is None else seconds_of(cell) for cell in cells]
-        return Cells("duration", np.array(spans, np.float64))
+        return Cells("duration", _spans(cells))
     if all(issubclass(one, (str, bool, np.bool_)) or is_number(one) for one in types):
         return of_texts([_as_text(cell) for cell in cells])
     row = next((i for i, cell in enumerate(cells) if not isinstance(cell, _KNOWN)), 0)
@@ -291,6 +355,17 @@ def of_objects(cells: Sequence[Any]) -> Cells:
             row, f"mixes {type(first).__name__} and {type(cells[row]).__name__}; expected one kind"
         )
     raise WrongCell(row, f"holds {type(cells[row]).__name__}; {_EXPECTED}")
+
+
+def _spans(cells: Sequence[Any]) -> np.ndarray:
+    made = np.full(len(cells), np.nan)
+    for i, cell in enumerate(cells):
+        if cell is not None:
+            try:
+                made[i] = seconds_of(cell)
+            except WrongCell as error:
+                raise WrongCell(i, error.what) from None
+    return made
 
 
 def _floats(cells: Sequence[Any]) -> np.ndarray:
@@ -331,8 +406,25 @@ def _dates(cells: Sequence[Any]) -> np.ndarray:
         if cell is None:
             made[i] = "NaT"
         else:
-            made[i] = cell if isinstance(cell, np.datetime64) else naive(cell)
+            made[i] = moment_of(cell, i)
     return made
+
+
+def moment_of(cell: Any, row: int = -1) -> datetime.datetime:
+    """Return one date, which stands in a row, on its own clock.
+
+    Raises
+    ------
+    WrongCell
+        It is not within the years 1 to 9999.
+    """
+    if not isinstance(cell, np.datetime64):
+        return naive(cell)
+    try:
+        moment: datetime.datetime = microseconds(np.array([cell])).item()
+    except WrongCell:
+        raise WrongCell(row, TOO_FAR) from None
+    return moment
 
 
 def _as_text(cell: Any) -> str | None:
@@ -357,10 +449,8 @@ def as_key(cell: Any) -> str | None:
         return None
     if isinstance(cell, (bool, np.bool_)) or is_number(type(cell)):
         return _as_text(cell)
-    if isinstance(cell, np.datetime64):
-        cell = cell.astype(_MICROSECONDS).item()
-    if isinstance(cell, datetime.date):
-        return _date_as_text(naive(cell))
+    if isinstance(cell, (datetime.date, np.datetime64)):
+        return _date_as_text(moment_of(cell))
     if isinstance(cell, SPANS):
         return number_as_text(seconds_of(cell))
     raise WrongCell(-1, f"holds {type(cell).__name__}; {_EXPECTED}")

@@ -379,7 +379,10 @@ class Duration(Numeric):
         """The range."""
         if math.isnan(self.low):
             return ""
-        low, high = (datetime.timedelta(seconds=one) for one in (self.low, self.high))
+        try:
+            low, high = (datetime.timedelta(seconds=one) for one in (self.low, self.high))
+        except OverflowError:
+            return f"{short(self.low)} to {short(self.high)} seconds"
         return f"{low} to {high}"
 
     def read(self, cells: Cells) -> np.ndarray:

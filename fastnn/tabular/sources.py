@@ -11,7 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.tabular.cells import Cells, WrongCell, of_array, of_codes, of_objects, of_texts
+from fastnn.tabular.cells import (
+    Cells,
+    WrongCell,
+    microseconds,
+    of_array,
+    of_codes,
+    of_masked,
+    of_objects,
+    of_texts,
+)
 
 LIBRARIES = ("pandas", "polars", "pyarrow")
 
@@ -45,7 +54,7 @@ def cells_of(column: Any) -> Cells:
     if isinstance(column, Cells):
         return column
     if isinstance(column, np.ma.MaskedArray):
-        return of_objects(np.ma.filled(column.astype(object), None).tolist())
+        return of_masked(column)
     if isinstance(column, np.ndarray):
         return of_array(column)
     library = library_of(column)
@@ -65,10 +74,8 @@ def _pandas(column: Any) -> Cells:
         held = getattr(column, "cat", column)
         codes = np.asarray(held.codes, np.int64)
         categories = held.categories
-        if type(categories).__name__ == "IntervalIndex":
-            categories = [str(one) for one in categories]
-        labels = cells_of(np.asarray(categories)).as_text()
-        texts = [labels.texts[i] for i in labels.values]
+        labels = cells_of(categories).as_text()
+        texts = [None if i < 0 else labels.texts[i] for i in labels.values]
         return of_codes(codes, texts, is_category=True)
     if name == "SparseDtype":
         return of_array(np.asarray(column))
@@ -78,13 +85,15 @@ def _pandas(column: Any) -> Cells:
         import pyarrow
 
         return _arrow(pyarrow.array(column.array if hasattr(column, "array") else column))
+    if name == "IntervalDtype":
+        return of_texts(
+            [None if gap else str(one) for one, gap in zip(column, column.isna(), strict=True)]
+        )
     kind = getattr(dtype, "kind", "O")
-    if kind == "M":
-        if getattr(dtype, "tz", None) is not None:
-            column = column.dt.tz_localize(None)
-        return of_array(column.to_numpy("datetime64[us]"))
-    if kind == "m":
-        return of_array(column.to_numpy("timedelta64[us]"))
+    if kind == "M" and getattr(dtype, "tz", None) is not None:
+        column = getattr(column, "dt", column).tz_localize(None)
+    if kind in "Mm":
+        return of_array(column.to_numpy())
     if kind in "biuf":
         if isinstance(dtype, np.dtype):
             return of_array(column.to_numpy())
@@ -95,11 +104,7 @@ def _pandas(column: Any) -> Cells:
         return of_texts(
             [None if gap else one for one, gap in zip(objects, column.isna(), strict=True)]
         )
-    return (
-        of_array(objects)
-        if kind == "O" or name != "IntervalDtype"
-        else of_texts([None if one != one else str(one) for one in objects])
-    )
+    return of_array(objects)
 
 
 def _polars(column: Any) -> Cells:
@@ -112,11 +117,14 @@ def _polars(column: Any) -> Cells:
         return Cells("text", cells.values, cells.texts, is_category=True)
     if kind == "Boolean":
         return of_objects(column.to_list())
+    if kind in ("Int128", "UInt128"):  # which NumPy has not
+        return of_objects(column.to_list())
     if dtype.is_integer() or dtype.is_float():
         values = column.to_numpy().astype(np.float64)
         return Cells("number", values, is_whole=dtype.is_integer())
     if kind == "Datetime":
         if getattr(dtype, "time_zone", None):
+            microseconds(column.to_numpy())  # Polars panics where the year is far away
             column = column.dt.replace_time_zone(None)
         return of_array(column.to_numpy())
     if kind in ("Date", "Duration"):
