@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -71,6 +71,9 @@ class Cells:
         The source says that these are categories.
     decimal : {".", ","}
         What stands before the decimals where a text could be read both ways.
+    objects : ndarray of object, optional
+        The cells as they came, None where missing, if they are of several kinds; `kind` is then
+        "text". What a column takes is decided for each of them, as it is for a single row.
     """
 
     kind: str
@@ -79,6 +82,7 @@ class Cells:
     is_whole: bool = False
     is_category: bool = False
     decimal: str = "."
+    objects: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -98,12 +102,13 @@ class Cells:
         values = self.values[rows]
         if self.kind != "text":
             return replace(self, values=values)
+        objects = None if self.objects is None else self.objects[rows]
         used = np.bincount(values[values >= 0], minlength=len(self.texts)) > 0
         if used.all():
-            return replace(self, values=values)
+            return replace(self, values=values, objects=objects)
         place = np.append(np.cumsum(used) - 1, -1)  # -1, a missing cell, finds the last
         kept = [text for text, is_used in zip(self.texts, used, strict=True) if is_used]
-        return replace(self, values=place[values], texts=kept)
+        return replace(self, values=place[values], texts=kept, objects=objects)
 
     def as_text(self) -> Cells:
         """Return the cells as text: 1 and 1.0 are "1"."""
@@ -312,12 +317,10 @@ def _of_durations(array: np.ndarray) -> Cells:
 
 
 SPANS = (datetime.timedelta, datetime.time, np.timedelta64)
-_TIMES = (datetime.date, np.datetime64, *SPANS)
-_KNOWN = (str, bool, np.bool_, type(None), *_NUMBERS, *_TIMES)
 
 
 def of_objects(cells: Sequence[Any]) -> Cells:
-    """Return Python objects as cells; a mix of text and numbers is text.
+    """Return Python objects as cells; those of several kinds are text, and kept as objects.
 
     Raises
     ------
@@ -328,7 +331,7 @@ def of_objects(cells: Sequence[Any]) -> Cells:
     if types <= {str}:
         return of_texts(cells)
     if any(
-        issubclass(one, (float, Decimal, np.generic)) or one.__name__ in _MISSING_TYPES
+        issubclass(one, (str, float, Decimal, np.generic)) or one.__name__ in _MISSING_TYPES
         for one in types
     ):
         cells = [None if is_missing(cell) else cell for cell in cells]
@@ -342,30 +345,55 @@ def of_objects(cells: Sequence[Any]) -> Cells:
         whole = all(issubclass(one, (int, np.integer)) for one in types)
         return Cells("number", _floats(cells), is_whole=whole)
     if all(issubclass(one, (datetime.date, np.datetime64)) for one in types):
-        return Cells("date", _dates(cells))
+        moments = each(cells, lambda cell: None if cell is None else moment_of(cell))
+        return Cells("date", np.array(moments, _MICROSECONDS))
     if all(issubclass(one, SPANS) for one in types):
-        return Cells("duration", _spans(cells))
-    if all(issubclass(one, (str, bool, np.bool_)) or is_number(one) for one in types):
-        return of_texts([_as_text(cell) for cell in cells])
-    row = next((i for i, cell in enumerate(cells) if not isinstance(cell, _KNOWN)), 0)
-    if isinstance(cells[row], _KNOWN):
-        first = next(cell for cell in cells if cell is not None)
-        row = next(i for i, c in enumerate(cells) if c is not None and type(c) is not type(first))
-        raise WrongCell(
-            row, f"mixes {type(first).__name__} and {type(cells[row]).__name__}; expected one kind"
-        )
-    raise WrongCell(row, f"holds {type(cells[row]).__name__}; {_EXPECTED}")
+        spans = each(cells, lambda cell: np.nan if cell is None else seconds_of(cell))
+        return Cells("duration", np.array(spans, np.float64))
+    if all(issubclass(one, str) for one in types):
+        return of_texts(cells)
+    objects = np.empty(len(cells), object)
+    objects[:] = cells
+    return replace(of_texts(each(objects, as_key)), objects=objects)
 
 
-def _spans(cells: Sequence[Any]) -> np.ndarray:
-    made = np.full(len(cells), np.nan)
-    for i, cell in enumerate(cells):
-        if cell is not None:
-            try:
-                made[i] = seconds_of(cell)
-            except WrongCell as error:
-                raise WrongCell(i, error.what) from None
+def each(cells: Iterable[Any], call: Callable[[Any], Any]) -> list[Any]:
+    """Return what a function that takes one cell gives for each.
+
+    Raises
+    ------
+    WrongCell
+        The function refuses a cell; it names the row.
+    """
+    made = []
+    for row, cell in enumerate(cells):
+        try:
+            made.append(call(cell))
+        except WrongCell as error:
+            raise WrongCell(row, error.what) from None
     return made
+
+
+def kind_of(cell: Any) -> str:
+    """Return which of the five kinds one cell that is there is."""
+    return next((kind for kind, types in _TYPES.items() if isinstance(cell, types)), "number")
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "text": (str,),
+    "boolean": (bool, np.bool_),
+    "date": (datetime.date, np.datetime64),
+    "duration": SPANS,
+}
+
+
+def mixture(objects: np.ndarray) -> WrongCell:
+    """Return the error for cells of several kinds."""
+    present = [(row, cell) for row, cell in enumerate(objects) if not is_missing(cell)]
+    first = present[0][1]
+    row, other = next(one for one in present if kind_of(one[1]) != kind_of(first))
+    what = f"mixes {type(first).__name__} and {type(other).__name__}; expected one kind"
+    return WrongCell(row, what)
 
 
 def _floats(cells: Sequence[Any]) -> np.ndarray:
@@ -400,18 +428,8 @@ def _is_huge(cell: Any) -> bool:
         return True
 
 
-def _dates(cells: Sequence[Any]) -> np.ndarray:
-    made = np.empty(len(cells), _MICROSECONDS)
-    for i, cell in enumerate(cells):
-        if cell is None:
-            made[i] = "NaT"
-        else:
-            made[i] = moment_of(cell, i)
-    return made
-
-
-def moment_of(cell: Any, row: int = -1) -> datetime.datetime:
-    """Return one date, which stands in a row, on its own clock.
+def moment_of(cell: Any) -> datetime.datetime:
+    """Return one date on its own clock.
 
     Raises
     ------
@@ -420,19 +438,8 @@ def moment_of(cell: Any, row: int = -1) -> datetime.datetime:
     """
     if not isinstance(cell, np.datetime64):
         return naive(cell)
-    try:
-        moment: datetime.datetime = microseconds(np.array([cell])).item()
-    except WrongCell:
-        raise WrongCell(row, TOO_FAR) from None
+    moment: datetime.datetime = microseconds(np.array([cell]))[0].item()
     return moment
-
-
-def _as_text(cell: Any) -> str | None:
-    if cell is None or isinstance(cell, str):
-        return cell
-    if isinstance(cell, (bool, np.bool_)):
-        return str(bool(cell))
-    return str(int(cell)) if isinstance(cell, (int, np.integer)) else number_as_text(float(cell))
 
 
 def as_key(cell: Any) -> str | None:
@@ -447,8 +454,10 @@ def as_key(cell: Any) -> str | None:
         return cell.strip() or None
     if is_missing(cell):
         return None
-    if isinstance(cell, (bool, np.bool_)) or is_number(type(cell)):
-        return _as_text(cell)
+    if isinstance(cell, (bool, np.bool_)):
+        return str(bool(cell))
+    if is_number(type(cell)):
+        return number_as_text(as_float(cell))
     if isinstance(cell, (datetime.date, np.datetime64)):
         return _date_as_text(moment_of(cell))
     if isinstance(cell, SPANS):

@@ -68,7 +68,7 @@ class Date(Numeric):
         unit = "D" if self.low % _DAY == self.high % _DAY == 0 else "s"
         return " to ".join(str(one.astype(f"M8[{unit}]")).replace("T", " ") for one in (low, high))
 
-    def read(self, cells: Cells) -> np.ndarray:
+    def read_all(self, cells: Cells) -> np.ndarray:
         """Return the cells as microseconds since 1970; float64 keeps them for centuries."""
         if cells.kind == "date":
             moments = cells.values
@@ -113,7 +113,8 @@ class Date(Numeric):
 
     def _refusal(self, text: str) -> str:
         example = texts.EXAMPLES[self.order]
-        return f"holds {shown(text)}; expected dates such as {example}, as in training"
+        source = "as told" if self._is_new else "as in training"
+        return f"holds {shown(text)}; expected dates such as {example}, {source}"
 
     def parts_of(self, values: np.ndarray) -> dict[str, np.ndarray]:
         """Return year, month and so on."""

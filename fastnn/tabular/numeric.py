@@ -15,6 +15,7 @@ from fastnn.tabular.cells import (
     Cells,
     WrongCell,
     as_float,
+    each,
     is_missing,
     is_number,
     seconds_of,
@@ -51,6 +52,7 @@ class Numeric(Column):
     """
 
     has_levels: ClassVar[bool] = False
+    _is_new = False  # its cells are read for the first time, so errors say nothing of training
 
     def __init__(
         self,
@@ -101,6 +103,7 @@ class Numeric(Column):
         reader = cls(
             name, reason, 0, parts={}, fill=(), flag=None, low=math.nan, high=math.nan, **own
         )
+        reader._is_new = True
         values = reader.read(cells)
         absent = np.isnan(values)
         present = values[~absent]
@@ -157,6 +160,12 @@ class Numeric(Column):
 
     def read(self, cells: Cells) -> np.ndarray:
         """Return the cells as float64 numbers, NaN where missing."""
+        if cells.objects is None:
+            return self.read_all(cells)
+        return np.array(each(cells.objects, self.read_one), np.float64)
+
+    def read_all(self, cells: Cells) -> np.ndarray:
+        """Return cells that are all of one kind as such numbers."""
         raise NotImplementedError
 
     def read_one(self, cell: Any) -> float:
@@ -313,7 +322,7 @@ class Number(Numeric):
         """The range."""
         return "" if math.isnan(self.low) else f"{short(self.low)} to {short(self.high)}"
 
-    def read(self, cells: Cells) -> np.ndarray:
+    def read_all(self, cells: Cells) -> np.ndarray:
         """Return the cells as numbers."""
         if cells.kind in ("number", "boolean"):
             check_finite(cells.values, cells)
@@ -341,7 +350,11 @@ class Number(Numeric):
                 is_wrong[i] = True
         row = cells.first(is_wrong)
         text = cells.texts[cells.values[row]]
-        raise WrongCell(row, f"holds the text {shown(text)}; it held numbers in training")
+        raise WrongCell(row, self._refusal(text))
+
+    def _refusal(self, text: str) -> str:
+        what = "expected numbers, as told" if self._is_new else "it held numbers in training"
+        return f"holds the text {shown(text)}; {what}"
 
     def read_one(self, cell: Any) -> float:
         """Return one cell as a number."""
@@ -349,9 +362,7 @@ class Number(Numeric):
             try:
                 value = self._number(cell.strip() or "NA")
             except ValueError:
-                raise WrongCell(
-                    -1, f"holds the text {shown(cell)}; it held numbers in training"
-                ) from None
+                raise WrongCell(-1, self._refusal(cell)) from None
         elif is_missing(cell):
             return math.nan
         elif is_number(type(cell)) or isinstance(cell, (bool, np.bool_)):
@@ -385,7 +396,7 @@ class Duration(Numeric):
             return f"{short(self.low)} to {short(self.high)} seconds"
         return f"{low} to {high}"
 
-    def read(self, cells: Cells) -> np.ndarray:
+    def read_all(self, cells: Cells) -> np.ndarray:
         """Return the cells as seconds."""
         if cells.kind in ("duration", "number"):
             check_finite(cells.values, cells)

@@ -14,7 +14,10 @@ import numpy as np
 from fastnn.tabular.cells import (
     Cells,
     WrongCell,
+    is_missing,
+    kind_of,
     microseconds,
+    mixture,
     of_array,
     of_codes,
     of_masked,
@@ -43,16 +46,29 @@ def columns_of(frame: Any) -> Iterator[tuple[object, Any]]:
             yield label, frame.iloc[:, i]
 
 
-def cells_of(column: Any) -> Cells:
+def cells_of(column: Any, *, of_several_kinds: bool = False) -> Cells:
     """Return a column of a frame, an array or a list as cells.
+
+    Parameters
+    ----------
+    column : Cells, series, array or list
+    of_several_kinds : bool, default False
+        Dates or durations may stand beside other cells.
 
     Raises
     ------
     WrongCell
         A cell is nothing that a table can hold.
     """
-    if isinstance(column, Cells):
-        return column
+    made = column if isinstance(column, Cells) else _read(column)
+    if made.objects is not None and not of_several_kinds:
+        kinds = {kind_of(cell) for cell in made.objects if not is_missing(cell)}
+        if len(kinds) > 1 and not kinds <= {"text", "number", "boolean"}:
+            raise mixture(made.objects)
+    return made
+
+
+def _read(column: Any) -> Cells:
     if isinstance(column, np.ma.MaskedArray):
         return of_masked(column)
     if isinstance(column, np.ndarray):

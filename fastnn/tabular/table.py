@@ -78,7 +78,7 @@ class Table:
                 f"{self.where}there is no column {name!r}{hint} (there is {listed(self.columns)})"
             )
         try:
-            made = cells_of(self.columns[name])
+            made = cells_of(self.columns[name], of_several_kinds=True)
         except WrongCell as error:
             raise self.wrong(name, error) from None
         if len(made) != self.rows:
