@@ -187,6 +187,11 @@ def naive(moment: datetime.date) -> datetime.datetime:
 def seconds_of(span: datetime.timedelta | datetime.time | np.timedelta64) -> float:
     """Return a duration, or a time of day since midnight, in seconds."""
     if isinstance(span, np.timedelta64):
+        held = span.item()  # an int where Python has no such duration
+        if isinstance(held, datetime.timedelta):
+            return _microseconds(held) / 1e6
+        if np.datetime_data(span.dtype) == ("ns", 1):
+            return int(span.astype("timedelta64[us]").astype(np.int64)) / 1e6
         return float(_of_durations(np.array([span])).values[0])
     if isinstance(span, datetime.time):
         return span.hour * 3600 + span.minute * 60 + span.second + span.microsecond / 1e6
@@ -294,7 +299,7 @@ def microseconds(array: np.ndarray) -> np.ndarray:
     is_far = np.abs(_seconds(array)) > 1e12  # nothing else wraps round
     made = np.where(is_far, np.datetime64("NaT"), array).astype(_MICROSECONDS)
     since = made.astype(np.int64)
-    is_far |= ((since < FIRST) | (since > LAST)) & ~np.isnat(made)
+    is_far |= ((since < FIRST) | (since > LAST + 999_999)) & ~np.isnat(made)
     if is_far.any():
         raise WrongCell(int(is_far.argmax()), TOO_FAR)
     return made
@@ -438,8 +443,13 @@ def moment_of(cell: Any) -> datetime.datetime:
     """
     if not isinstance(cell, np.datetime64):
         return naive(cell)
-    moment: datetime.datetime = microseconds(np.array([cell]))[0].item()
-    return moment
+    moment: Any = cell.item()  # an int where Python has no such moment
+    if not isinstance(moment, datetime.date):
+        is_fine = np.datetime_data(cell.dtype) == ("ns", 1)
+        moment = (
+            cell.astype(_MICROSECONDS) if is_fine else microseconds(np.array([cell]))[0]
+        ).item()
+    return naive(moment)
 
 
 def as_key(cell: Any) -> str | None:

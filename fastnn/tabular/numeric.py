@@ -161,7 +161,9 @@ class Numeric(Column):
     def read(self, cells: Cells) -> np.ndarray:
         """Return the cells as float64 numbers, NaN where missing."""
         if cells.objects is None:
-            return self.read_all(cells)
+            # A column without a cell has the kind that its source gives to such: any will do.
+            empty = cells.kind != "text" and cells.missing.all()
+            return np.full(len(cells), np.nan) if empty else self.read_all(cells)
         return np.array(each(cells.objects, self.read_one), np.float64)
 
     def read_all(self, cells: Cells) -> np.ndarray:

@@ -229,6 +229,15 @@ def test_durations_that_are_too_long_are_refused(name):
         Encoding.fit({"a": FAR_SPANS[name]()})
 
 
+@pytest.mark.parametrize("kind", ["f8", "M8[s]", "m8[s]", "object"])
+def test_column_without_a_cell_fits_any_kind(kind):
+    encoding = Encoding.fit(CELLS)
+    names = list(CELLS)
+    empty = pandas.DataFrame({name: pandas.Series([None] * 2, dtype=kind) for name in names})
+    want = encoding.encode([dict.fromkeys(names)] * 2)
+    np.testing.assert_array_equal(encoding.encode(empty), want)
+
+
 def test_the_longest_durations_are_taken():
     days = [999_999_999, 1, None] * 8
     spans = [None if one is None else datetime.timedelta(one) for one in days]

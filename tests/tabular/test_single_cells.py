@@ -53,6 +53,8 @@ CELLS = [
     datetime.timedelta(1), datetime.timedelta.max, np.datetime64("2000-01-01"),
     np.datetime64("20000-01-01"), np.timedelta64(5, "s"), np.timedelta64(5),
     pd.Timestamp("2000-01-02"), pd.Timestamp("2000-01-02", tz="Asia/Tokyo"), pd.Timedelta("1h"),
+    np.datetime64(10**18, "ns"), np.timedelta64(10**18 + 1, "ns"), np.datetime64(5, "Y"),
+    np.timedelta64(5, "Y"), np.datetime64("2000-01-02", "D"), np.timedelta64(10**13, "s"),
     10**30 + 1, 2**53 + 1, Decimal("sNaN"), np.ma.masked, np.datetime64(2**60, "s"),
     np.timedelta64(2**62, "D"), np.datetime64("9999-12-31T23:59:59.999999"), "1:00", "?", 5,
     datetime.date(2000, 1, 2), Decimal("2"), Fraction(2), 0.5, 2,
@@ -88,6 +90,11 @@ def test_one_row_agrees_with_a_table(encoding, name):
         x, message = tried(encoding.encode, {one: [value] for one, value in row.items()})
         one, message_of_one = tried(encoding.encode_one, row)
         shown = f"{name}: {type(cell).__name__} {cell!s:.30}"
+        if isinstance(cell, (np.datetime64, np.timedelta64)):
+            array = {one: [value] for one, value in row.items()} | {name: np.array([cell])}
+            of_array, message_of_array = tried(encoding.encode, array)
+            assert (message is None) == (message_of_array is None), (shown, message_of_array)
+            np.testing.assert_array_equal(of_array, x, shown)
         for at in (0, 1):  # beside a good row
             rows = [row, first] if at == 0 else [first, row]
             both, message_of_both = tried(encoding.encode, rows)
