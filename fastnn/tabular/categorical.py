@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastnn.tabular import scaling
-from fastnn.tabular.cells import Cells, WrongCell, as_key, number_as_text, of_codes
+from fastnn.tabular.cells import Cells, WrongCell, as_key, each, number_as_text, of_codes
 from fastnn.tabular.columns import Column, Put, common, listed, shown
-from fastnn.tabular.texts import number_in
+from fastnn.tabular.texts import is_missing_word, number_in
 
 ONE_HOT_UP_TO = 9
 MOST_CATEGORIES = 10_000
@@ -113,6 +113,7 @@ class Category(Column):
         """
         is_numeric = cells.kind == "number" and cls is Category
         cells = cls._as_keys(cells, is_numeric)
+        cls._check_names(cells)
         missing = int(cells.missing.sum())
         found = list(zip(cells.texts, cells.counts().tolist(), strict=True))
         is_of_words = cls is Category and not any(map(_is_number, cells.texts))
@@ -145,6 +146,10 @@ class Category(Column):
     @classmethod
     def _as_keys(cls, cells: Cells, is_numeric: bool) -> Cells:
         return cells.as_text()
+
+    @classmethod
+    def _check_names(cls, cells: Cells) -> None:
+        """Raise WrongCell for a text that cannot be one of the categories."""
 
     @staticmethod
     def _order(text: str, is_numeric: bool) -> tuple[float, str]:
@@ -202,10 +207,20 @@ class Category(Column):
         self, cells: Cells, numbers: np.ndarray, flags: np.ndarray, code: np.ndarray | None
     ) -> None:
         """Write the inputs for some cells."""
+        found = self._found(cells)
+        if code is not None:
+            code[:] = found
+        else:
+            flags[:] = self._flags()[found]
+
+    def _found(self, cells: Cells) -> np.ndarray:
+        """Return the places of cells."""
+        if cells.objects is not None:
+            return np.array(each(cells.objects, self._place_of_cell), np.int64)
         self._check(cells)
         cells = self._as_keys(cells, self.is_numeric)
         places = [self._places.get(text, -1) for text in cells.texts]
-        found = np.array(
+        return np.array(
             [
                 self._place(text) if place < 0 else place
                 for text, place in zip(cells.texts, places, strict=True)
@@ -213,10 +228,6 @@ class Category(Column):
             + [self._none],
             np.int64,
         )[cells.values]
-        if code is not None:
-            code[:] = found
-        else:
-            flags[:] = self._flags()[found]
 
     def _check(self, cells: Cells) -> None:
         """Raise WrongCell where numbers stand in a column of words."""
@@ -330,9 +341,17 @@ class Boolean(Category):
         return of_codes(cells.values, [cls._name(text) for text in cells.texts])
 
     @classmethod
-    def _name(cls, text: str) -> str:
+    def _name(cls, text: str) -> str | None:
         name = text.lower()
-        return cls._NAMES.get(name.removesuffix(".0"), text)
+        return None if is_missing_word(name) else cls._NAMES.get(name.removesuffix(".0"), text)
+
+    @classmethod
+    def _check_names(cls, cells: Cells) -> None:
+        is_wrong = np.array([text not in ("True", "False") for text in cells.texts], bool)
+        if is_wrong.any():
+            row = cells.first(is_wrong)
+            text = shown(cells.texts[cells.values[row]])
+            raise WrongCell(row, f"holds {text}; expected true and false, as told")
 
     def _check(self, cells: Cells) -> None:
         """Raise WrongCell where neither true and false nor 1 and 0 stand."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -25,6 +25,16 @@ import numpy as np
 
 KINDS = ("number", "boolean", "text", "date", "duration")
 _MICROSECONDS = np.dtype("datetime64[us]")
+# Microseconds from 1970 to the years 1 and 9999.
+FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_000_000
+TOO_FAR = "is not within the years 1 to 9999"
+_DAYS = 999_999_999  # what a timedelta of Python holds
+_TOO_LONG = f"is a duration of more than {_DAYS:,} days"
+_SECONDS = {
+    "Y": 31_556_952.0, "M": 2_629_746.0, "W": 604_800.0, "D": 86_400.0, "h": 3600.0, "m": 60.0,
+    "s": 1.0, "ms": 1e-3, "us": 1e-6, "generic": 1e-6, "ns": 1e-9, "ps": 1e-12, "fs": 1e-15,
+    "as": 1e-18,
+}  # fmt: skip
 
 
 class WrongCell(ValueError):
@@ -61,6 +71,9 @@ class Cells:
         The source says that these are categories.
     decimal : {".", ","}
         What stands before the decimals where a text could be read both ways.
+    objects : ndarray of object, optional
+        The cells as they came, None where missing, if they are of several kinds; `kind` is then
+        "text". What a column takes is decided for each of them, as it is for a single row.
     """
 
     kind: str
@@ -69,6 +82,7 @@ class Cells:
     is_whole: bool = False
     is_category: bool = False
     decimal: str = "."
+    objects: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -88,12 +102,13 @@ class Cells:
         values = self.values[rows]
         if self.kind != "text":
             return replace(self, values=values)
+        objects = None if self.objects is None else self.objects[rows]
         used = np.bincount(values[values >= 0], minlength=len(self.texts)) > 0
         if used.all():
-            return replace(self, values=values)
+            return replace(self, values=values, objects=objects)
         place = np.append(np.cumsum(used) - 1, -1)  # -1, a missing cell, finds the last
         kept = [text for text, is_used in zip(self.texts, used, strict=True) if is_used]
-        return replace(self, values=place[values], texts=kept)
+        return replace(self, values=place[values], texts=kept, objects=objects)
 
     def as_text(self) -> Cells:
         """Return the cells as text: 1 and 1.0 are "1"."""
@@ -142,11 +157,16 @@ _TEXT_OF = {
 
 def is_missing(cell: object) -> bool:
     """Whether a Python object stands for a missing cell: None, NaN, NaT, NA, empty text."""
-    if cell is None or cell is np.ma.masked or type(cell).__name__ in ("NAType", "NaTType"):
+    if cell is None or type(cell).__name__ in _MISSING_TYPES:
         return True
     if isinstance(cell, str):
         return not cell.strip()
-    return bool(cell != cell) if isinstance(cell, (float, Decimal, np.generic)) else False
+    if isinstance(cell, Decimal):  # a signaling NaN cannot be compared
+        return cell.is_nan()
+    return bool(cell != cell) if isinstance(cell, (float, np.generic)) else False
+
+
+_MISSING_TYPES = ("NAType", "NaTType", "MaskedConstant")
 
 
 def unmasked(array: np.ma.MaskedArray) -> np.ndarray:
@@ -175,7 +195,12 @@ def naive(moment: datetime.date) -> datetime.datetime:
 def seconds_of(span: datetime.timedelta | datetime.time | np.timedelta64) -> float:
     """Return a duration, or a time of day since midnight, in seconds."""
     if isinstance(span, np.timedelta64):
-        return int(span.astype("timedelta64[us]").astype(np.int64)) / 1e6
+        held = span.item()  # an int where Python has no such duration
+        if isinstance(held, datetime.timedelta):
+            return _microseconds(held) / 1e6
+        if np.datetime_data(span.dtype) == ("ns", 1):
+            return int(span.astype("timedelta64[us]").astype(np.int64)) / 1e6
+        return float(_of_durations(np.array([span])).values[0])
     if isinstance(span, datetime.time):
         return span.hour * 3600 + span.minute * 60 + span.second + span.microsecond / 1e6
     return _microseconds(span) / 1e6
@@ -236,13 +261,13 @@ def of_array(array: np.ndarray) -> Cells:
         return Cells("boolean", array.astype(np.float64))
     if kind in "iuf":
         return Cells("number", array.astype(np.float64), is_whole=kind in "iu")
-    if kind == "U" or kind == "T":
+    if kind == "U":
         return of_texts(array.tolist())
     if kind == "M":
-        return Cells("date", array.astype(_MICROSECONDS))
+        return Cells("date", microseconds(array))
     if kind == "m":
         return _of_durations(array)
-    if kind == "O":
+    if kind in "OT":  # what stands for missing text may be any object
         return of_objects(array.tolist())
     raise WrongCell(0, f"holds {array.dtype}; {_EXPECTED}")
 
@@ -250,18 +275,65 @@ def of_array(array: np.ndarray) -> Cells:
 _EXPECTED = "expected numbers, text, booleans, dates or durations; convert it or leave it out"
 
 
+def of_masked(array: np.ma.MaskedArray) -> Cells:
+    """Return a one-dimensional masked array as cells; what is masked is missing.
+
+    Raises
+    ------
+    WrongCell
+        A cell that is not masked holds something else than `of_array` takes.
+    """
+    mask, data = np.ma.getmaskarray(array), np.ma.getdata(array)
+    if data.dtype.kind in "biu":
+        made = of_array(data)
+        return replace(made, values=np.where(mask, np.nan, made.values))
+    if data.dtype.kind in "fMm":
+        data = data.copy()
+        data[mask] = np.nan if data.dtype.kind == "f" else "NaT"
+    elif data.dtype.kind in "UTO":
+        data = data.astype(object)
+        data[mask] = None
+    return of_array(data)
+
+
+def microseconds(array: np.ndarray) -> np.ndarray:
+    """Return dates of any unit in microseconds.
+
+    Raises
+    ------
+    WrongCell
+        A year has more than four digits: NumPy's conversion wraps round at such.
+    """
+    is_far = np.abs(_seconds(array)) > 1e12  # nothing else wraps round
+    made = np.where(is_far, np.datetime64("NaT"), array).astype(_MICROSECONDS)
+    since = made.astype(np.int64)
+    is_far |= ((since < FIRST) | (since > LAST + 999_999)) & ~np.isnat(made)
+    if is_far.any():
+        raise WrongCell(int(is_far.argmax()), TOO_FAR)
+    return made
+
+
+def _seconds(array: np.ndarray) -> np.ndarray:
+    """Return about how many seconds dates, from 1970, or durations are; 0 where missing."""
+    unit, count = np.datetime_data(array.dtype)
+    return np.where(np.isnat(array), 0.0, array.astype(np.int64) * (count * _SECONDS[unit]))
+
+
 def _of_durations(array: np.ndarray) -> Cells:
-    span = array.astype("timedelta64[us]")
-    return Cells("duration", np.where(np.isnat(span), np.nan, span.astype(np.int64) / 1e6))
+    about = _seconds(array)
+    if (np.abs(about) > _DAYS * 86_400.0).any():
+        raise WrongCell(int((np.abs(about) > _DAYS * 86_400.0).argmax()), _TOO_LONG)
+    wraps = np.abs(about) > 9e12  # in microseconds
+    span = np.where(wraps, np.timedelta64("NaT"), array).astype("timedelta64[us]")
+    seconds = np.where(wraps, about, span.astype(np.int64) / 1e6)
+    return Cells("duration", np.where(np.isnat(array), np.nan, seconds))
 
 
 SPANS = (datetime.timedelta, datetime.time, np.timedelta64)
-_TIMES = (datetime.date, np.datetime64, *SPANS)
-_KNOWN = (str, bool, np.bool_, type(None), *_NUMBERS, *_TIMES)
 
 
 def of_objects(cells: Sequence[Any]) -> Cells:
-    """Return Python objects as cells; a mix of text and numbers is text.
+    """Return Python objects as cells; those of several kinds are text, and kept as objects.
 
     Raises
     ------
@@ -271,8 +343,9 @@ def of_objects(cells: Sequence[Any]) -> Cells:
     types = set(map(type, cells))
     if types <= {str}:
         return of_texts(cells)
-    if any(one in (float, Decimal) or issubclass(one, np.generic) for one in types) or any(
-        one.__name__ in ("NAType", "NaTType") for one in types
+    if any(
+        issubclass(one, (str, float, Decimal, np.generic)) or one.__name__ in _MISSING_TYPES
+        for one in types
     ):
         cells = [None if is_missing(cell) else cell for cell in cells]
         types = set(map(type, cells))
@@ -285,20 +358,55 @@ def of_objects(cells: Sequence[Any]) -> Cells:
         whole = all(issubclass(one, (int, np.integer)) for one in types)
         return Cells("number", _floats(cells), is_whole=whole)
     if all(issubclass(one, (datetime.date, np.datetime64)) for one in types):
-        return Cells("date", _dates(cells))
+        moments = each(cells, lambda cell: None if cell is None else moment_of(cell))
+        return Cells("date", np.array(moments, _MICROSECONDS))
     if all(issubclass(one, SPANS) for one in types):
-        spans = [np.nan if cell is None else seconds_of(cell) for cell in cells]
+        spans = each(cells, lambda cell: np.nan if cell is None else seconds_of(cell))
         return Cells("duration", np.array(spans, np.float64))
-    if all(issubclass(one, (str, bool, np.bool_)) or is_number(one) for one in types):
-        return of_texts([_as_text(cell) for cell in cells])
-    row = next((i for i, cell in enumerate(cells) if not isinstance(cell, _KNOWN)), 0)
-    if isinstance(cells[row], _KNOWN):
-        first = next(cell for cell in cells if cell is not None)
-        row = next(i for i, c in enumerate(cells) if c is not None and type(c) is not type(first))
-        raise WrongCell(
-            row, f"mixes {type(first).__name__} and {type(cells[row]).__name__}; expected one kind"
-        )
-    raise WrongCell(row, f"holds {type(cells[row]).__name__}; {_EXPECTED}")
+    if all(issubclass(one, str) for one in types):
+        return of_texts(cells)
+    objects = np.empty(len(cells), object)
+    objects[:] = cells
+    return replace(of_texts(each(objects, as_key)), objects=objects)
+
+
+def each(cells: Iterable[Any], call: Callable[[Any], Any]) -> list[Any]:
+    """Return what a function that takes one cell gives for each.
+
+    Raises
+    ------
+    WrongCell
+        The function refuses a cell; it names the row.
+    """
+    made = []
+    for row, cell in enumerate(cells):
+        try:
+            made.append(call(cell))
+        except WrongCell as error:
+            raise WrongCell(row, error.what) from None
+    return made
+
+
+def kind_of(cell: Any) -> str:
+    """Return which of the five kinds one cell that is there is."""
+    return next((kind for kind, types in _TYPES.items() if isinstance(cell, types)), "number")
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "text": (str,),
+    "boolean": (bool, np.bool_),
+    "date": (datetime.date, np.datetime64),
+    "duration": SPANS,
+}
+
+
+def mixture(objects: np.ndarray) -> WrongCell:
+    """Return the error for cells of several kinds."""
+    present = [(row, cell) for row, cell in enumerate(objects) if not is_missing(cell)]
+    first = present[0][1]
+    row, other = next(one for one in present if kind_of(one[1]) != kind_of(first))
+    what = f"mixes {type(first).__name__} and {type(other).__name__}; expected one kind"
+    return WrongCell(row, what)
 
 
 def _floats(cells: Sequence[Any]) -> np.ndarray:
@@ -333,22 +441,23 @@ def _is_huge(cell: Any) -> bool:
         return True
 
 
-def _dates(cells: Sequence[Any]) -> np.ndarray:
-    made = np.empty(len(cells), _MICROSECONDS)
-    for i, cell in enumerate(cells):
-        if cell is None:
-            made[i] = "NaT"
-        else:
-            made[i] = cell if isinstance(cell, np.datetime64) else naive(cell)
-    return made
+def moment_of(cell: Any) -> datetime.datetime:
+    """Return one date on its own clock.
 
-
-def _as_text(cell: Any) -> str | None:
-    if cell is None or isinstance(cell, str):
-        return cell
-    if isinstance(cell, (bool, np.bool_)):
-        return str(bool(cell))
-    return str(int(cell)) if isinstance(cell, (int, np.integer)) else number_as_text(float(cell))
+    Raises
+    ------
+    WrongCell
+        It is not within the years 1 to 9999.
+    """
+    if not isinstance(cell, np.datetime64):
+        return naive(cell)
+    moment: Any = cell.item()  # an int where Python has no such moment
+    if not isinstance(moment, datetime.date):
+        is_fine = np.datetime_data(cell.dtype) == ("ns", 1)
+        moment = (
+            cell.astype(_MICROSECONDS) if is_fine else microseconds(np.array([cell]))[0]
+        ).item()
+    return naive(moment)
 
 
 def as_key(cell: Any) -> str | None:
@@ -363,12 +472,12 @@ def as_key(cell: Any) -> str | None:
         return cell.strip() or None
     if is_missing(cell):
         return None
-    if isinstance(cell, (bool, np.bool_)) or is_number(type(cell)):
-        return _as_text(cell)
-    if isinstance(cell, np.datetime64):
-        cell = cell.astype(_MICROSECONDS).item()
-    if isinstance(cell, datetime.date):
-        return _date_as_text(naive(cell))
+    if isinstance(cell, (bool, np.bool_)):
+        return str(bool(cell))
+    if is_number(type(cell)):
+        return number_as_text(as_float(cell))
+    if isinstance(cell, (datetime.date, np.datetime64)):
+        return _date_as_text(moment_of(cell))
     if isinstance(cell, SPANS):
         return number_as_text(seconds_of(cell))
     raise WrongCell(-1, f"holds {type(cell).__name__}; {_EXPECTED}")

@@ -10,27 +10,22 @@ from typing import Any
 import numpy as np
 
 from fastnn.tabular import texts
-from fastnn.tabular.cells import Cells, WrongCell, is_missing, naive
+from fastnn.tabular.cells import FIRST, LAST, TOO_FAR, Cells, WrongCell, is_missing, moment_of
 from fastnn.tabular.columns import shown
 from fastnn.tabular.numeric import Numeric, first_present
 
 _EPOCH = datetime.datetime(1970, 1, 1)
 _DAY = 86_400_000_000  # microseconds
-# Microseconds from 1970 to the years 1 and 9999.
-_FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_000_000
 
 
 def _moment(value: float) -> datetime.datetime:
     return _EPOCH + datetime.timedelta(microseconds=int(value))
 
 
-_TOO_FAR = "is not within the years 1 to 9999"
-
-
 def _checked(since: int) -> float:
     """Return the microseconds since 1970 of one cell, if the year has at most four digits."""
-    if not _FIRST <= since <= _LAST:
-        raise WrongCell(-1, _TOO_FAR)
+    if not FIRST <= since <= LAST:
+        raise WrongCell(-1, TOO_FAR)
     return float(since)
 
 
@@ -73,7 +68,7 @@ class Date(Numeric):
         unit = "D" if self.low % _DAY == self.high % _DAY == 0 else "s"
         return " to ".join(str(one.astype(f"M8[{unit}]")).replace("T", " ") for one in (low, high))
 
-    def read(self, cells: Cells) -> np.ndarray:
+    def read_all(self, cells: Cells) -> np.ndarray:
         """Return the cells as microseconds since 1970; float64 keeps them for centuries."""
         if cells.kind == "date":
             moments = cells.values
@@ -91,10 +86,10 @@ class Date(Numeric):
         else:
             raise WrongCell(first_present(cells), f"holds a {cells.kind}; expected dates")
         since = moments.astype(np.int64)
-        is_far = (since < _FIRST) | (since > _LAST)
+        is_far = (since < FIRST) | (since > LAST)
         if (is_far & ~np.isnat(moments)).any():
             row = int((is_far & ~np.isnat(moments)).argmax())
-            raise WrongCell(row, _TOO_FAR)
+            raise WrongCell(row, TOO_FAR)
         return np.where(np.isnat(moments), np.nan, moments.astype(np.int64).astype(np.float64))
 
     def read_one(self, cell: Any) -> float:
@@ -107,10 +102,8 @@ class Date(Numeric):
                 raise WrongCell(-1, self._refusal(cell)) from None
         elif is_missing(cell):
             moment = None
-        elif isinstance(cell, datetime.date):
-            moment = naive(cell)
-        elif isinstance(cell, np.datetime64):
-            return _checked(int(cell.astype("datetime64[us]").astype(np.int64)))
+        elif isinstance(cell, (datetime.date, np.datetime64)):
+            moment = moment_of(cell)
         else:
             raise WrongCell(-1, f"holds {type(cell).__name__}; expected a date")
         if moment is None:
@@ -120,7 +113,8 @@ class Date(Numeric):
 
     def _refusal(self, text: str) -> str:
         example = texts.EXAMPLES[self.order]
-        return f"holds {shown(text)}; expected dates such as {example}, as in training"
+        source = "as told" if self._is_new else "as in training"
+        return f"holds {shown(text)}; expected dates such as {example}, {source}"
 
     def parts_of(self, values: np.ndarray) -> dict[str, np.ndarray]:
         """Return year, month and so on."""

@@ -161,11 +161,18 @@ class Encoding:
         table = table if isinstance(table, Table) else of(table)
         default = Options(numbers=numbers, one_hot_up_to=one_hot_up_to)
         recognition.check_options(default)
+        if not isinstance(kinds, (Mapping, type(None))):
+            raise TypeError(f"kinds must be a dict of columns and kinds, got {kinds!r}")
         told = {
             name: recognition.options_of(name, given, default)
             for name, given in (kinds or {}).items()
         }
+        if not isinstance(drop, Iterable):
+            raise TypeError(f"drop must be names of columns, got {drop!r}")
         drop = [drop] if isinstance(drop, str) else list(drop)
+        for name in drop:
+            if not isinstance(name, str):
+                raise TypeError(f"drop must be names of columns, got {name!r} among them")
         for what, names in (("drop", drop), ("kinds", told)):
             for name in names:
                 if name not in table.columns:
@@ -278,6 +285,8 @@ class Encoding:
 
         Raises
         ------
+        TypeError
+            `row` is something else.
         ValueError
             A column is missing, or a cell does not fit.
         """
@@ -290,6 +299,11 @@ class Encoding:
             else:
                 if isinstance(row, np.ma.MaskedArray):
                     row = unmasked(row)
+                if isinstance(row, (str, bytes)) or not hasattr(row, "__getitem__"):
+                    raise TypeError(
+                        "a row is a dict of cells by name or a sequence of cells, got "
+                        f"{type(row).__name__}"
+                    )
                 if len(row) != len(self.columns):
                     raise ValueError(
                         f"a row of {len(row)} cells; expected {len(self.columns)}: "

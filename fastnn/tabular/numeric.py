@@ -15,6 +15,7 @@ from fastnn.tabular.cells import (
     Cells,
     WrongCell,
     as_float,
+    each,
     is_missing,
     is_number,
     seconds_of,
@@ -51,6 +52,7 @@ class Numeric(Column):
     """
 
     has_levels: ClassVar[bool] = False
+    _is_new = False  # its cells are read for the first time, so errors say nothing of training
 
     def __init__(
         self,
@@ -101,6 +103,7 @@ class Numeric(Column):
         reader = cls(
             name, reason, 0, parts={}, fill=(), flag=None, low=math.nan, high=math.nan, **own
         )
+        reader._is_new = True
         values = reader.read(cells)
         absent = np.isnan(values)
         present = values[~absent]
@@ -157,6 +160,14 @@ class Numeric(Column):
 
     def read(self, cells: Cells) -> np.ndarray:
         """Return the cells as float64 numbers, NaN where missing."""
+        if cells.objects is None:
+            # A column without a cell has the kind that its source gives to such: any will do.
+            empty = cells.kind != "text" and cells.missing.all()
+            return np.full(len(cells), np.nan) if empty else self.read_all(cells)
+        return np.array(each(cells.objects, self.read_one), np.float64)
+
+    def read_all(self, cells: Cells) -> np.ndarray:
+        """Return cells that are all of one kind as such numbers."""
         raise NotImplementedError
 
     def read_one(self, cell: Any) -> float:
@@ -313,7 +324,7 @@ class Number(Numeric):
         """The range."""
         return "" if math.isnan(self.low) else f"{short(self.low)} to {short(self.high)}"
 
-    def read(self, cells: Cells) -> np.ndarray:
+    def read_all(self, cells: Cells) -> np.ndarray:
         """Return the cells as numbers."""
         if cells.kind in ("number", "boolean"):
             check_finite(cells.values, cells)
@@ -341,7 +352,11 @@ class Number(Numeric):
                 is_wrong[i] = True
         row = cells.first(is_wrong)
         text = cells.texts[cells.values[row]]
-        raise WrongCell(row, f"holds the text {shown(text)}; it held numbers in training")
+        raise WrongCell(row, self._refusal(text))
+
+    def _refusal(self, text: str) -> str:
+        what = "expected numbers, as told" if self._is_new else "it held numbers in training"
+        return f"holds the text {shown(text)}; {what}"
 
     def read_one(self, cell: Any) -> float:
         """Return one cell as a number."""
@@ -349,9 +364,7 @@ class Number(Numeric):
             try:
                 value = self._number(cell.strip() or "NA")
             except ValueError:
-                raise WrongCell(
-                    -1, f"holds the text {shown(cell)}; it held numbers in training"
-                ) from None
+                raise WrongCell(-1, self._refusal(cell)) from None
         elif is_missing(cell):
             return math.nan
         elif is_number(type(cell)) or isinstance(cell, (bool, np.bool_)):
@@ -379,10 +392,13 @@ class Duration(Numeric):
         """The range."""
         if math.isnan(self.low):
             return ""
-        low, high = (datetime.timedelta(seconds=one) for one in (self.low, self.high))
+        try:
+            low, high = (datetime.timedelta(seconds=one) for one in (self.low, self.high))
+        except OverflowError:
+            return f"{short(self.low)} to {short(self.high)} seconds"
         return f"{low} to {high}"
 
-    def read(self, cells: Cells) -> np.ndarray:
+    def read_all(self, cells: Cells) -> np.ndarray:
         """Return the cells as seconds."""
         if cells.kind in ("duration", "number"):
             check_finite(cells.values, cells)

@@ -12,7 +12,15 @@ import numpy as np
 from fastnn.core.hints import unknown_name
 from fastnn.tabular import texts
 from fastnn.tabular.categorical import ONE_HOT_UP_TO, Boolean, Category
-from fastnn.tabular.cells import Cells, WrongCell
+from fastnn.tabular.cells import (
+    Cells,
+    WrongCell,
+    is_missing,
+    kind_of,
+    mixture,
+    of_objects,
+    of_texts,
+)
 from fastnn.tabular.columns import Column, LeftOut, shown
 from fastnn.tabular.dates import Date
 from fastnn.tabular.numeric import Duration, Number, Numeric
@@ -160,6 +168,18 @@ def recognised(
         return Decision("left out", "every cell is missing" if len(cells) else "no rows")
     if cells.is_category:
         return Decision("category", "the table says so")
+    if cells.objects is not None:
+        objects = cells.objects.tolist()
+        present = [cell for cell in objects if not is_missing(cell)]
+        kinds = {kind_of(cell) for cell in present}
+        if len(kinds) == 1:  # some rows of a column of several kinds
+            cells = of_objects(objects)
+        elif kinds & {"date", "duration"}:
+            return _times(cells, kinds, options)
+        elif kinds == {"number", "boolean"}:
+            values = [np.nan if is_missing(cell) else float(cell) for cell in objects]
+            is_whole = all(isinstance(cell, (int, np.integer, np.bool_)) for cell in present)
+            cells = Cells("number", np.array(values), is_whole=is_whole)
     if cells.kind == "number":
         return _number(name, cells, is_named, is_first)
     if cells.kind == "text":
@@ -177,9 +197,40 @@ def _as_told(cells: Cells, options: Options) -> Decision:
         words = [cells.texts[i] for i in found.others] if found else []
         return Decision(kind, told, {"decimal": decimal, "words": words})
     if kind == "date" and cells.kind == "text":
-        dates = texts.read_dates(cells.texts, cells.counts())
-        return Decision(kind, told, {"order": options.order or (dates.order if dates else "ymd")})
+        return Decision(kind, told, {"order": _order(_written(cells), options)})
     return Decision(kind, told)
+
+
+def _written(cells: Cells) -> Cells:
+    """Return those of the cells that came as text."""
+    if cells.objects is None:
+        return cells
+    return of_texts([cell if isinstance(cell, str) else None for cell in cells.objects])
+
+
+def _order(written: Cells, options: Options) -> str:
+    """Return in which order dates are written."""
+    dates = texts.read_dates(written.texts, written.counts())
+    return options.order or (dates.order if dates else "ymd")
+
+
+def _times(cells: Cells, kinds: set[str], options: Options) -> Decision:
+    """Return what dates or durations are among which text stands, if it can be read as they."""
+    written = _written(cells)
+    assert cells.objects is not None
+    try:
+        if kinds == {"date", "text"}:
+            order = _order(written, options)
+            for text in written.texts:
+                texts.date_in(text, order)
+            return Decision("date", "dates, also as text", {"order": order})
+        if kinds == {"duration", "text"}:
+            for text in written.texts:
+                texts.duration_in(text)
+            return Decision("duration", "durations, also as text")
+    except ValueError:
+        pass
+    raise mixture(cells.objects)
 
 
 def _number(name: str, cells: Cells, is_named: bool, is_first: bool) -> Decision:

@@ -14,11 +14,15 @@ import numpy as np
 from fastnn.tabular.cells import (
     Cells,
     WrongCell,
+    is_missing,
+    kind_of,
+    microseconds,
+    mixture,
     of_array,
     of_codes,
+    of_masked,
     of_objects,
     of_texts,
-    unmasked,
 )
 
 LIBRARIES = ("pandas", "polars", "pyarrow")
@@ -42,18 +46,31 @@ def columns_of(frame: Any) -> Iterator[tuple[object, Any]]:
             yield label, frame.iloc[:, i]
 
 
-def cells_of(column: Any) -> Cells:
+def cells_of(column: Any, *, of_several_kinds: bool = False) -> Cells:
     """Return a column of a frame, an array or a list as cells.
+
+    Parameters
+    ----------
+    column : Cells, series, array or list
+    of_several_kinds : bool, default False
+        Dates or durations may stand beside other cells.
 
     Raises
     ------
     WrongCell
         A cell is nothing that a table can hold.
     """
-    if isinstance(column, Cells):
-        return column
+    made = column if isinstance(column, Cells) else _read(column)
+    if made.objects is not None and not of_several_kinds:
+        kinds = {kind_of(cell) for cell in made.objects if not is_missing(cell)}
+        if len(kinds) > 1 and not kinds <= {"text", "number", "boolean"}:
+            raise mixture(made.objects)
+    return made
+
+
+def _read(column: Any) -> Cells:
     if isinstance(column, np.ma.MaskedArray):
-        return of_objects(unmasked(column).tolist())
+        return of_masked(column)
     if isinstance(column, np.ndarray):
         return of_array(column)
     library = library_of(column)
@@ -101,10 +118,8 @@ def _pandas(column: Any) -> Cells:
         held = getattr(column, "cat", column)
         codes = np.asarray(held.codes, np.int64)
         categories = held.categories
-        if type(categories).__name__ == "IntervalIndex":
-            categories = [str(one) for one in categories]
-        labels = cells_of(np.asarray(categories)).as_text()
-        texts = [labels.texts[i] for i in labels.values]
+        labels = cells_of(categories).as_text()
+        texts = [None if i < 0 else labels.texts[i] for i in labels.values]
         return of_codes(codes, texts, is_category=True)
     if name == "SparseDtype":
         return of_array(np.asarray(column))
@@ -114,13 +129,15 @@ def _pandas(column: Any) -> Cells:
         import pyarrow
 
         return _arrow(pyarrow.array(column.array if hasattr(column, "array") else column))
+    if name == "IntervalDtype":
+        return of_texts(
+            [None if gap else str(one) for one, gap in zip(column, column.isna(), strict=True)]
+        )
     kind = getattr(dtype, "kind", "O")
-    if kind == "M":
-        if getattr(dtype, "tz", None) is not None:
-            column = column.dt.tz_localize(None)
-        return of_array(column.to_numpy("datetime64[us]"))
-    if kind == "m":
-        return of_array(column.to_numpy("timedelta64[us]"))
+    if kind == "M" and getattr(dtype, "tz", None) is not None:
+        column = getattr(column, "dt", column).tz_localize(None)
+    if kind in "Mm":
+        return of_array(column.to_numpy())
     if kind in "biuf":
         if isinstance(dtype, np.dtype):
             return of_array(column.to_numpy())
@@ -131,11 +148,7 @@ def _pandas(column: Any) -> Cells:
         return of_texts(
             [None if gap else one for one, gap in zip(objects, column.isna(), strict=True)]
         )
-    return (
-        of_array(objects)
-        if kind == "O" or name != "IntervalDtype"
-        else of_texts([None if one != one else str(one) for one in objects])
-    )
+    return of_array(objects)
 
 
 def _polars(column: Any) -> Cells:
@@ -148,11 +161,14 @@ def _polars(column: Any) -> Cells:
         return Cells("text", cells.values, cells.texts, is_category=True)
     if kind == "Boolean":
         return of_objects(column.to_list())
+    if kind in ("Int128", "UInt128"):  # which NumPy has not
+        return of_objects(column.to_list())
     if dtype.is_integer() or dtype.is_float():
         values = column.to_numpy().astype(np.float64)
         return Cells("number", values, is_whole=dtype.is_integer())
     if kind == "Datetime":
         if getattr(dtype, "time_zone", None):
+            microseconds(column.to_numpy())  # Polars panics where the year is far away
             column = column.dt.replace_time_zone(None)
         return of_array(column.to_numpy())
     if kind in ("Date", "Duration"):

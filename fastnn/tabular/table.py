@@ -95,7 +95,11 @@ class Table:
             )
         column = self.columns[name]
         try:
-            made = column.cells() if isinstance(column, _Part) else cells_of(column)
+            made = (
+                column.cells()
+                if isinstance(column, _Part)
+                else cells_of(column, of_several_kinds=True)
+            )
         except WrongCell as error:
             raise self.wrong(name, error) from None
         if len(made) != self.rows:
@@ -201,6 +205,7 @@ def of(data: Any, *, source: str = "") -> Table:
         return Table(columns, next(iter(sizes.values()), 0), source)
     if isinstance(data, (list, tuple)) and data and all(isinstance(r, Mapping) for r in data):
         names = list(dict.fromkeys(name for row in data for name in row))
+        check_unique(list(map(str, names)), where)
         return Table(
             {str(name): [row.get(name) for row in data] for name in names}, len(data), source
         )
@@ -208,11 +213,17 @@ def of(data: Any, *, source: str = "") -> Table:
 
 
 def _column(column: Any, name: object, where: str) -> Any:
-    if isinstance(column, (str, bytes)) or not hasattr(column, "__len__"):
-        raise TypeError(
-            f"{where}column {name!r} must be a list or array of cells, got "
-            f"{type(column).__name__}; a single row is a list of one dict"
-        )
+    about = f"{where}column {name!r} must be a list or array of cells, got {type(column).__name__}"
+    shape = getattr(column, "shape", None)
+    if isinstance(column, np.ndarray) and column.ndim == 2 and column.shape[1] == 1:
+        return (column if isinstance(column, np.ma.MaskedArray) else np.asarray(column))[:, 0]
+    if shape is not None and len(shape) != 1:
+        raise TypeError(f"{about} of shape {tuple(shape)}")
+    if isinstance(column, (Mapping, set, frozenset)):
+        raise TypeError(f"{about}, which says nothing of the order of rows")
+    is_scalar = isinstance(column, (str, bytes, bytearray, Table))
+    if is_scalar or not (hasattr(column, "__len__") and hasattr(column, "__iter__")):
+        raise TypeError(f"{about}; a single row is a list of one dict")
     return column
 
 

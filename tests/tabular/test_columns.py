@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from fastnn.tabular import Encoding, of
+from fastnn.tabular import Encoding, Target, of
 from fastnn.tabular.cells import number_as_text
 from fastnn.tabular.texts import date_in, duration_in, number_in
 
@@ -266,6 +266,83 @@ def test_wrong_cells(name):
     table = of({"a": cells}, source="t.csv")
     with pytest.raises(ValueError, match=f"t.csv: .*{message}"):
         Encoding.fit(table)
+
+
+DAY = datetime.date(2020, 1, 1)
+SEVERAL = {
+    "blank among dates": ([DAY, "", datetime.date(2021, 1, 1), ""] * 10, "date", 20),
+    "blank among durations": ([datetime.timedelta(1), " ", datetime.timedelta(2)] * 10,
+                              "duration", 10),
+    "dates as text": ([datetime.date(2020, 3, 1), "31.12.2020", "1.2.2021", "NA"] * 6, "date", 6),
+    "times as text": ([datetime.timedelta(1), "1:00", "NA"] * 8, "duration", 8),
+    "flags and numbers": ([True, 0.5, 2, None] * 6, "number", 6),
+    "strings of numpy": ([np.str_("a"), "b", None] * 8, "category", 8),
+    "signaling": ([Decimal("sNaN"), Decimal(1), Decimal(2)] * 8, "number", 8),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_cells_of_several_kinds(name):
+    cells, kind, missing = SEVERAL[name]
+    column = column_of(cells)
+    assert (column.kind, column.missing) == (kind, missing)
+
+
+def test_text_among_dates_is_read_as_it_is_written():
+    encoding = Encoding.fit({"a": [datetime.date(2020, 3, 1), "31.12.2020", "1.2.2021"] * 8})
+    dates = [datetime.date(2020, 3, 1), datetime.date(2020, 12, 31), datetime.date(2021, 2, 1)] * 8
+    want = Encoding.fit({"a": dates}).encode({"a": dates})
+    for same in (dates, ["1.3.2020", "31.12.2020", DAY.replace(2021, 2)] * 8):
+        np.testing.assert_array_equal(encoding.encode({"a": same}), want)
+
+
+UNLIKE = {
+    "date and word": ([DAY, "soon"] * 12, "row 2: mixes date and str"),
+    "date and duration": ([DAY, datetime.timedelta(1)] * 12, "row 2: mixes date and timedelta"),
+    "duration and number": ([datetime.timedelta(1), 5] * 12, "row 2: mixes timedelta and int"),
+}
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_cells_of_unlike_kinds(name):
+    cells, message = UNLIKE[name]
+    with pytest.raises(ValueError, match=f"column 'a', {message}; expected one kind"):
+        Encoding.fit({"a": cells})
+    with pytest.raises(ValueError, match="mixes"):
+        Target.fit(cells)
+
+
+AS_TOLD = {
+    "boolean": "holds 'u'; expected true and false, as told",
+    "number": "holds the text 'u'; expected numbers, as told",
+    "date": "holds 'u'; expected dates such as 2024-12-31, as told",
+    "duration": "holds 'u'; expected durations",
+}
+
+
+@pytest.mark.parametrize("kind", AS_TOLD)
+def test_kind_that_the_cells_are_not(kind):
+    with pytest.raises(ValueError, match=f"column 'a', row 1: {AS_TOLD[kind]}$"):
+        column_of(["u", "v", "w"] * 8, kinds={"a": kind})
+
+
+def test_booleans_as_told():
+    column = column_of(["TRUE", "0", "NA", "1.0"] * 6, kinds={"a": "boolean"})
+    assert (column.known, column.missing) == (["False", "True"], 6)
+    with pytest.raises(ValueError, match="column 'a', row 2: holds '7'; expected true and false"):
+        column_of([1, 7, 0] * 8, kinds={"a": "boolean"})
+
+
+def test_what_is_no_name_and_no_row():
+    table = {"a": [1.0, 2.0] * 12, "b": [1.0, 2.0, 3.0] * 8}
+    for drop in ([["a"]], 3):
+        with pytest.raises(TypeError, match="drop must be names of columns, got"):
+            Encoding.fit(table, drop=drop)
+    with pytest.raises(TypeError, match="kinds must be a dict"):
+        Encoding.fit(table, kinds=["number"])
+    for row in (None, 3, "ab", {1, 2}):
+        with pytest.raises(TypeError, match="a row is a dict of cells by name or a sequence"):
+            Encoding.fit(table).encode_one(row)
 
 
 def test_numbers_of_which_most_are_one_have_codes_too():
