@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn.core import checks
 from fastnn.tabular.calibration import decided
+from fastnn.tabular.evaluation import check_numbers
 from fastnn.tabular.fitting import taken
 from fastnn.tabular.learning import chosen_scores
 from fastnn.tabular.recipes import Task
@@ -91,6 +92,8 @@ def permutation(
     x = model.encoding.encode(table)[present]
     y = y if present.all() else taken(y, np.flatnonzero(present))
     truth = target.numbers(y) if target.classes is None else target.encode(y)
+    if target.classes is None:
+        check_numbers(truth, np.flatnonzero(present), table, target.name)
     if not score.is_defined(truth, classes=classes):
         missing = "of all classes" if score.needs_every else "that differ"
         raise ValueError(f"metric {score.name!r} needs rows {missing} in y; choose another")
