@@ -7,7 +7,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from fastnn.core.registry import did_you_mean
+from fastnn.core.hints import did_you_mean
+from fastnn.core.printing import printable
 from fastnn.tabular import scores
 from fastnn.tabular.reading import SUFFIXES
 from fastnn.tabular.recognition import KINDS
@@ -26,12 +27,37 @@ EXIT_STATUS = """exit status:
 AddArgument = Callable[..., argparse.Action]
 
 
+class _Once(argparse.Action):
+    """Stores the name of a column; of two, which one counts would be seen late, if at all."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: Any = None
+    ) -> None:
+        """Store it."""
+        seen = vars(namespace).setdefault("seen", {})
+        former = seen.setdefault(self.dest, values)
+        if former != values:
+            raise argparse.ArgumentError(self, f"given twice, as {former!r} and {values!r}")
+        setattr(namespace, self.dest, values)
+
+
 class CommandParser(argparse.ArgumentParser):
     """A parser that names what is wrong in one line."""
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Name the nearest of the choices, too."""
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            assert action.choices is not None
+            error.message += did_you_mean(value, map(str, action.choices))
+            raise
+
     def error(self, message: str) -> NoReturn:
         """Print one line, without the usage that argparse puts in front, and exit."""
-        self.exit(WRONG_INPUT, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        self.exit(
+            WRONG_INPUT, f"{self.prog}: error: {printable(message)} (see {self.prog} --help)\n"
+        )
 
     def refuse(self, unknown: Sequence[str]) -> NoReturn:
         """Name the arguments that are too many, and the option that the first may have meant."""
@@ -46,6 +72,7 @@ def add_data(add: AddArgument, **options: Any) -> None:
     add(
         "data",
         metavar="DATA",
+        type=path_name,
         help="a .csv, .tsv, .txt (also .gz), .parquet, .feather or .npz file, - for the standard "
         "input, or `digits`, which come with fastnn" + options.pop("more", ""),
         **options,
@@ -61,7 +88,10 @@ def add_reading(add: AddArgument) -> None:
 
 def add_columns(add: AddArgument) -> None:
     """Add the arguments that say what is learned from which columns."""
-    add("--target", metavar="NAME", help="the column to predict (.npz: the array; default y)")
+    add(
+        "--target", metavar="NAME", action=_Once,
+        help="the column to predict (.npz: the array; default y)",
+    )  # fmt: skip
     add(
         "--task",
         choices=("auto", *TASKS),
@@ -86,7 +116,10 @@ def add_columns(add: AddArgument) -> None:
         help=f"what a column is, where it is recognised wrongly: {', '.join(KINDS)}, "
         f"or the order of dates, {', '.join(ORDERS)}",
     )
-    add("--group", metavar="NAME", help="a column whose equal cells stay together: of a customer")
+    add(
+        "--group", metavar="NAME", action=_Once,
+        help="a column whose equal cells stay together: of a customer",
+    )  # fmt: skip
 
 
 def add_method(add: AddArgument) -> None:
@@ -106,6 +139,7 @@ def add_method(add: AddArgument) -> None:
         "--class-weight",
         metavar="CLASS=WEIGHT",
         nargs="+",
+        action="extend",
         type=class_weight,
         help="`balanced`, or the weight of classes that are not 1",
     )
@@ -120,7 +154,7 @@ def reading(args: argparse.Namespace) -> dict[str, Any]:
 
 def kinds_of(args: argparse.Namespace) -> dict[str, Any]:
     """Return what `--kind` says of columns."""
-    return dict(args.kind)
+    return _unique("--kind", args.kind)
 
 
 def class_weights_of(args: argparse.Namespace) -> Any:
@@ -131,7 +165,23 @@ def class_weights_of(args: argparse.Namespace) -> Any:
         if len(args.class_weight) > 1:
             raise ValueError("--class-weight: give `balanced`, or a weight for each class")
         return "balanced"
-    return dict(args.class_weight)
+    return _unique("--class-weight", args.class_weight)
+
+
+def _unique(option: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a dict of pairs, of which none may say something else of the same name."""
+    made: dict[str, Any] = {}
+    for name, value in pairs:
+        if made.setdefault(name, value) != value:
+            raise ValueError(f"{option}: {name!r} is given twice, with different values")
+    return made
+
+
+def path_name(text: str) -> str:
+    """Return the name of a file or folder, which must not be empty: that would be the folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected the name of a file or folder, got ''")
+    return text
 
 
 def kind(text: str) -> tuple[str, Any]:
@@ -157,8 +207,10 @@ def class_weight(text: str) -> Any:
         value = float(weight)
     except ValueError:
         value = math.nan
-    if not is_given or not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected `balanced` or CLASS=WEIGHT, got {text!r}")
+    if not is_given or not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"expected `balanced` or CLASS=WEIGHT, got {text!r}; a weight is at least 0"
+        )
     return name, value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fastnn.cli.arguments import EXIT_STATUS, add_data, add_reading
+from fastnn.cli.arguments import EXIT_STATUS, add_data, add_reading, path_name
 from fastnn.cli.output import amount, write
 from fastnn.cli.tables import show_groups, show_scores, table_of, tabular_model
 from fastnn.tabular.evaluation import by_group, evaluate
@@ -21,7 +21,9 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         epilog="example:\n"
         "  fastnn evaluate fastnn-output/model.safetensors new.csv --group town\n\n" + EXIT_STATUS,
     )
-    command.add_argument("model", metavar="MODEL", help="a file that `fastnn train` saved")
+    command.add_argument(
+        "model", metavar="MODEL", type=path_name, help="a file that `fastnn train` saved"
+    )
     add_data(command.add_argument, more="; with the columns of the training and its target")
     command.add_argument(
         "--group",

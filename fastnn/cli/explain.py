@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from fastnn.cli.arguments import EXIT_STATUS, add_data, add_reading, count, seed
+from fastnn.cli.arguments import EXIT_STATUS, add_data, add_reading, count, path_name, seed
 from fastnn.cli.output import say, short, show
 from fastnn.cli.tables import described, show_columns, table_of, tabular_model
-from fastnn.tabular import scores
-from fastnn.tabular.importance import permutation
+from fastnn.tabular import TabularModel, scores
+from fastnn.tabular.importance import Importance, permutation
 
 
 def add_arguments(commands: argparse._SubParsersAction) -> None:
@@ -23,7 +23,9 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         epilog="example:\n  fastnn explain fastnn-output/model.safetensors new.csv\n\n"
         + EXIT_STATUS,
     )
-    command.add_argument("model", metavar="MODEL", help="a file that `fastnn train` saved")
+    command.add_argument(
+        "model", metavar="MODEL", type=path_name, help="a file that `fastnn train` saved"
+    )
     add_data(command.add_argument, nargs="?", more="; best rows that were not learned")
     command.add_argument(
         "--metric", metavar="NAME", choices=("auto", *scores.SCORES), default="auto",
@@ -40,16 +42,11 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print columns and their importance; return the exit status."""
     model = tabular_model(args.model)
+    found = None if args.data is None else _importance(model, args)
     say("target", described(model.target, False))
     show_columns(model.encoding)
-    if args.data is None:
+    if found is None:
         return 0
-    name = model.target.name
-    table = table_of(args, name)
-    found = permutation(
-        model, table.without(name), table.cells(name), metric=args.metric, repeats=args.repeats,
-        seed=args.seed,
-    )  # fmt: skip
     say(found.metric, short(found.score))
     rows = [
         [column, f"{mean:.4f}", f"{std:.4f}"]
@@ -59,3 +56,12 @@ def run(args: argparse.Namespace) -> int:
     ]
     show(["column", "gets worse by", "deviation"], rows, (1, 2))
     return 0
+
+
+def _importance(model: TabularModel, args: argparse.Namespace) -> Importance:
+    name = model.target.name
+    table = table_of(args, name)
+    return permutation(
+        model, table.without(name), table.cells(name), metric=args.metric, repeats=args.repeats,
+        seed=args.seed,
+    )  # fmt: skip

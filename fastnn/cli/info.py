@@ -6,7 +6,9 @@ import argparse
 from typing import Any
 
 import fastnn as fnn
-from fastnn.cli.output import amount, results_as_text, say
+from fastnn.cli.arguments import path_name
+from fastnn.cli.output import amount, results_as_text, say, write
+from fastnn.core.printing import printable
 from fastnn.tabular import TabularModel
 from fastnn.tabular.columns import listed
 
@@ -19,7 +21,9 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         allow_abbrev=False,
         description="Show what this build of fastnn runs on; with MODEL, what is in it.",
     )
-    info.add_argument("model", metavar="MODEL", nargs="?", help="a file that fastnn saved")
+    info.add_argument(
+        "model", metavar="MODEL", nargs="?", type=path_name, help="a file that fastnn saved"
+    )
     info.set_defaults(run=run, parser=info)
 
 
@@ -30,14 +34,18 @@ def run(args: argparse.Namespace) -> int:
         return 0
     loaded = fnn.load(args.model)
     model = loaded.model if isinstance(loaded, TabularModel) else loaded
-    model.summary()
-    print()
+    model.summary(print_fn=_write_lines)
+    write("\n")
     if not isinstance(loaded, TabularModel):
         say("columns", "not known: saved by Model.save, not by `fastnn train`")
         return 0
     _say_columns(loaded)
     _say_training(loaded.attachments.get("training") or {})
     return 0
+
+
+def _write_lines(text: str) -> None:
+    write("\n".join(map(printable, text.split("\n"))) + "\n")
 
 
 def _say_columns(model: TabularModel) -> None:

@@ -15,6 +15,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from fastnn.core.printing import printable
+
 LABEL = 13  # letters, with the space behind
 _lost: list[OSError] = []
 
@@ -82,7 +84,7 @@ def lost() -> OSError | None:
 
 def complain(args: argparse.Namespace, text: str, status: int) -> int:
     """Print one line on stderr and return the exit status."""
-    line = " ".join(text.replace("error: path: ", "error: ").split())
+    line = printable(" ".join(text.replace("error: path: ", "error: ").split()))
     if sys.stderr is not None:
         encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
         line = line.encode(encoding, "backslashreplace").decode(encoding)
@@ -93,9 +95,15 @@ def complain(args: argparse.Namespace, text: str, status: int) -> int:
     return status
 
 
+def reason(error: OSError) -> str:
+    """Return which file the system refused, and why."""
+    name = "" if error.filename is None else f"{error.filename}: "
+    return f"{name}{error.strerror}" if error.strerror else str(error)
+
+
 def say(label: str, text: str) -> None:
     """Print a line of the results, its label in a column of its own."""
-    write(f"{label:<{LABEL}}{text}\n")
+    write(f"{label:<{LABEL}}{printable(text)}\n")
 
 
 def show(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
@@ -108,6 +116,8 @@ def show(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[in
     right : sequence of int
         The columns that are aligned on the right.
     """
+    heads = list(map(printable, heads))
+    rows = [list(map(printable, row)) for row in rows]
     drawn = _rich(heads, rows, right) if _is_screen() else None
     write(_plain(heads, rows, right) if drawn is None else drawn)
 

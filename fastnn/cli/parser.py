@@ -23,7 +23,7 @@ from fastnn.cli.arguments import (
 )
 from fastnn.cli.completion import SHELLS, PrintCompletion
 from fastnn.cli.interrupts import Terminated
-from fastnn.cli.output import complain, finish, lost
+from fastnn.cli.output import complain, finish, lost, reason
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,9 +76,7 @@ def _run(args: argparse.Namespace) -> int:
     except MemoryError as error:
         return complain(args, f"error: not enough memory: {error}", WRONG_INPUT)
     except OSError as error:
-        name = "" if error.filename is None else f"{error.filename}: "
-        text = f"{name}{error.strerror}" if error.strerror else str(error)
-        return complain(args, f"error: {text}", WRONG_INPUT)
+        return complain(args, f"error: {reason(error)}", WRONG_INPUT)
     except (ValueError, ImportError) as error:
         return complain(args, f"error: {error}", WRONG_INPUT)
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-from fastnn.cli.arguments import EXIT_STATUS, add_data, add_reading, between
+from fastnn.cli.arguments import EXIT_STATUS, add_data, add_reading, between, path_name
 from fastnn.cli.output import complain, write_data
 from fastnn.cli.tables import table_of, tabular_model
 from fastnn.core.files import write_atomically
@@ -29,13 +29,19 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         "  zcat new.csv.gz | fastnn predict fastnn-output/model.safetensors - > predicted.csv\n\n"
         + EXIT_STATUS,
     )
-    predict.add_argument("model", metavar="MODEL", help="a file that `fastnn train` saved")
+    predict.add_argument(
+        "model", metavar="MODEL", type=path_name, help="a file that `fastnn train` saved"
+    )
     add_data(
         predict.add_argument,
         more="; with the columns of the training, in any order; more columns are ignored",
     )
     predict.add_argument(
-        "--output", metavar="FILE.csv", default="-", help="default: -, the standard output"
+        "--output",
+        metavar="FILE.csv",
+        type=path_name,
+        default="-",
+        help="default: -, the standard output",
     )
     predict.add_argument(
         "--probabilities", action="store_true", help="also write the probability of each class"

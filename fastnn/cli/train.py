@@ -23,11 +23,12 @@ from fastnn.cli.arguments import (
     class_weights_of,
     count,
     kinds_of,
+    path_name,
     rate,
     share,
 )
 from fastnn.cli.interrupts import Interrupts
-from fastnn.cli.output import amount, complain, say
+from fastnn.cli.output import amount, complain, reason, say
 from fastnn.cli.tables import training_table
 from fastnn.cli.train_output import MODEL_NAME, PREDICTIONS_NAME, REPORT_NAME
 from fastnn.tabular import recipes
@@ -104,6 +105,7 @@ def _add_results(add: AddArgument) -> None:
     add(
         "--output",
         metavar="FOLDER",
+        type=path_name,
         default="fastnn-output",
         help=f"gets {MODEL_NAME}, {PREDICTIONS_NAME} and {REPORT_NAME} (default fastnn-output)",
     )
@@ -148,8 +150,8 @@ def run(args: argparse.Namespace) -> int:
             args, f"interrupted; the model is saved in {path}, the report is not", INTERRUPTED
         )
     except OSError as error:
-        what = error.strerror or error
-        return complain(args, f"error: the model is saved in {path}, but: {what}", WRONG_INPUT)
+        text = f"error: the model is saved in {path}, but: {reason(error)}"
+        return complain(args, text, WRONG_INPUT)
     return interrupts.status
 
 

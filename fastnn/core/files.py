@@ -22,7 +22,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises
     ------
     OSError
-        The file cannot be written; the old one is unchanged.
+        The file cannot be written; the old one is unchanged. The error names the file.
     ValueError
         `path` is something other than a file, such as a folder or a device.
 
@@ -36,9 +36,18 @@ def write_atomically(path: Path, content: bytes) -> None:
     >>> path.read_bytes(), len(list(path.parent.iterdir()))
     (b'second', 1)
     """
-    path = path.resolve()
+    given, path = path, path.resolve()
     if path.exists() and not path.is_file():
         raise ValueError(f"path: {str(path)!r} exists and is not a file")
+    try:
+        _replace(path, content)
+    except OSError as error:
+        # A full disk has no name, and the name of the temporary file says nothing to anybody.
+        raise OSError(error.errno, error.strerror or str(error), str(given)) from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a temporary file beside a file, and rename it."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

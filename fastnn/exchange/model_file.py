@@ -300,6 +300,8 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
         raise ValueError(f"path: {str(path)!r} is a folder, expected a model file")
     if not path.is_file():
         raise FileNotFoundError(f"path: there is no model file {str(path)!r}")
+    with open(path, "rb"):
+        pass  # safetensors says of a file that it may not read that there is none
     try:
         with safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}

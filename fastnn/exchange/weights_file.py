@@ -84,6 +84,8 @@ def _read(path: os.PathLike) -> dict[str, np.ndarray]:
 
     if not os.path.isfile(path):
         raise FileNotFoundError(f"path: there is no file {str(path)!r}")
+    with open(path, "rb"):
+        pass  # safetensors says of a file that it may not read that there is none
     try:
         with safe_open(path, "numpy") as file:
             names = list(file.keys())

@@ -66,7 +66,8 @@ def decision_boundary(
     ax = style.axes(ax, (5.6, 4.6))
     _areas(model, ax, _around(points), _count(model))
     _data(ax, points, classes)
-    ax.set(xlabel=names[0], ylabel=names[1], title="Decision boundary")
+    across, up = map(style.name, names)
+    ax.set(xlabel=across, ylabel=up, title="Decision boundary")
     style.legend_below(ax, 5)
     return ax
 
@@ -129,7 +130,8 @@ def animate_decision_boundary(
             _areas(model, ax, limits, count)
         _data(ax, points, classes)
         title = f"Decision boundary after {recorder.epochs[look]} epochs"
-        ax.set(xlabel=names[0], ylabel=names[1], title=title)
+        across, up = map(style.name, names)
+        ax.set(xlabel=across, ylabel=up, title=title)
         style.legend_below(ax, 5)
 
     try:

@@ -147,8 +147,8 @@ def _walk_on_surface(
     line["linewidth"] += paths.nested(number, count)
     end = paths.end(number, count)
     ax.plot(
-        *walk.path[is_in].T, way[is_in], label=name, zorder=3, marker=end["marker"], markevery=[],
-        markersize=5, path_effects=paths.outlined("white", line["linewidth"]), **line,
+        *walk.path[is_in].T, way[is_in], label=paths.shown(name), zorder=3, marker=end["marker"],
+        markevery=[], markersize=5, path_effects=paths.outlined("white", line["linewidth"]), **line,
     )  # fmt: skip
     if is_in[-1]:
         ax.plot(*([where] for where in (*walk.path[-1], way[-1])), **end)
@@ -191,7 +191,7 @@ def convergence(descents: Descents, *, ax: Any = None) -> list[Axes]:
     upper, lower = style.panels(ax, 2, (6.4, 2.7), names="value and the norm", sharex=ax is None)
     _values(walks, upper, has_legend=False)
     for number, (name, walk) in enumerate(walks.items()):
-        lower.plot(walk.gradient_norms, label=name, **paths.curve(number))
+        lower.plot(walk.gradient_norms, label=paths.shown(name), **paths.curve(number))
     style.whole_numbers(lower)
     style.finish(lower, xlabel="step", ylabel="|gradient|" + _log_scale(lower))
     if len(walks) > 1:
@@ -344,8 +344,9 @@ def _way(
                 markersize=4 + paths.nested(number, count), color=line["color"],
                 markeredgecolor=edge, markeredgewidth=0.6)  # fmt: skip
     ax.plot(
-        across, up, label=name if count > 1 else "steps", gid="way", markevery=every, zorder=2,
-        path_effects=paths.outlined(edge if is_dark else "white", line["linewidth"]), **line,
+        across, up, label=paths.shown(name) if count > 1 else "steps", gid="way", markevery=every,
+        path_effects=paths.outlined(edge if is_dark else "white", line["linewidth"]), zorder=2,
+        **line,
     )  # fmt: skip
 
 
@@ -365,7 +366,9 @@ def _values(walks: dict[str, Descent], ax: Axes, *, has_legend: bool = True) -> 
     bases = [_base(walk) for walk in walks.values()]
     is_above = None not in bases
     for number, ((name, walk), base) in enumerate(zip(walks.items(), bases, strict=True)):
-        ax.plot(walk.values - (base or 0.0) * is_above, label=name, **paths.curve(number))
+        ax.plot(
+            walk.values - (base or 0.0) * is_above, label=paths.shown(name), **paths.curve(number)
+        )
     style.whole_numbers(ax)
     label = "f - min f" if is_above else "f"
     style.finish(ax, xlabel="step", ylabel=label + _log_scale(ax), title=paths.title(walks, ax))

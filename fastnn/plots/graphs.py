@@ -81,7 +81,10 @@ def graph(model: Model, *, ax: Axes | None = None) -> Axes:
 def _boxes_of(graph: Graph) -> list[_Box]:
     """Return a box for each input and each use of a layer; parameters are counted once."""
     outputs = set(graph.outputs)
-    boxes = [_Box(f"{name}\nInput ({_sizes(shape)})", (), 0, True) for name, shape in graph.inputs]
+    boxes = [
+        _Box(f"{style.name(name)}\nInput ({_sizes(shape)})", (), 0, True)
+        for name, shape in graph.inputs
+    ]
     shapes = [shape for _, shape in graph.inputs]
     counted: set[int] = set()
     for layer, positions, name in graph.steps:
@@ -89,7 +92,7 @@ def _boxes_of(graph: Graph) -> list[_Box]:
         own = sum(view.size for view in layer.parameters.values())
         count = f", {own:,} parameters" if own and id(layer) not in counted else ""
         counted.add(id(layer))
-        text = f"{name}\n{type(layer).__name__} ({_sizes(shapes[-1])}){count}"
+        text = f"{style.name(name)}\n{type(layer).__name__} ({_sizes(shapes[-1])}){count}"
         depth = 1 + max(boxes[source].depth for source in positions)
         boxes.append(_Box(text, tuple(positions), depth, len(boxes) in outputs))
     return boxes

@@ -84,7 +84,7 @@ def histograms(
         last = looks[-1][name]
         notes = [f"{last.zeros:.0%} zeros"] * (last.zeros > 0.005)
         notes += [f"{1 - last.finite:.0%} not finite"] * (last.finite < 1)
-        title = f"{name}: {', '.join(notes)}" if notes else name
+        title = ": ".join([style.name(name), ", ".join(notes)] if notes else [style.name(name)])
         panel.set_title(style.wrapped(title, panel), fontsize="medium")
     if what == "gradients":
         panels[0].set_ylim(*_common_scale([look[name] for look in looks for name in chosen]))

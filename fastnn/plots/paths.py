@@ -14,6 +14,7 @@ Descents = Descent | Iterable[Descent] | Mapping[str, Descent]
 
 # These stand out on white and on colored ground, on which blue and yellow would not.
 _COLORS = (style.VERMILLION, style.BLACK, style.SKY, style.PURPLE, style.GREEN)
+_LONGEST = 200  # letters of a name
 _APART = 0.04  # between the markers of a walk, where several are drawn
 
 
@@ -54,6 +55,11 @@ def of_one_function(walks: dict[str, Descent]) -> dict[str, Descent]:
     return walks
 
 
+def shown(name: str) -> str:
+    """Return a walk's name to draw; it may be an optimizer with all its settings."""
+    return style.name(name, _LONGEST)
+
+
 def title(walks: dict[str, Descent], ax: Any) -> str:
     """Return the function's formula; of a single walk, its name and length too."""
     function = next(iter(walks.values())).function
@@ -61,7 +67,7 @@ def title(walks: dict[str, Descent], ax: Any) -> str:
     title = f"$f = {formula}$" if formula else "Descent"
     if len(walks) == 1:
         name, walk = next(iter(walks.items()))
-        title += "\n" + style.wrapped(f"{name}, {walk.steps} steps", ax)
+        title += "\n" + style.wrapped(f"{shown(name)}, {walk.steps} steps", ax)
     return title
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +59,10 @@ def confusion_matrix(
         raise ValueError(f"matrix must hold counts, got {counts.min()}")
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.size == 0:
         raise ValueError(f"matrix must have shape (classes, classes), got {counts.shape}")
-    shown = [str(label) for label in (range(len(counts)) if labels is None else labels)]
+    shown = [style.name(label) for label in (range(len(counts)) if labels is None else labels)]
     if len(shown) != len(counts):
         raise ValueError(f"labels must name {len(counts)} classes, got {len(shown)}")
-    names = [textwrap.fill(name, _LONGEST) for name in shown]
+    names = [style.filled(name, _LONGEST) for name in shown]
     longest = max(len(line) for name in names for line in name.split("\n"))
     # No wider than a page shows, unless there are very many classes.
     wanted = 0.55 * len(counts) + 1.6 + 0.08 * max(longest - 4, 0)

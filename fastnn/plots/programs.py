@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +72,7 @@ def profile(profile: Profile, *, ax: Axes | None = None) -> Axes:
     least = [row.microseconds * row.of_limit for row in rows]
     _draw_times(ax, rows)
     _draw_limits(ax, rows, least)
-    names = [textwrap.fill(f"{row.layer} {row.what}".strip(), _LONGEST) for row in rows]
+    names = [style.filled(f"{style.name(row.layer)} {row.what}".strip(), _LONGEST) for row in rows]
     ax.set_yticks(range(len(rows)), names, fontsize="small")
     ax.invert_yaxis()  # the first op on top
     ax.set_xlim(0, 1.12 * max(least + [row.microseconds for row in rows]))

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn.core import checks, extras
+from fastnn.core.printing import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +35,8 @@ TRAINING: dict[str, Any] = {"color": BLUE, "linestyle": "-"}
 VALIDATION: dict[str, Any] = {"color": VERMILLION, "linestyle": "--"}
 SIZE = (6.4, 4.0)  # inches
 LEVELS = 24  # of contours
+LONGEST = 60  # letters of a name
+_DOLLAR = "\ud800"  # no letter of any name: a line must not end between a dollar and its escape
 _OWN = "fastnn"  # gid of the figures that were made here
 _LONGEST_SIDE = 2.0  # of a picture with one scale, if the other side is 1
 _BAR = 20  # how many times as high as wide a color bar is
@@ -53,6 +58,41 @@ STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
 }
+
+
+def name(text: object, most: int = LONGEST) -> str:
+    r"""Return a name of the user's as matplotlib is to draw it: in one line, short, no formula.
+
+    Parameters
+    ----------
+    text : object
+        The name of a column, a class, a layer, a result, a run.
+    most : int
+        Letters; a longer name ends in dots, since no layout has room for a class of a whole page.
+
+    Examples
+    --------
+    >>> print(name("cost in $ or in $US"), name("a" * 99, 8))
+    cost in \$ or in \$US aaaaa...
+    """
+    shown = printable(str(text))
+    shown = shown if len(shown) <= most else shown[: most - 3] + "..."
+    return shown.replace("$", r"\$")
+
+
+def filled(text: str, letters: int) -> str:
+    """Break a text that may hold names into lines of so many letters."""
+    lines = textwrap.fill(text.replace(r"\$", _DOLLAR), max(1, letters))
+    return lines.replace(_DOLLAR, r"\$")
+
+
+@contextmanager
+def any_glyphs() -> Iterator[None]:
+    """Draw without a warning of letters that the font does not have: they become boxes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        warnings.filterwarnings("ignore", "Matplotlib currently does not support", UserWarning)
+        yield
 
 
 def color(number: int) -> str:
@@ -205,7 +245,7 @@ def wrapped(text: str, ax: Axes, points: float = 6.0) -> str:
     share = ax.get_position().width
     if spec is not None:
         share = 0.85 * len(spec.colspan) / spec.get_gridspec().ncols
-    return textwrap.fill(text, max(8, int(share * box.width * 72 / ax.figure.dpi / points)))
+    return filled(text, max(8, int(share * box.width * 72 / ax.figure.dpi / points)))
 
 
 def contours(
@@ -269,7 +309,7 @@ def legend_below(ax: Axes, columns: int = 2) -> None:
     if not handles:
         return
     width = ax.bbox.width * 72 / ax.figure.dpi  # points, of which a letter takes about 5
-    names = [textwrap.fill(name, max(10, int(width / 5 - 8))) for name in names]
+    names = [filled(name, max(10, int(width / 5 - 8))) for name in names]
     longest = max((len(line) for name in names for line in name.split("\n")), default=0)
     columns = max(1, min(columns, int(width / (5 * longest + 40))))
     has_labels = ax.name == "rectilinear" and ax.xaxis.get_tick_params().get("labelbottom", True)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 SIZE = (4.6, 3.5)  # inches: also legible on the screen of a phone
 MOST_POINTS = 5000
 MOST_CURVES = 7
-LONGEST = 22  # letters of a name
+LONGEST = 22  # letters of a name in a legend or beside a bar
+LONGEST_LABEL = 28  # and of one in the label of an axis
 
 
 def member_curves(
@@ -70,7 +71,7 @@ def member_curves(
         ax.set_yscale("log")
     style.whole_numbers(ax)
     title = "Each network on the rows it has not learned"
-    return style.finish(ax, legend=True, xlabel="epoch", ylabel=score, title=title)
+    return style.finish(ax, legend=True, xlabel="epoch", ylabel=style.name(score), title=title)
 
 
 def roc(
@@ -122,7 +123,7 @@ def roc(
             continue
         false, true = _rates(is_class, said[:, place])
         area = float(np.trapezoid(true, false))
-        name = _cut(str(labels[place]))
+        name = style.name(labels[place], LONGEST)
         ax.plot(false, true, label=f"{name}: area {area:.3f}", **style.curve(number))
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     return style.finish(
@@ -175,6 +176,7 @@ def predicted_against_true(
     low, high = min(truth.min(), predicted.min()), max(truth.max(), predicted.max())
     ax.plot([low, high], [low, high], color="0.4", linestyle="--", linewidth=1.2, label="equal")
     _points(ax, truth, predicted)
+    name = style.name(name, LONGEST_LABEL)
     title = "Predicted against true numbers"
     return style.finish(
         ax, legend=True, xlabel=f"true {name}", ylabel=f"predicted {name}", title=title
@@ -215,8 +217,9 @@ def residuals(
     ax.axhline(0, color="0.4", linestyle="--", linewidth=1.2)
     _points(ax, predicted, predicted - truth)
     return style.finish(
-        ax, xlabel=f"predicted {name}", ylabel="predicted minus true", title="Residuals"
-    )
+        ax, xlabel=f"predicted {style.name(name, LONGEST_LABEL)}", ylabel="predicted minus true",
+        title="Residuals",
+    )  # fmt: skip
 
 
 def importance(
@@ -259,7 +262,7 @@ def importance(
         raise ValueError(
             f"columns, mean and std must be as many, got {len(columns)}, {len(mean)}, {len(std)}"
         )
-    names = [_cut(str(name)) for name in columns[:most]]
+    names = [style.name(name, LONGEST) for name in columns[:most]]
     ax = style.axes(ax, (SIZE[0], max(1.6, 0.26 * len(names) + 1.0)))
     places = np.arange(len(names))
     ax.barh(places, mean[: len(names)], color=style.BLUE, height=0.7)
@@ -268,11 +271,11 @@ def importance(
     ax.set_yticks(places, names)
     ax.invert_yaxis()
     ax.locator_params(axis="x", nbins=5)
-    return style.finish(ax, xlabel=f"by how much {score} gets worse", title="Importance of columns")
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= LONGEST else name[: LONGEST - 3] + "..."
+    return style.finish(
+        ax,
+        xlabel=f"by how much {style.name(score, LONGEST)} gets worse",
+        title="Importance of columns",
+    )
 
 
 def _some(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -133,7 +133,7 @@ def history(history: History, *, ax: Any = None) -> list[Axes]:
     if losses:
         _results(history, losses, epochs, panels[1], "loss of one output")
     if metrics:
-        label = metrics[0] if len(metrics) == 1 else "metrics"
+        label = style.name(metrics[0]) if len(metrics) == 1 else "metrics"
         _results(history, metrics, epochs, panels[1 + bool(losses)], label)
     if has_rates:
         panels[-1].plot(epochs, rates, **style.TRAINING, linewidth=1.8)
@@ -143,7 +143,9 @@ def history(history: History, *, ax: Any = None) -> list[Axes]:
         panel.axvline(epochs[-1], color="0.5", linestyle=":", linewidth=1.0)
         panel.set_xlabel("epoch" if panel is panels[-1] else "")
         style.whole_numbers(panel)
-    panels[0].set_title(f"Training\n{_wrapped(_ending(history))}", fontsize="small")
+    panels[0].set_title(
+        f"Training\n{_wrapped(style.name(_ending(history), 400))}", fontsize="small"
+    )
     return panels
 
 
@@ -154,10 +156,10 @@ def _results(history: History, names: list[str], epochs: list[int], ax: Axes, la
         marker = style.marker(number) if has_markers else None
         look |= {"marker": marker, "markevery": max(1, len(epochs) // 8), "markersize": 5}
         values, validation = history.history[name], history.history.get(f"val_{name}")
-        ax.plot(*_known(epochs, values), label=name, **look)
+        ax.plot(*_known(epochs, values), label=style.name(name), **look)
         if validation is not None:
             look["linestyle"] = "--"
-            ax.plot(*_known(epochs, validation), label=f"{name}, held out", **look)
+            ax.plot(*_known(epochs, validation), label=f"{style.name(name)}, held out", **look)
     style.finish(ax, legend=True, ylabel=label)
 
 
@@ -232,11 +234,11 @@ def comparison(
         values = one.history[result]  # a callback may have added it to the first epochs only
         epochs = [epoch + 1 for epoch in one.epoch][: len(values)]
         every = (number % 5, max(1, len(epochs) // 6))
-        ax.plot(epochs, values, label=name, marker=style.marker(number), markersize=5,
+        ax.plot(epochs, values, label=style.name(name), marker=style.marker(number), markersize=5,
                 markevery=every, **style.curve(number))  # fmt: skip
-    _scale(ax, [v for one in histories.values() for v in one.history[result]], result)
+    _scale(ax, [v for one in histories.values() for v in one.history[result]], style.name(result))
     style.whole_numbers(ax)
-    style.finish(ax, xlabel="epoch", title=f"{result} of {len(histories)} runs")
+    style.finish(ax, xlabel="epoch", title=f"{style.name(result)} of {len(histories)} runs")
     style.legend_below(ax, 4)
     return ax
 

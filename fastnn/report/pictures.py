@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.plots import predictions, tables
+from fastnn.plots import predictions, style, tables
 from fastnn.tabular.importance import Importance
 from fastnn.tabular.study import Result
 from fastnn.tabular.target import shown_classes
@@ -121,7 +121,8 @@ def _said(scores: Mapping[str, float], score: str, name: str) -> str:
 def _calibration(truth: Any, said: Any, labels: list[str], bins: int, ax: Any) -> Any:
     ax = predictions.calibration(truth, said, bins=bins, ax=ax)
     if len(labels) == 2:
-        ax.set(xlabel=f"probability of {labels[1]}", ylabel=f"share of rows of {labels[1]}")
+        name = style.name(labels[1], tables.LONGEST_LABEL)
+        ax.set(xlabel=f"probability of {name}", ylabel=f"share of rows of {name}")
     return ax
 
 
@@ -135,7 +136,8 @@ def _drawn(
     from matplotlib.figure import Figure
 
     # Figures of its own, not pyplot's: no window, whatever backend the user has set.
-    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
+    look = matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"})
+    with style.any_glyphs(), look:
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.subplots())
         content = io.BytesIO()

@@ -89,6 +89,7 @@ def evaluate(
     more = {}
     if target.classes is None:
         truth = target.numbers(y)
+        check_numbers(truth, rows, table, target.name)
         numbers = model.decode(outputs)
         if numbers.ndim == 2:
             if model.quantiles:
@@ -101,6 +102,31 @@ def evaluate(
         found, predictions = outputs, model.decisions(outputs)
     made = scores.defined(target.task, truth, found, predictions)
     return Evaluation(truth, found, predictions, outputs, rows, made | more)
+
+
+def check_numbers(truth: np.ndarray, rows: np.ndarray, table: Table, name: str) -> None:
+    """Raise ValueError where no error can be computed: a target is infinite, or its square is.
+
+    Parameters
+    ----------
+    truth : ndarray, shape (rows,)
+    rows : ndarray of int, shape (rows,)
+        Their places in the table.
+    table : Table
+    name : str
+        Of the target.
+    """
+    with np.errstate(over="ignore"):
+        if np.isfinite(4 * np.square(truth).sum()):
+            return
+    largest = int(np.abs(truth).argmax())
+    row = int(rows[largest])
+    number = row + 1 if table.numbers is None else int(table.numbers[row])
+    what = "is too large" if np.isfinite(truth[largest]) else "is infinite"
+    raise ValueError(
+        f"{table.where}target {name!r}, row {number:,}: {what} ({truth[largest]:g}); "
+        "expected finite numbers, of the size of those in training"
+    )
 
 
 @dataclass(frozen=True)

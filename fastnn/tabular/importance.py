@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn.core import checks
 from fastnn.tabular.calibration import decided
+from fastnn.tabular.evaluation import check_numbers
 from fastnn.tabular.fitting import taken
 from fastnn.tabular.learning import chosen_scores
 from fastnn.tabular.recipes import Task
@@ -92,6 +93,7 @@ def permutation(
     y = y if present.all() else taken(y, np.flatnonzero(present))
     if target.classes is None:
         truth = target.numbers(y)
+        check_numbers(truth, np.flatnonzero(present), table, target.name)
     else:
         numbers = table.numbers if table.numbers is not None else np.arange(1, table.rows + 1)
         truth = target.encode(y, where=table.where, numbers=numbers[present])

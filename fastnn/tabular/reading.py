@@ -87,7 +87,9 @@ def read(
     """
     _check_options(sep, decimal, encoding)
     if str(path) == "-":
-        return _read_stream(sys.stdin.buffer.read(), "standard input", sep, decimal, encoding)
+        return _read_stream(_standard_input(), "standard input", sep, decimal, encoding)
+    if not os.fspath(path):
+        raise ValueError(f"path: is empty; {_EXPECTED}")
     path = Path(path)
     suffix = _suffix(path)
     if not path.exists() or path.is_dir():
@@ -117,10 +119,23 @@ def _check_options(sep: str | None, decimal: str | None, encoding: str | None) -
     if encoding is not None:
         try:
             b"a".decode(encoding, "replace")
-        except (LookupError, TypeError):
+        except (LookupError, TypeError, ValueError) as error:
+            # Some that Python has, such as idna, are not of files: ValueError.
+            what = "is not of files" if isinstance(error, UnicodeError) else "is not known"
             raise ValueError(
-                f"encoding {encoding!r} is not known; try 'utf-8', 'utf-16', 'latin-1' or 'cp1252'"
+                f"encoding {encoding!r} {what}; try 'utf-8', 'utf-16', 'latin-1' or 'cp1252'"
             ) from None
+
+
+def _standard_input() -> bytes:
+    """Return what comes from the standard input, which a shell may have closed."""
+    try:
+        if sys.stdin is None:
+            raise ValueError("it is closed")
+        return sys.stdin.buffer.read()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"standard input: cannot be read ({reason})") from None
 
 
 def _suffix(path: Path) -> str:

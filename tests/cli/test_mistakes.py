@@ -11,7 +11,7 @@ from command_helpers import QUICK, houses
 import fastnn as fnn
 
 MISTAKES = {
-    "no command": ("trian", "invalid choice: 'trian'"),
+    "no command": ("trian", "invalid choice: 'trian'.*; did you mean 'train'?"),
     "no file": ("train no.csv --target y", "no.csv: does not exist"),
     "no target": ("train houses.csv", "--target is missing.*'size', 'garden', 'town', 'price'"),
     "other target": ("train houses.csv --target prise",
@@ -47,6 +47,24 @@ MISTAKES = {
                   "expected a number between 0 and 1, got '2'"),
     "metric": ("train houses.csv --target price --metric accuracy",
                "metric must be one of a regression"),
+    "metric misspelt": ("train houses.csv --target price --metric acuracy",
+                        "--metric: invalid choice: 'acuracy'.*; did you mean 'accuracy'?"),
+    "two targets": ("train houses.csv --target kind --target price",
+                    "--target: given twice, as 'kind' and 'price'"),
+    "two groups": ("compare houses.csv --target kind --group town --group size",
+                   "--group: given twice, as 'town' and 'size'"),
+    "two weights": ("train houses.csv --target kind --class-weight flat=1 flat=2",
+                    "--class-weight: 'flat' is given twice"),
+    "weights apart": ("train houses.csv --target kind --class-weight flat=1 --class-weight flat=2",
+                      "--class-weight: 'flat' is given twice"),
+    "two kinds": ("train houses.csv --target price --kind size=number size=category",
+                  "--kind: 'size' is given twice"),
+    "negative weight": ("train houses.csv --target kind --class-weight flat=-1",
+                        "got 'flat=-1'; a weight is at least 0"),
+    "encoding of no file": ("train houses.csv --target price --encoding idna",
+                            "encoding 'idna' is not of files; try"),
+    "undefined encoding": ("train houses.csv --target price --encoding undefined",
+                           "encoding 'undefined' is not of files; try"),
     "option": (
         "train houses.csv --target price --hiden 64",
         "fastnn train: error: unrecognized arguments: --hiden 64; did you mean '--hidden'?",
@@ -90,6 +108,14 @@ MISTAKES = {
     "evaluate other classes": ("evaluate m.safetensors castle.csv",
                                "castle.csv: target 'kind', row 1: 'castle' is no class"),
     "evaluate group": ("evaluate m.safetensors houses.csv --group twon", "did you mean 'town'"),
+    "evaluate infinite": ("evaluate p.safetensors infinite.csv",
+                          "infinite.csv: target 'price', row 2: is infinite"),
+    "explain infinite": ("explain p.safetensors infinite.csv",
+                         "infinite.csv: target 'price', row 2: is infinite"),
+    "evaluate huge": ("evaluate p.safetensors huge.csv",
+                      r"huge.csv: target 'price', row 3: is too large \(1e\+300\)"),
+    "explain huge": ("explain p.safetensors huge.csv",
+                     r"huge.csv: target 'price', row 3: is too large \(1e\+300\)"),
     "explain what": ("explain houses.csv", "is not a safetensors file"),
     "folds": ("compare houses.csv --target price --folds 1", "at least 2, got '1'"),
     "many folds": ("compare few.csv --target y --folds 5", "rows are left to train on"),
@@ -114,6 +140,8 @@ def test_mistake(run, models, here, name):
     houses(5).drop(columns="kind").to_csv("bare.csv", index=False)
     houses(5).assign(kind="castle").to_csv("castle.csv", index=False)
     houses(3).assign(size=["1", "big", "3"]).to_csv("text.csv", index=False)
+    houses(3).assign(price=[1.0, np.inf, 2.0]).to_csv("infinite.csv", index=False)
+    houses(3).assign(price=["", 1.0, 1e300]).to_csv("huge.csv", index=False)
     np.savez(here / "arrays.npz", x=np.ones((9, 2)), y=np.arange(9.0))
     for short, model in (("m", "kind"), ("p", "price")):
         shutil.copy(models / model / "model.safetensors", f"{short}.safetensors")
@@ -123,6 +151,75 @@ def test_mistake(run, models, here, name):
     assert err.startswith(("fastnn " + line.split()[0] + ": error: ", "fastnn: error: "))
     assert re.search(message, err), err
     assert {path: path.read_bytes() for path in here.iterdir() if path.is_file()} == before
+
+
+EMPTY = {
+    "train DATA": ["train", ""],
+    "train --output": ["train", "houses.csv", "--target", "price", "--output", ""],
+    "compare DATA": ["compare", "", "--target", "price"],
+    "predict MODEL": ["predict", "", "houses.csv"],
+    "predict DATA": ["predict", "m.safetensors", ""],
+    "predict --output": ["predict", "m.safetensors", "houses.csv", "--output", ""],
+    "evaluate DATA": ["evaluate", "m.safetensors", ""],
+    "explain MODEL": ["explain", ""],
+    "info MODEL": ["info", ""],
+}
+
+
+@pytest.mark.parametrize("what", EMPTY)
+def test_an_empty_name_is_no_file(run, here, what):
+    before = set(here.iterdir())
+    status, out, err = run(*EMPTY[what])
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    name = what.split()[1]
+    assert f"argument {name}: expected the name of a file or folder, got ''" in err
+    assert set(here.iterdir()) == before
+
+
+def test_a_model_that_may_not_be_read(run, models, monkeypatch):
+    def refused(path, _):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    shutil.copy(models / "kind" / "model.safetensors", "m.safetensors")
+    monkeypatch.setattr("fastnn.exchange.model_file.open", refused, raising=False)
+    status, out, err = run("predict", "m.safetensors", "houses.csv")
+    assert (status, out) == (2, "")
+    assert err == "fastnn predict: error: m.safetensors: Permission denied\n"
+
+
+NAUGHTY = "a\x1b]0;title\x07\x9b31m\u202eb"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["train", NAUGHTY],
+        ["train", f"{NAUGHTY}.csv", "--target", "y"],
+        ["train", "houses.csv", "--target", NAUGHTY],
+        ["train", "houses.csv", f"--{NAUGHTY}"],
+        ["train", "naughty.csv", "--target", "y"],
+        ["train", "naughty.csv", "--target", f"{NAUGHTY}p", *QUICK],
+        ["info", NAUGHTY],
+    ],
+    ids=range(7),
+)
+def test_no_name_speaks_to_the_terminal(run, line):
+    frame = houses(60).rename(columns={"size": NAUGHTY, "price": f"{NAUGHTY}p"})
+    frame.to_csv("naughty.csv", index=False)
+    status, out, err = run(*line)
+    assert r"a\x1b]0;title\x07\x9b31m\u202eb" in out + err
+    if status == 0:
+        model = "fastnn-output/model.safetensors"
+        for more in (["info", model], ["explain", model, "naughty.csv"]):
+            _, shown, complaint = run(*more)
+            out += shown + complaint
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(out + err)
+
+
+def test_the_same_twice_is_no_mistake(run):
+    line = ["train", "houses.csv", "--target", "kind", "--target", "kind", "--drop", "price", "-q"]
+    weights = ["--class-weight", "flat=0", "--class-weight", "flat=0"]
+    assert run(*line, *QUICK, *weights)[0] == 0
 
 
 def test_no_command(run):

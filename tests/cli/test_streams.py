@@ -42,6 +42,53 @@ def test_closed_streams(here, closed):
     assert fnn.load(MODEL).target.name == "price"
 
 
+@pytest.mark.parametrize("closed", ["<&-", "<&- >&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "line",
+    ["train - --target y", "predict M -", "evaluate M -", "explain M -", "compare - --target y"],
+)
+def test_a_closed_standard_input(here, numbers, line, closed):
+    argv = [str(numbers) if word == "M" else word for word in line.split()]
+    command = ["bash", "-c", f'"$@" {closed}', "bash", *FASTNN, *argv]
+    done = subprocess.run(command, capture_output=True, text=True)
+    told = f"fastnn {argv[0]}: error: standard input: cannot be read (it is closed)\n"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == ("" if "2>&-" in closed else told)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["predict M houses.csv", "evaluate M houses.csv", "explain M houses.csv", "info M", "info",
+     "--help", "train --help", "--version", "--print-completion bash"],
+)  # fmt: skip
+def test_all_streams_closed(here, numbers, line):
+    argv = [str(numbers) if word == "M" else word for word in line.split()]
+    command = ["bash", "-c", '"$@" <&- >&- 2>&-', "bash", *FASTNN, *argv]
+    assert subprocess.run(command).returncode == 0
+
+
+def test_a_full_disk_behind_a_file(here, numbers):
+    resource = pytest.importorskip("resource")
+    content = (here / "houses.csv").read_bytes()
+    (here / "long.csv").write_bytes(content + content.split(b"\n", 1)[1] * 9)
+
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    before = set(os.listdir())
+    lines = {
+        "out.csv": ["predict", str(numbers), "long.csv", "--output", "out.csv"],
+        "m/model.safetensors": [*TRAIN[len(FASTNN) :], "-q", "--output", "m"],
+    }
+    for name, line in lines.items():
+        command = [*FASTNN, *line]
+        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limited)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"fastnn {line[0]}: error: {name}: File too large\n"
+    assert set(os.listdir()) == before | {"m"}
+    assert os.listdir("m") == []
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is full")
 def test_a_full_disk_behind_standard_output(here, numbers):
     with open("/dev/full", "w") as full:

@@ -171,6 +171,22 @@ def test_a_name_is_no_markup(run):
     assert "&lt;script&gt;" in page
 
 
+@pytest.mark.parametrize("name", ["$x^$", "価格", "\x1b[31mred", "k" * 3000])
+@pytest.mark.parametrize("target", ["kind", "price"])
+def test_pictures_take_any_name(run, name, target):
+    """A formula that is none, letters that no font has, a name of a page: all are drawn."""
+    other = {"kind": "price", "price": "kind"}[target]
+    frame = houses().rename(columns={"size": name, target: f"{name} too"}).drop(columns=other)
+    if target == "kind":
+        frame[f"{name} too"] = np.where(frame["garden"], name, "flat")
+    frame.to_csv("names.csv", index=False)
+    status, _, err = run("train", "names.csv", "--target", f"{name} too", "-q", *QUICK)
+    assert (status, err) == (0, "")
+    page = Path("fastnn-output/report.html").read_text(encoding="utf-8")
+    assert name in page
+    assert "data:image/svg" in page
+
+
 @pytest.mark.parametrize("package", ["matplotlib", "jinja2"])
 def test_without_what_the_report_needs(run, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)

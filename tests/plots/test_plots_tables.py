@@ -1,13 +1,20 @@
 """Pictures of models of tables: what is drawn, and what is refused."""
 
+import warnings
+
 import numpy as np
 import pytest
+
+import fastnn as fnn
 
 pytest.importorskip("matplotlib")
 
 import matplotlib.pyplot as plt
+from picture_cases import walk
 
-from fastnn.plots import tables
+from fastnn import plots
+from fastnn.descent import functions
+from fastnn.plots import style, tables
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +75,48 @@ def test_importance():
     assert ax.yaxis_inverted()
     with pytest.raises(ValueError, match="as many"):
         tables.importance(["a"], [1.0, 2.0], [1.0], "rmse")
+
+
+NAMES = {
+    "formula": "$x^$",
+    "two": "$a$ and $b$",
+    "escaped": r"\$x^$",
+    "control": "\x1b[31mred\n\0",
+    "half a pair": "a\udc80b",
+    "other letters": "価格",
+    "long": "k" * 3000,
+    "long formula": "$" * 3000,
+}
+
+
+@pytest.mark.parametrize("what", NAMES)
+def test_names_are_drawn_as_they_are(what):
+    """Any name: none is read as a formula, and none leaves no room for the picture."""
+    name, g = NAMES[what], np.random.default_rng(0)
+    truth, said = np.arange(40) % 3, g.dirichlet(np.ones(3), 40)
+    labels = [name, f"{name} 2", "b"]
+    history = fnn.History({"loss": [2.0, 1.0], name: [0.5, 0.6]}, [0, 1], name, 1.0, [0.1, 0.1])
+    steps = walk(functions.square, fnn.SGD(0.1), 3)
+    layer = fnn.Dense(2, name=name)
+    drawn = [
+        tables.importance([name, "age"], [0.5, 0.1], [0.1, 0.1], name),
+        tables.roc(truth, said, labels),
+        tables.residuals(np.arange(9.0), np.ones(9), name),
+        tables.predicted_against_true(np.arange(9.0), np.ones(9), name),
+        tables.member_curves([[2.0, 1.0]], [1], name),
+        plots.confusion_matrix(np.eye(3, dtype=int), labels=labels),
+        plots.history(history)[0],
+        plots.comparison({name: history, "b": history}, result=name),
+        plots.convergence({name: steps, "b": steps})[0],
+        plots.descent({name: steps}),
+        plots.graph(fnn.Sequential([layer], input_shape=(3,))),
+    ]
+    for ax in drawn:
+        with warnings.catch_warnings(), style.any_glyphs():
+            warnings.simplefilter("error", append=True)
+            ax.figure.draw_without_rendering()
+    ticks = [text.get_text() for text in drawn[0].get_yticklabels()]
+    if what == "formula":
+        assert ticks == [r"\$x^\$", "age"]  # which matplotlib draws as $x^$
+    if what == "control":
+        assert ticks[0] == r"\x1b[31mred\n\x00"
