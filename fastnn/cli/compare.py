@@ -31,7 +31,8 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         description="Cross-validate fastnn's recipes, gradient boosting, and a linear model of\n"
-        "scikit-learn on the same folds of a table.",
+        "scikit-learn on the same folds of a table. TabM is tried with one network of 32 members.\n"
+        "Ctrl-C ends it with the scores of the folds that are done.",
         epilog="example:\n  fastnn compare houses.csv --target price\n\n" + EXIT_STATUS,
     )
     add_data(command.add_argument)
@@ -67,11 +68,16 @@ def run(args: argparse.Namespace) -> int:
         "time_budget": args.time_budget,
     }
     made: dict[str, Row] = {}
-    for row, number in compare(study, folds=args.folds, seed=args.seed, options=options):
-        made[row.name] = row
-        if not args.quiet and sys.stderr is not None:
-            done = f"fold {number} of {args.folds}: {row.name}, {row.seconds[-1]:.1f} s"
-            complain(args, done, 0)
+    try:
+        for row, number in compare(study, folds=args.folds, seed=args.seed, options=options):
+            made[row.name] = row
+            if not args.quiet and sys.stderr is not None:
+                done = f"fold {number} of {args.folds}: {row.name}, {row.seconds[-1]:.1f} s"
+                complain(args, done, 0)
+    except KeyboardInterrupt:
+        if made:  # some have one fold more than others
+            _show(list(made.values()), score)
+        raise
     _show([made[side] for side in sides], score)
     return 0
 

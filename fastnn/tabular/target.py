@@ -439,6 +439,8 @@ def _keys(classes: np.ndarray) -> list[str]:
     if classes.dtype.kind in "Mm":
         cells = cells_of(classes).as_text()
         return [cells.texts[i] for i in cells.values]
+    if classes.dtype.kind in "iu":  # exactly: cells are floats
+        return list(map(str, classes.tolist()))
     return [as_key(one) or "" for one in classes.tolist()]
 
 
