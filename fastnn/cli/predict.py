@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fastnn.cli.arguments import EXIT_STATUS, add_data, add_reading, between, path_name
-from fastnn.cli.output import complain, write_data
+from fastnn.cli.output import amount, complain, write_data
 from fastnn.cli.tables import table_of, tabular_model
 from fastnn.core.files import write_atomically
 from fastnn.tabular.answers import answers, names_of, renamed
@@ -66,7 +66,11 @@ def run(args: argparse.Namespace) -> int:
     if args.output != "-":
         _check_output(Path(args.output), (args.model, args.data))
     name = model.target.name
-    outputs = model.outputs(table_of(args, name).without(name))
+    table = table_of(args, name).without(name)
+    outputs = model.outputs(table)
+    for column, (count, first) in model.encoding.unknown_categories(table).items():
+        what = f"{amount(count, 'cell')} of no category known from the training, such as {first!r}"
+        complain(args, f"column {column!r}: {what}", 0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         columns = answers(model, outputs, probabilities=args.probabilities, coverage=args.interval)

@@ -228,6 +228,11 @@ class Tabular(BaseEstimator):
 
 def _column(y: Any) -> Any:
     """Return a target as one column, with scikit-learn's warning for one of shape (rows, 1)."""
+    if isinstance(y, str):
+        raise TypeError(
+            f"y must hold the target of each row, got the name {y!r}; pass the column, and X "
+            "without it"
+        )
     shape = getattr(y, "shape", None)
     if shape is not None and len(shape) == 2 and shape[1] == 1:
         return column_or_1d(y, warn=True)

@@ -213,6 +213,10 @@ class Category(Column):
         else:
             flags[:] = self._flags()[found]
 
+    def unknown(self, cells: Cells) -> np.ndarray:
+        """Return whether each cell is none of the categories that have a place."""
+        return (self._found(cells) == self._unknown) & ~cells.missing
+
     def _found(self, cells: Cells) -> np.ndarray:
         """Return the places of cells."""
         if cells.objects is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.core.hints import did_you_mean
+from fastnn.core.hints import did_you_mean, nearest
 from fastnn.tabular import recognition
 from fastnn.tabular.categorical import ONE_HOT_UP_TO, Category
 from fastnn.tabular.cells import WrongCell, unmasked
@@ -314,9 +314,10 @@ class Encoding:
         except WrongCell as error:
             raise ValueError(f"column {name!r}: {error.what}") from None
         except KeyError:
+            close = nearest(name, map(str, row.keys()))
             raise ValueError(
-                f"the row has no {name!r}{did_you_mean(name, map(str, row.keys()))}; "
-                f"the model needs {listed(self.groups)}"
+                f"the row has no {name!r}{f', but {close!r}' if close else ''}; None stands for a "
+                f"missing cell; the model needs {listed(self.groups)}"
             ) from None
         return np.frombuffer(out, np.float32)
 
@@ -340,6 +341,36 @@ class Encoding:
                     names,
                 )
             )
+        return made
+
+    def unknown_categories(self, table: Any) -> dict[str, tuple[int, str]]:
+        """Return the columns with cells that are none of the categories known from the training.
+
+        Such cells are values like others; many of them may be those of a wrong file.
+
+        Parameters
+        ----------
+        table : Table, frame, array, dict of columns, or list of dicts
+
+        Returns
+        -------
+        dict of str to (int, str)
+            For each of those columns, how many cells there are, and the first of them.
+
+        Examples
+        --------
+        >>> encoding = Encoding.fit({"town": ["Ulm", "Bonn", "Ulm", "Bonn"]})
+        >>> encoding.unknown_categories({"town": ["Ulm", "Paris", None, "Rome"]})
+        {'town': (2, 'Paris')}
+        """
+        table = table if isinstance(table, Table) else of(table)
+        made = {}
+        for source, (column, *_) in zip(self._sources(table), self._placed(), strict=True):
+            if isinstance(column, Category):
+                cells = table.cells(source)
+                rows = np.flatnonzero(column.unknown(cells))
+                if len(rows):
+                    made[column.name] = len(rows), cells.take(rows[:1]).as_text().texts[0]
         return made
 
     def describe(self) -> str:

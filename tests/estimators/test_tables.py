@@ -296,6 +296,11 @@ def test_targets_that_nothing_can_be_learned_from(frame, label, price):
         regressor().fit(frame, label)
 
 
+def test_a_name_is_no_target(frame):
+    with pytest.raises(TypeError, match="got the name 'town'; pass the column"):
+        classifier().fit(frame, "town")
+
+
 @pytest.mark.parametrize("members", [1, 5])
 def test_class_with_a_single_row(frame, label, members):
     y = np.array([*label[:-1], "rare"], object)

@@ -323,7 +323,7 @@ def test_wrong_later(name):
 WRONG_ROWS = {
     "missing": ({"age": 3}, "the row has no 'town'"),
     "misspelt": (lambda row: {("towns" if k == "town" else k): v for k, v in row.items()},
-                 "the row has no 'town'; did you mean 'towns'"),
+                 "the row has no 'town', but 'towns'; None"),
     "text": (lambda row: row | {"age": "many"}, "column 'age': holds the text 'many'"),
     "list": (lambda row: row | {"town": []}, "column 'town': holds list"),
     "infinite": (lambda row: row | {"age": np.inf}, "column 'age': is infinite"),
