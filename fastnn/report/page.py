@@ -12,7 +12,7 @@ from typing import Any
 
 import fastnn as fnn
 from fastnn.core import extras
-from fastnn.report.pictures import Picture, pictures
+from fastnn.report.pictures import MOST_IMPORTANT, Picture, pictures
 from fastnn.tabular import scores
 from fastnn.tabular.evaluation import as_table
 from fastnn.tabular.importance import Importance
@@ -141,6 +141,7 @@ def _numbers(result: Result, found: Importance | None) -> dict[str, Any]:
         "parameters": learned.model.count_parameters(),
         "groups": groups,
         "importance": found,
+        "most_important": MOST_IMPORTANT,
         "importance_metric": "" if found is None else NAMES.get(found.metric, found.metric),
         "importance_score": "" if found is None else text_of(found.score),
         "few": 0 < len(study.held_out) < 10,

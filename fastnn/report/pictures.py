@@ -17,6 +17,7 @@ from fastnn.tabular.target import shown_classes
 
 MOST_CLASSES = 25  # of a confusion matrix that can be read
 MOST_BINS = 10
+MOST_IMPORTANT = 15  # columns
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,16 @@ def pictures(result: Result, importance: Importance | None) -> Iterator[Picture]
         )
     if importance is not None and importance.columns:
         first = ", ".join(importance.columns[:5])
-        rows = min(len(importance.columns), 15)
+        rows = min(len(importance.columns), MOST_IMPORTANT)
         yield _drawn(
             "importance",
             lambda ax: tables.importance(
-                importance.columns, importance.mean, importance.std, importance.metric, ax=ax
+                importance.columns,
+                importance.mean,
+                importance.std,
+                importance.metric,
+                most=MOST_IMPORTANT,
+                ax=ax,
             ),
             f"Importance of columns; the most important are {first}",
             (4.6, max(1.9, 0.27 * rows + 1.1)),
