@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from fastnn.plots import predictions, style, tables
+from fastnn.tabular.class_labels import shown_classes
 from fastnn.tabular.importance import Importance
 from fastnn.tabular.study import Result
-from fastnn.tabular.target import shown_classes
 
 MOST_CLASSES = 25  # of a confusion matrix that can be read
 MOST_BINS = 10

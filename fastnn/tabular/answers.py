@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.tabular.class_labels import shown_classes
 from fastnn.tabular.intervals import Intervals
 from fastnn.tabular.tabular_model import TabularModel
-from fastnn.tabular.target import shown_classes
 
 
 def free_name(wanted: str, taken: Collection[str]) -> str:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import datetime
-from collections import Counter
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from fastnn.tabular import texts
-from fastnn.tabular.cells import Cells, WrongCell, as_key, naive, number_as_text
+from fastnn.tabular.cells import Cells, WrongCell, naive, number_as_text
+from fastnn.tabular.class_labels import (
+    are_different,
+    classes_of_cells,
+    distinct_of,
+    equal,
+    keys_of,
+    of_dtype,
+    places_of,
+)
 from fastnn.tabular.columns import listed, row_number, shown
-from fastnn.tabular.sources import cells_of, values_of
+from fastnn.tabular.sources import cells_of
 
 TASKS = ("classification", "regression")
 MAX_CLASSES = 1000
@@ -76,7 +84,7 @@ class Target:
         self.missing = missing
         self.is_guess = is_guess
         self.decimal = decimal
-        self._places = {} if classes is None else _places(classes)
+        self._places = {} if classes is None else places_of(classes)
 
     @classmethod
     def fit(
@@ -192,7 +200,7 @@ class Target:
         if cells.kind == "number" and np.isinf(cells.values).any():
             row = row_number(int(np.isinf(cells.values).argmax()), numbers)
             raise ValueError(f"{about}, row {row:,}: is infinite; expected classes")
-        found = None if isinstance(values, Cells) else _distinct(values, ~cells.missing)
+        found = None if isinstance(values, Cells) else distinct_of(values, ~cells.missing)
         if found is not None:
             classes, codes = found
             counts = np.bincount(codes, minlength=len(classes))
@@ -200,10 +208,10 @@ class Target:
             texts_of = cells.as_text()
             counts_of = dict(zip(texts_of.texts, texts_of.counts().tolist(), strict=True))
             counts_of = {text: count for text, count in counts_of.items() if count}
-            classes = _classes(cells, list(counts_of))
-            counts = np.array([counts_of[key] for key in _keys(classes)], np.int64)
+            classes = classes_of_cells(cells, list(counts_of))
+            counts = np.array([counts_of[key] for key in keys_of(classes)], np.int64)
         if len(classes) < 2:
-            (only,) = _keys(classes)
+            (only,) = keys_of(classes)
             raise ValueError(
                 f"{about} has only one class, {only!r}, in every row; "
                 "expected at least two different values"
@@ -289,10 +297,10 @@ class Target:
         assert self.classes is not None
         codes = np.full(len(cells), -1, np.int64)
         present = ~cells.missing
-        found = None if isinstance(values, Cells) else _distinct(values, present)
+        found = None if isinstance(values, Cells) else distinct_of(values, present)
         if found is not None:
             distinct, place = found
-            codes[present] = _equal(self.classes, distinct)[place]
+            codes[present] = equal(self.classes, distinct)[place]
         rows = np.flatnonzero(present & (codes < 0))
         if len(rows):
             text = cells.take(rows).as_text()
@@ -371,7 +379,7 @@ class Target:
                 types = (str, bool, int, float)
                 if not all(isinstance(one, types) for one in classes) or dtype[-2:] == "O8":
                     raise ValueError("classes")
-                own["classes"] = _of_dtype(made_of, dtype)
+                own["classes"] = of_dtype(made_of, dtype)
                 own["counts"] = None if counts is None else np.array(counts, np.int64)
             made = cls(**own)
             numbers = [made.mean, made.scale, made.low, made.high]
@@ -383,28 +391,13 @@ class Target:
                 and all(isinstance(one, (int, float)) for one in numbers)
                 and bool(np.isfinite(numbers[:2]).all())
                 and made.scale > 0
-                and (made.classes is None or _are_different(made.classes))
+                and (made.classes is None or are_different(made.classes))
             )
         except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
             raise ValueError(f"the description of the target is damaged ({error})") from None
         if not is_sound:
             raise ValueError("the description of the target is damaged")
         return made
-
-
-def shown_classes(classes: np.ndarray) -> list[Any]:
-    """Return classes as objects to be written: nanoseconds would be whole numbers.
-
-    Parameters
-    ----------
-    classes : ndarray, shape (classes,) or (rows,)
-
-    Examples
-    --------
-    >>> shown_classes(np.array(["2020-01-05"], "datetime64[D]")), shown_classes(np.array([3]))
-    (['2020-01-05'], [3])
-    """
-    return (classes.astype(str) if classes.dtype.kind in "Mm" else classes).tolist()
 
 
 def _column(values: Any, about: str) -> Any:
@@ -434,82 +427,6 @@ def _cell(cells: Cells, row: int) -> str:
     return shown(found.texts[found.values[row]])
 
 
-def _keys(classes: np.ndarray) -> list[str]:
-    """Return what the classes are called as text, in a file."""
-    if classes.dtype.kind in "Mm":
-        cells = cells_of(classes).as_text()
-        return [cells.texts[i] for i in cells.values]
-    if classes.dtype.kind in "iu":  # exactly: cells are floats
-        return list(map(str, classes.tolist()))
-    return [as_key(one) or "" for one in classes.tolist()]
-
-
-def _places(classes: np.ndarray) -> dict[str, int]:
-    """Return the class of each text that means one of them only.
-
-    Of "no" and "no ", which a file cannot tell apart, it is the one without spaces.
-    """
-    keys = _keys(classes)
-    seen = Counter(keys)
-    made = {key: i for i, key in enumerate(keys) if seen[key] == 1}
-    texts_of = classes.tolist() if classes.dtype.kind in "UTO" else []
-    return made | {one: i for i, one in enumerate(texts_of) if one == keys[i]}
-
-
-_PLAIN = (str, bool, int, float, np.str_, np.bool_, np.integer, np.floating)
-
-
-def _distinct(values: Any, present: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the different values of some rows as NumPy orders them, and which each row holds.
-
-    None for what has no order or no place in a file, such as a mix of text and numbers.
-    """
-    array = values_of(values, np.flatnonzero(present))
-    if array.dtype.kind == "O":
-        cells = array.tolist()
-        if not all(issubclass(one, _PLAIN) for one in set(map(type, cells))):
-            return None
-        seen = dict.fromkeys(cells)  # faster than to sort all of them
-        different = np.empty(len(seen), object)
-        different[:] = list(seen)
-        try:
-            different.sort()
-        except TypeError:
-            return None
-        place = {one: i for i, one in enumerate(different.tolist())}
-        return different, np.fromiter(map(place.__getitem__, cells), np.int64, len(cells))
-    different, codes = np.unique(array, return_inverse=True)
-    return different, codes.reshape(-1)
-
-
-def _equal(classes: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the number of the class that each value is equal to, -1 for none."""
-    times = {one.dtype.kind for one in (classes, values)} & {"M", "m"}
-    if times:
-        if classes.dtype.kind != values.dtype.kind:
-            return np.full(len(values), -1)
-        places = np.searchsorted(classes, values).clip(max=len(classes) - 1)
-        return np.where(classes[places] == values, places, -1)  # whatever the units
-    place = {one: i for i, one in enumerate(classes.tolist())}
-    return np.array([place.get(one, -1) for one in values.tolist()], np.int64)
-
-
-def _of_dtype(classes: np.ndarray, dtype: str) -> np.ndarray:
-    """Return objects from a file in the dtype that the classes had."""
-    if dtype == "O":
-        return classes
-    wanted = np.dtype(dtype)
-    if wanted.kind in "Mm":
-        return classes.astype(np.int64).view(wanted)
-    if wanted.kind not in "biufUT":
-        raise ValueError("dtype")
-    return classes.astype(wanted)
-
-
-def _are_different(classes: np.ndarray) -> bool:
-    return len(set(classes.tolist())) == len(classes) > 1 and all(_keys(classes))
-
-
 def _as_numbers(cells: Cells) -> tuple[np.ndarray | None, str, np.ndarray]:
     """Return numbers, how their text is read, and where a text stands for a missing one."""
     nothing = np.zeros(len(cells), bool)
@@ -530,22 +447,3 @@ def _parsed(cells: Cells, decimal: str) -> np.ndarray:
         with suppress(ValueError):
             found[i] = texts.number_in(text, decimal)
     return found[cells.values]
-
-
-def _classes(cells: Cells, found: list[str]) -> np.ndarray:
-    """Return the classes of cells in order: integers where all are whole numbers."""
-    if cells.kind == "number":
-        numbers = np.sort(np.array([float(text) for text in found]))
-        return numbers.astype(np.int64) if cells.is_whole else numbers
-    if cells.kind == "boolean":
-        return np.array(sorted(text == "True" for text in found))
-    whole = [text for text in found if text.lstrip("-").isdecimal() and str(int(text)) == text]
-    if len(whole) == len(found):
-        if not cells.is_category:  # a text file: 1 is a number there
-            return np.array(sorted(map(int, found)), np.int64)
-        found = sorted(found, key=int)
-    else:
-        found = sorted(found)
-    made = np.empty(len(found), object)
-    made[:] = found
-    return made

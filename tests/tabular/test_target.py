@@ -8,8 +8,8 @@ import pytest
 
 from fastnn.tabular import Target, read
 from fastnn.tabular.cells import of_texts
+from fastnn.tabular.class_labels import shown_classes
 from fastnn.tabular.fitting import taken
-from fastnn.tabular.target import shown_classes
 
 TASKS = {
     "text": (["b", "a", "b"], "classification", ["a", "b"]),
