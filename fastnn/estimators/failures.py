@@ -23,15 +23,16 @@ def unchanged_on_failure(method: Method) -> Method:
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        before = {
-            name: value.copy() if isinstance(value, list) else value
-            for name, value in vars(self).items()
-        }
+        before = dict(vars(self))
+        # Not copies: a curve grows with each call of partial_fit.
+        lengths = {name: len(one) for name, one in before.items() if isinstance(one, list)}
         try:
             return method(self, *args, **kwargs)
         except BaseException:
             vars(self).clear()
             vars(self).update(before)
+            for name, length in lengths.items():
+                del before[name][length:]
             raise
 
     return call  # type: ignore[return-value]

@@ -412,9 +412,8 @@ def mixture(objects: np.ndarray) -> WrongCell:
 def _floats(cells: Sequence[Any]) -> np.ndarray:
     try:
         return np.array([np.nan if cell is None else float(cell) for cell in cells], np.float64)
-    except OverflowError:
-        row = next(i for i, cell in enumerate(cells) if cell is not None and _is_huge(cell))
-        raise WrongCell(row, _TOO_LARGE) from None
+    except OverflowError:  # which does not say where
+        return np.array(each(cells, lambda cell: np.nan if cell is None else as_float(cell)))
 
 
 _TOO_LARGE = "holds a whole number that is too large"
@@ -432,13 +431,6 @@ def as_float(cell: Any) -> float:
         return float(cell)
     except OverflowError:
         raise WrongCell(-1, _TOO_LARGE) from None
-
-
-def _is_huge(cell: Any) -> bool:
-    try:
-        return not math.isfinite(float(cell))
-    except OverflowError:
-        return True
 
 
 def moment_of(cell: Any) -> datetime.datetime:

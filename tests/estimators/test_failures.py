@@ -9,6 +9,7 @@ pytest.importorskip("pandas")
 import pandas as pd
 
 import fastnn as fnn
+from fastnn.estimators.failures import unchanged_on_failure
 
 RECIPE = {"name": "realmlp", "epochs": 3, "hidden": [8]}
 MADE = {
@@ -18,6 +19,22 @@ MADE = {
     "MLPRegressor": lambda: fnn.MLPRegressor(max_iter=3, random_state=0),
 }
 pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+
+
+def test_lists_that_have_grown_are_cut():
+    class Made:
+        @unchanged_on_failure
+        def go(self):
+            self.curve.append(1)
+            self.curve, self.other = [], 2
+            raise KeyboardInterrupt
+
+    made = Made()
+    made.curve = curve = [5, 6]
+    with pytest.raises(KeyboardInterrupt):
+        made.go()
+    assert made.curve is curve
+    assert vars(made) == {"curve": [5, 6]}
 
 
 @pytest.mark.parametrize("name", MADE)
