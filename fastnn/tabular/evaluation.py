@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn.tabular import scores, texts
 from fastnn.tabular.cells import Cells
-from fastnn.tabular.columns import short
+from fastnn.tabular.columns import row_number, short
 from fastnn.tabular.fitting import taken
 from fastnn.tabular.scores import pinball
 from fastnn.tabular.table import Table
@@ -120,8 +120,7 @@ def check_numbers(truth: np.ndarray, rows: np.ndarray, table: Table, name: str) 
         if np.isfinite(4 * np.square(truth).sum()):
             return
     largest = int(np.abs(truth).argmax())
-    row = int(rows[largest])
-    number = row + 1 if table.numbers is None else int(table.numbers[row])
+    number = row_number(int(rows[largest]), table.numbers)
     what = "is too large" if np.isfinite(truth[largest]) else "is infinite"
     raise ValueError(
         f"{table.where}target {name!r}, row {number:,}: {what} ({truth[largest]:g}); "

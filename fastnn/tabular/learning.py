@@ -317,10 +317,8 @@ def _all_scores(
         if task.classes == 2 and threshold != 0.5:
             decisions = decided(predicted, threshold).argmax(axis=1)
         return scores.defined(scores.CLASSES, truth, predicted, decisions)
-    # In standard deviations, because the square of a tiny number would be 0.
-    truth, predicted = truth.astype(np.float64), predicted.astype(np.float64)
+    truth, predicted = truth.astype(np.float64) * scale, predicted.astype(np.float64) * scale
     if task.quantiles:
         score = scores.of_quantiles(task.quantiles)
-        return {score.name: score(truth, predicted) * scale}
-    found = scores.defined(scores.NUMBERS, truth, predicted[:, 0], predicted[:, 0])
-    return {name: one if name == "r2" else one * scale for name, one in found.items()}
+        return {score.name: score(truth, predicted)}
+    return scores.defined(scores.NUMBERS, truth, predicted[:, 0], predicted[:, 0])
