@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -129,8 +129,30 @@ registry = Registry("recipe", Recipe)
 get = registry.get
 
 
-def joined(parts: list[Tensor]) -> Tensor:
-    """Return the concatenation of any number of parts."""
+def embedded(
+    task: Task,
+    given: Tensor,
+    numbers: Callable[[Tensor], list[Tensor]],
+    codes: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Return the inputs of a table with its numbers and codes embedded, and its flags.
+
+    Parameters
+    ----------
+    task : Task
+    given : Tensor
+        As `Encoding` lays the inputs out.
+    numbers, codes : callable
+        What a recipe makes of each, if there are any.
+    """
+    parts = []
+    flags_end = task.numbers + task.flags
+    if task.numbers:
+        parts += numbers(layers.Columns(0, task.numbers)(given))
+    if task.flags:
+        parts.append(layers.Columns(task.numbers, flags_end)(given))
+    if task.cardinalities:
+        parts.append(codes(layers.Columns(flags_end, task.inputs)(given)))
     return parts[0] if len(parts) == 1 else layers.Concatenate()(parts)
 
 

@@ -12,7 +12,7 @@ from fastnn import activations, initializers, layers, optimizers, schedules
 from fastnn.core.declare import boolean, checked, number
 from fastnn.layers.base import Tensor
 from fastnn.model import Model
-from fastnn.tabular.recipes.base import Recipe, Task, checked_widths, heads, joined, registry
+from fastnn.tabular.recipes.base import Recipe, Task, checked_widths, embedded, heads, registry
 
 INITIAL_ROWS = 2048  # that initial weights are fitted to
 SAMPLES_OF_A_BIAS = 5
@@ -103,7 +103,14 @@ class RealMLP(Recipe):
         given = layers.Input((task.inputs,))
         scale = layers.Scale()
         scale.learning_rate_factor = 6.0
-        h = scale(joined(self._inputs(task, given)))
+
+        def codes(inputs: Tensor) -> Tensor:
+            normal = initializers.Normal(stddev=1.0)
+            return layers.Embedding(list(task.cardinalities), 8, embeddings_initializer=normal)(
+                inputs
+            )
+
+        h = scale(embedded(task, given, self._numbers, codes))
         activation = self.activation or ("selu" if task.classes else "mish")
         for units in self.hidden:
             h = layers.Rescaling(h.shape[0] ** -0.5)(h)
@@ -127,25 +134,12 @@ class RealMLP(Recipe):
         model.compile(optimizer, losses)
         return model
 
-    def _inputs(self, task: Task, given: Tensor) -> list[Tensor]:
-        parts = []
-        flags_end = task.numbers + task.flags
-        if task.numbers:
-            numbers = layers.Columns(0, task.numbers)(given)
-            parts.append(numbers)
-            if self.periodic:
-                embedding = layers.PeriodicEmbedding()
-                embedding.learning_rate_factor = 0.1
-                parts.append(embedding(numbers))
-        if task.flags:
-            parts.append(layers.Columns(task.numbers, flags_end)(given))
-        if task.cardinalities:
-            codes = layers.Columns(flags_end, task.inputs)(given)
-            table = layers.Embedding(
-                list(task.cardinalities), 8, embeddings_initializer=initializers.Normal(stddev=1.0)
-            )
-            parts.append(table(codes))
-        return parts
+    def _numbers(self, numbers: Tensor) -> list[Tensor]:
+        if not self.periodic:
+            return [numbers]
+        embedding = layers.PeriodicEmbedding()
+        embedding.learning_rate_factor = 0.1
+        return [numbers, embedding(numbers)]
 
     def initialize(self, model: Model, x: np.ndarray, generator: np.random.Generator) -> None:
         """Normalize hidden layers on the data: "std" kernels and "he+5" biases of the source.

@@ -11,7 +11,7 @@ from fastnn import initializers, layers, optimizers
 from fastnn.core.declare import checked, integer, number
 from fastnn.layers.base import Tensor
 from fastnn.model import Model
-from fastnn.tabular.recipes.base import Recipe, Task, checked_widths, heads, joined, registry
+from fastnn.tabular.recipes.base import Recipe, Task, checked_widths, embedded, heads, registry
 
 ROWS_AT_ONCE = 8192  # that are repeated for all members, when they answer
 
@@ -94,10 +94,14 @@ class TabM(Recipe):
         """Return a compiled network, which takes the number of the member as its last input."""
         given = layers.Input((task.inputs + 1,))
         member = layers.Columns(task.inputs, task.inputs + 1)(given)
-        embedded = joined(self._inputs(task, given))
+
+        def codes(inputs: Tensor) -> Tensor:
+            return layers.Embedding(list(task.cardinalities), 8)(inputs)
+
+        inputs = embedded(task, given, self._numbers, codes)
         is_embedded = bool(self.bins and task.numbers)
         first = initializers.Normal(stddev=1.0) if is_embedded else "random_sign"
-        h = layers.MemberScale(self.members, first)([embedded, member])
+        h = layers.MemberScale(self.members, first)([inputs, member])
         for units in self.hidden or (512,) * (2 if is_embedded else 3):
             h = layers.Dense(units, "relu", **_uniform(h.shape[0]))(h)
             if self.dropout:
@@ -115,19 +119,9 @@ class TabM(Recipe):
         model.compile(optimizer, losses)
         return model
 
-    def _inputs(self, task: Task, given: Tensor) -> list[Tensor]:
-        parts = []
-        flags_end = task.numbers + task.flags
-        if task.numbers:
-            numbers = layers.Columns(0, task.numbers)(given)
-            embedding = layers.PiecewiseLinearEmbedding(self.embedding_units, max(self.bins, 1))
-            parts.append(embedding(numbers) if self.bins else numbers)
-        if task.flags:
-            parts.append(layers.Columns(task.numbers, flags_end)(given))
-        if task.cardinalities:
-            codes = layers.Columns(flags_end, task.inputs)(given)
-            parts.append(layers.Embedding(list(task.cardinalities), 8)(codes))
-        return parts
+    def _numbers(self, numbers: Tensor) -> list[Tensor]:
+        embedding = layers.PiecewiseLinearEmbedding(self.embedding_units, max(self.bins, 1))
+        return [embedding(numbers) if self.bins else numbers]
 
     def initialize(self, model: Model, x: np.ndarray, generator: np.random.Generator) -> None:
         """Measure the bins of the numbers."""
