@@ -283,29 +283,41 @@ def _in_parallel(
             if made[-1] is not None and made[-1].stop_reason == STOPPED:
                 halt.set()
         return made
+    members: list[Future[Member | None]] = [Future() for _ in range(count)]
+
+    def work(number: int) -> None:
+        member = members[number]
+        if not member.set_running_or_notify_cancel():
+            return
+        try:
+            member.set_result(run(number))
+        except BaseException as error:
+            member.set_exception(error)
+
     with ThreadPoolExecutor(workers) as pool:
-        waiting: list[Future[Member | None]] = []
         try:
             for number in range(count):
-                waiting.append(pool.submit(copy_context().run, run, number))
-            wait(waiting, return_when=FIRST_EXCEPTION)
+                # Ctrl-C may come between the start of a thread and the return of `submit`; what has
+                # begun is known by `members`, not by what `submit` returned.
+                pool.submit(copy_context().run, work, number)
+            wait(members, return_when=FIRST_EXCEPTION)
         except KeyboardInterrupt:
             halt.set()
-            if not waiting:
+            if all([one.cancel() for one in members]):
                 raise
         except BaseException:
             halt.set()
             raise
-        if any(one.done() and one.exception() is not None for one in waiting):
+        begun = [one for one in members if not one.cancelled()]
+        if any(one.done() and one.exception() is not None for one in begun):
             halt.set()
         if halt.is_set():
-            for one in waiting[1:]:  # the first has begun, or will as the only one
-                one.cancel()
-    for one in waiting:
-        if not one.cancelled() and (error := one.exception()) is not None:
+            begun = [one for one in members if not one.cancel()]
+    wait(begun)  # a thread whose start Ctrl-C came into is unknown to the pool
+    for one in begun:
+        if (error := one.exception()) is not None:
             raise error
-    found = [None if one.cancelled() else one.result() for one in waiting]
-    return found + [None] * (count - len(found))  # Ctrl-C came before they were submitted
+    return [one.result() if one in begun else None for one in members]
 
 
 def _all_scores(

@@ -430,28 +430,54 @@ def test_ctrl_c_between_the_records_of_an_epoch(rng, threads, monkeypatch, recor
     assert one.curve[one.best_epoch] == pytest.approx(score)
 
 
-@pytest.mark.parametrize("submitted", [0, 1])
-def test_ctrl_c_while_members_are_submitted(rng, threads, monkeypatch, submitted):
+@pytest.mark.parametrize("begun", [0, 1])
+@pytest.mark.parametrize("when", ["before", "amid"])
+def test_ctrl_c_while_members_are_submitted(rng, threads, monkeypatch, begun, when):
+    """Amid a submission: its thread trains already, but `submit` has not returned."""
     threads(2)
     x, y = data(TWO, rng)
-    submit, calls = learning.ThreadPoolExecutor.submit, []
+    submit, calls, has_learned = learning.ThreadPoolExecutor.submit, [], threading.Event()
 
     def interrupted(*args):
         calls.append(args)
-        if len(calls) > submitted:
+        is_now = len(calls) > begun
+        if is_now and when == "before":
             raise KeyboardInterrupt
-        return submit(*args)
+        future = submit(*args)
+        assert has_learned.wait(30)
+        if is_now:
+            raise KeyboardInterrupt
+        return future
 
     monkeypatch.setattr(learning.ThreadPoolExecutor, "submit", interrupted)
-    recipe = RealMLP(hidden=(8,), epochs=500)
-    if not submitted:
+    recipe = RealMLP(hidden=(8,), epochs=3000)
+    if not begun and when == "before":
         with pytest.raises(KeyboardInterrupt):
             learn(x, y, TWO, recipe=recipe)
         return
-    found = learn(x, y, TWO, recipe=recipe)
+    found = learn(x, y, TWO, recipe=recipe, progress=Act(6, has_learned.set))
+    assert found.stop_reason == "interrupted"
+    assert 1 <= len(found.members) <= begun + (when == "amid")
+    assert all(len(one.curve) < 3000 for one in found.members)
+
+
+def test_ctrl_c_amid_the_start_of_a_thread_waits_for_it(rng, threads, monkeypatch):
+    """The pool has not noted the thread then, and does not join it."""
+    threads(2)
+    x, y = data(TWO, rng)
+    start, has_learned = threading.Thread.start, threading.Event()
+
+    def interrupted(thread):
+        start(thread)
+        assert has_learned.wait(30)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    recipe = RealMLP(hidden=(8,), epochs=3000)
+    found = learn(x, y, TWO, recipe=recipe, progress=Act(6, has_learned.set))
     assert found.stop_reason == "interrupted"
     (one,) = found.members
-    assert len(one.curve) < 100
+    assert 6 <= len(one.curve) < 3000
 
 
 def test_ctrl_c_before_the_first_epoch_is_raised(rng, threads, monkeypatch):
