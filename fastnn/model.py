@@ -474,6 +474,7 @@ class Model:
         validation_freq: int | Iterable[int] = 1,
         *,
         time_budget: float | None = None,
+        resume_from: str | os.PathLike | None = None,
     ) -> History:
         """Train for a number of epochs. The arguments have Keras' names, in Keras' order.
 
@@ -552,6 +553,12 @@ class Model:
             Seconds after which training ends, within an epoch if need be, at most one batch too
             late. Validation and callbacks at the end of the last epoch are assumed to take as
             long as in the epoch before; in the first epoch their time comes on top.
+        resume_from : path-like, optional
+            A training that `BackupAndRestore` has saved, to be continued to the same bits as if it
+            had not been interrupted. The model is built and compiled as it was then, and gets its
+            parameters, the optimizer's state, rates and generators; the other arguments are those
+            of that training, except that `epochs` may be larger. Callbacks go on with what they
+            had noted. A backup that `BackupAndRestore` itself finds comes first, being later.
 
         Returns
         -------
@@ -585,6 +592,8 @@ class Model:
         >>> model.fit(x / 16, y, epochs=22, initial_epoch=20, verbose=0).epoch
         [20, 21]
         """
+        from fastnn.exchange import training_file
+
         settings = loop.FitSettings(
             batch_size=batch_size,
             epochs=epochs,
@@ -597,6 +606,8 @@ class Model:
             validation_batch_size=validation_batch_size,
             validation_freq=validation_freq,
             time_budget=time_budget,
+            resume_from=resume_from,
+            store=training_file,
         )
         return loop.fit(
             self.network,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 from fastnn.callbacks.base import Callback, Logs
 from fastnn.callbacks.monitored import BestSoFar, Monitored, a_mode, a_result
@@ -198,6 +199,7 @@ class CSVLogger(Callback):
     def _set_up(self) -> None:
         """Start with no known columns."""
         self._columns: list[str] = []
+        self._bytes = 0
 
     def check(self) -> None:
         """Read the columns of the file if lines are appended to it."""
@@ -212,8 +214,21 @@ class CSVLogger(Callback):
 
     def on_train_begin(self) -> None:
         """Empty the file unless lines are appended to it."""
+        if self.training is not None and self.training.is_resumed:
+            return
         if not (self.append and os.path.exists(self.filename)):
             Path(self.filename).write_text("", encoding="utf-8")
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue the table after the line of the last epoch that was saved."""
+        super().set_state(state)
+        size = os.path.getsize(self.filename) if os.path.exists(self.filename) else 0
+        if size < self._bytes:
+            raise ValueError(
+                f"filename: {self.filename!r} has {size} bytes, {self._bytes} were written before "
+                "the training was saved"
+            )
+        os.truncate(self.filename, self._bytes)
 
     def _check_columns(self, results: tuple[str, ...] | Logs) -> None:
         missing = [name for name in ("epoch", *results) if name not in self._columns]
@@ -236,3 +251,4 @@ class CSVLogger(Callback):
             self._check_columns(logs)
             row = {**logs, "epoch": epoch}
             writer.writerow([row.get(name, "NA") for name in self._columns])
+            self._bytes = file.tell()

@@ -52,15 +52,28 @@ class TensorBoard(Callback):
     def _set_up(self) -> None:
         """Start with no open files."""
         self._writers: dict[str, Any] = {}
+        self._next = 0
+        self._first: int | None = None  # what was written from this epoch on is no longer shown
 
     def on_train_begin(self) -> None:
         """Check that tensorboardX is installed."""
         _writer_class()
+        self._first = None
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the number of the next epoch."""
+        return {"_next": self._next}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue with that epoch, and hide what has been written of later ones."""
+        self._next = self._first = state["_next"]
 
     def _writer(self, folder: str) -> Any:
         """Return the writer of a folder, opened on first use, because it starts a thread."""
         if folder not in self._writers:
-            self._writers[folder] = _writer_class()(os.path.join(self.log_dir, folder))
+            self._writers[folder] = _writer_class()(
+                os.path.join(self.log_dir, folder), purge_step=self._first
+            )
         return self._writers[folder]
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
@@ -76,6 +89,7 @@ class TensorBoard(Callback):
                 self._writer("train").add_histogram(f"{name}/histogram", view, epoch)
         for writer in self._writers.values():
             writer.flush()
+        self._next = epoch + 1
 
     def on_train_end(self, logs: Logs) -> None:
         """Close the files."""

@@ -121,18 +121,41 @@ class IterationTrainer(Trainer):
         self._looked_at: Look | None = None
         self._iterate: Look | None = None
         self._epoch, self._is_open = 0, False
+        self._start: np.ndarray | None = None
+        self._again = 0  # iterations of a resumed training that are still to be repeated
         return [one.name for one in self._bound(collects=True).plan.program.reported]
+
+    def data(self) -> dict[str, Any]:
+        """Return the number of rows."""
+        return {"rows": self._steps.rows, "types of targets": self._steps.target_types}
+
+    def get_state(self, *, is_amid: bool) -> dict[str, Any]:
+        """Return the counts and the point that the iterations began with."""
+        return {**super().get_state(is_amid=is_amid), "start": self._start}
+
+    def set_state(self, state: dict[str, Any], passed: range) -> None:
+        """Continue a training by repeating its iterations: what SciPy knows cannot be saved."""
+        super().set_state(state, passed)
+        self._start, self._again = state["start"], len(passed)
+
+    def settle(self) -> bool:
+        """Return False: within an iteration there is nothing to continue from."""
+        return False
 
     def run(self, epochs: range, loop: Loop) -> None:
         """Run one iteration per epoch."""
         self._loop, network = loop, self.network
-        self._epoch = epochs.start
-        start = self._gathered(network.runtime.parameters)
+        self._epoch = epochs.start - self._again
+        self._saved = {name: network.runtime.parameters[name].copy() for name in self._names}
+        if self._start is None:
+            self._start = self._gathered(network.runtime.parameters)
+        start = self._start
         found = None
+        iterations = epochs.stop - self._epoch
         try:
             found = self._minimize(
                 self._look, start, jac=True, method="L-BFGS-B", callback=self._accept,
-                options=options(self._settings, len(epochs)),
+                options=options(self._settings, iterations),
             )  # fmt: skip
         except _Ended:
             pass
@@ -167,7 +190,7 @@ class IterationTrainer(Trainer):
 
     def _look(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the loss, including weight decay, and the gradient at a point."""
-        if not self._is_open:
+        if not self._is_open and not self._again:
             if not self._loop.epoch_begin(self._epoch):
                 raise _Ended
             self._is_open = True
@@ -181,8 +204,9 @@ class IterationTrainer(Trainer):
             decaying = self._decayed * point
             value = float(means[0] + decay / 2 * decaying @ point)
             gradient = self._gathered(self._views) + decay * decaying
-        self.seconds += time.perf_counter() - began
-        self.rows_done += steps.rows
+        if not self._again:
+            self.seconds += time.perf_counter() - began
+            self.rows_done += steps.rows
         if not (math.isfinite(value) and np.isfinite(gradient).all()):
             return self._turned_back(point, results)
         self._looked_at = point.copy(), value, gradient, means
@@ -195,7 +219,7 @@ class IterationTrainer(Trainer):
         budget = self._loop.budget
         budget.record(1, seconds)
         if budget.is_over and self._iterate is not None:
-            self.network.stop(f"{budget} in epoch {self._epoch + 1}", overrides=True)
+            self._loop.out_of_time(f"in epoch {self._epoch + 1}")
             raise _Ended
 
     def _turned_back(self, point: np.ndarray, results: np.ndarray) -> tuple[float, np.ndarray]:
@@ -225,9 +249,27 @@ class IterationTrainer(Trainer):
             self._look(point)
         self._iterate = self._looked_at
         self._write(point)
+        if self._again:
+            self._again -= 1
+            self._epoch += 1
+            if not self._again:
+                self._check_repeated()
+            return
         self.network.runtime.step += 1
+        self.batches += 1
         if not self._finish():
             raise _Ended
+
+    def _check_repeated(self) -> None:
+        """Raise ValueError if the repeated iterations did not lead to the saved parameters."""
+        now = self.network.runtime.parameters
+        if any(not np.array_equal(now[name], self._saved[name]) for name in self._names):
+            for name in self._names:
+                now[name][...] = self._saved[name]
+            raise ValueError(
+                "resume_from: the iterations of LBFGS, repeated from their beginning, lead to "
+                "other parameters than those saved: x or y is not what the training began with"
+            )
 
     def _finish(self) -> bool:
         """End an epoch with the results at the iterate; return whether to continue."""
