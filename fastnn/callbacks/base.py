@@ -99,8 +99,9 @@ class Callback(Declared):
         Set before `check`. ``model.stop_training = True`` ends `fit` after the epoch (after the
         batch, from a batch hook); ``model.stop_reason`` may give the reason.
     training : Training
-        Set with `model`: ``training.batches``, ``training.is_resumed``, ``training.is_complete``,
-        and ``training.save(path)``, which `fit(resume_from=path)` continues from.
+        Set with `model`, until `fit` returns: ``training.batches``, ``training.is_resumed``,
+        ``training.is_cut_short``, ``training.is_complete``, and ``training.save(path)``, which
+        ``fit(resume_from=path)`` continues from.
     results : tuple of str
         Names of the results of an epoch, set with `model`; empty if they are not known, because an
         earlier callback may add some.

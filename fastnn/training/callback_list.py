@@ -105,6 +105,11 @@ class CallbackList:
         for callback in self._callbacks:
             callback.on_train_batch_end(batch, dict(results))
 
+    def release(self) -> None:
+        """Let go of the training, which has the data; a callback may be copied afterwards."""
+        for callback in self._callbacks:
+            vars(callback).pop("training", None)
+
     def rest(self) -> None:
         """Signal that the training may be saved."""
         for callback in self._callbacks:
@@ -139,11 +144,11 @@ class CallbackList:
             if own is not None:
                 left.remove(own)
                 callback.set_state(own["state"])
-            else:
-                notices.warn(f"the training was saved without a {name}, which begins anew")
-        if left:
-            lost = ", ".join(one["class"] for one in left)
-            notices.warn(f"the training was saved with callbacks that are not there now: {lost}")
+        lost = [one["class"] for one in left if one["state"]]
+        if lost:
+            notices.warn(
+                "the training was saved with callbacks that are not there now: " + ", ".join(lost)
+            )
 
     @property
     def average_seen_by(self) -> set[str]:

@@ -185,6 +185,7 @@ def _fit_on(
         loop.callbacks.prepare(loop, model, names, held_out, adapter.first())
         return loop.run()
     finally:
+        settings.callbacks.release()
         adapter.close()
 
 

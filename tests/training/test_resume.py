@@ -291,15 +291,352 @@ def test_killed_training_resumes_to_the_same_bits(name, save_freq, tmp_path, mon
     assert differences(found, wanted) == []
 
 
-@pytest.mark.parametrize("save_freq", ["epoch", 2])
 @pytest.mark.parametrize("name", CASES)
-def test_interrupted_training_resumes_where_it_was(name, save_freq, tmp_path, monkeypatch):
+def test_interrupted_training_resumes_where_it_was(name, tmp_path, monkeypatch):
     """Ctrl-C comes when steps have been made natively, of which Python has not heard yet."""
     case = CASES[name]
     model, callbacks = case.model(), list(case.callbacks())
     wanted = everything(model, case.train(model, *callbacks), callbacks)
-    found, interrupted = resumed(
-        case, [3, 1, 2], monkeypatch, tmp_path / "backup", save_freq, is_late=True
-    )
+    found, interrupted = resumed(case, [3, 1, 2], monkeypatch, tmp_path / "backup", 2, is_late=True)
     assert interrupted
     assert differences(found, wanted) == []
+
+
+@pytest.mark.parametrize("lost", ["results", "order", "done", "history", "callbacks", "generator"])
+def test_comparison_finds_what_is_lost(lost, tmp_path, monkeypatch):
+    """Each thing that is saved is needed: without it the bits differ, or nothing goes on."""
+    case = Case(metrics=("f1",), callbacks=lambda: [Counts()])
+    model, callbacks = case.model(), list(case.callbacks())
+    wanted = everything(model, case.train(model, *callbacks), callbacks)
+    read = training_file.read
+
+    def damaged(path):
+        checkpoint = read(path)
+        state = checkpoint.state
+        place = state["trainer"]["place"]
+        if lost == "results":
+            place["results"] = {**place["results"], "_sums": place["results"]["_sums"] * 1.01}
+        elif lost == "order":
+            place["order"] = np.random.default_rng(77).bit_generator.state
+        elif lost == "done":
+            place["done"] -= 1
+        elif lost == "history":
+            state["history"]["history"]["loss"] = []
+        elif lost == "callbacks":
+            (own,) = (one for one in state["callbacks"] if one["class"] == "Counts")
+            own["state"]["rng"] = np.random.default_rng(77)
+        else:
+            about = checkpoint.network._about
+            about["generator"] = np.random.default_rng(77).bit_generator.state
+        return checkpoint
+
+    monkeypatch.setattr(training_file, "read", damaged)
+    found, _ = resumed(case, [5], monkeypatch, tmp_path / "backup", 2)
+    assert differences(found, wanted)
+
+
+# --- other data and models ------------------------------------------------------------------------
+
+
+def several():
+    """A model with two inputs, one of them sparse, and two outputs."""
+    a, b = fnn.Input((6,), name="a"), fnn.Input((4,), name="b")
+    both = fnn.Concatenate()([fnn.Dense(5, "relu")(a), fnn.Dense(5, "tanh")(b)])
+    one, two = fnn.Dense(3, name="one")(both), fnn.Dense(1, name="two")(both)
+    model = fnn.Model([a, b], [one, two], seed=3)
+    model.compile("adam", {"one": "crossentropy", "two": "mse"}, {"one": ["accuracy", "f1"]})
+    return model
+
+
+def test_several_inputs_and_outputs(tmp_path, monkeypatch):
+    sparse = pytest.importorskip("scipy.sparse")
+    x, y = rows()
+    data = {
+        "x": {"a": sparse.csr_matrix(np.where(x > 0.5, x, 0)), "b": x[:, :4]},
+        "y": {"one": y, "two": x[:, 5]},
+        "sample_weight": np.linspace(0.5, 1.5, ROWS), "batch_size": BATCH, "verbose": 0,
+    }  # fmt: skip
+    left_alone = several()
+    wanted = everything(left_alone, left_alone.fit(**data, epochs=4), [])
+    with ended_after(5, Killed(), monkeypatch), pytest.raises(Killed):
+        several().fit(**data, epochs=4, callbacks=[fnn.BackupAndRestore(tmp_path, save_freq=2)])
+    model = several()
+    history = model.fit(**data, epochs=4, callbacks=[fnn.BackupAndRestore(tmp_path, 2)])
+    assert differences(everything(model, history, []), wanted) == []
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_memory_maps(shuffle, tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "MAPPED_FROM", 1)
+    monkeypatch.setattr(pages, "WINDOW_BYTES", 4 * 6 * 4 * BATCH)
+    monkeypatch.setattr(pages, "BLOCK_BYTES", 4 * 6 * BATCH)
+    x, y = rows(260)
+    np.save(tmp_path / "x.npy", x)
+    case = Case(
+        data=lambda: (np.load(tmp_path / "x.npy", mmap_mode="r"), y), fit={"shuffle": shuffle}
+    )
+    model = case.model()
+    wanted = everything(model, case.train(model), [])
+    found, killed = resumed(case, [10, 13], monkeypatch, tmp_path / "backup", 5)
+    assert killed == 2
+    assert differences(found, wanted) == []
+
+
+def test_model_that_waits_for_the_shape_of_its_data(tmp_path, monkeypatch):
+    def waiting():
+        model = fnn.Sequential([fnn.Dense(4, "relu"), fnn.Dense(3)], seed=2)
+        model.compile("adam", "crossentropy")
+        return model
+
+    x, y = rows()
+    left_alone = waiting()
+    wanted = everything(left_alone, left_alone.fit(x, y, epochs=4, verbose=0), [])
+    with ended_after(2, Killed(), monkeypatch), pytest.raises(Killed):
+        waiting().fit(x, y, epochs=4, verbose=0, callbacks=[fnn.BackupAndRestore(tmp_path)])
+    model = waiting()
+    history = model.fit(x, y, epochs=4, verbose=0, callbacks=[fnn.BackupAndRestore(tmp_path)])
+    assert differences(everything(model, history, []), wanted) == []
+
+
+def test_without_a_seed(tmp_path, monkeypatch):
+    """Dropout and order of a training without a seed go on, too."""
+    layers = [fnn.Dense(9, "relu"), fnn.Dropout(0.3), fnn.Dense(3)]
+    x, y = rows()
+    first = fnn.Sequential(layers, input_shape=(6,))
+    first.compile("adam", "crossentropy")
+    with ended_after(2, Killed(), monkeypatch), pytest.raises(Killed):
+        first.fit(x, y, epochs=4, verbose=0, callbacks=[fnn.BackupAndRestore(tmp_path)])
+    ends = []
+    for _ in range(2):
+        model = fnn.Sequential(
+            [fnn.Dense(9, "relu"), fnn.Dropout(0.3), fnn.Dense(3)], input_shape=(6,)
+        )
+        model.compile("adam", "crossentropy")
+        path = tmp_path / "training.safetensors"
+        history = model.fit(x, y, epochs=4, verbose=0, resume_from=path)
+        ends.append(everything(model, history, []))
+    assert differences(*ends) == []
+
+
+# --- budgets, files and errors --------------------------------------------------------------------
+
+
+def test_a_chain_of_time_budgets_is_one_training(tmp_path):
+    case = Case(callbacks=lambda: [Counts()], fit=held, metrics=("f1",))
+    model, callbacks = case.model(), list(case.callbacks())
+    wanted = everything(model, case.train(model, *callbacks), callbacks)
+    cuts = 0
+    while True:
+        model, callbacks = case.model(), list(case.callbacks())
+        backup = fnn.BackupAndRestore(tmp_path)
+        history = case.train(model, *callbacks, backup, time_budget=1e-9)
+        if history.stop_reason.startswith("completed"):
+            break
+        cuts += 1
+        assert backup.path.is_file()
+        assert cuts < 100
+    # After the last step nothing is left but the time for callbacks.
+    assert cuts >= EPOCHS * STEPS - 1
+    assert differences(everything(model, history, callbacks), wanted) == []
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_files_of_callbacks_go_on(tmp_path, monkeypatch):
+    def callbacks(folder):
+        return [
+            fnn.CSVLogger(folder / "log.csv"),
+            fnn.ModelCheckpoint(folder / "best", save_best_only=True),
+            fnn.ModelCheckpoint(folder / "{epoch}"),
+        ]
+
+    case = Case(fnn.Adam(0.1), fit=held)
+    wanted, found = tmp_path / "wanted", tmp_path / "found"
+    for folder in (wanted, found):
+        folder.mkdir()
+    case.train(case.model(), *callbacks(wanted))
+    # The first backup that counts is older than the files: some epochs are trained twice.
+    for end in (5, 2, None):
+        backup = fnn.BackupAndRestore(tmp_path / "backup", save_freq=9)
+        with contextlib.ExitStack() as stack:
+            if end is not None:
+                stack.enter_context(pytest.raises(Killed))
+                stack.enter_context(ended_after(end, Killed(), monkeypatch))
+            case.train(case.model(), *callbacks(found), backup)
+    assert files_of(found).keys() == files_of(wanted).keys()
+    assert (found / "log.csv").read_text() == (wanted / "log.csv").read_text()
+    for name in ("best", "1", "5"):
+        one, other = fnn.load(found / name), fnn.load(wanted / name)
+        for view, same in zip(one.get_weights(), other.get_weights(), strict=True):
+            assert view.tobytes() == same.tobytes()
+
+
+def test_table_that_has_lost_lines_is_refused(tmp_path, monkeypatch):
+    case, log = Case(), tmp_path / "log.csv"
+    with ended_after(3, Killed(), monkeypatch), pytest.raises(Killed):
+        case.train(case.model(), fnn.CSVLogger(log), fnn.BackupAndRestore(tmp_path / "b"))
+    log.write_text("epoch")
+    with pytest.raises(ValueError, match=r"log.csv' has 5 bytes, \d+ were written before"):
+        case.train(case.model(), fnn.CSVLogger(log), fnn.BackupAndRestore(tmp_path / "b"))
+
+
+def test_tensorboard_hides_what_is_trained_twice(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboardX")
+    from fastnn.callbacks import tensorboard
+
+    made = []
+
+    class Writer:
+        def __init__(self, folder, purge_step=None):
+            made.append((purge_step, []))
+
+        def add_scalar(self, name, value, epoch):
+            made[-1][1].append(epoch)
+
+        def flush(self):
+            pass
+
+        close = flush
+
+    monkeypatch.setattr(tensorboard, "_writer_class", lambda: Writer)
+    case = Case(metrics=())
+    with ended_after(3, Killed(), monkeypatch), pytest.raises(Killed):
+        case.train(case.model(), fnn.BackupAndRestore(tmp_path), fnn.TensorBoard())
+    case.train(case.model(), fnn.BackupAndRestore(tmp_path), fnn.TensorBoard())
+    (first, early), (second, late) = made
+    assert (first, second) == (None, 3)
+    assert sorted(set(early)) == [0, 1, 2]
+    assert sorted(set(late)) == [3, 4]
+
+
+@pytest.fixture
+def backup(tmp_path, monkeypatch):
+    """A training that was killed in its third epoch, after the second was saved."""
+    case = Case()
+    with ended_after(2, Killed(), monkeypatch), pytest.raises(Killed):
+        case.train(case.model(), fnn.BackupAndRestore(tmp_path))
+    return tmp_path / "training.safetensors"
+
+
+def test_backup_is_a_model_file(backup):
+    model = fnn.load(backup)
+    assert model.network.runtime.step == 2 * STEPS
+    assert model.predict(rows()[0]).shape == (ROWS, 3)
+
+
+def test_more_epochs_than_before(backup):
+    case = Case()
+    longer = case.model()
+    wanted = everything(longer, case.train(longer, epochs=9), [])
+    model = case.model()
+    history = case.train(model, epochs=9, resume_from=backup)
+    assert differences(everything(model, history, []), wanted) == []
+    assert backup.exists()  # only BackupAndRestore deletes its own
+
+
+def test_training_that_is_complete_ends_at_once(backup):
+    model = Case().model()
+    history = Case().train(model, resume_from=backup, epochs=2)
+    assert history.epoch == [0, 1]
+    assert history.stop_reason == "completed 2 epochs"
+    assert model.network.runtime.step == 2 * STEPS
+
+
+OTHERS = {
+    "has completed 2 epochs; epochs says where training ends": lambda model: (model, {"epochs": 1}),
+    "initial_epoch=1: the training in": lambda model: (model, {"initial_epoch": 1}),
+    "had rows 52, now there is 40": lambda model: (
+        model, dict(zip("xy", rows(40), strict=True))
+    ),
+    "had batch_size 8, now there is 4": lambda model: (model, {"batch_size": 4}),
+    "layer 'dense' was": lambda _: (
+        Case(layers=lambda: [fnn.Dense(8, "relu"), fnn.Dense(3)]).model(), {}
+    ),
+    "the number of layers was 2, is 1": lambda _: (Case(layers=lambda: [fnn.Dense(3)]).model(), {}),
+    "the optimizer's name was 'adam', is 'sgd'": lambda _: (Case("sgd").model(), {}),
+    "the optimizer's beta_1 was 0.9, is 0.5": lambda _: (Case(fnn.Adam(beta_1=0.5)).model(), {}),
+    "metrics was": lambda _: (Case(metrics=("f1",)).model(), {}),
+    "dtype was 'float32', is 'float64'": lambda _: (Case(dtype="float64").model(), {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", OTHERS)
+def test_another_training_is_refused_before_anything_changes(message, backup):
+    model, more = OTHERS[message](Case().model())
+    before = everything(model, fnn.History(), [])
+    with pytest.raises(ValueError, match=message):
+        Case().train(model, resume_from=backup, **more)
+    assert differences(everything(model, fnn.History(), []), before) == []
+    assert model.history is None
+
+
+def test_file_without_a_training_is_refused(tmp_path):
+    model = Case().model()
+    model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match="holds a model, but no training that could be resumed"):
+        Case().train(model, resume_from=tmp_path / "model")
+    with pytest.raises(FileNotFoundError, match="there is no model file"):
+        Case().train(model, resume_from=tmp_path / "nothing")
+
+
+def test_iterations_on_other_rows_are_noticed(tmp_path, monkeypatch):
+    case = Case("lbfgs")
+    with ended_after(3, Killed(), monkeypatch), pytest.raises(Killed):
+        case.train(case.model(), fnn.BackupAndRestore(tmp_path))
+    other = Case("lbfgs", data=lambda: rows(seed=1))
+    with pytest.raises(ValueError, match="lead to other parameters"):
+        other.train(other.model(), fnn.BackupAndRestore(tmp_path))
+
+
+def test_batches_that_have_run_out_are_noticed(tmp_path, monkeypatch):
+    def short():
+        return (batch for batch, _ in zip(endless(), range(5)))  # noqa: B905
+
+    case = Case(data=endless, fit={"steps_per_epoch": 7})
+    with ended_after(9, Killed(), monkeypatch), pytest.raises(Killed):
+        case.train(case.model(), fnn.BackupAndRestore(tmp_path))
+    other = Case(data=short, fit={"steps_per_epoch": 7})
+    with pytest.raises(ValueError, match="resume_from: x ended after"):
+        other.train(other.model(), fnn.BackupAndRestore(tmp_path))
+
+
+def test_state_that_is_not_plain_is_told(tmp_path):
+    class Keeps(fnn.Callback):
+        def on_train_begin(self):
+            self.file, self.best = object(), 3
+
+    with pytest.warns(UserWarning, match=r"Keeps is saved without file \(a object\)"):
+        Case().train(Case().model(), Keeps(), fnn.BackupAndRestore(tmp_path))
+
+
+def test_callbacks_that_are_missing_are_told(tmp_path, monkeypatch):
+    case = Case(callbacks=lambda: [Counts()])
+    with ended_after(2, Killed(), monkeypatch), pytest.raises(Killed):
+        case.train(case.model(), Counts(), fnn.BackupAndRestore(tmp_path))
+    with pytest.warns(UserWarning, match="not there now: Counts$"):
+        case.train(case.model(), resume_from=tmp_path / "training.safetensors")
+
+
+def test_saving_where_a_training_does_not_rest(tmp_path):
+    class Saves(fnn.Callback):
+        def on_epoch_end(self, epoch, logs):
+            self.training.save(tmp_path / "training")
+
+    with pytest.raises(RuntimeError, match="in a callback's on_rest only"):
+        Case().train(Case().model(), Saves())
+    assert not (tmp_path / "training").exists()
+
+
+def test_layer_that_cannot_be_saved_is_told_before_training(tmp_path):
+    class Own(fnn.Layer):
+        kind = "own_and_unknown"
+
+        def emit(self, builder, inputs):
+            return inputs
+
+    model = Case(layers=lambda: [Own(), fnn.Dense(3)]).model()
+    with pytest.raises(ValueError, match="load would not know"):
+        Case().train(model, fnn.BackupAndRestore(tmp_path))
+    assert model.network.runtime.step == 0
