@@ -32,15 +32,15 @@ class CallbackList:
     ----------
     asks_for_batches : bool
         Whether any callback has a batch hook, in which case steps are run one at a time.
-    asks_to_rest : bool
-        Whether any callback may save the training.
+    asks_to_rest, rests_within : bool
+        Whether any callback may save the training, and whether also within an epoch.
     """
 
     def __init__(self, callbacks: object) -> None:
         self._callbacks: list[Callback] = checks.items("callbacks", callbacks, Callback)
         self.asks_for_batches = any(map(asks_for_batches, self._callbacks))
         self.asks_to_rest = any(map(asks_to_rest, self._callbacks))
-        self._rests_within = any(map(rests_within, self._callbacks))
+        self.rests_within = any(map(rests_within, self._callbacks))
 
     def prepare(
         self,
@@ -117,8 +117,6 @@ class CallbackList:
 
     def steps_to_rest(self) -> int | None:
         """Return after how many steps a callback wants to save the training; None: no one does."""
-        if not self._rests_within:
-            return None
         wanted = [callback.steps_to_rest for callback in self._callbacks]
         return min((steps for steps in wanted if steps is not None), default=None)
 

@@ -402,7 +402,9 @@ class TrainingLoop:
                     recorded = dict(results)  # with what the callback has added
                     history.add(epoch, recorded)
         self._epoch = epoch + 1
-        if not is_cut:  # an epoch that was cut short was saved as it was then
+        if (
+            self.callbacks.asks_to_rest and not is_cut
+        ):  # an epoch that was cut short was saved as it was then
             self.rest()
         return not self._network.stop_training
 

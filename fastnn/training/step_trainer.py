@@ -19,7 +19,7 @@ from fastnn.training.trainers import Loop, Trainer
 Results = dict[str, Any]
 
 
-@dataclass
+@dataclass(slots=True)
 class _Part:
     """The part of an epoch that is being trained on.
 
@@ -148,15 +148,14 @@ class StepTrainer(Trainer):
 
     def _epoch_begins(self, loop: Loop) -> int:
         """Start the sums of an epoch, or take up those of a resumed one; return the steps done."""
-        runtime, generator = self.network.runtime, self.network.generator.bit_generator
-        self._accumulator = Accumulator(self._bound.plan.program, runtime.dtype)
-        self._before = 0
-        resumed = self._resumed
+        self._accumulator = Accumulator(self._bound.plan.program, self.network.dtype)
+        self._before, resumed = 0, self._resumed
         if resumed is None:
-            self._order = generator.state if loop.callbacks.asks_to_rest else None
+            if loop.callbacks.asks_to_rest:
+                self._order = self.network.generator.bit_generator.state
             return 0
         self._accumulator.set_state(resumed["results"])
-        self._order = generator.state = resumed["order"]
+        self._order = self.network.generator.bit_generator.state = resumed["order"]
         return resumed["done"]
 
     def _train(self, epoch: int, loop: Loop) -> Results:
@@ -164,9 +163,9 @@ class StepTrainer(Trainer):
 
         They are empty if no step was taken because the data had run out.
         """
-        runtime, generator = self.network.runtime, self.network.generator.bit_generator
+        runtime, generator = self.network.runtime, self.network.generator
         runtime.copy_parameters(self._snapshot)
-        now: Any = generator.state if self._resumed else None
+        now: Any = generator.bit_generator.state if self._resumed else None
         passed = self._epoch_begins(loop)
         made = 0
         began = time.perf_counter()
@@ -180,7 +179,7 @@ class StepTrainer(Trainer):
                     self._before += steps.count
                     continue
                 if self._resumed:
-                    self._resumed, generator.state = None, now
+                    self._resumed, generator.bit_generator.state = None, now
                 self._bind()
                 if is_new:
                     self._warn_of_single_rows()
@@ -192,7 +191,7 @@ class StepTrainer(Trainer):
         finally:
             parts.close()
         if self._resumed:  # there was nothing left of the epoch
-            self._resumed, generator.state = None, now
+            self._resumed, generator.bit_generator.state = None, now
         loop.budget.epoch_end()
         if self._before and not_finite(runtime):
             self._before -= made
@@ -262,7 +261,7 @@ class StepTrainer(Trainer):
             loop.progress.advance(ran)
             if loop.budget.is_over:
                 loop.out_of_time(f"in epoch {epoch + 1}, step {self._before + done}")
-            elif loop.callbacks.steps_to_rest() == 0:
+            elif loop.callbacks.rests_within and loop.callbacks.steps_to_rest() == 0:
                 self.settle()
                 loop.rest()
         self._add(part)
@@ -284,8 +283,10 @@ class StepTrainer(Trainer):
             ran, asked = run.make(first), 1
             elapsed = time.perf_counter() - began
         else:
-            limits = loop.budget.steps(), loop.callbacks.steps_to_rest()
-            most = min((limit for limit in limits if limit is not None), default=None)
+            most = loop.budget.steps()
+            if loop.callbacks.rests_within:
+                rest = loop.callbacks.steps_to_rest()
+                most = rest if most is None or (rest is not None and rest < most) else most
             asked, ran, elapsed = run.slice(first, most=most)
         loop.budget.record(ran, elapsed)
         self.seconds += elapsed
