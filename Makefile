@@ -44,7 +44,7 @@ ALONE := -m alone
 # The output of a quick run must not be mistaken for a report.
 BENCHMARK := out/benchmark$(if $(QUICK),-quick)
 
-.PHONY: train test test-slow test-full coverage mutate pictures bench peers wheel lint check-loops clean
+.PHONY: train test test-slow test-full coverage mutate soak pictures bench peers wheel lint check-loops clean
 
 train: $(STAMPS)/plot
 	@$(BIN)/fastnn train --output out
@@ -78,6 +78,10 @@ coverage: $(STAMPS)/test $(STAMPS)/coverage
 # make mutate N=20 SEED=3 ARGUMENTS="--file training/"
 mutate: $(MUTANTS)/stamp
 	$(MUTANTS)/bin/python -P tools/mutate.py --number $(or $(N),50) --seed $(or $(SEED),0) $(ARGUMENTS)
+
+# make soak MINUTES=20 SEED=0
+soak: $(STAMPS)/test
+	$(RUN) tools/soak.py --minutes $(or $(MINUTES),20) --seed $(or $(SEED),0)
 
 pictures: $(STAMPS)/test
 	FASTNN_NEW_PICTURES=1 $(RUN) -m pytest -q tests/plots/test_plots_pictures.py

@@ -232,6 +232,7 @@ class TrainingLoop:
         self._epochs = self._left = settings.epochs
         self._epoch = self._epochs.start  # the one that is trained, or the next
         self._is_amid = False  # whether the epoch has begun, and its callbacks not heard of its end
+        self._is_busy = True  # whether callbacks are hearing of a begin or an end
         self._skips_begin = False  # whether the callbacks have heard of its begin
         self._validations = 0
         self.is_cut_short = self.is_complete = self._is_resting = False
@@ -265,8 +266,7 @@ class TrainingLoop:
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
             self.is_cut_short = True
-            if self._is_amid and self._trainer.settle():
-                self.rest()
+            self._rest_if_settled()
             raise
         except NonFiniteLossError as error:
             history.stop_reason = str(error)
@@ -356,7 +356,11 @@ class TrainingLoop:
         """End training, because the time budget is used up, and let it be saved."""
         self.is_cut_short = True
         self._network.stop(f"{self.budget} {where}", overrides=True)
-        if self._is_amid and self._trainer.settle():
+        self._rest_if_settled()
+
+    def _rest_if_settled(self) -> None:
+        """Let callbacks save a training that ends unfinished, unless something is half done."""
+        if not self._is_busy and (not self._is_amid or self._trainer.settle()):
             self.rest()
 
     def _reason(self) -> str:
@@ -373,10 +377,10 @@ class TrainingLoop:
         if epoch != self._left.start and self.budget.is_over:
             self.out_of_time(f"after epoch {epoch}")
             return False
-        self._epoch = epoch
+        self._epoch, self._is_busy = epoch, True
         if not self._skips_begin:
             self.callbacks.epoch_begin(epoch)
-        self._skips_begin, self._is_amid = False, True
+        self._skips_begin, self._is_amid, self._is_busy = False, True, False
         return not self._network.stop_training
 
     def epoch_end(self, epoch: int, results: Results) -> bool:
@@ -388,7 +392,7 @@ class TrainingLoop:
                 with self._average.seen("validation"):
                     found = self._validation.results()
                 results |= {f"val_{name}": value for name, value in found.items()}
-            self._is_amid, self._results = False, results
+            self._is_amid, self._is_busy, self._results = False, True, results
             self._validations += self._is_validated(epoch)
             history.add(epoch, results)
             if self._trainer.learning_rate is not None:
@@ -401,10 +405,8 @@ class TrainingLoop:
                 ):
                     recorded = dict(results)  # with what the callback has added
                     history.add(epoch, recorded)
-        self._epoch = epoch + 1
-        if (
-            self.callbacks.asks_to_rest and not is_cut
-        ):  # an epoch that was cut short was saved as it was then
+        self._epoch, self._is_busy = epoch + 1, is_cut
+        if self.callbacks.asks_to_rest and not is_cut:  # one cut short was saved as it was then
             self.rest()
         return not self._network.stop_training
 

@@ -421,14 +421,15 @@ def test_without_a_seed(tmp_path, monkeypatch):
 # --- budgets, files and errors --------------------------------------------------------------------
 
 
-def test_a_chain_of_time_budgets_is_one_training(tmp_path):
+@pytest.mark.parametrize("save_freq", ["epoch", 3, 1000])
+def test_a_chain_of_time_budgets_is_one_training(save_freq, tmp_path):
     case = Case(callbacks=lambda: [Counts()], fit=held, metrics=("f1",))
     model, callbacks = case.model(), list(case.callbacks())
     wanted = everything(model, case.train(model, *callbacks), callbacks)
     cuts = 0
     while True:
         model, callbacks = case.model(), list(case.callbacks())
-        backup = fnn.BackupAndRestore(tmp_path)
+        backup = fnn.BackupAndRestore(tmp_path, save_freq)
         history = case.train(model, *callbacks, backup, time_budget=1e-9)
         if history.stop_reason.startswith("completed"):
             break
