@@ -57,8 +57,9 @@ def save(
     check_layers(network)
     if network.runtime.objective is not None:
         network.runtime.check_slots()  # otherwise the file could not be loaded
-    arrays = dict(views_of(network.runtime))
-    about = description(network, attachments or {})
+    with network.runtime.boundary.between_steps():
+        about = description(network, attachments or {})
+        arrays = {name: view.copy() for name, view in views_of(network.runtime).items()}
     arrays |= {f"preprocessing/{name}": array for name, array in (tensors or {}).items()}
     check_depth(about, "the description of the model")
     files.write(path, tensor_file.packed(arrays, {"fastnn": json.dumps(about)}))

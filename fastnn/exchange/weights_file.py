@@ -43,7 +43,9 @@ class LoadedWeights(NamedTuple):
 
 def save(network: Network, path: files.Target) -> None:
     """Save the parameters of a network; see `Model.save_weights`."""
-    files.write(path, tensor_file.packed(network.runtime.parameters, {"format": "np"}))
+    with network.runtime.boundary.between_steps():
+        arrays = {name: view.copy() for name, view in network.runtime.parameters.items()}
+    files.write(path, tensor_file.packed(arrays, {"format": "np"}))
 
 
 def load(network: Network, path: files.Target, *, strict: bool) -> LoadedWeights:
