@@ -224,7 +224,7 @@ class CSVLogger(Callback):
         super().set_state(state)
         size = os.path.getsize(self.filename) if os.path.exists(self.filename) else 0
         if size < self._bytes:
-            raise ValueError(
+            raise OSError(
                 f"filename: {self.filename!r} has {size} bytes, {self._bytes} were written before "
                 "the training was saved"
             )

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.core.formats import brief
+
 Tensors = dict[str, np.ndarray]
 
 GENERATORS = ("PCG64", "PCG64DXSM", "Philox", "SFC64", "MT19937")
@@ -124,8 +126,8 @@ def decode(described: Any, tensors: Tensors, classes: Mapping[str, type]) -> Any
     try:
         ((kind, content),) = described.items()
         return _DECODED[kind](content, tensors, classes)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ValueError(f"not plain data: {str(described)[:80]} ({error})") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not plain data: {brief(described, 80)} ({brief(error)})") from None
 
 
 def _dict(content: Any, tensors: Tensors, classes: Mapping[str, type]) -> dict[Any, Any]:
@@ -166,7 +168,7 @@ def _float(content: Any, *_: object) -> float:
 _DECODED: dict[str, Callable[[Any, Tensors, Mapping[str, type]], Any]] = {
     "float": _float,
     "number": _number,
-    "array": lambda content, tensors, classes: tensors[content],
+    "array": lambda content, tensors, classes: tensors[content].copy(),
     "generator": _generator,
     "dict": _dict,
     "deque": _deque,

@@ -18,9 +18,11 @@ import numpy as np
 from fastnn import optimizers
 from fastnn.analysis.diagnosis import Finding
 from fastnn.callbacks.monitored import BestSoFar
-from fastnn.core import notices
+from fastnn.core import files, notices
+from fastnn.core.formats import FormatError, brief, quoted, whole_number
 from fastnn.core.registry import custom_objects_scope
 from fastnn.exchange import model_file
+from fastnn.exchange.description import check_layers, description, views_of
 from fastnn.exchange.plain_data import NotPlain, decode, encode
 from fastnn.network import Network
 from fastnn.schedules import Schedule
@@ -35,7 +37,7 @@ CLASSES: dict[str, type] = {one.__name__: one for one in (BestSoFar, Finding)}
 
 def check(network: Network) -> None:
     """Raise ValueError if a training of the network could not be saved."""
-    model_file._check_layers(network)
+    check_layers(network)
 
 
 def save(network: Network, path: str | os.PathLike, state: Mapping[str, Any]) -> None:
@@ -90,28 +92,72 @@ def read(path: str | os.PathLike) -> Checkpoint:
     ------
     FileNotFoundError
         There is no such file.
+    FormatError
+        It is damaged, or was not written by fastnn.
     ValueError
         It holds no training.
     """
     about, tensors = model_file.read(path)
-    shown = str(path)
+    shown = files.described(path)
     described = (about.get("attachments") or {}).get(_ENTRY)
-    if not isinstance(described, dict):
+    if described is None:
         raise ValueError(
-            f"resume_from: {shown!r} holds a model, but no training that could be resumed; "
+            f"resume_from: {shown} holds a model, but no training that could be resumed; "
             "the callback BackupAndRestore saves one"
-        )
-    if described.get("format") != FORMAT:
-        raise ValueError(
-            f"resume_from: {shown!r} has a training of format {described.get('format')!r}, this "
-            f"fastnn reads format {FORMAT}"
         )
     own = {name[len(_PREFIX) :]: array for name, array in tensors.items() if _is_own(name)}
     try:
+        version = described["format"]
+        if version != FORMAT:
+            raise FormatError(f"it has format {quoted(version)}, this fastnn reads {FORMAT}")
         state = decode(described["state"], own, CLASSES)
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"resume_from: the training in {shown!r} is damaged ({error})") from None
+        _check(state)
+    except Exception as error:  # a damaged description can raise anything
+        raise FormatError(
+            f"resume_from: the training in {shown} is damaged ({brief(error)})"
+        ) from None
     return Checkpoint(Path(path), state, _Saved(shown, about, tensors))
+
+
+# What `TrainingLoop.state` returns.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "first_epoch": (int,), "epoch": (int,), "is_amid": (bool,), "results": (dict,),
+    "history": (dict,), "stop": (tuple,), "validations": (int,), "data": (dict,),
+    "trainer": (dict,), "callbacks": (list,),
+}  # fmt: skip
+
+
+def _check(state: Any) -> None:
+    """Raise unless this is the state of a training; what belongs to others, they check."""
+    if not isinstance(state, dict) or set(state) != set(_TYPES):
+        raise FormatError("its entries are others than those of a training")
+    for name, types in _TYPES.items():
+        if type(state[name]) not in types:
+            raise FormatError(f"{name} is a {type(state[name]).__name__}")
+    whole_number("first_epoch", state["first_epoch"])
+    whole_number("epoch", state["epoch"], least=state["first_epoch"])
+    whole_number("validations", state["validations"])
+    stop, reason = state["stop"]
+    if not isinstance(stop, bool) or not isinstance(reason, str):
+        raise FormatError("the reason for its end is damaged")
+    for one in state["callbacks"]:
+        if not (isinstance(one["class"], str) and isinstance(one["state"], dict)):
+            raise FormatError("the state of a callback is damaged")
+    _check_history(state["history"])
+
+
+def _check_history(history: dict[str, Any]) -> None:
+    """Raise unless these are the results of epochs."""
+    epochs, columns = history["epoch"], history["history"]
+    rates = history["learning_rates"]
+    lists = [epochs, rates, *columns.values()]
+    is_whole = all(
+        isinstance(one, list) and (one is rates or len(one) == len(epochs)) for one in lists
+    )
+    if not is_whole or set(history) != {"epoch", "history", "learning_rates"}:
+        raise FormatError("its history is damaged")
+    for epoch in epochs:
+        whole_number("epoch", epoch)
 
 
 def _is_own(name: str) -> bool:
@@ -126,19 +172,19 @@ class _Saved:
 
     def check(self, network: Network) -> None:
         """Raise ValueError if the network is another than that which was saved."""
-        now = json.loads(json.dumps(model_file._description(network, {})))
+        now = json.loads(json.dumps(description(network, {})))
         for what, own, saved in self._compared(now):
             if own != saved:
                 raise ValueError(
-                    f"resume_from: {self._path!r} is a training of another model: {what} was "
-                    f"{_shown(saved)}, is {_shown(own)}"
+                    f"resume_from: {self._path} is a training of another model: {what} was "
+                    f"{quoted(saved, 200)}, is {quoted(own, 200)}"
                 )
-        for name, view in model_file._views(network.runtime).items():
+        for name, view in views_of(network.runtime).items():
             found = self._tensors.get(name)
             if found is None or (found.shape, found.dtype) != (view.shape, view.dtype):
                 got = "missing" if found is None else f"{found.dtype} of shape {found.shape}"
                 raise ValueError(
-                    f"resume_from: tensor {name!r} of {self._path!r} must be {view.dtype} of shape "
+                    f"resume_from: tensor {name!r} of {self._path} must be {view.dtype} of shape "
                     f"{view.shape}, is {got}"
                 )
 
@@ -165,7 +211,9 @@ class _Saved:
     def restore(self, network: Network) -> None:
         """Set parameters, optimizer and generators to what was saved; `check` has passed."""
         about = self._about
-        model_file._fill(model_file._views(network.runtime), self._tensors, self._path)
+        with network.runtime.boundary:
+            for name, view in views_of(network.runtime).items():
+                view[...] = self._tensors[name]
         rate = about["compile"]["optimizer"].get("learning_rate")
         if rate is not None:
             network.optimizer.learning_rate = self._rate(network, rate)
@@ -184,8 +232,3 @@ class _Saved:
             return optimizers.get(
                 {**network.optimizer.config(), "learning_rate": saved}
             ).learning_rate
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."

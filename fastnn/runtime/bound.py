@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -48,6 +49,8 @@ class Bound:
     key: int
     # Held while Python runs between native ranges, which share one workspace.
     lock: threading.RLock = field(default_factory=threading.RLock)
+    # Held while steps change parameters.
+    boundary: AbstractContextManager[None] = field(default_factory=nullcontext)
     _teams: dict[int, TeamSize] = field(default_factory=dict)
 
     def team(self, batch: int) -> TeamSize:
@@ -282,6 +285,17 @@ class Run:
         settings: dict[str, Any],
     ) -> int:
         """Make steps of some parts of the program; `number` is the first step's, for dropout."""
+        with self.bound.boundary:
+            return self._made(parts, first, count, number, settings)
+
+    def _made(
+        self,
+        parts: list[tuple[int, int] | Op],
+        first: int,
+        count: int,
+        number: int,
+        settings: dict[str, Any],
+    ) -> int:
         if len(parts) == 1 and isinstance(parts[0], tuple):
             begin, end = parts[0]
             return self._native(

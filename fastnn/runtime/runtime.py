@@ -31,6 +31,7 @@ from fastnn.program.plan import plan
 from fastnn.program.purpose import Purpose, Wrt
 from fastnn.runtime.arenas import ParameterArena, aligned, offsets_of
 from fastnn.runtime.bound import Bound
+from fastnn.runtime.boundary import StepBoundaries, StepBoundary
 from fastnn.runtime.fast_path import PREPARED, FastPath
 
 # Rows in a step of predict and evaluate: enough for packing to pay, few enough for the caches.
@@ -88,6 +89,8 @@ class Runtime:
         Number of batches whose gradients wait for an update; see `gradient_accumulation_steps`.
     fast_path : FastPath
         Programs prepared for one row and for batches.
+    boundary : StepBoundary or StepBoundaries
+        Held while a step changes the parameters, also those that are shared.
     """
 
     def __init__(
@@ -108,6 +111,10 @@ class Runtime:
         own, count = offsets_of({n: s for n, s in shapes.items() if n not in shared}, dtype)
         self.arena = ParameterArena(aligned(count, dtype))
         self._others = tuple(dict.fromkeys(arena for arena, _ in shared.values()))
+        self.boundary: StepBoundary | StepBoundaries = self.arena.boundary
+        if self._others:
+            arenas = self.arena, *self._others
+            self.boundary = StepBoundaries([arena.boundary for arena in arenas])
         names = {arena: f"parameters {i}" for i, arena in enumerate(self._others, start=1)}
         self._homes = {name: ("parameters", first) for name, first in own.items()}
         for name, (arena, view) in shared.items():
@@ -205,8 +212,9 @@ class Runtime:
 
     def put_parameters(self, flat: np.ndarray) -> None:
         """Set all parameters from an array in this network's layout."""
-        for first, array in self.stretches:
-            np.copyto(array, flat[first : first + array.size])
+        with self.boundary:
+            for first, array in self.stretches:
+                np.copyto(array, flat[first : first + array.size])
 
     @property
     def parameter_version(self) -> int:
@@ -416,7 +424,10 @@ class Runtime:
         executor = Executor(
             made.calls(), self.dtype, arenas, made.externals.total, len(program.inputs)
         )
-        return Bound(made, executor, arenas, self.counter, self.key)
+        bound = Bound(made, executor, arenas, self.counter, self.key)
+        if program.purpose.changes_parameters:
+            bound.boundary = self.boundary
+        return bound
 
     def prepare_predict_one(self) -> None:
         """Prepare predictions of one row, if the network can have them; see `FastPath`."""

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastnn.core.formats import whole_number
 from fastnn.tabular.cells import Cells, WrongCell
 
 # Writes the inputs of a cell in a row, an array of float32.
@@ -157,9 +158,9 @@ class LeftOut(Column):
 def common(entry: dict[str, Any]) -> tuple[str, str, int]:
     """Return what every kind keeps; ValueError if it is damaged."""
     name, reason, missing = entry["name"], entry["reason"], entry["missing"]
-    if not (isinstance(name, str) and isinstance(reason, str) and isinstance(missing, int)):
+    if not (isinstance(name, str) and isinstance(reason, str)):
         raise ValueError("a column is damaged")
-    return name, reason, missing
+    return name, reason, whole_number("missing", missing)
 
 
 def shown(cell: object, limit: int = 40) -> str:

@@ -79,7 +79,23 @@ class Accumulator:
         return {name: value for name, value in vars(self).items() if name in _STATE}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continue from what `get_state` returned."""
+        """Continue from what `get_state` returned.
+
+        Raises
+        ------
+        ValueError
+            It has not returned this.
+        """
+        sums, count = state["_sums"], state["_count"]
+        names = {value.name for value in self._program.outputs}
+        is_sum = np.shape(sums) in ((), (len(self._program.results),))
+        parts = [state[name] for name in ("_targets", "_target_types", "_predictions")]
+        if not (
+            set(state) == set(_STATE) and is_sum and isinstance(count, int) and count >= 0
+            and all(isinstance(part, list) and len(part) == len(parts[0]) for part in parts)
+            and all(set(made) == names for made in state["_predictions"])
+        ):  # fmt: skip
+            raise ValueError("the results of the epoch do not fit the model")
         vars(self).update(state)
 
     def logs(self) -> dict[str, Any]:

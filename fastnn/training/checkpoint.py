@@ -9,12 +9,14 @@ optimizer's state and the generator, which are the network's, it continues to th
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from fastnn.core.formats import FormatError, brief
 from fastnn.network import Network
 
 State = dict[str, Any]
@@ -60,6 +62,19 @@ class Checkpoint:
                     f"resume_from: the training in {str(self.path)!r} had {name} {value}, "
                     f"now there is {now.get(name)}"
                 )
+
+    @contextlib.contextmanager
+    def damage(self) -> Iterator[None]:
+        """Return a context whose errors mean that the file is damaged."""
+        try:
+            yield
+        except OSError:  # of another file
+            raise
+        except Exception as error:
+            raise FormatError(
+                f"resume_from: the training in {str(self.path)!r} is damaged "
+                f"({type(error).__name__}: {brief(error)})"
+            ) from error
 
 
 class Store(Protocol):

@@ -78,10 +78,11 @@ def make_step(network: Network, run: Run, first: int = 0) -> int:
     # Dropout is drawn anew in each batch, not only after an update.
     number = runtime.step * _batches_of(network) + runtime.accumulated + 1
     network.runtime.parameters_change()  # statistics move with each batch
-    done = run.make(first, number=number)
-    if done:
-        assert run.learning_rates is not None
-        add_gradients(network, run.learning_rates[first : first + 1])
+    with runtime.boundary:  # the sums and their count belong together
+        done = run.make(first, number=number)
+        if done:
+            assert run.learning_rates is not None
+            add_gradients(network, run.learning_rates[first : first + 1])
     return done
 
 
@@ -96,20 +97,21 @@ def add_gradients(network: Network, rate: np.ndarray) -> None:
         Learning rate of the update.
     """
     runtime = network.runtime
-    sums, gradients = runtime.slot_views(GRADIENT_SUM), runtime.gradients
-    for name, total in sums.items():
-        total += gradients[name]
-    runtime.accumulated += 1
-    if runtime.accumulated < _batches_of(network):
-        return
-    for name, total in sums.items():
-        np.divide(total, runtime.accumulated, out=gradients[name])
-    runtime.clear_frozen_gradients()  # of layers frozen since the first of these batches
-    network.runtime.parameters_change()
-    runtime.bound(Purpose.UPDATE, 1).prepare(Steps([], 1, 1), learning_rates=rate).make()
-    runtime.accumulated = 0
-    for total in sums.values():
-        total[...] = 0
+    with runtime.boundary:  # the sums, their count and the update belong together
+        sums, gradients = runtime.slot_views(GRADIENT_SUM), runtime.gradients
+        for name, total in sums.items():
+            total += gradients[name]
+        runtime.accumulated += 1
+        if runtime.accumulated < _batches_of(network):
+            return
+        for name, total in sums.items():
+            np.divide(total, runtime.accumulated, out=gradients[name])
+        runtime.clear_frozen_gradients()  # of layers frozen since the first of these batches
+        network.runtime.parameters_change()
+        runtime.bound(Purpose.UPDATE, 1).prepare(Steps([], 1, 1), learning_rates=rate).make()
+        runtime.accumulated = 0
+        for total in sums.values():
+            total[...] = 0
 
 
 def _batches_of(network: Network) -> int:

@@ -133,10 +133,17 @@ class IterationTrainer(Trainer):
         """Return the counts and the point that the iterations began with."""
         return {**super().get_state(is_amid=is_amid), "start": self._start}
 
-    def set_state(self, state: dict[str, Any], passed: range) -> None:
-        """Continue a training by repeating its iterations: what SciPy knows cannot be saved."""
-        super().set_state(state, passed)
-        self._start, self._again = state["start"], len(passed)
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from the point that the iterations began with."""
+        super().set_state(state)
+        start = state["start"]
+        if np.shape(start) != (len(self._decayed),):
+            raise TypeError("the point that the iterations began with does not fit the model")
+        self._start = start
+
+    def pass_over(self, epochs: range) -> None:
+        """Repeat the iterations of these epochs when it runs: SciPy's state cannot be saved."""
+        self._again = len(epochs)
 
     def settle(self) -> bool:
         """Return False: within an iteration there is nothing to continue from."""

@@ -295,11 +295,14 @@ class TrainingLoop:
         vars(self._history).update(state["history"])
         network.stop_training, network.stop_reason = state["stop"]
         self._validations = state["validations"]
+        with checkpoint.damage():
+            self._trainer.set_state(state["trainer"])
         if self._validation is not None:
             self._validation.pass_over(self._validations)
-        self._trainer.set_state(state["trainer"], range(self._epochs.start, self._epoch))
+        self._trainer.pass_over(range(self._epochs.start, self._epoch))
         checkpoint.network.restore(network)
-        self.callbacks.set_states(state["callbacks"])
+        with checkpoint.damage():
+            self.callbacks.set_states(state["callbacks"])
 
     def state(self) -> Results:
         """Return what `fit` knows between two batches, as plain data.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -104,11 +105,22 @@ class StepTrainer(Trainer):
         place = {"done": done, "order": self._order, "results": self._accumulator.get_state()}
         return {**state, "place": place}
 
-    def set_state(self, state: dict[str, Any], passed: range) -> None:
+    def set_state(self, state: dict[str, Any]) -> None:
         """Continue from there."""
-        super().set_state(state, passed)
-        self._resumed = state.get("place")
-        self._adapter.pass_over(passed)
+        super().set_state(state)
+        place = state.get("place")
+        if place is None:
+            return
+        if not isinstance(place["done"], int) or place["done"] < 0:
+            raise TypeError(f"done is {place['done']!r}")
+        Accumulator(self._bound.plan.program, self.network.dtype).set_state(place["results"])
+        trial = copy.deepcopy(self.network.generator.bit_generator)
+        trial.state = place["order"]  # raises if it is none of a generator
+        self._resumed = place
+
+    def pass_over(self, epochs: range) -> None:
+        """Read the batches of the epochs that are completed."""
+        self._adapter.pass_over(epochs)
         if self._adapter.ended:
             raise ValueError(f"resume_from: {self._adapter.ended}")
 

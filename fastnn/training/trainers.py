@@ -14,7 +14,9 @@ from fastnn.training.progress import Progress
 from fastnn.training.time_budget import TimeBudget
 
 Results = dict[str, Any]
-_COUNTED = ("seconds", "rows_done", "learning_rate", "batches")
+_COUNTED: dict[str, Any] = {
+    "seconds": float, "rows_done": int, "learning_rate": (float, type(None)), "batches": int,
+}  # fmt: skip
 
 
 class Loop(Protocol):
@@ -104,17 +106,22 @@ class Trainer(ABC):
         """
         return {name: getattr(self, name) for name in _COUNTED}
 
-    def set_state(self, state: dict[str, Any], passed: range) -> None:
-        """Continue a training, whose parameters have been restored, from what `get_state` returned.
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue a training from what `get_state` returned.
 
-        Parameters
-        ----------
-        state : dict
-        passed : range
-            The epochs that are completed.
+        Raises
+        ------
+        Exception
+            It has not returned this.
         """
-        for name in _COUNTED:
+        for name, types in _COUNTED.items():
+            if not isinstance(state[name], types):
+                raise TypeError(f"{name} is {state[name]!r}")
             setattr(self, name, state[name])
+
+    def pass_over(self, epochs: range) -> None:
+        """Bring the data to where they are after the epochs that are completed."""
+        return None
 
     def settle(self) -> bool:
         """Take note of what an interrupt has kept from being noted; return False if that failed."""

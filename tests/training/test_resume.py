@@ -479,7 +479,7 @@ def test_table_that_has_lost_lines_is_refused(tmp_path, monkeypatch):
     with ended_after(3, Killed(), monkeypatch), pytest.raises(Killed):
         case.train(case.model(), fnn.CSVLogger(log), fnn.BackupAndRestore(tmp_path / "b"))
     log.write_text("epoch")
-    with pytest.raises(ValueError, match=r"log.csv' has 5 bytes, \d+ were written before"):
+    with pytest.raises(OSError, match=r"log.csv' has 5 bytes, \d+ were written before"):
         case.train(case.model(), fnn.CSVLogger(log), fnn.BackupAndRestore(tmp_path / "b"))
 
 

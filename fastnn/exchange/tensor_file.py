@@ -1,0 +1,198 @@
+"""Tensors and texts in one file, in the safetensors format, with a checksum.
+
+    8 bytes      length of the header, little-endian
+    header       JSON: for each tensor its dtype, shape and place; "__metadata__": texts by name
+    the rest     the tensors, without gaps
+
+The safetensors library writes the file. It is read here, because all of it must be checked before
+anything is made of it: the checksum, which the library does not know; names that are given twice;
+and file objects, which the library could only read from a copy.
+
+The checksum is the SHA-256 of the whole file in which its own digits are zeros.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn.core import files
+from fastnn.core.formats import FormatError, parsed_json, quoted
+
+CHECKSUM = "checksum"
+_ZEROS = "sha256:" + "0" * 64
+_MADE = re.compile(r"sha256:[0-9a-f]{64}")
+_METADATA = "__metadata__"
+_HEADER_LIMIT = 100_000_000  # bytes; that of the safetensors library
+_DTYPES = {
+    "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "<u2", "I16": "<i2", "U32": "<u4",
+    "I32": "<i4", "U64": "<u8", "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8",
+}  # fmt: skip
+
+
+class Content(NamedTuple):
+    """What a file holds.
+
+    Attributes
+    ----------
+    metadata : dict of str to str
+        Without the checksum.
+    tensors : dict of str to ndarray
+        Views of what was read.
+    """
+
+    metadata: dict[str, str]
+    tensors: dict[str, np.ndarray]
+
+
+def packed(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> list[files.Piece]:
+    """Return the bytes of a file, with a checksum in its metadata.
+
+    Parameters
+    ----------
+    arrays : dict of str to ndarray
+    metadata : dict of str to str
+
+    Returns
+    -------
+    list of bytes-like
+        The file in pieces, so that the tensors are not copied once more.
+
+    Examples
+    --------
+    >>> file = packed({"x": np.arange(3.0)}, {"note": "three numbers"})
+    >>> unpacked(b"".join(file), "'a file'").tensors["x"]
+    array([0., 1., 2.])
+    """
+    from safetensors.numpy import save
+
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    made = save(contiguous, {CHECKSUM: _ZEROS, **metadata})
+    start = 8 + int.from_bytes(made[:8], "little")
+    head, rest = bytearray(made[:start]), memoryview(made)[start:]
+    place = _place(head, _ZEROS)
+    assert place >= 0
+    head[place : place + len(_ZEROS)] = _checksum(head, rest).encode()
+    return [head, rest]
+
+
+def unpacked(content: bytes | bytearray, name: str) -> Content:
+    """Return what a file holds, once all that its header says has been checked.
+
+    Parameters
+    ----------
+    content : bytes
+    name : str
+        How messages name the file, in quotation marks.
+
+    Raises
+    ------
+    FormatError
+        It is no safetensors file, was cut, or a bit of it has changed.
+    """
+    header, start = _header(content, name)
+    metadata = header.pop(_METADATA, {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise _no_file(name, "its metadata are no texts")
+    places: list[tuple[int, int, str]] = []
+    tensors: dict[str, np.ndarray] = {}
+    memory = memoryview(content)[start:]
+    for key, entry in header.items():
+        dtype, shape, begin, end = _checked_entry(key, entry, len(memory), name)
+        places.append((begin, end, key))
+        array = np.frombuffer(memory[begin:end], dtype)
+        tensors[key] = array.reshape(shape)
+    at = 0
+    for begin, end, key in sorted(places):
+        if begin != at:
+            what = "overlaps another" if begin < at else "lies behind a gap"
+            raise _no_file(name, f"tensor {quoted(key)} {what}")
+        at = end
+    if at != len(memory):
+        raise _no_file(name, f"{len(memory) - at:,} bytes are left over")
+    told = metadata.pop(CHECKSUM, None)
+    if told is not None:
+        _check(content, start, told, name)
+    elif any(_MADE.fullmatch(text) for text in metadata.values()):
+        raise _no_file(name, "the name of its checksum is damaged")
+    return Content(metadata, tensors)
+
+
+def _no_file(name: str, reason: str) -> FormatError:
+    return FormatError(f"path: {name} is not a safetensors file ({reason})")
+
+
+def _header(content: bytes | bytearray, name: str) -> tuple[dict[str, Any], int]:
+    """Return the header, and where the tensors begin."""
+    if len(content) < 16:
+        raise _no_file(name, f"{len(content)} bytes, expected at least 16")
+    size = int.from_bytes(content[:8], "little")
+    if size > len(content) - 8:
+        raise _no_file(name, f"its header ends behind the file ({size:,} bytes); was it cut?")
+    if size > _HEADER_LIMIT:
+        raise _no_file(name, f"its header has {size:,} bytes, more than {_HEADER_LIMIT:,}")
+    try:
+        found = parsed_json(bytes(content[8 : 8 + size]), "its header")
+    except FormatError as error:
+        raise _no_file(name, str(error)) from None
+    if not isinstance(found, dict):
+        raise _no_file(name, "its header holds no names")
+    return found, 8 + size
+
+
+def _checked_entry(key: str, entry: Any, size: int, name: str) -> tuple[str, tuple, int, int]:
+    """Return dtype, shape, and where a tensor begins and ends."""
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise _no_file(name, f"the entry of tensor {quoted(key)} is damaged")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise FormatError(f"path: tensor {quoted(key)} of {name} has dtype {quoted(dtype)}, which "
+                          f"is none of {', '.join(_DTYPES)}")  # fmt: skip
+    if not (_are_sizes(shape) and len(shape) <= 32 and _are_sizes(offsets) and len(offsets) == 2):
+        raise _no_file(name, f"shape or place of tensor {quoted(key)} is damaged")
+    begin, end = offsets
+    wanted = math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize
+    if not 0 <= begin <= end <= size:
+        raise _no_file(name, f"tensor {quoted(key)} lies outside of the file; was it cut?")
+    if wanted != end - begin:
+        took = f"{end - begin:,} bytes, which are not those of its shape {quoted(shape, 80)}"
+        raise _no_file(name, f"tensor {quoted(key)} has {took}")
+    return _DTYPES[dtype], tuple(shape), begin, end
+
+
+def _are_sizes(value: Any) -> bool:
+    return isinstance(value, list) and all(type(one) is int and 0 <= one < 2**63 for one in value)
+
+
+def _check(content: bytes | bytearray, start: int, told: str, name: str) -> None:
+    """Raise FormatError unless the checksum is that of the file."""
+    head = bytearray(content[:start])
+    place = _place(head, told) if _MADE.fullmatch(told) else -1
+    if place >= 0:
+        head[place : place + len(told)] = _ZEROS.encode()
+        if told == _checksum(head, memoryview(content)[start:]):
+            return
+    raise FormatError(
+        f"path: {name} is damaged, its checksum is that of other content: copy or download it again"
+    )
+
+
+def _checksum(head: bytearray, rest: memoryview) -> str:
+    found = hashlib.sha256(head)
+    found.update(rest)
+    return f"sha256:{found.hexdigest()}"
+
+
+def _place(head: bytearray, checksum: str) -> int:
+    """Return where the checksum stands in the header, or -1."""
+    before = f'"{CHECKSUM}":"'.encode()
+    found = head.find(before + checksum.encode() + b'"')
+    return -1 if found < 0 else found + len(before)
+
+
+__all__ = ["CHECKSUM", "Content", "packed", "unpacked"]
