@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, cast
@@ -260,8 +261,17 @@ class Callback(Declared):
     def set_state(self, state: dict[str, Any]) -> None:
         """Continue from what `get_state` returned when the training was saved.
 
-        Called after `on_train_begin`.
+        Called after `on_train_begin`. The default sets the attributes.
+
+        Raises
+        ------
+        TypeError
+            For fastnn's own classes: the state is damaged.
         """
+        if not type(self)._is_open:
+            for name, value in state.items():
+                if not _is_like(vars(self).get(name), value):
+                    raise TypeError(f"{type(self).__name__}.{name} cannot be {value!r}")
         vars(self).update(state)
 
     def on_nonfinite_loss(self, error: FloatingPointError) -> bool:
@@ -296,6 +306,15 @@ class Callback(Declared):
         the parameters meanwhile.
         """
         return ()
+
+
+def _is_like(now: object, value: object) -> bool:
+    """Whether an attribute that is `now` may become a value: of the same type, or once None."""
+    if now is None:
+        return True
+    if isinstance(now, (list, deque)) and type(value) is type(now):
+        return all(_is_like(now[0], one) for one in cast("Any", value)) if now else True
+    return type(value) is type(now)
 
 
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))

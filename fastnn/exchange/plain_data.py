@@ -141,7 +141,15 @@ def _deque(content: Any, tensors: Tensors, classes: Mapping[str, type]) -> deque
 
 def _object(content: Any, tensors: Tensors, classes: Mapping[str, type]) -> Any:
     name, entries = content
-    return classes[name](**decode(entries, tensors, classes))
+    made = classes[name](**decode(entries, tensors, classes))
+    for one in fields(made):
+        value, kind = getattr(made, one.name), _PLAIN.get(str(one.type))
+        if kind is not None and type(value) is not kind:
+            raise ValueError(f"{name}.{one.name} is {value!r}")
+    return made
+
+
+_PLAIN = {"float": float, "int": int, "str": str}  # annotations of fields
 
 
 def _generator(content: Any, tensors: Tensors, classes: Mapping[str, type]) -> np.random.Generator:

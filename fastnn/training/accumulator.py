@@ -86,15 +86,27 @@ class Accumulator:
         ValueError
             It has not returned this.
         """
-        sums, count = state["_sums"], state["_count"]
+        sums, count, targets, types, predictions = (state[name] for name in _STATE)
         names = {value.name for value in self._program.outputs}
-        is_sum = np.shape(sums) in ((), (len(self._program.results),))
-        parts = [state[name] for name in ("_targets", "_target_types", "_predictions")]
-        if not (
-            set(state) == set(_STATE) and is_sum and isinstance(count, int) and count >= 0
-            and all(isinstance(part, list) and len(part) == len(parts[0]) for part in parts)
-            and all(set(made) == names for made in state["_predictions"])
-        ):  # fmt: skip
+        width = len(self._program.inputs) - self._inputs
+        is_whole = (
+            np.shape(sums) in ((), (len(self._program.results),))
+            and np.asarray(sums).dtype == np.float64
+            and type(count) is int
+            and count >= 0
+            and len(targets) == len(types) == len(predictions)
+        )
+        for part, kinds, made in zip(targets, types, predictions, strict=False):
+            arrays = [*part, *made.values()]
+            is_whole = (
+                is_whole
+                and len(part) == len(kinds) == width
+                and set(made) == names
+                and all(isinstance(kind, str) for kind in kinds)
+                and all(isinstance(one, np.ndarray) and one.ndim for one in arrays)
+                and len({len(one) for one in arrays}) == 1
+            )
+        if not is_whole:
             raise ValueError("the results of the epoch do not fit the model")
         vars(self).update(state)
 

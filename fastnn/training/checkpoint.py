@@ -59,8 +59,8 @@ class Checkpoint:
         for name, value in self.state["data"].items():
             if now.get(name) != value:
                 raise ValueError(
-                    f"resume_from: the training in {str(self.path)!r} had {name} {value}, "
-                    f"now there is {now.get(name)}"
+                    f"resume_from: the training in {str(self.path)!r} had "
+                    f"{brief(name, 30)} {brief(value, 60)}, now there is {now.get(name)}"
                 )
 
     @contextlib.contextmanager

@@ -1,8 +1,11 @@
 """Trainings that are killed or interrupted, and resumed, end with the bits of one left alone."""
 
 import contextlib
+import copy
 import functools
 import json
+import random
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 import fastnn as fnn
 from fastnn import optimizers
 from fastnn.data import pages
-from fastnn.exchange import training_file
+from fastnn.exchange import model_file, training_file
 from fastnn.exchange.plain_data import encode
 from fastnn.training.gradient_accumulation import AccumulatingTrainer
 from fastnn.training.lbfgs import IterationTrainer
@@ -641,3 +644,53 @@ def test_layer_that_cannot_be_saved_is_told_before_training(tmp_path):
     with pytest.raises(ValueError, match="load would not know"):
         Case().train(model, fnn.BackupAndRestore(tmp_path))
     assert model.network.runtime.step == 0
+
+
+# --- files from strangers -------------------------------------------------------------------------
+
+HOSTILE = [None, True, -1, 2**70, 0.5, "x" * 1000, "\x1b[2J", [], {}, [[]], {"float": "nan"},
+           {"float": 1}, {"array": "99"}, {"array": "0"}, {"tuple": 3}, {"dict": [[[], 1]]},
+           {"object": ["Popen", {}]}, {"generator": {"dict": [["bit_generator", "os"]]}},
+           {"number": ["float64", "x"]}, {"number": ["O", 1]}, {"deque": [-1, []]}]  # fmt: skip
+
+
+def places(value, at=()):
+    """Yield the paths of all nodes of a JSON value."""
+    yield at
+    if isinstance(value, (dict, list)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, one in items:
+            yield from places(one, (*at, key))
+
+
+@pytest.mark.parametrize("count", [400, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_states_from_strangers(count, tmp_path, monkeypatch):
+    """A training is continued from a state that makes sense, or refused with a short message."""
+    case = Case(metrics=("f1",), fit=held, callbacks=lambda: [fnn.EarlyStopping(patience=3)])
+    backup = fnn.BackupAndRestore(tmp_path, save_freq=2)
+    with ended_after(5, Killed(), monkeypatch), pytest.raises(Killed):
+        case.train(case.model(), *case.callbacks(), backup)
+    about, tensors = model_file.read(backup.path)
+    monkeypatch.setattr(model_file, "read", lambda path: (changed, tensors))
+    every = list(places(about["attachments"]["fit"]))
+    assert len(every) > 200
+    rng, outcomes = random.Random(count), Counter()
+    for _ in range(count):
+        changed = copy.deepcopy(about)
+        *path, last = ("attachments", "fit", *rng.choice(every))
+        node = changed
+        for key in path:
+            node = node[key]
+        if rng.random() < 0.2:
+            del node[last]
+        else:
+            node[last] = rng.choice(HOSTILE)
+        message = ""
+        try:
+            case.train(case.model(), *case.callbacks(), resume_from=backup.path)
+        except ValueError as error:
+            message = str(error)
+            outcomes[type(error).__name__] += 1
+        assert len(message) < 700
+        assert message.isprintable()
+    assert outcomes["FormatError"] > count / 2
