@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from fastnn.core import notices, processors
 from fastnn.native import engine
 
 # A team is certainly worth its barriers if each worker has this much arithmetic in a step, about
@@ -18,44 +18,25 @@ WORK_PER_WORKER = 1_500_000  # multiply-adds
 MAYBE = 0.25
 SURELY = 16.0
 
-# libgomp terminates the process if it cannot start a thread.
 MOST_THREADS = max(256, os.cpu_count() or 1)
 
 _threads: int | None = None
 _most: ContextVar[int] = ContextVar("the most workers in this context", default=MOST_THREADS)
-_is_forked = False
-
-
-def _after_fork() -> None:
-    """Use a single worker, because libgomp hangs if a forked child opens a team."""
-    global _is_forked
-    _is_forked = True
-
-
-os.register_at_fork(after_in_child=_after_fork)
-
-
-def _container_quota() -> int | None:
-    """Return the number of processors that the container's quota allows, or None."""
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as file:
-            quota, period = file.read().split()
-        return None if quota == "max" else math.ceil(int(quota) / int(period))
-    except (OSError, ValueError):
-        return None
 
 
 @functools.cache
-def _default_threads() -> int:
+def _from_environment() -> int | None:
     for name in ("FASTNN_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(name, "").split(",")[0].strip()
         if text:
             if text.isdecimal() and int(text) > 0:
                 return min(int(text), MOST_THREADS)
             warnings.warn(f"{name}={text!r} is ignored: expected a positive integer")
-    has_affinity = hasattr(os, "sched_getaffinity")
-    processors = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    return max(1, min(processors, _container_quota() or processors))
+    return None
+
+
+def _default_threads() -> int:
+    return _from_environment() or min(processors.available(), MOST_THREADS)
 
 
 def set_num_threads(threads: int | None) -> None:
@@ -74,6 +55,13 @@ def set_num_threads(threads: int | None) -> None:
     TypeError, ValueError
         `threads` is not a positive integer.
 
+    Warns
+    -----
+    RuntimeWarning
+        `threads` is more than 1 in a forked child, where it has no effect: one worker does
+        everything there, because OpenMP's threads have remained in the parent. A process that is
+        started anew ("spawn" and "forkserver" of `multiprocessing`) has all of them.
+
     Examples
     --------
     >>> import fastnn as fnn
@@ -89,16 +77,27 @@ def set_num_threads(threads: int | None) -> None:
         threads = threads.__index__()
         if not 1 <= threads <= MOST_THREADS:
             raise ValueError(f"threads must lie in [1, {MOST_THREADS}], got {threads}")
+        if threads > 1 and engine.forks():
+            notices.warn(
+                f"set_num_threads({threads}) has no effect in a forked child, where one worker "
+                "does everything: OpenMP's threads have remained in the parent. Start the process "
+                'anew instead (the methods "spawn" and "forkserver" of multiprocessing)',
+                RuntimeWarning,
+            )
     _threads = threads
+    engine.try_threads_again()
 
 
 def get_num_threads() -> int:
-    """Return the maximum number of workers that a step may use.
+    """Return the maximum number of workers that a step of this thread may use.
 
     Returns
     -------
     int
-        1 in a build without OpenMP, and in a forked child.
+        The number of `set_num_threads`, or the default, whose affinity is read each time. Less
+        where OpenMP was told so for this thread (``omp_set_num_threads``, or the package
+        threadpoolctl). 1 in a build without OpenMP, in a forked child, and after a thread could
+        not be started.
 
     Examples
     --------
@@ -106,9 +105,10 @@ def get_num_threads() -> int:
     >>> fnn.get_num_threads() >= 1
     True
     """
-    if not engine.HAS_OPENMP or _is_forked:
+    if not engine.can_open_a_team():
         return 1
-    return min(_threads if _threads is not None else _default_threads(), _most.get())
+    chosen = _threads if _threads is not None else _default_threads()
+    return min(chosen, engine.openmp_threads() or MOST_THREADS, _most.get())
 
 
 @contextmanager
@@ -131,11 +131,6 @@ def at_most(workers: int) -> Iterator[None]:
         yield
     finally:
         _most.reset(token)
-
-
-def limited(workers: int) -> int:
-    """Return `workers`, or 1 if a team is impossible."""
-    return workers if engine.HAS_OPENMP and not _is_forked else 1
 
 
 def is_worth_a_team(work: float) -> bool:

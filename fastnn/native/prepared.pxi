@@ -62,7 +62,7 @@ cdef class Prepared:
     cdef Executor executor
     cdef Addresses addresses
     cdef Slot *slots
-    cdef Run run
+    cdef Run *run               # apart, because it has the alignment of its barrier
     cdef double rate, work
     cdef readonly int workers
     cdef list inputs            # _Samples, one for each input
@@ -95,11 +95,12 @@ cdef class Prepared:
         self.executor, self.addresses = executor, Addresses(executor)
         self.workers, self.work = workers, work
         self.slots = <Slot *>fastnn_allocate(max(workers * count, 1) * sizeof(Slot))
-        if self.slots == NULL:
+        self.run = <Run *>fastnn_allocate(sizeof(Run))
+        if self.slots == NULL or self.run == NULL:
             raise MemoryError("cannot allocate the program")
         for i in range(workers):
             memcpy(self.slots + i * count, executor.slots, count * sizeof(Slot))
-        memset(&self.run, 0, sizeof(self.run))
+        memset(self.run, 0, sizeof(Run))
         places = self.addresses.places
         self.run.slots, self.run.count, self.run.externals = self.slots, count, places
         self.run.end, self.run.steps, self.run.batch, self.run.total_rows = count, 1, 1, 1
@@ -130,6 +131,7 @@ cdef class Prepared:
 
     def __dealloc__(self):
         free(self.slots)
+        free(self.run)
 
     def predict_one(self, x):
         """Return the output for one sample, or None where the general path must be taken."""
@@ -286,12 +288,13 @@ cdef class Prepared:
         self.addresses.places[samples.place].base = <char *>samples.data
 
     cdef int _run(self, int workers) except -1:
+        workers = team_of(workers)
         cdef _Scratch scratch = take_scratch(workers)
         self.run.scratch, self.run.stopped_at = <char *>scratch.blocks, -1
         self.run.status = FASTNN_OK
         if workers > 1 or self.work * self.run.batch > LONG_WORK:
-            self.executor._run_team(&self.run, workers)
+            self.executor._run_team(self.run, workers)
         else:
-            run_team_member(&self.run, 0, 1)
+            run_team_member(self.run, 0, 1)
         _idle.append(scratch)
         return raise_status(self.run.status)

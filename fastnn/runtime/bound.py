@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.core import threads
+from fastnn.core.locks import Lock
 from fastnn.data.arrays import AnySource
 from fastnn.data.sparse import Sparse
 from fastnn.data.steps import Steps
@@ -47,7 +48,7 @@ class Bound:
     counter: np.ndarray
     key: int
     # Held while Python runs between native ranges, which share one workspace.
-    lock: threading.RLock = field(default_factory=threading.RLock)
+    lock: Lock = field(default_factory=lambda: Lock(threading.RLock))
     _teams: dict[int, TeamSize] = field(default_factory=dict)
 
     def team(self, batch: int) -> TeamSize:
@@ -289,7 +290,7 @@ class Run:
                 scheduled=self._scheduled(count), **settings,
             )  # fmt: skip
         counter = settings.pop("counter")
-        with self.bound.lock:
+        with self.bound.lock.own():
             for step in range(first, first + count):
                 rows = min(self.steps.batch, self.steps.rows - step * self.steps.batch)
                 for part in parts:

@@ -9,8 +9,6 @@ Programs are made when first needed.
 from __future__ import annotations
 
 import math
-import os
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
@@ -19,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.core import notices
+from fastnn.core.locks import Lock
 from fastnn.data.arrays import Source, checked_weights
 from fastnn.data.steps import Steps
 from fastnn.native.engine import Executor
@@ -41,14 +40,8 @@ SETTINGS_KEPT = 2
 # A program that is made again for a larger batch is made for twice as many rows, up to this number.
 MOST_ROWS_AHEAD = 4096
 
-# Held while a program is looked up or made, so that threads may share a model, and during a
-# fork, so that the child finds it released.
-_programs_lock = threading.Lock()
-os.register_at_fork(
-    before=_programs_lock.acquire,
-    after_in_parent=_programs_lock.release,
-    after_in_child=_programs_lock.release,
-)
+# Held while a program is looked up or made, so that threads may share a model.
+_programs_lock = Lock()
 
 
 class Runtime:
@@ -346,7 +339,7 @@ class Runtime:
         """
         collects = collects and self.objective is not None and self.objective.needs_all
         target_types = (target_types,) if isinstance(target_types, str) else target_types
-        with _programs_lock:
+        with _programs_lock.own():
             settings = self._settings() if purpose.depends_on_optimizer else None
             learning = self._learning if purpose.depends_on_trainable else None
             key = (purpose, target_types, sparse, collects, settings, wrt, learning)
@@ -452,7 +445,7 @@ class Runtime:
 
     def layer_changed(self) -> None:
         """Take note of which parameters learn now, and how fast; layers call it."""
-        with _programs_lock:
+        with _programs_lock.own():
             self._take_learning_state()
             for purpose in PREPARED:
                 if purpose.depends_on_trainable:
