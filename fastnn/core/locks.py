@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 from fastnn.native import engine
 
 
 class Lock:
-    """A lock that each process has of its own: another thread may have held it at the fork.
+    """A lock, or condition, that each process has of its own.
 
-    Hooks of Python (`os.register_at_fork`) would not do: a fork made in C runs none of them.
+    Another thread may have held it at a fork, and has remained in the parent. Hooks of Python
+    (`os.register_at_fork`) would not do: a fork made in C runs none of them.
 
     Parameters
     ----------
@@ -27,11 +27,11 @@ class Lock:
     ...     pass
     """
 
-    def __init__(self, make: Callable[[], AbstractContextManager[Any]] = threading.Lock) -> None:
+    def __init__(self, make: Callable[[], Any] = threading.Lock) -> None:
         self._make = make
         self._lock, self._forks = make(), engine.forks()
 
-    def own(self) -> AbstractContextManager[Any]:
+    def own(self) -> Any:
         """Return the lock of this process; hold it in a `with` statement."""
         if self._forks != engine.forks():
             self._lock, self._forks = self._make(), engine.forks()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ MOST_THREADS = max(256, os.cpu_count() or 1)
 
 _threads: int | None = None
 _most: ContextVar[int] = ContextVar("the most workers in this context", default=MOST_THREADS)
+_busy: list[tuple[int, object]] = []  # one for each training, with its thread
 
 
 @functools.cache
@@ -107,8 +109,38 @@ def get_num_threads() -> int:
     """
     if not engine.can_open_a_team():
         return 1
+    return min(_allowed(), _most.get())
+
+
+def _allowed() -> int:
     chosen = _threads if _threads is not None else _default_threads()
-    return min(chosen, engine.openmp_threads() or MOST_THREADS, _most.get())
+    return min(chosen, engine.openmp_threads() or MOST_THREADS)
+
+
+@contextmanager
+def busy() -> Iterator[None]:
+    """Count this thread among those that train while others may: they share the processors."""
+    use = (threading.get_ident(), object())
+    try:
+        _busy.append(use)
+        yield
+    finally:
+        if use in _busy:  # it is not if Ctrl-C came first
+            _busy.remove(use)
+
+
+def share() -> int:
+    """Return the maximum number of workers for a step of this thread, beside those that train.
+
+    Returns
+    -------
+    int
+        `get_num_threads` where no other thread trains, otherwise an equal part of it, at least 1.
+    """
+    others = {thread for thread, _ in _busy} - {threading.get_ident()} if _busy else None
+    if not others:
+        return get_num_threads()
+    return max(1, min(get_num_threads(), _allowed() // (1 + len(others))))
 
 
 @contextmanager
@@ -142,7 +174,7 @@ def workers_for(work: float) -> int:
     """Return the team size for a single step of `work` multiply-adds."""
     if not is_worth_a_team(work):
         return 1
-    return min(get_num_threads(), int(work // WORK_PER_WORKER))
+    return min(share(), int(work // WORK_PER_WORKER))
 
 
 def team_sizes(work: float, limit: int) -> list[int]:

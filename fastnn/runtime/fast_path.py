@@ -25,6 +25,7 @@ from fastnn.program.graph import Graph
 from fastnn.program.objective import Objective
 from fastnn.program.purpose import Purpose
 from fastnn.runtime.bound import Bound
+from fastnn.runtime.turns import Turns
 
 LEARNS, PREDICTS = PREPARED = Purpose.TRAIN, Purpose.PREDICT  # what can be prepared
 
@@ -54,6 +55,11 @@ class PreparedRows:
 class FastPath:
     """The programs of a network that are prepared for one row and for batches.
 
+    Parameters
+    ----------
+    turns : Turns
+        Where a thread has to wait for others, it takes the general path.
+
     Attributes
     ----------
     predictor : Prepared or None
@@ -67,7 +73,8 @@ class FastPath:
         Whether `prepare_few_rows` has found that batches of this network take the general path.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
         self.predictor: Prepared | None = None
         self.learner: PreparedRows | None = None
         self.weighted: PreparedRows | None = None
@@ -88,6 +95,8 @@ class FastPath:
     def try_predict_one(self, x: object) -> np.ndarray | None:
         """Return the output for one sample, or None where the general path must be taken."""
         predictor = self.predictor
+        if self._turns.changes and self._turns.others_change:
+            return None
         try:
             return None if predictor is None else predictor.predict_one(x)
         except ValueError:  # not a category of an Embedding; the general path says which
@@ -108,8 +117,10 @@ class FastPath:
             None where the general path must be taken; NaN where the loss or a parameter may not be
             finite: see `last_step`.
         """
-        learner = self.learner
+        learner, turns = self.learner, self._turns
         if learner is None or learner.prepared.objective is not objective:
+            return None
+        if (turns.changes or turns.looks) and turns.others_are_there:
             return None
         self._last = learner
         try:
@@ -133,6 +144,9 @@ class FastPath:
         """
         learner = self.learner if weights is None else self.weighted
         if learner is None or learner.prepared.objective is not objective:
+            return None
+        turns = self._turns
+        if (turns.changes or turns.looks) and turns.others_are_there:
             return None
         if type(y) is not np.ndarray or not y.ndim or len(y) == 1:  # one row may need a warning
             return None
@@ -219,6 +233,8 @@ class FastPath:
         """Return the outputs for few rows, or None where the general path must be taken."""
         few = self.few_rows
         if few is None or type(x) is not np.ndarray or x.ndim == 0:
+            return None
+        if self._turns.changes and self._turns.others_change:
             return None
         rows = len(x)
         try:

@@ -31,6 +31,7 @@ from fastnn.program.purpose import Purpose, Wrt
 from fastnn.runtime.arenas import ParameterArena, aligned, offsets_of
 from fastnn.runtime.bound import Bound
 from fastnn.runtime.fast_path import PREPARED, FastPath
+from fastnn.runtime.turns import Turns
 
 # Rows in a step of predict and evaluate: enough for packing to pay, few enough for the caches.
 ROWS = 512
@@ -57,6 +58,8 @@ class Runtime:
         Seed of dropout.
     shared : dict of str to (ParameterArena, ndarray), optional
         The parameters that exist already: their arenas, and their views.
+    turns : Turns, optional
+        The network's; default: new ones.
 
     Attributes
     ----------
@@ -90,6 +93,7 @@ class Runtime:
         shapes: dict[str, tuple[int, ...]],
         key: int,
         shared: Mapping[str, tuple[ParameterArena, np.ndarray]] | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.graph, self.dtype, self.shapes = graph, dtype, shapes
         self.objective: Objective | None = None
@@ -118,7 +122,7 @@ class Runtime:
         self._key = key
         self._snapshot: np.ndarray | None = None
         self.programs: dict[tuple, Bound] = {}
-        self.fast_path = FastPath()
+        self.fast_path = FastPath(turns or Turns())
 
     @property
     def key(self) -> int:

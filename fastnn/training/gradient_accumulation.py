@@ -28,9 +28,10 @@ class AccumulatingTrainer(StepTrainer):
 
     def _make(self, run: Run, first: int, loop: Loop) -> tuple[int, int]:
         """Run one step; return how many were completed and requested."""
-        began = time.perf_counter()
-        ran = make_step(self.network, run, first)
-        elapsed = time.perf_counter() - began
+        with self.network.turns.change("fit"):
+            began = time.perf_counter()
+            ran = make_step(self.network, run, first)
+            elapsed = time.perf_counter() - began
         loop.budget.record(ran, elapsed)
         self.seconds += elapsed
         return ran, 1

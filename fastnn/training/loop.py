@@ -116,7 +116,7 @@ def fit(
     validation_split, validation_data : object
     """
     network.require_objective()
-    with network.built_on_trial():
+    with network.turns.owned("fit"), network.built_on_trial():
         in_batches = is_batches(x, takes_lists=y is None)
         if not in_batches:
             network.learn_names(x, y)
@@ -202,7 +202,8 @@ class TrainingLoop:
         was_fitting, network.is_fitting = network.is_fitting, True  # a callback may call fit
         try:
             self._trainer.run(self._epochs, self)
-            network.runtime.take_average()
+            with network.turns.change("fit"):
+                network.runtime.take_average()
             history.stop_reason = self._reason()
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"

@@ -151,12 +151,13 @@ class StepTrainer(Trainer):
     def _make(self, run: Run, first: int, loop: Loop) -> tuple[int, int]:
         """Run one step or a slice of steps; return how many were completed and requested."""
         self.network.runtime.parameters_change()
-        if loop.callbacks.asks_for_batches:
-            began = time.perf_counter()
-            ran, asked = run.make(first), 1
-            elapsed = time.perf_counter() - began
-        else:
-            asked, ran, elapsed = run.slice(first, most=loop.budget.steps())
+        with self.network.turns.change("fit"):
+            if loop.callbacks.asks_for_batches:
+                began = time.perf_counter()
+                ran, asked = run.make(first), 1
+                elapsed = time.perf_counter() - began
+            else:
+                asked, ran, elapsed = run.slice(first, most=loop.budget.steps())
         loop.budget.record(ran, elapsed)
         self.seconds += elapsed
         return ran, asked
@@ -170,11 +171,12 @@ class StepTrainer(Trainer):
         rows = rows if steps.order is None else steps.order[rows]
         count = self._adapter.steps_per_epoch
         total = "" if count is None else f" of {count}"
-        raise refusal(
-            self.network.runtime,
-            [source.take(rows) for source in steps.sources],
-            f"epoch {epoch + 1}, step {self._before + step + 1}{total}",
-            loss,
-            self._snapshot,
-            restored=loop.callbacks.restores_epoch,
-        )
+        with self.network.turns.change("fit"):
+            raise refusal(
+                self.network.runtime,
+                [source.take(rows) for source in steps.sources],
+                f"epoch {epoch + 1}, step {self._before + step + 1}{total}",
+                loss,
+                self._snapshot,
+                restored=loop.callbacks.restores_epoch,
+            )

@@ -29,9 +29,10 @@ def train_on_batch(
         if loss is not None:  # the step was tried
             network.runtime.parameters_change()
             return loss if loss == loss else checked_loss(network, lambda: x)
-    samples = network.checked_samples(x, y, sample_weight, class_weight, learns=True)
-    loss = train_on_samples(network, samples)
-    prepare(network, objective, samples)
+    with network.turns.change("train_on_batch"):
+        samples = network.checked_samples(x, y, sample_weight, class_weight, learns=True)
+        loss = train_on_samples(network, samples)
+        prepare(network, objective, samples)
     return loss
 
 
