@@ -393,7 +393,7 @@ class Model:
         >>> model.compile(optimizer=fnn.Adam(1e-3), loss="mse", metrics=["mae"])
         """
         network = self.network
-        if network.is_fitting:
+        if network.is_fitting and not network.turns.others_change:
             raise RuntimeError("compile cannot be called while fit runs (from a callback)")
         names = network.output_names if network.built else ["output"]
         told = objective_of(optimizer, loss, metrics, loss_weights, names, weighted_metrics)
@@ -569,6 +569,8 @@ class Model:
         ------
         ValueError, TypeError
             An argument does not fit; nothing has changed.
+        RuntimeError
+            Another thread trains this model; nothing has changed.
         NonFiniteLossError
             The loss became NaN or infinite. The message names the step and the layer; the
             parameters are the last ones known to be finite, at worst those from the start of the
@@ -576,6 +578,16 @@ class Model:
         KeyboardInterrupt
             Ctrl-C was pressed; the model is at the end of a step, and `history` holds the
             results so far.
+
+        Notes
+        -----
+        While it trains, a model belongs to the thread that called `fit`. What would change it from
+        another thread (`fit`, `train_on_batch`, `learn_one`, `compile`, `set_weights`,
+        `load_weights`) raises RuntimeError. What only looks at it from another thread (`predict`,
+        `evaluate`, `save`, `get_weights`) waits for the end of the steps that are being made, at
+        most some 50 ms, sees the model as it is then, and lets the training wait meanwhile. Models
+        that share layers do not know of each other's threads. Trainings of several models in
+        several threads share the number of threads among them (`fastnn.set_num_threads`).
 
         Examples
         --------
@@ -885,7 +897,8 @@ class Model:
         Writing into a view of `parameters` goes unnoticed: call `forward` again afterwards, or the
         gradients mix the outputs of the old parameters with the new ones.
         """
-        return self._manual.backward(grad_output, wrt, accumulate)
+        with self.network.turns.change("backward"):
+            return self._manual.backward(grad_output, wrt, accumulate)
 
     def gradients_of(
         self,
@@ -986,7 +999,8 @@ class Model:
         >>> float(model.predict(np.ones((1, 2)))[0, 0])
         1.5
         """
-        self._manual.apply_gradients()
+        with self.network.turns.change("apply_gradients"):
+            self._manual.apply_gradients()
 
     # --- prediction and evaluation --------------------------------------------------------------
 
@@ -1372,7 +1386,8 @@ class Model:
         """
         from fastnn.exchange import weights_file
 
-        return weights_file.load(self.network, path, strict=checks.boolean("strict", strict))
+        with self.network.turns.change("load_weights"):
+            return weights_file.load(self.network, path, strict=checks.boolean("strict", strict))
 
 
 @hints.explains_arguments()
@@ -1462,9 +1477,11 @@ class Sequential(Model):
         return last if isinstance(last, Layer) else Model.of(last)  # type: ignore[arg-type]
 
     def _changeable(self, method: str) -> Network:
-        if self.network.is_fitting:
+        network = self.network
+        if network.is_fitting and not network.turns.others_change:
             raise RuntimeError(f"{method} cannot be called while fit runs (from a callback)")
-        return self.network
+        with network.turns.change(method):
+            return network
 
 
 def clone_model(model: Model, *, seed: int | None = None) -> Model:

@@ -42,6 +42,7 @@ from fastnn.program.purpose import Purpose
 from fastnn.runtime import Runtime
 from fastnn.runtime.arenas import ParameterArena, memory_for_parameters
 from fastnn.runtime.fast_path import FastPath
+from fastnn.runtime.turns import Turns
 
 DTYPES = ("float32", "float64")
 
@@ -89,7 +90,7 @@ def measuring(layers: Sequence[Layer]) -> list[Any]:
 class _NotBuilt:
     """The runtime of a network that is not built yet: any use of it raises an error saying so."""
 
-    fast_path = FastPath()  # with nothing prepared
+    fast_path = FastPath(Turns())  # with nothing prepared
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):  # copying and pickling ask for these
@@ -150,6 +151,8 @@ class Network(Composite):
     stop_training, stop_reason : bool and str
         Whether `fit` is to end, and why.
     is_fitting : bool
+    turns : Turns
+        Which thread may change it, and when others may look at it; each copy has its own.
     runtime : Runtime
         Arenas and programs; any access to it raises RuntimeError if the network is not built.
     names : Names
@@ -184,6 +187,7 @@ class Network(Composite):
         self.history: Any = None
         self.stop_training, self.stop_reason = False, ""
         self.is_fitting = False
+        self.turns = Turns()
         self.runtime: Runtime = _NOT_BUILT
         self._specification: DataSpecification | None = None
         self._measuring: list[Measuring] = []  # known when the network is built
@@ -226,7 +230,7 @@ class Network(Composite):
         shapes = {name: value.shape for name, value in graph.parameters.items()}
         self._drawn = set()  # otherwise layers that are gone would keep their arenas
         with memory_for_parameters(graph, self.dtype):
-            runtime = Runtime(graph, self.dtype, shapes, self._key, shared)
+            runtime = Runtime(graph, self.dtype, shapes, self._key, shared, self.turns)
             for i, (name, view) in enumerate(runtime.parameters.items()):
                 if name in shared:
                     continue
@@ -551,10 +555,11 @@ class Network(Composite):
         frozen : set of Layer, optional
             The layers that this network does not train, whatever their `trainable`.
         """
-        if self.built:
-            with memory_for_parameters(self.graph, self.dtype):
-                self.runtime.configure(objective, frozen)
-        self.objective, self.frozen, self._specification = objective, frozen, None
+        with self.turns.change("compile"):
+            if self.built:
+                with memory_for_parameters(self.graph, self.dtype):
+                    self.runtime.configure(objective, frozen)
+            self.objective, self.frozen, self._specification = objective, frozen, None
 
     def clone(self, dtype: str | None = None, *, keeps_optimizer_state: bool = False) -> Network:
         """Return a copy with the same weights and dropout, to be trained or changed.
@@ -574,7 +579,9 @@ class Network(Composite):
         other.dtype = self.dtype if dtype is None else dtype
         other.generator = copy.deepcopy(self.generator)
         other._specification = None
-        other.runtime = Runtime(runtime.graph, other.dtype, runtime.shapes, runtime.key)
+        other.runtime = Runtime(
+            runtime.graph, other.dtype, runtime.shapes, runtime.key, turns=other.turns
+        )
         if self.objective is not None:
             other.runtime.configure(self.objective, self.frozen)
         other.set_weights(self.get_weights())
@@ -584,10 +591,11 @@ class Network(Composite):
         return other
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "face"}
+        own = ("face", "turns")
+        return {name: value for name, value in vars(self).items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, face=None)
+        vars(self).update(state, face=None, turns=Turns())
 
     def rebuilt(self, seed: int | None) -> Network:
         """Return a network of copies of the layers, with newly initialized parameters.
@@ -729,7 +737,8 @@ class Network(Composite):
 
     def get_weights(self) -> list[np.ndarray]:
         """Return copies of all parameters, in the order of the layers."""
-        return [view.copy() for view in self.runtime.parameters.values()]
+        with self.turns.look():
+            return [view.copy() for view in self.runtime.parameters.values()]
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         """Set all parameters, and their moving average if the optimizer keeps one.
@@ -746,9 +755,10 @@ class Network(Composite):
         """
         views = self.runtime.parameters
         arrays = self.runtime.checked_weights(views, weights)
-        for view, array in zip(views.values(), arrays, strict=True):
-            view[...] = array
-        self.weights_set()
+        with self.turns.change("set_weights"):
+            for view, array in zip(views.values(), arrays, strict=True):
+                view[...] = array
+            self.weights_set()
 
     def weights_set(self) -> None:
         """Take note that the parameters have been set, also where other networks share them."""

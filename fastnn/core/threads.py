@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from fastnn.core import notices, processors
 from fastnn.native import engine
 
 # A team is certainly worth its barriers if each worker has this much arithmetic in a step, about
@@ -18,44 +19,26 @@ WORK_PER_WORKER = 1_500_000  # multiply-adds
 MAYBE = 0.25
 SURELY = 16.0
 
-# libgomp terminates the process if it cannot start a thread.
 MOST_THREADS = max(256, os.cpu_count() or 1)
 
 _threads: int | None = None
 _most: ContextVar[int] = ContextVar("the most workers in this context", default=MOST_THREADS)
-_is_forked = False
-
-
-def _after_fork() -> None:
-    """Use a single worker, because libgomp hangs if a forked child opens a team."""
-    global _is_forked
-    _is_forked = True
-
-
-os.register_at_fork(after_in_child=_after_fork)
-
-
-def _container_quota() -> int | None:
-    """Return the number of processors that the container's quota allows, or None."""
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as file:
-            quota, period = file.read().split()
-        return None if quota == "max" else math.ceil(int(quota) / int(period))
-    except (OSError, ValueError):
-        return None
+_busy: list[tuple[int, object]] = []  # one for each training, with its thread
 
 
 @functools.cache
-def _default_threads() -> int:
+def _from_environment() -> int | None:
     for name in ("FASTNN_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(name, "").split(",")[0].strip()
         if text:
             if text.isdecimal() and int(text) > 0:
                 return min(int(text), MOST_THREADS)
             warnings.warn(f"{name}={text!r} is ignored: expected a positive integer")
-    has_affinity = hasattr(os, "sched_getaffinity")
-    processors = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    return max(1, min(processors, _container_quota() or processors))
+    return None
+
+
+def _default_threads() -> int:
+    return _from_environment() or min(processors.available(), MOST_THREADS)
 
 
 def set_num_threads(threads: int | None) -> None:
@@ -74,6 +57,13 @@ def set_num_threads(threads: int | None) -> None:
     TypeError, ValueError
         `threads` is not a positive integer.
 
+    Warns
+    -----
+    RuntimeWarning
+        `threads` is more than 1 in a forked child, where it has no effect: one worker does
+        everything there, because OpenMP's threads have remained in the parent. A process that is
+        started anew ("spawn" and "forkserver" of `multiprocessing`) has all of them.
+
     Examples
     --------
     >>> import fastnn as fnn
@@ -89,16 +79,27 @@ def set_num_threads(threads: int | None) -> None:
         threads = threads.__index__()
         if not 1 <= threads <= MOST_THREADS:
             raise ValueError(f"threads must lie in [1, {MOST_THREADS}], got {threads}")
+        if threads > 1 and engine.forks():
+            notices.warn(
+                f"set_num_threads({threads}) has no effect in a forked child, where one worker "
+                "does everything: OpenMP's threads have remained in the parent. Start the process "
+                'anew instead (the methods "spawn" and "forkserver" of multiprocessing)',
+                RuntimeWarning,
+            )
     _threads = threads
+    engine.try_threads_again()
 
 
 def get_num_threads() -> int:
-    """Return the maximum number of workers that a step may use.
+    """Return the maximum number of workers that a step of this thread may use.
 
     Returns
     -------
     int
-        1 in a build without OpenMP, and in a forked child.
+        The number of `set_num_threads`, or the default, whose affinity is read each time. Less
+        where OpenMP was told so for this thread (``omp_set_num_threads``, or the package
+        threadpoolctl). 1 in a build without OpenMP, in a forked child, and after a thread could
+        not be started.
 
     Examples
     --------
@@ -106,9 +107,40 @@ def get_num_threads() -> int:
     >>> fnn.get_num_threads() >= 1
     True
     """
-    if not engine.HAS_OPENMP or _is_forked:
+    if not engine.can_open_a_team():
         return 1
-    return min(_threads if _threads is not None else _default_threads(), _most.get())
+    return min(_allowed(), _most.get())
+
+
+def _allowed() -> int:
+    chosen = _threads if _threads is not None else _default_threads()
+    return min(chosen, engine.openmp_threads() or MOST_THREADS)
+
+
+@contextmanager
+def busy() -> Iterator[None]:
+    """Count this thread among those that train while others may: they share the processors."""
+    use = (threading.get_ident(), object())
+    try:
+        _busy.append(use)
+        yield
+    finally:
+        if use in _busy:  # it is not if Ctrl-C came first
+            _busy.remove(use)
+
+
+def share() -> int:
+    """Return the maximum number of workers for a step of this thread, beside those that train.
+
+    Returns
+    -------
+    int
+        `get_num_threads` where no other thread trains, otherwise an equal part of it, at least 1.
+    """
+    others = {thread for thread, _ in _busy} - {threading.get_ident()} if _busy else None
+    if not others:
+        return get_num_threads()
+    return max(1, min(get_num_threads(), _allowed() // (1 + len(others))))
 
 
 @contextmanager
@@ -133,11 +165,6 @@ def at_most(workers: int) -> Iterator[None]:
         _most.reset(token)
 
 
-def limited(workers: int) -> int:
-    """Return `workers`, or 1 if a team is impossible."""
-    return workers if engine.HAS_OPENMP and not _is_forked else 1
-
-
 def is_worth_a_team(work: float) -> bool:
     """Whether more than one worker pays off for a single step of `work` multiply-adds."""
     return work >= 2 * WORK_PER_WORKER
@@ -147,7 +174,7 @@ def workers_for(work: float) -> int:
     """Return the team size for a single step of `work` multiply-adds."""
     if not is_worth_a_team(work):
         return 1
-    return min(get_num_threads(), int(work // WORK_PER_WORKER))
+    return min(share(), int(work // WORK_PER_WORKER))
 
 
 def team_sizes(work: float, limit: int) -> list[int]:

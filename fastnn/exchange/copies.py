@@ -57,7 +57,7 @@ def copied(network: Network) -> Copied:
     classes: dict[str, object] = {part.kind: type(part) for part in parts}
     for part in parts:
         classes |= {cls.__name__: cls for cls in _own_classes(part)}
-    with runtime.boundary.between_steps():
+    with network.turns.look():
         about = description(network, {}) | {"compile": None}
         tensors = {name: view.copy() for name, view in views_of(runtime).items()}
     return Copied(

@@ -57,7 +57,7 @@ def save(
     check_layers(network)
     if network.runtime.objective is not None:
         network.runtime.check_slots()  # otherwise the file could not be loaded
-    with network.runtime.boundary.between_steps():
+    with network.turns.look():
         about = description(network, attachments or {})
         arrays = {name: view.copy() for name, view in views_of(network.runtime).items()}
     arrays |= {f"preprocessing/{name}": array for name, array in (tensors or {}).items()}

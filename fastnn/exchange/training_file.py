@@ -211,7 +211,7 @@ class _Saved:
     def restore(self, network: Network) -> None:
         """Set parameters, optimizer and generators to what was saved; `check` has passed."""
         about = self._about
-        with network.runtime.boundary:
+        with network.turns.change("fit"):
             for name, view in views_of(network.runtime).items():
                 view[...] = self._tensors[name]
         rate = about["compile"]["optimizer"].get("learning_rate")

@@ -43,7 +43,7 @@ class LoadedWeights(NamedTuple):
 
 def save(network: Network, path: files.Target) -> None:
     """Save the parameters of a network; see `Model.save_weights`."""
-    with network.runtime.boundary.between_steps():
+    with network.turns.look():
         arrays = {name: view.copy() for name, view in network.runtime.parameters.items()}
     files.write(path, tensor_file.packed(arrays, {"format": "np"}))
 

@@ -11,6 +11,7 @@ so that it can set what changes from step to step without synchronizing with the
 """
 cimport numpy as cnp
 from cpython.long cimport PyLong_AsLongLongAndOverflow
+from cpython.pythread cimport PyThread_get_thread_ident
 from cython.parallel cimport parallel, threadid
 from libc.float cimport FLT_MAX, DBL_MAX
 from libc.math cimport INFINITY, NAN, isfinite
@@ -52,10 +53,12 @@ cnp.import_array()
 
 
 cdef extern from "affinity.h" nogil:
-    enum: FASTNN_SPREAD_MOST
-    void fastnn_spread_begin(int workers)
-    int fastnn_spread_thread()
-    void fastnn_spread_end(const int *thread, int workers)
+    ctypedef struct fastnn_spread:
+        pass
+    void fastnn_spread_begin(fastnn_spread *spread, int workers)
+    void fastnn_spread_enter(fastnn_spread *spread, int worker)
+    void fastnn_spread_leave(const fastnn_spread *spread, int worker)
+    void fastnn_spread_end(const fastnn_spread *spread, int workers)
 
 cdef extern from "barrier.h" nogil:
     ctypedef struct fastnn_barrier:
@@ -72,14 +75,6 @@ cdef extern from "denormals.h" nogil:
 
 cdef extern from *:
     """
-    #if defined(_OPENMP) && !defined(FASTNN_NO_OPENMP)
-    #include <omp.h>
-    #define FASTNN_OPENMP 1
-    static int fastnn_team_size(void) { return omp_get_num_threads(); }
-    #else
-    #define FASTNN_OPENMP 0
-    static int fastnn_team_size(void) { return 1; }
-    #endif
     #if defined(__clang__)
     #define FASTNN_COMPILER "Clang " __clang_version__
     #else
@@ -103,13 +98,24 @@ cdef extern from *:
         return aligned_alloc(64, (bytes + 63) / 64 * 64);
     }
     """
-    const int FASTNN_OPENMP
     const char *FASTNN_COMPILER
     const char *FASTNN_VERSION
-    int fastnn_team_size() nogil
     void *fastnn_allocate(size_t size) nogil
     double fastnn_seconds() nogil
     void fastnn_start_clock()
+
+
+cdef extern from "team.h" nogil:
+    const int FASTNN_OPENMP
+    int64_t fastnn_forks
+    int fastnn_opened
+    void fastnn_watch_forks()
+    int fastnn_can_start(int count)
+    int fastnn_team_size()
+    int fastnn_openmp_threads()
+    int fastnn_openmp_default()
+    int fastnn_openmp_processors()
+    bint fastnn_openmp_binds()
 
 
 cdef extern from "numpy/arrayobject.h":
@@ -117,9 +123,79 @@ cdef extern from "numpy/arrayobject.h":
 
 
 fastnn_start_clock()
+fastnn_watch_forks()
 VERSION = FASTNN_VERSION.decode()
 COMPILER = FASTNN_COMPILER.decode()
 HAS_OPENMP = bool(FASTNN_OPENMP)
+
+# --- whether there can be a team --------------------------------------------------------------
+
+cdef bint _threads_are_lacking = False
+cdef int _openmp_default = 0  # asked for when first needed
+
+
+def forks():
+    """How many forks led to this process since the import, those made in C included."""
+    return fastnn_forks
+
+
+def can_open_a_team():
+    """Whether OpenMP may be asked for a team in this process.
+
+    It would hang in a forked child. A process in which a thread could not be started is left
+    alone until `try_threads_again`.
+    """
+    return FASTNN_OPENMP and not fastnn_forks and not _threads_are_lacking
+
+
+def try_threads_again():
+    """Try again to start threads, where that has failed before."""
+    global _threads_are_lacking
+    _threads_are_lacking = False
+
+
+def openmp_threads():
+    """The number of threads that OpenMP was told for teams of the calling thread.
+
+    Returns
+    -------
+    int or None
+        None where nobody has told it another number than its default.
+    """
+    global _openmp_default
+    cdef int told = fastnn_openmp_threads()
+    if _openmp_default == 0:
+        _openmp_default = fastnn_openmp_default()
+    return None if told == _openmp_default else told
+
+
+def openmp_processors():
+    """The number of processors that OpenMP distributes its threads to.
+
+    Returns
+    -------
+    int or None
+        None unless it binds them, after which a thread's affinity does not tell.
+    """
+    return fastnn_openmp_processors() if fastnn_openmp_binds() else None
+
+
+cdef int team_of(int workers) except -1:
+    """The size of the team to open for `workers`: 1 where there can be none."""
+    global _threads_are_lacking, fastnn_opened
+    if workers == 1 or not FASTNN_OPENMP or fastnn_forks or _threads_are_lacking:
+        return 1
+    if workers > fastnn_opened and not fastnn_can_start(workers - fastnn_opened):
+        _threads_are_lacking = True
+        from fastnn.core import notices
+        notices.warn(
+            f"a team of {workers} workers cannot be opened, because this process may not start "
+            "more threads (see `ulimit -u`, `ulimit -v`, and the container's pids.max): one worker "
+            "does everything until set_num_threads is called", RuntimeWarning)
+        return 1
+    fastnn_opened = workers  # OpenMP ends those that a smaller team does not need
+    return workers
+
 
 # --- which kernels ----------------------------------------------------------------------------
 
@@ -233,6 +309,7 @@ cdef _Scratch take_scratch(int workers):
 
 cdef int launch(int kernel, fastnn_call *call, bint is_double, int workers) except -1:
     """Run one kernel with a team of its own; `kernel` is an enum fastnn_kernel_index."""
+    workers = team_of(workers)
     cdef const fastnn_table *table = float64_table if is_double else float32_table
     cdef _Scratch scratch = take_scratch(workers)
     cdef char *blocks = <char *>scratch.blocks
@@ -309,6 +386,7 @@ def barrier_seconds(int workers, Py_ssize_t times):
     if workers < 1 or times < 1:
         raise ValueError(f"workers and times must be at least 1, got {workers} and {times}")
     fastnn_barrier_init(meeting)
+    workers = team_of(workers)
     if workers == 1:
         meet(meeting, times, 0, 1, result)
     else:

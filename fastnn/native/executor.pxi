@@ -41,18 +41,18 @@ cdef struct Run:
     Py_ssize_t stopped_at    # step whose loss was not finite, or -1
     int status
     double *seconds          # (count) time spent in each op by worker 0, or NULL
-    int thread[64]           # FASTNN_SPREAD_MOST: thread numbers of the workers
+    fastnn_spread spread     # where the team's threads may run
     fastnn_barrier barrier
 
 
 cdef void run_team_member(Run *run, int worker, int workers) noexcept nogil:
     """Run one worker's share of a slice, treating denormals as zero."""
     cdef uint64_t mode = fastnn_float_mode()
-    if 0 < worker < FASTNN_SPREAD_MOST:
-        run.thread[worker] = fastnn_spread_thread()
+    fastnn_spread_enter(&run.spread, worker)
     fastnn_set_float_mode(mode | FLUSH_DENORMALS)
     run_steps(run, worker, workers)
     fastnn_set_float_mode(mode)
+    fastnn_spread_leave(&run.spread, worker)
 
 
 cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
@@ -105,17 +105,6 @@ cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
                 if worker == 0:
                     run.stopped_at = step
                 return
-
-
-cdef int64_t _forks = 0  # number of forks that led to this process
-
-
-def _has_forked():
-    global _forks
-    _forks += 1
-
-
-os.register_at_fork(after_in_child=_has_forked)
 
 
 cdef class Executor
@@ -209,7 +198,7 @@ cdef class Executor:
         cdef Py_ssize_t position
         self.arenas, self.lock = dict(arenas), threading.Lock()
         self.external_count, self.input_count = externals, inputs
-        self.forks = _forks
+        self.forks = fastnn_forks
         self.count = len(calls)
         self.slots = <Slot *>fastnn_allocate(max(self.count, 1) * sizeof(Slot))
         if self.slots == NULL:
@@ -297,8 +286,7 @@ cdef class Executor:
             raise ValueError(f"workers must be at least 1, got {workers}")
         if addresses.count != self.external_count or addresses.input_count != self.input_count:
             raise ValueError("addresses were made for another program")
-        if not HAS_OPENMP:
-            workers = 1
+        workers = team_of(workers)
         run.end = self.count if end < 0 else end
         run.begin, run.count, run.externals = begin, self.count, addresses.places
         run.first_step, run.steps, run.batch = first_step, steps, batch
@@ -343,8 +331,8 @@ cdef class Executor:
 
     cdef object own_lock(self):
         """Return this process's lock: another thread may have held the old one at a fork."""
-        if self.forks != _forks:
-            self.lock, self.forks = threading.Lock(), _forks
+        if self.forks != fastnn_forks:
+            self.lock, self.forks = threading.Lock(), fastnn_forks
         return self.lock
 
     cdef int _set_sources(self, Run *run, int workers) except -1:
@@ -367,8 +355,8 @@ cdef class Executor:
                 run_team_member(run, 0, 1)
         else:
             with nogil:
-                fastnn_spread_begin(workers)
+                fastnn_spread_begin(&run.spread, workers)
                 with parallel(num_threads=workers):
                     run_team_member(run, threadid(), fastnn_team_size())
-                fastnn_spread_end(run.thread, workers)
+                fastnn_spread_end(&run.spread, workers)
         return 0

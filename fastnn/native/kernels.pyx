@@ -144,7 +144,7 @@ cdef int team(workers, double work) except -1:
         return 1 if work < 2 * <double>threads.WORK_PER_WORKER else threads.workers_for(work)
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
-    return threads.limited(workers)
+    return workers
 
 
 _NUMBERS = {kind: {name: (number, row[2]) for number, (name, row) in enumerate(table.items())}

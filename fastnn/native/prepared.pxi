@@ -49,9 +49,15 @@ cdef class Prepared:
         Lets the caller check that the program was made for its current objective.
     settings : dict, optional
         The optimizer's settings when the program was made.
+    turns : fastnn.runtime.turns.Turns, optional
+        Who else uses the network: if another thread is in the way, the general path waits for it.
 
     Attributes
     ----------
+    what : str
+    thread : int
+    is_active : bool
+        As of a `Use`: what other threads see while the program runs.
     workers : int
     loss : float
         Loss of the last step of `learn`.
@@ -62,7 +68,7 @@ cdef class Prepared:
     cdef Executor executor
     cdef Addresses addresses
     cdef Slot *slots
-    cdef Run run
+    cdef Run *run               # apart, because it has the alignment of its barrier
     cdef double rate, work
     cdef readonly int workers
     cdef list inputs            # _Samples, one for each input
@@ -82,11 +88,16 @@ cdef class Prepared:
     cdef readonly bint is_done
     cdef readonly object objective
     cdef dict settings
+    cdef object turns
+    cdef list changes, looks, waiting  # of the turns
+    cdef readonly unsigned long thread
+    cdef readonly str what
+    cdef readonly bint is_active
 
     def __cinit__(self, Executor executor not None, str dtype not None, *, Py_ssize_t rows=1,
                   int workers=1, uint64_t key=0, double work=0, inputs=(), output=None,
                   results=(), target=None, weights=None, cnp.ndarray counter=None, stretches=(),
-                  objective=None, dict settings=None):
+                  objective=None, dict settings=None, turns=None):
         cdef Py_ssize_t i, count = executor.count
         cdef External *places
         for i in range(count):
@@ -95,11 +106,12 @@ cdef class Prepared:
         self.executor, self.addresses = executor, Addresses(executor)
         self.workers, self.work = workers, work
         self.slots = <Slot *>fastnn_allocate(max(workers * count, 1) * sizeof(Slot))
-        if self.slots == NULL:
+        self.run = <Run *>fastnn_allocate(sizeof(Run))
+        if self.slots == NULL or self.run == NULL:
             raise MemoryError("cannot allocate the program")
         for i in range(workers):
             memcpy(self.slots + i * count, executor.slots, count * sizeof(Slot))
-        memset(&self.run, 0, sizeof(self.run))
+        memset(self.run, 0, sizeof(Run))
         places = self.addresses.places
         self.run.slots, self.run.count, self.run.externals = self.slots, count, places
         self.run.end, self.run.steps, self.run.batch, self.run.total_rows = count, 1, 1, 1
@@ -118,7 +130,10 @@ cdef class Prepared:
             self.output_dimensions = 1 + len(shape)
             for i, size in enumerate(shape):
                 self.output_shape[1 + i] = size
-        self.objective, self.settings = objective, settings
+        self.objective, self.settings, self.turns = objective, settings, turns
+        self.what, self.is_active = "a step", True
+        if turns is not None:
+            self.changes, self.looks, self.waiting = turns.changes, turns.looks, turns.waiting
         self.counter, self.stretches = counter, list(stretches)
         if target is not None:
             place, shape, classes, limits = target
@@ -130,6 +145,28 @@ cdef class Prepared:
 
     def __dealloc__(self):
         free(self.slots)
+        free(self.run)
+
+    cdef bint _enter(self, list uses) except -1:
+        """Announce a use of the network; return False if another thread is in the way."""
+        if uses is None:
+            return True
+        self.thread = PyThread_get_thread_ident()
+        uses.append(self)
+        if uses is self.looks:
+            return not self.changes or not self.turns.others_change
+        return (len(self.changes) == 1 and not self.looks) or not self.turns.others_are_there
+
+    cdef int _leave(self, list uses) except -1:
+        if uses is None:
+            return 0
+        if uses[len(uses) - 1] is self:
+            uses.pop()
+        else:
+            uses.remove(self)
+        if self.waiting:
+            self.turns.wake()
+        return 0
 
     def predict_one(self, x):
         """Return the output for one sample, or None where the general path must be taken."""
@@ -145,7 +182,7 @@ cdef class Prepared:
         if not lock.acquire(False):
             return None
         try:
-            rows = self._take(x, has_rows)
+            rows = self._take(x, has_rows) if self._enter(self.looks) else 0
             if rows == 0:
                 return None
             self.output_shape[0] = self.run.batch = self.run.total_rows = rows
@@ -155,6 +192,7 @@ cdef class Prepared:
             self._run(workers)
             return result
         finally:
+            self._leave(self.looks)
             self.parts = None
             lock.release()
 
@@ -186,11 +224,14 @@ cdef class Prepared:
         if not lock.acquire(False):
             return None
         try:
-            if not (self.weights is None and self.has_settings(settings) and self._take(x, False)
+            if not self._enter(self.changes) or self.weights is not None:
+                return None
+            if not (self.has_settings(settings) and self._take(x, False)
                     and self.target.take_target(y)):
                 return None
             return self._learn(settings, 1, 1)
         finally:
+            self._leave(self.changes)
             self.parts = None
             lock.release()
 
@@ -204,7 +245,9 @@ cdef class Prepared:
         if not lock.acquire(False):
             return None
         try:
-            if (weights is None) != (self.weights is None) or not self.has_settings(settings):
+            if not self._enter(self.changes) or (weights is None) != (self.weights is None):
+                return None
+            if not self.has_settings(settings):
                 return None
             rows = self._take(x, True)
             if rows == 0 or not self.target.take_rows(y, rows):
@@ -215,6 +258,7 @@ cdef class Prepared:
                 self._put(self.weights)
             return self._learn(settings, rows, workers)
         finally:
+            self._leave(self.changes)
             self.parts = None
             lock.release()
 
@@ -286,12 +330,13 @@ cdef class Prepared:
         self.addresses.places[samples.place].base = <char *>samples.data
 
     cdef int _run(self, int workers) except -1:
+        workers = team_of(workers)
         cdef _Scratch scratch = take_scratch(workers)
         self.run.scratch, self.run.stopped_at = <char *>scratch.blocks, -1
         self.run.status = FASTNN_OK
         if workers > 1 or self.work * self.run.batch > LONG_WORK:
-            self.executor._run_team(&self.run, workers)
+            self.executor._run_team(self.run, workers)
         else:
-            run_team_member(&self.run, 0, 1)
+            run_team_member(self.run, 0, 1)
         _idle.append(scratch)
         return raise_status(self.run.status)

@@ -125,11 +125,6 @@ class Purpose(StrEnum):
         return self in (Purpose.TRAIN, Purpose.UPDATE)
 
     @cached_property
-    def changes_parameters(self) -> bool:
-        """Whether a step changes parameters, moving statistics included."""
-        return self.updates or self.moves_statistics or self is Purpose.MANUAL
-
-    @cached_property
     def checks_loss(self) -> bool:
         """Whether a run stops at a loss that is not finite, before the update of that step."""
         return self in (Purpose.TRAIN, Purpose.ACCUMULATE)

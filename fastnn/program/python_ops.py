@@ -7,7 +7,6 @@ object with views of the op's inputs and copies what it returns to the places in
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -16,13 +15,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fastnn.core.locks import Lock
 from fastnn.program.ops import Op, Value
 
 Array = np.ndarray
 
 # `forward` keeps state on the layer, which all threads share: only one may run at a time.
-_locks: weakref.WeakKeyDictionary[Any, threading.RLock] = weakref.WeakKeyDictionary()
-os.register_at_fork(after_in_child=_locks.clear)  # the child may lack the thread holding one
+_locks: weakref.WeakKeyDictionary[Any, Lock] = weakref.WeakKeyDictionary()
 
 
 class Code(Protocol):
@@ -93,7 +92,7 @@ class LayerCode:
     def _entered(self, arrays: Sequence[Array]) -> Iterator[None]:
         """Hold the layer exclusively, with its parameters set to those of this run."""
         attributes = vars(self._layer)
-        with _locks.setdefault(self._layer, threading.RLock()):
+        with _locks.setdefault(self._layer, Lock(threading.RLock)).own():
             before = attributes["parameters"]
             attributes["parameters"] = dict(zip(self._weights, arrays[self._inputs :], strict=True))
             try:

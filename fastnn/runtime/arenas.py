@@ -7,13 +7,12 @@ import math
 import mmap
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from fastnn.program.graph import Graph
 from fastnn.program.plan import ALIGNMENT
-from fastnn.runtime.boundary import StepBoundary
 
 # NumPy asks Linux for huge pages from 4 MB on, and reuses memory that was freed before; a step
 # of 784-512-512-10, whose arenas are smaller, takes 3 % less time in huge pages.
@@ -55,13 +54,10 @@ class ParameterArena:
     array : ndarray, shape (count,)
     version : int
         Incremented before the parameters change, which makes earlier results stale.
-    boundary : StepBoundary
-        Held while a step changes them.
     """
 
     array: np.ndarray
     version: int = 0
-    boundary: StepBoundary = field(default_factory=StepBoundary)
 
     def offset_of(self, view: np.ndarray) -> int:
         """Return the offset of a parameter in the arena, in elements."""

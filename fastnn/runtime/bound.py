@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.core import threads
+from fastnn.core.locks import Lock
 from fastnn.data.arrays import AnySource
 from fastnn.data.sparse import Sparse
 from fastnn.data.steps import Steps
@@ -48,9 +48,7 @@ class Bound:
     counter: np.ndarray
     key: int
     # Held while Python runs between native ranges, which share one workspace.
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    # Held while steps change parameters.
-    boundary: AbstractContextManager[None] = field(default_factory=nullcontext)
+    lock: Lock = field(default_factory=lambda: Lock(threading.RLock))
     _teams: dict[int, TeamSize] = field(default_factory=dict)
 
     def team(self, batch: int) -> TeamSize:
@@ -285,17 +283,6 @@ class Run:
         settings: dict[str, Any],
     ) -> int:
         """Make steps of some parts of the program; `number` is the first step's, for dropout."""
-        with self.bound.boundary:
-            return self._made(parts, first, count, number, settings)
-
-    def _made(
-        self,
-        parts: list[tuple[int, int] | Op],
-        first: int,
-        count: int,
-        number: int,
-        settings: dict[str, Any],
-    ) -> int:
         if len(parts) == 1 and isinstance(parts[0], tuple):
             begin, end = parts[0]
             return self._native(
@@ -303,7 +290,7 @@ class Run:
                 scheduled=self._scheduled(count), **settings,
             )  # fmt: skip
         counter = settings.pop("counter")
-        with self.bound.lock:
+        with self.bound.lock.own():
             for step in range(first, first + count):
                 rows = min(self.steps.batch, self.steps.rows - step * self.steps.batch)
                 for part in parts:

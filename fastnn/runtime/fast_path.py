@@ -25,6 +25,7 @@ from fastnn.program.graph import Graph
 from fastnn.program.objective import Objective
 from fastnn.program.purpose import Purpose
 from fastnn.runtime.bound import Bound
+from fastnn.runtime.turns import Turns
 
 LEARNS, PREDICTS = PREPARED = Purpose.TRAIN, Purpose.PREDICT  # what can be prepared
 
@@ -54,6 +55,11 @@ class PreparedRows:
 class FastPath:
     """The programs of a network that are prepared for one row and for batches.
 
+    Parameters
+    ----------
+    turns : Turns
+        Where a thread has to wait for others, it takes the general path.
+
     Attributes
     ----------
     predictor : Prepared or None
@@ -67,7 +73,8 @@ class FastPath:
         Whether `prepare_few_rows` has found that batches of this network take the general path.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
         self.predictor: Prepared | None = None
         self.learner: PreparedRows | None = None
         self.weighted: PreparedRows | None = None
@@ -165,7 +172,7 @@ class FastPath:
 
     def prepare_predict_one(self, bound: Bound, graph: Graph) -> None:
         """Prepare a prediction of one row, unless the network needs the general path."""
-        self.predictor = _prepared(bound, graph)
+        self.predictor = _prepared(bound, graph, turns=self._turns)
 
     def prepare_learn(
         self,
@@ -204,6 +211,7 @@ class FastPath:
             stretches=stretches,
             objective=objective,
             settings=dict(vars(objective.optimizer)),
+            turns=self._turns,
         )
         learner = None
         if prepared is not None:
@@ -275,6 +283,7 @@ class FastPath:
             work=plan.work(1),
             inputs=_input_places(bound, graph),
             output=output,
+            turns=self._turns,
         )
         self.few_rows = PreparedRows(prepared, bound, _alone(plan.capacity, plan.effort))
 

@@ -43,7 +43,7 @@ def computed(runtime: Runtime, bound: Bound, steps: Steps, wanted: Wrt, *, is_me
     }
     outputs = {name: arrays[name] for name in written}
     if Wrt.PARAMETERS in wanted:
-        with bound.lock:  # threads share its arena
+        with bound.lock.own():  # threads share its arena
             total = np.empty(runtime.count)
             sum_gradients(bound, steps, total, outputs=outputs, is_mean=is_mean)
         found[Wrt.PARAMETERS] = runtime.views_of(total.astype(runtime.dtype))

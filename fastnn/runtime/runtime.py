@@ -9,8 +9,6 @@ Programs are made when first needed.
 from __future__ import annotations
 
 import math
-import os
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
@@ -19,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.core import notices
+from fastnn.core.locks import Lock
 from fastnn.data.arrays import Source, checked_weights
 from fastnn.data.steps import Steps
 from fastnn.native.engine import Executor
@@ -31,8 +30,8 @@ from fastnn.program.plan import plan
 from fastnn.program.purpose import Purpose, Wrt
 from fastnn.runtime.arenas import ParameterArena, aligned, offsets_of
 from fastnn.runtime.bound import Bound
-from fastnn.runtime.boundary import StepBoundaries, StepBoundary
 from fastnn.runtime.fast_path import PREPARED, FastPath
+from fastnn.runtime.turns import Turns
 
 # Rows in a step of predict and evaluate: enough for packing to pay, few enough for the caches.
 ROWS = 512
@@ -42,14 +41,8 @@ SETTINGS_KEPT = 2
 # A program that is made again for a larger batch is made for twice as many rows, up to this number.
 MOST_ROWS_AHEAD = 4096
 
-# Held while a program is looked up or made, so that threads may share a model, and during a
-# fork, so that the child finds it released.
-_programs_lock = threading.Lock()
-os.register_at_fork(
-    before=_programs_lock.acquire,
-    after_in_parent=_programs_lock.release,
-    after_in_child=_programs_lock.release,
-)
+# Held while a program is looked up or made, so that threads may share a model.
+_programs_lock = Lock()
 
 
 class Runtime:
@@ -65,6 +58,8 @@ class Runtime:
         Seed of dropout.
     shared : dict of str to (ParameterArena, ndarray), optional
         The parameters that exist already: their arenas, and their views.
+    turns : Turns, optional
+        The network's; default: new ones.
 
     Attributes
     ----------
@@ -89,8 +84,6 @@ class Runtime:
         Number of batches whose gradients wait for an update; see `gradient_accumulation_steps`.
     fast_path : FastPath
         Programs prepared for one row and for batches.
-    boundary : StepBoundary or StepBoundaries
-        Held while a step changes the parameters, also those that are shared.
     """
 
     def __init__(
@@ -100,6 +93,7 @@ class Runtime:
         shapes: dict[str, tuple[int, ...]],
         key: int,
         shared: Mapping[str, tuple[ParameterArena, np.ndarray]] | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.graph, self.dtype, self.shapes = graph, dtype, shapes
         self.objective: Objective | None = None
@@ -111,10 +105,6 @@ class Runtime:
         own, count = offsets_of({n: s for n, s in shapes.items() if n not in shared}, dtype)
         self.arena = ParameterArena(aligned(count, dtype))
         self._others = tuple(dict.fromkeys(arena for arena, _ in shared.values()))
-        self.boundary: StepBoundary | StepBoundaries = self.arena.boundary
-        if self._others:
-            arenas = self.arena, *self._others
-            self.boundary = StepBoundaries([arena.boundary for arena in arenas])
         names = {arena: f"parameters {i}" for i, arena in enumerate(self._others, start=1)}
         self._homes = {name: ("parameters", first) for name, first in own.items()}
         for name, (arena, view) in shared.items():
@@ -132,7 +122,7 @@ class Runtime:
         self._key = key
         self._snapshot: np.ndarray | None = None
         self.programs: dict[tuple, Bound] = {}
-        self.fast_path = FastPath()
+        self.fast_path = FastPath(turns or Turns())
 
     @property
     def key(self) -> int:
@@ -212,9 +202,8 @@ class Runtime:
 
     def put_parameters(self, flat: np.ndarray) -> None:
         """Set all parameters from an array in this network's layout."""
-        with self.boundary:
-            for first, array in self.stretches:
-                np.copyto(array, flat[first : first + array.size])
+        for first, array in self.stretches:
+            np.copyto(array, flat[first : first + array.size])
 
     @property
     def parameter_version(self) -> int:
@@ -354,7 +343,7 @@ class Runtime:
         """
         collects = collects and self.objective is not None and self.objective.needs_all
         target_types = (target_types,) if isinstance(target_types, str) else target_types
-        with _programs_lock:
+        with _programs_lock.own():
             settings = self._settings() if purpose.depends_on_optimizer else None
             learning = self._learning if purpose.depends_on_trainable else None
             key = (purpose, target_types, sparse, collects, settings, wrt, learning)
@@ -424,10 +413,7 @@ class Runtime:
         executor = Executor(
             made.calls(), self.dtype, arenas, made.externals.total, len(program.inputs)
         )
-        bound = Bound(made, executor, arenas, self.counter, self.key)
-        if program.purpose.changes_parameters:
-            bound.boundary = self.boundary
-        return bound
+        return Bound(made, executor, arenas, self.counter, self.key)
 
     def prepare_predict_one(self) -> None:
         """Prepare predictions of one row, if the network can have them; see `FastPath`."""
@@ -463,7 +449,7 @@ class Runtime:
 
     def layer_changed(self) -> None:
         """Take note of which parameters learn now, and how fast; layers call it."""
-        with _programs_lock:
+        with _programs_lock.own():
             self._take_learning_state()
             for purpose in PREPARED:
                 if purpose.depends_on_trainable:

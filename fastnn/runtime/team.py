@@ -64,7 +64,7 @@ class TeamSize:
 
     def next(self, left: int) -> tuple[int, int]:
         """Return how many of the `left` steps to run next, and with how many workers."""
-        limit = threads.get_num_threads()
+        limit = threads.share()
         if not self.limit:
             self._steps = self.steps_in(SLICE_SECONDS)
         if limit != self.limit:

@@ -39,8 +39,9 @@ class Average:
         network = self._network
         raw = network.get_weights()
         network.runtime.parameters_change()
-        network.runtime.take_average()
-        average = network.get_weights()
+        with network.turns.change("fit"):
+            network.runtime.take_average()
+            average = network.get_weights()
         self._is_taken = True
         try:
             yield
@@ -49,6 +50,7 @@ class Average:
             network.runtime.parameters_change()
             # What a callback, or a model that shares parameters, has changed meanwhile stays.
             views = network.runtime.parameters.values()
-            for view, was, array in zip(views, average, raw, strict=True):
-                if np.array_equal(view, was):
-                    view[...] = array
+            with network.turns.change("fit"):
+                for view, was, array in zip(views, average, raw, strict=True):
+                    if np.array_equal(view, was):
+                        view[...] = array

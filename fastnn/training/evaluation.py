@@ -112,7 +112,8 @@ def evaluate(
             results = np.empty((steps.count, len(bound.plan.program.results)))
             room = accumulator.room(steps)
             run = bound.prepare(steps, results=results, outputs=room)
-            run.all() if progress is None else _show_all(run, progress)
+            with network.turns.look():
+                run.all() if progress is None else _show_all(run, progress)
             accumulator.add(steps, results, room)
     finally:
         parts.close()
@@ -157,7 +158,8 @@ def predict(
                 bound = network.runtime.bound(Purpose.PREDICT, steps.batch, sparse=steps.sparse)
                 names = [value.name for value in bound.plan.program.outputs]
                 run = bound.prepare(steps, outputs=dict(zip(names, outputs, strict=True)))
-                run.all() if progress is None else _show_all(run, progress)
+                with network.turns.look():
+                    run.all() if progress is None else _show_all(run, progress)
             is_plain = bool(steps.rows) and not steps.sparse
             made.append(outputs)
     finally:

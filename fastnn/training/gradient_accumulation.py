@@ -33,12 +33,14 @@ class AccumulatingTrainer(StepTrainer):
 
     def _make(self, run: Run, first: int, loop: Loop) -> tuple[int, int]:
         """Run one step; return how many were completed and requested."""
-        assert self._part is not None
-        began = time.perf_counter()
-        was_busy, self._part.is_busy = self._part.is_busy, True  # gradients may be added in part
-        ran = make_step(self.network, run, first)
-        self._part.is_busy = was_busy
-        elapsed = time.perf_counter() - began
+        part = self._part
+        assert part is not None
+        with self.network.turns.change("fit"):
+            began = time.perf_counter()
+            was_busy, part.is_busy = part.is_busy, True  # gradients may be added in part
+            ran = make_step(self.network, run, first)
+            part.is_busy = was_busy
+            elapsed = time.perf_counter() - began
         loop.budget.record(ran, elapsed)
         self.seconds += elapsed
         return ran, 1
@@ -78,11 +80,10 @@ def make_step(network: Network, run: Run, first: int = 0) -> int:
     # Dropout is drawn anew in each batch, not only after an update.
     number = runtime.step * _batches_of(network) + runtime.accumulated + 1
     network.runtime.parameters_change()  # statistics move with each batch
-    with runtime.boundary:  # the sums and their count belong together
-        done = run.make(first, number=number)
-        if done:
-            assert run.learning_rates is not None
-            add_gradients(network, run.learning_rates[first : first + 1])
+    done = run.make(first, number=number)
+    if done:
+        assert run.learning_rates is not None
+        add_gradients(network, run.learning_rates[first : first + 1])
     return done
 
 
@@ -97,21 +98,20 @@ def add_gradients(network: Network, rate: np.ndarray) -> None:
         Learning rate of the update.
     """
     runtime = network.runtime
-    with runtime.boundary:  # the sums, their count and the update belong together
-        sums, gradients = runtime.slot_views(GRADIENT_SUM), runtime.gradients
-        for name, total in sums.items():
-            total += gradients[name]
-        runtime.accumulated += 1
-        if runtime.accumulated < _batches_of(network):
-            return
-        for name, total in sums.items():
-            np.divide(total, runtime.accumulated, out=gradients[name])
-        runtime.clear_frozen_gradients()  # of layers frozen since the first of these batches
-        network.runtime.parameters_change()
-        runtime.bound(Purpose.UPDATE, 1).prepare(Steps([], 1, 1), learning_rates=rate).make()
-        runtime.accumulated = 0
-        for total in sums.values():
-            total[...] = 0
+    sums, gradients = runtime.slot_views(GRADIENT_SUM), runtime.gradients
+    for name, total in sums.items():
+        total += gradients[name]
+    runtime.accumulated += 1
+    if runtime.accumulated < _batches_of(network):
+        return
+    for name, total in sums.items():
+        np.divide(total, runtime.accumulated, out=gradients[name])
+    runtime.clear_frozen_gradients()  # of layers frozen since the first of these batches
+    network.runtime.parameters_change()
+    runtime.bound(Purpose.UPDATE, 1).prepare(Steps([], 1, 1), learning_rates=rate).make()
+    runtime.accumulated = 0
+    for total in sums.values():
+        total[...] = 0
 
 
 def _batches_of(network: Network) -> int:

@@ -191,7 +191,10 @@ class IterationTrainer(Trainer):
 
     def _write(self, point: np.ndarray) -> None:
         self.network.runtime.parameters_change()
-        with np.errstate(over="ignore"):  # after an overflow the loss is not finite
+        with (
+            self.network.turns.change("fit"),
+            np.errstate(over="ignore"),
+        ):  # after an overflow the loss is not finite
             for name, part in zip(self._names, np.split(point, self._ends), strict=True):
                 self.network.runtime.parameters[name].reshape(-1)[...] = part
 

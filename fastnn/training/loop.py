@@ -150,7 +150,7 @@ def fit(
     validation_split, validation_data : object
     """
     network.require_objective()
-    with network.built_on_trial():
+    with network.turns.owned("fit"), network.built_on_trial():
         in_batches = is_batches(x, takes_lists=y is None)
         if not in_batches:
             network.learn_names(x, y)
@@ -260,7 +260,8 @@ class TrainingLoop:
         try:
             if not network.stop_training:
                 self._trainer.run(self._left, self)
-            network.runtime.take_average()
+            with network.turns.change("fit"):
+                network.runtime.take_average()
             history.stop_reason = self._reason()
             self.is_complete = not self.is_cut_short
         except KeyboardInterrupt:

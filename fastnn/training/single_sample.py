@@ -45,21 +45,21 @@ def learn_one(network: Network, x: object, y: object, sample_weight: object = No
     """Take one step on one sample and return its loss; see `Model.learn_one`."""
     objective = network.require_objective()
     if sample_weight is None:
-        with network.runtime.boundary:
-            loss = network.runtime.fast_path.try_learn(x, y, objective)
+        loss = network.runtime.fast_path.try_learn(x, y, objective)
         if loss is not None:  # the step was tried
             network.runtime.parameters_change()
             return (
                 loss if loss == loss else steps.checked_loss(network, lambda: _inputs(network, x))
             )
-    with network.built_on_trial():
-        _learn_names(network, x)
-        batch = _inputs(network, x)
-        target = _target(network, objective, y)
-        weight = None if sample_weight is None else _weight(network, sample_weight)
-        samples = network.checked_samples(batch, target, weight)
-    loss = steps.train_on_samples(network, samples)
-    steps.prepare(network, objective, samples)
+    with network.turns.change("learn_one"):
+        with network.built_on_trial():
+            _learn_names(network, x)
+            batch = _inputs(network, x)
+            target = _target(network, objective, y)
+            weight = None if sample_weight is None else _weight(network, sample_weight)
+            samples = network.checked_samples(batch, target, weight)
+        loss = steps.train_on_samples(network, samples)
+        steps.prepare(network, objective, samples)
     return loss
 
 

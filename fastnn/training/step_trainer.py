@@ -290,16 +290,17 @@ class StepTrainer(Trainer):
     def _make(self, run: Run, first: int, loop: Loop) -> tuple[int, int]:
         """Run one step or a slice of steps; return how many were completed and requested."""
         self.network.runtime.parameters_change()
-        if loop.callbacks.asks_for_batches:
-            began = time.perf_counter()
-            ran, asked = run.make(first), 1
-            elapsed = time.perf_counter() - began
-        else:
-            most = loop.budget.steps()
-            if loop.callbacks.rests_within:
-                rest = loop.callbacks.steps_to_rest()
-                most = rest if most is None or (rest is not None and rest < most) else most
-            asked, ran, elapsed = run.slice(first, most=most)
+        with self.network.turns.change("fit"):
+            if loop.callbacks.asks_for_batches:
+                began = time.perf_counter()
+                ran, asked = run.make(first), 1
+                elapsed = time.perf_counter() - began
+            else:
+                most = loop.budget.steps()
+                if loop.callbacks.rests_within:
+                    rest = loop.callbacks.steps_to_rest()
+                    most = rest if most is None or (rest is not None and rest < most) else most
+                asked, ran, elapsed = run.slice(first, most=most)
         loop.budget.record(ran, elapsed)
         self.seconds += elapsed
         return ran, asked
@@ -313,11 +314,12 @@ class StepTrainer(Trainer):
         rows = rows if steps.order is None else steps.order[rows]
         count = self._adapter.steps_per_epoch
         total = "" if count is None else f" of {count}"
-        raise refusal(
-            self.network.runtime,
-            [source.take(rows) for source in steps.sources],
-            f"epoch {epoch + 1}, step {self._before + step + 1}{total}",
-            loss,
-            self._snapshot,
-            restored=loop.callbacks.restores_epoch,
-        )
+        with self.network.turns.change("fit"):
+            raise refusal(
+                self.network.runtime,
+                [source.take(rows) for source in steps.sources],
+                f"epoch {epoch + 1}, step {self._before + step + 1}{total}",
+                loss,
+                self._snapshot,
+                restored=loop.callbacks.restores_epoch,
+            )

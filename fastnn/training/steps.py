@@ -25,14 +25,14 @@ def train_on_batch(
     """Take one step on one batch and return its loss; see `Model.train_on_batch`."""
     objective = network.require_objective()
     if class_weight is None:
-        with network.runtime.boundary:
-            loss = network.runtime.fast_path.try_learn_batch(x, y, sample_weight, objective)
+        loss = network.runtime.fast_path.try_learn_batch(x, y, sample_weight, objective)
         if loss is not None:  # the step was tried
             network.runtime.parameters_change()
             return loss if loss == loss else checked_loss(network, lambda: x)
-    samples = network.checked_samples(x, y, sample_weight, class_weight, learns=True)
-    loss = train_on_samples(network, samples)
-    prepare(network, objective, samples)
+    with network.turns.change("train_on_batch"):
+        samples = network.checked_samples(x, y, sample_weight, class_weight, learns=True)
+        loss = train_on_samples(network, samples)
+        prepare(network, objective, samples)
     return loss
 
 

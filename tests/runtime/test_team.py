@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -165,3 +169,49 @@ def test_fit_learns_its_pace_and_keeps_it(rng, monkeypatch):
     assert sorted(pace._seconds) == [1, 2]
     assert all(len(times) == TRIALS for times in pace._seconds.values())
     assert np.isfinite(model.evaluate(x, y)["loss"])
+
+
+def test_trainings_at_the_same_time_share_the_threads(monkeypatch):
+    """Each gets an equal part, in its own thread; an inner training is no other one."""
+    monkeypatch.setattr(thread_limits, "_allowed", lambda: 9)
+    monkeypatch.setattr(thread_limits, "get_num_threads", lambda: min(9, thread_limits._most.get()))
+
+    def share_of_another():
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(thread_limits.share).result()
+
+    def busy_share(others):
+        with thread_limits.busy(), thread_limits.busy():
+            everybody.wait(20)
+            share = thread_limits.share()
+            with thread_limits.at_most(2):
+                limited = thread_limits.share()
+            everybody.wait(20)
+        return share, limited
+
+    assert (thread_limits.share(), share_of_another()) == (9, 9)
+    with thread_limits.busy():
+        assert (thread_limits.share(), share_of_another()) == (9, 4)
+    for trainings, share in [(2, 4), (3, 3), (4, 2), (9, 1), (12, 1)]:
+        everybody = threading.Barrier(trainings)
+        with ThreadPoolExecutor(trainings) as pool:
+            found = list(pool.map(busy_share, range(trainings)))
+        assert found == [(share, min(share, 2))] * trainings
+    assert (thread_limits.share(), share_of_another()) == (9, 9)
+
+
+def test_a_training_beside_another_one_gets_its_share(monkeypatch):
+    """And all threads again afterwards."""
+    monkeypatch.setattr(thread_limits, "_allowed", lambda: 4)
+    monkeypatch.setattr(thread_limits, "WORK_PER_WORKER", 1)
+    pace = TeamSize(5e6)
+    limits = []
+    with ThreadPoolExecutor(1) as pool:
+        for is_shared in (False, True, False):
+            with contextlib.ExitStack() as stack:
+                if is_shared:
+                    stack.enter_context(thread_limits.busy())
+                steps, workers = pool.submit(pace.next, 10**9).result()
+                pace.record(steps, workers, 1e-4)
+                limits.append(pace.limit)
+    assert limits == [4, 2, 4]
