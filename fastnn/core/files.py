@@ -14,8 +14,9 @@ import fcntl
 import os
 import secrets
 import signal
+import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -240,36 +241,45 @@ def _replace(path: Path, content: list[memoryview], interrupt: _InterruptLater) 
 
 def _replaced(path: Path, content: list[memoryview], mode: int, interrupt: _InterruptLater) -> bool:
     """Do so; return False if the file was taken for a stale one before it was locked."""
-    # The name is known before there is a file, so that whatever is raised, it is removed; twice,
-    # because what is raised may be raised while it is removed.
+    # The name is known before there is a file, so that whatever is raised, the file is removed and
+    # closed; twice, because what is raised may be raised by that.
     temporary = path.parent / f"{_prefix(path)}{secrets.token_hex(4)}{_SUFFIX}"
+    handles: list[int] = []
     try:
         try:
-            with open(temporary, "xb", buffering=0, opener=_private) as file:
-                if not _locked(file.fileno()):
-                    return False
-                for rest in content:
-                    while rest:
-                        interrupt.look()
-                        rest = rest[file.write(rest[:_PIECE]) :]
-                interrupt.look()
-                os.fsync(file.fileno())
-                os.chmod(temporary, mode)
-                os.replace(temporary, path)
+            _open(handles, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            if not _locked(handles[0]):
+                return False
+            os.chmod(temporary, mode)  # before there is anything to read
+            for rest in content:
+                while rest:
+                    interrupt.look()
+                    rest = rest[os.write(handles[0], rest[:_PIECE]) :]
+            interrupt.look()
+            os.fsync(handles[0])
+            os.replace(temporary, path)
         finally:
+            _close(handles)
             temporary.unlink(missing_ok=True)
     finally:
+        _close(handles)
         temporary.unlink(missing_ok=True)
     return True
+
+
+def _open(handles: list[int], path: Path, flags: int) -> None:
+    """Open a file and note its handle; in one instruction, between which nothing is raised."""
+    handles.extend(map(os.open, [path], [flags], [0o600]))
+
+
+def _close(handles: list[int]) -> None:
+    """Close the files whose handles were noted, and forget them, likewise."""
+    list(map(os.close, map(handles.pop, [0] * len(handles))))
 
 
 def _prefix(path: Path) -> str:
     """Return how the temporary files for a path begin; names have at most 255 bytes."""
     return f".{os.fsdecode(os.fsencode(path.name)[:200])}."
-
-
-def _private(name: str, flags: int) -> int:
-    return os.open(name, flags, 0o600)
 
 
 def _locked(handle: int) -> bool:
@@ -294,13 +304,15 @@ def _remove_stale(path: Path) -> None:
 
 
 def _remove_if_unused(temporary: Path) -> None:
-    with open(temporary, "rb", buffering=0, opener=_not_followed) as file:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if somebody writes it
+    if not stat.S_ISREG(temporary.lstat().st_mode):
+        return
+    handles: list[int] = []
+    try:
+        _open(handles, temporary, os.O_RDONLY | os.O_NOFOLLOW)
+        fcntl.flock(handles[0], fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if somebody writes it
         temporary.unlink()
-
-
-def _not_followed(name: str, flags: int) -> int:
-    return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    finally:
+        _close(handles)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -309,20 +321,16 @@ def _sync_folder(folder: Path) -> None:
         return
     handles: list[int] = []
     try:
-        # One instruction for opening and remembering.
-        handles.extend(map(os.open, [folder], [os.O_RDONLY | os.O_DIRECTORY]))
-        os.fsync(handles[0])
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-            raise
+        try:
+            _open(handles, folder, os.O_RDONLY | os.O_DIRECTORY)
+            os.fsync(handles[0])
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            _close(handles)
     finally:
-        for handle in _taken(handles):
-            os.close(handle)
-
-
-def _taken(handles: list[int]) -> Iterator[int]:
-    while handles:
-        yield handles.pop()
+        _close(handles)
 
 
 def _umask() -> int:

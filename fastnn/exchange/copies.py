@@ -57,9 +57,12 @@ def copied(network: Network) -> Copied:
     classes: dict[str, object] = {part.kind: type(part) for part in parts}
     for part in parts:
         classes |= {cls.__name__: cls for cls in _own_classes(part)}
-    with runtime.boundary.between_steps():
-        about = description(network, {}) | {"compile": None}
+
+    def taken() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         tensors = {name: view.copy() for name, view in views_of(runtime).items()}
+        return description(network, {}) | {"compile": None}, tensors
+
+    about, tensors = runtime.boundary.between_steps(taken)
     return Copied(
         about,
         tensors,

@@ -57,9 +57,12 @@ def save(
     check_layers(network)
     if network.runtime.objective is not None:
         network.runtime.check_slots()  # otherwise the file could not be loaded
-    with network.runtime.boundary.between_steps():
-        about = description(network, attachments or {})
-        arrays = {name: view.copy() for name, view in views_of(network.runtime).items()}
+
+    def taken() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        views = views_of(network.runtime)
+        return description(network, attachments or {}), {n: one.copy() for n, one in views.items()}
+
+    about, arrays = network.runtime.boundary.between_steps(taken)
     arrays |= {f"preprocessing/{name}": array for name, array in (tensors or {}).items()}
     check_depth(about, "the description of the model")
     files.write(path, tensor_file.packed(arrays, {"fastnn": json.dumps(about)}))

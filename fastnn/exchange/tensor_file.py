@@ -57,6 +57,7 @@ def packed(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> lis
     ----------
     arrays : dict of str to ndarray
     metadata : dict of str to str
+        A single entry.
 
     Returns
     -------
@@ -72,11 +73,16 @@ def packed(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> lis
     from safetensors.numpy import save
 
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    made = save(contiguous, {CHECKSUM: _ZEROS, **metadata})
+    made = save(contiguous, dict(metadata))
     start = 8 + int.from_bytes(made[:8], "little")
-    head, rest = bytearray(made[:start]), memoryview(made)[start:]
+    # The library would write two entries in any order; the same model is to have the same bytes.
+    first = f'{{"{_METADATA}":{{'.encode()
+    text, rest = made[8:start].rstrip(b" "), memoryview(made)[start:]
+    assert text.startswith(first)
+    text = first + f'"{CHECKSUM}":"{_ZEROS}",'.encode() + text[len(first) :]
+    text += b" " * (-len(text) % 8)
+    head = bytearray(len(text).to_bytes(8, "little") + text)
     place = _place(head, _ZEROS)
-    assert place >= 0
     head[place : place + len(_ZEROS)] = _checksum(head, rest).encode()
     return [head, rest]
 

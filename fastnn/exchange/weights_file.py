@@ -43,8 +43,10 @@ class LoadedWeights(NamedTuple):
 
 def save(network: Network, path: files.Target) -> None:
     """Save the parameters of a network; see `Model.save_weights`."""
-    with network.runtime.boundary.between_steps():
-        arrays = {name: view.copy() for name, view in network.runtime.parameters.items()}
+    runtime = network.runtime
+    arrays = runtime.boundary.between_steps(
+        lambda: {name: view.copy() for name, view in runtime.parameters.items()}
+    )
     files.write(path, tensor_file.packed(arrays, {"format": "np"}))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -23,6 +22,7 @@ from fastnn.native.engine import Addresses, Executor
 from fastnn.program import python_ops
 from fastnn.program.ops import Op, Value
 from fastnn.program.plan import Plan
+from fastnn.runtime.boundary import StepBoundary
 from fastnn.runtime.team import TeamSize
 
 
@@ -49,8 +49,8 @@ class Bound:
     key: int
     # Held while Python runs between native ranges, which share one workspace.
     lock: threading.RLock = field(default_factory=threading.RLock)
-    # Held while steps change parameters.
-    boundary: AbstractContextManager[None] = field(default_factory=nullcontext)
+    # Of a program that changes parameters.
+    boundary: StepBoundary | None = None
     _teams: dict[int, TeamSize] = field(default_factory=dict)
 
     def team(self, batch: int) -> TeamSize:
@@ -285,7 +285,10 @@ class Run:
         settings: dict[str, Any],
     ) -> int:
         """Make steps of some parts of the program; `number` is the first step's, for dropout."""
-        with self.bound.boundary:
+        boundary = self.bound.boundary
+        if boundary is None:
+            return self._made(parts, first, count, number, settings)
+        with boundary.step():
             return self._made(parts, first, count, number, settings)
 
     def _made(

@@ -10,79 +10,69 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
-# How long steps wait for those who wait for them. It matters only where both wait for each other:
-# a layer in Python that makes steps within a step.
+T = TypeVar("T")
+# How long steps wait for those who wait for them, so that these come first. The lock alone decides
+# who may go on, so that it may be short.
 _PATIENCE = 0.2  # seconds
 
 
 class StepBoundary:
-    """Keeps steps and copies apart; a context in which one or more steps are made.
+    """Keeps steps and copies apart.
 
     Examples
     --------
     >>> boundary = StepBoundary()
-    >>> with boundary:
+    >>> with boundary.step():
     ...     pass  # make steps
-    >>> with boundary.between_steps():
-    ...     pass  # copy what they change
+    >>> boundary.between_steps(lambda: "copy what they change")
+    'copy what they change'
     """
 
     def __init__(self) -> None:
+        self._merged: StepBoundary | None = None
         self._renew()
         _all.add(self)
 
     def _renew(self) -> None:
-        self._lock, self._turnstile = threading.RLock(), threading.Lock()
-        self._waiting = 0
+        # Ctrl-C cannot part the acquisition of this lock from the block that it is held in.
+        self._lock = threading.RLock()
+        self._nobody_waits = threading.Event()
+        self._nobody_waits.set()
 
-    def __enter__(self) -> None:
+    def _root(self) -> StepBoundary:
+        found = self
+        while found._merged is not None:
+            found = found._merged
+        return found
+
+    def merge(self, other: StepBoundary) -> None:
+        """Become one with another boundary, because a network has parameters in both arenas."""
+        one, other = self._root(), other._root()
+        if one is not other:
+            one._merged = other
+
+    def step(self) -> AbstractContextManager[Any]:
+        """Return a context in which one or more steps are made."""
+        root = self if self._merged is None else self._root()
+        waits = root._nobody_waits
         # A lock alone would be taken by the next step before those who wait for it have awoken.
-        if self._waiting and self._turnstile.acquire(timeout=_PATIENCE):
-            self._turnstile.release()
-        self._lock.acquire()
+        if not waits.is_set() and not waits.wait(_PATIENCE):
+            waits.set()
+        return root._lock
 
-    def __exit__(self, *raised: object) -> None:
-        self._lock.release()
-
-    @contextmanager
-    def between_steps(self) -> Iterator[None]:
-        """Return a context in which no step is made by another thread."""
-        with self._turnstile:
-            self._waiting += 1
-            try:
-                self._lock.acquire()
-            finally:
-                self._waiting -= 1
+    def between_steps(self, take: Callable[[], T]) -> T:
+        """Return what a function returns that is called while no other thread makes a step."""
+        root = self._root()
         try:
-            yield
+            root._nobody_waits.clear()
+            with root._lock:
+                return take()
         finally:
-            self._lock.release()
-
-
-class StepBoundaries:
-    """Those of several arenas, always taken in the same order."""
-
-    def __init__(self, boundaries: Sequence[StepBoundary]) -> None:
-        self._boundaries = sorted(boundaries, key=id)
-
-    def __enter__(self) -> None:
-        for one in self._boundaries:
-            one.__enter__()
-
-    def __exit__(self, *raised: object) -> None:
-        for one in reversed(self._boundaries):
-            one.__exit__(*raised)
-
-    @contextmanager
-    def between_steps(self) -> Iterator[None]:
-        """Return a context in which no step is made by another thread."""
-        with ExitStack() as stack:
-            for one in self._boundaries:
-                stack.enter_context(one.between_steps())
-            yield
+            root._nobody_waits.set()
 
 
 _all: weakref.WeakSet[StepBoundary] = weakref.WeakSet()
@@ -95,4 +85,4 @@ def _renew_all() -> None:
 
 os.register_at_fork(after_in_child=_renew_all)  # the child may lack the thread that makes steps
 
-__all__ = ["StepBoundaries", "StepBoundary"]
+__all__ = ["StepBoundary"]

@@ -31,7 +31,6 @@ from fastnn.program.plan import plan
 from fastnn.program.purpose import Purpose, Wrt
 from fastnn.runtime.arenas import ParameterArena, aligned, offsets_of
 from fastnn.runtime.bound import Bound
-from fastnn.runtime.boundary import StepBoundaries, StepBoundary
 from fastnn.runtime.fast_path import PREPARED, FastPath
 
 # Rows in a step of predict and evaluate: enough for packing to pay, few enough for the caches.
@@ -89,7 +88,7 @@ class Runtime:
         Number of batches whose gradients wait for an update; see `gradient_accumulation_steps`.
     fast_path : FastPath
         Programs prepared for one row and for batches.
-    boundary : StepBoundary or StepBoundaries
+    boundary : StepBoundary
         Held while a step changes the parameters, also those that are shared.
     """
 
@@ -111,10 +110,9 @@ class Runtime:
         own, count = offsets_of({n: s for n, s in shapes.items() if n not in shared}, dtype)
         self.arena = ParameterArena(aligned(count, dtype))
         self._others = tuple(dict.fromkeys(arena for arena, _ in shared.values()))
-        self.boundary: StepBoundary | StepBoundaries = self.arena.boundary
-        if self._others:
-            arenas = self.arena, *self._others
-            self.boundary = StepBoundaries([arena.boundary for arena in arenas])
+        self.boundary = self.arena.boundary
+        for arena in self._others:
+            self.boundary.merge(arena.boundary)
         names = {arena: f"parameters {i}" for i, arena in enumerate(self._others, start=1)}
         self._homes = {name: ("parameters", first) for name, first in own.items()}
         for name, (arena, view) in shared.items():
@@ -212,7 +210,7 @@ class Runtime:
 
     def put_parameters(self, flat: np.ndarray) -> None:
         """Set all parameters from an array in this network's layout."""
-        with self.boundary:
+        with self.boundary.step():
             for first, array in self.stretches:
                 np.copyto(array, flat[first : first + array.size])
 

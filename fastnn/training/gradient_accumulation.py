@@ -70,7 +70,7 @@ def make_step(network: Network, run: Run, first: int = 0) -> int:
     # Dropout is drawn anew in each batch, not only after an update.
     number = runtime.step * _batches_of(network) + runtime.accumulated + 1
     network.runtime.parameters_change()  # statistics move with each batch
-    with runtime.boundary:  # the sums and their count belong together
+    with runtime.boundary.step():  # the sums and their count belong together
         done = run.make(first, number=number)
         if done:
             assert run.learning_rates is not None
@@ -89,7 +89,7 @@ def add_gradients(network: Network, rate: np.ndarray) -> None:
         Learning rate of the update.
     """
     runtime = network.runtime
-    with runtime.boundary:  # the sums, their count and the update belong together
+    with runtime.boundary.step():  # the sums, their count and the update belong together
         sums, gradients = runtime.slot_views(GRADIENT_SUM), runtime.gradients
         for name, total in sums.items():
             total += gradients[name]

@@ -45,7 +45,7 @@ def learn_one(network: Network, x: object, y: object, sample_weight: object = No
     """Take one step on one sample and return its loss; see `Model.learn_one`."""
     objective = network.require_objective()
     if sample_weight is None:
-        with network.runtime.boundary:
+        with network.runtime.boundary.step():
             loss = network.runtime.fast_path.try_learn(x, y, objective)
         if loss is not None:  # the step was tried
             network.runtime.parameters_change()

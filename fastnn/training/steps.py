@@ -25,7 +25,7 @@ def train_on_batch(
     """Take one step on one batch and return its loss; see `Model.train_on_batch`."""
     objective = network.require_objective()
     if class_weight is None:
-        with network.runtime.boundary:
+        with network.runtime.boundary.step():
             loss = network.runtime.fast_path.try_learn_batch(x, y, sample_weight, objective)
         if loss is not None:  # the step was tried
             network.runtime.parameters_change()

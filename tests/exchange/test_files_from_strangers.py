@@ -437,6 +437,12 @@ def test_the_weights_alone_have_a_checksum_too(tmp_path):
             model.load_weights(io.BytesIO(damaged))
 
 
+def test_the_same_model_has_the_same_bytes():
+    model = compiled()
+    assert len({contents(model) for _ in range(20)}) == 1
+    assert contents(fnn.load(io.BytesIO(SMALL))) == SMALL
+
+
 def test_the_safetensors_library_reads_what_is_saved_and_the_other_way_round(tmp_path):
     from safetensors.numpy import load
 

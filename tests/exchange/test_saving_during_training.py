@@ -97,3 +97,45 @@ def test_what_is_saved_is_the_model_of_one_step(train, accumulates, take):
     last = state(alone)
     assert wanted.pop(last[0], last[1]) == last[1]
     assert not wanted
+
+
+def test_networks_that_share_layers_have_one_boundary():
+    shared, entrance = fnn.Dense(4), fnn.Input((4,))
+    models = [
+        fnn.Sequential([fnn.Dense(4)], input_shape=(4,)),
+        fnn.Sequential([shared, fnn.Dense(2)], input_shape=(4,)),
+        fnn.Model(entrance, fnn.Dense(1)(shared(entrance))),
+    ]
+    alone, one, other = (model.network.runtime.boundary for model in models)
+    with one.step():
+        assert other.between_steps(lambda: 3) == 3  # the same thread may
+        waited = threading.Event()
+        taken = []
+        thread = threading.Thread(
+            target=lambda: (waited.set(), other.between_steps(lambda: taken.append(1)))
+        )
+        thread.start()
+        waited.wait()
+        assert alone.between_steps(lambda: 4) == 4
+        assert taken == []
+    thread.join()
+    assert taken == [1]
+
+
+def test_a_save_gets_its_turn_among_many_steps():
+    boundary, ends, counts = fnn.Sequential(
+        [fnn.Dense(1)], input_shape=(1,)
+    ).network.runtime.boundary, threading.Event(), []  # fmt: skip
+
+    def steps():
+        while not ends.is_set():
+            with boundary.step():
+                counts.append(1)
+
+    thread = threading.Thread(target=steps)
+    thread.start()
+    for _ in range(20):
+        boundary.between_steps(lambda: None)
+    ends.set()
+    thread.join()
+    assert boundary.between_steps(lambda: 5) == 5
