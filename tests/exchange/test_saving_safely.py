@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import io
 import os
 import pathlib
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -19,6 +17,7 @@ import time
 import numpy as np
 import pytest
 from hostile_files import compiled
+from limits import limited_file_size
 
 import fastnn as fnn
 from fastnn.core import files
@@ -83,19 +82,6 @@ def ctrl_c():
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, former)
-
-
-@contextlib.contextmanager
-def limited_file_size(size):
-    """Let files grow up to a size only; writing more is an error, as on a full disk."""
-    former = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, former[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, former)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.parametrize("method", ["save", "save_weights"])
