@@ -1,7 +1,7 @@
 """`fit` with L-BFGS: SciPy moves the parameters, a program computes loss and gradient of all rows.
 
-SciPy sees one float64 vector of all trained parameters. The arena holds the point that was
-evaluated last and, after training, however it ends, the last iterate.
+SciPy sees one float64 vector of all trained parameters. The arena holds the last iterate, and
+another point only while that is evaluated.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class IterationTrainer(Trainer):
         """Run one iteration per epoch."""
         self._loop, network = loop, self.network
         self._epoch = epochs.start
-        start = self._gathered(network.runtime.parameters)
+        start = self._start = self._gathered(network.runtime.parameters)
         found = None
         try:
             found = self._minimize(
@@ -171,12 +171,11 @@ class IterationTrainer(Trainer):
             if not self._loop.epoch_begin(self._epoch):
                 raise _Ended
             self._is_open = True
-        self._write(point)
         decay: Any = self.optimizer.weight_decay  # a number: its class takes no schedule
         steps = self._steps
         began = time.perf_counter()
         with np.errstate(all="ignore"):  # non-finite results are handled below
-            results = sum_gradients(self._bound(), steps, self._total, self._look_up)
+            results = self._evaluated(point)
             means = steps.rows_of(steps.count) @ results / steps.rows
             decaying = self._decayed * point
             value = float(means[0] + decay / 2 * decaying @ point)
@@ -189,6 +188,18 @@ class IterationTrainer(Trainer):
         if self._iterate is None:
             self._iterate = self._looked_at
         return value, gradient
+
+    def _evaluated(self, point: np.ndarray) -> np.ndarray:
+        """Evaluate a point, which is nobody's model yet: others see the iterate before and after.
+
+        The gradient is then in `_total`.
+        """
+        with self.network.runtime.boundary.step():
+            try:
+                self._write(point)
+                return sum_gradients(self._bound(), self._steps, self._total, self._look_up)
+            finally:
+                self._write(self._start if self._iterate is None else self._iterate[0])
 
     def _look_up(self, seconds: float) -> None:
         """Check the time after each part of the rows; the first evaluation always completes."""
@@ -224,8 +235,9 @@ class IterationTrainer(Trainer):
         if self._looked_at is None or not np.array_equal(self._looked_at[0], point):
             self._look(point)
         self._iterate = self._looked_at
-        self._write(point)
-        self.network.runtime.step += 1
+        with self.network.runtime.boundary.step():
+            self._write(point)
+            self.network.runtime.step += 1
         if not self._finish():
             raise _Ended
 

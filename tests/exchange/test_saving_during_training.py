@@ -139,3 +139,30 @@ def test_a_save_gets_its_turn_among_many_steps():
     ends.set()
     thread.join()
     assert boundary.between_steps(lambda: 5) == 5
+
+
+def test_a_save_during_lbfgs_is_an_iterate():
+    x, y = data()
+
+    def model():
+        made = fnn.Sequential([fnn.Dense(32, "tanh"), fnn.Dense(1)], input_shape=(64,), seed=0)
+        made.compile(fnn.LBFGS(), "mse")
+        return made
+
+    iterates, found, is_done = {}, [], threading.Event()
+    record = fnn.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: iterates.update([state(alone)])
+    )  # fmt: skip
+    alone, trained = model(), model()
+    iterates.update([state(alone)])
+    alone.fit(x, y, epochs=12, verbose=0, callbacks=[record])
+    thread = threading.Thread(
+        target=lambda: (trained.fit(x, y, epochs=12, verbose=0), is_done.set())
+    )
+    thread.start()
+    while not is_done.is_set():
+        found.append(state(saved(trained)))
+    thread.join()
+    assert len(found) > 1
+    for number, content in found:
+        assert iterates[number] == content
