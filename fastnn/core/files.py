@@ -16,7 +16,7 @@ import secrets
 import signal
 import stat
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -115,8 +115,9 @@ def write(target: Target, content: Piece | Sequence[Piece], name: str = "path") 
         flush()
 
 
-def read(source: Target, what: str, name: str = "path") -> bytearray:
-    """Return the bytes of a file, or those that a file object still holds.
+@contextlib.contextmanager
+def reading(source: Target, what: str, name: str = "path") -> Iterator[Callable[[int], bytearray]]:
+    """Open a file, or take one that is open, to be read from there to its end.
 
     Parameters
     ----------
@@ -125,6 +126,12 @@ def read(source: Target, what: str, name: str = "path") -> bytearray:
         What is expected, for messages: "model file".
     name : str, default "path"
         Name of the argument in messages.
+
+    Yields
+    ------
+    callable
+        Returns the next bytes, as many as it is asked for, or as there are: a size that is not
+        true takes no memory.
 
     Raises
     ------
@@ -138,32 +145,41 @@ def read(source: Target, what: str, name: str = "path") -> bytearray:
     Examples
     --------
     >>> import io
-    >>> read(io.BytesIO(b"some bytes"), "text")
-    bytearray(b'some bytes')
+    >>> with reading(io.BytesIO(b"some bytes"), "text") as take:
+    ...     take(4), take(10**12)
+    (bytearray(b'some'), bytearray(b' bytes'))
     """
     if is_file_object(source, "read"):
-        content = source.read()  # type: ignore[union-attr]
-        if not isinstance(content, (bytes, bytearray, memoryview)):
-            raise TypeError(f"{name}: {source!r} gives no bytes: open the file in mode 'rb'")
-        return bytearray(content)
+        yield lambda count: _taken(source, count, name)
+        return
     path = checks.file_path(source, name)
     if path.is_dir():
         raise ValueError(f"{name}: {str(path)!r} is a folder, expected a {what}")
     if not path.is_file():
         raise FileNotFoundError(f"{name}: there is no {what} {str(path)!r}")
-    with open(path, "rb", buffering=0) as file:
-        content = bytearray(os.fstat(file.fileno()).st_size)
-        rest = memoryview(content)
-        while rest:
-            count = file.readinto(rest)
-            if not count:  # it has become shorter meanwhile
-                break
-            rest = rest[count:]
-        left = len(rest)
-        rest.release()
-    if left:
-        del content[-left:]
-    return content
+    with open(path, "rb") as file:
+        yield lambda count: _taken_at_once(file, count)
+
+
+def _taken(file: Any, count: int, name: str) -> bytearray:
+    """Return the next bytes of a file object, in pieces, because it may make room for all first."""
+    found = bytearray()
+    while len(found) < count:
+        part = file.read(min(count - len(found), _PIECE))
+        if not isinstance(part, (bytes, bytearray, memoryview)):
+            raise TypeError(f"{name}: {file!r} gives no bytes: open the file in mode 'rb'")
+        if not part:
+            break
+        found += part
+    return found
+
+
+def _taken_at_once(file: BinaryIO, count: int) -> bytearray:
+    left = os.fstat(file.fileno()).st_size - file.tell()
+    found = bytearray(max(0, min(count, left)))
+    read = file.readinto(found)  # type: ignore[attr-defined]
+    del found[read:]  # it has become shorter meanwhile
+    return found
 
 
 def _pieces(content: Piece | Sequence[Piece]) -> list[memoryview]:

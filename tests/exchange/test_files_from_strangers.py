@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -500,7 +501,15 @@ def large():
     yield "categories", described(PARTS, OF_PARTS["categories of 10**12"])
 
 
-@pytest.mark.parametrize("content", [pytest.param(c, id=n) for n, c in large()])
+QUICK = ("units", "a megabyte of lists")  # the others each take a process of their own, too
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(c, id=n, marks=[] if n in QUICK else [pytest.mark.slow]) for n, c in large()
+    ],
+)  # fmt: skip
 def test_little_is_allocated_before_all_agrees(content):
     def limit():
         resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
@@ -555,6 +564,16 @@ def test_a_layer_looks_only_at_its_own_parameters():
     looked = 0
     assert len(name_layers(layers)) == 300
     assert looked < 10 * 300
+
+
+def test_a_file_of_a_terabyte_is_refused_by_its_first_bytes(tmp_path):
+    for head in (bytes(8), (10**9).to_bytes(8, "little"), SMALL):
+        path = tmp_path / "m"
+        path.write_bytes(head)
+        os.truncate(path, 1 << 40)
+        refused(None, path)
+        with open(path, "rb") as file:
+            refused(None, file)
 
 
 # --- what is honest -------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def test_the_files_are_valid(name):
 
 @pytest.mark.parametrize("name", BASES)
 @given(made=changes, is_signed=st.booleans())
-@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_some_changes(name, made, is_signed):
     check(name, made, is_signed)
 

@@ -62,8 +62,10 @@ def state(model):
 @pytest.mark.parametrize(
     ("train", "accumulates", "take"),
     [
-        (fit, None, saved), (fit, 3, saved), (fit, None, copy.deepcopy),
-        (single_batches, None, saved), (single_batches, 3, saved), (by_hand, 3, saved),
+        (fit, None, saved), (single_batches, None, saved), (by_hand, 3, saved),
+        (fit, None, copy.deepcopy),
+        pytest.param(fit, 3, saved, marks=pytest.mark.slow),
+        pytest.param(single_batches, 3, saved, marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_what_is_saved_is_the_model_of_one_step(train, accumulates, take):
@@ -142,7 +144,7 @@ def test_a_save_gets_its_turn_among_many_steps():
 
 
 def test_a_save_during_lbfgs_is_an_iterate():
-    x, y = data()
+    x, y = (part[:256] for part in data())
 
     def model():
         made = fnn.Sequential([fnn.Dense(32, "tanh"), fnn.Dense(1)], input_shape=(64,), seed=0)
@@ -155,9 +157,9 @@ def test_a_save_during_lbfgs_is_an_iterate():
     )  # fmt: skip
     alone, trained = model(), model()
     iterates.update([state(alone)])
-    alone.fit(x, y, epochs=12, verbose=0, callbacks=[record])
+    alone.fit(x, y, epochs=6, verbose=0, callbacks=[record])
     thread = threading.Thread(
-        target=lambda: (trained.fit(x, y, epochs=12, verbose=0), is_done.set())
+        target=lambda: (trained.fit(x, y, epochs=6, verbose=0), is_done.set())
     )
     thread.start()
     while not is_done.is_set():

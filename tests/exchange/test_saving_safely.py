@@ -151,7 +151,7 @@ def killed(path, kills, seed):
 
 def test_what_killed_processes_leave_is_removed_by_the_next(tmp_path):
     path = tmp_path / "m"
-    assert killed(path, 6, seed=0) <= 1
+    assert killed(path, 3, seed=0) <= 1
     fnn.Sequential([fnn.Dense(64)], input_shape=(64,), seed=0).save(path)
     assert os.listdir(tmp_path) == ["m"]
 
@@ -243,7 +243,8 @@ def handles():
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_ctrl_c_during_saves_leaves_no_temporary_file_and_no_handle(tmp_path):
+@pytest.mark.parametrize("times", [40, pytest.param(600, marks=pytest.mark.slow)])
+def test_ctrl_c_during_saves_leaves_no_temporary_file_and_no_handle(times, tmp_path):
     """Signals at random moments; the kernel sends them, so that they come at any instruction."""
     code = """
     import os, random, signal, sys, time
@@ -272,7 +273,7 @@ def test_ctrl_c_during_saves_leaves_no_temporary_file_and_no_handle(tmp_path):
             time.sleep(chance.uniform(0, 2 * usual))
             os.kill(pid, signal.SIGINT)
         os._exit(0)
-    while interrupts < 300:
+    while interrupts < int(sys.argv[2]):
         try:
             inside = True
             model.save(path)
@@ -283,21 +284,21 @@ def test_ctrl_c_during_saves_leaves_no_temporary_file_and_no_handle(tmp_path):
     left = [name for name in os.listdir(sys.argv[1]) if name != "m"]
     print(len(left), len(os.listdir("/proc/self/fd")) - before, fnn.load(path).count_parameters())
     """
-    found = python(code, tmp_path)
+    found = python(code, tmp_path, times)
     assert found.stdout.split() == ["0", "0", "4160"], found.stderr[-2000:]
 
 
-def test_an_interrupt_at_each_instruction_leaves_the_old_file_or_the_new_one(tmp_path):
+@pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_an_interrupt_at_an_instruction_leaves_the_old_file_or_the_new_one(stride, tmp_path):
     """KeyboardInterrupt, raised before the first, the second ... instruction of the write."""
     path = tmp_path / "m"
-    model = fnn.Sequential([fnn.Dense(2)], input_shape=(2,), seed=0)
     path.write_bytes(b"old")
     names = {files.__file__}
-    count, ended, leaks = 0, False, []
+    count, ended, leaks = 1 - stride, False, []
     gc.collect()
     before = handles()
     while not ended:
-        count += 1
+        count += stride
         left = count
 
         def traced(frame, event, argument):
@@ -313,7 +314,7 @@ def test_an_interrupt_at_each_instruction_leaves_the_old_file_or_the_new_one(tmp
 
         sys.settrace(traced)
         try:
-            model.save(path)
+            files.write_atomically(path, b"new")
             ended = True
         except KeyboardInterrupt:
             pass
@@ -323,7 +324,7 @@ def test_an_interrupt_at_each_instruction_leaves_the_old_file_or_the_new_one(tmp
             leaks.append((count, temporaries(tmp_path), handles() - before))
             for name in temporaries(tmp_path):
                 os.unlink(tmp_path / name)
-        assert path.read_bytes()[:3] == b"old" or fnn.load(path).count_parameters() == 6
+        assert path.read_bytes() in (b"old", b"new")
         path.write_bytes(b"old")
     assert count > 300
     assert leaks == []
