@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fastnn.callbacks.base import Callback, Logs
+from fastnn.callbacks.base import Logs
+from fastnn.callbacks.writing import Writing
 from fastnn.core import checks
 from fastnn.core.declare import boolean, checked
 
@@ -27,7 +28,7 @@ def _frequency(name: str, value: object) -> Any:
     return checks.integer(name, value)
 
 
-class BackupAndRestore(Callback):
+class BackupAndRestore(Writing):
     """Save the training as it goes on, and resume it if it was interrupted.
 
     A script that is killed and started again continues where the last backup was made, to the same
@@ -47,6 +48,9 @@ class BackupAndRestore(Callback):
         Save after each epoch, or within epochs after this number of batches.
     delete_checkpoint : bool, default True
         Whether to delete the backup when the training is complete.
+    on_error : {"raise", "warn"}, default "raise"
+        What a backup that cannot be written does, on a full disk or in a folder that has vanished:
+        it ends the training with the error, or is a warning, and the training goes on.
 
     Attributes
     ----------
@@ -129,7 +133,8 @@ class BackupAndRestore(Callback):
         if self.save_freq != "epoch" and waits < self.save_freq and not self.training.is_cut_short:
             return
         self._saved = self.training.batches
-        self.training.save(self.path)
+        with self._writing(str(self.path)):
+            self.training.save(self.path)
 
     def on_train_end(self, logs: Logs) -> None:
         """Delete the backup if nothing is left to resume."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from fastnn.callbacks.base import Callback, Logs
+from fastnn.callbacks.base import Logs
+from fastnn.callbacks.writing import Writing
 from fastnn.core import extras
 from fastnn.core.declare import checked, integer
 from fastnn.metrics import scalars
@@ -18,7 +19,7 @@ def _folder(name: str, value: object) -> str:
     return str(os.fspath(value))
 
 
-class TensorBoard(Callback):
+class TensorBoard(Writing):
     """Write the results of each epoch for TensorBoard; needs the extra ``tensorboard``.
 
     As in Keras, results ("epoch_loss" and so on) and the learning rate are written to the folder
@@ -30,6 +31,9 @@ class TensorBoard(Callback):
     log_dir : path-like, default "logs"
     histogram_freq : int, default 0
         Epochs from one histogram of each parameter to the next; 0: none.
+    on_error : {"raise", "warn"}, default "raise"
+        What a file that cannot be written does, on a full disk or in a folder that has vanished:
+        it ends the training with the error, or is a warning, and the training goes on.
 
     Raises
     ------
@@ -78,6 +82,10 @@ class TensorBoard(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Write the results, and histograms if they are due."""
+        with self._writing(self.log_dir):
+            self._write(epoch, logs)
+
+    def _write(self, epoch: int, logs: Logs) -> None:
         rates = self.model.history.learning_rates  # empty for an optimizer without a rate
         rate = {"learning_rate": rates[-1]} if rates else {}
         for name, value in {**rate, **scalars(logs)}.items():
@@ -94,7 +102,8 @@ class TensorBoard(Callback):
     def on_train_end(self, logs: Logs) -> None:
         """Close the files."""
         while self._writers:
-            self._writers.popitem()[1].close()
+            with self._writing(self.log_dir):
+                self._writers.popitem()[1].close()
 
 
 def _writer_class() -> Any:

@@ -14,8 +14,9 @@ import fcntl
 import os
 import secrets
 import signal
+import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -114,8 +115,9 @@ def write(target: Target, content: Piece | Sequence[Piece], name: str = "path") 
         flush()
 
 
-def read(source: Target, what: str, name: str = "path") -> bytearray:
-    """Return the bytes of a file, or those that a file object still holds.
+@contextlib.contextmanager
+def reading(source: Target, what: str, name: str = "path") -> Iterator[Callable[[int], bytearray]]:
+    """Open a file, or take one that is open, to be read from there to its end.
 
     Parameters
     ----------
@@ -124,6 +126,12 @@ def read(source: Target, what: str, name: str = "path") -> bytearray:
         What is expected, for messages: "model file".
     name : str, default "path"
         Name of the argument in messages.
+
+    Yields
+    ------
+    callable
+        Returns the next bytes, as many as it is asked for, or as there are: a size that is not
+        true takes no memory.
 
     Raises
     ------
@@ -137,32 +145,41 @@ def read(source: Target, what: str, name: str = "path") -> bytearray:
     Examples
     --------
     >>> import io
-    >>> read(io.BytesIO(b"some bytes"), "text")
-    bytearray(b'some bytes')
+    >>> with reading(io.BytesIO(b"some bytes"), "text") as take:
+    ...     take(4), take(10**12)
+    (bytearray(b'some'), bytearray(b' bytes'))
     """
     if is_file_object(source, "read"):
-        content = source.read()  # type: ignore[union-attr]
-        if not isinstance(content, (bytes, bytearray, memoryview)):
-            raise TypeError(f"{name}: {source!r} gives no bytes: open the file in mode 'rb'")
-        return bytearray(content)
+        yield lambda count: _taken(source, count, name)
+        return
     path = checks.file_path(source, name)
     if path.is_dir():
         raise ValueError(f"{name}: {str(path)!r} is a folder, expected a {what}")
     if not path.is_file():
         raise FileNotFoundError(f"{name}: there is no {what} {str(path)!r}")
-    with open(path, "rb", buffering=0) as file:
-        content = bytearray(os.fstat(file.fileno()).st_size)
-        rest = memoryview(content)
-        while rest:
-            count = file.readinto(rest)
-            if not count:  # it has become shorter meanwhile
-                break
-            rest = rest[count:]
-        left = len(rest)
-        rest.release()
-    if left:
-        del content[-left:]
-    return content
+    with open(path, "rb") as file:
+        yield lambda count: _taken_at_once(file, count)
+
+
+def _taken(file: Any, count: int, name: str) -> bytearray:
+    """Return the next bytes of a file object, in pieces, because it may make room for all first."""
+    found = bytearray()
+    while len(found) < count:
+        part = file.read(min(count - len(found), _PIECE))
+        if not isinstance(part, (bytes, bytearray, memoryview)):
+            raise TypeError(f"{name}: {file!r} gives no bytes: open the file in mode 'rb'")
+        if not part:
+            break
+        found += part
+    return found
+
+
+def _taken_at_once(file: BinaryIO, count: int) -> bytearray:
+    left = os.fstat(file.fileno()).st_size - file.tell()
+    found = bytearray(max(0, min(count, left)))
+    read = file.readinto(found)  # type: ignore[attr-defined]
+    del found[read:]  # it has become shorter meanwhile
+    return found
 
 
 def _pieces(content: Piece | Sequence[Piece]) -> list[memoryview]:
@@ -240,36 +257,45 @@ def _replace(path: Path, content: list[memoryview], interrupt: _InterruptLater) 
 
 def _replaced(path: Path, content: list[memoryview], mode: int, interrupt: _InterruptLater) -> bool:
     """Do so; return False if the file was taken for a stale one before it was locked."""
-    # The name is known before there is a file, so that whatever is raised, it is removed; twice,
-    # because what is raised may be raised while it is removed.
+    # The name is known before there is a file, so that whatever is raised, the file is removed and
+    # closed; twice, because what is raised may be raised by that.
     temporary = path.parent / f"{_prefix(path)}{secrets.token_hex(4)}{_SUFFIX}"
+    handles: list[int] = []
     try:
         try:
-            with open(temporary, "xb", buffering=0, opener=_private) as file:
-                if not _locked(file.fileno()):
-                    return False
-                for rest in content:
-                    while rest:
-                        interrupt.look()
-                        rest = rest[file.write(rest[:_PIECE]) :]
-                interrupt.look()
-                os.fsync(file.fileno())
-                os.chmod(temporary, mode)
-                os.replace(temporary, path)
+            _open(handles, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            if not _locked(handles[0]):
+                return False
+            os.chmod(temporary, mode)  # before there is anything to read
+            for rest in content:
+                while rest:
+                    interrupt.look()
+                    rest = rest[os.write(handles[0], rest[:_PIECE]) :]
+            interrupt.look()
+            os.fsync(handles[0])
+            os.replace(temporary, path)
         finally:
+            _close(handles)
             temporary.unlink(missing_ok=True)
     finally:
+        _close(handles)
         temporary.unlink(missing_ok=True)
     return True
+
+
+def _open(handles: list[int], path: Path, flags: int) -> None:
+    """Open a file and note its handle; in one instruction, between which nothing is raised."""
+    handles.extend(map(os.open, [path], [flags], [0o600]))
+
+
+def _close(handles: list[int]) -> None:
+    """Close the files whose handles were noted, and forget them, likewise."""
+    list(map(os.close, map(handles.pop, [0] * len(handles))))
 
 
 def _prefix(path: Path) -> str:
     """Return how the temporary files for a path begin; names have at most 255 bytes."""
     return f".{os.fsdecode(os.fsencode(path.name)[:200])}."
-
-
-def _private(name: str, flags: int) -> int:
-    return os.open(name, flags, 0o600)
 
 
 def _locked(handle: int) -> bool:
@@ -294,13 +320,15 @@ def _remove_stale(path: Path) -> None:
 
 
 def _remove_if_unused(temporary: Path) -> None:
-    with open(temporary, "rb", buffering=0, opener=_not_followed) as file:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if somebody writes it
+    if not stat.S_ISREG(temporary.lstat().st_mode):
+        return
+    handles: list[int] = []
+    try:
+        _open(handles, temporary, os.O_RDONLY | os.O_NOFOLLOW)
+        fcntl.flock(handles[0], fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if somebody writes it
         temporary.unlink()
-
-
-def _not_followed(name: str, flags: int) -> int:
-    return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    finally:
+        _close(handles)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -309,20 +337,16 @@ def _sync_folder(folder: Path) -> None:
         return
     handles: list[int] = []
     try:
-        # One instruction for opening and remembering.
-        handles.extend(map(os.open, [folder], [os.O_RDONLY | os.O_DIRECTORY]))
-        os.fsync(handles[0])
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-            raise
+        try:
+            _open(handles, folder, os.O_RDONLY | os.O_DIRECTORY)
+            os.fsync(handles[0])
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            _close(handles)
     finally:
-        for handle in _taken(handles):
-            os.close(handle)
-
-
-def _taken(handles: list[int]) -> Iterator[int]:
-    while handles:
-        yield handles.pop()
+        _close(handles)
 
 
 def _umask() -> int:

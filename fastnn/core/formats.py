@@ -25,10 +25,10 @@ class FormatError(ValueError):
     --------
     >>> import fastnn as fnn, io
     >>> try:
-    ...     fnn.load(io.BytesIO(b"something else"))
+    ...     fnn.load(io.BytesIO(b"short"))
     ... except fnn.FormatError as error:
     ...     print(error)
-    path: the file object is not a safetensors file (14 bytes, expected at least 16)
+    path: the file object is not a safetensors file (it does not begin with the length of a header)
     """
 
 

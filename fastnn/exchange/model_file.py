@@ -110,9 +110,8 @@ def read(path: files.Target) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     ValueError
         It is a folder.
     """
-    content = files.read(path, "model file")
-    where = _named(path)
-    metadata, tensors = tensor_file.unpacked(content, where)
+    where = tensor_file.named(path)
+    metadata, tensors = tensor_file.read(path, "model file")
     if "fastnn" not in metadata:
         raise FormatError(f"path: {where} is a safetensors file, but not a model saved by fastnn")
     what = f"path: the description in {where}"
@@ -154,7 +153,7 @@ def restore(
     FormatError
         The description is damaged, or holds a layer or loss that is not known.
     """
-    where = _named(path)
+    where = tensor_file.named(path)
     own = custom_objects or {}
     stored = restoring.Stored(tensors, where)
     try:
@@ -189,11 +188,6 @@ def restore(
     for name, view in views_of(network.runtime).items():
         view[...] = tensors[name]
     return network
-
-
-def _named(path: files.Target) -> str:
-    """Return how messages name a file, in quotation marks."""
-    return brief(files.described(path), 300)
 
 
 def _damaged(where: str, reason: str) -> FormatError:

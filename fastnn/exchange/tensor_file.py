@@ -16,13 +16,13 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn.core import files
-from fastnn.core.formats import FormatError, parsed_json, quoted
+from fastnn.core.formats import FormatError, brief, parsed_json, quoted
 
 CHECKSUM = "checksum"
 _ZEROS = "sha256:" + "0" * 64
@@ -57,6 +57,7 @@ def packed(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> lis
     ----------
     arrays : dict of str to ndarray
     metadata : dict of str to str
+        A single entry.
 
     Returns
     -------
@@ -65,61 +66,83 @@ def packed(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> lis
 
     Examples
     --------
+    >>> import io
     >>> file = packed({"x": np.arange(3.0)}, {"note": "three numbers"})
-    >>> unpacked(b"".join(file), "'a file'").tensors["x"]
+    >>> read(io.BytesIO(b"".join(file)), "file").tensors["x"]
     array([0., 1., 2.])
     """
     from safetensors.numpy import save
 
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    made = save(contiguous, {CHECKSUM: _ZEROS, **metadata})
+    made = save(contiguous, dict(metadata))
     start = 8 + int.from_bytes(made[:8], "little")
-    head, rest = bytearray(made[:start]), memoryview(made)[start:]
+    # The library would write two entries in any order; the same model is to have the same bytes.
+    first = f'{{"{_METADATA}":{{'.encode()
+    text, rest = made[8:start].rstrip(b" "), memoryview(made)[start:]
+    assert text.startswith(first)
+    text = first + f'"{CHECKSUM}":"{_ZEROS}",'.encode() + text[len(first) :]
+    text += b" " * (-len(text) % 8)
+    head = bytearray(len(text).to_bytes(8, "little") + text)
     place = _place(head, _ZEROS)
-    assert place >= 0
     head[place : place + len(_ZEROS)] = _checksum(head, rest).encode()
     return [head, rest]
 
 
-def unpacked(content: bytes | bytearray, name: str) -> Content:
+def read(source: files.Target, what: str) -> Content:
     """Return what a file holds, once all that its header says has been checked.
 
     Parameters
     ----------
-    content : bytes
-    name : str
-        How messages name the file, in quotation marks.
+    source : path-like or binary file object
+    what : str
+        What is expected, for messages: "model file".
 
     Raises
     ------
     FormatError
         It is no safetensors file, was cut, or a bit of it has changed.
+    OSError, TypeError, ValueError
+        It cannot be read; see `files.reading`.
     """
-    header, start = _header(content, name)
+    with files.reading(source, what) as take:
+        return _read(take, named(source))
+
+
+def named(source: files.Target) -> str:
+    """Return how messages name a file or a file object, in quotation marks."""
+    return brief(files.described(source), 300)
+
+
+def _read(take: Callable[[int], bytearray], name: str) -> Content:
+    first = take(8)
+    size = int.from_bytes(first, "little")
+    if len(first) < 8 or size < 2:
+        raise _no_file(name, "it does not begin with the length of a header")
+    if size > _HEADER_LIMIT:
+        raise _no_file(name, f"its header has {size:,} bytes, more than {_HEADER_LIMIT:,}")
+    text = take(size)
+    if len(text) < size:
+        raise _no_file(name, f"its header has {size:,} bytes, of which {len(text):,} are there")
+    header = _header(text, name)
     metadata = header.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise _no_file(name, "its metadata are no texts")
-    places: list[tuple[int, int, str]] = []
-    tensors: dict[str, np.ndarray] = {}
-    memory = memoryview(content)[start:]
-    for key, entry in header.items():
-        dtype, shape, begin, end = _checked_entry(key, entry, len(memory), name)
-        places.append((begin, end, key))
-        array = np.frombuffer(memory[begin:end], dtype)
-        tensors[key] = array.reshape(shape)
-    at = 0
-    for begin, end, key in sorted(places):
-        if begin != at:
-            what = "overlaps another" if begin < at else "lies behind a gap"
-            raise _no_file(name, f"tensor {quoted(key)} {what}")
-        at = end
-    if at != len(memory):
-        raise _no_file(name, f"{len(memory) - at:,} bytes are left over")
+    entries = {key: _checked_entry(key, entry, name) for key, entry in header.items()}
+    end = _end_of(entries, name)
+    content = take(end + 1)
+    if len(content) != end:
+        found = "more" if len(content) > end else f"{len(content):,}; was it cut?"
+        raise _no_file(name, f"its tensors take {end:,} bytes, there are {found}")
     told = metadata.pop(CHECKSUM, None)
     if told is not None:
-        _check(content, start, told, name)
-    elif any(_MADE.fullmatch(text) for text in metadata.values()):
+        _check(first + text, memoryview(content), told, name)
+    elif any(_MADE.fullmatch(one) for one in metadata.values()):
         raise _no_file(name, "the name of its checksum is damaged")
+    memory = memoryview(content)
+    tensors = {
+        key: np.frombuffer(memory[begin:end], dtype).reshape(shape)
+        for key, (dtype, shape, begin, end) in entries.items()
+    }
     return Content(metadata, tensors)
 
 
@@ -127,55 +150,56 @@ def _no_file(name: str, reason: str) -> FormatError:
     return FormatError(f"path: {name} is not a safetensors file ({reason})")
 
 
-def _header(content: bytes | bytearray, name: str) -> tuple[dict[str, Any], int]:
-    """Return the header, and where the tensors begin."""
-    if len(content) < 16:
-        raise _no_file(name, f"{len(content)} bytes, expected at least 16")
-    size = int.from_bytes(content[:8], "little")
-    if size > len(content) - 8:
-        raise _no_file(name, f"its header ends behind the file ({size:,} bytes); was it cut?")
-    if size > _HEADER_LIMIT:
-        raise _no_file(name, f"its header has {size:,} bytes, more than {_HEADER_LIMIT:,}")
+def _header(text: bytearray, name: str) -> dict[str, Any]:
     try:
-        found = parsed_json(bytes(content[8 : 8 + size]), "its header")
+        found = parsed_json(bytes(text), "its header")
     except FormatError as error:
         raise _no_file(name, str(error)) from None
     if not isinstance(found, dict):
         raise _no_file(name, "its header holds no names")
-    return found, 8 + size
+    return found
 
 
-def _checked_entry(key: str, entry: Any, size: int, name: str) -> tuple[str, tuple, int, int]:
+def _checked_entry(key: str, entry: Any, name: str) -> tuple[str, tuple[int, ...], int, int]:
     """Return dtype, shape, and where a tensor begins and ends."""
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise _no_file(name, f"the entry of tensor {quoted(key)} is damaged")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise FormatError(f"path: tensor {quoted(key)} of {name} has dtype {quoted(dtype)}, which "
-                          f"is none of {', '.join(_DTYPES)}")  # fmt: skip
+        raise FormatError(
+            f"path: tensor {quoted(key)} of {name} has dtype {quoted(dtype)}, which is none of "
+            f"{', '.join(_DTYPES)}"
+        )
     if not (_are_sizes(shape) and len(shape) <= 32 and _are_sizes(offsets) and len(offsets) == 2):
         raise _no_file(name, f"shape or place of tensor {quoted(key)} is damaged")
     begin, end = offsets
-    wanted = math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize
-    if not 0 <= begin <= end <= size:
-        raise _no_file(name, f"tensor {quoted(key)} lies outside of the file; was it cut?")
-    if wanted != end - begin:
+    if math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize != end - begin:
         took = f"{end - begin:,} bytes, which are not those of its shape {quoted(shape, 80)}"
         raise _no_file(name, f"tensor {quoted(key)} has {took}")
     return _DTYPES[dtype], tuple(shape), begin, end
+
+
+def _end_of(entries: Mapping[str, tuple[str, tuple[int, ...], int, int]], name: str) -> int:
+    """Return where the last tensor ends, if they lie one behind the other."""
+    at = 0
+    for begin, end, key in sorted((begin, end, key) for key, (*_, begin, end) in entries.items()):
+        if begin != at:
+            what = "overlaps another" if begin < at else "lies behind a gap"
+            raise _no_file(name, f"tensor {quoted(key)} {what}")
+        at = end
+    return at
 
 
 def _are_sizes(value: Any) -> bool:
     return isinstance(value, list) and all(type(one) is int and 0 <= one < 2**63 for one in value)
 
 
-def _check(content: bytes | bytearray, start: int, told: str, name: str) -> None:
+def _check(head: bytearray, rest: memoryview, told: str, name: str) -> None:
     """Raise FormatError unless the checksum is that of the file."""
-    head = bytearray(content[:start])
     place = _place(head, told) if _MADE.fullmatch(told) else -1
     if place >= 0:
         head[place : place + len(told)] = _ZEROS.encode()
-        if told == _checksum(head, memoryview(content)[start:]):
+        if told == _checksum(head, rest):
             return
     raise FormatError(
         f"path: {name} is damaged, its checksum is that of other content: copy or download it again"
@@ -195,4 +219,4 @@ def _place(head: bytearray, checksum: str) -> int:
     return -1 if found < 0 else found + len(before)
 
 
-__all__ = ["CHECKSUM", "Content", "packed", "unpacked"]
+__all__ = ["CHECKSUM", "Content", "named", "packed", "read"]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.core import files
-from fastnn.core.formats import brief, quoted
+from fastnn.core.formats import quoted
 from fastnn.data.arrays import check_finite
 from fastnn.exchange import tensor_file
 from fastnn.network import Network
@@ -50,8 +50,8 @@ def save(network: Network, path: files.Target) -> None:
 
 def load(network: Network, path: files.Target, *, strict: bool) -> LoadedWeights:
     """Set the parameters that a file holds; see `Model.load_weights`."""
-    where = brief(files.described(path), 300)
-    tensors = _read(path, where)
+    where = tensor_file.named(path)
+    tensors = _read(path)
     parameters = network.runtime.parameters
     shared = [name for name in parameters if name in tensors]
     fitting = [name for name in shared if tensors[name].shape == parameters[name].shape]
@@ -75,9 +75,9 @@ def load(network: Network, path: files.Target, *, strict: bool) -> LoadedWeights
     return found
 
 
-def _read(path: files.Target, where: str) -> dict[str, np.ndarray]:
+def _read(path: files.Target) -> dict[str, np.ndarray]:
     """Return the parameters that a file holds, by name."""
-    metadata, tensors = tensor_file.unpacked(files.read(path, "file"), where)
+    metadata, tensors = tensor_file.read(path, "file")
     if "fastnn" not in metadata:
         return tensors
     return {n.removeprefix(SAVED): one for n, one in tensors.items() if n.startswith(SAVED)}

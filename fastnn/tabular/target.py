@@ -20,7 +20,7 @@ from fastnn.tabular.class_labels import (
     of_dtype,
     places_of,
 )
-from fastnn.tabular.columns import listed, row_number, shown
+from fastnn.tabular.columns import LONGEST_NAME, listed, row_number, shown
 from fastnn.tabular.sources import cells_of
 
 TASKS = ("classification", "regression")
@@ -393,6 +393,7 @@ class Target:
                 made.task in TASKS
                 and (made.task == "classification") == (made.classes is not None)
                 and isinstance(made.name, str)
+                and len(made.name) <= LONGEST_NAME
                 and made.decimal in (".", ",")
                 and isinstance(made.is_guess, bool)
                 and all(isinstance(one, (int, float)) for one in numbers)

@@ -1,7 +1,7 @@
 """`fit` with L-BFGS: SciPy moves the parameters, a program computes loss and gradient of all rows.
 
-SciPy sees one float64 vector of all trained parameters. The arena holds the point that was
-evaluated last and, after training, however it ends, the last iterate.
+SciPy sees one float64 vector of all trained parameters. The arena holds the last iterate, and
+another point only while that is evaluated.
 """
 
 from __future__ import annotations
@@ -167,7 +167,10 @@ class IterationTrainer(Trainer):
         except _Ended:
             pass
         finally:
-            self._write(start if self._iterate is None else self._iterate[0])
+            if self._again:  # it was resumed, and has not come as far as it was
+                self._put_saved()
+            else:
+                self._write(start if self._iterate is None else self._iterate[0])
         if self._is_open:  # it had already converged, found no lower loss, or ran out of time
             self._finish()
         if found is None or network.stop_training:
@@ -204,12 +207,11 @@ class IterationTrainer(Trainer):
             if not self._loop.epoch_begin(self._epoch):
                 raise _Ended
             self._is_open = True
-        self._write(point)
         decay: Any = self.optimizer.weight_decay  # a number: its class takes no schedule
         steps = self._steps
         began = time.perf_counter()
         with np.errstate(all="ignore"):  # non-finite results are handled below
-            results = sum_gradients(self._bound(), steps, self._total, self._look_up)
+            results = self._evaluated(point)
             means = steps.rows_of(steps.count) @ results / steps.rows
             decaying = self._decayed * point
             value = float(means[0] + decay / 2 * decaying @ point)
@@ -223,6 +225,20 @@ class IterationTrainer(Trainer):
         if self._iterate is None:
             self._iterate = self._looked_at
         return value, gradient
+
+    def _evaluated(self, point: np.ndarray) -> np.ndarray:
+        """Evaluate a point, which is nobody's model yet: others see the iterate before and after.
+
+        The gradient is then in `_total`.
+        """
+        start = self._start
+        assert start is not None
+        with self.network.turns.change("fit"):
+            try:
+                self._write(point)
+                return sum_gradients(self._bound(), self._steps, self._total, self._look_up)
+            finally:
+                self._write(start if self._iterate is None else self._iterate[0])
 
     def _look_up(self, seconds: float) -> None:
         """Check the time after each part of the rows; the first evaluation always completes."""
@@ -258,14 +274,16 @@ class IterationTrainer(Trainer):
         if self._looked_at is None or not np.array_equal(self._looked_at[0], point):
             self._look(point)
         self._iterate = self._looked_at
-        self._write(point)
+        with self.network.turns.change("fit"):
+            self._write(point)
+            if not self._again:
+                self.network.runtime.step += 1
         if self._again:
             self._again -= 1
             self._epoch += 1
             if not self._again:
                 self._check_repeated()
             return
-        self.network.runtime.step += 1
         self.batches += 1
         if not self._finish():
             raise _Ended
@@ -274,12 +292,18 @@ class IterationTrainer(Trainer):
         """Raise ValueError if the repeated iterations did not lead to the saved parameters."""
         now = self.network.runtime.parameters
         if any(not np.array_equal(now[name], self._saved[name]) for name in self._names):
-            for name in self._names:
-                now[name][...] = self._saved[name]
+            self._put_saved()
             raise ValueError(
                 "resume_from: the iterations of LBFGS, repeated from their beginning, lead to "
                 "other parameters than those saved: x or y is not what the training began with"
             )
+
+    def _put_saved(self) -> None:
+        """Return to the parameters that the training was resumed with."""
+        self.network.runtime.parameters_change()
+        with self.network.turns.change("fit"):
+            for name, array in self._saved.items():
+                self.network.runtime.parameters[name][...] = array
 
     def _finish(self) -> bool:
         """End an epoch with the results at the iterate; return whether to continue."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -437,6 +438,12 @@ def test_the_weights_alone_have_a_checksum_too(tmp_path):
             model.load_weights(io.BytesIO(damaged))
 
 
+def test_the_same_model_has_the_same_bytes():
+    model = compiled()
+    assert len({contents(model) for _ in range(20)}) == 1
+    assert contents(fnn.load(io.BytesIO(SMALL))) == SMALL
+
+
 def test_the_safetensors_library_reads_what_is_saved_and_the_other_way_round(tmp_path):
     from safetensors.numpy import load
 
@@ -494,7 +501,15 @@ def large():
     yield "categories", described(PARTS, OF_PARTS["categories of 10**12"])
 
 
-@pytest.mark.parametrize("content", [pytest.param(c, id=n) for n, c in large()])
+QUICK = ("units", "a megabyte of lists")  # the others each take a process of their own, too
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(c, id=n, marks=[] if n in QUICK else [pytest.mark.slow]) for n, c in large()
+    ],
+)  # fmt: skip
 def test_little_is_allocated_before_all_agrees(content):
     def limit():
         resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
@@ -549,6 +564,16 @@ def test_a_layer_looks_only_at_its_own_parameters():
     looked = 0
     assert len(name_layers(layers)) == 300
     assert looked < 10 * 300
+
+
+def test_a_file_of_a_terabyte_is_refused_by_its_first_bytes(tmp_path):
+    for head in (bytes(8), (10**9).to_bytes(8, "little"), SMALL):
+        path = tmp_path / "m"
+        path.write_bytes(head)
+        os.truncate(path, 1 << 40)
+        refused(None, path)
+        with open(path, "rb") as file:
+            refused(None, file)
 
 
 # --- what is honest -------------------------------------------------------------------------------

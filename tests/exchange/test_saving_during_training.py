@@ -62,8 +62,10 @@ def state(model):
 @pytest.mark.parametrize(
     ("train", "accumulates", "take"),
     [
-        (fit, None, saved), (fit, 3, saved), (fit, None, copy.deepcopy),
-        (single_batches, None, saved), (single_batches, 3, saved), (by_hand, 3, saved),
+        (fit, None, saved), (single_batches, None, saved), (by_hand, 3, saved),
+        (fit, None, copy.deepcopy),
+        pytest.param(fit, 3, saved, marks=pytest.mark.slow),
+        pytest.param(single_batches, 3, saved, marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_what_is_saved_is_the_model_of_one_step(train, accumulates, take):
@@ -97,3 +99,30 @@ def test_what_is_saved_is_the_model_of_one_step(train, accumulates, take):
     last = state(alone)
     assert wanted.pop(last[0], last[1]) == last[1]
     assert not wanted
+
+
+def test_a_save_during_lbfgs_is_an_iterate():
+    x, y = (part[:256] for part in data())
+
+    def model():
+        made = fnn.Sequential([fnn.Dense(32, "tanh"), fnn.Dense(1)], input_shape=(64,), seed=0)
+        made.compile(fnn.LBFGS(), "mse")
+        return made
+
+    iterates, found, is_done = {}, [], threading.Event()
+    record = fnn.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: iterates.update([state(alone)])
+    )  # fmt: skip
+    alone, trained = model(), model()
+    iterates.update([state(alone)])
+    alone.fit(x, y, epochs=6, verbose=0, callbacks=[record])
+    thread = threading.Thread(
+        target=lambda: (trained.fit(x, y, epochs=6, verbose=0), is_done.set())
+    )
+    thread.start()
+    while not is_done.is_set():
+        found.append(state(saved(trained)))
+    thread.join()
+    assert len(found) > 1
+    for number, content in found:
+        assert iterates[number] == content
