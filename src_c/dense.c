@@ -115,7 +115,7 @@ static product kernel_gradient_product(const fastnn_call *call)
         .m = inputs, .n = units, .k = call->rows,
         .a = call->operand[0], .a_row = 1, .a_column = inputs,
         .b = call->operand[1], .b_row = units, .b_column = 1,
-        .c = call->operand[2], .c_row = units,
+        .c = call->operand[2], .c_row = units, .given_up = call->given_up,
     };
 }
 

@@ -17,6 +17,7 @@
  *   - any size may be zero or ragged (but a row of softmax or argmax has at least one
  *     column); pointers need the alignment of their element;
  *   - NaN propagates from every position;
+ *   - once `given_up` is raised, a kernel may return with its outputs unfinished;
  *   - returns FASTNN_OK, or a status that says what was refused.
  *
  * Considered and rejected: one C prototype per kernel. It names the operands in the
@@ -26,6 +27,7 @@
 #ifndef FASTNN_H
 #define FASTNN_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -48,6 +50,7 @@ typedef struct fastnn_call {
     uint64_t step;                       /* random kernels: number of the optimizer step */
     int variant;                         /* row of an activation, loss or dtype table */
     void *scratch;                       /* FASTNN_SCRATCH_BYTES of this worker alone */
+    const atomic_int *given_up;          /* not 0: nobody wants the result; or NULL */
 } fastnn_call;
 
 typedef int (*fastnn_kernel)(const fastnn_call *call, int worker, int workers);

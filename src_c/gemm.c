@@ -61,6 +61,7 @@ typedef struct product {
     real parameter;                        /* of the activation */
     const updater *updater;                /* of the parameters whose gradient is c, or NULL */
     real *parameters, *state;              /* (m, n), laid out like c */
+    const atomic_int *given_up;            /* as in fastnn_call, where k may be a long batch */
 } product;
 
 /* Shares of rows are cut at multiples of this, so that few workers have a ragged tile. */
@@ -271,6 +272,7 @@ static void multiply(const product *p, void *scratch, int worker, int workers)
     for (ptrdiff_t m = first_row; m < row_end; m += block_m) {
         ptrdiff_t m_end = m + block_m < row_end ? m + block_m : row_end, k = 0;
         do { /* once even if the sum is empty: C is then zero */
+            if (p->given_up && atomic_load_explicit(p->given_up, memory_order_relaxed)) return;
             ptrdiff_t depth = p->k - k < block_k ? p->k - k : block_k;
             if (pack_a)
                 pack_slabs(p->a + m * p->a_row + k * p->a_column, p->a_column, m_end - m, depth, packed_a);

@@ -21,6 +21,9 @@ cdef extern from "fastnn.h" nogil:
         FASTNN_OPTIMIZER_ROWS
         FASTNN_MATH_ROWS
 
+    ctypedef struct fastnn_flag "atomic_int":
+        pass
+
     ctypedef struct fastnn_call:
         void *operand[8]
         Py_ssize_t rows
@@ -30,6 +33,7 @@ cdef extern from "fastnn.h" nogil:
         uint64_t step
         int variant
         void *scratch
+        const fastnn_flag *given_up
 
     ctypedef struct fastnn_entries:
         const void *values

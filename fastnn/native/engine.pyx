@@ -10,6 +10,7 @@ result a later op depends (`program/plan.py` says where). Each worker has its ow
 so that it can set what changes from step to step without synchronizing with the others.
 """
 cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.pythread cimport PyThread_get_thread_ident
 from cython.parallel cimport parallel, threadid
@@ -39,6 +40,7 @@ from fastnn.native.engine cimport (
     FASTNN_OPTIMIZER_ROWS,
     FASTNN_SCRATCH_BYTES,
     fastnn_call,
+    fastnn_flag,
     fastnn_isa_names,
     fastnn_isa_supported,
     fastnn_isa_table,
@@ -65,6 +67,17 @@ cdef extern from "barrier.h" nogil:
         pass
     void fastnn_barrier_init(fastnn_barrier *barrier)
     void fastnn_barrier_wait(fastnn_barrier *barrier, int workers)
+
+
+cdef extern from "interruption.h" nogil:
+    ctypedef struct fastnn_leaving:
+        pass
+    void fastnn_leave_at(fastnn_leaving *leaving, Py_ssize_t place)
+    bint fastnn_leaves_at(fastnn_leaving *leaving, Py_ssize_t place)
+    void fastnn_listen_begin()
+    void fastnn_listen_end()
+    bint fastnn_is_interrupted()
+    const fastnn_flag *fastnn_given_up()
 
 
 cdef extern from "denormals.h" nogil:

@@ -9,6 +9,9 @@ cdef struct Slot:
     bint barrier         # a later op needs what this one writes, or overwrites what it reads
     bint updates         # takes the learning rate and the number of the step
     bint checked         # writes the loss: stop if it is not finite
+    bint repeats         # it, and those up to the next barrier, may be run again: see plan.py
+    double work          # in multiply-adds, of each row if batched
+    bint in_parts        # whether a long op is done in parts, not watched by the kernel itself
     int gathers          # number of the input that it fills, or -1
     int scheduled        # number of the schedule of one of its scalars, or -1
     int scheduled_at     # which scalar that is
@@ -39,10 +42,39 @@ cdef struct Run:
     char *scratch
     const Gathered *inputs
     Py_ssize_t stopped_at    # step whose loss was not finite, or -1
+    bint listens             # whether the workers look out for SIGINT and SIGTERM
+    fastnn_leaving leaving
+    Py_ssize_t left_step, left_op    # where they have left because of one; -1 if they have not
+    Py_ssize_t from_step, from_op    # where they begin: the first step and op, or where they left
     int status
     double *seconds          # (count) time spent in each op by worker 0, or NULL
     fastnn_spread spread     # where the team's threads may run
     fastnn_barrier barrier
+
+
+# Above this many multiply-adds a step may last too long for someone who has pressed Ctrl-C: a slow
+# machine makes 5e9 of them in a second. A long op is done in parts of about so many per worker.
+cdef double LONG_STEP = 1e9
+cdef double PART_WORK = 2e9
+cdef int MOST_PARTS = 256
+# Signals whose handlers let the step go on may come faster than an op is done.
+cdef int MOST_REPEATS = 3
+
+
+cdef int run_in_parts(const Slot *slot, int worker, int workers) noexcept nogil:
+    """Run one worker's share of an op, unless the user wants it to end.
+
+    The parts are the shares of a larger team: a kernel's bits do not depend on its size.
+    """
+    cdef double work = slot.work * (<double>slot.call.rows if slot.batched else 1.0)
+    cdef int parts = 1, part, status = FASTNN_OK
+    if slot.in_parts:
+        parts += <int>min(work / (PART_WORK * workers), MOST_PARTS - 1.0)
+    for part in range(parts):
+        if fastnn_is_interrupted() or status != FASTNN_OK:
+            return status
+        status = slot.kernel(&slot.call, worker + part * workers, parts * workers)
+    return status
 
 
 cdef void run_team_member(Run *run, int worker, int workers) noexcept nogil:
@@ -60,19 +92,24 @@ cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
     cdef Slot *slots = run.slots + worker * run.count
     cdef Slot *slot
     cdef External *external
-    cdef Py_ssize_t step, op, row, rows
+    cdef Py_ssize_t step, op, row, rows, place
+    cdef Py_ssize_t first = run.from_op  # op of the step
+    cdef Py_ssize_t group                # first op since the last barrier
     cdef int operand, status
     cdef double before = 0.0, now
     cdef bint is_timed = worker == 0 and run.seconds != NULL
     for op in range(run.begin, run.end):
         slots[op].call.scratch = run.scratch + worker * <Py_ssize_t>FASTNN_SCRATCH_BYTES
         slots[op].call.key = run.key
+        if run.listens and slots[op].repeats:
+            slots[op].call.given_up = fastnn_given_up()
     if is_timed:
         before = fastnn_seconds()
-    for step in range(run.first_step, run.first_step + run.steps):
+    for step in range(run.from_step, run.first_step + run.steps):
+        group = first
         row = step * run.batch
         rows = run.batch if run.total_rows - row > run.batch else run.total_rows - row
-        for op in range(run.begin, run.end):
+        for op in range(first, run.end):
             slot = slots + op
             if slot.gathers < 0 or not run.inputs[slot.gathers].in_place:
                 slot.call.step = run.first_number + <uint64_t>(step - run.first_step)
@@ -90,11 +127,22 @@ cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
                         slot.call.operand[operand] = NULL if external.base == NULL else (
                             external.base + row * external.row_bytes
                             + step * external.step_bytes)
-                status = slot.kernel(&slot.call, worker, workers)
+                if run.listens and slot.repeats:
+                    status = run_in_parts(slot, worker, workers)
+                else:
+                    status = slot.kernel(&slot.call, worker, workers)
                 if status != FASTNN_OK:
                     run.status = status
             if slot.barrier:
+                place = step * run.count + op + 1
+                if run.listens and slot.repeats and fastnn_is_interrupted():
+                    fastnn_leave_at(&run.leaving, place)
                 fastnn_barrier_wait(&run.barrier, workers)
+                if run.listens and fastnn_leaves_at(&run.leaving, place):
+                    if worker == 0:
+                        run.left_step, run.left_op = step, group
+                    return
+                group = op + 1
             if is_timed:
                 now = fastnn_seconds()
                 run.seconds[op] += now - before
@@ -105,6 +153,7 @@ cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
                 if worker == 0:
                     run.stopped_at = step
                 return
+        first = run.begin
 
 
 cdef class Executor
@@ -193,6 +242,8 @@ cdef class Executor:
     cdef Py_ssize_t count, external_count, input_count
     cdef object arenas, lock
     cdef int64_t forks
+    cdef uint64_t uses           # counts the runs, which share the workspace
+    cdef double row_work, fixed_work
 
     def __cinit__(self, calls, str dtype, dict arenas, Py_ssize_t externals, Py_ssize_t inputs):
         cdef Py_ssize_t position
@@ -214,6 +265,11 @@ cdef class Executor:
         slot.call.variant = call.variant
         slot.batched, slot.barrier = call.batched, call.barrier
         slot.updates, slot.checked, slot.gathers = call.updates, call.checked, call.gathers
+        slot.repeats, slot.work, slot.in_parts = call.repeats, call.work, call.in_parts
+        if slot.batched:
+            self.row_work += slot.work
+        else:
+            self.fixed_work += slot.work
         for i, size in enumerate(call.sizes):
             slot.call.size[i] = size
         for i, scalar in enumerate(call.scalars):
@@ -277,10 +333,18 @@ cdef class Executor:
         -------
         int
             Steps run: fewer than `steps` if a loss was not finite; that step is not counted.
+
+        Raises
+        ------
+        KeyboardInterrupt or other
+            What the handler of a signal raises that came while the main thread made a long step.
+            The step is then not made, and `counter` counts those before it.
         """
         cdef Run run
-        cdef Py_ssize_t i, done
-        cdef _Scratch scratch
+        cdef Py_ssize_t done
+        cdef uint64_t uses
+        cdef bint is_long
+        cdef int again = 0
         memset(&run, 0, sizeof(run))
         if workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
@@ -292,6 +356,10 @@ cdef class Executor:
         run.first_step, run.steps, run.batch = first_step, steps, batch
         run.total_rows, run.first_number, run.key = total_rows, first_number, key
         run.inputs, run.stopped_at = addresses.inputs, -1
+        run.from_step, run.from_op = first_step, begin
+        is_long = (self.row_work * min(batch, total_rows) + self.fixed_work > LONG_STEP
+                   and threading.current_thread() is threading.main_thread())
+        run.listens = is_long
         if seconds is not None:
             if seconds.shape[0] != self.count:
                 raise ValueError(f"seconds has {seconds.shape[0]} entries, the program "
@@ -308,7 +376,43 @@ cdef class Executor:
                                  f"{steps}")
             run.scheduled = &scheduled[0, 0]
             run.schedules = scheduled.shape[0]
+        try:
+            while True:
+                if run.listens:
+                    fastnn_listen_begin()
+                    PyErr_CheckSignals()  # one that came before has not raised the flag
+                self._run_once(&run, workers)
+                if run.left_step < 0:
+                    break
+                # Here the lock is free: a handler may use the model. If it runs this program,
+                # what the step has computed is lost.
+                again = again + 1 if run.from_op == run.left_op else 0
+                run.listens = again < MOST_REPEATS
+                run.from_step, run.from_op, uses = run.left_step, run.left_op, self.uses
+                PyErr_CheckSignals()
+                if self.uses != uses:
+                    run.from_op = run.begin
+        except BaseException:
+            if counter is not None:
+                counter[0] += run.from_step - first_step
+            raise
+        finally:
+            if is_long:
+                fastnn_listen_end()
+        done = steps if run.stopped_at < 0 else run.stopped_at - first_step
+        if counter is not None:
+            counter[0] += done
+        raise_status(run.status)
+        return done
+
+    cdef int _run_once(self, Run *run, int workers) except -1:
+        """Run the steps that are left; `left_step` is -1 if the workers have not left again."""
+        cdef Py_ssize_t i
+        cdef _Scratch scratch
+        run.left_step = -1
+        fastnn_leave_at(&run.leaving, 0)
         with self.own_lock():
+            self.uses += 1
             scratch = take_scratch(workers)
             run.scratch = <char *>scratch.blocks
             run.slots = <Slot *>fastnn_allocate(max(workers * self.count, 1) * sizeof(Slot))
@@ -317,17 +421,13 @@ cdef class Executor:
             try:
                 for i in range(workers * self.count):
                     run.slots[i] = self.slots[i % self.count]
-                self._set_sources(&run, workers)
+                self._set_sources(run, workers)
                 fastnn_barrier_init(&run.barrier)
-                self._run_team(&run, workers)
+                self._run_team(run, workers)
             finally:
                 free(run.slots)
                 _idle.append(scratch)
-        done = steps if run.stopped_at < 0 else run.stopped_at - first_step
-        if counter is not None:
-            counter[0] += done
-        raise_status(run.status)
-        return done
+        return 0
 
     cdef object own_lock(self):
         """Return this process's lock: another thread may have held the old one at a fork."""

@@ -4,8 +4,8 @@
 # A step of a small network on one row takes less than a microsecond, one on 64 rows twenty, and a
 # run as above with the checks of its data about eighty: so its arguments are prepared once; a call
 # checks what came, runs, and returns one array, or the loss.
-# What is declined (see samples.pxi; also a program that another thread is running) takes the
-# general path, before anything has changed.
+# What is declined (see samples.pxi; also a program that another thread is running, and a step so
+# long that it must notice Ctrl-C) takes the general path, before anything has changed.
 
 # Above this many multiply-adds the GIL is released for other threads: releasing and reacquiring
 # it costs a tenth of a microsecond, and among busy threads five milliseconds.
@@ -183,7 +183,7 @@ cdef class Prepared:
             return None
         try:
             rows = self._take(x, has_rows) if self._enter(self.looks) else 0
-            if rows == 0:
+            if rows == 0 or self.work * rows > LONG_STEP:
                 return None
             self.output_shape[0] = self.run.batch = self.run.total_rows = rows
             result = cnp.PyArray_EMPTY(self.output_dimensions - (not has_rows),
@@ -250,7 +250,7 @@ cdef class Prepared:
             if not self.has_settings(settings):
                 return None
             rows = self._take(x, True)
-            if rows == 0 or not self.target.take_rows(y, rows):
+            if rows == 0 or self.work * rows > LONG_STEP or not self.target.take_rows(y, rows):
                 return None
             if weights is not None:
                 if not self.weights.take_rows(weights, rows):

@@ -18,13 +18,15 @@ from fastnn.program.purpose import Purpose
 Pattern = Callable[[list[Op], set[Value]], tuple[list[Op], list[str]]]
 
 
-def fuse(program: Program) -> Program:
+def fuse(program: Program, rows: int = 1) -> Program:
     """Apply every pattern of `PATTERNS` to a program.
 
     Parameters
     ----------
     program : Program
         As `lower` returns it; it is not changed.
+    rows : int, default 1
+        Number of rows in the largest batch.
 
     Returns
     -------
@@ -35,7 +37,10 @@ def fuse(program: Program) -> Program:
         return program
     ops, merges = list(program.ops), list(program.merges)
     roots = {*program.outputs, *_read_by_sections(program)}
+    work = sum(op.row.work(op) * (rows if op.batched else 1) for op in ops)
     for pattern in PATTERNS:
+        if pattern is update_in_gradient and work > UPDATE_IN_GRADIENT_UP_TO_WORK:
+            continue
         ops, lines = pattern(ops, roots)
         merges += lines
     return replace(program, ops=ops, merges=merges, sections=_sections(program, ops))
@@ -235,6 +240,9 @@ def products_of_sparse_rows(ops: list[Op], roots: set[Value]) -> tuple[list[Op],
 # Below this many parameters, a core's cache holds all streams of the update, and one long pass
 # over the arena is 1 to 4 % faster than one pass per layer; above, the gradient would travel twice.
 UPDATE_IN_GRADIENT_FROM = 262_144
+# Above this many multiply-adds, a step may last a second. Once the first parameter has changed, it
+# cannot be given up any more, so the updates then stay at its end; they are a small part of it.
+UPDATE_IN_GRADIENT_UP_TO_WORK = 1e10
 UPDATED = ("kernel_gradient", "sparse_kernel_gradient")
 
 

@@ -143,6 +143,9 @@ class OpRow:
         the optimizer's state; it also writes the state that it reads.
     is_python : bool
         Whether it has no kernel and runs between two native ranges.
+    in_parts : bool
+        Whether an op that lasts long is done in parts, between which the engine looks whether the
+        step has been given up; otherwise its kernel looks itself.
     """
 
     kernel: str
@@ -156,6 +159,7 @@ class OpRow:
     categories: tuple[int, ...] = ()
     updates: bool = False
     is_python: bool = False
+    in_parts: bool = True
 
 
 # --- gradients --------------------------------------------------------------------------------
@@ -447,12 +451,14 @@ OPS: dict[str, OpRow] = {
         "kernel_gradient",
         sizes=lambda op: op.output.shape,
         work=lambda op: float(op.output.width),
+        in_parts=False,
     ),
     # kernel_gradient in two passes; fuse.py inserts them.
     "kernel_gradient_halves": OpRow(
         "kernel_gradient_halves",
         sizes=lambda op: op.output.shape,
         work=lambda op: float(op.output.width),
+        in_parts=False,
     ),
     "add_gradient_half": OpRow(
         "add_gradient_half",

@@ -27,6 +27,8 @@ ARENAS = {"parameter": "parameters", "gradient": "gradients", "state": "state"}
 # long as this many multiply-adds; in a team each core holds a part of them.
 CACHE_BYTES = 2 << 20
 WORK_OF_BYTE = 3.75
+# Writing a byte may take as long as this many where the system has yet to provide its page.
+WORK_OF_NEW_BYTE = 128.0
 Interval = tuple[str, int, int]  # space, first byte, end
 # Arena, first byte, bytes; or the number of an external, whose address each run supplies.
 Operand = tuple[str | int, int, int]
@@ -48,6 +50,9 @@ class Call:
     checked: bool = False
     gathers: int = -1
     scheduled: tuple[int, int] | None = None  # number of a schedule, position of the scalar
+    repeats: bool = False  # see `Plan.repeats`
+    work: float = 0.0  # how long it may take, in multiply-adds, of each row if batched
+    in_parts: bool = True  # see `OpRow`
 
 
 @dataclass
@@ -117,12 +122,43 @@ class Plan:
     def calls(self) -> list[Call]:
         """Return the ops in the form that the engine takes."""
         return [
-            self._call(op, barrier)
-            for op, barrier in zip(self.program.ops, self.barriers, strict=True)
+            self._call(op, barrier, repeats)
+            for op, barrier, repeats in zip(
+                self.program.ops, self.barriers, self.repeats, strict=True
+            )
             if op.row.kernel
         ]
 
-    def _call(self, op: Op, barrier: bool) -> Call:
+    @cached_property
+    def repeats(self) -> list[bool]:
+        """For each op, whether it and the others between the same barriers may be run again.
+
+        A long step that Ctrl-C interrupts is left between barriers: what was computed since the
+        last one is computed again if the step goes on. So none of these ops changes what it reads,
+        and no op before has changed what outlives the step, which would then be half a step.
+        """
+        ops, found = self.program.ops, [True] * len(self.program.ops)
+        for first, end in self.program.sections.values() or [(0, len(ops))]:
+            group, has_changed = first, False
+            for position in range(first, end):
+                op = ops[position]
+                read = [self.interval(value) for value in op.reads()]
+                changes = op.row.updates or any(
+                    value.storage in ("parameter", "state") for value in op.writes()
+                )
+                has_changed |= changes
+                is_in_place = any(
+                    intersect(self.interval(value), one) for value in op.writes() for one in read
+                )
+                if has_changed or (is_in_place and op.row.kernel):
+                    found[group : position + 1] = [False] * (position + 1 - group)
+                elif position > group and not found[group]:
+                    found[position] = False
+                if self.barriers[position]:
+                    group = position + 1
+        return found
+
+    def _call(self, op: Op, barrier: bool, repeats: bool) -> Call:
         operands = tuple(
             operand for value in op.row.operands(op) for operand in self._operands(value)
         )
@@ -146,7 +182,15 @@ class Plan:
             checked=self.is_checked(op),
             gathers=gathers,
             scheduled=self._scheduled(scalars),
+            repeats=repeats,
+            work=max(op.row.work(op), self._touching(op)),
+            in_parts=op.row.in_parts,
         )
+
+    def _touching(self, op: Op) -> float:
+        """The time in which an op writes its outputs, of each row if it is batched, at worst."""
+        written = [value for value in op.writes() if value.batched == op.batched]
+        return WORK_OF_NEW_BYTE * sum(self.bytes_of(value, 1) for value in written)
 
     def _scheduled(self, scalars: tuple[Any, ...]) -> tuple[int, int] | None:
         """Return the number of the schedule that a scalar follows, and that scalar's position."""

@@ -354,7 +354,7 @@ class Runtime:
                 if found is not None:  # episodes, say, that are sometimes a little longer
                     rows = max(rows, min(2 * found.plan.capacity, MOST_ROWS_AHEAD))
                 program = fuse(
-                    self.program(purpose, target_types, sparse, collects=collects, wrt=wrt)
+                    self.program(purpose, target_types, sparse, collects=collects, wrt=wrt), rows
                 )
                 self.programs.pop(key, None)
                 alike = [old for old in self.programs if (*old[:4], old[5]) == (*key[:4], wrt)]

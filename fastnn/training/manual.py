@@ -74,6 +74,7 @@ class ManualSteps:
         if rows == 1:
             warn_of_single_row(bound.plan.program, "the batch has")
         run = bound.prepare(steps, learning_rates=np.zeros(1))
+        self._kept = None  # what the last one has kept is overwritten, also if this one fails
         run.section("forward", number)
         first, end = bound.plan.program.sections["statistics"]
         if end > first:
@@ -156,7 +157,7 @@ class ManualSteps:
         run = kept.bound.prepare(steps, outputs=outputs)
         try:
             run.section(wanted.section, kept.number)
-        except Exception:  # of a layer of the user's
+        except BaseException:  # of a layer of the user's, or Ctrl-C
             for view, earlier in zip(gradients.values(), before, strict=False):
                 view[...] = earlier
             raise

@@ -318,8 +318,9 @@ def test_reader_stays_within_its_depth():
             yield i
 
     reader = ReadAhead(items(), depth=3)
+    assert reader.peek() == 0
     for _ in range(3):
-        is_free.acquire(timeout=5)
+        assert is_free.acquire(timeout=5)
     assert not is_free.acquire(timeout=0.05)
     assert next(reader) == 0
     assert is_free.acquire(timeout=5)
