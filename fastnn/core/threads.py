@@ -125,6 +125,7 @@ def busy() -> Iterator[None]:
         _busy.append(use)
         yield
     finally:
+        engine.release_workers()
         if use in _busy:  # it is not if Ctrl-C came first
             _busy.remove(use)
 
