@@ -126,9 +126,9 @@ def busy() -> Iterator[None]:
         _busy.append(use)
         yield
     finally:
-        engine.release_workers()
         if use in _busy:  # it is not if Ctrl-C came first
             _busy.remove(use)
+        engine.release_workers()
 
 
 def share() -> int:

@@ -20,13 +20,16 @@ from fastnn.core import threads
 from fastnn.core.locks import Lock
 from fastnn.native import engine
 
+# Seconds after which one who waits looks again: Ctrl-C may have come before he was told.
+PATIENCE = 0.1
+
 
 @dataclass(frozen=True, eq=False)
 class _Use:
     """A use of the network that has begun.
 
-    Each is noted before it counts and removed when it ends, however it ends: Ctrl-C may come in
-    between.
+    Each is noted and removed by a single call of a list's method, before which, at the end, nothing
+    else is called: there Ctrl-C could come and leave it behind.
     """
 
     what: str
@@ -105,7 +108,9 @@ class Turns:
                 with self._door.own(), self._room.own():
                     yield
         finally:
-            self._remove(use, self.looks)
+            if use in self.looks:
+                self.looks.remove(use)
+            self._tell_others()
 
     @property
     def others_change(self) -> bool:
@@ -129,7 +134,8 @@ class Turns:
             while self.looks and _others(self.looks):
                 condition = self._condition.own()
                 with condition:
-                    condition.wait_for(lambda: not _others(self.looks))
+                    if _others(self.looks):
+                        condition.wait(PATIENCE)
             yield
 
     def _is_inside(self) -> bool:
@@ -166,18 +172,18 @@ class Turns:
                             )
                     if not use.lasts:
                         break  # it waits at the door
-                    condition.wait()
+                    condition.wait(PATIENCE)
                 self.changes.append(use)
             yield
         finally:
-            self._remove(use, self.changes)
+            if use in self.changes:
+                self.changes.remove(use)
+            self._tell_others()
 
-    def _remove(self, use: _Use, uses: list[_Use]) -> None:
+    def _tell_others(self) -> None:
         condition = self._condition.own()
         with condition:
-            if use in uses:
-                uses.remove(use)
-                condition.notify_all()
+            condition.notify_all()
 
     def _leave_parent(self) -> None:
         """Forget, after a fork, what threads do that have remained in the parent."""
@@ -189,7 +195,7 @@ class Turns:
 
 def _others(uses: list[_Use]) -> list[_Use]:
     me = threading.get_ident()
-    return [use for use in uses if use.thread != me]
+    return [use for use in tuple(uses) if use.thread != me]  # they come and go meanwhile
 
 
 def _use(what: str, *, lasts: bool = False) -> _Use:
