@@ -8,7 +8,10 @@
 #   make lint    ruff, mypy, cython-lint, and the import order of the packages
 #   make check-loops   check that products keep their sums in registers; needs objdump
 #   make test-slow   tests that are exhaustive, long, or search with new examples each time
+#   make soak    use everything at once for a long time, and look for what grows (MINUTES=20, SEED=0)
 #   make fuzz    search for damaged files that are not refused as they should (MINUTES=30)
+#   make sanitize   run tests of the native code under AddressSanitizer and UndefinedBehaviorSanitizer,
+#                   with Cython's checks of indices (QUICK=1: in under a minute, once it is built)
 #   make pictures   redraw the reference pictures of fastnn.plots, tests/plots/pictures
 #   make clean   remove everything that the other targets made
 
@@ -45,7 +48,8 @@ ALONE := -m alone
 # The output of a quick run must not be mistaken for a report.
 BENCHMARK := out/benchmark$(if $(QUICK),-quick)
 
-.PHONY: train test test-slow test-full coverage fuzz mutate soak pictures bench peers wheel lint check-loops clean
+.PHONY: train test test-slow test-full sanitize coverage fuzz mutate soak pictures bench peers wheel \
+  lint check-loops clean
 
 train: $(STAMPS)/plot
 	@$(BIN)/fastnn train --output out
@@ -68,6 +72,20 @@ test-full: $(PEERS)/test
 	$(PEERS)/bin/python -P -m pytest $(WITH_OPTIONAL) --no-unexpected-skips -n 2 --dist loadfile \
 	  --no-loadscope-reorder
 	$(PEERS)/bin/python -P -m pytest tests/docs tests/plots --run-slow -m slow -n 2
+
+# Compiled code that checks itself replaces the installed one, by PYTHONPATH, in the environment of the
+# tests. Python's own allocator would hide what lies beyond an array, and what Python never frees is
+# not looked for. Tests that measure time or start another Python, which gets no such path, are not run.
+SANITIZED := build/sanitized/site-packages
+SANITIZERS = $(foreach one,asan ubsan,$(shell $(or $(CC),cc) -print-file-name=lib$(one).so))
+SANITIZED_TESTS := $(if $(QUICK),tests/kernels/test_gather.py tests/kernels/test_optimizer_kernels.py \
+  tests/program/test_program.py tests/api/test_fast_path.py tests/api/test_fast_batches.py,\
+  tests/kernels tests/program tests/runtime tests/layers tests/training tests/api tests/data)
+
+sanitize: $(STAMPS)/sanitized $(STAMPS)/test
+	PYTHONPATH="$(CURDIR)/$(SANITIZED)" PYTHONMALLOC=malloc LD_PRELOAD="$(SANITIZERS)" \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+	  $(RUN) -m pytest $(SANITIZED_TESTS) -q --capture=sys -p no:cacheprovider -m "not alone" $(ARGUMENTS)
 
 coverage: $(STAMPS)/test $(STAMPS)/coverage
 	@mkdir -p out
@@ -138,6 +156,16 @@ $(STAMPS)/build: $(STAMPS)/venv
 $(STAMPS)/wheel: $(STAMPS)/build $(SOURCES)
 	@mkdir -p build/wheel && rm -f dist/*.whl
 	$(PIP) wheel --quiet --no-deps --no-build-isolation --config-settings=build-dir=build/wheel -w dist .
+	@touch $@
+
+$(STAMPS)/sanitized: $(STAMPS)/build $(SOURCES)
+	@mkdir -p build/sanitized && rm -rf build/sanitized/wheel
+	$(PIP) wheel --quiet --no-deps --no-build-isolation -w build/sanitized/wheel . \
+	  --config-settings=build-dir=build/sanitized/objects \
+	  --config-settings=setup-args=-Db_sanitize=address,undefined \
+	  --config-settings=setup-args=-Db_lundef=false \
+	  --config-settings=setup-args=-Dboundscheck=true --config-settings=setup-args=-Disas=v4,neon,plain
+	rm -rf $(SANITIZED) && $(PIP) install --quiet --no-deps --target $(SANITIZED) $$(ls build/sanitized/wheel/*.whl)
 	@touch $@
 
 $(STAMPS)/installed: $(STAMPS)/wheel

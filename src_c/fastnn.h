@@ -15,7 +15,8 @@
  *   - the bits of the result do not depend on `workers`: shares are cut at places
  *     that depend only on the sizes, and every sum runs in an order fixed by the sizes;
  *   - any size may be zero or ragged (but a row of softmax or argmax has at least one
- *     column); pointers need the alignment of their element;
+ *     column); pointers need the alignment of their element, except
+ *     the source of gather;
  *   - NaN propagates from every position;
  *   - once `given_up` is raised, a kernel may return with its outputs unfinished;
  *   - returns FASTNN_OK, or a status that says what was refused.

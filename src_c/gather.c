@@ -9,23 +9,26 @@ typedef struct gather_rows {
     ptrdiff_t begin, end, width;
 } gather_rows;
 
-/* Rows may be anywhere: while one is copied, the start of the next is prefetched. */
+/* Rows may be anywhere, also at odd addresses, as in a map of a file with a header of odd length.
+ * While one is copied, the start of the next is prefetched. */
 #define CONVERT(from, to)                                                                 \
     static void from##_to_##to(const gather_rows *g, void *out)                           \
     {                                                                                     \
+        typedef from element __attribute__((aligned(1), may_alias));                      \
         to *y = (to *)out + g->begin * g->width;                                          \
         if (!g->order && g->stride == g->width * (ptrdiff_t)sizeof(from)) {               \
-            const from *x = (const from *)g->source + g->begin * g->width;                \
+            const element *x = (const element *)g->source + g->begin * g->width;          \
             for (ptrdiff_t j = 0; j < (g->end - g->begin) * g->width; j++) y[j] = (to)x[j]; \
             return;                                                                       \
         }                                                                                 \
         if (g->width == 1 && g->order) { /* labels */                                     \
             for (ptrdiff_t row = g->begin; row < g->end; row++)                           \
-                *y++ = (to)*(const from *)(g->source + g->order[row] * g->stride);        \
+                *y++ = (to)*(const element *)(g->source + g->order[row] * g->stride);     \
             return;                                                                       \
         }                                                                                 \
         for (ptrdiff_t row = g->begin; row < g->end; row++, y += g->width) {              \
-            const from *x = (const from *)(g->source + (g->order ? g->order[row] : row) * g->stride); \
+            const element *x =                                                            \
+                (const element *)(g->source + (g->order ? g->order[row] : row) * g->stride); \
             if (g->order && row + 1 < g->end)                                             \
                 for (ptrdiff_t byte = 0; byte < 512 && byte < g->stride; byte += 64)      \
                     __builtin_prefetch(g->source + g->order[row + 1] * g->stride + byte); \
@@ -37,7 +40,7 @@ typedef int32_t label;
 FROM(float) FROM(double) FROM(uint8_t) FROM(int8_t) FROM(uint16_t) FROM(int16_t)
 FROM(uint32_t) FROM(int32_t) FROM(uint64_t) FROM(int64_t)
 
-/* operand: 0 source, rows `stride` bytes apart, 1 order: int64 row numbers (rows), or NULL
+/* operand: 0 source, at any address, rows `stride` bytes apart, 1 order: int64 row numbers (rows), or NULL
  * for the rows as they come, 2 destination (rows, width): real, or int32 labels;
  * size: 0 width, 1 stride in bytes, 2 nonzero for labels; variant: enum fastnn_source. */
 static int kernel_gather(const fastnn_call *call, int worker, int workers)

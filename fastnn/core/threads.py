@@ -44,7 +44,8 @@ def _default_threads() -> int:
 def set_num_threads(threads: int | None) -> None:
     """Set the maximum number of workers that a step may use.
 
-    A network whose step is too small to be shared uses fewer. Results do not depend on the number.
+    A network whose step is too small to be shared uses fewer, and trainings in several threads
+    share the number among them. Results do not depend on it.
 
     Parameters
     ----------
@@ -127,6 +128,7 @@ def busy() -> Iterator[None]:
     finally:
         if use in _busy:  # it is not if Ctrl-C came first
             _busy.remove(use)
+        engine.release_workers()
 
 
 def share() -> int:

@@ -237,6 +237,6 @@ def contiguous_rows(array: np.ndarray, width: int) -> np.ndarray:
     """Return the array as (rows, width) with contiguous rows; copy only if necessary."""
     flat = array.reshape(len(array), width)
     is_row_contiguous = width == 1 or flat.strides[1] == flat.itemsize
-    if not (is_row_contiguous and flat.flags.aligned and flat.strides[0] >= 0):
+    if not (is_row_contiguous and flat.strides[0] >= 0):
         flat = np.ascontiguousarray(flat)
     return flat

@@ -55,12 +55,11 @@ cnp.import_array()
 
 
 cdef extern from "affinity.h" nogil:
-    ctypedef struct fastnn_spread:
-        pass
-    void fastnn_spread_begin(fastnn_spread *spread, int workers)
-    void fastnn_spread_enter(fastnn_spread *spread, int worker)
-    void fastnn_spread_leave(const fastnn_spread *spread, int worker)
-    void fastnn_spread_end(const fastnn_spread *spread, int workers)
+    enum: FASTNN_SPREAD_MOST
+    void fastnn_spread_begin(int workers)
+    int fastnn_spread_thread()
+    void fastnn_spread_end(const int *thread, int workers)
+    void fastnn_spread_release()
 
 cdef extern from "barrier.h" nogil:
     ctypedef struct fastnn_barrier:
@@ -165,6 +164,12 @@ def try_threads_again():
     """Try again to start threads, where that has failed before."""
     global _threads_are_lacking
     _threads_are_lacking = False
+
+
+def release_workers():
+    """Let the threads of this thread's teams run on any of its processors, until the next team."""
+    if not fastnn_forks:
+        fastnn_spread_release()
 
 
 def openmp_threads():
@@ -374,6 +379,7 @@ cdef int raise_status(int status) except -1:
 
 include "executor.pxi"
 include "samples.pxi"
+include "turns.pxi"
 include "prepared.pxi"
 
 

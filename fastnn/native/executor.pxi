@@ -48,7 +48,7 @@ cdef struct Run:
     Py_ssize_t from_step, from_op    # where they begin: the first step and op, or where they left
     int status
     double *seconds          # (count) time spent in each op by worker 0, or NULL
-    fastnn_spread spread     # where the team's threads may run
+    int thread[64]           # FASTNN_SPREAD_MOST: thread numbers of the workers
     fastnn_barrier barrier
 
 
@@ -80,11 +80,11 @@ cdef int run_in_parts(const Slot *slot, int worker, int workers) noexcept nogil:
 cdef void run_team_member(Run *run, int worker, int workers) noexcept nogil:
     """Run one worker's share of a slice, treating denormals as zero."""
     cdef uint64_t mode = fastnn_float_mode()
-    fastnn_spread_enter(&run.spread, worker)
+    if 0 < worker < FASTNN_SPREAD_MOST:
+        run.thread[worker] = fastnn_spread_thread()
     fastnn_set_float_mode(mode | FLUSH_DENORMALS)
     run_steps(run, worker, workers)
     fastnn_set_float_mode(mode)
-    fastnn_spread_leave(&run.spread, worker)
 
 
 cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
@@ -455,8 +455,8 @@ cdef class Executor:
                 run_team_member(run, 0, 1)
         else:
             with nogil:
-                fastnn_spread_begin(&run.spread, workers)
+                fastnn_spread_begin(workers)
                 with parallel(num_threads=workers):
                     run_team_member(run, threadid(), fastnn_team_size())
-                fastnn_spread_end(&run.spread, workers)
+                fastnn_spread_end(run.thread, workers)
         return 0

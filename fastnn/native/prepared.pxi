@@ -160,10 +160,7 @@ cdef class Prepared:
     cdef int _leave(self, list uses) except -1:
         if uses is None:
             return 0
-        if uses[len(uses) - 1] is self:
-            uses.pop()
-        else:
-            uses.remove(self)
+        take_off(uses, self)
         if self.waiting:
             self.turns.wake()
         return 0

@@ -19,6 +19,7 @@ from fastnn.core.locks import Lock
 from fastnn.data.arrays import AnySource
 from fastnn.data.sparse import Sparse
 from fastnn.data.steps import Steps
+from fastnn.native import engine
 from fastnn.native.engine import Addresses, Executor
 from fastnn.program import python_ops
 from fastnn.program.ops import Op, Value
@@ -196,8 +197,11 @@ class Run:
     def all(self) -> None:
         """Make all steps, a slice at a time, so that Python can handle Ctrl-C between them."""
         first = 0
-        while first < self.steps.count:
-            first += self.slice(first)[0]
+        try:
+            while first < self.steps.count:
+                first += self.slice(first)[0]
+        finally:
+            engine.release_workers()
 
     def slice(self, first: int, *, most: int | None = None) -> tuple[int, int, float]:
         """Make some steps from `first` on, as many as one slice holds, with the best team.

@@ -18,12 +18,13 @@ same.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from fastnn.core import threads
 from fastnn.native import engine
+
+# Seconds after which one who waits looks again: Ctrl-C may have come before he was told.
+PATIENCE = 0.1
 
 
 class Use(Protocol):
@@ -41,43 +42,6 @@ class Use(Protocol):
     what: str
     thread: int
     is_active: bool
-
-
-class _Turn:
-    """A change or a look: a context for one thread."""
-
-    __slots__ = ("_is_free", "_turns", "_uses", "thread", "what")
-    is_active = True
-
-    def __init__(
-        self, turns: Turns, uses: list[Use], is_free: Callable[[Use], bool], what: str
-    ) -> None:
-        self._turns, self._uses, self._is_free, self.what = turns, uses, is_free, what
-        self.thread = 0
-
-    def __enter__(self) -> None:
-        turns, self.thread = self._turns, threading.get_ident()
-        try:
-            turns.leave_parent()
-            if not turns.waiting or turns.is_inside(self.thread):
-                self._uses.append(self)
-                if self._is_free(self):
-                    return
-                self._uses.remove(self)
-            turns.wait(self, self._uses, self._is_free)
-        except BaseException:  # an error, or Ctrl-C anywhere
-            self.__exit__()
-            raise
-
-    def __exit__(self, *raised: object) -> None:
-        self._turns.leave(self, self._uses)
-
-
-class _Ownership(_Turn):
-    """A training: it changes the network again and again, and in between others may look."""
-
-    __slots__ = ()
-    is_active = False
 
 
 class Turns:
@@ -101,24 +65,22 @@ class Turns:
         self.waiting: list[Use] = []
         self._condition, self._forks = threading.Condition(), engine.forks()
 
-    @contextmanager
-    def owned(self, what: str) -> Iterator[None]:
-        """Let this thread alone change the network for longer, by several changes.
+    def owned(self, what: str) -> engine.Turn:
+        """Return a context in which this thread alone changes the network, by several changes.
 
         Parameters
         ----------
         what : str
-            The method that it calls, for messages.
+            The method that is called, for messages.
 
         Raises
         ------
         RuntimeError
-            Another thread owns the network.
+            When it is entered: another thread owns the network.
         """
-        with _Ownership(self, self.changes, self._is_free_to_own, what), threads.busy():
-            yield
+        return engine.Turn(self, self.changes, self._is_free_to_own, what, False)
 
-    def change(self, what: str) -> _Turn:
+    def change(self, what: str) -> engine.Turn:
         """Return a context that changes the network while nobody else looks at it or changes it.
 
         Parameters
@@ -131,11 +93,11 @@ class Turns:
         RuntimeError
             When it is entered: another thread owns the network.
         """
-        return _Turn(self, self.changes, self._is_free_to_change, what)
+        return engine.Turn(self, self.changes, self._is_free_to_change, what)
 
-    def look(self) -> _Turn:
+    def look(self) -> engine.Turn:
         """Return a context that looks at the network while nobody else changes it."""
-        return _Turn(self, self.looks, self._is_free_to_look, "look")
+        return engine.Turn(self, self.looks, self._is_free_to_look, "look")
 
     @property
     def others_change(self) -> bool:
@@ -152,28 +114,17 @@ class Turns:
         return any(use.thread == thread and use.is_active for use in (*self.changes, *self.looks))
 
     def wait(self, use: Use, uses: list[Use], is_free: Callable[[Use], bool]) -> None:
-        """Wait until a use may begin, and put it on its list."""
+        """Wait until a use may begin, and note it; whoever calls takes it off the queue."""
+        self.waiting.append(use)
         with self._condition:
-            self.waiting.append(use)
             self._condition.notify_all()  # whoever saw this use before it stepped back
-            try:
-                while True:
-                    if self.waiting[0] is use or self.is_inside(use.thread):
-                        uses.append(use)
-                        if is_free(use):
-                            return
-                        uses.remove(use)
-                    self._condition.wait()
-            finally:
-                self.waiting.remove(use)
-                self._condition.notify_all()
-
-    def leave(self, use: Use, uses: list[Use]) -> None:
-        """Take a use off its list, and wake those who wait for it."""
-        if use in uses:
-            uses.remove(use)
-        if self.waiting:
-            self.wake()
+            while True:
+                if self.waiting[0] is use or self.is_inside(use.thread):
+                    uses.append(use)
+                    if is_free(use):
+                        return
+                    uses.remove(use)
+                self._condition.wait(PATIENCE)
 
     def wake(self) -> None:
         """Let those who wait look again."""
@@ -189,8 +140,6 @@ class Turns:
                 uses[:] = [use for use in uses if use.thread == me]
 
     def _is_free_to_change(self, change: Use) -> bool:
-        if len(self.changes) == 1 and not self.looks:
-            return True
         others = _others(self.changes, change.thread)
         for other in others:
             self._check_owner(change, other)
@@ -209,7 +158,7 @@ class Turns:
 
     @staticmethod
     def _check_owner(use: Use, other: Use) -> None:
-        if isinstance(other, _Ownership):
+        if not other.is_active:  # between the steps of a training
             raise RuntimeError(
                 f"{use.what} cannot change this model while thread {_name_of(other.thread)!r} "
                 f"is in {other.what}: wait for it, or take a copy (fastnn.clone_model)"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.core import checks
+from fastnn.core import checks, threads
 from fastnn.data.adapter import adapter_of
 from fastnn.data.base import Given
 from fastnn.data.batches_of import is_batches
@@ -150,7 +150,7 @@ def fit(
     validation_split, validation_data : object
     """
     network.require_objective()
-    with network.turns.owned("fit"), network.built_on_trial():
+    with network.turns.owned("fit"), threads.busy(), network.built_on_trial():
         in_batches = is_batches(x, takes_lists=y is None)
         if not in_batches:
             network.learn_names(x, y)

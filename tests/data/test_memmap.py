@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,8 +47,18 @@ def in_memory(x):
     return np.array(x)
 
 
+def at_odd_addresses(x):
+    """The same numbers behind a header of 3 bytes, in a file of their own."""
+    path = Path(x.filename).with_suffix(".odd")
+    path.write_bytes(b"..." + x.tobytes())
+    found = np.memmap(path, x.dtype, "r", offset=3, shape=x.shape)
+    assert not found.flags.aligned
+    return found
+
+
 VIEWS = {
     "all": lambda x: x,
+    "at odd addresses": at_odd_addresses,
     "asarray": np.asarray,
     "rows": lambda x: x[13:900],
     "every other row": lambda x: x[::2],

@@ -79,7 +79,7 @@ print(sorted(seen), left_out() or None)
 def test_workers_keep_off_the_processor_of_who_opens_the_team(environment, kept_off, tmp_path):
     """Otherwise two of them share one; but not if the user has placed the threads.
 
-    They may run anywhere again between two teams: other libraries share them.
+    They may run anywhere again behind a call of many steps: other libraries share them.
     """
     environment = {"FASTNN_NUM_THREADS": "2", **environment}
     done = python(AFFINITIES_OF_A_TEAM, cwd=tmp_path, **environment)

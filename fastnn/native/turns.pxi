@@ -1,0 +1,68 @@
+# A turn of `fastnn.runtime.turns`. Part of engine.pyx, which includes it.
+#
+# It is compiled, because Ctrl-C cannot part what a compiled method does: a use that is noted is taken
+# off its list again, however it ends. And it is quick, since a step may take microseconds.
+
+
+cdef int take_off(list uses, object use) except -1:
+    """Take a use off a list; the last one is found at once."""
+    cdef Py_ssize_t i
+    for i in range(len(uses) - 1, -1, -1):
+        if uses[i] is use:
+            del uses[i]
+            break
+    return 0
+
+
+cdef class Turn:
+    """A change or a look of one thread: a context.
+
+    Parameters
+    ----------
+    turns : fastnn.runtime.turns.Turns
+    uses : list
+        `turns.changes` or `turns.looks`.
+    is_free : callable
+        Whether this turn may begin, given the others that are noted; may raise.
+    what : str
+    is_active : bool, default True
+
+    Attributes
+    ----------
+    what, thread, is_active
+        As of a `Use`.
+    """
+    cdef object turns, is_free
+    cdef list uses, waiting, changes, looks
+    cdef readonly unsigned long thread
+    cdef readonly str what
+    cdef readonly bint is_active
+
+    def __cinit__(self, turns, list uses not None, is_free, str what not None,
+                  bint is_active=True):
+        self.turns, self.uses, self.is_free, self.what = turns, uses, is_free, what
+        self.changes, self.looks, self.waiting = turns.changes, turns.looks, turns.waiting
+        self.is_active = is_active
+
+    def __enter__(self):
+        self.thread = PyThread_get_thread_ident()
+        try:
+            self.turns.leave_parent()
+            if not self.waiting or self.turns.is_inside(self.thread):
+                self.uses.append(self)
+                if len(self.changes) + len(self.looks) == 1 or self.is_free(self):
+                    return
+                take_off(self.uses, self)
+            self.turns.wait(self, self.uses, self.is_free)
+        except BaseException:  # an error, or Ctrl-C anywhere
+            take_off(self.uses, self)
+            raise
+        finally:
+            if self.waiting:
+                take_off(self.waiting, self)
+                self.turns.wake()
+
+    def __exit__(self, *raised):
+        take_off(self.uses, self)
+        if self.waiting:
+            self.turns.wake()
