@@ -169,8 +169,8 @@ def integer(
     is_optional: bool = False,
     kw_only: bool = False,
 ) -> Any:
-    """Declare an integer of at least `least`."""
-    check = functools.partial(checks.integer, least=least)
+    """Declare an integer of at least `least`, of 64 bits."""
+    check = functools.partial(checks.sized_integer, least=least)
     bounds = {"least": least}
     return Field(check, default, bounds=bounds, is_optional=is_optional, kw_only=kw_only)
 

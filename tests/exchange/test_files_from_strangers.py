@@ -211,6 +211,21 @@ OF_PARTS = {
     "two inputs of one name": lambda a: a[A]["inputs"][1].update(name=[]),
 }
 
+LOOKUPS = contents(
+    fnn.Sequential(
+        [fnn.IntegerLookup(vocabulary=[5, 7]), fnn.Embedding(3, 2), fnn.Flatten()], input_shape=(2,)
+    )
+)
+# Each changes the description of LOOKUPS.
+OF_LOOKUPS = {
+    "a vocabulary of 2**70": lambda a: config(a).update(vocabulary=[5, 2**70]),
+    "a vocabulary of -(2**64)": lambda a: config(a).update(vocabulary=[5, -(2**64)]),
+    "a vocabulary of texts": lambda a: config(a).update(vocabulary=["a", "b"]),
+    "a token of 2**64": lambda a: config(a).update(oov_token=2**64),
+    "a mask of 2**64": lambda a: config(a).update(mask_token=2**64),
+    "numbers of 2**64": lambda a: config(a).update(num_oov_indices=2**64),
+}
+
 # Each changes the description of TABLE.
 OF_TABLES = {
     "columns 3": lambda a: a["attachments"]["table"].update(encoding={"columns": 3}),
@@ -370,7 +385,8 @@ RAW = {
 def attacks():
     for label, content, changes, change_by in (
         ("description", SMALL, DESCRIPTIONS, described), ("parts", PARTS, OF_PARTS, described),
-        ("table", TABLE, OF_TABLES, described), ("header", SMALL, HEADERS, headed),
+        ("lookups", LOOKUPS, OF_LOOKUPS, described), ("table", TABLE, OF_TABLES, described),
+        ("header", SMALL, HEADERS, headed),
     ):  # fmt: skip
         for name, change in changes.items():
             for is_signed in (True, False):
