@@ -41,6 +41,7 @@ from fastnn.program.objective import Objective
 from fastnn.program.purpose import Purpose
 from fastnn.runtime import Runtime
 from fastnn.runtime.arenas import ParameterArena, memory_for_parameters
+from fastnn.runtime.boundary import StepBoundary
 from fastnn.runtime.fast_path import FastPath
 
 DTYPES = ("float32", "float64")
@@ -90,6 +91,7 @@ class _NotBuilt:
     """The runtime of a network that is not built yet: any use of it raises an error saying so."""
 
     fast_path = FastPath()  # with nothing prepared
+    boundary = StepBoundary()
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):  # copying and pickling ask for these

@@ -32,7 +32,7 @@ LARGEST_INTEGER = 2**63 - 1
 
 
 def sized_integer(name: str, value: object, least: int | None = 1) -> int:
-    """Return an integer as `integer` does, if it fits in 64 bits: a size, a count, a code."""
+    """Return an integer as `integer` does, if it fits in 64 bits, as codes and counts do."""
     found = integer(name, value, least)
     if not -LARGEST_INTEGER - 1 <= found <= LARGEST_INTEGER:
         raise ValueError(f"{name} must be an integer of at most 64 bits, got {str(found)[:40]}")
@@ -111,7 +111,7 @@ def shape(name: str, value: object) -> tuple[int, ...]:
     """Return a tuple of positive integers; a single integer stands for a tuple of one."""
     sizes: Any = (value,) if isinstance(value, Integral) else value
     try:
-        return tuple(sized_integer(name, size) for size in sizes)
+        return tuple(integer(name, size) for size in sizes)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be a tuple of positive integers, got {value!r}") from None
 

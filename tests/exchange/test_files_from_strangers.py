@@ -487,6 +487,27 @@ def test_what_nests_too_deeply_is_not_saved():
     assert file.getvalue() == b""
 
 
+INTEGERS = [
+    (cls, name)
+    for registry in (fnn.schedules.registry, fnn.optimizers.registry, fnn.metrics.registry)
+    for cls in map(registry.__getitem__, registry)
+    for name, field in cls.fields().items()
+    if set(field.bounds) == {"least"} or name == "cycles"
+]
+
+
+@pytest.mark.parametrize(("cls", "name"), INTEGERS)
+def test_numbers_that_could_not_be_used_later_are_refused_where_they_are_given(cls, name):
+    assert len(INTEGERS) > 15
+    lists = {"boundaries": [1], "values": [0.1, 0.2]}
+    needed = [key for key, field in cls.fields().items() if field.is_required]
+    required = {key: lists.get(key, 0.1) for key in needed}
+    integers = {key: 10 for one, key in INTEGERS if one is cls and key in required}
+    for number in (2**63, 2**70):
+        with pytest.raises(ValueError, match=f"{name} must be an integer of at most"):
+            cls(**required | integers | {name: number})
+
+
 # --- memory and time ------------------------------------------------------------------------------
 
 LOADING = """
