@@ -28,6 +28,17 @@ def integer(name: str, value: object, least: int | None = 1) -> int:
     return int(cast(int, value))
 
 
+LARGEST_INTEGER = 2**63 - 1
+
+
+def sized_integer(name: str, value: object, least: int | None = 1) -> int:
+    """Return an integer as `integer` does, if it fits in 64 bits, as codes and counts do."""
+    found = integer(name, value, least)
+    if not -LARGEST_INTEGER - 1 <= found <= LARGEST_INTEGER:
+        raise ValueError(f"{name} must be an integer of at most 64 bits, got {str(found)[:40]}")
+    return found
+
+
 def number(
     name: str,
     value: object,

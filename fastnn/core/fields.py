@@ -168,9 +168,10 @@ def integer(
     least: int = 1,
     is_optional: bool = False,
     kw_only: bool = False,
+    any_size: bool = False,
 ) -> Any:
-    """Declare an integer of at least `least`."""
-    check = functools.partial(checks.integer, least=least)
+    """Declare an integer of at least `least`, and of 64 bits unless it may have `any_size`."""
+    check = functools.partial(checks.integer if any_size else checks.sized_integer, least=least)
     bounds = {"least": least}
     return Field(check, default, bounds=bounds, is_optional=is_optional, kw_only=kw_only)
 

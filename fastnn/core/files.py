@@ -12,7 +12,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 import signal
 import stat
 import threading
@@ -259,7 +258,7 @@ def _replaced(path: Path, content: list[memoryview], mode: int, interrupt: _Inte
     """Do so; return False if the file was taken for a stale one before it was locked."""
     # The name is known before there is a file, so that whatever is raised, the file is removed and
     # closed; twice, because what is raised may be raised by that.
-    temporary = path.parent / f"{_prefix(path)}{secrets.token_hex(4)}{_SUFFIX}"
+    temporary = path.parent / f"{_prefix(path)}{os.urandom(4).hex()}{_SUFFIX}"
     handles: list[int] = []
     try:
         try:

@@ -6,7 +6,6 @@ in the file reaches a terminal only in a form that cannot steer it.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -81,6 +80,8 @@ def parsed_json(text: str | bytes, what: str, *, allows_nan: bool = False) -> An
     >>> parsed_json('{"units": [1, 2.5]}', "the description")
     {'units': [1, 2.5]}
     """
+    import json  # here, because `import fastnn` should be quick
+
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")

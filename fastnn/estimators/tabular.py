@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
@@ -23,6 +22,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from fastnn.core import files
 from fastnn.core.declare import Declaration
 from fastnn.estimators.rows import row_weights
 from fastnn.tabular import Table, TabularModel, importance, of
@@ -204,12 +204,12 @@ class Tabular(BaseEstimator):
             self.model_, table, _column(y), metric=metric, repeats=n_repeats, seed=seed
         )
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: files.Target) -> None:
         """Save the model with its encoding, for `fastnn.load` and the command.
 
         Parameters
         ----------
-        path : path-like
+        path : path-like or binary file object
         """
         check_is_fitted(self)
         self.model_.save(path)

@@ -59,7 +59,7 @@ class Dense(Layer):
 
     kind = "dense"
 
-    units: int = integer()
+    units: int = integer(any_size=True)  # too many for the memory are told of with their bytes
     activation: Any = instance_of(activations.get, default=None)
     use_bias: bool = boolean(default=True, kw_only=True)
     kernel_initializer: Any = checked(

@@ -177,6 +177,13 @@ class OneCycle(Schedule):
         return goal + (source - goal) * half_cosine(part)
 
 
+def _cycles(name: str, value: object) -> int:
+    found = checks.integer(name, value)
+    if found > 1000:  # 2 to its power is to be finite
+        raise ValueError(f"{name} must be an integer of at most 1,000, got {str(found)[:40]}")
+    return found
+
+
 class CosineLogCycles(Schedule):
     r"""Cosine waves from 0 that become longer and longer, and end at 0: RealMLP's coslog schedule.
 
@@ -190,6 +197,7 @@ class CosineLogCycles(Schedule):
     decay_steps : int
         Steps of the whole training: epochs times steps per epoch.
     cycles : int, default 4
+        At most 1,000.
 
     Examples
     --------
@@ -205,7 +213,7 @@ class CosineLogCycles(Schedule):
 
     initial_learning_rate: float = number(least=0)
     decay_steps: int = integer()
-    cycles: int = integer(default=4)
+    cycles: int = checked(_cycles, default=4)
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the rate of each step."""

@@ -30,17 +30,11 @@ class _Array(NamedTuple):
 
 def read_npz(path: Path, target: str | None) -> Table:
     """Return the array of inputs, and that of the target, as numbered columns."""
-    try:
-        size = path.stat().st_size
-        with zipfile.ZipFile(path) as file:
-            arrays = _arrays_in(file, path, size)
-            name = _inputs_among(path, arrays, target)
-            x = _unpacked(file, path, arrays[name])
-            y = _unpacked(file, path, arrays[target]) if target in arrays else None
-    except zipfile.BadZipFile:
-        raise FormatError(
-            f"{path}: is not a .npz file; numpy.savez(path, x=..., y=...) writes one"
-        ) from None
+    with _opened(path) as file:
+        arrays = _arrays_in(file, path, path.stat().st_size)
+        name = _inputs_among(path, arrays, target)
+        x = _unpacked(file, path, arrays[name])
+        y = _unpacked(file, path, arrays[target]) if target in arrays else None
     if x.ndim < 2 or x.size == 0 or x.dtype.kind not in "biuf":
         raise ValueError(
             f"{path}: array {shown(name)} must hold numbers of shape (rows, columns), "
@@ -56,6 +50,17 @@ def read_npz(path: Path, target: str | None) -> Table:
         columns[target] = y.reshape(-1)
     unused = tuple(array for array in arrays if array not in (name, target))
     return Table(columns, len(x), str(path), has_names=False, left_out=unused)
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except OSError:
+        raise
+    except Exception:  # besides BadZipFile, what Python does not know of newer versions
+        raise FormatError(
+            f"{path}: is not a .npz file; numpy.savez(path, x=..., y=...) writes one"
+        ) from None
 
 
 def _arrays_in(file: zipfile.ZipFile, path: Path, size: int) -> dict[str, _Array]:

@@ -67,6 +67,15 @@ def test_arrays_that_are_not_what_they_say(name, tmp_path):
     assert len(message) < 600
 
 
+def test_a_zip_of_a_later_version(tmp_path):
+    path = npz(tmp_path / "a.npz", {"x.npy": array_file(X)})
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 6] = 173  # needed to extract it
+    path.write_bytes(content)
+    with pytest.raises(fnn.FormatError, match=r"is not a \.npz file"):
+        read(path)
+
+
 def test_an_array_that_is_not_wanted_is_not_unpacked(tmp_path):
     damaged = bytearray(array_file(np.arange(1000.0)))
     path = tmp_path / "a.npz"

@@ -211,6 +211,21 @@ OF_PARTS = {
     "two inputs of one name": lambda a: a[A]["inputs"][1].update(name=[]),
 }
 
+LOOKUPS = contents(
+    fnn.Sequential(
+        [fnn.IntegerLookup(vocabulary=[5, 7]), fnn.Embedding(3, 2), fnn.Flatten()], input_shape=(2,)
+    )
+)
+# Each changes the description of LOOKUPS.
+OF_LOOKUPS = {
+    "a vocabulary of 2**70": lambda a: config(a).update(vocabulary=[5, 2**70]),
+    "a vocabulary of -(2**64)": lambda a: config(a).update(vocabulary=[5, -(2**64)]),
+    "a vocabulary of texts": lambda a: config(a).update(vocabulary=["a", "b"]),
+    "a token of 2**64": lambda a: config(a).update(oov_token=2**64),
+    "a mask of 2**64": lambda a: config(a).update(mask_token=2**64),
+    "numbers of 2**64": lambda a: config(a).update(num_oov_indices=2**64),
+}
+
 # Each changes the description of TABLE.
 OF_TABLES = {
     "columns 3": lambda a: a["attachments"]["table"].update(encoding={"columns": 3}),
@@ -370,7 +385,8 @@ RAW = {
 def attacks():
     for label, content, changes, change_by in (
         ("description", SMALL, DESCRIPTIONS, described), ("parts", PARTS, OF_PARTS, described),
-        ("table", TABLE, OF_TABLES, described), ("header", SMALL, HEADERS, headed),
+        ("lookups", LOOKUPS, OF_LOOKUPS, described), ("table", TABLE, OF_TABLES, described),
+        ("header", SMALL, HEADERS, headed),
     ):  # fmt: skip
         for name, change in changes.items():
             for is_signed in (True, False):
@@ -469,6 +485,27 @@ def test_what_nests_too_deeply_is_not_saved():
     with pytest.raises(ValueError, match="nested too deeply"):
         model_file.save(network, file, attachments=deep)
     assert file.getvalue() == b""
+
+
+INTEGERS = [
+    (cls, name)
+    for registry in (fnn.schedules.registry, fnn.optimizers.registry, fnn.metrics.registry)
+    for cls in map(registry.__getitem__, registry)
+    for name, field in cls.fields().items()
+    if set(field.bounds) == {"least"} or name == "cycles"
+]
+
+
+@pytest.mark.parametrize(("cls", "name"), INTEGERS)
+def test_numbers_that_could_not_be_used_later_are_refused_where_they_are_given(cls, name):
+    assert len(INTEGERS) > 15
+    lists = {"boundaries": [1], "values": [0.1, 0.2]}
+    needed = [key for key, field in cls.fields().items() if field.is_required]
+    required = {key: lists.get(key, 0.1) for key in needed}
+    integers = {key: 10 for one, key in INTEGERS if one is cls and key in required}
+    for number in (2**63, 2**70):
+        with pytest.raises(ValueError, match=f"{name} must be an integer of at most"):
+            cls(**required | integers | {name: number})
 
 
 # --- memory and time ------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def _texts(name: str, value: object) -> Tokens:
 
 def _integers(name: str, value: object) -> Tokens:
     return Tokens(
-        checks.integer(f"{name}[{i}]", token, least=None)
+        checks.sized_integer(f"{name}[{i}]", token, least=None)
         for i, token in enumerate(listed(name, value))
     )
 
@@ -40,7 +40,7 @@ def _text(name: str, value: object) -> str:
 
 
 def _whole(name: str, value: object) -> int:
-    return checks.integer(name, value, least=None)
+    return checks.sized_integer(name, value, least=None)
 
 
 @registry.add
