@@ -99,8 +99,8 @@ def test_a_sample_of_places(kind, second):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CALLS)
 @pytest.mark.parametrize("second", [None, 1, 3, 8])
-def test_every_place(kind, second):
-    for at in range(1, places(kind) + 1):
+def test_many_places(kind, second):
+    for at in range(1 + (second or 0), places(kind) + 1, 9):
         check(kind, at, second)
 
 

@@ -1,0 +1,132 @@
+"""Training does not end because of the stream on which its progress is shown."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastnn as fnn
+
+SCRIPT = """
+import sys
+import numpy as np
+import fastnn as fnn
+
+x = np.zeros((40, 3), np.float32)
+model = fnn.Sequential([fnn.Dense(2)], input_shape=(3,), seed=0)
+model.compile("sgd", "mse")
+for verbose in 1, 2:
+    model.fit(x, x[:, :2], epochs=2, verbose=verbose)
+    model.fit([(x, x[:, :2])], verbose=verbose)
+    model.evaluate(x, x[:, :2], verbose=verbose)
+    model.predict(x, verbose=verbose)
+with open("done", "w") as file:
+    file.write(model.history.stop_reason)
+"""
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="redirections of a POSIX shell")
+
+
+@posix
+@pytest.mark.parametrize(
+    "streams",
+    ["2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full", "2>&1 | true", "--none", "--closed"],
+)
+def test_streams_that_cannot_be_written(tmp_path, streams):
+    before = {"--none": "sys.stderr = None", "--closed": "sys.stderr.close()"}.get(streams, "")
+    (tmp_path / "script.py").write_text(SCRIPT.replace("\nx =", f"\n{before}\nx =", 1))
+    shown = "" if before else streams
+    subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" script.py {shown}'], cwd=tmp_path, check=True, timeout=60,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert (tmp_path / "done").read_text() == "completed 1 epoch"
+
+
+@posix
+def test_a_terminal_that_goes_away(tmp_path):
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    code = SCRIPT.replace("epochs=2", "epochs=2000").replace('"sgd"', '"adam"', 1)
+    (tmp_path / "script.py").write_text(code)
+    with subprocess.Popen(
+        [sys.executable, "script.py"], cwd=tmp_path, stderr=theirs, stdout=subprocess.DEVNULL
+    ) as child:
+        os.close(theirs)
+        assert os.read(ours, 100)  # the bar
+        os.close(ours)
+        assert child.wait(60) == 0
+    assert (tmp_path / "done").exists()
+
+
+class Plain:
+    """A stream with nothing but what `print` needs."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+class Screen(Plain):
+    def isatty(self):
+        return True
+
+
+class Broken(Screen):
+    def __init__(self, error):
+        super().__init__()
+        self.error, self.count = error, 0
+
+    def write(self, text):
+        self.count += 1
+        if self.count > 3:
+            raise self.error
+
+
+@pytest.fixture
+def model():
+    made = fnn.Sequential([fnn.Dense(2)], input_shape=(3,), seed=0)
+    made.compile("sgd", "mse")
+    return made
+
+
+X = np.zeros((40, 3))
+
+
+def test_a_stream_without_isatty_gets_lines(model, monkeypatch):
+    stream = Plain()
+    monkeypatch.setattr(sys, "stderr", stream)
+    model.fit(X, X[:, :2], epochs=2)
+    assert stream.text.splitlines()[1].startswith("epoch 2/2  loss")
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(5, "gone"), BrokenPipeError(), ValueError("closed"),
+              UnicodeEncodeError("ascii", "é", 0, 1, "not in range")],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+@pytest.mark.parametrize("verbose", [1, 2])
+def test_a_stream_that_breaks_ends_no_training(model, monkeypatch, error, verbose):
+    stream = Broken(error)
+    monkeypatch.setattr(sys, "stderr", stream)
+    history = model.fit(X, X[:, :2], epochs=200, batch_size=1, verbose=verbose)
+    assert history.stop_reason == "completed 200 epochs"
+    assert stream.count > 3
+    model.evaluate(X, X[:, :2], verbose=verbose)
+    model.predict(X, verbose=verbose)
+
+
+def test_an_error_of_the_training_is_not_taken_for_one_of_the_stream(model, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with pytest.raises(ValueError, match="y must have shape"):
+        model.fit(X, X, verbose=1)
