@@ -8,6 +8,7 @@
 #   make lint    ruff, mypy, cython-lint, and the import order of the packages
 #   make check-loops   check that products keep their sums in registers; needs objdump
 #   make test-slow   tests that are exhaustive, long, or search with new examples each time
+#   make fuzz    search for damaged files that are not refused as they should (MINUTES=30)
 #   make sanitize   run tests of the native code under AddressSanitizer and UndefinedBehaviorSanitizer,
 #                   with Cython's checks of indices (QUICK=1: in under a minute, once it is built)
 #   make pictures   redraw the reference pictures of fastnn.plots, tests/plots/pictures
@@ -46,7 +47,7 @@ ALONE := -m alone
 # The output of a quick run must not be mistaken for a report.
 BENCHMARK := out/benchmark$(if $(QUICK),-quick)
 
-.PHONY: train test test-slow test-full sanitize coverage mutate pictures bench peers wheel lint check-loops clean
+.PHONY: train test test-slow test-full sanitize coverage fuzz mutate soak pictures bench peers wheel lint check-loops clean
 
 train: $(STAMPS)/plot
 	@$(BIN)/fastnn train --output out
@@ -91,9 +92,19 @@ coverage: $(STAMPS)/test $(STAMPS)/coverage
 	cd out && $(RUN) -m pytest ../tests -q -p no:cacheprovider $(ALONE) \
 	  --cov=fastnn --cov-branch --cov-append --cov-report=term:skip-covered --cov-report=html:coverage
 
+# Model files, then tables, half of the time each; what is found is in out/fuzz.
+fuzz: $(STAMPS)/fuzz
+	@mkdir -p out/fuzz
+	cd out && $(RUN) ../tools/fuzz.py --output fuzz --kind model --minutes $$(( ($(or $(MINUTES),30) + 1) / 2 ))
+	cd out && $(RUN) ../tools/fuzz.py --output fuzz --kind table --minutes $$(( ($(or $(MINUTES),30) + 1) / 2 ))
+
 # make mutate N=20 SEED=3 ARGUMENTS="--file training/"
 mutate: $(MUTANTS)/stamp
 	$(MUTANTS)/bin/python -P tools/mutate.py --number $(or $(N),50) --seed $(or $(SEED),0) $(ARGUMENTS)
+
+# make soak MINUTES=20 SEED=0
+soak: $(STAMPS)/test
+	$(RUN) tools/soak.py --minutes $(or $(MINUTES),20) --seed $(or $(SEED),0)
 
 pictures: $(STAMPS)/test
 	FASTNN_NEW_PICTURES=1 $(RUN) -m pytest -q tests/plots/test_plots_pictures.py
@@ -160,7 +171,7 @@ $(STAMPS)/installed: $(STAMPS)/wheel
 	@touch $@
 
 # One stamp for each extra of pyproject.toml.
-$(STAMPS)/plot $(STAMPS)/test $(STAMPS)/bench $(STAMPS)/lint: $(STAMPS)/%: $(STAMPS)/installed pyproject.toml
+$(STAMPS)/plot $(STAMPS)/test $(STAMPS)/bench $(STAMPS)/fuzz $(STAMPS)/lint: $(STAMPS)/%: $(STAMPS)/installed pyproject.toml
 	$(INSTALL) "$(CURDIR)/$$(ls dist/*.whl)[$*]"
 	@touch $@
 

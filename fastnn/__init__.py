@@ -25,6 +25,7 @@ from fastnn import (
 )
 from fastnn.analysis.gradcheck import GradientError, gradcheck
 from fastnn.callbacks import *  # noqa: F403 - every callback, as that package lists them
+from fastnn.core.formats import FormatError
 from fastnn.core.threads import get_num_threads, set_num_threads, show_config
 from fastnn.layers import (
     Activation,
@@ -139,6 +140,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "FormatError",
     "GradientDescent",
     "GradientError",
     "Hinge",

@@ -7,15 +7,15 @@ without a word; and what reads model files (`exchange`) knows nothing of tables.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
+from fastnn.core import files
 from fastnn.model import Model
 
 
 def load(
-    path: str | os.PathLike,
+    path: files.Target,
     *,
     custom_objects: Mapping[str, object] | None = None,
 ) -> Any:
@@ -26,7 +26,8 @@ def load(
 
     Parameters
     ----------
-    path : path-like
+    path : path-like or binary file object
+        A file object is read from where it stands to its end.
     custom_objects : dict of str to object, optional
         What you have written yourself, keyed by name: classes of layers that are not registered
         (see `Layer`), of optimizers, losses, metrics, schedules, initializers and regularizers;
@@ -50,11 +51,20 @@ def load(
     ------
     FileNotFoundError
         There is no such file.
-    TypeError
-        `custom_objects` holds something else.
-    ValueError
+    FormatError
         The file was not written by fastnn, is damaged, or holds a layer or loss that is not
-        known.
+        known. It is a ValueError.
+    MemoryError
+        The model is what its file says, and does not fit in memory.
+    TypeError
+        `path` is neither a name nor a file object, or `custom_objects` holds something else.
+    ValueError
+        `path` is empty or a folder.
+
+    Notes
+    -----
+    A file from a stranger runs no code. Names, numbers and shapes are compared with what the file
+    holds before memory is allocated for the model.
 
     Examples
     --------
@@ -68,10 +78,13 @@ def load(
 
     own = model_file.checked_custom_objects(custom_objects)
     about, tensors = model_file.read(path)
-    model = Model.of(model_file.restore(about, tensors, path, own))
     attachments = dict(about.get("attachments") or {})
-    if "table" not in attachments:
-        return model
-    from fastnn.tabular import TabularModel
 
-    return TabularModel.from_file(model, attachments, tensors, path)
+    def model() -> Model:
+        return Model.of(model_file.restore(about, tensors, path, own))
+
+    if "table" not in attachments:
+        return model()
+    from fastnn.tabular.saved import restored
+
+    return restored(model, attachments, tensors, path)

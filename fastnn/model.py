@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 import copyreg
-import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Never, NoReturn
 
 import numpy as np
 
 from fastnn.callbacks import Callback
 from fastnn.compilation import objective_of
-from fastnn.core import checks, hints
+from fastnn.core import checks, files, hints
 from fastnn.core.views import Views
 from fastnn.layers import Layer, Shape, Tensor, arguments
 from fastnn.layers.base import check_training_of_part
@@ -163,7 +163,7 @@ class Model:
 
         A subclass, attributes of one's own, and what `compile` was given are kept as they are.
         """
-        from fastnn.exchange import model_file, placed
+        from fastnn.exchange import copies, placed
 
         if not self.built:
             state = copy.deepcopy(self.__dict__)  # copy.copy must not share the network
@@ -173,7 +173,7 @@ class Model:
             for name, value in vars(self).items()
             if name not in ("network", "_manual")
         }
-        made = model_file.copied(self.network)
+        made = copies.copied(self.network)
         if made.objective is not None:  # copy.copy must not share the optimizer
             made.objective = copy.deepcopy(made.objective)
         return _from_copied, (type(self), made, own)
@@ -474,6 +474,7 @@ class Model:
         validation_freq: int | Iterable[int] = 1,
         *,
         time_budget: float | None = None,
+        resume_from: str | PathLike[str] | None = None,
     ) -> History:
         """Train for a number of epochs. The arguments have Keras' names, in Keras' order.
 
@@ -552,6 +553,12 @@ class Model:
             Seconds after which training ends, within an epoch if need be, at most one batch too
             late. Validation and callbacks at the end of the last epoch are assumed to take as
             long as in the epoch before; in the first epoch their time comes on top.
+        resume_from : path-like, optional
+            A training that `BackupAndRestore` has saved, to be continued to the same bits as if it
+            had not been interrupted. The model is built and compiled as it was then, and gets its
+            parameters, the optimizer's state, rates and generators; the other arguments are those
+            of that training, except that `epochs` may be larger. Callbacks go on with what they
+            had noted. A backup that `BackupAndRestore` itself finds comes first, being later.
 
         Returns
         -------
@@ -597,6 +604,8 @@ class Model:
         >>> model.fit(x / 16, y, epochs=22, initial_epoch=20, verbose=0).epoch
         [20, 21]
         """
+        from fastnn.exchange import training_file
+
         settings = loop.FitSettings(
             batch_size=batch_size,
             epochs=epochs,
@@ -609,6 +618,8 @@ class Model:
             validation_batch_size=validation_batch_size,
             validation_freq=validation_freq,
             time_budget=time_budget,
+            resume_from=resume_from,
+            store=training_file,
         )
         return loop.fit(
             self.network,
@@ -1289,27 +1300,43 @@ class Model:
 
     # --- files ----------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: files.Target) -> None:
         """Save architecture, parameters, and the state of training to a safetensors file.
 
         It is written to a temporary file in the same directory first, so that a crash leaves an
-        existing file intact.
+        existing file intact. While a training runs in another thread, what is saved is the model
+        between two of its steps.
 
         Parameters
         ----------
-        path : path-like
+        path : path-like or binary file object
+
+        Raises
+        ------
+        FileNotFoundError
+            The folder does not exist.
+        OSError
+            The file cannot be written; an old one is unchanged.
+
+        Examples
+        --------
+        >>> import fastnn as fnn, io
+        >>> model, file = fnn.Sequential([fnn.Dense(2)], input_shape=(3,)), io.BytesIO()
+        >>> model.save(file)
+        >>> _ = file.seek(0)
+        >>> fnn.load(file).count_parameters()
+        8
         """
         from fastnn.exchange import model_file
 
-        with self.network.turns.look():
-            model_file.save(self.network, path)
+        model_file.save(self.network, path)
 
-    def save_weights(self, path: str | os.PathLike) -> None:
+    def save_weights(self, path: files.Target) -> None:
         """Save the parameters alone, under their names, to a safetensors file.
 
         Parameters
         ----------
-        path : path-like
+        path : path-like or binary file object
 
         Raises
         ------
@@ -1331,15 +1358,14 @@ class Model:
         """
         from fastnn.exchange import weights_file
 
-        with self.network.turns.look():
-            weights_file.save(self.network, path)
+        weights_file.save(self.network, path)
 
-    def load_weights(self, path: str | os.PathLike, *, strict: bool = True) -> LoadedWeights:
+    def load_weights(self, path: files.Target, *, strict: bool = True) -> LoadedWeights:
         """Set the parameters that a file holds, by their names; the optimizer keeps its state.
 
         Parameters
         ----------
-        path : path-like
+        path : path-like or binary file object
             What `save_weights` or `save` wrote.
         strict : bool, default True
             Whether the file must hold exactly the parameters of the model.
@@ -1353,9 +1379,10 @@ class Model:
         ------
         FileNotFoundError
             There is no such file.
+        FormatError
+            It is not a safetensors file, or is damaged. It is a ValueError.
         ValueError
-            It is not a safetensors file, a number is not finite, or, with `strict`, names or
-            shapes differ; nothing has changed.
+            A number is not finite, or, with `strict`, names or shapes differ; nothing has changed.
         """
         from fastnn.exchange import weights_file
 
@@ -1495,10 +1522,10 @@ def _from_copied(
 
     `layers` are those that it shares with the model whose copy it belongs to, by name.
     """
-    from fastnn.exchange import model_file, placed
+    from fastnn.exchange import copies, placed
 
     model = cls.__new__(cls)
-    network = model_file.from_copied(made, layers)
+    network = copies.from_copied(made, layers)
     model._hold(network)
     for name, value in own.items():
         vars(model)[name] = placed.taken(value, network, Model.of, _from_copied)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any, NoReturn, cast
@@ -200,6 +200,9 @@ class Network(Composite):
         inputs: Sequence[Tensor],
         outputs: Sequence[Tensor],
         names: Mapping[Layer | Composite, str] | None = None,
+        check: Callable[[Graph], None] | None = None,
+        *,
+        draws: bool = True,
     ) -> None:
         """Name the layers between the tensors, and create the parameters that they do not have yet.
 
@@ -208,6 +211,10 @@ class Network(Composite):
         inputs, outputs : sequence of Tensor
         names : dict of Layer or Network to str, optional
             What the parts are called in this network; default: see `name_layers`.
+        check : callable, optional
+            Takes the graph before anything is allocated for it, and may raise.
+        draws : bool, default True
+            Whether new parameters get their initial values; otherwise they are zeros.
 
         Raises
         ------
@@ -218,6 +225,8 @@ class Network(Composite):
         """
         built = layer_graph.build(inputs, outputs, names)
         graph, shared = built.graph, _shared_parameters(built.graph, self.dtype)
+        if check is not None:
+            check(graph)
         shapes = {name: value.shape for name, value in graph.parameters.items()}
         self._drawn = set()  # otherwise layers that are gone would keep their arenas
         with memory_for_parameters(graph, self.dtype):
@@ -229,10 +238,12 @@ class Network(Composite):
                 if own in part.parameters:  # of a copied layer, or of a network that is gone
                     view[...] = part.parameters[own]
                     continue
+                self._drawn.add(part)
+                if not draws:
+                    continue
                 # Not spawn(), which keeps a count: a rebuilt network must get the same weights.
                 key = (*self._weight_seed.spawn_key, i)
                 seed = np.random.SeedSequence(self._weight_seed.entropy, spawn_key=key)
-                self._drawn.add(part)
                 initializer = built.initializers[name]
                 view[...] = initializer.sample(view.shape, np.random.default_rng(seed))
             if self.objective is not None:
@@ -241,21 +252,27 @@ class Network(Composite):
         self.parts = tuple(built.composition.items)
         self.runtime, self._specification = runtime, None
         self._measuring = measuring(built.layers)
+        views = _views_by_layer(graph, runtime.parameters)
         for layer in built.layers:
             if not layer.is_built:
-                layer.take(runtime.arena, _views_of_layer(layer, graph, runtime.parameters))
+                layer.take(runtime.arena, views.get(layer, {}))
                 layer.keep_output(built.first_outputs.get(layer))
             layer.used_by(runtime)
 
     def build_chain(
-        self, shape: Shape, names: Mapping[Layer | Composite, str] | None = None
+        self,
+        shape: Shape,
+        names: Mapping[Layer | Composite, str] | None = None,
+        check: Callable[[Graph], None] | None = None,
+        *,
+        draws: bool = True,
     ) -> None:
-        """Build a sequential network for samples of a given shape."""
+        """Build a sequential network for samples of a given shape; see `build`."""
         if not self.chain:
             raise ValueError("the model has no layers: call add(layer) first")
         if names is None:
             name_layers(list(dict.fromkeys(self.chain)))  # the messages name them
-        self.build(*_ends_of_chain(self.chain, shape), names)
+        self.build(*_ends_of_chain(self.chain, shape), names, check, draws=draws)
 
     def set_chain(self, chain: Sequence[Layer | Composite], shape: Shape | None) -> None:
         """Change the parts of a sequential network; the parameters of layers that stay are kept.
@@ -791,11 +808,14 @@ def _is_plain(value: object) -> bool:
     return type(value) is np.ndarray and value.dtype.kind in "fiub"
 
 
-def _views_of_layer(
-    layer: Layer, graph: Graph, parameters: dict[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """Return the parameters of a layer, keyed by the layer's own names for them."""
-    return {own: parameters[full] for full, (one, own) in graph.owners.items() if one is layer}
+def _views_by_layer(
+    graph: Graph, parameters: dict[str, np.ndarray]
+) -> dict[Layer, dict[str, np.ndarray]]:
+    """Return the parameters of each layer, keyed by the layer's own names for them."""
+    found: dict[Layer, dict[str, np.ndarray]] = {}
+    for full, (layer, own) in graph.owners.items():
+        found.setdefault(layer, {})[own] = parameters[full]
+    return found
 
 
 def _shared_parameters(graph: Graph, dtype: str) -> dict[str, tuple[ParameterArena, np.ndarray]]:

@@ -7,6 +7,7 @@ hooks costs nothing within an epoch.
 from typing import TYPE_CHECKING
 
 from fastnn.callbacks.averages import SwapEMAWeights
+from fastnn.callbacks.backup import BackupAndRestore
 from fastnn.callbacks.base import Callback
 from fastnn.callbacks.diagnose import Diagnose
 from fastnn.callbacks.lambdas import LambdaCallback
@@ -24,6 +25,7 @@ from fastnn.callbacks.tensorboard import TensorBoard
 from fastnn.core import hints
 
 __all__ = [
+    "BackupAndRestore",
     "CSVLogger",
     "Callback",
     "Diagnose",

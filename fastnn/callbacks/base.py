@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Sequence
-from typing import Any, ClassVar, cast
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, cast
 
 from fastnn.core.declare import Declared, Field
 from fastnn.core.hints import did_you_mean
@@ -32,7 +35,40 @@ _SETTERS = {
 _OF_VALIDATION = "did you mean on_epoch_end? (it is called after the validation, with its results)"
 _OF_PREDICTION = "predict calls no callbacks"
 _OF_MODEL = frozenset({"stop_training", "stop_reason"})
-_SET_BY_FIT = frozenset({"model", "results", "validation_results", "training_data"})
+_SET_BY_FIT = frozenset({"model", "training", "results", "validation_results", "training_data"})
+
+
+class Training(Protocol):
+    """What a callback may ask of the training that it is part of.
+
+    Attributes
+    ----------
+    batches : int
+        Number of batches trained on so far, those before an interruption included.
+    is_resumed : bool
+        Whether the training continues one that was saved.
+    is_cut_short : bool
+        Whether Ctrl-C or the time budget has ended it.
+    is_complete : bool
+        Whether training has ended, and nothing of that kind, nor an error, has ended it.
+    """
+
+    @property
+    def batches(self) -> int:
+        """As above."""
+
+    @property
+    def is_resumed(self) -> bool:
+        """As above."""
+
+    is_cut_short: bool
+    is_complete: bool
+
+    def check_saving(self) -> None:
+        """Raise ValueError if the training could not be saved."""
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save the training; only within `on_rest`."""
 
 
 class Callback(Declared):
@@ -51,6 +87,10 @@ class Callback(Declared):
     - ``on_nonfinite_loss(self, error) -> bool``: when the loss is NaN or infinite; True ends the
       training without an exception.
     - ``on_train_end(self, logs)``: after the last epoch, also when `fit` is interrupted.
+    - ``on_rest(self)``: when the training may be saved with ``self.training.save(path)``: after
+      `on_epoch_end` of all callbacks; within an epoch after as many steps as ``steps_to_rest``, a
+      property, says; and when Ctrl-C or the time budget ends the training.
+    - ``get_state(self)``, ``set_state(self, state)``: what it has noted; see `BackupAndRestore`.
     - ``restores_epoch``, a property: the epoch whose weights `on_train_end` will restore.
     - ``average_seen_by``, a property: who is to see the moving average of the parameters.
 
@@ -59,6 +99,10 @@ class Callback(Declared):
     model : Model
         Set before `check`. ``model.stop_training = True`` ends `fit` after the epoch (after the
         batch, from a batch hook); ``model.stop_reason`` may give the reason.
+    training : Training
+        Set with `model`, until `fit` returns: ``training.batches``, ``training.is_resumed``,
+        ``training.is_cut_short``, ``training.is_complete``, and ``training.save(path)``, which
+        ``fit(resume_from=path)`` continues from.
     results : tuple of str
         Names of the results of an epoch, set with `model`; empty if they are not known, because an
         earlier callback may add some.
@@ -112,6 +156,7 @@ class Callback(Declared):
 
     # Not annotated, because they are not fields: `fit` sets them.
     model = cast("Any", None)
+    training = cast("Training", None)
     results = cast("tuple[str, ...]", ())
     validation_results = cast("tuple[str, ...]", ())
     training_data = cast("tuple[Sequence[AnySource], tuple[str, ...]]", ((), ("real",)))
@@ -184,6 +229,51 @@ class Callback(Declared):
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         """Run after a batch, with its results."""
 
+    def on_rest(self) -> None:
+        """Run when the training may be saved: all is as it is between two batches."""
+
+    @property
+    def steps_to_rest(self) -> int | None:
+        """After how many steps `on_rest` is to be called within an epoch; default None: not."""
+        return None
+
+    @property
+    def resume_from(self) -> Path | None:
+        """A training that `fit` is to resume, if it was saved; default None."""
+        return None
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what the callback has noted, so that a training can be saved and resumed.
+
+        Returns
+        -------
+        dict of str to object
+            Numbers, text, arrays, and lists, tuples, sets and dicts of them. Default: all
+            attributes except the declared fields and what `fit` sets.
+        """
+        fields = type(self).fields()
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in fields and name not in _SET_BY_FIT
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `get_state` returned when the training was saved.
+
+        Called after `on_train_begin`. The default sets the attributes.
+
+        Raises
+        ------
+        TypeError
+            For fastnn's own classes: the state is damaged.
+        """
+        if not type(self)._is_open:
+            for name, value in state.items():
+                if not _is_like(vars(self).get(name), value):
+                    raise TypeError(f"{type(self).__name__}.{name} cannot be {value!r}")
+        vars(self).update(state)
+
     def on_nonfinite_loss(self, error: FloatingPointError) -> bool:
         """Run when the loss is NaN or infinite; the model has finite parameters again.
 
@@ -218,6 +308,15 @@ class Callback(Declared):
         return ()
 
 
+def _is_like(now: object, value: object) -> bool:
+    """Whether an attribute that is `now` may become a value: of the same type, or once None."""
+    if now is None:
+        return True
+    if isinstance(now, (list, deque)) and type(value) is type(now):
+        return all(_is_like(now[0], one) for one in cast("Any", value)) if now else True
+    return type(value) is type(now)
+
+
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
 
 
@@ -247,6 +346,16 @@ def _has(callback: Callback, hook: str) -> bool:
 def asks_for_batches(callback: Callback) -> bool:
     """Whether a callback has a batch hook."""
     return _has(callback, "on_train_batch_begin") or _has(callback, "on_train_batch_end")
+
+
+def asks_to_rest(callback: Callback) -> bool:
+    """Whether a callback may save the training."""
+    return _has(callback, "on_rest")
+
+
+def rests_within(callback: Callback) -> bool:
+    """Whether a callback may save the training within an epoch."""
+    return type(callback).steps_to_rest is not Callback.steps_to_rest
 
 
 def results_behind(callback: Callback, results: Sequence[str]) -> tuple[str, ...]:

@@ -63,6 +63,10 @@ class LambdaCallback(Callback):
                 raise TypeError(f"{name} must be a function, got {function!r}")
             setattr(self, name, _with_logs(function) if name.endswith("begin") else function)
 
+    def get_state(self) -> dict[str, Any]:
+        """Return nothing: functions are given anew."""
+        return {}
+
     def arguments(self) -> dict[str, Any]:
         """Return the functions that were given, keyed by the name of the hook."""
         return dict(self._given)

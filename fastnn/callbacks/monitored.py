@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, cast
 
 from fastnn.callbacks.base import Logs
@@ -144,11 +145,12 @@ class Monitored:
         return f"not among the results {', '.join(results)}{hint}"
 
 
+@dataclass
 class BestSoFar:
     """Detects improvements of a height (less is better) by at least `min_delta`."""
 
-    def __init__(self, min_delta: float = 0.0, best: float = math.inf) -> None:
-        self.min_delta, self.best = min_delta, best
+    min_delta: float = 0.0
+    best: float = math.inf
 
     def improves(self, height: float) -> bool:
         """Whether this is the best height so far, which later ones must then beat."""

@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -167,6 +168,11 @@ class Recorder(Callback):
         self._free: list[np.ndarray] = []
         self._activations: dict[int, dict[str, Histogram]] = {}  # keyed by completed epochs
         self._gradients: dict[int, dict[str, Histogram]] = {}
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the records, without what is computed from them or chosen at the beginning."""
+        kept = ("epochs", "parameters", "_gap", "_done")
+        return {name: getattr(self, name) for name in kept}
 
     def on_train_begin(self) -> None:
         """Choose the rows, and record the parameters before the first step."""

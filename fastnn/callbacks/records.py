@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import math
 import os
 from pathlib import Path
+from typing import Any
 
-from fastnn.callbacks.base import Callback, Logs
+from fastnn.callbacks.base import Logs
 from fastnn.callbacks.monitored import BestSoFar, Monitored, a_mode, a_result
+from fastnn.callbacks.writing import Writing
 from fastnn.core import checks
 from fastnn.core.declare import boolean, checked, number, state
 from fastnn.core.hints import did_you_mean
@@ -49,7 +53,7 @@ def _one_character(name: str, value: object) -> str:
     return value
 
 
-class ModelCheckpoint(Monitored, Callback):
+class ModelCheckpoint(Monitored, Writing):
     """Save the model at the end of epochs.
 
     The file is written by `Model.save` and includes the state of the optimizer, so that training
@@ -64,9 +68,10 @@ class ModelCheckpoint(Monitored, Callback):
     ----------
     filepath : path-like
         May contain fields: ``{epoch}``, counted from 1, and the results of the epoch, as in
-        ``"model-{epoch:03d}-{val_loss:.2f}.safetensors"``. Missing folders are created. Epochs
-        are counted from the `initial_epoch` of `fit`; give that when training is resumed, or the
-        files of the first epochs are written over.
+        ``"model-{epoch:03d}-{val_loss:.2f}.safetensors"``. Missing folders are created when the
+        training begins, and not again if they vanish. Epochs are counted from the
+        `initial_epoch` of `fit`; give that when training is resumed, or the files of the first
+        epochs are written over.
     monitor : str, default "val_loss"
         A key of the history; only used with `save_best_only`.
     save_best_only : bool, default False
@@ -76,6 +81,9 @@ class ModelCheckpoint(Monitored, Callback):
     save_freq : "epoch"
     initial_value_threshold : float, optional
         With `save_best_only`, the result that the first saved epoch must beat.
+    on_error : {"raise", "warn"}, default "raise"
+        What a file that cannot be written does, on a full disk or in a folder that has vanished:
+        it ends the training with the error, or is a warning, and the training goes on.
 
     Attributes
     ----------
@@ -123,6 +131,8 @@ class ModelCheckpoint(Monitored, Callback):
 
     def on_train_begin(self) -> None:
         """Keep the best result of earlier runs if it can be compared with those of this one."""
+        with self._writing(self.filepath):
+            _folder_of(self.filepath).mkdir(parents=True, exist_ok=True)
         if not self.save_best_only:
             return
         super().on_train_begin()
@@ -150,18 +160,29 @@ class ModelCheckpoint(Monitored, Callback):
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Save the model if this epoch is due to be saved."""
         self._check_fields(logs)
+        best = copy.copy(self._best)
         if self.save_best_only:
             height = self._height(epoch, logs)
-            if height is None or not self._best.improves(height):
+            if height is None or not best.improves(height):
                 return
-            self._has_best = True
         path = Path(self.filepath.format(**{**logs, "epoch": epoch + 1}))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.model.save(path)
-        self.last_path = str(path)
+        with self._writing(str(path)):
+            if _folder_of(self.filepath).is_dir():
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self.model.save(path)
+            self.last_path = str(path)
+            self._best, self._has_best = best, self.save_best_only
 
 
-class CSVLogger(Callback):
+def _folder_of(filepath: str) -> Path:
+    """Return the folder of a path, as far as its name has no fields."""
+    found = Path(filepath).parent
+    while _names_in_braces(str(found)):
+        found = found.parent
+    return found
+
+
+class CSVLogger(Writing):
     """Write the results to a table, one line per epoch, as soon as the epoch ends.
 
     Parameters
@@ -174,6 +195,9 @@ class CSVLogger(Callback):
     append : bool, default False
         Whether to append to an existing table instead of replacing it; with `initial_epoch` of
         `fit`, the epochs of a training that is resumed are counted on.
+    on_error : {"raise", "warn"}, default "raise"
+        What a file that cannot be written does, on a full disk or in a folder that has vanished:
+        it ends the training with the error, or is a warning, and the training goes on.
 
     Examples
     --------
@@ -198,6 +222,7 @@ class CSVLogger(Callback):
     def _set_up(self) -> None:
         """Start with no known columns."""
         self._columns: list[str] = []
+        self._bytes = 0
 
     def check(self) -> None:
         """Read the columns of the file if lines are appended to it."""
@@ -212,8 +237,22 @@ class CSVLogger(Callback):
 
     def on_train_begin(self) -> None:
         """Empty the file unless lines are appended to it."""
+        if self.training is not None and self.training.is_resumed:
+            return
         if not (self.append and os.path.exists(self.filename)):
-            Path(self.filename).write_text("", encoding="utf-8")
+            with self._writing(self.filename):
+                Path(self.filename).write_text("", encoding="utf-8")
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue the table after the line of the last epoch that was saved."""
+        super().set_state(state)
+        size = os.path.getsize(self.filename) if os.path.exists(self.filename) else 0
+        if size < self._bytes:
+            raise OSError(
+                f"filename: {self.filename!r} has {size} bytes, {self._bytes} were written before "
+                "the training was saved"
+            )
+        os.truncate(self.filename, self._bytes)
 
     def _check_columns(self, results: tuple[str, ...] | Logs) -> None:
         missing = [name for name in ("epoch", *results) if name not in self._columns]
@@ -228,11 +267,28 @@ class CSVLogger(Callback):
         logs = scalars(logs)
         import csv
 
-        with open(self.filename, "a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, delimiter=self.separator, lineterminator="\n")
-            if not self._columns:
-                self._columns = ["epoch", *logs]
-                writer.writerow(self._columns)
+        text, columns = io.StringIO(), self._columns or ["epoch", *logs]
+        writer = csv.writer(text, delimiter=self.separator, lineterminator="\n")
+        if not self._columns:
+            writer.writerow(columns)
+        else:
             self._check_columns(logs)
-            row = {**logs, "epoch": epoch}
-            writer.writerow([row.get(name, "NA") for name in self._columns])
+        row = {**logs, "epoch": epoch}
+        writer.writerow([row.get(name, "NA") for name in columns])
+        with self._writing(self.filename):
+            self._bytes = _append(self.filename, text.getvalue().encode())
+            self._columns = columns
+
+
+def _append(path: str, content: bytes) -> int:
+    """Add bytes to a file, all or none; return how many it has then."""
+    with open(path, "ab", buffering=0) as file:
+        size = file.tell()
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[file.write(rest) :]
+        except BaseException:
+            file.truncate(size)
+            raise
+    return size + len(content)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from fastnn.callbacks.base import Callback, Logs
+from fastnn.callbacks.base import Logs
+from fastnn.callbacks.writing import Writing
 from fastnn.core import extras
 from fastnn.core.declare import checked, integer
 from fastnn.metrics import scalars
@@ -18,7 +19,7 @@ def _folder(name: str, value: object) -> str:
     return str(os.fspath(value))
 
 
-class TensorBoard(Callback):
+class TensorBoard(Writing):
     """Write the results of each epoch for TensorBoard; needs the extra ``tensorboard``.
 
     As in Keras, results ("epoch_loss" and so on) and the learning rate are written to the folder
@@ -30,6 +31,9 @@ class TensorBoard(Callback):
     log_dir : path-like, default "logs"
     histogram_freq : int, default 0
         Epochs from one histogram of each parameter to the next; 0: none.
+    on_error : {"raise", "warn"}, default "raise"
+        What a file that cannot be written does, on a full disk or in a folder that has vanished:
+        it ends the training with the error, or is a warning, and the training goes on.
 
     Raises
     ------
@@ -52,19 +56,36 @@ class TensorBoard(Callback):
     def _set_up(self) -> None:
         """Start with no open files."""
         self._writers: dict[str, Any] = {}
+        self._next = 0
+        self._first: int | None = None  # what was written from this epoch on is no longer shown
 
     def on_train_begin(self) -> None:
         """Check that tensorboardX is installed."""
         _writer_class()
+        self._first = None
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the number of the next epoch."""
+        return {"_next": self._next}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue with that epoch, and hide what has been written of later ones."""
+        self._next = self._first = state["_next"]
 
     def _writer(self, folder: str) -> Any:
         """Return the writer of a folder, opened on first use, because it starts a thread."""
         if folder not in self._writers:
-            self._writers[folder] = _writer_class()(os.path.join(self.log_dir, folder))
+            self._writers[folder] = _writer_class()(
+                os.path.join(self.log_dir, folder), purge_step=self._first
+            )
         return self._writers[folder]
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Write the results, and histograms if they are due."""
+        with self._writing(self.log_dir):
+            self._write(epoch, logs)
+
+    def _write(self, epoch: int, logs: Logs) -> None:
         rates = self.model.history.learning_rates  # empty for an optimizer without a rate
         rate = {"learning_rate": rates[-1]} if rates else {}
         for name, value in {**rate, **scalars(logs)}.items():
@@ -76,11 +97,13 @@ class TensorBoard(Callback):
                 self._writer("train").add_histogram(f"{name}/histogram", view, epoch)
         for writer in self._writers.values():
             writer.flush()
+        self._next = epoch + 1
 
     def on_train_end(self, logs: Logs) -> None:
         """Close the files."""
         while self._writers:
-            self._writers.popitem()[1].close()
+            with self._writing(self.log_dir):
+                self._writers.popitem()[1].close()
 
 
 def _writer_class() -> Any:

@@ -71,5 +71,5 @@ def _say_training(facts: dict[str, Any]) -> None:
         )
         say("held out", results_as_text(facts["results"]) or "no rows")
         say("out of fold", results_as_text(facts["out_of_fold"]))
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
         say("training", "not known")

@@ -12,6 +12,8 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, cast
 
+from fastnn.core.printing import printable
+
 
 def integer(name: str, value: object, least: int | None = 1) -> int:
     """Return an integer of at least `least`, or any integer if `least` is None."""
@@ -103,11 +105,24 @@ def shape(name: str, value: object) -> tuple[int, ...]:
         raise ValueError(f"{name} must be a tuple of positive integers, got {value!r}") from None
 
 
+LONGEST_NAME = 1000  # letters; it stands in messages, tables and files
+
+
+def part_name(name: str, value: object) -> str:
+    """Return the name of a layer, an input or a model; raise ValueError for anything else."""
+    if not isinstance(value, str) or not value or "/" in value:
+        raise ValueError(f"{name} must be a non-empty string without '/', got {value!r}")
+    if len(value) > LONGEST_NAME or printable(value) != value:
+        raise ValueError(
+            f"{name} must have at most {LONGEST_NAME:,} letters and no control characters, "
+            f"got {value[:40]!r} of {len(value):,} letters"
+        )
+    return value
+
+
 def optional_name(value: object, name: str = "name") -> str | None:
     """Return a name, or None; raise ValueError for anything else."""
-    if value is None or (isinstance(value, str) and value and "/" not in value):
-        return value
-    raise ValueError(f"{name} must be a non-empty string without '/', got {value!r}")
+    return None if value is None else part_name(name, value)
 
 
 def items(name: str, value: object, cls: type) -> list:

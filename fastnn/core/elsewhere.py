@@ -116,8 +116,6 @@ IN_MODULES = {
     ("fastnn.schedules", "StepLR"): "write StepDecay(...)",
     ("fastnn.schedules", "MultiStepLR"): "write PiecewiseConstantDecay(...)",
     ("fastnn.schedules", "ExponentialLR"): "write ExponentialDecay(...)",
-    ("fastnn.callbacks", "BackupAndRestore"): "write ModelCheckpoint(path), and go on with"
-    " fastnn.load(path) and fit(..., initial_epoch=...)",
     ("fastnn.callbacks", "History"): "leave it out: fit returns it",
     ("fastnn.callbacks", "ProgbarLogger"): "leave it out: fit(verbose=1) shows a bar",
     ("fastnn.callbacks", "TerminateOnNan"): "write TerminateOnNaN()",

@@ -131,6 +131,13 @@ class DataAdapter(ABC):
     def epoch(self, number: int) -> Parts:
         """Yield the parts of a training epoch; epochs are counted from 0."""
 
+    def pass_over(self, epochs: range) -> None:
+        """Take the data to where they are after some epochs, the first of which is the first.
+
+        Rows whose order a generator determines need nothing: the generator says where they are.
+        """
+        return None
+
     @abstractmethod
     def once(self, batch: int) -> Parts:
         """Yield all rows in order, in parts that are multiples of `batch` where possible."""

@@ -107,6 +107,12 @@ class BatchesAdapter(DataAdapter):
             self.ended = f"x yielded no batch in epoch {number + 1}"
         _tell(self._given.x, "on_epoch_end")
 
+    def pass_over(self, epochs: range) -> None:
+        """Read the batches of these epochs: only so is the iterable where it was after them."""
+        for number in epochs:
+            for _ in self.epoch(number):
+                pass
+
     def once(self, batch: int) -> Parts:
         """Yield the batches."""
         _tell(self._given.x, "on_epoch_begin")

@@ -12,10 +12,11 @@ Positions count the inputs first, then the outputs of each step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from fastnn.core import checks
+from fastnn.core.formats import FormatError, quoted, whole_number
 from fastnn.layers import Layer, Tensor
 from fastnn.layers.base import Composite, Kinds, make
 from fastnn.layers.composition import Composition
@@ -57,12 +58,31 @@ def _described(composition: Composition, graph: Graph, paths: Mapping[Any, str])
     }
 
 
+class Check(Protocol):
+    """Checks a network before anything is allocated for it."""
+
+    def __call__(self, graph: Graph, paths: Mapping[Layer, str], *, is_whole: bool) -> None:
+        """Raise if it cannot be.
+
+        Parameters
+        ----------
+        graph : Graph
+        paths : dict of Layer to str
+            Names of the layers in the outermost network.
+        is_whole : bool
+            Whether it is the outermost one.
+        """
+
+
 def restore(
     about: dict[str, Any],
     kind: str,
     options: Options,
     kinds: Kinds,
+    check: Check,
+    *,
     shared: Mapping[str, Layer] | None = None,
+    draws: bool = True,
 ) -> Network:
     """Build the network of a description, with newly allocated parameters.
 
@@ -74,8 +94,12 @@ def restore(
     options : tuple (dtype, seed)
     kinds : dict of str to type
         Layer classes that are not in the registry, keyed by kind.
+    check : callable
+        Told of the network and of its parts, each before anything is allocated for it.
     shared : dict of str to Layer, optional
         Layers that exist already, by their names in the network.
+    draws : bool, default True
+        Whether the parameters get their initial values; otherwise they are zeros.
 
     Raises
     ------
@@ -84,46 +108,82 @@ def restore(
     """
     if "output" in about:  # format 1
         about = {**about, "outputs": [about["output"]]}
-    paths = {entry.get("path", entry["name"]): entry for entry in about["layers"]}
     known = shared or {}
-    made = {path: known.get(path) or make(entry, kinds) for path, entry in paths.items()}
-    return _restored(about, kind, options, made, None)
+    layers: dict[str, Layer] = {}
+    for entry in about["layers"]:
+        path = entry.get("path", entry["name"])
+        if path in layers:
+            raise FormatError(f"layer {quoted(path)} is described twice")
+        layers[path] = known.get(path) or make(entry, kinds)
+    return _Restored(options, layers, check, draws).network(about, kind, None)
 
 
-def _restored(
-    about: dict[str, Any],
-    kind: str,
-    options: Options,
-    layers: Mapping[str, Layer],
-    name: str | None,
-) -> Network:
-    if kind not in ("Sequential", "Model"):
-        raise ValueError(f"unknown kind of model {kind!r}")
-    models = {
-        part: _restored(inner, inner["kind"], options, layers, part)
-        for part, inner in about.get("models", {}).items()
-    }
-    inputs = [
-        Tensor(checks.shape("shape", one["shape"]), name=one["name"]) for one in about["inputs"]
-    ]
-    names: dict[Layer | Composite, str] = {}
-    parts: list[Layer | Network] = []
-    for step in about["steps"]:
-        part = models[step["model"]] if "model" in step else layers[step["layer"]]
-        names[part] = step.get("name", step.get("model", step.get("layer")))
-        parts.append(part)
-    if kind == "Sequential":
-        network = Network(*options, parts, name)
-        network.chain_shape = inputs[0].shape
-        network.build_chain(inputs[0].shape, names)
+class _Restored:
+    """Builds networks of layers that are made already."""
+
+    def __init__(
+        self, options: Options, layers: Mapping[str, Layer], check: Check, draws: bool
+    ) -> None:
+        self._options, self._layers, self._check, self._draws = options, layers, check, draws
+        self._paths = {layer: path for path, layer in layers.items()}
+
+    def network(self, about: dict[str, Any], kind: str, name: str | None) -> Network:
+        """Return a network; the outermost one has no name."""
+        if kind not in ("Sequential", "Model"):
+            raise FormatError(f"unknown kind of model {quoted(kind)}")
+        models = {
+            checks.part_name("name", part): self.network(inner, inner["kind"], part)
+            for part, inner in about.get("models", {}).items()
+        }
+        inputs = [
+            Tensor(checks.shape("shape", one["shape"]), name=checks.part_name("name", one["name"]))
+            for one in about["inputs"]
+        ]
+        names: dict[Layer | Composite, str] = {}
+        parts: list[Layer | Network] = []
+        for step in about["steps"]:
+            part = models[step["model"]] if "model" in step else self._layers[step["layer"]]
+            given = step.get("name", step.get("model", step.get("layer")))
+            if names.setdefault(part, checks.part_name("name", given)) != given:
+                raise FormatError(f"{quoted(given)} has two names")
+            parts.append(part)
+        if len(set(names.values())) < len(names):
+            raise FormatError("two layers have the same name")
+        if not names.keys() >= set(models.values()):
+            raise FormatError("there is a model that is not used")
+
+        def check(graph: Graph) -> None:
+            if name is None:
+                self._check_steps(graph)
+            self._check(graph, self._paths, is_whole=name is None)
+
+        if kind == "Sequential":
+            (entrance,) = inputs
+            network = Network(*self._options, parts, name)
+            network.chain_shape = entrance.shape
+            network.build_chain(entrance.shape, names, check, draws=self._draws)
+            return network
+        tensors = list(inputs)
+        for step, part in zip(about["steps"], parts, strict=True):
+            given = [_at(tensors, place) for place in step["inputs"]]
+            tensors += [part(*given)] if isinstance(part, Layer) else part.called_on(given)
+        network = Network(*self._options, name=name)
+        outputs = [_at(tensors, place) for place in about["outputs"]]
+        if not outputs or not inputs:
+            raise FormatError("a model has no inputs or no outputs")
+        network.build(inputs, outputs, names, check, draws=self._draws)
         return network
-    tensors = list(inputs)
-    for step, part in zip(about["steps"], parts, strict=True):
-        given = [tensors[i] for i in step["inputs"]]
-        tensors += [part(*given)] if isinstance(part, Layer) else part.called_on(given)
-    network = Network(*options, name=name)
-    network.build(inputs, [tensors[i] for i in about["outputs"]], names)
-    return network
+
+    def _check_steps(self, graph: Graph) -> None:
+        """Raise FormatError unless every layer is used, under the name that its tensors have."""
+        used = {step.layer: step.name for step in graph.steps}
+        if used != self._paths:
+            odd = next(p for one, p in self._paths.items() if used.get(one) != p)
+            raise FormatError(f"layer {quoted(odd)} is not used, or has another name")
 
 
-__all__ = ["describe", "restore"]
+def _at(tensors: Sequence[Tensor], place: Any) -> Tensor:
+    return tensors[whole_number("the position of an input", place, most=len(tensors) - 1)]
+
+
+__all__ = ["Check", "describe", "restore"]

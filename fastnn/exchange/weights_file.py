@@ -7,13 +7,14 @@ A file that `Model.save` wrote is read, too: its tensors "parameters/<layer>/<na
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.core import checks, files
+from fastnn.core import files
+from fastnn.core.formats import quoted
 from fastnn.data.arrays import check_finite
+from fastnn.exchange import tensor_file
 from fastnn.network import Network
 
 SAVED = "parameters/"  # before the names in a file of a whole model
@@ -40,20 +41,16 @@ class LoadedWeights(NamedTuple):
     mismatched: list[str]
 
 
-def save(network: Network, path: str | os.PathLike) -> None:
+def save(network: Network, path: files.Target) -> None:
     """Save the parameters of a network; see `Model.save_weights`."""
-    from safetensors.numpy import save as serialize
-
-    path = checks.file_path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"path: there is no folder {str(path.parent)!r}")
-    arrays = {n: np.ascontiguousarray(view) for n, view in network.runtime.parameters.items()}
-    files.write_atomically(path, serialize(arrays, {"format": "np"}))
+    with network.turns.look():
+        arrays = {name: view.copy() for name, view in network.runtime.parameters.items()}
+    files.write(path, tensor_file.packed(arrays, {"format": "np"}))
 
 
-def load(network: Network, path: str | os.PathLike, *, strict: bool) -> LoadedWeights:
+def load(network: Network, path: files.Target, *, strict: bool) -> LoadedWeights:
     """Set the parameters that a file holds; see `Model.load_weights`."""
-    path = checks.file_path(path)
+    where = tensor_file.named(path)
     tensors = _read(path)
     parameters = network.runtime.parameters
     shared = [name for name in parameters if name in tensors]
@@ -66,7 +63,7 @@ def load(network: Network, path: str | os.PathLike, *, strict: bool) -> LoadedWe
     )
     if strict and (found.missing or found.unexpected or found.mismatched):
         raise ValueError(
-            f"path: {str(path)!r} does not hold the parameters of this model: "
+            f"path: {where} does not hold the parameters of this model: "
             + _difference(network, tensors, found)
             + "; strict=False loads those that fit"
         )
@@ -78,23 +75,12 @@ def load(network: Network, path: str | os.PathLike, *, strict: bool) -> LoadedWe
     return found
 
 
-def _read(path: os.PathLike) -> dict[str, np.ndarray]:
+def _read(path: files.Target) -> dict[str, np.ndarray]:
     """Return the parameters that a file holds, by name."""
-    from safetensors import SafetensorError, safe_open
-
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"path: there is no file {str(path)!r}")
-    with open(path, "rb"):
-        pass  # safetensors says of a file that it may not read that there is none
-    try:
-        with safe_open(path, "numpy") as file:
-            names = list(file.keys())
-            if "fastnn" in (file.metadata() or {}):
-                names = [name for name in names if name.startswith(SAVED)]
-                return {name.removeprefix(SAVED): file.get_tensor(name) for name in names}
-            return {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"path: {str(path)!r} is not a safetensors file ({error})") from None
+    metadata, tensors = tensor_file.read(path, "file")
+    if "fastnn" not in metadata:
+        return tensors
+    return {n.removeprefix(SAVED): one for n, one in tensors.items() if n.startswith(SAVED)}
 
 
 def _difference(network: Network, tensors: dict[str, np.ndarray], found: LoadedWeights) -> str:
@@ -106,13 +92,13 @@ def _difference(network: Network, tensors: dict[str, np.ndarray], found: LoadedW
         parts.append(f"the model has no {_some(found.unexpected)}")
     for name in found.mismatched[:3]:
         wanted = network.runtime.parameters[name].shape
-        parts.append(f"{name!r} has shape {tensors[name].shape}, expected {wanted}")
+        parts.append(f"{quoted(name)} has shape {tensors[name].shape}, expected {wanted}")
     return ", ".join(parts)
 
 
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(map(repr, names[:3])) + more
+    return ", ".join(map(quoted, names[:3])) + more
 
 
 __all__ = ["LoadedWeights", "load", "save"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -85,8 +86,7 @@ def Input(shape: Shape, name: str = "input", *, dtype: str | None = None) -> Ten
     >>> fnn.Input((64,)).shape
     (64,)
     """
-    if not isinstance(name, str) or not name or "/" in name:
-        raise ValueError(f"name must be a non-empty string without '/', got {name!r}")
+    checks.part_name("name", name)
     if dtype not in (None, "string"):
         raise ValueError(
             f"dtype must be 'string' or None, got {dtype!r}: numbers may have any real dtype, and "
@@ -170,12 +170,6 @@ def _factor(name: str, value: Any) -> float | dict[str, float]:
     if isinstance(value, Mapping):
         return {str(one): checks.number(f"{name}[{one!r}]", n, least=0) for one, n in value.items()}
     return checks.number(name, value, least=0)
-
-
-def _layer_name(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value or "/" in value:
-        raise ValueError(f"{name} must be a non-empty string without '/', got {value!r}")
-    return value
 
 
 class Layer(Declared):
@@ -279,7 +273,9 @@ class Layer(Declared):
 
     _not_misspelt: ClassVar[tuple[str, ...]] = ("trainable", "learning_rate_factor")
 
-    name: str = checked(_layer_name, default=None, is_optional=True, kw_only=True, is_fixed=False)
+    name: str = checked(
+        checks.part_name, default=None, is_optional=True, kw_only=True, is_fixed=False
+    )
     trainable: bool = boolean(default=True, kw_only=True, is_fixed=False)
     learning_rate_factor: float | dict[str, float] = checked(
         _factor, default=1.0, init=False, is_fixed=False
@@ -502,8 +498,7 @@ class Layer(Declared):
         shape : tuple of int
         initializer : str or Initializer, default "glorot_uniform"
         """
-        if not isinstance(name, str) or not name or "/" in name:
-            raise ValueError(f"name must be a non-empty string without '/', got {name!r}")
+        checks.part_name("name", name)
         if name in self._weights:
             raise ValueError(f"layer {self.name!r} has a weight {name!r} already")
         self._weights[name] = checks.shape("shape", shape), initializers.get(initializer)
@@ -691,10 +686,10 @@ def name_layers(layers: Sequence[Layer | Composite]) -> dict[Layer | Composite, 
         if isinstance(layer, Layer) and "arena" not in vars(layer):
             cls = type(layer).__name__
             raise TypeError(f"{cls}.__init__ must begin with super().__init__(name)")
-    given = [layer.given_name for layer in layers if layer.given_name]
-    for name in given:
-        if given.count(name) > 1:
-            raise ValueError(f"layer names must be unique, got {name!r} {given.count(name)} times")
+    given = Counter(layer.given_name for layer in layers if layer.given_name)
+    for name, count in given.items():
+        if count > 1:
+            raise ValueError(f"layer names must be unique, got {name!r} {count} times")
     names = {layer: layer.given_name for layer in layers if layer.given_name}
     taken = set(given)
     for layer in layers:
@@ -702,14 +697,17 @@ def name_layers(layers: Sequence[Layer | Composite]) -> dict[Layer | Composite, 
         if layer not in names and is_named:
             names[layer] = layer.name
             taken.add(layer.name)
+    numbers: dict[str, int] = {}  # the first that may be free, of each kind
     for layer in layers:
         if layer in names:
             continue
         kind = layer.kind if isinstance(layer, Layer) else layer.name
-        number, name = 0, kind
+        number = numbers.get(kind, 0)
+        name = f"{kind}_{number}" if number else kind
         while name in taken:
             number += 1
             name = f"{kind}_{number}"
+        numbers[kind] = number + 1
         taken.add(name)
         names[layer] = name
         if isinstance(layer, Layer) and not layer.is_built:

@@ -71,6 +71,9 @@ class Prepared:
     loss: float
     is_done: bool
     objective: object
+    what: str
+    thread: int
+    is_active: bool
     def __init__(
         self,
         executor: Executor,
@@ -89,6 +92,7 @@ class Prepared:
         stretches: Sequence[tuple[np.ndarray, np.ndarray]] = (),
         objective: object = None,
         settings: dict[str, object] | None = None,
+        turns: object = None,
     ) -> None: ...
     def predict_one(self, x: object) -> np.ndarray | None: ...
     def predict_few(self, x: object, workers: int = 1) -> np.ndarray | None: ...

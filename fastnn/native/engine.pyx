@@ -11,6 +11,7 @@ so that it can set what changes from step to step without synchronizing with the
 """
 cimport numpy as cnp
 from cpython.long cimport PyLong_AsLongLongAndOverflow
+from cpython.pythread cimport PyThread_get_thread_ident
 from cython.parallel cimport parallel, threadid
 from libc.float cimport FLT_MAX, DBL_MAX
 from libc.math cimport INFINITY, NAN, isfinite

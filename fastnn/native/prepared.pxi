@@ -49,9 +49,15 @@ cdef class Prepared:
         Lets the caller check that the program was made for its current objective.
     settings : dict, optional
         The optimizer's settings when the program was made.
+    turns : fastnn.runtime.turns.Turns, optional
+        Who else uses the network: if another thread is in the way, the general path waits for it.
 
     Attributes
     ----------
+    what : str
+    thread : int
+    is_active : bool
+        As of a `Use`: what other threads see while the program runs.
     workers : int
     loss : float
         Loss of the last step of `learn`.
@@ -82,11 +88,16 @@ cdef class Prepared:
     cdef readonly bint is_done
     cdef readonly object objective
     cdef dict settings
+    cdef object turns
+    cdef list changes, looks, waiting  # of the turns
+    cdef readonly unsigned long thread
+    cdef readonly str what
+    cdef readonly bint is_active
 
     def __cinit__(self, Executor executor not None, str dtype not None, *, Py_ssize_t rows=1,
                   int workers=1, uint64_t key=0, double work=0, inputs=(), output=None,
                   results=(), target=None, weights=None, cnp.ndarray counter=None, stretches=(),
-                  objective=None, dict settings=None):
+                  objective=None, dict settings=None, turns=None):
         cdef Py_ssize_t i, count = executor.count
         cdef External *places
         for i in range(count):
@@ -119,7 +130,10 @@ cdef class Prepared:
             self.output_dimensions = 1 + len(shape)
             for i, size in enumerate(shape):
                 self.output_shape[1 + i] = size
-        self.objective, self.settings = objective, settings
+        self.objective, self.settings, self.turns = objective, settings, turns
+        self.what, self.is_active = "a step", True
+        if turns is not None:
+            self.changes, self.looks, self.waiting = turns.changes, turns.looks, turns.waiting
         self.counter, self.stretches = counter, list(stretches)
         if target is not None:
             place, shape, classes, limits = target
@@ -132,6 +146,27 @@ cdef class Prepared:
     def __dealloc__(self):
         free(self.slots)
         free(self.run)
+
+    cdef bint _enter(self, list uses) except -1:
+        """Announce a use of the network; return False if another thread is in the way."""
+        if uses is None:
+            return True
+        self.thread = PyThread_get_thread_ident()
+        uses.append(self)
+        if uses is self.looks:
+            return not self.changes or not self.turns.others_change
+        return (len(self.changes) == 1 and not self.looks) or not self.turns.others_are_there
+
+    cdef int _leave(self, list uses) except -1:
+        if uses is None:
+            return 0
+        if uses[len(uses) - 1] is self:
+            uses.pop()
+        else:
+            uses.remove(self)
+        if self.waiting:
+            self.turns.wake()
+        return 0
 
     def predict_one(self, x):
         """Return the output for one sample, or None where the general path must be taken."""
@@ -147,7 +182,7 @@ cdef class Prepared:
         if not lock.acquire(False):
             return None
         try:
-            rows = self._take(x, has_rows)
+            rows = self._take(x, has_rows) if self._enter(self.looks) else 0
             if rows == 0:
                 return None
             self.output_shape[0] = self.run.batch = self.run.total_rows = rows
@@ -157,6 +192,7 @@ cdef class Prepared:
             self._run(workers)
             return result
         finally:
+            self._leave(self.looks)
             self.parts = None
             lock.release()
 
@@ -188,11 +224,14 @@ cdef class Prepared:
         if not lock.acquire(False):
             return None
         try:
-            if not (self.weights is None and self.has_settings(settings) and self._take(x, False)
+            if not self._enter(self.changes) or self.weights is not None:
+                return None
+            if not (self.has_settings(settings) and self._take(x, False)
                     and self.target.take_target(y)):
                 return None
             return self._learn(settings, 1, 1)
         finally:
+            self._leave(self.changes)
             self.parts = None
             lock.release()
 
@@ -206,7 +245,9 @@ cdef class Prepared:
         if not lock.acquire(False):
             return None
         try:
-            if (weights is None) != (self.weights is None) or not self.has_settings(settings):
+            if not self._enter(self.changes) or (weights is None) != (self.weights is None):
+                return None
+            if not self.has_settings(settings):
                 return None
             rows = self._take(x, True)
             if rows == 0 or not self.target.take_rows(y, rows):
@@ -217,6 +258,7 @@ cdef class Prepared:
                 self._put(self.weights)
             return self._learn(settings, rows, workers)
         finally:
+            self._leave(self.changes)
             self.parts = None
             lock.release()
 

@@ -95,8 +95,6 @@ class FastPath:
     def try_predict_one(self, x: object) -> np.ndarray | None:
         """Return the output for one sample, or None where the general path must be taken."""
         predictor = self.predictor
-        if self._turns.changes and self._turns.others_change:
-            return None
         try:
             return None if predictor is None else predictor.predict_one(x)
         except ValueError:  # not a category of an Embedding; the general path says which
@@ -117,10 +115,8 @@ class FastPath:
             None where the general path must be taken; NaN where the loss or a parameter may not be
             finite: see `last_step`.
         """
-        learner, turns = self.learner, self._turns
+        learner = self.learner
         if learner is None or learner.prepared.objective is not objective:
-            return None
-        if (turns.changes or turns.looks) and turns.others_are_there:
             return None
         self._last = learner
         try:
@@ -144,9 +140,6 @@ class FastPath:
         """
         learner = self.learner if weights is None else self.weighted
         if learner is None or learner.prepared.objective is not objective:
-            return None
-        turns = self._turns
-        if (turns.changes or turns.looks) and turns.others_are_there:
             return None
         if type(y) is not np.ndarray or not y.ndim or len(y) == 1:  # one row may need a warning
             return None
@@ -179,7 +172,7 @@ class FastPath:
 
     def prepare_predict_one(self, bound: Bound, graph: Graph) -> None:
         """Prepare a prediction of one row, unless the network needs the general path."""
-        self.predictor = _prepared(bound, graph)
+        self.predictor = _prepared(bound, graph, turns=self._turns)
 
     def prepare_learn(
         self,
@@ -218,6 +211,7 @@ class FastPath:
             stretches=stretches,
             objective=objective,
             settings=dict(vars(objective.optimizer)),
+            turns=self._turns,
         )
         learner = None
         if prepared is not None:
@@ -233,8 +227,6 @@ class FastPath:
         """Return the outputs for few rows, or None where the general path must be taken."""
         few = self.few_rows
         if few is None or type(x) is not np.ndarray or x.ndim == 0:
-            return None
-        if self._turns.changes and self._turns.others_change:
             return None
         rows = len(x)
         try:
@@ -291,6 +283,7 @@ class FastPath:
             work=plan.work(1),
             inputs=_input_places(bound, graph),
             output=output,
+            turns=self._turns,
         )
         self.few_rows = PreparedRows(prepared, bound, _alone(plan.capacity, plan.effort))
 

@@ -7,39 +7,124 @@ the end of the steps that are being made (`Turns.look`), and then the training w
 number of threads look at the same time while nothing changes.
 
 All of it is reentrant: a callback may predict, save, or make a step.
+
+A step of a small network takes microseconds, so no lock is held while nobody is in the way: who
+comes puts himself on a list, and looks at the lists only then. Of two who come at the same time, at
+least one sees the other; whoever sees somebody steps back and waits in a queue, so that a training,
+which returns at once, cannot pass others by. The programs of the fast path (`prepared.pxi`) do the
+same.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Any, Protocol
 
 from fastnn.core import threads
-from fastnn.core.locks import Lock
 from fastnn.native import engine
 
-# Seconds after which one who waits looks again: Ctrl-C may have come before he was told.
+# Seconds after which one who waits looks again: one who goes because of Ctrl-C may tell nobody.
 PATIENCE = 0.1
 
 
-@dataclass(frozen=True, eq=False)
-class _Use:
+class Use(Protocol):
     """A use of the network that has begun.
 
-    Each is noted and removed by a single call of a list's method, before which, at the end, nothing
-    else is called: there Ctrl-C could come and leave it behind.
+    Attributes
+    ----------
+    what : str
+        The method that was called, for messages.
+    thread : int
+    is_active : bool
+        Whether the network is being changed, or looked at, at this moment.
     """
 
     what: str
     thread: int
-    name: str
-    lasts: bool = False  # longer than others are expected to wait
+
+    @property
+    def is_active(self) -> bool: ...  # noqa: D102
+
+
+class _Note:
+    """What a change or a look of one thread leaves on the lists while it lasts.
+
+    One whose turn is gone does not count: Ctrl-C may come before the first line of `__exit__`, but
+    the turn goes with the frame that has entered it.
+    """
+
+    __slots__ = ("_turn", "thread", "what")
+
+    def __init__(self, what: str, turn: _Turn) -> None:
+        self.what, self.thread, self._turn = what, 0, weakref.ref(turn)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the change, the look or the training has not ended."""
+        return self._turn() is not None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the network is being changed, or looked at, at this moment."""
+        return self.is_there
+
+
+class _OwnersNote(_Note):
+    """That of a training: it changes the network again and again; in between others may look."""
+
+    __slots__ = ()
+
+    @property
+    def is_active(self) -> bool:
+        """False: each of its changes has a note of its own."""
+        return False
+
+
+class _Turn:
+    """A change or a look: a context for one thread."""
+
+    __slots__ = ("__weakref__", "_is_free", "_note", "_turns", "_uses")
+
+    def __init__(
+        self,
+        turns: Turns,
+        uses: list[Use],
+        is_free: Callable[[Use], bool],
+        what: str,
+        note: type[_Note] = _Note,
+    ) -> None:
+        self._turns, self._uses, self._is_free = turns, uses, is_free
+        self._note = note(what, self)
+
+    def __enter__(self) -> None:
+        turns, note = self._turns, self._note
+        note.thread = threading.get_ident()
+        try:
+            turns.leave_parent()
+            if not turns.waiting or turns.is_inside(note.thread):
+                self._uses.append(note)
+                if self._is_free(note):
+                    return
+                self._uses.remove(note)
+            turns.wait(note, self._uses, self._is_free)
+        except BaseException:  # an error, or Ctrl-C anywhere
+            self.__exit__()
+            raise
+
+    def __exit__(self, *raised: object) -> None:
+        self._turns.leave(self._note, self._uses)
 
 
 class Turns:
     """The order in which threads change a network and look at it.
+
+    Attributes
+    ----------
+    changes, looks, waiting : list of Use
+        Who is there, and who waits. The lists stay the same objects.
 
     Examples
     --------
@@ -49,15 +134,10 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        # Read without the lock by fast paths: is anybody there at all?
-        self.changes: list[_Use] = []
-        self.looks: list[_Use] = []
-        self._condition = Lock(threading.Condition)
-        # Who is inside changes the network, or looks while another thread trains. Waiting happens
-        # at the door, which one thread at a time holds, so that a training, which returns to it
-        # at once, cannot pass others by.
-        self._door, self._room = Lock(threading.RLock), Lock(threading.RLock)
-        self._forks = engine.forks()
+        self.changes: list[Use] = []
+        self.looks: list[Use] = []
+        self.waiting: list[Use] = []
+        self._condition, self._forks = threading.Condition(), engine.forks()
 
     @contextmanager
     def owned(self, what: str) -> Iterator[None]:
@@ -73,12 +153,12 @@ class Turns:
         RuntimeError
             Another thread owns the network.
         """
-        with self._noted(_use(what, lasts=True)), threads.busy():
+        turn = _Turn(self, self.changes, self._is_free_to_own, what, _OwnersNote)
+        with turn, threads.busy():
             yield
 
-    @contextmanager
-    def change(self, what: str) -> Iterator[None]:
-        """Change the network while nobody else looks at it or changes it.
+    def change(self, what: str) -> _Turn:
+        """Return a context that changes the network while nobody else looks at it or changes it.
 
         Parameters
         ----------
@@ -88,115 +168,102 @@ class Turns:
         Raises
         ------
         RuntimeError
-            Another thread owns the network.
+            When it is entered: another thread owns the network.
         """
-        if self._is_owner():
-            with self._inside():
-                yield
-        else:
-            with self._noted(_use(what)), self._inside():
-                yield
+        return _Turn(self, self.changes, self._is_free_to_change, what)
 
-    @contextmanager
-    def look(self) -> Iterator[None]:
-        """Look at the network while nobody else changes it."""
-        use = _use("look")
-        try:
-            if self._may_look_at_once(use):
-                yield
-            else:
-                with self._door.own(), self._room.own():
-                    yield
-        finally:
-            if use in self.looks:
-                self.looks.remove(use)
-            self._tell_others()
+    def look(self) -> _Turn:
+        """Return a context that looks at the network while nobody else changes it."""
+        return _Turn(self, self.looks, self._is_free_to_look, "look")
 
     @property
     def others_change(self) -> bool:
-        """Whether another thread changes the network: a look must then wait for its turn."""
-        return bool(self.changes) and bool(_others(self.changes))
+        """Whether another thread changes the network, or owns it: a look must wait for its turn."""
+        return bool(self.changes) and bool(_others(self.changes, threading.get_ident()))
 
     @property
     def others_are_there(self) -> bool:
         """Whether another thread changes the network or looks at it: a change must then wait."""
-        return self.others_change or (bool(self.looks) and bool(_others(self.looks)))
+        return self.others_change or bool(_others(self.looks, threading.get_ident()))
 
-    @contextmanager
-    def _inside(self) -> Iterator[None]:
-        if self._is_inside():
-            yield
-            return
-        with self._door.own():
-            pass
-        with self._room.own():
-            # Who comes now sees that there is a change, and waits at the door.
-            while self.looks and _others(self.looks):
-                condition = self._condition.own()
-                with condition:
-                    if _others(self.looks):
-                        condition.wait(PATIENCE)
-            yield
+    def is_inside(self, thread: int) -> bool:
+        """Whether a thread changes the network or looks at it, so that it must not wait."""
+        return any(use.thread == thread and use.is_active for use in (*self.changes, *self.looks))
 
-    def _is_inside(self) -> bool:
-        return self._room.own()._is_owned()
+    def wait(self, use: Use, uses: list[Use], is_free: Callable[[Use], bool]) -> None:
+        """Wait until a use may begin, and put it on its list."""
+        with self._condition:
+            self.waiting.append(use)
+            self._condition.notify_all()  # whoever saw this use before it stepped back
+            try:
+                while True:
+                    if self.waiting[0] is use or self.is_inside(use.thread):
+                        uses.append(use)
+                        if is_free(use):
+                            return
+                        uses.remove(use)
+                    self._condition.wait(PATIENCE)
+            finally:
+                self.waiting.remove(use)
+                self._condition.notify_all()
 
-    def _is_owner(self) -> bool:
-        me = threading.get_ident()
-        return any(use.lasts and use.thread == me for use in self.changes)
+    def leave(self, use: Use, uses: list[Use]) -> None:
+        """Take a use off its list, and wake those who wait for it."""
+        if use in uses:
+            uses.remove(use)
+        if self.waiting:
+            self.wake()
 
-    def _may_look_at_once(self, use: _Use) -> bool:
-        """Note a look, unless it has to wait for its turn."""
-        with self._condition.own():
-            self._leave_parent()
-            is_nested = any(look.thread == use.thread for look in self.looks)
-            if is_nested or self._is_inside() or not _others(self.changes):
-                self.looks.append(use)
-                return True
-        return False
+    def wake(self) -> None:
+        """Let those who wait look again."""
+        with self._condition:
+            self._condition.notify_all()
 
-    @contextmanager
-    def _noted(self, use: _Use) -> Iterator[None]:
-        """Note a change while it lasts, once no other thread's stands in its way."""
-        try:
-            condition = self._condition.own()
-            with condition:
-                self._leave_parent()
-                while others := _others(self.changes):
-                    for other in others:
-                        if other.lasts:
-                            raise RuntimeError(
-                                f"{use.what} cannot change this model while thread {other.name!r} "
-                                f"is in {other.what}: wait for it, or take a copy "
-                                "(fastnn.clone_model)"
-                            )
-                    if not use.lasts:
-                        break  # it waits at the door
-                    condition.wait(PATIENCE)
-                self.changes.append(use)
-            yield
-        finally:
-            if use in self.changes:
-                self.changes.remove(use)
-            self._tell_others()
-
-    def _tell_others(self) -> None:
-        condition = self._condition.own()
-        with condition:
-            condition.notify_all()
-
-    def _leave_parent(self) -> None:
+    def leave_parent(self) -> None:
         """Forget, after a fork, what threads do that have remained in the parent."""
         if self._forks != engine.forks():
-            self._forks, me = engine.forks(), threading.get_ident()
-            for uses in (self.changes, self.looks):
+            me = threading.get_ident()
+            self._condition, self._forks = threading.Condition(), engine.forks()
+            for uses in (self.changes, self.looks, self.waiting):
                 uses[:] = [use for use in uses if use.thread == me]
 
+    def _is_free_to_change(self, change: Use) -> bool:
+        if len(self.changes) == 1 and not self.looks:
+            return True
+        others = _others(self.changes, change.thread)
+        for other in others:
+            self._check_owner(change, other)
+        return not (any(other.is_active for other in others) or _others(self.looks, change.thread))
 
-def _others(uses: list[_Use]) -> list[_Use]:
-    me = threading.get_ident()
-    return [use for use in tuple(uses) if use.thread != me]  # they come and go meanwhile
+    def _is_free_to_own(self, ownership: Use) -> bool:
+        others = _others(self.changes, ownership.thread)
+        for other in others:
+            self._check_owner(ownership, other)
+        return not others
+
+    def _is_free_to_look(self, look: Use) -> bool:
+        return not self.changes or not any(
+            other.is_active for other in _others(self.changes, look.thread)
+        )
+
+    @staticmethod
+    def _check_owner(use: Use, other: Use) -> None:
+        if isinstance(other, _OwnersNote):
+            raise RuntimeError(
+                f"{use.what} cannot change this model while thread {_name_of(other.thread)!r} "
+                f"is in {other.what}: wait for it, or take a copy (fastnn.clone_model)"
+            )
 
 
-def _use(what: str, *, lasts: bool = False) -> _Use:
-    return _Use(what, threading.get_ident(), threading.current_thread().name, lasts)
+def _others(uses: list[Use], thread: int) -> list[Use]:
+    """Return the uses of other threads; the list may change meanwhile."""
+    return [use for use in tuple(uses) if use.thread != thread and _is_there(use)]
+
+
+def _is_there(use: Use) -> bool:
+    return not isinstance(use, _Note) or use.is_there
+
+
+def _name_of(thread: int) -> Any:
+    found = (one.name for one in threading.enumerate() if one.ident == thread)
+    return next(found, thread)

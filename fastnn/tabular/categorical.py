@@ -323,6 +323,7 @@ class Category(Column):
             layout in (PAIR, ONE_HOT, CODES)
             and isinstance(known, list)
             and all(isinstance(text, str) for text in known)
+            and len(set(known)) == len(known)
             and isinstance(rare, int)
             and np.isfinite(levels).all()
             and made.levels.shape[1] == len(made.flag_names)

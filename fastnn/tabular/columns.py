@@ -17,7 +17,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastnn.core.formats import whole_number
 from fastnn.tabular.cells import Cells, WrongCell
+
+LONGEST_NAME = 10_000  # letters; it stands in messages and in model files
 
 # Writes the inputs of a cell in a row, an array of float32.
 Put = Callable[[Any, Any], None]
@@ -157,9 +160,10 @@ class LeftOut(Column):
 def common(entry: dict[str, Any]) -> tuple[str, str, int]:
     """Return what every kind keeps; ValueError if it is damaged."""
     name, reason, missing = entry["name"], entry["reason"], entry["missing"]
-    if not (isinstance(name, str) and isinstance(reason, str) and isinstance(missing, int)):
+    is_named = isinstance(name, str) and len(name) <= LONGEST_NAME
+    if not (is_named and isinstance(reason, str)):
         raise ValueError("a column is damaged")
-    return name, reason, missing
+    return name, reason, whole_number("missing", missing)
 
 
 def shown(cell: object, limit: int = 40) -> str:
@@ -172,7 +176,7 @@ def listed(names: Sequence[object] | Any, limit: int = 8) -> str:
     """Return names for a message: the first few, and how many more there are."""
     names = [str(name) for name in names]
     more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
-    return ", ".join(repr(name) for name in names[:limit]) + more
+    return ", ".join(shown(name, 100) for name in names[:limit]) + more
 
 
 def short(value: float) -> str:

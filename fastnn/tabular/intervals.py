@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.core import checks
+from fastnn.core.formats import whole_number
 from fastnn.core.notices import warn
 from fastnn.tabular.fitting import Fitted
 
@@ -76,8 +77,8 @@ class Intervals:
             )
         try:
             errors = np.array(entry["errors"], np.float64)
-            low, high = int(entry["low"]), int(entry["high"])
-            rows = int(entry.get("rows", len(errors)))
+            low, high = whole_number("low", entry["low"]), whole_number("high", entry["high"])
+            rows = whole_number("rows", entry.get("rows", len(errors)), least=1)
         except (AttributeError, TypeError, KeyError, ValueError, OverflowError) as error:
             raise ValueError(f"the description of the intervals is damaged ({error})") from None
         if (

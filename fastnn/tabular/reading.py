@@ -5,26 +5,25 @@ A file is read once and as a whole, and must not change meanwhile. Nothing in it
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import os
 import re
 import stat
 import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
 from fastnn.core import extras
+from fastnn.core.formats import FormatError, brief
 from fastnn.tabular.npz_files import read_npz
 from fastnn.tabular.table import Table, of
 from fastnn.tabular.text_files import read_text
+from fastnn.tabular.unpacking import PACKED, most, too_large, unpacked
 
 TEXT = (".csv", ".tsv", ".txt")
-PACKED = (".gz", ".bz2", ".xz", ".zst")
 ARROW = (".parquet", ".pq", ".feather", ".arrow", ".ipc")
 SUFFIXES = (*TEXT, *(text + packed for text in TEXT for packed in PACKED), *ARROW, ".npz")
+_CELL = 8  # bytes of a number; Parquet packs equal ones to next to nothing
+_MOST_CELLS = 2 << 30  # bytes that they may take in any case
 _EXPECTED = (
     "expected .csv, .tsv or .txt (also with .gz, .bz2, .xz, .zst), .parquet, .feather, .arrow "
     "or .npz, or - for the standard input"
@@ -105,7 +104,7 @@ def read(
         return _read_arrow(content, str(path), suffix)
     if not is_regular:
         return _read_stream(content, str(path), sep, decimal, encoding)
-    content = _unpacked(content, str(path), path.suffix.lower())
+    content = unpacked(content, str(path), path.suffix.lower())
     if sep is None and ".tsv" in suffix:
         sep = "\t"
     return read_text(content, str(path), sep, decimal, encoding)
@@ -159,45 +158,6 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _unpacked(content: bytes, source: str, suffix: str) -> bytes:
-    """Return what is in a packed file."""
-    cut = f"{source}: ends in the middle of its packed data; it was cut: copy or download it again"
-    try:
-        if suffix == ".gz":
-            return gzip.decompress(content)
-        if suffix == ".bz2":
-            return _all_of(bz2.BZ2Decompressor(), content, cut)
-        if suffix == ".xz":
-            return _all_of(lzma.LZMADecompressor(), content, cut)
-        if suffix == ".zst":
-            return _unpacked_zstandard(content, source)
-    except EOFError:
-        raise ValueError(cut) from None
-    except (OSError, lzma.LZMAError, zlib.error) as error:
-        raise ValueError(f"{source}: is not a whole {suffix} file ({error})") from None
-    return content
-
-
-def _all_of(decompressor: Any, content: bytes, cut: str) -> bytes:
-    parts = []
-    while content:
-        parts.append(decompressor.decompress(content))
-        if not decompressor.eof:
-            raise ValueError(cut)
-        content = decompressor.unused_data
-        decompressor = type(decompressor)()
-    return b"".join(parts)
-
-
-def _unpacked_zstandard(content: bytes, source: str) -> bytes:
-    pyarrow = pyarrow_module()
-    try:
-        with pyarrow.CompressedInputStream(pyarrow.BufferReader(content), "zstd") as stream:
-            return bytes(stream.read())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{source}: is not a whole .zst file ({error})") from None
-
-
 def _read_stream(
     content: bytes, source: str, sep: str | None, decimal: str | None, encoding: str | None
 ) -> Table:
@@ -208,7 +168,7 @@ def _read_stream(
         return _read_arrow(content, source, ".feather")
     magic = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
     suffix = next((suffix for head, suffix in magic.items() if content.startswith(head)), "")
-    return read_text(_unpacked(content, source, suffix), source, sep, decimal, encoding)
+    return read_text(unpacked(content, source, suffix), source, sep, decimal, encoding)
 
 
 # --- Arrow ------------------------------------------------------------------------------------
@@ -219,7 +179,7 @@ def pyarrow_module() -> Any:
     try:
         import pyarrow
     except ImportError:
-        raise extras.missing("Parquet, Feather and .zst files need pyarrow", "table") from None
+        raise extras.missing("Parquet and Feather files need pyarrow", "table") from None
     return pyarrow
 
 
@@ -233,7 +193,11 @@ def _read_arrow(content: bytes, source: str, suffix: str) -> Table:
         if what == "Parquet":
             from pyarrow import parquet
 
-            frame = parquet.ParquetFile(stream).read()
+            file = parquet.ParquetFile(stream)
+            size = file.metadata.num_rows * file.metadata.num_columns
+            if size * _CELL > max(most(len(content)), _MOST_CELLS):
+                raise too_large(source, len(content), "write it without repeated values packed")
+            frame = file.read()
         elif content[:6] == b"ARROW1":
             frame = pyarrow.ipc.open_file(stream).read_all()
         elif content[:4] == b"FEA1":
@@ -242,9 +206,11 @@ def _read_arrow(content: bytes, source: str, suffix: str) -> Table:
             frame = feather.read_table(stream)
         else:
             frame = pyarrow.ipc.open_stream(stream).read_all()
+    except FormatError:
+        raise
     except (ValueError, OSError, pyarrow.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{source}: is not a {what} table, or was cut: {reason}") from None
+        reason = brief(" ".join(str(error).split()))
+        raise FormatError(f"{source}: is not a {what} table, or was cut: {reason}") from None
     if frame.num_rows == 0:
         raise ValueError(f"{source}: has columns but no rows")
     # pandas stores an index without a name under such a name: numbers of rows, as a rule.

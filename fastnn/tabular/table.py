@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnn.core.hints import did_you_mean
 from fastnn.tabular.cells import Cells, WrongCell
-from fastnn.tabular.columns import listed, row_number
+from fastnn.tabular.columns import LONGEST_NAME, listed, row_number, shown
 from fastnn.tabular.sources import cells_of, columns_of, library_of
 
 
@@ -149,12 +149,17 @@ class Table:
 
 
 def check_unique(names: Sequence[object], where: str = "") -> None:
-    """Raise ValueError if two columns are called the same; it names both."""
+    """Raise ValueError if two columns are called the same, or one is called by a whole text."""
     first: dict[object, int] = {}
     for i, name in enumerate(names, 1):
+        if isinstance(name, str) and len(name) > LONGEST_NAME:
+            raise ValueError(
+                f"{where}the name of column {i} has {len(name):,} letters, at most "
+                f"{LONGEST_NAME:,} are possible: {shown(name)}"
+            )
         if name in first:
             raise ValueError(
-                f"{where}columns {first[name]} and {i} are both called {str(name)!r}; "
+                f"{where}columns {first[name]} and {i} are both called {shown(str(name), 200)}; "
                 "each column needs a name of its own"
             )
         first[name] = i

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from fastnn.core import checks
+from fastnn.core import files
 from fastnn.model import Model
 from fastnn.tabular.columns import row_number
 from fastnn.tabular.encoding import Encoding
 from fastnn.tabular.table import Table, of
 from fastnn.tabular.target import Target
 
-_ENTRY = "table"  # of the attachments in a model file
+ENTRY = "table"  # of the attachments in a model file
 
 
 class TabularModel:
@@ -196,16 +195,16 @@ class TabularModel:
             return answer  # as an object it may be a number of nanoseconds
         return answer.item() if isinstance(answer, np.generic) else answer
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: files.Target) -> None:
         """Save it as one file, for `fastnn.load`.
 
         Parameters
         ----------
-        path : path-like
+        path : path-like or binary file object
 
         Raises
         ------
-        FileNotFoundError, TypeError, ValueError
+        OSError, TypeError, ValueError
             As `Model.save`.
         """
         from fastnn.exchange import model_file
@@ -218,48 +217,5 @@ class TabularModel:
             self.model.network,
             path,
             tensors=tensors,
-            attachments={_ENTRY: table, **self.attachments},
+            attachments={ENTRY: table, **self.attachments},
         )
-
-    @classmethod
-    def from_file(
-        cls,
-        model: Model,
-        attachments: Mapping[str, Any],
-        tensors: Mapping[str, np.ndarray],
-        path: str | os.PathLike,
-    ) -> TabularModel:
-        """Return a model with the encoding that its file describes; `fastnn.load` calls it.
-
-        Parameters
-        ----------
-        model : Model
-        attachments, tensors : dict
-            What the file holds.
-        path : path-like
-            For messages.
-
-        Raises
-        ------
-        ValueError
-            The description is damaged, or is that of another network.
-        """
-        described = attachments[_ENTRY]
-        own = {
-            name.removeprefix("preprocessing/"): tensor
-            for name, tensor in tensors.items()
-            if name.startswith("preprocessing/")
-        }
-        try:
-            if not isinstance(described, Mapping):
-                raise ValueError("the description of the columns is damaged")
-            if "encoding" not in described:
-                raise ValueError("an older fastnn described its columns otherwise; train it again")
-            encoding = Encoding.from_file(described["encoding"], own)
-            target = Target.from_file(described.get("target"))
-            rest = {name: one for name, one in attachments.items() if name != _ENTRY}
-            made = cls(model, encoding, target, rest)
-            made.threshold = checks.number("threshold", described.get("threshold", 0.5))
-            return made
-        except ValueError as error:
-            raise ValueError(f"path: {str(path)!r}: {error}") from None

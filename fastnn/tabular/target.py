@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.core.formats import whole_number
 from fastnn.tabular import texts
 from fastnn.tabular.cells import Cells, WrongCell, naive, number_as_text
 from fastnn.tabular.class_labels import (
@@ -19,7 +20,7 @@ from fastnn.tabular.class_labels import (
     of_dtype,
     places_of,
 )
-from fastnn.tabular.columns import listed, row_number, shown
+from fastnn.tabular.columns import LONGEST_NAME, listed, row_number, shown
 from fastnn.tabular.sources import cells_of
 
 TASKS = ("classification", "regression")
@@ -380,14 +381,21 @@ class Target:
                 if not all(isinstance(one, types) for one in classes) or dtype[-2:] == "O8":
                     raise ValueError("classes")
                 own["classes"] = of_dtype(made_of, dtype)
-                own["counts"] = None if counts is None else np.array(counts, np.int64)
+                if counts is not None:
+                    told = [whole_number("counts", count) for count in counts]
+                    own["counts"] = np.array(told, np.int64)
+                    if len(told) != len(classes):
+                        raise ValueError("counts")
+            own["missing"] = whole_number("missing", own["missing"])
             made = cls(**own)
             numbers = [made.mean, made.scale, made.low, made.high]
             is_sound = (
                 made.task in TASKS
                 and (made.task == "classification") == (made.classes is not None)
                 and isinstance(made.name, str)
+                and len(made.name) <= LONGEST_NAME
                 and made.decimal in (".", ",")
+                and isinstance(made.is_guess, bool)
                 and all(isinstance(one, (int, float)) for one in numbers)
                 and bool(np.isfinite(numbers[:2]).all())
                 and made.scale > 0

@@ -13,12 +13,15 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from fastnn.core.formats import FormatError
 from fastnn.tabular.cells import Cells, of_texts
 from fastnn.tabular.columns import listed, shown
 from fastnn.tabular.table import Table, check_unique
 
 _SEPARATORS = {",": "','", ";": "';'", "\t": "a tab", "|": "'|'"}
 _SAMPLE = 50  # lines
+_LONGEST_CELL = 2 * 131_072 + 3  # characters of a cell in "...", each of them written twice
+_LONGEST_LINE = 64 << 20  # characters; a line of single digits takes five times as much memory
 _ENCODINGS = (
     (b"\xff\xfe\x00\x00", "utf-32"),
     (b"\x00\x00\xfe\xff", "utf-32"),
@@ -142,6 +145,19 @@ def _separator_in(text: str) -> str:
     return best
 
 
+def _check_lines(text: str, source: str, longest: int) -> None:
+    """Raise FormatError if a line is so long that its cells would fill the memory."""
+    at = 0
+    while len(text) - at > longest:
+        ends = text.rfind("\n", at, at + longest), text.rfind("\r", at, at + longest)
+        if max(ends) < 0:
+            raise FormatError(
+                f"{source}: there is a line of more than {longest:,} characters, too long for the "
+                "columns that the first line names"
+            )
+        at = max(ends) + 1
+
+
 def _rows_of(text: str, source: str, sep: str, skipped: int) -> tuple[list[str], list[list[str]]]:
     """Return the names and the rows, each of as many cells as there are names."""
     is_whole = text.endswith(("\n", "\r"))
@@ -150,6 +166,7 @@ def _rows_of(text: str, source: str, sep: str, skipped: int) -> tuple[list[str],
     )
     names: list[str] = []
     rows: list[list[str]] = []
+    _check_lines(text, source, _LONGEST_LINE)
     try:
         for names in reader:
             if names:
@@ -158,6 +175,7 @@ def _rows_of(text: str, source: str, sep: str, skipped: int) -> tuple[list[str],
         if len(names) > 1 and not names[-1]:  # a separator at the end of each line
             names = _without_last(names, reader, rows, source)
         width = len(names)
+        _check_lines(text, source, min(_LONGEST_LINE, width * _LONGEST_CELL))
         for row in reader:
             if len(row) != width:
                 if not row or not any(map(str.strip, row)):

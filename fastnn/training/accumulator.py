@@ -12,6 +12,8 @@ from fastnn.program.lower import Program
 from fastnn.program.objective import Reported, weight_result
 from fastnn.runtime import Steps
 
+_STATE = ("_sums", "_count", "_targets", "_target_types", "_predictions")
+
 
 class Accumulator:
     """Accumulates the results of the steps of several parts.
@@ -39,25 +41,74 @@ class Accumulator:
             for value in self._program.outputs
         }
 
-    def add(self, steps: Steps, results: np.ndarray, room: dict[str, np.ndarray]) -> None:
-        """Add the steps that were run on a part, with one row of results for each."""
+    def add(
+        self, steps: Steps, results: np.ndarray, room: dict[str, np.ndarray], first: int = 0
+    ) -> None:
+        """Add steps that were run on a part, with one row of results for each.
+
+        Parameters
+        ----------
+        steps : Steps
+        results : ndarray, shape (count, results)
+        room : dict of str to ndarray
+            From the method of this name.
+        first : int, default 0
+            The first of the steps.
+        """
         if not len(results):
             return
-        done = min(len(results) * steps.batch, steps.rows)
+        begin = first * steps.batch
+        end = min(begin + len(results) * steps.batch, steps.rows)
         # Summed step by step, so that the sums do not depend on how steps are divided into parts.
         if len(results) == 1:
-            sums = done * results[0]
+            sums = (end - begin) * results[0]
             self._sums = sums + self._sums if self._count else sums
         else:
-            sums = steps.rows_of(len(results))[:, np.newaxis] * results
+            sums = steps.rows_of(first + len(results))[first:, np.newaxis] * results
             sums[0] += self._sums
             self._sums = np.add.accumulate(sums, out=sums)[-1].copy()
-        self._count += done
+        self._count += end - begin
         if room:
-            order = np.arange(done) if steps.order is None else steps.order[:done]
-            self._predictions.append({name: array[:done] for name, array in room.items()})
+            order = np.arange(begin, end) if steps.order is None else steps.order[begin:end]
+            self._predictions.append({name: array[begin:end] for name, array in room.items()})
             self._target_types.append(steps.target_types)
             self._targets.append([source.take(order) for source in steps.sources[self._inputs :]])
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what has been added so far, as plain data."""
+        return {name: value for name, value in vars(self).items() if name in _STATE}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `get_state` returned.
+
+        Raises
+        ------
+        ValueError
+            It has not returned this.
+        """
+        sums, count, targets, types, predictions = (state[name] for name in _STATE)
+        names = {value.name for value in self._program.outputs}
+        width = len(self._program.inputs) - self._inputs
+        is_whole = (
+            np.shape(sums) in ((), (len(self._program.results),))
+            and np.asarray(sums).dtype == np.float64
+            and type(count) is int
+            and count >= 0
+            and len(targets) == len(types) == len(predictions)
+        )
+        for part, kinds, made in zip(targets, types, predictions, strict=False):
+            arrays = [*part, *made.values()]
+            is_whole = (
+                is_whole
+                and len(part) == len(kinds) == width
+                and set(made) == names
+                and all(isinstance(kind, str) for kind in kinds)
+                and all(isinstance(one, np.ndarray) and one.ndim for one in arrays)
+                and len({len(one) for one in arrays}) == 1
+            )
+        if not is_whole:
+            raise ValueError("the results of the epoch do not fit the model")
+        vars(self).update(state)
 
     def logs(self) -> dict[str, Any]:
         """Return each result: a mean over the samples, or computed from all of them at once."""

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-from fastnn.callbacks.base import Callback, asks_for_batches, results_behind
-from fastnn.core import checks
+from fastnn.callbacks.base import (
+    Callback,
+    Training,
+    asks_for_batches,
+    asks_to_rest,
+    rests_within,
+    results_behind,
+)
+from fastnn.core import checks, notices
 from fastnn.data import Steps
 
 Results = dict[str, Any]
@@ -24,19 +32,29 @@ class CallbackList:
     ----------
     asks_for_batches : bool
         Whether any callback has a batch hook, in which case steps are run one at a time.
+    asks_to_rest, rests_within : bool
+        Whether any callback may save the training, and whether also within an epoch.
     """
 
     def __init__(self, callbacks: object) -> None:
         self._callbacks: list[Callback] = checks.items("callbacks", callbacks, Callback)
         self.asks_for_batches = any(map(asks_for_batches, self._callbacks))
+        self.asks_to_rest = any(map(asks_to_rest, self._callbacks))
+        self.rests_within = any(map(rests_within, self._callbacks))
 
     def prepare(
-        self, model: object, results: Iterable[str], of_validation: Iterable[str], steps: Steps
+        self,
+        training: Training,
+        model: object,
+        results: Iterable[str],
+        of_validation: Iterable[str],
+        steps: Steps,
     ) -> None:
         """Tell all what is trained, on which data, with which results; let each check that it fits.
 
         Parameters
         ----------
+        training : Training
         model : object
             The user's model.
         results, of_validation : iterable of str
@@ -47,7 +65,7 @@ class CallbackList:
         validation = tuple(of_validation)
         expected = [*results, *validation]
         for callback in self._callbacks:
-            callback.model = model
+            callback.model, callback.training = model, training
             callback.results, callback.validation_results = tuple(expected), validation
             callback.training_data = steps.sources, steps.target_types
             callback.check()
@@ -86,6 +104,49 @@ class CallbackList:
         """Signal that a batch has ended; each callback gets a copy of the results."""
         for callback in self._callbacks:
             callback.on_train_batch_end(batch, dict(results))
+
+    def release(self) -> None:
+        """Let go of the training, which has the data; a callback may be copied afterwards."""
+        for callback in self._callbacks:
+            vars(callback).pop("training", None)
+
+    def rest(self) -> None:
+        """Signal that the training may be saved."""
+        for callback in self._callbacks:
+            callback.on_rest()
+
+    def steps_to_rest(self) -> int | None:
+        """Return after how many steps a callback wants to save the training; None: no one does."""
+        wanted = [callback.steps_to_rest for callback in self._callbacks]
+        return min((steps for steps in wanted if steps is not None), default=None)
+
+    @property
+    def resume_from(self) -> Path | None:
+        """The training that a callback has saved, to be resumed; None: there is none."""
+        found = (callback.resume_from for callback in self._callbacks)
+        return next((path for path in found if path is not None), None)
+
+    def get_states(self) -> list[dict[str, Any]]:
+        """Return what the callbacks have noted, in their order."""
+        return [
+            {"class": type(callback).__name__, "state": callback.get_state()}
+            for callback in self._callbacks
+        ]
+
+    def set_states(self, states: Iterable[dict[str, Any]]) -> None:
+        """Give callbacks what those of the same classes had noted, in their order."""
+        left = list(states)
+        for callback in self._callbacks:
+            name = type(callback).__name__
+            own = next((one for one in left if one["class"] == name), None)
+            if own is not None:
+                left.remove(own)
+                callback.set_state(own["state"])
+        lost = [one["class"] for one in left if one["state"]]
+        if lost:
+            notices.warn(
+                "the training was saved with callbacks that are not there now: " + ", ".join(lost)
+            )
 
     @property
     def average_seen_by(self) -> set[str]:

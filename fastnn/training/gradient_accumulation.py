@@ -26,11 +26,20 @@ class AccumulatingTrainer(StepTrainer):
         updates = (runtime.accumulated + np.arange(count)) // _batches_of(self.network)
         return optimizer.rates(runtime.step, int(updates[-1]) + 1)[updates]
 
+    def _made(self) -> int:
+        """Return the number of batches whose gradients have been taken."""
+        runtime = self.network.runtime
+        return runtime.step * _batches_of(self.network) + runtime.accumulated
+
     def _make(self, run: Run, first: int, loop: Loop) -> tuple[int, int]:
         """Run one step; return how many were completed and requested."""
+        part = self._part
+        assert part is not None
         with self.network.turns.change("fit"):
             began = time.perf_counter()
+            was_busy, part.is_busy = part.is_busy, True  # gradients may be added in part
             ran = make_step(self.network, run, first)
+            part.is_busy = was_busy
             elapsed = time.perf_counter() - began
         loop.budget.record(ran, elapsed)
         self.seconds += elapsed

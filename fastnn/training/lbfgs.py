@@ -1,7 +1,7 @@
 """`fit` with L-BFGS: SciPy moves the parameters, a program computes loss and gradient of all rows.
 
-SciPy sees one float64 vector of all trained parameters. The arena holds the point that was
-evaluated last and, after training, however it ends, the last iterate.
+SciPy sees one float64 vector of all trained parameters. The arena holds the last iterate, and
+another point only while that is evaluated.
 """
 
 from __future__ import annotations
@@ -121,23 +121,56 @@ class IterationTrainer(Trainer):
         self._looked_at: Look | None = None
         self._iterate: Look | None = None
         self._epoch, self._is_open = 0, False
+        self._start: np.ndarray | None = None
+        self._again = 0  # iterations of a resumed training that are still to be repeated
         return [one.name for one in self._bound(collects=True).plan.program.reported]
+
+    def data(self) -> dict[str, Any]:
+        """Return the number of rows."""
+        return {"rows": self._steps.rows, "types of targets": self._steps.target_types}
+
+    def get_state(self, *, is_amid: bool) -> dict[str, Any]:
+        """Return the counts and the point that the iterations began with."""
+        return {**super().get_state(is_amid=is_amid), "start": self._start}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from the point that the iterations began with."""
+        super().set_state(state)
+        start = state["start"]
+        if np.shape(start) != (len(self._decayed),):
+            raise TypeError("the point that the iterations began with does not fit the model")
+        self._start = start
+
+    def pass_over(self, epochs: range) -> None:
+        """Repeat the iterations of these epochs when it runs: SciPy's state cannot be saved."""
+        self._again = len(epochs)
+
+    def settle(self) -> bool:
+        """Return False: within an iteration there is nothing to continue from."""
+        return False
 
     def run(self, epochs: range, loop: Loop) -> None:
         """Run one iteration per epoch."""
         self._loop, network = loop, self.network
-        self._epoch = epochs.start
-        start = self._gathered(network.runtime.parameters)
+        self._epoch = epochs.start - self._again
+        self._saved = {name: network.runtime.parameters[name].copy() for name in self._names}
+        if self._start is None:
+            self._start = self._gathered(network.runtime.parameters)
+        start = self._start
         found = None
+        iterations = epochs.stop - self._epoch
         try:
             found = self._minimize(
                 self._look, start, jac=True, method="L-BFGS-B", callback=self._accept,
-                options=options(self._settings, len(epochs)),
+                options=options(self._settings, iterations),
             )  # fmt: skip
         except _Ended:
             pass
         finally:
-            self._write(start if self._iterate is None else self._iterate[0])
+            if self._again:  # it was resumed, and has not come as far as it was
+                self._put_saved()
+            else:
+                self._write(start if self._iterate is None else self._iterate[0])
         if self._is_open:  # it had already converged, found no lower loss, or ran out of time
             self._finish()
         if found is None or network.stop_training:
@@ -170,22 +203,22 @@ class IterationTrainer(Trainer):
 
     def _look(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the loss, including weight decay, and the gradient at a point."""
-        if not self._is_open:
+        if not self._is_open and not self._again:
             if not self._loop.epoch_begin(self._epoch):
                 raise _Ended
             self._is_open = True
-        self._write(point)
         decay: Any = self.optimizer.weight_decay  # a number: its class takes no schedule
         steps = self._steps
         began = time.perf_counter()
         with np.errstate(all="ignore"):  # non-finite results are handled below
-            results = sum_gradients(self._bound(), steps, self._total, self._look_up)
+            results = self._evaluated(point)
             means = steps.rows_of(steps.count) @ results / steps.rows
             decaying = self._decayed * point
             value = float(means[0] + decay / 2 * decaying @ point)
             gradient = self._gathered(self._views) + decay * decaying
-        self.seconds += time.perf_counter() - began
-        self.rows_done += steps.rows
+        if not self._again:
+            self.seconds += time.perf_counter() - began
+            self.rows_done += steps.rows
         if not (math.isfinite(value) and np.isfinite(gradient).all()):
             return self._turned_back(point, results)
         self._looked_at = point.copy(), value, gradient, means
@@ -193,12 +226,26 @@ class IterationTrainer(Trainer):
             self._iterate = self._looked_at
         return value, gradient
 
+    def _evaluated(self, point: np.ndarray) -> np.ndarray:
+        """Evaluate a point, which is nobody's model yet: others see the iterate before and after.
+
+        The gradient is then in `_total`.
+        """
+        start = self._start
+        assert start is not None
+        with self.network.turns.change("fit"):
+            try:
+                self._write(point)
+                return sum_gradients(self._bound(), self._steps, self._total, self._look_up)
+            finally:
+                self._write(start if self._iterate is None else self._iterate[0])
+
     def _look_up(self, seconds: float) -> None:
         """Check the time after each part of the rows; the first evaluation always completes."""
         budget = self._loop.budget
         budget.record(1, seconds)
         if budget.is_over and self._iterate is not None:
-            self.network.stop(f"{budget} in epoch {self._epoch + 1}", overrides=True)
+            self._loop.out_of_time(f"in epoch {self._epoch + 1}")
             raise _Ended
 
     def _turned_back(self, point: np.ndarray, results: np.ndarray) -> tuple[float, np.ndarray]:
@@ -227,10 +274,36 @@ class IterationTrainer(Trainer):
         if self._looked_at is None or not np.array_equal(self._looked_at[0], point):
             self._look(point)
         self._iterate = self._looked_at
-        self._write(point)
-        self.network.runtime.step += 1
+        with self.network.turns.change("fit"):
+            self._write(point)
+            if not self._again:
+                self.network.runtime.step += 1
+        if self._again:
+            self._again -= 1
+            self._epoch += 1
+            if not self._again:
+                self._check_repeated()
+            return
+        self.batches += 1
         if not self._finish():
             raise _Ended
+
+    def _check_repeated(self) -> None:
+        """Raise ValueError if the repeated iterations did not lead to the saved parameters."""
+        now = self.network.runtime.parameters
+        if any(not np.array_equal(now[name], self._saved[name]) for name in self._names):
+            self._put_saved()
+            raise ValueError(
+                "resume_from: the iterations of LBFGS, repeated from their beginning, lead to "
+                "other parameters than those saved: x or y is not what the training began with"
+            )
+
+    def _put_saved(self) -> None:
+        """Return to the parameters that the training was resumed with."""
+        self.network.runtime.parameters_change()
+        with self.network.turns.change("fit"):
+            for name, array in self._saved.items():
+                self.network.runtime.parameters[name][...] = array
 
     def _finish(self) -> bool:
         """End an epoch with the results at the iterate; return whether to continue."""

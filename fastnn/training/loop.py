@@ -6,6 +6,7 @@ Ctrl-C between slices, when the network is in a consistent state at the end of a
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from fastnn.runtime.nonfinite import NonFiniteLossError
 from fastnn.training.adaptation import adapted_on_trial
 from fastnn.training.average import Average
 from fastnn.training.callback_list import CallbackList
+from fastnn.training.checkpoint import Checkpoint, Store
 from fastnn.training.choice import trainer_of
 from fastnn.training.history import History
 from fastnn.training.progress import Progress, verbosity
@@ -38,8 +40,15 @@ class FitSettings:
     ----------
     batch_size, epochs, initial_epoch, steps_per_epoch, verbose, callbacks, shuffle : object
         As in `Model.fit`.
-    validation_steps, validation_batch_size, validation_freq, time_budget : object
+    validation_steps, validation_batch_size, validation_freq, time_budget, resume_from : object
         As in `Model.fit`.
+    store : Store
+        Writes and reads trainings.
+
+    Attributes
+    ----------
+    checkpoint : Checkpoint or None
+        The training to resume.
 
     Raises
     ------
@@ -58,6 +67,8 @@ class FitSettings:
     validation_batch_size: Any
     validation_freq: Any
     time_budget: Any
+    resume_from: Any
+    store: Store
 
     def __post_init__(self) -> None:
         """Check all arguments before anything begins. The time budget starts here."""
@@ -69,10 +80,14 @@ class FitSettings:
             )
         if self.batch_size is not None:
             self.batch_size = checks.integer("batch_size", self.batch_size)
-        self.epochs = self._range()
         self.shuffle = checks.boolean("shuffle", self.shuffle)
         self.verbose = verbosity(self.verbose, auto=1)
         self.callbacks = CallbackList(self.callbacks)
+        path = self.callbacks.resume_from
+        if path is None and self.resume_from is not None:
+            path = checks.file_path(self.resume_from, "resume_from")
+        self.checkpoint: Checkpoint | None = None if path is None else self.store.read(path)
+        self.epochs = self._range()
         if self.steps_per_epoch is not None:
             self.steps_per_epoch = checks.integer("steps_per_epoch", self.steps_per_epoch)
         self.validation = ValidationSettings(
@@ -83,6 +98,8 @@ class FitSettings:
         """Return the numbers of the epochs."""
         epochs = checks.integer("epochs", self.epochs)
         first = checks.integer("initial_epoch", self.initial_epoch, least=0)
+        if self.checkpoint is not None:
+            return self._resumed_range(self.checkpoint, first, epochs)
         if first >= epochs:
             raise ValueError(
                 f"initial_epoch={first} leaves nothing of {checks.counted(epochs, 'epoch')}: "
@@ -90,6 +107,23 @@ class FitSettings:
                 f"(epochs={first + epochs} for {epochs} more)"
             )
         return range(first, epochs)
+
+    @staticmethod
+    def _resumed_range(checkpoint: Checkpoint, first: int, epochs: int) -> range:
+        """Return the numbers of all epochs of a training that is resumed."""
+        began, path = checkpoint.state["first_epoch"], str(checkpoint.path)
+        if first not in (0, began):
+            raise ValueError(
+                f"initial_epoch={first}: the training in {path!r} began with epoch {began}; "
+                "leave it out, the training knows where it stopped"
+            )
+        if checkpoint.state["epoch"] > epochs:
+            raise ValueError(
+                f"epochs={epochs}: the training in {path!r} has completed "
+                f"{checks.counted(checkpoint.state['epoch'], 'epoch')}; epochs says where training "
+                "ends, not how many more there are"
+            )
+        return range(began, epochs)
 
 
 def fit(
@@ -143,11 +177,15 @@ def _fit_on(
         adapter.first()
         validation = None if held is None else Validation(network, held, settings.validation)
         names = trainer.prepare(adapter)
+        if settings.checkpoint is not None:
+            settings.checkpoint.network.check(network)
+            settings.checkpoint.check_data(trainer.data())
         loop = TrainingLoop(network, trainer, settings, validation, adapter.steps_per_epoch)
         held_out = [f"val_{name}" for name in names if validation is not None]
-        loop.callbacks.prepare(model, names, held_out, adapter.first())
+        loop.callbacks.prepare(loop, model, names, held_out, adapter.first())
         return loop.run()
     finally:
+        settings.callbacks.release()
         adapter.close()
 
 
@@ -169,6 +207,14 @@ class TrainingLoop:
     callbacks : CallbackList
     budget : TimeBudget
     progress : Progress
+    batches : int
+        Number of batches trained on so far, those before an interruption included.
+    is_resumed : bool
+        Whether the training continues one that was saved.
+    is_cut_short : bool
+        Whether Ctrl-C or the time budget has ended it.
+    is_complete : bool
+        Whether training has ended, and nothing of that kind, nor an error, has ended it.
     """
 
     def __init__(
@@ -180,9 +226,16 @@ class TrainingLoop:
         steps_per_epoch: int | None,
     ) -> None:
         self._network, self._trainer, self._validation = network, trainer, validation
+        self._store, self._checkpoint = settings.store, settings.checkpoint
         self.callbacks: CallbackList = settings.callbacks
         self.budget: TimeBudget = settings.time_budget
-        self._epochs: range = settings.epochs
+        self._epochs = self._left = settings.epochs
+        self._epoch = self._epochs.start  # the one that is trained, or the next
+        self._is_amid = False  # whether the epoch has begun, and its callbacks not heard of its end
+        self._is_busy = True  # whether callbacks are hearing of a begin or an end
+        self._skips_begin = False  # whether the callbacks have heard of its begin
+        self._validations = 0
+        self.is_cut_short = self.is_complete = self._is_resting = False
         self._is_validated = settings.validation.is_due
         self._verbose, self._steps_per_epoch = settings.verbose, steps_per_epoch
         self._results: Results = {}
@@ -196,17 +249,25 @@ class TrainingLoop:
         """Train, and return the history."""
         network, history = self._network, self._history
         self.callbacks.train_begin()
+        if self._checkpoint is not None:
+            self._resume(self._checkpoint)
         network.history = history
         self._average = Average(network, self.callbacks)
-        self.progress = Progress(self._verbose, self._epochs, self._steps_per_epoch)
+        self.progress = Progress(
+            self._verbose, self._epochs, self._steps_per_epoch, self._trainer.batches
+        )
         was_fitting, network.is_fitting = network.is_fitting, True  # a callback may call fit
         try:
-            self._trainer.run(self._epochs, self)
+            if not network.stop_training:
+                self._trainer.run(self._left, self)
             with network.turns.change("fit"):
                 network.runtime.take_average()
             history.stop_reason = self._reason()
+            self.is_complete = not self.is_cut_short
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
+            self.is_cut_short = True
+            self._rest_if_settled()
             raise
         except NonFiniteLossError as error:
             history.stop_reason = str(error)
@@ -225,6 +286,87 @@ class TrainingLoop:
             self.callbacks.train_end(self._results)
         return history
 
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        """Continue from where the training was saved."""
+        state, network = checkpoint.state, self._network
+        self._epoch = state["epoch"]
+        self._left = range(self._epoch, self._epochs.stop)
+        self._skips_begin = state["is_amid"]
+        self._results = state["results"]
+        vars(self._history).update(state["history"])
+        network.stop_training, network.stop_reason = state["stop"]
+        self._validations = state["validations"]
+        with checkpoint.damage():
+            self._trainer.set_state(state["trainer"])
+        if self._validation is not None:
+            self._validation.pass_over(self._validations)
+        self._trainer.pass_over(range(self._epochs.start, self._epoch))
+        checkpoint.network.restore(network)
+        with checkpoint.damage():
+            self.callbacks.set_states(state["callbacks"])
+
+    def state(self) -> Results:
+        """Return what `fit` knows between two batches, as plain data.
+
+        Raises
+        ------
+        RuntimeError
+            The network is not being trained.
+        """
+        history = {name: value for name, value in vars(self._history).items() if name in _KEPT}
+        stop = self._network.stop_training and not self.is_cut_short
+        return {
+            "first_epoch": self._epochs.start,
+            "epoch": self._epoch,
+            "is_amid": self._is_amid,
+            "results": self._results,
+            "history": history,
+            "stop": (stop, self._network.stop_reason if stop else ""),
+            "validations": self._validations,
+            "data": self._trainer.data(),
+            "trainer": self._trainer.get_state(is_amid=self._is_amid),
+            "callbacks": self.callbacks.get_states(),
+        }
+
+    @property
+    def batches(self) -> int:
+        """Number of batches trained on so far, those before an interruption included."""
+        return self._trainer.batches
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether the training continues one that was saved."""
+        return self._checkpoint is not None
+
+    def check_saving(self) -> None:
+        """Raise ValueError if the training could not be saved."""
+        self._store.check(self._network)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save the training, from a callback's `on_rest`; see `fastnn.BackupAndRestore`."""
+        if not self._is_resting:
+            raise RuntimeError("a training can be saved in a callback's on_rest only")
+        self._store.save(self._network, path, self.state())
+
+    def rest(self) -> None:
+        """Let callbacks save the training: everything is as it is between two batches."""
+        self._is_resting = True
+        try:
+            self.callbacks.rest()
+        finally:
+            self._is_resting = False
+
+    def out_of_time(self, where: str) -> None:
+        """End training, because the time budget is used up, and let it be saved."""
+        self.is_cut_short = True
+        self._network.stop(f"{self.budget} {where}", overrides=True)
+        self._rest_if_settled()
+
+    def _rest_if_settled(self) -> None:
+        """Let callbacks save a training that ends unfinished, unless something is half done."""
+        if not self._is_busy and (not self._is_amid or self._trainer.settle()):
+            self.rest()
+
     def _reason(self) -> str:
         """Return why training has ended if nothing interrupted it."""
         if self._network.stop_training:
@@ -236,21 +378,26 @@ class TrainingLoop:
     def epoch_begin(self, epoch: int) -> bool:
         """Begin an epoch; return False if training has ended."""
         self.budget.epoch_begin()
-        if epoch != self._epochs.start and self.budget.is_over:
-            self._network.stop(f"{self.budget} after epoch {epoch}", overrides=True)
+        if epoch != self._left.start and self.budget.is_over:
+            self.out_of_time(f"after epoch {epoch}")
             return False
-        self.callbacks.epoch_begin(epoch)
+        self._epoch, self._is_busy = epoch, True
+        if not self._skips_begin:
+            self.callbacks.epoch_begin(epoch)
+        self._skips_begin, self._is_amid, self._is_busy = False, True, False
         return not self._network.stop_training
 
     def epoch_end(self, epoch: int, results: Results) -> bool:
         """Take the results of an epoch and validate; return whether training continues."""
-        self._results = results
+        is_cut = self._network.stop_training
         history = self._history
         with self._average.seen("callbacks"):
             if self._validation is not None and self._is_validated(epoch):
                 with self._average.seen("validation"):
                     found = self._validation.results()
                 results |= {f"val_{name}": value for name, value in found.items()}
+            self._is_amid, self._is_busy, self._results = False, True, results
+            self._validations += self._is_validated(epoch)
             history.add(epoch, results)
             if self._trainer.learning_rate is not None:
                 history.learning_rates.append(self._trainer.learning_rate)
@@ -262,4 +409,10 @@ class TrainingLoop:
                 ):
                     recorded = dict(results)  # with what the callback has added
                     history.add(epoch, recorded)
+        self._epoch, self._is_busy = epoch + 1, is_cut
+        if self.callbacks.asks_to_rest and not is_cut:  # one cut short was saved as it was then
+            self.rest()
         return not self._network.stop_training
+
+
+_KEPT = ("history", "epoch", "learning_rates")  # of a `History`

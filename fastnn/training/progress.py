@@ -34,12 +34,14 @@ class Progress:
         Their numbers, counted from 0.
     steps : int or None
         Steps of an epoch, if known.
+    done : int, default 0
+        Steps that were made before the training was resumed.
     """
 
-    def __init__(self, verbose: int, epochs: range, steps: int | None) -> None:
+    def __init__(self, verbose: int, epochs: range, steps: int | None, done: int = 0) -> None:
         self._epochs = epochs.stop
         self._bar, self._lines = _bar_or_lines(
-            verbose, "steps", None if steps is None else len(epochs) * steps
+            verbose, "steps", None if steps is None else len(epochs) * steps, done
         )
 
     def advance(self, steps: int) -> None:
@@ -104,7 +106,7 @@ class PassProgress:
             self._bar.close()
 
 
-def _bar_or_lines(verbose: int, unit: str, total: int | None) -> tuple[Any, bool]:
+def _bar_or_lines(verbose: int, unit: str, total: int | None, done: int = 0) -> tuple[Any, bool]:
     """Return the bar or None, and whether lines are shown instead of it."""
     if not verbose:
         return None, False
@@ -115,7 +117,7 @@ def _bar_or_lines(verbose: int, unit: str, total: int | None) -> tuple[Any, bool
     shape = "{desc} {percentage:3.0f}%|{bar:12}| {elapsed}{postfix}"
     if total is None:
         shape = "{desc} {n_fmt} " + unit + " {elapsed}{postfix}"
-    return tqdm(total=total, bar_format=shape, dynamic_ncols=True), False
+    return tqdm(total=total, initial=done, bar_format=shape, dynamic_ncols=True), False
 
 
 def _shown(logs: dict[str, Any]) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastnn.data.base import DataAdapter
+from fastnn.data.steps import Steps
 from fastnn.runtime import Bound, Purpose, Run
 from fastnn.runtime.nonfinite import not_finite, refusal
 from fastnn.training.accumulator import Accumulator
@@ -15,6 +18,34 @@ from fastnn.training.single_rows import ragged, warn_of_single_row
 from fastnn.training.trainers import Loop, Trainer
 
 Results = dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Part:
+    """The part of an epoch that is being trained on.
+
+    Attributes
+    ----------
+    steps : Steps
+    results : ndarray, shape (count, results)
+    rates : ndarray, shape (count,)
+    room : dict of str to ndarray
+        Receives the outputs that metrics need.
+    added : int
+        How many steps the accumulator has.
+    noted : tuple (done, made)
+        How many steps are done, and the number of steps that the network had made then.
+    is_busy : bool
+        Whether an interrupt would leave something half done.
+    """
+
+    steps: Steps
+    results: np.ndarray
+    rates: np.ndarray
+    room: dict[str, np.ndarray]
+    added: int
+    noted: tuple[int, int]
+    is_busy: bool = False
 
 
 class StepTrainer(Trainer):
@@ -29,6 +60,10 @@ class StepTrainer(Trainer):
     _run_order: np.ndarray | None = None
     _results: np.ndarray
     _run_rates: np.ndarray
+    _part: _Part | None = None
+    # The state of the generator when the epoch began, if somebody may want to save the training.
+    _order: Any = None
+    _resumed: dict[str, Any] | None = None  # the place in the epoch to continue from
 
     def prepare(self, adapter: DataAdapter) -> list[str]:
         """Take the data and return the names of the results of an epoch."""
@@ -51,31 +86,124 @@ class StepTrainer(Trainer):
             if not (results and loop.epoch_end(epoch, results)):
                 break
 
+    def data(self) -> dict[str, Any]:
+        """Return the numbers of rows and batches, and how the rows are ordered."""
+        steps = self._adapter.first()
+        return {
+            "rows": steps.rows,
+            "batch_size": steps.batch,
+            "steps_per_epoch": self._adapter.steps_per_epoch,
+            "types of targets": steps.target_types,
+        }
+
+    def get_state(self, *, is_amid: bool) -> dict[str, Any]:
+        """Return the counts and, within an epoch, the place in it."""
+        state = super().get_state(is_amid=is_amid)
+        if not is_amid:
+            return state
+        done = self._before + (0 if self._part is None else self._part.noted[0])
+        place = {"done": done, "order": self._order, "results": self._accumulator.get_state()}
+        return {**state, "place": place}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from there."""
+        super().set_state(state)
+        place = state.get("place")
+        if place is None:
+            return
+        if not isinstance(place["done"], int) or place["done"] < 0:
+            raise TypeError(f"done is {place['done']!r}")
+        Accumulator(self._bound.plan.program, self.network.dtype).set_state(place["results"])
+        trial = copy.deepcopy(self.network.generator.bit_generator)
+        trial.state = place["order"]  # raises if it is none of a generator
+        self._resumed = place
+
+    def pass_over(self, epochs: range) -> None:
+        """Read the batches of the epochs that are completed."""
+        self._adapter.pass_over(epochs)
+        if self._adapter.ended:
+            raise ValueError(f"resume_from: {self._adapter.ended}")
+
+    def settle(self) -> bool:
+        """Take note of steps that were made natively when Python was interrupted."""
+        part = self._part
+        if part is None:
+            return self._order is not None
+        if part.is_busy:
+            return False
+        done, made = part.noted
+        self._note(part, done + self._made() - made)
+        self._add(part)
+        return True
+
+    def _made(self) -> int:
+        """Return the number of steps that the network has made."""
+        return self.network.runtime.step
+
+    def _note(self, part: _Part, done: int) -> None:
+        """Take note that the steps of a part up to this one are done."""
+        before, _ = part.noted
+        part.noted = done, self._made()
+        if done > before:
+            steps = part.steps
+            self.learning_rate = float(part.rates[done - 1])
+            self.batches += done - before
+            self.rows_done += min(done * steps.batch, steps.rows) - before * steps.batch
+
+    def _add(self, part: _Part) -> None:
+        """Add the results of the steps that are done to those of the epoch."""
+        part.is_busy = True
+        done, _ = part.noted
+        self._accumulator.add(part.steps, part.results[part.added : done], part.room, part.added)
+        part.added = done
+        part.is_busy = False
+
+    def _epoch_begins(self, loop: Loop) -> int:
+        """Start the sums of an epoch, or take up those of a resumed one; return the steps done."""
+        self._accumulator = Accumulator(self._bound.plan.program, self.network.dtype)
+        self._before, resumed = 0, self._resumed
+        if resumed is None:
+            if loop.callbacks.asks_to_rest:
+                self._order = self.network.generator.bit_generator.state
+            return 0
+        self._accumulator.set_state(resumed["results"])
+        self._order = self.network.generator.bit_generator.state = resumed["order"]
+        return resumed["done"]
+
     def _train(self, epoch: int, loop: Loop) -> Results:
         """Train one epoch part by part and return its results, which are means over its samples.
 
         They are empty if no step was taken because the data had run out.
         """
-        runtime = self.network.runtime
+        runtime, generator = self.network.runtime, self.network.generator
         runtime.copy_parameters(self._snapshot)
-        self._accumulator = Accumulator(self._bound.plan.program, runtime.dtype)
-        made, self._before = 0, 0
+        now: Any = generator.bit_generator.state if self._resumed else None
+        passed = self._epoch_begins(loop)
+        made = 0
         began = time.perf_counter()
         parts = self._adapter.epoch(epoch)
         try:
             for steps in parts:
                 is_new, self._steps = steps is not self._steps, steps
                 self.seconds += time.perf_counter() - began
+                if passed >= steps.count:
+                    passed -= steps.count
+                    self._before += steps.count
+                    continue
+                if self._resumed:
+                    self._resumed, generator.bit_generator.state = None, now
                 self._bind()
                 if is_new:
                     self._warn_of_single_rows()
-                made = self._train_part(epoch, loop)
-                self._before += made
+                made = self._train_part(epoch, loop, passed)
+                passed = 0
                 if self.network.stop_training:
                     break
                 began = time.perf_counter()
         finally:
             parts.close()
+        if self._resumed:  # there was nothing left of the epoch
+            self._resumed, generator.bit_generator.state = None, now
         loop.budget.epoch_end()
         if self._before and not_finite(runtime):
             self._before -= made
@@ -98,8 +226,8 @@ class StepTrainer(Trainer):
         """Return the learning rates of the next steps."""
         return self.network.optimizer.rates(self.network.runtime.step, count)
 
-    def _train_part(self, epoch: int, loop: Loop) -> int:
-        """Train on one part of an epoch and return the number of steps taken."""
+    def _train_part(self, epoch: int, loop: Loop, first: int) -> int:
+        """Train on one part of an epoch, from step `first` on; return which step is the next."""
         network, steps = self.network, self._steps
         count = steps.count
         room = self._accumulator.room(steps)
@@ -109,12 +237,17 @@ class StepTrainer(Trainer):
             rates = np.empty(count)
         else:
             results, rates = self._results, self._run_rates
+        part = _Part(steps, results, rates, room, first, (first, self._made()))
+        self._part = part
         chosen = None
-        done = 0
+        done = first
         while done < count and not network.stop_training:
             if loop.callbacks.asks_for_batches:
+                part.is_busy = True  # until the callbacks have heard of its end
                 loop.callbacks.batch_begin(self._before + done)
+                part.noted = done, self._made()  # a callback may have trained
                 if network.stop_training:
+                    part.is_busy = False
                     break
                 self._bind()
             optimizer = network.optimizer
@@ -128,18 +261,24 @@ class StepTrainer(Trainer):
                 self._run, self._run_order = run, steps.order
                 self._results, self._run_rates = results, rates
             ran, asked = self._make(run, done, loop)
-            self.rows_done += min((done + ran) * steps.batch, steps.rows) - done * steps.batch
             done += ran
-            self.learning_rate = float(rates[done - 1]) if ran else self.learning_rate
+            self._note(part, done)
             if ran < asked:
                 self._refuse(epoch, done, results[done, 0], loop)
             if loop.callbacks.asks_for_batches:
                 logs = self._accumulator.logs_of_step(results[done - 1 : done])
                 loop.callbacks.batch_end(self._before + done - 1, logs)
+                part.noted = done, self._made()
+                part.is_busy = False
             loop.progress.advance(ran)
             if loop.budget.is_over:
-                network.stop(f"{loop.budget} in epoch {epoch + 1}, step {self._before + done}")
-        self._accumulator.add(steps, results[:done], room)
+                loop.out_of_time(f"in epoch {epoch + 1}, step {self._before + done}")
+            elif loop.callbacks.rests_within and loop.callbacks.steps_to_rest() == 0:
+                self.settle()
+                loop.rest()
+        self._add(part)
+        part.is_busy = True
+        self._before, self._part = self._before + done, None
         return done
 
     def _kept_run(self) -> Run | None:
@@ -157,7 +296,11 @@ class StepTrainer(Trainer):
                 ran, asked = run.make(first), 1
                 elapsed = time.perf_counter() - began
             else:
-                asked, ran, elapsed = run.slice(first, most=loop.budget.steps())
+                most = loop.budget.steps()
+                if loop.callbacks.rests_within:
+                    rest = loop.callbacks.steps_to_rest()
+                    most = rest if most is None or (rest is not None and rest < most) else most
+                asked, ran, elapsed = run.slice(first, most=most)
         loop.budget.record(ran, elapsed)
         self.seconds += elapsed
         return ran, asked

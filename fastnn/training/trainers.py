@@ -14,6 +14,9 @@ from fastnn.training.progress import Progress
 from fastnn.training.time_budget import TimeBudget
 
 Results = dict[str, Any]
+_COUNTED: dict[str, Any] = {
+    "seconds": float, "rows_done": int, "learning_rate": (float, type(None)), "batches": int,
+}  # fmt: skip
 
 
 class Loop(Protocol):
@@ -28,6 +31,12 @@ class Loop(Protocol):
 
     def epoch_end(self, epoch: int, results: Results) -> bool:
         """Take the results of an epoch; return whether training continues."""
+
+    def rest(self) -> None:
+        """Let the training be saved: everything is as it is between two batches."""
+
+    def out_of_time(self, where: str) -> None:
+        """End training, because the time budget is used up, and let it be saved."""
 
 
 class Trainer(ABC):
@@ -45,6 +54,8 @@ class Trainer(ABC):
     rows_done : int
     learning_rate : float or None
         Rate of the last step; None if there is none.
+    batches : int
+        Number of batches trained on; of iterations, if there are no batches.
     """
 
     def __init__(self, network: Network) -> None:
@@ -53,6 +64,7 @@ class Trainer(ABC):
         self.seconds = 0.0
         self.rows_done = 0
         self.learning_rate: float | None = None
+        self.batches = 0
 
     def batching(
         self, batch_size: int | None, shuffle: bool, steps_per_epoch: int | None, epochs: range
@@ -79,6 +91,41 @@ class Trainer(ABC):
         TypeError, ValueError
             The network cannot be trained on the data.
         """
+
+    @abstractmethod
+    def data(self) -> dict[str, Any]:
+        """Return what must be the same where the training is resumed: numbers of rows and so on."""
+
+    def get_state(self, *, is_amid: bool) -> dict[str, Any]:
+        """Return what the trainer knows, as plain data, between two batches.
+
+        Parameters
+        ----------
+        is_amid : bool
+            Whether it is within an epoch; otherwise between two.
+        """
+        return {name: getattr(self, name) for name in _COUNTED}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue a training from what `get_state` returned.
+
+        Raises
+        ------
+        Exception
+            It has not returned this.
+        """
+        for name, types in _COUNTED.items():
+            if not isinstance(state[name], types):
+                raise TypeError(f"{name} is {state[name]!r}")
+            setattr(self, name, state[name])
+
+    def pass_over(self, epochs: range) -> None:
+        """Bring the data to where they are after the epochs that are completed."""
+        return None
+
+    def settle(self) -> bool:
+        """Take note of what an interrupt has kept from being noted; return False if that failed."""
+        return True
 
     @abstractmethod
     def run(self, epochs: range, loop: Loop) -> None:

@@ -100,7 +100,7 @@ class Validation:
         self._network, self._batch = network, settings.batch_size or ROWS
         self._iterator: Iterator[Any] | None = None
         x, y, sample_weight = (*held, None)[:3]
-        yields_batches = is_batches(x, takes_lists=y is None)
+        self._yields_batches = yields_batches = is_batches(x, takes_lists=y is None)
         if settings.steps is not None and not yields_batches:
             raise ValueError(
                 "validation_steps is for validation_data that yields batches (x, y); of arrays "
@@ -145,6 +145,15 @@ class Validation:
         first = next(parts, None)
         parts.close()
         data.not_empty(0 if first is None else first.rows)
+
+    def pass_over(self, times: int) -> None:
+        """Read batches as often as has been validated: only so is an iterable where it was then."""
+        if self._yields_batches:
+            for _ in range(times):
+                if self._iterator is not None:
+                    self._adapter = self._of_batches(self._iterator)
+                for _ in self._adapter.once(self._batch):
+                    pass
 
     def results(self) -> dict[str, Any]:
         """Return the current loss and metrics; an iterator that has ended ends the training."""

@@ -177,11 +177,11 @@ def test_an_empty_name_is_no_file(run, here, what):
 
 
 def test_a_model_that_may_not_be_read(run, models, monkeypatch):
-    def refused(path, _):
+    def refused(path, *_, **__):
         raise PermissionError(13, "Permission denied", str(path))
 
     shutil.copy(models / "kind" / "model.safetensors", "m.safetensors")
-    monkeypatch.setattr("fastnn.exchange.model_file.open", refused, raising=False)
+    monkeypatch.setattr("fastnn.core.files.open", refused, raising=False)
     status, out, err = run("predict", "m.safetensors", "houses.csv")
     assert (status, out) == (2, "")
     assert err == "fastnn predict: error: m.safetensors: Permission denied\n"

@@ -43,6 +43,7 @@ def scripted(values, *callbacks, optimizer="adam", key="score"):
 
 
 REQUIRED = {  # arguments that have no default
+    fnn.BackupAndRestore: ("backup",),
     fnn.callbacks.CSVLogger: ("log.csv",),
     fnn.callbacks.LearningRateScheduler: (max,),
     fnn.callbacks.ModelCheckpoint: ("m",),

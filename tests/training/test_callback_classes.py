@@ -163,6 +163,9 @@ def test_hooks_and_other_attributes_may_be_given():
 # --- settings -------------------------------------------------------------------------------------
 
 CHANGED = {
+    fnn.BackupAndRestore: (
+        {"save_freq": 100}, "BackupAndRestore('backup', save_freq=100)"
+    ),
     fnn.CSVLogger: ({"separator": ";"}, "CSVLogger('log.csv', separator=';')"),
     fnn.Diagnose: ({"batch_size": 8}, "Diagnose(every=10, batch_size=8)"),
     fnn.EarlyStopping: (
