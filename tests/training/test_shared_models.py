@@ -18,7 +18,7 @@ import fastnn as fnn
 from fastnn.core import threads as thread_limits
 from fastnn.runtime.turns import Turns
 
-SECONDS = 1  # after which a test gives up waiting
+SECONDS = 20  # after which a test gives up waiting
 
 
 class Pause(fnn.callbacks.Callback):
@@ -344,7 +344,7 @@ def test_ctrl_c_on_any_line_leaves_nobody_in_the_way(name):
         thread.join(SECONDS)
         assert found, f"interrupted at event {number}"
         assert not thread_limits._busy
-    assert number > 10
+    assert number > 5  # most of it is compiled, where Ctrl-C is not noticed
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
