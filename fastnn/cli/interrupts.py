@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM: a training ends after its epoch, and what it has reached is saved."""
+"""Ctrl-C and SIGTERM: a command ends with a line that is true, and with their exit status.
+
+A training ends after its epoch, and what it has reached is saved.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,51 @@ _STATUS = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM where there is nothing to save."""
+
+
+class Noted:
+    """A context in which both signals raise KeyboardInterrupt, and it is noted that they came.
+
+    What a library makes of a KeyboardInterrupt may be another error.
+
+    Attributes
+    ----------
+    status : int
+        Exit status that the last signal calls for; 0 if there was none.
+    """
+
+    def __init__(self) -> None:
+        self.status = 0
+        self._former: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            # A handler of somebody else's stays, and so does what a shell ignores.
+            for number, usual in (
+                (signal.SIGINT, signal.default_int_handler),
+                (signal.SIGTERM, signal.SIG_DFL),
+            ):
+                if signal.getsignal(number) is usual:
+                    self._former[number] = signal.signal(number, self._received)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, former in self._former.items():
+            signal.signal(number, former)
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        self.status = _STATUS[signal.Signals(number)]
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    def answered(self) -> None:
+        """From now on a signal changes nothing: the command is ending."""
+        for number in self._former:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def status_of(error: BaseException) -> int:
+    """Return the exit status for a KeyboardInterrupt."""
+    return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
 
 
 class Interrupts:

@@ -16,13 +16,12 @@ from fastnn.cli import bench, compare, evaluate, explain, info, predict, train
 from fastnn.cli.arguments import (
     EXIT_STATUS,
     FAILED,
-    INTERRUPTED,
     TERMINATED,
     WRONG_INPUT,
     CommandParser,
 )
 from fastnn.cli.completion import SHELLS, PrintCompletion
-from fastnn.cli.interrupts import Terminated
+from fastnn.cli.interrupts import Noted, status_of
 from fastnn.cli.output import complain, finish, lost, reason
 
 
@@ -65,12 +64,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     """Run a command, and tell in a line what went wrong."""
+    with Noted() as signals:
+        try:
+            return _complaining(args, signals)
+        except KeyboardInterrupt as error:
+            signals.answered()
+            return _ended(args, status_of(error))
+
+
+def _ended(args: argparse.Namespace, status: int) -> int:
+    """Say that a signal has ended a command."""
+    text = "ended" if status == TERMINATED else "interrupted"
+    saves = hasattr(args, "output")
+    return complain(args, text + "; nothing was saved" * saves, status)
+
+
+def _complaining(args: argparse.Namespace, signals: Noted) -> int:
     try:
         return int(args.run(args))
-    except Terminated:
-        return complain(args, "ended; nothing was saved", TERMINATED)
-    except KeyboardInterrupt:
-        return complain(args, "interrupted; nothing was saved", INTERRUPTED)
+    except Exception as error:
+        if not signals.status:
+            return _failed(args, error)
+        signals.answered()  # of a library that Ctrl-C came into
+        return _ended(args, signals.status)
+
+
+def _failed(args: argparse.Namespace, failure: Exception) -> int:
+    """Tell in a line what went wrong; return the exit status."""
+    try:
+        raise failure
     except fnn.NonFiniteLossError as error:
         return complain(args, f"error: {error} (nothing was saved)", FAILED)
     except MemoryError as error:

@@ -12,7 +12,7 @@ from fastnn import activations
 from fastnn.cli import train_output
 from fastnn.cli.arguments import (
     EXIT_STATUS,
-    INTERRUPTED,
+    TERMINATED,
     WRONG_INPUT,
     AddArgument,
     add_columns,
@@ -27,7 +27,7 @@ from fastnn.cli.arguments import (
     rate,
     share,
 )
-from fastnn.cli.interrupts import Interrupts
+from fastnn.cli.interrupts import Interrupts, status_of
 from fastnn.cli.output import amount, complain, reason, say
 from fastnn.cli.tables import training_table
 from fastnn.cli.train_output import MODEL_NAME, PREDICTIONS_NAME, REPORT_NAME
@@ -145,10 +145,10 @@ def run(args: argparse.Namespace) -> int:
     seconds = time.perf_counter() - began
     try:
         _tell(args, result, folder, seconds)
-    except KeyboardInterrupt:
-        return complain(
-            args, f"interrupted; the model is saved in {path}, the report is not", INTERRUPTED
-        )
+    except KeyboardInterrupt as error:
+        status = status_of(error)
+        text = "ended" if status == TERMINATED else "interrupted"
+        return complain(args, f"{text}; the model is saved in {path}, the report is not", status)
     except OSError as error:
         text = f"error: the model is saved in {path}, but: {reason(error)}"
         return complain(args, text, WRONG_INPUT)
