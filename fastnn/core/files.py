@@ -12,14 +12,13 @@ import contextlib
 import errno
 import fcntl
 import os
-import signal
 import stat
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 from fastnn.core import checks
+from fastnn.core.interruption import InterruptLater
 
 Target: TypeAlias = "str | os.PathLike[str] | BinaryIO"
 Piece: TypeAlias = "bytes | bytearray | memoryview"
@@ -62,7 +61,7 @@ def write_atomically(path: Path, content: Piece | Sequence[Piece]) -> None:
     if path.exists() and not path.is_file():
         raise ValueError(f"path: {str(path)!r} exists and is not a file")
     try:
-        with _InterruptLater() as interrupt:
+        with InterruptLater() as interrupt:
             _replace(path, _pieces(content), interrupt)
     except OSError as error:
         # A full disk has no name, and the name of the temporary file says nothing to anybody.
@@ -210,42 +209,7 @@ def described(source: Target) -> str:
 # --- replacing a file -----------------------------------------------------------------------------
 
 
-class _InterruptLater:
-    """Keeps Ctrl-C from being handled between any two instructions of a block.
-
-    The handler is called at the end of the block, or where the block looks for it; no handle and
-    no temporary file can then be lost between being made and being remembered.
-    """
-
-    def __init__(self) -> None:
-        self._handler: Any = None
-        self._arguments: tuple[Any, ...] | None = None
-
-    def __enter__(self) -> _InterruptLater:
-        handler = signal.getsignal(signal.SIGINT)
-        if callable(handler) and threading.current_thread() is threading.main_thread():
-            self._handler = handler
-            with contextlib.suppress(ValueError):  # in an interpreter that is not the main one
-                signal.signal(signal.SIGINT, self._take)
-        return self
-
-    def _take(self, *arguments: Any) -> None:
-        self._arguments = arguments
-
-    def look(self) -> None:
-        """Call the handler if there was an interrupt, which raises as a rule."""
-        arguments, self._arguments = self._arguments, None
-        if arguments is not None:
-            self._handler(*arguments)
-
-    def __exit__(self, *raised: object) -> None:
-        if self._handler is not None:
-            if signal.getsignal(signal.SIGINT) == self._take:
-                signal.signal(signal.SIGINT, self._handler)
-            self.look()
-
-
-def _replace(path: Path, content: list[memoryview], interrupt: _InterruptLater) -> None:
+def _replace(path: Path, content: list[memoryview], interrupt: InterruptLater) -> None:
     """Write a temporary file beside a file, and rename it."""
     _remove_stale(path)
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
@@ -254,7 +218,7 @@ def _replace(path: Path, content: list[memoryview], interrupt: _InterruptLater) 
     _sync_folder(path.parent)
 
 
-def _replaced(path: Path, content: list[memoryview], mode: int, interrupt: _InterruptLater) -> bool:
+def _replaced(path: Path, content: list[memoryview], mode: int, interrupt: InterruptLater) -> bool:
     """Do so; return False if the file was taken for a stale one before it was locked."""
     # The name is known before there is a file, so that whatever is raised, the file is removed and
     # closed; twice, because what is raised may be raised by that.

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from fastnn.core.interruption import InterruptLater
 from fastnn.network import Network
 from fastnn.optimizers.base import GRADIENT_SUM
 from fastnn.runtime import Bound, Purpose, Run, Steps
@@ -97,6 +98,11 @@ def add_gradients(network: Network, rate: np.ndarray) -> None:
     rate : ndarray of float64, shape (1,)
         Learning rate of the update.
     """
+    with InterruptLater():  # the sums, their count and the update belong together
+        _add_gradients(network, rate)
+
+
+def _add_gradients(network: Network, rate: np.ndarray) -> None:
     runtime = network.runtime
     sums, gradients = runtime.slot_views(GRADIENT_SUM), runtime.gradients
     for name, total in sums.items():

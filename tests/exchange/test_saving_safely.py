@@ -359,7 +359,7 @@ def test_a_long_write_ends_at_ctrl_c(tmp_path, monkeypatch, ctrl_c):
     path.write_bytes(b"old")
     monkeypatch.setattr(files, "_PIECE", 10)
     looks = []
-    real = files._InterruptLater.look
+    real = files.InterruptLater.look
 
     def look(self):
         looks.append(1)
@@ -368,7 +368,7 @@ def test_a_long_write_ends_at_ctrl_c(tmp_path, monkeypatch, ctrl_c):
             time.sleep(0.01)
         real(self)
 
-    monkeypatch.setattr(files._InterruptLater, "look", look)
+    monkeypatch.setattr(files.InterruptLater, "look", look)
     with pytest.raises(KeyboardInterrupt):
         files.write_atomically(path, bytes(10_000))
     assert len(looks) < 60

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import signal
+import sys
 
 import numpy as np
 import pytest
@@ -206,3 +208,52 @@ def test_setting_it_later(data):
 def test_a_function_has_no_batches():
     with pytest.raises(ValueError, match="a function has none"):
         fnn.descent.minimize(np.square, 1.0, optimizer=fnn.SGD(0.1, gradient_accumulation_steps=2))
+
+
+@pytest.mark.alone
+def test_ctrl_c_while_gradients_are_added():
+    """Wherever it comes, the sums belong to their count."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 3)), rng.integers(0, 2, 40)
+
+    def made():
+        model = fnn.Sequential([fnn.Dense(4, "tanh"), fnn.Dense(2)], input_shape=(3,), seed=0)
+        model.compile(fnn.Adam(0.1, gradient_accumulation_steps=3), "crossentropy")
+        return model
+
+    def left(model):
+        runtime = model.network.runtime
+        views = [*runtime.parameters.values(), *runtime.state_views().values()]
+        return runtime.step * 3 + runtime.accumulated, b"".join(view.tobytes() for view in views)
+
+    states, twin = {}, made()
+    for batch in range(11):
+        states.update([left(twin)])
+        if batch < 10:
+            twin.train_on_batch(x[4 * batch : 4 * batch + 4], y[4 * batch : 4 * batch + 4])
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    parted, number, passed = 0, 0, 0
+    try:
+        while passed >= number:
+            number, passed, model = number + 1, 0, made()
+
+            def profile(frame, event, _, number=number):
+                nonlocal passed
+                if frame.f_code.co_filename.endswith("/gradient_accumulation.py"):
+                    passed += 1
+                    if passed == number:
+                        signal.raise_signal(signal.SIGINT)
+
+            sys.setprofile(profile)
+            try:
+                model.fit(x, y, batch_size=4, shuffle=False, verbose=0)
+            except KeyboardInterrupt:
+                sys.setprofile(None)
+                made_batches, content = left(model)
+                assert states[made_batches] == content, f"at event {number}"
+                parted += 0 < made_batches < 10
+            finally:
+                sys.setprofile(None)
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert parted > 100

@@ -1,0 +1,53 @@
+"""What must not be parted by Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # whose handlers may raise
+
+
+class InterruptLater:
+    """Keeps Ctrl-C, and SIGTERM, from being handled between any two instructions of a block.
+
+    The handlers are called at the end of the block, or where the block looks for it; what belongs
+    together, such as a temporary file and its name, or a sum and its count, is then not parted. In
+    threads other than the main one, where Python handles no signals, this does nothing.
+
+    Examples
+    --------
+    >>> with InterruptLater() as interrupt:
+    ...     interrupt.look()
+    """
+
+    def __init__(self) -> None:
+        self._handlers: dict[int, Any] = {}
+        self._came: list[tuple[Any, ...]] = []
+
+    def __enter__(self) -> InterruptLater:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                handler = signal.getsignal(number)
+                if callable(handler):
+                    self._handlers[number] = handler
+                    with contextlib.suppress(ValueError):  # in another interpreter
+                        signal.signal(number, self._take)
+        return self
+
+    def _take(self, *arguments: Any) -> None:
+        self._came.append(arguments)
+
+    def look(self) -> None:
+        """Call the handler if there was an interrupt, which raises as a rule."""
+        if self._came:
+            came, self._came = self._came[0], []
+            self._handlers[came[0]](*came)
+
+    def __exit__(self, *raised: object) -> None:
+        for number, handler in self._handlers.items():
+            if signal.getsignal(number) == self._take:
+                signal.signal(number, handler)
+        self.look()
