@@ -116,17 +116,23 @@ def shape(name: str, value: object) -> tuple[int, ...]:
         raise ValueError(f"{name} must be a tuple of positive integers, got {value!r}") from None
 
 
-LONGEST_NAME = 1000  # letters; it stands in messages, tables and files
+LONGEST_NAME = 10_000  # letters; it stands in messages, tables and files
 
 
 def part_name(name: str, value: object) -> str:
     """Return the name of a layer, an input or a model; raise ValueError for anything else."""
     if not isinstance(value, str) or not value or "/" in value:
         raise ValueError(f"{name} must be a non-empty string without '/', got {value!r}")
+    return value
+
+
+def stored_name(name: str, value: object) -> str:
+    """Return the name of a layer, an input or a model that may stand in a file, or raise."""
+    value = part_name(name, value)
     if len(value) > LONGEST_NAME or printable(value) != value:
         raise ValueError(
-            f"{name} must have at most {LONGEST_NAME:,} letters and no control characters, "
-            f"got {value[:40]!r} of {len(value):,} letters"
+            f"{name} in a file must have at most {LONGEST_NAME:,} letters and no control "
+            f"characters, got {value[:40]!r} of {len(value):,} letters"
         )
     return value
 

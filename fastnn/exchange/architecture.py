@@ -115,6 +115,9 @@ def restore(
         if path in layers:
             raise FormatError(f"layer {quoted(path)} is described twice")
         layers[path] = known.get(path) or make(entry, kinds)
+        if not draws:  # from a file; a copy may have any names
+            for part in layers[path].parts():
+                checks.stored_name("name", part.name)
     return _Restored(options, layers, check, draws).network(about, kind, None)
 
 
@@ -125,6 +128,7 @@ class _Restored:
         self, options: Options, layers: Mapping[str, Layer], check: Check, draws: bool
     ) -> None:
         self._options, self._layers, self._check, self._draws = options, layers, check, draws
+        self._checked = checks.part_name if draws else checks.stored_name
         self._paths = {layer: path for path, layer in layers.items()}
 
     def network(self, about: dict[str, Any], kind: str, name: str | None) -> Network:
@@ -132,11 +136,11 @@ class _Restored:
         if kind not in ("Sequential", "Model"):
             raise FormatError(f"unknown kind of model {quoted(kind)}")
         models = {
-            checks.part_name("name", part): self.network(inner, inner["kind"], part)
+            self._checked("name", part): self.network(inner, inner["kind"], part)
             for part, inner in about.get("models", {}).items()
         }
         inputs = [
-            Tensor(checks.shape("shape", one["shape"]), name=checks.part_name("name", one["name"]))
+            Tensor(checks.shape("shape", one["shape"]), name=self._checked("name", one["name"]))
             for one in about["inputs"]
         ]
         names: dict[Layer | Composite, str] = {}
@@ -144,7 +148,7 @@ class _Restored:
         for step in about["steps"]:
             part = models[step["model"]] if "model" in step else self._layers[step["layer"]]
             given = step.get("name", step.get("model", step.get("layer")))
-            if names.setdefault(part, checks.part_name("name", given)) != given:
+            if names.setdefault(part, self._checked("name", given)) != given:
                 raise FormatError(f"{quoted(given)} has two names")
             parts.append(part)
         if len(set(names.values())) < len(names):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import layers
+from fastnn.core import checks
 from fastnn.core.declare import with_class_names
 from fastnn.exchange import architecture
 from fastnn.layers import Layer
@@ -26,7 +27,13 @@ def parts_of(network: Network) -> list[Layer]:
 
 def check_layers(network: Network) -> None:
     """Raise ValueError if a layer could not be loaded again."""
+    for name, _ in network.graph.inputs:
+        checks.stored_name("the name of an input", name)
+    for step in network.graph.steps:
+        for one in step.name.split("/"):
+            checks.stored_name("the name of a layer", one)
     for layer in parts_of(network):
+        checks.stored_name("the name of a layer", layer.name)
         if layer.kind not in layers.registry or layers.registry[layer.kind] is not type(layer):
             raise ValueError(
                 f"layer {layer.name!r} is a {type(layer).__name__}, which load would not know: "
