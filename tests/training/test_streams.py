@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import fastnn as fnn
 
 SCRIPT = """
 import sys
+import types
 import numpy as np
 import fastnn as fnn
 
@@ -130,3 +132,56 @@ def test_an_error_of_the_training_is_not_taken_for_one_of_the_stream(model, monk
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with pytest.raises(ValueError, match="y must have shape"):
         model.fit(X, X, verbose=1)
+
+
+def test_a_notebook_gets_a_bar(model, monkeypatch):
+    """Its stream is no terminal; the bar is one of text where ipywidgets is not installed."""
+    shell = types.SimpleNamespace(kernel=object(), config={})
+    for name, content in (("ipykernel", {}), ("IPython", {"get_ipython": lambda: shell})):
+        module = types.ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    for name in ("tqdm.auto", "tqdm.autonotebook"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    stream = Plain()
+    monkeypatch.setattr(sys, "stderr", stream)
+    model.fit(X, X[:, :2], epochs=2)
+    assert "100%|" in stream.text
+    assert "epoch 2/2" in stream.text
+
+
+# --- places ---------------------------------------------------------------------------------------
+
+PLACES = {
+    "no home": {"HOME": None},
+    "a home that is not there": {"HOME": "/nowhere"},
+    "no folder for temporary files": {"TMPDIR": "/nowhere"},
+    "nothing may be cached": {"PYTHONPYCACHEPREFIX": "/dev/full", "TMPDIR": "/dev/full"},
+    "ASCII": {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+    "a folder that is gone": {},
+}  # fmt: skip
+
+
+QUICK = "no home", "nothing may be cached", "a folder that is gone"
+
+
+@posix
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in PLACES],
+)
+def test_places(name, tmp_path):
+    environment = {**os.environ, **PLACES[name]}
+    environment = {key: value for key, value in environment.items() if value is not None}
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    script = SCRIPT.replace('"done"', repr(str(tmp_path / "done"))) + (
+        f"model.save({str(tmp_path / 'model')!r})\n"
+        f"assert fnn.load({str(tmp_path / 'model')!r}).predict(x).shape == (40, 2)\n"
+    )
+    leave = "import os; os.rmdir(os.getcwd())\n" if name == "a folder that is gone" else ""
+    subprocess.run(
+        [sys.executable, "-P", "-c", leave + script], cwd=folder, env=environment, check=True,
+        timeout=60, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert (tmp_path / "done").read_text() == "completed 1 epoch"
