@@ -35,8 +35,9 @@ class BackupAndRestore(Writing):
     bits as if nothing had happened: parameters, optimizer, rates, moving averages, the order of the
     rows, dropout, history, and what the other callbacks have noted (`Callback.get_state`). The
     script builds and compiles the same model and calls `fit` with the same arguments; `epochs` may
-    be larger. A backup is also made when Ctrl-C or the time budget ends a training. When all
-    epochs are done, or a callback has ended the training, the backup is deleted.
+    be larger. A backup is also made when Ctrl-C or the time budget ends a training, unless
+    something is half done at that moment, such as the batch hook of a callback: then the one before
+    stays. When all epochs are done, or a callback has ended the training, the backup is deleted.
 
     Parameters
     ----------
@@ -121,11 +122,9 @@ class BackupAndRestore(Writing):
         self._saved = self.training.batches
 
     @property
-    def steps_to_rest(self) -> int | None:
-        """Batches until the next backup within an epoch; None: it is made after the epoch."""
-        if self.save_freq == "epoch":
-            return None
-        return max(self._saved + self.save_freq - self.training.batches, 0)
+    def rest_every(self) -> int | None:
+        """Batches from one backup within an epoch to the next; None: it is made after the epoch."""
+        return None if self.save_freq == "epoch" else self.save_freq
 
     def on_rest(self) -> None:
         """Save the training if it is time, or if it ends unfinished."""

@@ -88,8 +88,8 @@ class Callback(Declared):
       training without an exception.
     - ``on_train_end(self, logs)``: after the last epoch, also when `fit` is interrupted.
     - ``on_rest(self)``: when the training may be saved with ``self.training.save(path)``: after
-      `on_epoch_end` of all callbacks; within an epoch after as many steps as ``steps_to_rest``, a
-      property, says; and when Ctrl-C or the time budget ends the training.
+      `on_epoch_end` of all callbacks; within epochs after every ``rest_every`` batches, a property;
+      and when Ctrl-C or the time budget ends the training.
     - ``get_state(self)``, ``set_state(self, state)``: what it has noted; see `BackupAndRestore`.
     - ``restores_epoch``, a property: the epoch whose weights `on_train_end` will restore.
     - ``average_seen_by``, a property: who is to see the moving average of the parameters.
@@ -233,8 +233,11 @@ class Callback(Declared):
         """Run when the training may be saved: all is as it is between two batches."""
 
     @property
-    def steps_to_rest(self) -> int | None:
-        """After how many steps `on_rest` is to be called within an epoch; default None: not."""
+    def rest_every(self) -> int | None:
+        """From how many batches to how many `on_rest` is called within epochs; default None: not.
+
+        Asked when `fit` begins.
+        """
         return None
 
     @property
@@ -351,11 +354,6 @@ def asks_for_batches(callback: Callback) -> bool:
 def asks_to_rest(callback: Callback) -> bool:
     """Whether a callback may save the training."""
     return _has(callback, "on_rest")
-
-
-def rests_within(callback: Callback) -> bool:
-    """Whether a callback may save the training within an epoch."""
-    return type(callback).steps_to_rest is not Callback.steps_to_rest
 
 
 def results_behind(callback: Callback, results: Sequence[str]) -> tuple[str, ...]:

@@ -222,7 +222,8 @@ class CSVLogger(Writing):
     def _set_up(self) -> None:
         """Start with no known columns."""
         self._columns: list[str] = []
-        self._bytes = 0
+        self._bytes = 0  # of the file, after the last line
+        self._is_begun = False
 
     def check(self) -> None:
         """Read the columns of the file if lines are appended to it."""
@@ -236,23 +237,31 @@ class CSVLogger(Writing):
                 self._check_columns(self.results)
 
     def on_train_begin(self) -> None:
-        """Empty the file unless lines are appended to it."""
-        if self.training is not None and self.training.is_resumed:
+        """Empty the file unless lines are appended to it, or it goes on (`set_state`)."""
+        self._is_begun = False
+        if self.training is None or not self.training.is_resumed:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._is_begun, self._bytes = True, 0
+        if self.append and os.path.exists(self.filename):
+            self._bytes = os.path.getsize(self.filename)
             return
-        if not (self.append and os.path.exists(self.filename)):
-            with self._writing(self.filename):
-                Path(self.filename).write_text("", encoding="utf-8")
+        with self._writing(self.filename):
+            Path(self.filename).write_text("", encoding="utf-8")
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Continue the table after the line of the last epoch that was saved."""
         super().set_state(state)
-        size = os.path.getsize(self.filename) if os.path.exists(self.filename) else 0
-        if size < self._bytes:
-            raise OSError(
-                f"filename: {self.filename!r} has {size} bytes, {self._bytes} were written before "
-                "the training was saved"
-            )
-        os.truncate(self.filename, self._bytes)
+        with self._writing(self.filename):
+            size = os.path.getsize(self.filename) if os.path.exists(self.filename) else 0
+            if size < self._bytes:
+                raise OSError(
+                    f"filename: {self.filename!r} has {size} bytes, {self._bytes} were written "
+                    "before the training was saved"
+                )
+            if size > self._bytes:
+                os.truncate(self.filename, self._bytes)
 
     def _check_columns(self, results: tuple[str, ...] | Logs) -> None:
         missing = [name for name in ("epoch", *results) if name not in self._columns]
@@ -265,6 +274,8 @@ class CSVLogger(Writing):
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Add a line. The file is closed after each, so that it is always complete."""
         logs = scalars(logs)
+        if not self._is_begun:  # it is new in a training that was resumed
+            self._begin()
         import csv
 
         text, columns = io.StringIO(), self._columns or ["epoch", *logs]
@@ -283,12 +294,13 @@ class CSVLogger(Writing):
 def _append(path: str, content: bytes) -> int:
     """Add bytes to a file, all or none; return how many it has then."""
     with open(path, "ab", buffering=0) as file:
-        size = file.tell()
+        size = file.tell() if file.seekable() else 0  # a pipe keeps nothing
         try:
             rest = memoryview(content)
             while rest:
                 rest = rest[file.write(rest) :]
         except BaseException:
-            file.truncate(size)
+            if file.seekable():
+                file.truncate(size)
             raise
     return size + len(content)

@@ -75,7 +75,7 @@ def _run(args: argparse.Namespace) -> int:
 def _ended(args: argparse.Namespace, status: int) -> int:
     """Say that a signal has ended a command."""
     text = "ended" if status == TERMINATED else "interrupted"
-    saves = hasattr(args, "output")
+    saves = hasattr(args, "output") and not getattr(args, "is_saved", False)
     return complain(args, text + "; nothing was saved" * saves, status)
 
 

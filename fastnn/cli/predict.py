@@ -89,7 +89,12 @@ def run(args: argparse.Namespace) -> int:
     else:
         path = Path(args.output)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.getvalue().encode())
+        content = text.getvalue().encode()
+        try:
+            write_atomically(path, content)
+        except KeyboardInterrupt:
+            args.is_saved = path.is_file() and path.read_bytes() == content
+            raise
     return 0
 
 

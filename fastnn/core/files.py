@@ -64,6 +64,8 @@ def write_atomically(path: Path, content: Piece | Sequence[Piece]) -> None:
         with InterruptLater() as interrupt:
             _replace(path, _pieces(content), interrupt)
     except OSError as error:
+        if error.errno is None:  # of the handler of a signal
+            raise
         # A full disk has no name, and the name of the temporary file says nothing to anybody.
         raise OSError(error.errno, error.strerror or str(error), str(given)) from error
 
@@ -304,7 +306,8 @@ def _sync_folder(folder: Path) -> None:
             _open(handles, folder, os.O_RDONLY | os.O_DIRECTORY)
             os.fsync(handles[0])
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            # The file is there: some systems flush no folder, and some folders may not be read.
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM):
                 raise
         finally:
             _close(handles)

@@ -29,25 +29,33 @@ class InterruptLater:
 
     def __enter__(self) -> InterruptLater:
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                handler = signal.getsignal(number)
-                if callable(handler):
-                    self._handlers[number] = handler
-                    with contextlib.suppress(ValueError):  # in another interpreter
-                        signal.signal(number, self._take)
+            try:
+                for number in SIGNALS:
+                    handler = signal.getsignal(number)
+                    if callable(handler):
+                        self._handlers[number] = handler
+                        with contextlib.suppress(ValueError):  # in another interpreter
+                            signal.signal(number, self._take)
+            except BaseException:
+                self._put_back()
+                raise
         return self
 
     def _take(self, *arguments: Any) -> None:
         self._came.append(arguments)
 
     def look(self) -> None:
-        """Call the handler if there was an interrupt, which raises as a rule."""
-        if self._came:
-            came, self._came = self._came[0], []
+        """Call the handlers of the signals that came; as a rule they raise."""
+        while self._came:
+            came = self._came.pop(0)
             self._handlers[came[0]](*came)
 
     def __exit__(self, *raised: object) -> None:
-        for number, handler in self._handlers.items():
-            if signal.getsignal(number) == self._take:
-                signal.signal(number, handler)
+        self._put_back()
         self.look()
+
+    def _put_back(self) -> None:
+        """Put the handlers back; that of Ctrl-C last, since it may be called at once."""
+        for number in reversed(self._handlers):
+            if signal.getsignal(number) == self._take:
+                signal.signal(number, self._handlers[number])

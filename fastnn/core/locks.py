@@ -29,10 +29,11 @@ class Lock:
 
     def __init__(self, make: Callable[[], Any] = threading.Lock) -> None:
         self._make = make
-        self._lock, self._forks = make(), engine.forks()
+        self._locks = {engine.forks(): make()}
 
     def own(self) -> Any:
         """Return the lock of this process; hold it in a `with` statement."""
-        if self._forks != engine.forks():
-            self._lock, self._forks = self._make(), engine.forks()
-        return self._lock
+        forks = engine.forks()
+        found = self._locks.get(forks)
+        # Of two threads that come at once, both get the one that was put there first.
+        return self._locks.setdefault(forks, self._make()) if found is None else found

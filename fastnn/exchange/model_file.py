@@ -62,6 +62,10 @@ def save(
         arrays = {name: view.copy() for name, view in views_of(network.runtime).items()}
     arrays |= {f"preprocessing/{name}": array for name, array in (tensors or {}).items()}
     check_depth(about, "the description of the model")
+    check_finite(
+        {key: one for key, one in about.items() if key != "attachments"},
+        "the model cannot be saved: its description",
+    )
     files.write(path, tensor_file.packed(arrays, {"fastnn": json.dumps(about)}))
 
 

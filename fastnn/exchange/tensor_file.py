@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.core import files
-from fastnn.core.formats import FormatError, brief, parsed_json, quoted
+from fastnn.core.formats import LARGEST, FormatError, brief, parsed_json, quoted
 
 CHECKSUM = "checksum"
 _ZEROS = "sha256:" + "0" * 64
@@ -173,6 +173,8 @@ def _checked_entry(key: str, entry: Any, name: str) -> tuple[str, tuple[int, ...
     if not (_are_sizes(shape) and len(shape) <= 32 and _are_sizes(offsets) and len(offsets) == 2):
         raise _no_file(name, f"shape or place of tensor {quoted(key)} is damaged")
     begin, end = offsets
+    if math.prod(filter(None, shape)) > LARGEST // 8:  # also where another size is 0
+        raise _no_file(name, f"the shape of tensor {quoted(key)} is damaged")
     if math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize != end - begin:
         took = f"{end - begin:,} bytes, which are not those of its shape {quoted(shape, 80)}"
         raise _no_file(name, f"tensor {quoted(key)} has {took}")

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastnn.core import files
 from fastnn.core.formats import quoted
+from fastnn.core.interruption import InterruptLater
 from fastnn.data.arrays import check_finite
 from fastnn.exchange import tensor_file
 from fastnn.network import Network
@@ -69,9 +70,10 @@ def load(network: Network, path: files.Target, *, strict: bool) -> LoadedWeights
         )
     for name in fitting:
         check_finite(f"tensor {name!r}", tensors[name], network.dtype)
-    for name in fitting:
-        parameters[name][...] = tensors[name]
-    network.weights_set()
+    with InterruptLater():  # all or none
+        for name in fitting:
+            parameters[name][...] = tensors[name]
+        network.weights_set()
     return found
 
 

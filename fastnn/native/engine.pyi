@@ -8,6 +8,7 @@ from fastnn.program.plan import Call
 VERSION: str
 COMPILER: str
 HAS_OPENMP: bool
+MOST_WORK_UNWATCHED: float  # multiply-adds of a step; longer ones answer Ctrl-C
 ISA: str
 LANES: dict[str, int]
 MAX_INPUTS_OF_CONCATENATE: int
@@ -71,6 +72,7 @@ class Turn:
     what: str
     thread: int
     is_active: bool
+    bell: Any
     def __init__(
         self,
         turns: object,

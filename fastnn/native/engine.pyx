@@ -378,6 +378,7 @@ cdef int raise_status(int status) except -1:
 # --- programs ---------------------------------------------------------------------------------
 
 include "executor.pxi"
+MOST_WORK_UNWATCHED = LONG_STEP
 include "samples.pxi"
 include "turns.pxi"
 include "prepared.pxi"

@@ -392,6 +392,11 @@ cdef class Executor:
                 PyErr_CheckSignals()
                 if self.uses != uses:
                     run.from_op = run.begin
+                    if begin > 0 or run.end < self.count:  # what came before is lost as well
+                        raise RuntimeError(
+                            "the handler of a signal, or another thread, has used the model in the "
+                            "middle of a long step that Python code is part of: the step was not "
+                            "made")
         except BaseException:
             if counter is not None:
                 counter[0] += run.from_step - first_step

@@ -189,9 +189,9 @@ cdef class Prepared:
             self._run(workers)
             return result
         finally:
-            self._leave(self.looks)
             self.parts = None
             lock.release()
+            self._leave(self.looks)  # last, because it may raise
 
     cpdef bint has_settings(self, dict settings) except -1:
         """Whether these are the settings that the program was made with.
@@ -228,9 +228,9 @@ cdef class Prepared:
                 return None
             return self._learn(settings, 1, 1)
         finally:
-            self._leave(self.changes)
             self.parts = None
             lock.release()
+            self._leave(self.changes)
 
     def learn_batch(self, x, y, weights, dict settings not None, int workers=1):
         """Make one step on a batch; the parameters and the result are as for `learn`.
@@ -255,9 +255,9 @@ cdef class Prepared:
                 self._put(self.weights)
             return self._learn(settings, rows, workers)
         finally:
-            self._leave(self.changes)
             self.parts = None
             lock.release()
+            self._leave(self.changes)
 
     cdef object _learn(self, dict settings, Py_ssize_t rows, int workers):
         """Make a step on what was taken."""
@@ -327,6 +327,7 @@ cdef class Prepared:
         self.addresses.places[samples.place].base = <char *>samples.data
 
     cdef int _run(self, int workers) except -1:
+        self.executor.uses += 1
         workers = team_of(workers)
         cdef _Scratch scratch = take_scratch(workers)
         self.run.scratch, self.run.stopped_at = <char *>scratch.blocks, -1

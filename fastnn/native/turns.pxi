@@ -37,6 +37,7 @@ cdef class Turn:
     cdef readonly unsigned long thread
     cdef readonly str what
     cdef readonly bint is_active
+    cdef public object bell
 
     def __cinit__(self, turns, list uses not None, is_free, str what not None,
                   bint is_active=True):
@@ -54,13 +55,12 @@ cdef class Turn:
                     return
                 take_off(self.uses, self)
             self.turns.wait(self, self.uses, self.is_free)
+            take_off(self.waiting, self)
+            self.turns.wake()
         except BaseException:  # an error, or Ctrl-C anywhere
+            take_off(self.waiting, self)
             take_off(self.uses, self)
             raise
-        finally:
-            if self.waiting:
-                take_off(self.waiting, self)
-                self.turns.wake()
 
     def __exit__(self, *raised):
         take_off(self.uses, self)

@@ -20,7 +20,7 @@ from fastnn.data.arrays import AnySource
 from fastnn.data.sparse import Sparse
 from fastnn.data.steps import Steps
 from fastnn.native import engine
-from fastnn.native.engine import Addresses, Executor
+from fastnn.native.engine import MOST_WORK_UNWATCHED, Addresses, Executor
 from fastnn.program import python_ops
 from fastnn.program.ops import Op, Value
 from fastnn.program.plan import Plan
@@ -193,6 +193,11 @@ class Run:
             learning_rates=learning_rates,
             key=bound.key,
         )
+
+    @property
+    def is_long(self) -> bool:
+        """Whether a step may take so long that the engine watches for Ctrl-C within it."""
+        return self.bound.plan.work(self._rows) > MOST_WORK_UNWATCHED
 
     def all(self) -> None:
         """Make all steps, a slice at a time, so that Python can handle Ctrl-C between them."""

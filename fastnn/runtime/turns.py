@@ -17,8 +17,10 @@ same.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from fastnn.native import engine
@@ -35,12 +37,16 @@ class Use(Protocol):
     what : str
         The method that was called, for messages.
     thread : int
+    bell : SimpleQueue or None
+        Rings when one that waits is to look again. It is made of C, which Ctrl-C cannot part, where
+        a condition would keep its lock.
     is_active : bool
         Whether the network is being changed, or looked at, at this moment.
     """
 
     what: str
     thread: int
+    bell: SimpleQueue[None] | None
     is_active: bool
 
 
@@ -63,7 +69,7 @@ class Turns:
         self.changes: list[Use] = []
         self.looks: list[Use] = []
         self.waiting: list[Use] = []
-        self._condition, self._forks = threading.Condition(), engine.forks()
+        self._forks = engine.forks()
 
     def owned(self, what: str) -> engine.Turn:
         """Return a context in which this thread alone changes the network, by several changes.
@@ -115,34 +121,37 @@ class Turns:
 
     def wait(self, use: Use, uses: list[Use], is_free: Callable[[Use], bool]) -> None:
         """Wait until a use may begin, and note it; whoever calls takes it off the queue."""
+        use.bell = SimpleQueue()
+        self.wake()  # whoever saw this use before it stepped back
         self.waiting.append(use)
-        with self._condition:
-            self._condition.notify_all()  # whoever saw this use before it stepped back
-            while True:
-                if self.waiting[0] is use or self.is_inside(use.thread):
-                    uses.append(use)
-                    if is_free(use):
-                        return
-                    uses.remove(use)
-                self._condition.wait(PATIENCE)
+        while True:
+            if self.waiting[0] is use or self.is_inside(use.thread):
+                uses.append(use)
+                if is_free(use):
+                    return
+                uses.remove(use)
+            with contextlib.suppress(Empty):
+                use.bell.get(timeout=PATIENCE)
 
     def wake(self) -> None:
         """Let those who wait look again."""
-        with self._condition:
-            self._condition.notify_all()
+        for use in tuple(self.waiting):
+            if use.bell is not None:
+                use.bell.put(None)
 
     def leave_parent(self) -> None:
         """Forget, after a fork, what threads do that have remained in the parent."""
         if self._forks != engine.forks():
             me = threading.get_ident()
-            self._condition, self._forks = threading.Condition(), engine.forks()
+            self._forks = engine.forks()
             for uses in (self.changes, self.looks, self.waiting):
                 uses[:] = [use for use in uses if use.thread == me]
 
     def _is_free_to_change(self, change: Use) -> bool:
         others = _others(self.changes, change.thread)
-        for other in others:
-            self._check_owner(change, other)
+        if not self._is_owner(change.thread):
+            for other in others:
+                self._check_owner(change, other)
         return not (any(other.is_active for other in others) or _others(self.looks, change.thread))
 
     def _is_free_to_own(self, ownership: Use) -> bool:
@@ -155,6 +164,10 @@ class Turns:
         return not self.changes or not any(
             other.is_active for other in _others(self.changes, look.thread)
         )
+
+    def _is_owner(self, thread: int) -> bool:
+        """Whether a thread trains the network; who is noted beside it will be told so."""
+        return any(use.thread == thread and not use.is_active for use in tuple(self.changes))
 
     @staticmethod
     def _check_owner(use: Use, other: Use) -> None:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 
+from fastnn.core.interruption import InterruptLater
 from fastnn.network import Network
 from fastnn.training.callback_list import CallbackList
 
@@ -37,20 +38,22 @@ class Average:
     @contextmanager
     def _taken(self) -> Iterator[None]:
         network = self._network
-        raw = network.get_weights()
-        network.runtime.parameters_change()
-        with network.turns.change("fit"):
-            network.runtime.take_average()
-            average = network.get_weights()
-        self._is_taken = True
+        raw = average = network.get_weights()
+        is_whole, self._is_taken = False, True
         try:
+            network.runtime.parameters_change()
+            with network.turns.change("fit"):
+                network.runtime.take_average()
+                average = network.get_weights()
+            is_whole = True
             yield
         finally:
-            self._is_taken = False
-            network.runtime.parameters_change()
-            # What a callback, or a model that shares parameters, has changed meanwhile stays.
-            views = network.runtime.parameters.values()
-            with network.turns.change("fit"):
-                for view, was, array in zip(views, average, raw, strict=True):
-                    if np.array_equal(view, was):
-                        view[...] = array
+            with InterruptLater():
+                self._is_taken = False
+                network.runtime.parameters_change()
+                # What a callback, or a model that shares parameters, has changed meanwhile stays.
+                views = network.runtime.parameters.values()
+                with network.turns.change("fit"):
+                    for view, was, array in zip(views, average, raw, strict=True):
+                        if not is_whole or np.array_equal(view, was):
+                            view[...] = array

@@ -12,7 +12,6 @@ from fastnn.callbacks.base import (
     Training,
     asks_for_batches,
     asks_to_rest,
-    rests_within,
     results_behind,
 )
 from fastnn.core import checks, notices
@@ -40,7 +39,13 @@ class CallbackList:
         self._callbacks: list[Callback] = checks.items("callbacks", callbacks, Callback)
         self.asks_for_batches = any(map(asks_for_batches, self._callbacks))
         self.asks_to_rest = any(map(asks_to_rest, self._callbacks))
-        self.rests_within = any(map(rests_within, self._callbacks))
+        self._rest_every = {
+            i: every
+            for i, callback in enumerate(self._callbacks)
+            if (every := callback.rest_every) is not None
+        }
+        self.rests_within = bool(self._rest_every)
+        self.count_from(0)
 
     def prepare(
         self,
@@ -110,15 +115,25 @@ class CallbackList:
         for callback in self._callbacks:
             vars(callback).pop("training", None)
 
-    def rest(self) -> None:
-        """Signal that the training may be saved."""
+    def rest(self, batches: int) -> None:
+        """Signal that the training, which has had so many batches, may be saved."""
+        self._count_on(batches)
         for callback in self._callbacks:
             callback.on_rest()
 
-    def steps_to_rest(self) -> int | None:
-        """Return after how many steps a callback wants to save the training; None: no one does."""
-        wanted = [callback.steps_to_rest for callback in self._callbacks]
-        return min((steps for steps in wanted if steps is not None), default=None)
+    def count_from(self, batches: int) -> None:
+        """Begin to count the batches until callbacks may save the training within an epoch."""
+        self._rested = dict.fromkeys(self._rest_every, batches)
+
+    def steps_to_rest(self, batches: int) -> int:
+        """Return in how many steps a callback may save the training; at most 0: now."""
+        every = self._rest_every
+        return min(every[i] - (batches - self._rested[i]) for i in every)
+
+    def _count_on(self, batches: int) -> None:
+        for i, every in self._rest_every.items():
+            if batches - self._rested[i] >= every:
+                self._rested[i] = batches
 
     @property
     def resume_from(self) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -38,9 +39,11 @@ class AccumulatingTrainer(StepTrainer):
         assert part is not None
         with self.network.turns.change("fit"):
             began = time.perf_counter()
-            was_busy, part.is_busy = part.is_busy, True  # gradients may be added in part
-            ran = make_step(self.network, run, first)
-            part.is_busy = was_busy
+            # A batch whose gradients are not added may have moved statistics.
+            was_busy, part.is_busy = part.is_busy, True
+            with nullcontext() if run.is_long else InterruptLater():
+                ran = make_step(self.network, run, first)
+                part.is_busy = was_busy
             elapsed = time.perf_counter() - began
         loop.budget.record(ran, elapsed)
         self.seconds += elapsed

@@ -145,7 +145,7 @@ class IterationTrainer(Trainer):
         """Repeat the iterations of these epochs when it runs: SciPy's state cannot be saved."""
         self._again = len(epochs)
 
-    def settle(self) -> bool:
+    def settle(self, epoch: int) -> bool:
         """Return False: within an iteration there is nothing to continue from."""
         return False
 
@@ -171,6 +171,8 @@ class IterationTrainer(Trainer):
                 self._put_saved()
             else:
                 self._write(start if self._iterate is None else self._iterate[0])
+        if self._again and found is not None:
+            raise self._other_data()
         if self._is_open:  # it had already converged, found no lower loss, or ran out of time
             self._finish()
         if found is None or network.stop_training:
@@ -293,10 +295,14 @@ class IterationTrainer(Trainer):
         now = self.network.runtime.parameters
         if any(not np.array_equal(now[name], self._saved[name]) for name in self._names):
             self._put_saved()
-            raise ValueError(
-                "resume_from: the iterations of LBFGS, repeated from their beginning, lead to "
-                "other parameters than those saved: x or y is not what the training began with"
-            )
+            raise self._other_data()
+
+    @staticmethod
+    def _other_data() -> ValueError:
+        return ValueError(
+            "resume_from: the iterations of LBFGS, repeated from their beginning, lead to "
+            "other parameters than those saved: x or y is not what the training began with"
+        )
 
     def _put_saved(self) -> None:
         """Return to the parameters that the training was resumed with."""

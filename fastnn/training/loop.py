@@ -235,7 +235,7 @@ class TrainingLoop:
         self._is_busy = True  # whether callbacks are hearing of a begin or an end
         self._skips_begin = False  # whether the callbacks have heard of its begin
         self._validations = 0
-        self.is_cut_short = self.is_complete = self._is_resting = False
+        self.is_cut_short = self.is_complete = self._is_resting = self._is_out_of_time = False
         self._is_validated = settings.validation.is_due
         self._verbose, self._steps_per_epoch = settings.verbose, steps_per_epoch
         self._results: Results = {}
@@ -250,7 +250,12 @@ class TrainingLoop:
         network, history = self._network, self._history
         self.callbacks.train_begin()
         if self._checkpoint is not None:
-            self._resume(self._checkpoint)
+            try:
+                self._resume(self._checkpoint)
+            except BaseException:
+                self.callbacks.train_end({})
+                raise
+        self.callbacks.count_from(self._trainer.batches)
         network.history = history
         self._average = Average(network, self.callbacks)
         self.progress = Progress(
@@ -275,6 +280,7 @@ class TrainingLoop:
             if not who:
                 raise
             history.stop_reason = f"{who}: {error}"
+            self.is_complete = True
         except Exception as error:
             history.stop_reason = f"{type(error).__name__}: {error}"
             raise
@@ -301,9 +307,9 @@ class TrainingLoop:
         if self._validation is not None:
             self._validation.pass_over(self._validations)
         self._trainer.pass_over(range(self._epochs.start, self._epoch))
-        checkpoint.network.restore(network)
         with checkpoint.damage():
             self.callbacks.set_states(state["callbacks"])
+        checkpoint.network.restore(network)  # last, because nothing can be refused here
 
     def state(self) -> Results:
         """Return what `fit` knows between two batches, as plain data.
@@ -314,7 +320,7 @@ class TrainingLoop:
             The network is not being trained.
         """
         history = {name: value for name, value in vars(self._history).items() if name in _KEPT}
-        stop = self._network.stop_training and not self.is_cut_short
+        stop = self._network.stop_training and not self._is_out_of_time
         return {
             "first_epoch": self._epochs.start,
             "epoch": self._epoch,
@@ -352,19 +358,21 @@ class TrainingLoop:
         """Let callbacks save the training: everything is as it is between two batches."""
         self._is_resting = True
         try:
-            self.callbacks.rest()
+            self.callbacks.rest(self.batches)
         finally:
             self._is_resting = False
 
     def out_of_time(self, where: str) -> None:
         """End training, because the time budget is used up, and let it be saved."""
-        self.is_cut_short = True
-        self._network.stop(f"{self.budget} {where}", overrides=True)
+        if self._network.stop_training:  # by a callback, which is not to be asked again
+            return
+        self.is_cut_short = self._is_out_of_time = True
+        self._network.stop(f"{self.budget} {where}")
         self._rest_if_settled()
 
     def _rest_if_settled(self) -> None:
         """Let callbacks save a training that ends unfinished, unless something is half done."""
-        if not self._is_busy and (not self._is_amid or self._trainer.settle()):
+        if not self._is_busy and (not self._is_amid or self._trainer.settle(self._epoch)):
             self.rest()
 
     def _reason(self) -> str:

@@ -64,6 +64,7 @@ class StepTrainer(Trainer):
     # The state of the generator when the epoch began, if somebody may want to save the training.
     _order: Any = None
     _resumed: dict[str, Any] | None = None  # the place in the epoch to continue from
+    _placed: int | None = None  # the epoch that what `get_state` tells belongs to
 
     def prepare(self, adapter: DataAdapter) -> list[str]:
         """Take the data and return the names of the results of an epoch."""
@@ -124,11 +125,13 @@ class StepTrainer(Trainer):
         if self._adapter.ended:
             raise ValueError(f"resume_from: {self._adapter.ended}")
 
-    def settle(self) -> bool:
+    def settle(self, epoch: int) -> bool:
         """Take note of steps that were made natively when Python was interrupted."""
         part = self._part
+        if self._placed != epoch or self._order is None:
+            return False
         if part is None:
-            return self._order is not None
+            return True
         if part.is_busy:
             return False
         done, made = part.noted
@@ -204,6 +207,7 @@ class StepTrainer(Trainer):
             parts.close()
         if self._resumed:  # there was nothing left of the epoch
             self._resumed, generator.bit_generator.state = None, now
+            self._placed = epoch
         loop.budget.epoch_end()
         if self._before and not_finite(runtime):
             self._before -= made
@@ -238,7 +242,7 @@ class StepTrainer(Trainer):
         else:
             results, rates = self._results, self._run_rates
         part = _Part(steps, results, rates, room, first, (first, self._made()))
-        self._part = part
+        self._part, self._placed = part, epoch
         chosen = None
         done = first
         while done < count and not network.stop_training:
@@ -273,8 +277,8 @@ class StepTrainer(Trainer):
             loop.progress.advance(ran)
             if loop.budget.is_over:
                 loop.out_of_time(f"in epoch {epoch + 1}, step {self._before + done}")
-            elif loop.callbacks.rests_within and loop.callbacks.steps_to_rest() == 0:
-                self.settle()
+            elif loop.callbacks.rests_within and loop.callbacks.steps_to_rest(self.batches) <= 0:
+                self.settle(epoch)
                 loop.rest()
         self._add(part)
         part.is_busy = True
@@ -298,8 +302,8 @@ class StepTrainer(Trainer):
             else:
                 most = loop.budget.steps()
                 if loop.callbacks.rests_within:
-                    rest = loop.callbacks.steps_to_rest()
-                    most = rest if most is None or (rest is not None and rest < most) else most
+                    rest = loop.callbacks.steps_to_rest(self.batches)
+                    most = rest if most is None else min(rest, most)
                 asked, ran, elapsed = run.slice(first, most=most)
         loop.budget.record(ran, elapsed)
         self.seconds += elapsed

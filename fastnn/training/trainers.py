@@ -123,8 +123,14 @@ class Trainer(ABC):
         """Bring the data to where they are after the epochs that are completed."""
         return None
 
-    def settle(self) -> bool:
-        """Take note of what an interrupt has kept from being noted; return False if that failed."""
+    def settle(self, epoch: int) -> bool:
+        """Take note of what an interrupt has kept from being noted; return whether all is known.
+
+        Parameters
+        ----------
+        epoch : int
+            The one that the loop has begun, of which the trainer may not have heard.
+        """
         return True
 
     @abstractmethod

@@ -17,6 +17,8 @@ from fastnn import optimizers
 from fastnn.data import pages
 from fastnn.exchange import model_file, training_file
 from fastnn.exchange.plain_data import encode
+from fastnn.network import Network
+from fastnn.runtime import Runtime
 from fastnn.training.gradient_accumulation import AccumulatingTrainer
 from fastnn.training.lbfgs import IterationTrainer
 from fastnn.training.step_trainer import StepTrainer
@@ -484,6 +486,172 @@ def test_table_that_has_lost_lines_is_refused(tmp_path, monkeypatch):
     log.write_text("epoch")
     with pytest.raises(OSError, match=r"log.csv' has 5 bytes, \d+ were written before"):
         case.train(case.model(), fnn.CSVLogger(log), fnn.BackupAndRestore(tmp_path / "b"))
+
+
+def test_table_that_lines_are_added_to_keeps_those_before(tmp_path, monkeypatch):
+    case, log = Case(metrics=()), tmp_path / "log.csv"
+    log.write_text("epoch,loss\n7,0.5\n")
+    for end in (1, 2, None):  # the first backup is made before the first line
+        with contextlib.ExitStack() as stack:
+            if end is not None:
+                stack.enter_context(pytest.raises(Killed))
+                stack.enter_context(ended_after(end, Killed(), monkeypatch))
+            table = fnn.CSVLogger(log, append=True)
+            case.train(case.model(), table, fnn.BackupAndRestore(tmp_path / "b", 3))
+    lines = log.read_text().splitlines()
+    assert lines[:2] == ["epoch,loss", "7,0.5"]
+    assert [line.split(",")[0] for line in lines[2:]] == ["0", "1", "2", "3", "4"]
+
+
+def test_table_that_is_new_in_a_resumed_training_begins_empty(backup):
+    log = backup.parent / "log.csv"
+    log.write_text("something else\n")
+    Case(metrics=()).train(Case().model(), fnn.CSVLogger(log), resume_from=backup)
+    assert log.read_text().startswith("epoch,loss,accuracy\n2,")
+
+
+def test_table_that_was_used_before(tmp_path, monkeypatch):
+    case, table = Case(), fnn.CSVLogger(tmp_path / "log.csv")
+    case.train(case.model(), table)
+    with ended_after(1, Killed(), monkeypatch), pytest.raises(Killed):
+        case.train(case.model(), table, fnn.BackupAndRestore(tmp_path / "b", 3))
+    case.train(case.model(), table, fnn.BackupAndRestore(tmp_path / "b", 3))
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + EPOCHS
+
+
+@pytest.mark.parametrize("data", ["arrays", "batches"])
+def test_interrupted_while_batches_are_passed_over(data, tmp_path, monkeypatch):
+    """What was saved stays, until the place is reached again."""
+    parts = [(rows()[0][i::10], rows()[1][i::10]) for i in range(10)]
+    case = Case(data=rows if data == "arrays" else lambda: parts, metrics=("f1",))
+    model = case.model()
+    wanted = everything(model, case.train(model), [])
+    backup = fnn.BackupAndRestore(tmp_path, 2)
+    with ended_after(3, Killed(), monkeypatch), pytest.raises(Killed):
+        case.train(case.model(), backup)
+    bind, calls = StepTrainer._bind, []
+
+    def interrupted(self):
+        calls.append(self)
+        if len(calls) == 2:  # the first is that of `prepare`
+            raise KeyboardInterrupt
+        bind(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StepTrainer, "_bind", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            case.train(case.model(), fnn.BackupAndRestore(tmp_path, 2))
+    model = case.model()
+    history = case.train(model, fnn.BackupAndRestore(tmp_path, 2))
+    assert differences(everything(model, history, []), wanted) == []
+
+
+def test_interrupted_at_the_begin_of_an_epoch(tmp_path, monkeypatch):
+    case = Case()
+    model = case.model()
+    wanted = everything(model, case.train(model), [])
+    copy_parameters, calls = Runtime.copy_parameters, []
+
+    def interrupted(self, out=None):
+        calls.append(out)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return copy_parameters(self, out)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Runtime, "copy_parameters", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            case.train(case.model(), fnn.BackupAndRestore(tmp_path, 4))
+    model = case.model()
+    history = case.train(model, fnn.BackupAndRestore(tmp_path, 4))
+    assert differences(everything(model, history, []), wanted) == []
+
+
+def test_interrupted_while_the_average_is_looked_at(tmp_path, monkeypatch):
+    case = Case(
+        fnn.SGD(0.1, use_ema=True, ema_momentum=0.8), fit=held,
+        callbacks=lambda: [fnn.SwapEMAWeights()],
+    )  # fmt: skip
+    model = case.model()
+    wanted = everything(model, case.train(model, *case.callbacks()), [])
+    for step in ("take_average", "get_weights"):
+        owner = Runtime if step == "take_average" else Network
+        original, calls = getattr(owner, step), []
+
+        def interrupted(self, original=original, calls=calls):
+            found = original(self)
+            calls.append(found)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return found
+
+        folder = tmp_path / step
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, step, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                case.train(case.model(), *case.callbacks(), fnn.BackupAndRestore(folder, 3))
+        model = case.model()
+        history = case.train(model, *case.callbacks(), fnn.BackupAndRestore(folder, 3))
+        assert differences(everything(model, history, []), wanted) == []
+
+
+def test_a_callbacks_stop_is_kept(tmp_path):
+    class Stops(fnn.Callback):
+        def on_epoch_end(self, epoch, logs):
+            self.model.stop_training = epoch == 1
+
+    class Interrupts(fnn.Callback):
+        def on_rest(self):
+            if self.model.stop_training and not self.training.is_cut_short:
+                raise KeyboardInterrupt
+
+    case = Case()
+    with pytest.raises(KeyboardInterrupt):
+        case.train(case.model(), Stops(), fnn.BackupAndRestore(tmp_path), Interrupts())
+    history = case.train(case.model(), Stops(), fnn.BackupAndRestore(tmp_path))
+    assert history.epoch == [0, 1]
+
+
+def test_rest_within_epochs():
+    class Rests(fnn.Callback):
+        rest_every = 3
+
+        def __init__(self):
+            self.batches = []
+
+        def on_rest(self):
+            self.batches.append(self.training.batches)
+
+    rests = Rests()
+    Case().train(Case().model(), rests, epochs=2)
+    assert rests.batches == [3, 6, 7, 9, 12, 14]
+
+
+def test_refused_state_leaves_the_model_as_it_was(tmp_path, monkeypatch):
+    case, log = Case(), tmp_path / "log.csv"
+    with ended_after(3, Killed(), monkeypatch), pytest.raises(Killed):
+        case.train(case.model(), fnn.CSVLogger(log), fnn.BackupAndRestore(tmp_path / "b"))
+    log.write_text("")
+    model, ended = case.model(), []
+    before = everything(model, fnn.History(), [])
+    told = fnn.LambdaCallback(on_train_end=ended.append)
+    with pytest.raises(OSError, match="were written before"):
+        case.train(model, told, fnn.CSVLogger(log), fnn.BackupAndRestore(tmp_path / "b"))
+    assert differences(everything(model, fnn.History(), []), before) == []
+    assert ended == [{}]
+
+
+def test_iterations_that_converge_earlier_on_other_rows(tmp_path, monkeypatch):
+    def case(y):
+        return Case("lbfgs", loss="mse", metrics=(), data=lambda: (rows()[0], y), fit={"epochs": 9})
+
+    first = case(np.eye(3)[rows()[1]])
+    with ended_after(6, Killed(), monkeypatch), pytest.raises(Killed):
+        first.train(first.model(), fnn.BackupAndRestore(tmp_path))
+    other = case(np.zeros((ROWS, 3)))
+    with pytest.raises(ValueError, match="lead to other parameters"):
+        other.train(other.model(), fnn.BackupAndRestore(tmp_path))
+    assert (tmp_path / "training.safetensors").exists()
 
 
 def test_tensorboard_hides_what_is_trained_twice(tmp_path, monkeypatch):

@@ -185,27 +185,29 @@ def test_a_look_sees_the_end_of_a_step(rng):
     model.set_weights(weights)
     x = rng.normal(size=(2000, 64)).astype("float32")
     y = x.sum(axis=1)
-    begun, pairs, errors = threading.Event(), [], []
+    begun, seen, pairs, errors = threading.Event(), threading.Event(), [], []
 
     class Begun(fnn.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             begun.set()
+            self.model.stop_training = seen.is_set()
 
     def train():
         try:
-            model.fit(x, [y, y], epochs=30, batch_size=100, callbacks=[Begun()], verbose=0)
+            model.fit(x, [y, y], epochs=10**6, batch_size=100, callbacks=[Begun()], verbose=0)
         except BaseException as error:
             errors.append(error)
 
     thread = threading.Thread(target=train)
     thread.start()
     assert begun.wait(SECONDS)
-    while thread.is_alive():
+    while thread.is_alive() and len(pairs) < 60:
         pairs.append(model.predict(x))
         weights = [array.ravel() for array in model.get_weights()]
         pairs.append([np.concatenate([weights[i] for i in side]) for side in sides])
+    seen.set()
+    thread.join()
     assert not errors
-    assert len(pairs) >= 2
     torn = sum(not np.array_equal(*pair) for pair in pairs)
     assert torn == 0, f"{torn} of {len(pairs)}"
 
@@ -371,3 +373,63 @@ def test_a_forked_child_has_the_model_for_itself(data):
             os.waitpid(child, 0)
             raise AssertionError("the child hangs")
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_a_training_that_others_want_to_begin_goes_on(data):
+    """Who is refused is on the list for a moment, in which the owner must not be refused."""
+    model, begun, errors = compiled(), threading.Event(), []
+
+    class Ends(fnn.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            begun.set()
+            self.model.stop_training = len(refused) >= 3000
+
+    def train():
+        try:
+            model.fit(*data, epochs=10**6, verbose=0, callbacks=[Ends()])
+        except BaseException as error:
+            errors.append(error)
+
+    refused = []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    thread = threading.Thread(target=train)
+    try:
+        thread.start()
+        assert begun.wait(SECONDS)
+        while thread.is_alive() and len(refused) < 3000:
+            try:
+                model.network.turns.owned("fit").__enter__()
+            except RuntimeError as error:
+                refused.append(error)
+        thread.join(SECONDS)
+    finally:
+        sys.setswitchinterval(interval)
+    assert not errors
+    assert len(refused) == 3000
+
+
+def test_ctrl_c_while_others_are_woken_leaves_nobody_in_the_way(monkeypatch):
+    turns = Turns()
+    waits, other = threading.Event(), []
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    def look():
+        waits.set()
+        with turns.look():
+            other.append(True)
+
+    thread = threading.Thread(target=look)
+    with (  # noqa: PT012
+        pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch, turns.change("step")
+    ):  # fmt: skip
+        thread.start()
+        waits.wait(SECONDS)
+        while not turns.waiting:
+            time.sleep(0.001)
+        patch.setattr(turns, "wake", interrupted)
+    thread.join(SECONDS)
+    assert other
+    assert not turns.changes
