@@ -247,6 +247,32 @@ def test_a_handler_may_use_the_model_in_the_middle_of_a_step():
     assert all(map(np.array_equal, model.get_weights(), twin.get_weights()))
 
 
+@pytest.mark.alone
+def test_a_handler_may_predict_few_rows_in_the_middle_of_a_long_prediction(threads):
+    """The program for few rows has the same workspace; the long one begins its rows again."""
+    threads(1)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1500, 24), dtype=np.float32)
+    wide = [fnn.Dense(1500, "gelu"), fnn.Dense(1500, "relu"), fnn.Dense(1500, "relu")]
+    model = fnn.Sequential([*wide, fnn.Dense(10)], input_shape=(24,), seed=5)
+    wanted, few = model.predict(x, batch_size=1500), model.predict(x[:4])
+    for _ in range(3):  # the fast path is prepared
+        model.predict(x[:4])
+    used = []
+    former = signal.signal(signal.SIGINT, lambda *_: used.append(model.predict(x[:4])))
+    try:
+        for delay in np.linspace(0.003, 0.06, 8):
+            timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
+            timer.start()
+            assert np.array_equal(model.predict(x, batch_size=1500), wanted)
+            timer.join()
+        time.sleep(0.01)
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert used
+    assert all(np.array_equal(one, few) for one in used)
+
+
 @pytest.mark.parametrize("section", ["forward", "backward"])
 def test_an_interrupted_section_leaves_nothing_half(section, monkeypatch):
     model = fnn.Sequential([fnn.Dense(4, "tanh"), fnn.Dense(2)], input_shape=(3,), seed=0)
