@@ -139,7 +139,8 @@ def share() -> int:
     int
         `get_num_threads` where no other thread trains, otherwise an equal part of it, at least 1.
     """
-    others = {thread for thread, _ in _busy} - {threading.get_ident()} if _busy else None
+    me, training = threading.get_ident(), tuple(_busy)
+    others = {thread for thread, _ in training if thread != me} if training else None
     if not others:
         return get_num_threads()
     return max(1, min(get_num_threads(), _allowed() // (1 + len(others))))

@@ -45,13 +45,21 @@ cdef class Turn:
         self.changes, self.looks, self.waiting = turns.changes, turns.looks, turns.waiting
         self.is_active = is_active
 
+    cdef bint _is_alone(self) except -1:
+        """Whether no other thread is on the lists, so that nobody has to be asked."""
+        for use in self.changes:
+            if not (type(use) is Turn and (<Turn>use).thread == self.thread):
+                return False
+        return not self.looks or len(self.looks) == 1 and self.looks[0] is self
+
     def __enter__(self):
         self.thread = PyThread_get_thread_ident()
         try:
-            self.turns.leave_parent()
+            if self.turns.forks != fastnn_forks:
+                self.turns.leave_parent()
             if not self.waiting or self.turns.is_inside(self.thread):
                 self.uses.append(self)
-                if len(self.changes) + len(self.looks) == 1 or self.is_free(self):
+                if self._is_alone() or self.is_free(self):
                     return
                 take_off(self.uses, self)
             self.turns.wait(self, self.uses, self.is_free)

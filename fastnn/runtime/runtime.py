@@ -343,10 +343,13 @@ class Runtime:
         """
         collects = collects and self.objective is not None and self.objective.needs_all
         target_types = (target_types,) if isinstance(target_types, str) else target_types
+        settings = self._settings() if purpose.depends_on_optimizer else None
+        learning = self._learning if purpose.depends_on_trainable else None
+        key = (purpose, target_types, sparse, collects, settings, wrt, learning)
+        found = self.programs.get(key)
+        if found is not None and found.plan.capacity >= rows:
+            return found  # without the lock: a short epoch takes microseconds
         with _programs_lock.own():
-            settings = self._settings() if purpose.depends_on_optimizer else None
-            learning = self._learning if purpose.depends_on_trainable else None
-            key = (purpose, target_types, sparse, collects, settings, wrt, learning)
             found = self.programs.get(key)
             if found is None or found.plan.capacity < rows:
                 if settings is not None:

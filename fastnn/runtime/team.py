@@ -62,9 +62,15 @@ class TeamSize:
     _alone: float = 0.0
     _disappointments: int = 0
 
+    def __post_init__(self) -> None:
+        """Find out whether a step is worth more than one worker, however many there may be."""
+        self._may_be_shared = threads.team_sizes(self.work, 2) != [1]
+
     def next(self, left: int) -> tuple[int, int]:
         """Return how many of the `left` steps to run next, and with how many workers."""
-        limit = threads.share()
+        if not self._may_be_shared and self.limit == 1:  # a short epoch takes microseconds
+            return min(self._steps, left), 1
+        limit = threads.share() if self._may_be_shared else 1
         if not self.limit:
             self._steps = self.steps_in(SLICE_SECONDS)
         if limit != self.limit:

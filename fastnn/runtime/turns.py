@@ -57,6 +57,8 @@ class Turns:
     ----------
     changes, looks, waiting : list of Use
         Who is there, and who waits. The lists stay the same objects.
+    forks : int
+        Number of the process that they are of.
 
     Examples
     --------
@@ -69,7 +71,7 @@ class Turns:
         self.changes: list[Use] = []
         self.looks: list[Use] = []
         self.waiting: list[Use] = []
-        self._forks = engine.forks()
+        self.forks = engine.forks()
 
     def owned(self, what: str) -> engine.Turn:
         """Return a context in which this thread alone changes the network, by several changes.
@@ -141,9 +143,9 @@ class Turns:
 
     def leave_parent(self) -> None:
         """Forget, after a fork, what threads do that have remained in the parent."""
-        if self._forks != engine.forks():
+        if self.forks != engine.forks():
             me = threading.get_ident()
-            self._forks = engine.forks()
+            self.forks = engine.forks()
             for uses in (self.changes, self.looks, self.waiting):
                 uses[:] = [use for use in uses if use.thread == me]
 

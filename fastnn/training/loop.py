@@ -400,12 +400,14 @@ class TrainingLoop:
         is_cut = self._network.stop_training
         history = self._history
         with self._average.seen("callbacks"):
-            if self._validation is not None and self._is_validated(epoch):
+            validation = self._validation
+            is_validated = validation is not None and self._is_validated(epoch)
+            if validation is not None and is_validated:
                 with self._average.seen("validation"):
-                    found = self._validation.results()
+                    found = validation.results()
                 results |= {f"val_{name}": value for name, value in found.items()}
             self._is_amid, self._is_busy, self._results = False, True, results
-            self._validations += self._is_validated(epoch)
+            self._validations += is_validated
             history.add(epoch, results)
             if self._trainer.learning_rate is not None:
                 history.learning_rates.append(self._trainer.learning_rate)

@@ -47,14 +47,16 @@ class Progress:
         self._epochs = epochs.stop
         total = None if steps is None else len(epochs) * steps
         self._shown = _Shown(verbose, "steps", total, done)
+        self._is_silent = not self._shown.is_anything  # a short epoch takes microseconds
 
     def advance(self, steps: int) -> None:
         """Show that a number of steps have been completed."""
-        self._shown.on_bar("update", steps)
+        if not self._is_silent:
+            self._shown.on_bar("update", steps)
 
     def epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Show the results of an epoch."""
-        if not self._shown.is_anything:
+        if self._is_silent or not self._shown.is_anything:
             return
         text = _text(logs)
         number = f"epoch {epoch + 1:{len(str(self._epochs))}}/{self._epochs}"

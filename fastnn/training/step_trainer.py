@@ -61,6 +61,7 @@ class StepTrainer(Trainer):
     _results: np.ndarray
     _run_rates: np.ndarray
     _part: _Part | None = None
+    _last_part: _Part | None = None  # that of `_run`, with the same arrays
     # The state of the generator when the epoch began, if somebody may want to save the training.
     _order: Any = None
     _resumed: dict[str, Any] | None = None  # the place in the epoch to continue from
@@ -69,6 +70,7 @@ class StepTrainer(Trainer):
     def prepare(self, adapter: DataAdapter) -> list[str]:
         """Take the data and return the names of the results of an epoch."""
         self._adapter, self._steps = adapter, adapter.first()
+        self._turn = self.network.turns.change("fit")  # kept: a slice may take microseconds
         self._before = 0  # steps of the epoch in earlier parts
         self._bind()
         self._warn_of_single_rows()
@@ -145,8 +147,8 @@ class StepTrainer(Trainer):
 
     def _note(self, part: _Part, done: int) -> None:
         """Take note that the steps of a part up to this one are done."""
-        before, _ = part.noted
-        part.noted = done, self._made()
+        before, made = part.noted
+        part.noted = done, made + done - before
         if done > before:
             steps = part.steps
             self.learning_rate = float(part.rates[done - 1])
@@ -161,17 +163,11 @@ class StepTrainer(Trainer):
         part.added = done
         part.is_busy = False
 
-    def _epoch_begins(self, loop: Loop) -> int:
-        """Start the sums of an epoch, or take up those of a resumed one; return the steps done."""
-        self._accumulator = Accumulator(self._bound.plan.program, self.network.dtype)
-        self._before, resumed = 0, self._resumed
-        if resumed is None:
-            if loop.callbacks.asks_to_rest:
-                self._order = self.network.generator.bit_generator.state
-            return 0
-        self._accumulator.set_state(resumed["results"])
-        self._order = self.network.generator.bit_generator.state = resumed["order"]
-        return resumed["done"]
+    def _take_up(self, place: dict[str, Any]) -> int:
+        """Take up an epoch within which the training was saved; return the steps done."""
+        self._accumulator.set_state(place["results"])
+        self._order = self.network.generator.bit_generator.state = place["order"]
+        return place["done"]
 
     def _train(self, epoch: int, loop: Loop) -> Results:
         """Train one epoch part by part and return its results, which are means over its samples.
@@ -181,7 +177,12 @@ class StepTrainer(Trainer):
         runtime, generator = self.network.runtime, self.network.generator
         runtime.copy_parameters(self._snapshot)
         now: Any = generator.bit_generator.state if self._resumed else None
-        passed = self._epoch_begins(loop)
+        self._accumulator = Accumulator(self._bound.plan.program, self.network.dtype)
+        self._before = passed = 0
+        if self._resumed is not None:
+            passed = self._take_up(self._resumed)
+        elif loop.callbacks.asks_to_rest:
+            self._order = generator.bit_generator.state
         made = 0
         began = time.perf_counter()
         parts = self._adapter.epoch(epoch)
@@ -189,7 +190,7 @@ class StepTrainer(Trainer):
             for steps in parts:
                 is_new, self._steps = steps is not self._steps, steps
                 self.seconds += time.perf_counter() - began
-                if passed >= steps.count:
+                if passed and passed >= steps.count:
                     passed -= steps.count
                     self._before += steps.count
                     continue
@@ -241,7 +242,11 @@ class StepTrainer(Trainer):
             rates = np.empty(count)
         else:
             results, rates = self._results, self._run_rates
-        part = _Part(steps, results, rates, room, first, (first, self._made()))
+        part = self._last_part
+        if run is None or part is None:
+            part = self._last_part = _Part(steps, results, rates, room, first, (first, 0))
+        made = 0 if self._order is None else self._made()  # nobody will save the training
+        part.added, part.noted, part.is_busy = first, (first, made), False
         self._part, self._placed = part, epoch
         chosen = None
         done = first
@@ -294,7 +299,7 @@ class StepTrainer(Trainer):
     def _make(self, run: Run, first: int, loop: Loop) -> tuple[int, int]:
         """Run one step or a slice of steps; return how many were completed and requested."""
         self.network.runtime.parameters_change()
-        with self.network.turns.change("fit"):
+        with self._turn:
             if loop.callbacks.asks_for_batches:
                 began = time.perf_counter()
                 ran, asked = run.make(first), 1

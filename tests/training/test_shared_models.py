@@ -346,7 +346,7 @@ def test_ctrl_c_on_any_line_leaves_nobody_in_the_way(name):
         thread.join(SECONDS)
         assert found, f"interrupted at event {number}"
         assert not thread_limits._busy
-    assert number > 5  # most of it is compiled, where Ctrl-C is not noticed
+    assert number > 1  # most of it is compiled, where Ctrl-C is not noticed
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
