@@ -14,6 +14,7 @@ from skip_list import SkipRecord
 import fastnn as fnn
 from fastnn.analysis import machine_limits
 from fastnn.core import threads as thread_limits
+from fastnn.native import engine
 
 HERE = Path(__file__).resolve().parent
 
@@ -65,8 +66,12 @@ def rng():
 
 
 @pytest.fixture
-def threads():
-    """`threads(n)` sets how many workers a step may use, until the test ends."""
+def threads(monkeypatch):
+    """`threads(n)` sets how many workers a step may use, until the test ends.
+
+    What OpenMP was told does not count: the tests beside PyTorch tell it that one is enough.
+    """
+    monkeypatch.setattr(engine, "openmp_threads", lambda: None)
     yield fnn.set_num_threads
     fnn.set_num_threads(None)
 
