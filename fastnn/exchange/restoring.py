@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from fastnn.layers import Layer
 from fastnn.losses import Custom
 from fastnn.metrics import Function, Metric
 from fastnn.network import Network, checked_options
+from fastnn.optimizers import Optimizer
 from fastnn.program.graph import Graph
 from fastnn.runtime import Objective
 
@@ -32,6 +34,69 @@ class UnknownLoss(LookupError):
 
 class NotALoss(TypeError):
     """There is something else under the name of a loss."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How far a network has been trained, and what its random numbers continue from.
+
+    Attributes
+    ----------
+    step, accumulated, key : int
+        See `Runtime`.
+    generator : dict
+        State of the network's generator.
+    """
+
+    step: int
+    accumulated: int
+    key: int
+    generator: Any
+
+    @classmethod
+    def of(cls, about: Mapping[str, Any]) -> Counts:
+        """Return those of a description; raise FormatError if they cannot be such."""
+        _check_generator(about["generator"])
+        return cls(
+            whole_number("step", about["step"], most=MOST_STEPS),
+            whole_number("accumulated", about.get("accumulated", 0), most=MOST_STEPS),
+            whole_number("key", about["key"], most=2**64 - 1),
+            about["generator"],
+        )
+
+    def check_accumulated(self, optimizer: Optimizer) -> None:
+        """Raise FormatError if as many batches would wait for an update as bring it about."""
+        waiting = vars(optimizer).get("gradient_accumulation_steps") or 1
+        if self.accumulated >= waiting:
+            raise FormatError(f"accumulated must be below {waiting}, is {self.accumulated}")
+
+    def put_into(self, network: Network) -> None:
+        """Let a network continue from here."""
+        runtime = network.runtime
+        runtime.step, runtime.accumulated, runtime.key = self.step, self.accumulated, self.key
+        network.generator.bit_generator.state = self.generator
+
+
+def check_tensor(
+    tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], dtype: Any, where: str
+) -> None:
+    """Raise FormatError unless a file holds a tensor as it is wanted.
+
+    Parameters
+    ----------
+    tensors : dict of str to ndarray
+    name : str
+    shape : tuple of int
+    dtype : dtype
+    where : str
+        How messages name the file.
+    """
+    found = tensors.get(name)
+    if found is None or found.shape != shape or found.dtype != dtype:
+        got = "missing" if found is None else f"{found.dtype} of shape {found.shape}"
+        raise FormatError(
+            f"path: tensor {quoted(name)} of {where} must be {dtype} of shape {shape}, is {got}"
+        )
 
 
 class Stored:
@@ -87,13 +152,7 @@ class Stored:
                 self._check(f"optimizer/{slot}/{name}", value.shape, dtype)
 
     def _check(self, name: str, shape: tuple[int, ...], dtype: str) -> None:
-        found = self._tensors.get(name)
-        if found is None or found.shape != shape or found.dtype != dtype:
-            got = "missing" if found is None else f"{found.dtype} of shape {found.shape}"
-            raise FormatError(
-                f"path: tensor {quoted(name)} of {self._where} must be {dtype} of shape {shape}, "
-                f"is {got}"
-            )
+        check_tensor(self._tensors, name, shape, dtype, self._where)
 
     def _check_widths(self, graph: Graph, itemsize: int) -> None:
         """Raise FormatError if a layer outputs more than its inputs and the file justify."""
@@ -138,10 +197,7 @@ def restored(
         kind: one for kind, one in own.items() if isinstance(one, type) and issubclass(one, Layer)
     }
     options = checked_options(about["dtype"], about["seed"])
-    step = whole_number("step", about["step"], most=MOST_STEPS)
-    accumulated = whole_number("accumulated", about.get("accumulated", 0), most=MOST_STEPS)
-    key = whole_number("key", about["key"], most=2**64 - 1)
-    _check_generator(about["generator"])
+    counts = Counts.of(about)
     frozen = about.get("frozen", [])
     if not isinstance(frozen, list) or not all(isinstance(name, str) for name in frozen):
         raise FormatError("frozen must be a list of names")
@@ -154,9 +210,7 @@ def restored(
             return
         if about["compile"] is not None:
             objectives.append(_objective(about["compile"], graph, own, where))
-            waiting = vars(objectives[0].optimizer).get("gradient_accumulation_steps") or 1
-            if accumulated >= waiting:
-                raise FormatError(f"accumulated must be below {waiting}, is {accumulated}")
+            counts.check_accumulated(objectives[0].optimizer)
             if stored is not None:
                 stored.check_state(graph, objectives[0], options[0])
         if stored is not None:
@@ -171,9 +225,7 @@ def restored(
     for objective in objectives:
         network.configure(objective, frozen_layers(network, about))
     network.names = Names.of(about["names"]) if "names" in about else Names()
-    network.runtime.step, network.runtime.accumulated = step, accumulated
-    network.runtime.key = key
-    network.generator.bit_generator.state = about["generator"]
+    counts.put_into(network)
     return network
 
 
@@ -289,4 +341,12 @@ def _with_own_losses(saved: Any, own: Mapping[str, object]) -> list[object] | No
     return found
 
 
-__all__ = ["NotALoss", "Stored", "UnknownLoss", "frozen_layers", "restored"]
+__all__ = [
+    "Counts",
+    "NotALoss",
+    "Stored",
+    "UnknownLoss",
+    "check_tensor",
+    "frozen_layers",
+    "restored",
+]

@@ -24,9 +24,11 @@ from fastnn.core.registry import custom_objects_scope
 from fastnn.exchange import model_file
 from fastnn.exchange.description import check_layers, description, views_of
 from fastnn.exchange.plain_data import NotPlain, decode, encode
+from fastnn.exchange.restoring import Counts, check_tensor
 from fastnn.network import Network
+from fastnn.optimizers import Optimizer
 from fastnn.schedules import Schedule
-from fastnn.training.checkpoint import Checkpoint
+from fastnn.training.checkpoint import HISTORY, Checkpoint
 
 FORMAT = 1
 _ENTRY = "fit"
@@ -60,13 +62,13 @@ def save(network: Network, path: str | os.PathLike, state: Mapping[str, Any]) ->
         The network cannot be saved.
     """
     tensors: dict[str, np.ndarray] = {}
-    whole = {**state, "callbacks": [_plain(one, tensors) for one in state["callbacks"]]}
+    whole = {**state, "callbacks": [_plain(one) for one in state["callbacks"]]}
     described = {"format": FORMAT, "state": encode(whole, tensors, CLASSES)}
     named = {f"{_ENTRY}/{name}": array for name, array in tensors.items()}
     model_file.save(network, path, attachments={_ENTRY: described}, tensors=named)
 
 
-def _plain(callback: dict[str, Any], tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+def _plain(callback: dict[str, Any]) -> dict[str, Any]:
     """Return the state of a callback without what is not plain data."""
     kept, lost = {}, []
     for name, value in callback["state"].items():
@@ -105,7 +107,11 @@ def read(path: str | os.PathLike) -> Checkpoint:
             f"resume_from: {shown} holds a model, but no training that could be resumed; "
             "the callback BackupAndRestore saves one"
         )
-    own = {name[len(_PREFIX) :]: array for name, array in tensors.items() if _is_own(name)}
+    own = {
+        name.removeprefix(_PREFIX): array
+        for name, array in tensors.items()
+        if name.startswith(_PREFIX)
+    }
     try:
         version = described["format"]
         if version != FORMAT:
@@ -113,17 +119,18 @@ def read(path: str | os.PathLike) -> Checkpoint:
         state = decode(described["state"], own, CLASSES)
         _check(state)
     except Exception as error:  # a damaged description can raise anything
-        raise FormatError(
-            f"resume_from: the training in {shown} is damaged ({brief(error)})"
-        ) from None
+        raise _damaged(shown, error) from None
     return Checkpoint(Path(path), state, _Saved(shown, about, tensors))
 
 
+def _damaged(shown: str, error: Exception) -> FormatError:
+    return FormatError(f"resume_from: the training in {shown} is damaged ({brief(error)})")
+
+
 # What `TrainingLoop.state` returns.
-_TYPES: dict[str, tuple[type, ...]] = {
-    "first_epoch": (int,), "epoch": (int,), "is_amid": (bool,), "results": (dict,),
-    "history": (dict,), "stop": (tuple,), "validations": (int,), "data": (dict,),
-    "trainer": (dict,), "callbacks": (list,),
+_TYPES: dict[str, type] = {
+    "first_epoch": int, "epoch": int, "is_amid": bool, "results": dict, "history": dict,
+    "stop": tuple, "validations": int, "data": dict, "trainer": dict, "callbacks": list,
 }  # fmt: skip
 
 
@@ -131,8 +138,8 @@ def _check(state: Any) -> None:
     """Raise unless this is the state of a training; what belongs to others, they check."""
     if not isinstance(state, dict) or set(state) != set(_TYPES):
         raise FormatError("its entries are others than those of a training")
-    for name, types in _TYPES.items():
-        if type(state[name]) not in types:
+    for name, kind in _TYPES.items():
+        if type(state[name]) is not kind:
             raise FormatError(f"{name} is a {type(state[name]).__name__}")
     whole_number("first_epoch", state["first_epoch"])
     whole_number("epoch", state["epoch"], least=state["first_epoch"])
@@ -154,14 +161,10 @@ def _check_history(history: dict[str, Any]) -> None:
     is_whole = all(
         isinstance(one, list) and (one is rates or len(one) == len(epochs)) for one in lists
     )
-    if not is_whole or set(history) != {"epoch", "history", "learning_rates"}:
+    if not is_whole or set(history) != set(HISTORY):
         raise FormatError("its history is damaged")
     for epoch in epochs:
         whole_number("epoch", epoch)
-
-
-def _is_own(name: str) -> bool:
-    return name.startswith(_PREFIX)
 
 
 class _Saved:
@@ -173,20 +176,24 @@ class _Saved:
     def check(self, network: Network) -> None:
         """Raise ValueError if the network is another than that which was saved."""
         now = json.loads(json.dumps(description(network, {})))
-        for what, own, saved in self._compared(now):
+        try:
+            pairs = self._compared(now)
+        except Exception as error:  # a damaged description can raise anything
+            raise _damaged(self._path, error) from None
+        for what, own, saved in pairs:
             if own != saved:
                 raise ValueError(
                     f"resume_from: {self._path} is a training of another model: {what} was "
                     f"{quoted(saved, 200)}, is {quoted(own, 200)}"
                 )
         for name, view in views_of(network.runtime).items():
-            found = self._tensors.get(name)
-            if found is None or (found.shape, found.dtype) != (view.shape, view.dtype):
-                got = "missing" if found is None else f"{found.dtype} of shape {found.shape}"
-                raise ValueError(
-                    f"resume_from: tensor {name!r} of {self._path} must be {view.dtype} of shape "
-                    f"{view.shape}, is {got}"
-                )
+            check_tensor(self._tensors, name, view.shape, view.dtype, self._path)
+        try:
+            self._counts = Counts.of(self._about)
+            self._counts.check_accumulated(network.optimizer)
+            self._rate = self._rate_for(network.optimizer)
+        except Exception as error:
+            raise _damaged(self._path, error) from None
 
     def _compared(self, now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
         """Return what must agree: what it is, as the network has it, as it was saved."""
@@ -208,27 +215,21 @@ class _Saved:
         pairs += [(name, own.get(name), other.get(name)) for name in {**other, **own}]
         return [*pairs, ("what is frozen", now["frozen"], saved["frozen"])]
 
+    def _rate_for(self, optimizer: Optimizer) -> float | Schedule | None:
+        """Return the learning rate that was saved; None where the optimizer has none."""
+        saved = self._about["compile"]["optimizer"].get("learning_rate")
+        if saved is None:
+            return None
+        former = type(optimizer.learning_rate)  # a schedule may be of the user's own class
+        with custom_objects_scope({former.__name__: former}):
+            return optimizers.get({**optimizer.config(), "learning_rate": saved}).learning_rate
+
     def restore(self, network: Network) -> None:
         """Set parameters, optimizer and generators to what was saved; `check` has passed."""
-        about = self._about
         with network.turns.change("fit"):
             for name, view in views_of(network.runtime).items():
                 view[...] = self._tensors[name]
-        rate = about["compile"]["optimizer"].get("learning_rate")
-        if rate is not None:
-            network.optimizer.learning_rate = self._rate(network, rate)
-        runtime = network.runtime
-        runtime.step, runtime.accumulated = int(about["step"]), int(about["accumulated"])
-        runtime.key = int(about["key"])
-        network.generator.bit_generator.state = about["generator"]
-        runtime.parameters_change()
-
-    def _rate(self, network: Network, saved: Any) -> float | Schedule:
-        """Return the learning rate that was saved, as the optimizer takes it."""
-        if not isinstance(saved, dict):
-            return saved
-        own = {type(one).__name__: type(one) for one in [network.optimizer.learning_rate]}
-        with custom_objects_scope(own):
-            return optimizers.get(
-                {**network.optimizer.config(), "learning_rate": saved}
-            ).learning_rate
+        if self._rate is not None:
+            network.optimizer.learning_rate = self._rate
+        self._counts.put_into(network)
+        network.runtime.parameters_change()

@@ -20,6 +20,7 @@ from fastnn.core.formats import FormatError, brief
 from fastnn.network import Network
 
 State = dict[str, Any]
+HISTORY = ("history", "epoch", "learning_rates")  # what is saved of a `History`
 
 
 class SavedNetwork(Protocol):

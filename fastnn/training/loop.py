@@ -21,7 +21,7 @@ from fastnn.runtime.nonfinite import NonFiniteLossError
 from fastnn.training.adaptation import adapted_on_trial
 from fastnn.training.average import Average
 from fastnn.training.callback_list import CallbackList
-from fastnn.training.checkpoint import Checkpoint, Store
+from fastnn.training.checkpoint import HISTORY, Checkpoint, Store
 from fastnn.training.choice import trainer_of
 from fastnn.training.history import History
 from fastnn.training.progress import Progress, verbosity
@@ -319,7 +319,7 @@ class TrainingLoop:
         RuntimeError
             The network is not being trained.
         """
-        history = {name: value for name, value in vars(self._history).items() if name in _KEPT}
+        history = {name: value for name, value in vars(self._history).items() if name in HISTORY}
         stop = self._network.stop_training and not self._is_out_of_time
         return {
             "first_epoch": self._epochs.start,
@@ -423,6 +423,3 @@ class TrainingLoop:
         if self.callbacks.asks_to_rest and not is_cut:  # one cut short was saved as it was then
             self.rest()
         return not self._network.stop_training
-
-
-_KEPT = ("history", "epoch", "learning_rates")  # of a `History`
