@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fastnn.analysis.lr_finder import LearningRateFinder
     from fastnn.analysis.profiling import Profile
     from fastnn.exchange.weights_file import LoadedWeights
+    from fastnn.training.checkpoint import Store
 
 
 _AUTO = "auto"  # one object, which `predict` recognizes at once
@@ -604,8 +605,6 @@ class Model:
         >>> model.fit(x / 16, y, epochs=22, initial_epoch=20, verbose=0).epoch
         [20, 21]
         """
-        from fastnn.exchange import training_file
-
         settings = loop.FitSettings(
             batch_size=batch_size,
             epochs=epochs,
@@ -619,7 +618,7 @@ class Model:
             validation_freq=validation_freq,
             time_budget=time_budget,
             resume_from=resume_from,
-            store=training_file,
+            store=_training_files,
         )
         return loop.fit(
             self.network,
@@ -1482,6 +1481,13 @@ class Sequential(Model):
             raise RuntimeError(f"{method} cannot be called while fit runs (from a callback)")
         with network.turns.change(method):
             return network
+
+
+def _training_files() -> Store:
+    """Return what saves and reads trainings; it is imported only where one is."""
+    from fastnn.exchange import training_file
+
+    return training_file
 
 
 def clone_model(model: Model, *, seed: int | None = None) -> Model:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from fastnn.callbacks.base import Logs
-from fastnn.callbacks.writing import Writing
+from fastnn.callbacks.writing import Writing, a_folder
 from fastnn.core import checks
 from fastnn.core.declare import boolean, checked
 
 FILE = "training.safetensors"
-
-
-def _folder(name: str, value: object) -> str:
-    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
-        raise TypeError(f"{name} must be the name of a folder, got {value!r}")
-    return str(os.fspath(value))
 
 
 def _frequency(name: str, value: object) -> Any:
@@ -86,7 +79,7 @@ class BackupAndRestore(Writing):
     _is_open = False
     added_results = ()
 
-    backup_dir: str = checked(_folder)
+    backup_dir: str = checked(a_folder)
     save_freq: Any = checked(_frequency, default="epoch")
     delete_checkpoint: bool = boolean(default=True, kw_only=True)
 

@@ -6,17 +6,11 @@ import os
 from typing import Any
 
 from fastnn.callbacks.base import Logs
-from fastnn.callbacks.writing import Writing
+from fastnn.callbacks.writing import Writing, a_folder
 from fastnn.core import extras
 from fastnn.core.declare import checked, integer
 from fastnn.metrics import scalars
 from fastnn.network import network_of
-
-
-def _folder(name: str, value: object) -> str:
-    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
-        raise TypeError(f"{name} must be the name of a folder, got {value!r}")
-    return str(os.fspath(value))
 
 
 class TensorBoard(Writing):
@@ -50,7 +44,7 @@ class TensorBoard(Writing):
     _is_open = False
     added_results = ()
 
-    log_dir: str = checked(_folder, default="logs")
+    log_dir: str = checked(a_folder, default="logs")
     histogram_freq: int = integer(default=0, least=0)
 
     def _set_up(self) -> None:

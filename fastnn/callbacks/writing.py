@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fastnn.callbacks.base import Callback
 from fastnn.core import notices
 from fastnn.core.declare import choice
+
+
+def a_folder(name: str, value: object) -> str:
+    """Return the name of a folder, or raise."""
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise TypeError(f"{name} must be the name of a folder, got {value!r}")
+    return str(os.fspath(value))
 
 
 class Writing(Callback):
@@ -39,4 +47,4 @@ class Writing(Callback):
             notices.warn(f"{type(self).__name__}: {named}; the training goes on without it")
 
 
-__all__ = ["Writing"]
+__all__ = ["Writing", "a_folder"]

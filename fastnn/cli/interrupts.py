@@ -23,10 +23,8 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM where there is nothing to save."""
 
 
-class Noted:
-    """A context in which both signals raise KeyboardInterrupt, and it is noted that they came.
-
-    What a library makes of a KeyboardInterrupt may be another error.
+class _Handlers:
+    """A context with handlers of its own for both signals.
 
     Attributes
     ----------
@@ -40,12 +38,8 @@ class Noted:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            # A handler of somebody else's stays, and so does what a shell ignores.
-            for number, usual in (
-                (signal.SIGINT, signal.default_int_handler),
-                (signal.SIGTERM, signal.SIG_DFL),
-            ):
-                if signal.getsignal(number) is usual:
+            for number in _STATUS:
+                if self._replaces(number, signal.getsignal(number)):
                     self._former[number] = signal.signal(number, self._received)
         return self
 
@@ -53,9 +47,25 @@ class Noted:
         for number, former in self._former.items():
             signal.signal(number, former)
 
+    def _replaces(self, number: int, handler: object) -> bool:
+        """Whether the handler that is there gives way."""
+        raise NotImplementedError
+
     def _received(self, number: int, frame: FrameType | None) -> None:
         self.status = _STATUS[signal.Signals(number)]
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+class Noted(_Handlers):
+    """A context in which both signals raise KeyboardInterrupt, and it is noted that they came.
+
+    What a library makes of a KeyboardInterrupt may be another error.
+    """
+
+    def _replaces(self, number: int, handler: object) -> bool:
+        # A handler of somebody else's stays, and so does what a shell ignores.
+        usual = signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler
+        return handler is usual
 
     def answered(self) -> None:
         """From now on a signal changes nothing: the command is ending."""
@@ -68,7 +78,7 @@ def status_of(error: BaseException) -> int:
     return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
 
 
-class Interrupts:
+class Interrupts(_Handlers):
     """A context in which a signal sets an event instead of ending the process.
 
     Attributes
@@ -76,29 +86,17 @@ class Interrupts:
     stop : threading.Event
         Set by the first signal once `begin` has been called; before, and at the second signal,
         KeyboardInterrupt is raised.
-    status : int
-        Exit status that the signal calls for; 0 if there was none.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__()
         self.stop = threading.Event()
-        self.status = 0
         self._args = args
         self._phase = "preparing"
         self._is_told = False
-        self._former: dict[int, Any] = {}
 
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in _STATUS:
-                # A shell starts background jobs with SIGINT ignored; it stays so.
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._former[number] = signal.signal(number, self._received)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, former in self._former.items():
-            signal.signal(number, former)
+    def _replaces(self, number: int, handler: object) -> bool:
+        return handler is not signal.SIG_IGN  # which a shell gives jobs in the background
 
     def begin(self) -> None:
         """From now on there is something to save."""
@@ -111,11 +109,11 @@ class Interrupts:
             self._tell()
 
     def _received(self, number: int, frame: FrameType | None) -> None:
+        if self._phase == "preparing" or (self._phase == "training" and self.stop.is_set()):
+            super()._received(number, frame)
         self.status = _STATUS[signal.Signals(number)]
         if self._phase == "saving":
             return
-        if self._phase == "preparing" or self.stop.is_set():
-            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
         self.stop.set()
         self._tell()
 

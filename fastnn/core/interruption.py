@@ -1,4 +1,4 @@
-"""What must not be parted by Ctrl-C."""
+"""Blocks of code that Ctrl-C must not interrupt halfway."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)  # whose handlers may raise
 class InterruptLater:
     """Keeps Ctrl-C, and SIGTERM, from being handled between any two instructions of a block.
 
-    The handlers are called at the end of the block, or where the block looks for it; what belongs
-    together, such as a temporary file and its name, or a sum and its count, is then not parted. In
+    The handlers are called at the end of the block, or where the block calls `look`. What belongs
+    together, such as a temporary file and its name, or a sum and its count, then stays together. In
     threads other than the main one, where Python handles no signals, this does nothing.
 
     Examples

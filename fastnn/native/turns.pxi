@@ -1,7 +1,7 @@
 # A turn of `fastnn.runtime.turns`. Part of engine.pyx, which includes it.
 #
-# It is compiled, because Ctrl-C cannot part what a compiled method does: a use that is noted is
-# taken off its list again, however it ends. And it is quick, since a step may take microseconds.
+# It is compiled, because Ctrl-C cannot interrupt a compiled method halfway: a use that is on a list
+# is taken off again, however it ends. And it is quick, since a step may take microseconds.
 
 
 cdef int take_off(list uses, object use) except -1:

@@ -2,17 +2,17 @@
 
 A network belongs to one thread while that trains it (`Turns.owned`): whatever would change it
 from another thread is an error that names both. Short changes, such as a single step, wait for
-each other (`Turns.change`). Who only looks, such as a prediction or a file that is saved, waits for
-the end of the steps that are being made (`Turns.look`), and then the training waits for him. Any
-number of threads look at the same time while nothing changes.
+each other (`Turns.change`). A look, such as a prediction or a save, waits for the end of the steps
+that are being made (`Turns.look`), and the training then waits for it. Any number of threads look
+at the same time while nothing changes.
 
 All of it is reentrant: a callback may predict, save, or make a step.
 
-A step of a small network takes microseconds, so no lock is held while nobody is in the way: who
-comes puts himself on a list, and looks at the lists only then. Of two who come at the same time, at
-least one sees the other; whoever sees somebody steps back and waits in a queue, so that a training,
-which returns at once, cannot pass others by. The programs of the fast path (`prepared.pxi`) do the
-same.
+A step of a small network takes microseconds, so no lock is held while no other thread is in the
+way: a use first puts itself on a list and only then reads the lists. Of two uses that begin at the
+same time, at least one sees the other; a use that sees another one in its way takes itself off the
+list and waits in a queue, so that a training, which asks again at once, cannot overtake those that
+wait. The programs of the fast path (`prepared.pxi`) do the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from typing import Any, Protocol
 
 from fastnn.native import engine
 
-# Seconds after which one who waits looks again: Ctrl-C may have come before he was told.
+# Seconds after which a waiting use reads the lists again: Ctrl-C may have kept another thread from
+# waking it.
 PATIENCE = 0.1
 
 
@@ -38,8 +39,8 @@ class Use(Protocol):
         The method that was called, for messages.
     thread : int
     bell : SimpleQueue or None
-        Rings when one that waits is to look again. It is made of C, which Ctrl-C cannot part, where
-        a condition would keep its lock.
+        Wakes a use that waits. Its methods are compiled, so Ctrl-C cannot interrupt them halfway;
+        a condition could be left with its lock held.
     is_active : bool
         Whether the network is being changed, or looked at, at this moment.
     """
@@ -58,7 +59,7 @@ class Turns:
     changes, looks, waiting : list of Use
         Who is there, and who waits. The lists stay the same objects.
     forks : int
-        Number of the process that they are of.
+        Number of the process that they are of; a child calls `leave_parent`.
 
     Examples
     --------
@@ -143,11 +144,9 @@ class Turns:
 
     def leave_parent(self) -> None:
         """Forget, after a fork, what threads do that have remained in the parent."""
-        if self.forks != engine.forks():
-            me = threading.get_ident()
-            self.forks = engine.forks()
-            for uses in (self.changes, self.looks, self.waiting):
-                uses[:] = [use for use in uses if use.thread == me]
+        me, self.forks = threading.get_ident(), engine.forks()
+        for uses in (self.changes, self.looks, self.waiting):
+            uses[:] = [use for use in uses if use.thread == me]
 
     def _is_free_to_change(self, change: Use) -> bool:
         others = _others(self.changes, change.thread)

@@ -7,6 +7,7 @@ Ctrl-C between slices, when the network is in a consistent state at the end of a
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,8 +43,8 @@ class FitSettings:
         As in `Model.fit`.
     validation_steps, validation_batch_size, validation_freq, time_budget, resume_from : object
         As in `Model.fit`.
-    store : Store
-        Writes and reads trainings.
+    store : callable
+        Returns what saves and reads trainings.
 
     Attributes
     ----------
@@ -68,7 +69,7 @@ class FitSettings:
     validation_freq: Any
     time_budget: Any
     resume_from: Any
-    store: Store
+    store: Callable[[], Store]
 
     def __post_init__(self) -> None:
         """Check all arguments before anything begins. The time budget starts here."""
@@ -86,7 +87,7 @@ class FitSettings:
         path = self.callbacks.resume_from
         if path is None and self.resume_from is not None:
             path = checks.file_path(self.resume_from, "resume_from")
-        self.checkpoint: Checkpoint | None = None if path is None else self.store.read(path)
+        self.checkpoint: Checkpoint | None = None if path is None else self.store().read(path)
         self.epochs = self._range()
         if self.steps_per_epoch is not None:
             self.steps_per_epoch = checks.integer("steps_per_epoch", self.steps_per_epoch)
@@ -207,14 +208,8 @@ class TrainingLoop:
     callbacks : CallbackList
     budget : TimeBudget
     progress : Progress
-    batches : int
-        Number of batches trained on so far, those before an interruption included.
-    is_resumed : bool
-        Whether the training continues one that was saved.
-    is_cut_short : bool
-        Whether Ctrl-C or the time budget has ended it.
-    is_complete : bool
-        Whether training has ended, and nothing of that kind, nor an error, has ended it.
+    batches, is_resumed, is_cut_short, is_complete
+        What callbacks may ask of the training; see `fastnn.callbacks.base.Training`.
     """
 
     def __init__(
@@ -346,13 +341,13 @@ class TrainingLoop:
 
     def check_saving(self) -> None:
         """Raise ValueError if the training could not be saved."""
-        self._store.check(self._network)
+        self._store().check(self._network)
 
     def save(self, path: str | os.PathLike) -> None:
         """Save the training, from a callback's `on_rest`; see `fastnn.BackupAndRestore`."""
         if not self._is_resting:
             raise RuntimeError("a training can be saved in a callback's on_rest only")
-        self._store.save(self._network, path, self.state())
+        self._store().save(self._network, path, self.state())
 
     def rest(self) -> None:
         """Let callbacks save the training: everything is as it is between two batches."""

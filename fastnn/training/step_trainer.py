@@ -43,8 +43,8 @@ class _Part:
     results: np.ndarray
     rates: np.ndarray
     room: dict[str, np.ndarray]
-    added: int
-    noted: tuple[int, int]
+    added: int = 0
+    noted: tuple[int, int] = (0, 0)
     is_busy: bool = False
 
 
@@ -55,13 +55,12 @@ class StepTrainer(Trainer):
     _bound: Bound
     _snapshot: np.ndarray
     _has_warned = False  # of batches of one row
-    # The last run, with the order of its rows and its arrays: a short epoch is mostly preparation.
+    # The last run, with the order of its rows, and its part, which has its arrays: a short epoch is
+    # mostly preparation.
     _run: Run | None = None
     _run_order: np.ndarray | None = None
-    _results: np.ndarray
-    _run_rates: np.ndarray
+    _run_part: _Part | None = None
     _part: _Part | None = None
-    _last_part: _Part | None = None  # that of `_run`, with the same arrays
     # The state of the generator when the epoch began, if somebody may want to save the training.
     _order: Any = None
     _resumed: dict[str, Any] | None = None  # the place in the epoch to continue from
@@ -190,12 +189,12 @@ class StepTrainer(Trainer):
             for steps in parts:
                 is_new, self._steps = steps is not self._steps, steps
                 self.seconds += time.perf_counter() - began
+                if self._resumed:  # the order of its rows has been drawn
+                    self._resumed, generator.bit_generator.state = None, now
                 if passed and passed >= steps.count:
                     passed -= steps.count
                     self._before += steps.count
                     continue
-                if self._resumed:
-                    self._resumed, generator.bit_generator.state = None, now
                 self._bind()
                 if is_new:
                     self._warn_of_single_rows()
@@ -206,9 +205,7 @@ class StepTrainer(Trainer):
                 began = time.perf_counter()
         finally:
             parts.close()
-        if self._resumed:  # there was nothing left of the epoch
-            self._resumed, generator.bit_generator.state = None, now
-            self._placed = epoch
+        self._placed = epoch  # also if there was nothing left of it
         loop.budget.epoch_end()
         if self._before and not_finite(runtime):
             self._before -= made
@@ -237,14 +234,11 @@ class StepTrainer(Trainer):
         count = steps.count
         room = self._accumulator.room(steps)
         run = None if room else self._kept_run()
-        if run is None:
-            results = np.empty((count, len(self._bound.plan.program.results)))
-            rates = np.empty(count)
-        else:
-            results, rates = self._results, self._run_rates
-        part = self._last_part
-        if run is None or part is None:
-            part = self._last_part = _Part(steps, results, rates, room, first, (first, 0))
+        part = None if run is None else self._run_part
+        if part is None:
+            width = len(self._bound.plan.program.results)
+            part = _Part(steps, np.empty((count, width)), np.empty(count), room)
+        results, rates = part.results, part.rates
         made = 0 if self._order is None else self._made()  # nobody will save the training
         part.added, part.noted, part.is_busy = first, (first, made), False
         self._part, self._placed = part, epoch
@@ -267,8 +261,7 @@ class StepTrainer(Trainer):
                 run = self._bound.prepare(
                     steps, results=results, outputs=room, learning_rates=rates
                 )
-                self._run, self._run_order = run, steps.order
-                self._results, self._run_rates = results, rates
+                self._run, self._run_order, self._run_part = run, steps.order, part
             ran, asked = self._make(run, done, loop)
             done += ran
             self._note(part, done)

@@ -519,6 +519,33 @@ def test_table_that_was_used_before(tmp_path, monkeypatch):
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + EPOCHS
 
 
+@contextlib.contextmanager
+def ctrl_c_at_call(number, owner, name, monkeypatch, *, is_late=False):
+    """Raise KeyboardInterrupt in place of the n-th call of a method, or behind it (`is_late`)."""
+    original, calls = getattr(owner, name), []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == number and not is_late:
+            raise KeyboardInterrupt
+        found = original(*args)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            yield
+
+
+def resumed_once(case, folder, save_freq):
+    """Return everything that a training leaves behind that is resumed."""
+    model, callbacks = case.model(), list(case.callbacks())
+    history = case.train(model, *callbacks, fnn.BackupAndRestore(folder, save_freq))
+    return everything(model, history, callbacks)
+
+
 @pytest.mark.parametrize("data", ["arrays", "batches"])
 def test_interrupted_while_batches_are_passed_over(data, tmp_path, monkeypatch):
     """What was saved stays, until the place is reached again."""
@@ -526,73 +553,35 @@ def test_interrupted_while_batches_are_passed_over(data, tmp_path, monkeypatch):
     case = Case(data=rows if data == "arrays" else lambda: parts, metrics=("f1",))
     model = case.model()
     wanted = everything(model, case.train(model), [])
-    backup = fnn.BackupAndRestore(tmp_path, 2)
     with ended_after(3, Killed(), monkeypatch), pytest.raises(Killed):
-        case.train(case.model(), backup)
-    bind, calls = StepTrainer._bind, []
-
-    def interrupted(self):
-        calls.append(self)
-        if len(calls) == 2:  # the first is that of `prepare`
-            raise KeyboardInterrupt
-        bind(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(StepTrainer, "_bind", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            case.train(case.model(), fnn.BackupAndRestore(tmp_path, 2))
-    model = case.model()
-    history = case.train(model, fnn.BackupAndRestore(tmp_path, 2))
-    assert differences(everything(model, history, []), wanted) == []
+        case.train(case.model(), fnn.BackupAndRestore(tmp_path, 2))
+    with ctrl_c_at_call(2, StepTrainer, "_bind", monkeypatch):  # the first is that of `prepare`
+        case.train(case.model(), fnn.BackupAndRestore(tmp_path, 2))
+    assert differences(resumed_once(case, tmp_path, 2), wanted) == []
 
 
 def test_interrupted_at_the_begin_of_an_epoch(tmp_path, monkeypatch):
     case = Case()
     model = case.model()
     wanted = everything(model, case.train(model), [])
-    copy_parameters, calls = Runtime.copy_parameters, []
-
-    def interrupted(self, out=None):
-        calls.append(out)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return copy_parameters(self, out)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Runtime, "copy_parameters", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            case.train(case.model(), fnn.BackupAndRestore(tmp_path, 4))
-    model = case.model()
-    history = case.train(model, fnn.BackupAndRestore(tmp_path, 4))
-    assert differences(everything(model, history, []), wanted) == []
+    with ctrl_c_at_call(3, Runtime, "copy_parameters", monkeypatch):
+        case.train(case.model(), fnn.BackupAndRestore(tmp_path, 4))
+    assert differences(resumed_once(case, tmp_path, 4), wanted) == []
 
 
-def test_interrupted_while_the_average_is_looked_at(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("owner", "name"), [(Runtime, "take_average"), (Network, "get_weights")]
+)  # fmt: skip
+def test_interrupted_while_the_average_is_looked_at(owner, name, tmp_path, monkeypatch):
     case = Case(
         fnn.SGD(0.1, use_ema=True, ema_momentum=0.8), fit=held,
         callbacks=lambda: [fnn.SwapEMAWeights()],
     )  # fmt: skip
-    model = case.model()
-    wanted = everything(model, case.train(model, *case.callbacks()), [])
-    for step in ("take_average", "get_weights"):
-        owner = Runtime if step == "take_average" else Network
-        original, calls = getattr(owner, step), []
-
-        def interrupted(self, original=original, calls=calls):
-            found = original(self)
-            calls.append(found)
-            if len(calls) == 3:
-                raise KeyboardInterrupt
-            return found
-
-        folder = tmp_path / step
-        with monkeypatch.context() as patch:
-            patch.setattr(owner, step, interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                case.train(case.model(), *case.callbacks(), fnn.BackupAndRestore(folder, 3))
-        model = case.model()
-        history = case.train(model, *case.callbacks(), fnn.BackupAndRestore(folder, 3))
-        assert differences(everything(model, history, []), wanted) == []
+    model, callbacks = case.model(), list(case.callbacks())
+    wanted = everything(model, case.train(model, *callbacks), callbacks)
+    with ctrl_c_at_call(3, owner, name, monkeypatch, is_late=True):
+        case.train(case.model(), *case.callbacks(), fnn.BackupAndRestore(tmp_path, 3))
+    assert differences(resumed_once(case, tmp_path, 3), wanted) == []
 
 
 def test_a_callbacks_stop_is_kept(tmp_path):
