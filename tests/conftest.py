@@ -14,7 +14,6 @@ from skip_list import SkipRecord
 import fastnn as fnn
 from fastnn.analysis import machine_limits
 from fastnn.core import threads as thread_limits
-from fastnn.native import engine
 
 HERE = Path(__file__).resolve().parent
 
@@ -71,7 +70,7 @@ def threads(monkeypatch):
 
     What OpenMP was told does not count: the tests beside PyTorch tell it that one is enough.
     """
-    monkeypatch.setattr(engine, "openmp_threads", lambda: None)
+    monkeypatch.setattr("fastnn.native.engine.openmp_threads", lambda: None)
     yield fnn.set_num_threads
     fnn.set_num_threads(None)
 
