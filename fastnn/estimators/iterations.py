@@ -46,6 +46,8 @@ class Training:
     held : Rows or None
     is_incremental : bool
         Whether `partial_fit` was called.
+    shown : float
+        The factor with which the model's loss is shown.
     squares : float
         The sum of squares of all kernels at the start of the iteration.
     has_stopped : bool
@@ -60,14 +62,20 @@ class Training:
     score: Any
     held: Rows | None
     is_incremental: bool
+    shown: float = 1.0
     squares: float = 0.0
     has_stopped: bool = False
 
+    def __post_init__(self) -> None:
+        """Compute what the iterations have in common: one may take microseconds."""
+        self.count = self.rows.count
+        steps = math.ceil(self.count / self.batch)
+        self._share = (steps - 1) / (2 * steps)
+
     def penalty(self, squares: float) -> float:
         """Return the mean of the penalty before the steps, given the sum of squares after them."""
-        steps = math.ceil(self.rows.count / self.batch)
         before, self.squares = self.squares, squares
-        return 0.5 * self.decay * (before + (squares - before) * (steps - 1) / (2 * steps))
+        return 0.5 * self.decay * (before + (squares - before) * self._share)
 
 
 class Trained(Parameters):
@@ -108,15 +116,16 @@ class Trained(Parameters):
         """Run the iterations."""
         model, rows = self.model_, training.rows
         is_stochastic = self.solver in STOCHASTIC
-        loss, weight, _ = self._loss()
+        loss, weight, training.shown = self._loss()
         networks.configure(model, networks.optimizer(self, training.decay), loss, weight)
         if is_stochastic:
             networks.set_learning_rate(model, self._first_rate(training.is_incremental))
         training.squares = self._views.squares()
         tasks = training.tasks
-        begin = None if tasks is None else lambda epoch, logs: tasks.begin()
+        if tasks is not None and not tasks.are_awaited:
+            tasks = training.tasks = None
         hooks = LambdaCallback(
-            on_epoch_begin=begin,
+            on_epoch_begin=None if tasks is None else lambda epoch, logs: tasks.begin(),
             on_epoch_end=lambda epoch, logs: self._end_iteration(training, logs),
         )
         try:
@@ -128,7 +137,7 @@ class Trained(Parameters):
                 verbose=0,
                 callbacks=[hooks],
                 validation_data=None if training.held is None else training.held.arguments(),
-                shuffle=bool(self.shuffle) and training.batch < rows.count,  # else: one sum
+                shuffle=bool(self.shuffle) and training.batch < training.count,  # else: one sum
                 sample_weight=rows.scaled(),
             )
         except NonFiniteLossError as error:
@@ -143,20 +152,19 @@ class Trained(Parameters):
 
     def _end_iteration(self, training: Training, logs: dict[str, float]) -> None:
         """Take the results of an iteration, and end the training if it no longer helps."""
-        _, _, shown = self._loss()
         self.n_iter_ += 1
-        self.t_ += training.rows.count
+        self.t_ += training.count
         squares = self._views.squares()
         if self.solver == "lbfgs":  # whose loss is that after the iteration
             penalty = 0.5 * training.decay * squares
         else:
             penalty = training.penalty(squares)
-        self.loss_ = logs["loss"] * shown + training.constant + penalty
+        self.loss_ = logs["loss"] * training.shown + training.constant + penalty
         self.loss_curve_.append(self.loss_)
         if self.verbose:
             print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
         if "val_loss" in logs:
-            self._validate(training, logs["val_loss"] * shown)
+            self._validate(training, logs["val_loss"] * training.shown)
         self._count_improvement(training)
         if self.solver in STOCHASTIC:
             self._adapt(training)

@@ -37,12 +37,12 @@ class Iterations:
         self._attributes = attributes
         # An estimator without callbacks is still told of, once, so that those of a search or a
         # pipeline around it know its place.
-        self._are_set = hasattr(estimator, "_skl_callbacks")
+        self.are_awaited = hasattr(estimator, "_skl_callbacks")
         context.call_on_fit_task_begin(**self._data)
 
     def begin(self) -> None:
         """Begin an iteration."""
-        if self._are_set:
+        if self.are_awaited:
             self._open = self._context.subcontext(task_name="iteration")
             self._open.call_on_fit_task_begin(**self._data)
 

@@ -223,6 +223,11 @@ class Optimizer(Declaration):
         rates.fill(self.learning_rate)
         return rates
 
+    @property
+    def has_constant_rate(self) -> bool:
+        """Whether the learning rate stays what it is until it is set."""
+        return not isinstance(self.learning_rate, Schedule)
+
     def settings(self) -> tuple:
         """Return the values of the hyper-parameters that are built into a program."""
         return tuple(map(vars(self).get, self._built_in))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,7 @@ class Plan:
     roots: dict[Value, Value] = field(default_factory=dict)
     _parts: dict[str | None, list[tuple[int, int] | Op]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def itemsize(self) -> int:
         """Size of one element of the model's dtype, in bytes."""
         return np.dtype(self.dtype).itemsize
@@ -138,17 +138,18 @@ class Plan:
         and no op before has changed what outlives the step, which would then be half a step.
         """
         ops, found = self.program.ops, [True] * len(self.program.ops)
+        intervals = cache(self.interval)
         for first, end in self.program.sections.values() or [(0, len(ops))]:
             group, has_changed = first, False
             for position in range(first, end):
                 op = ops[position]
-                read = [self.interval(value) for value in op.reads()]
+                read = [intervals(value) for value in op.reads()]
                 changes = op.row.updates or any(
                     value.storage in ("parameter", "state") for value in op.writes()
                 )
                 has_changed |= changes
                 is_in_place = any(
-                    intersect(self.interval(value), one) for value in op.writes() for one in read
+                    intersect(intervals(value), one) for value in op.writes() for one in read
                 )
                 if has_changed or (is_in_place and op.row.kernel):
                     found[group : position + 1] = [False] * (position + 1 - group)

@@ -27,7 +27,9 @@ class Accumulator:
 
     def __init__(self, program: Program, dtype: str) -> None:
         self._program, self._dtype = program, dtype
-        self._sums: Any = 0.0  # the sum of each result over the samples
+        # The sum of each result over the samples. Numbers of Python, not an array: the epochs of a
+        # small network often have one step, and take microseconds.
+        self._sums = [0.0] * len(program.results)
         self._count = 0
         self._targets: list[list[np.ndarray]] = []
         self._target_types: list[tuple[str, ...]] = []
@@ -36,10 +38,10 @@ class Accumulator:
 
     def room(self, steps: Steps) -> dict[str, np.ndarray]:
         """Return arrays for the outputs that the program collects from all rows of a part."""
-        return {
-            value.name: np.empty((steps.rows, *value.shape), self._dtype)
-            for value in self._program.outputs
-        }
+        outputs = self._program.outputs
+        if not outputs:  # as usual, and an epoch may take microseconds
+            return {}
+        return {value.name: np.empty((steps.rows, *value.shape), self._dtype) for value in outputs}
 
     def add(
         self, steps: Steps, results: np.ndarray, room: dict[str, np.ndarray], first: int = 0
@@ -61,12 +63,15 @@ class Accumulator:
         end = min(begin + len(results) * steps.batch, steps.rows)
         # Summed step by step, so that the sums do not depend on how steps are divided into parts.
         if len(results) == 1:
-            sums = (end - begin) * results[0]
-            self._sums = sums + self._sums if self._count else sums
+            rows = end - begin
+            self._sums = [
+                rows * one + before
+                for one, before in zip(results[0].tolist(), self._sums, strict=True)
+            ]
         else:
             sums = steps.rows_of(first + len(results))[first:, np.newaxis] * results
             sums[0] += self._sums
-            self._sums = np.add.accumulate(sums, out=sums)[-1].copy()
+            self._sums = np.add.accumulate(sums, out=sums)[-1].tolist()
         self._count += end - begin
         if room:
             order = np.arange(begin, end) if steps.order is None else steps.order[begin:end]
@@ -90,8 +95,9 @@ class Accumulator:
         names = {value.name for value in self._program.outputs}
         width = len(self._program.inputs) - self._inputs
         is_whole = (
-            np.shape(sums) in ((), (len(self._program.results),))
-            and np.asarray(sums).dtype == np.float64
+            isinstance(sums, list)
+            and len(sums) == len(self._program.results)
+            and all(type(one) is float for one in sums)
             and type(count) is int
             and count >= 0
             and len(targets) == len(types) == len(predictions)
@@ -112,22 +118,23 @@ class Accumulator:
 
     def logs(self) -> dict[str, Any]:
         """Return each result: a mean over the samples, or computed from all of them at once."""
-        return self._logs(self._sums / self._count) if self._count else {}
+        count = self._count
+        return self._logs([one / count for one in self._sums]) if count else {}
 
     def logs_of_step(self, results: np.ndarray) -> dict[str, Any]:
         """Return the results of one step, except those that need all samples."""
         return {
             name: value
-            for name, value in self._logs(results[0], is_step=True).items()
+            for name, value in self._logs(results[0].tolist(), is_step=True).items()
             if value is not None
         }
 
-    def _logs(self, means: np.ndarray, *, is_step: bool = False) -> dict[str, Any]:
-        columns = dict(zip(self._program.results, means.tolist(), strict=True))
+    def _logs(self, means: list[float], *, is_step: bool = False) -> dict[str, Any]:
+        columns = dict(zip(self._program.results, means, strict=True))
         logs: dict[str, Any] = {}
         for measure in self._program.reported:
             metric = measure.metric
-            if isinstance(metric, EpochMetric):
+            if metric is not None and isinstance(metric, EpochMetric):
                 logs[measure.name] = None if is_step else metric.compute(self._collected(measure))
             else:
                 mean = columns[measure.name]

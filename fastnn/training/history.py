@@ -80,9 +80,10 @@ class History:
             else:
                 values += [math.nan] * (place - len(values))  # some epochs may lack a result
                 values[place:] = [value]
-        for values in self.history.values():
-            if len(values) == place:
-                values.append(math.nan)
+        if len(self.history) > len(logs):
+            for values in self.history.values():
+                if len(values) == place:
+                    values.append(math.nan)
 
 
 def _last(values: list) -> Any:

@@ -29,6 +29,8 @@ class _Part:
     steps : Steps
     results : ndarray, shape (count, results)
     rates : ndarray, shape (count,)
+    rate : float, Schedule or None
+        What all of `rates` are, if they are those of the next epoch, too.
     room : dict of str to ndarray
         Receives the outputs that metrics need.
     added : int
@@ -43,6 +45,7 @@ class _Part:
     results: np.ndarray
     rates: np.ndarray
     room: dict[str, np.ndarray]
+    rate: Any = None
     added: int = 0
     noted: tuple[int, int] = (0, 0)
     is_busy: bool = False
@@ -242,7 +245,7 @@ class StepTrainer(Trainer):
         made = 0 if self._order is None else self._made()  # nobody will save the training
         part.added, part.noted, part.is_busy = first, (first, made), False
         self._part, self._placed = part, epoch
-        chosen = None
+        chosen = part.rate
         done = first
         while done < count and not network.stop_training:
             if loop.callbacks.asks_for_batches:
@@ -257,6 +260,7 @@ class StepTrainer(Trainer):
             if optimizer.learning_rate is not chosen:  # set by a callback, or at the start
                 chosen = optimizer.learning_rate
                 rates[done:] = self._rates(count - done)
+                part.rate = chosen if optimizer.has_constant_rate and not done else None
             if run is None or run.bound is not self._bound:
                 run = self._bound.prepare(
                     steps, results=results, outputs=room, learning_rates=rates

@@ -320,7 +320,10 @@ def test_comparison_finds_what_is_lost(lost, tmp_path, monkeypatch):
         state = checkpoint.state
         place = state["trainer"]["place"]
         if lost == "results":
-            place["results"] = {**place["results"], "_sums": place["results"]["_sums"] * 1.01}
+            place["results"] = {
+                **place["results"],
+                "_sums": [1.01 * one for one in place["results"]["_sums"]],
+            }
         elif lost == "order":
             place["order"] = np.random.default_rng(77).bit_generator.state
         elif lost == "done":

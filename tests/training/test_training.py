@@ -243,6 +243,25 @@ def test_callback_may_set_the_learning_rate(rng):
     assert weights_as_bytes(model) == weights_as_bytes(twin)
 
 
+def test_a_rate_set_within_an_epoch_holds_for_the_whole_next_one(rng):
+    """The arrays of an epoch are used again for the next, if it has the same rows."""
+    x, y = regression(rng)
+
+    class Lower(fnn.Callback):
+        def on_train_batch_begin(self, batch):
+            if batch == 2:
+                self.model.optimizer.learning_rate = 1e-4
+
+    model, twin = small(), small()
+    model.fit(x, y, 16, epochs=3, shuffle=False, callbacks=[Lower()], verbose=0)
+    for step in range(12):
+        if step == 2:
+            twin.optimizer.learning_rate = 1e-4
+        rows = slice(step % 4 * 16, step % 4 * 16 + 16)
+        twin.train_on_batch(x[rows], y[rows])
+    assert weights_as_bytes(model) == weights_as_bytes(twin)
+
+
 def test_error_in_a_callback_ends_training_and_is_passed_on(rng):
     calls = []
 
