@@ -82,6 +82,10 @@ LIBRARIES = {
     "JAX jit": (*TRAINING, "predict"),
     "JAX scan": TRAINING,
     "JAX constants": ("predict",),
+    "onnxruntime": ("predict",),
+    "onnxruntime spinning": ("predict",),
+    "OpenVINO": ("predict",),
+    "LiteRT": ("predict",),
 }
 
 
@@ -216,7 +220,7 @@ def _cells() -> Iterator[Cell]:
     for data, network, target in REAL:
         yield Cell("accuracy", "accuracy", network, data=data, target=target)
     for network in NETWORKS:
-        for rows in (1, 32, 4096):
+        for rows in (1, 32, 256, 4096):
             yield Cell("predict", "predict", network, rows=rows)
     yield Cell("predict", "predict", NETWORKS[4], rows=256, threads=1)
 

@@ -130,6 +130,8 @@ def _machine(data: Results) -> list[str]:
     ours = facts["fastnn"]
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     peers = f", peers: {', '.join(settings['peers'])} only" if settings["peers"] else ""
+    beside = settings["neighbors"]
+    load = f", beside {beside} busy program{'s' * (beside != 1)}" if beside else ""
     return [
         f"- {ours['processor']}, {facts['processors']} processors, {facts['system']}, "
         f"{facts['python']}",
@@ -137,7 +139,7 @@ def _machine(data: Results) -> list[str]:
         f"{ours['threads']}, {ours['compiler']}",
         f"- {versions}",
         f"- {data['date']}; {settings['pairs']} interleaved pairs a peer, blocks of "
-        f"{1000 * settings['block_seconds']:.3g} ms or a call{peers}",
+        f"{1000 * settings['block_seconds']:.3g} ms or a call{peers}{load}",
     ]
 
 
@@ -260,10 +262,11 @@ def _title(data: Results) -> str:
     facts = data["machine"]
     versions = facts["versions"]
     return (
-        "How many times faster fastnn is than the fastest of NumPy, scikit-learn, PyTorch and JAX\n"
+        "How many times faster fastnn is than the fastest of its peers\n"
         f"{facts['fastnn']['processor']}, {facts['processors']} processors, ISA "
         f"{facts['fastnn']['isa']}; NumPy {versions['numpy']}, scikit-learn "
-        f"{versions['scikit-learn']}, PyTorch {versions['torch']}, JAX {versions['jax']}\n"
+        f"{versions['scikit-learn']}, PyTorch {versions['torch']}, JAX {versions['jax']}, "
+        f"onnxruntime {versions['onnxruntime']}, OpenVINO {versions['openvino']}\n"
         f"{data['date'][:10]}, {data['settings']['pairs']} interleaved pairs a peer, "
         f"{len(data['cells'])} of {len(CELLS)} cells measured"
     )

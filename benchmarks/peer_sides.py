@@ -34,6 +34,10 @@ MODULES = {
     "JAX jit": ("peer_jax", "Jit"),
     "JAX scan": ("peer_jax", "Scan"),
     "JAX constants": ("peer_jax", "Constants"),
+    "onnxruntime": ("peer_inference", "OnnxRuntime"),
+    "onnxruntime spinning": ("peer_inference", "SpinningOnnxRuntime"),
+    "OpenVINO": ("peer_inference", "OpenVino"),
+    "LiteRT": ("peer_inference", "LiteRt"),
 }
 
 

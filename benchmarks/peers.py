@@ -1,4 +1,6 @@
-"""A fair comparison: fastnn against NumPy, scikit-learn, PyTorch and JAX, each at its best.
+"""A fair comparison: fastnn against the best of its field, each library at its best.
+
+NumPy, scikit-learn, PyTorch and JAX train and predict; onnxruntime, OpenVINO and LiteRT predict.
 
 Run it as `make peers`, or as `python benchmarks/peers.py --cells 'adam: step 4-*'` where fastnn
 and the extra `peers` are installed. `--list` prints the cells; README says how long they take.
@@ -10,12 +12,15 @@ and the extra `peers` are installed. `--list` prints the cells; README says how 
   process of its own. A pair is a block of fastnn's and a block of a peer's, one after the other;
   the number of a cell is the median of the paired ratios against the configuration with the
   lowest median time.
+- `--neighbors 1` measures beside a program that keeps one processor busy, as on a machine that is
+  shared.
 - Results are written after every cell; `--resume` continues an interrupted run.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fnmatch
 import hashlib
 import importlib.metadata
@@ -25,6 +30,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +40,10 @@ from peer_referee import HERE, Referee, SideError, environment, rivals
 
 import fastnn as fnn
 
-PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "jax", "jaxlib", "optax")
+PACKAGES = (
+    "numpy", "scipy", "scikit-learn", "torch", "jax", "jaxlib", "optax", "onnxruntime", "openvino",
+    "ai-edge-litert",
+)  # fmt: skip
 MEMORY_CELL = next(name for name in CELLS if name.startswith("adam: step 1024-"))
 
 
@@ -51,12 +60,16 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     made.add_argument("--pairs", type=int, default=15, help="default: 15")
     made.add_argument("--quick", action="store_true", help="three pairs of short blocks")
+    made.add_argument(
+        "--neighbors", metavar="N", type=int, default=0, choices=range(65),
+        help="how many programs keep a processor busy meanwhile; default: 0",
+    )  # fmt: skip
     made.add_argument("--list", action="store_true", help="print the cells and stop")
     made.add_argument("--resume", action="store_true", help="keep the cells measured already")
     made.add_argument("--redraw", action="store_true", help="only write the report again")
     made.add_argument(
         "--output", metavar="PATH",
-        help="without suffix; default: out/peers, or out/peers-part for a part of it",
+        help="without suffix; default: out/peers (-neighbors-N), with -part for a part of it",
     )  # fmt: skip
     return made
 
@@ -68,6 +81,18 @@ def chosen(patterns: list[str] | None) -> list[Cell]:
         for name, cell in CELLS.items()
         if not patterns or any(fnmatch.fnmatchcase(name, f"*{pattern}*") for pattern in patterns)
     ]
+
+
+@contextlib.contextmanager
+def neighbors(count: int) -> Iterator[list[subprocess.Popen]]:
+    """Run programs beside this one, each of which keeps a processor busy."""
+    started = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield started
+    finally:
+        for one in started:
+            one.kill()
+            one.wait()
 
 
 def machine() -> dict[str, Any]:
@@ -152,19 +177,24 @@ def main(arguments: argparse.Namespace) -> int:
             print(f"{cell.name}  ({len(peers_of(cell))} peers)")
         return 0
     is_part = bool(arguments.cells or arguments.peers or arguments.quick)
-    path = Path(arguments.output or ("out/peers-part" if is_part else "out/peers"))
+    name = f"peers-neighbors-{arguments.neighbors}" if arguments.neighbors else "peers"
+    path = Path(arguments.output or f"out/{name}{'-part' if is_part else ''}")
     if arguments.redraw:
         peer_report.write(json.loads(path.with_name(path.name + ".json").read_text()), path)
         return 0
     pairs, block_seconds = (3, 0.005) if arguments.quick else (arguments.pairs, 0.02)
     if pairs < 2:
         raise SystemExit("--pairs must be at least 2")
-    settings = {"pairs": pairs, "block_seconds": block_seconds, "peers": arguments.peers or []}
+    settings = {
+        "pairs": pairs, "block_seconds": block_seconds, "peers": arguments.peers or [],
+        "neighbors": arguments.neighbors,
+    }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     results = Results(path, settings, arguments.resume)
     cells = [cell for cell in cells if rivals(cell, settings["peers"])]
     measured = results.data["cells"]
-    with open(path.with_name(path.name + ".log"), "a") as log:
+    log_path = path.with_name(path.name + ".log")
+    with open(log_path, "a") as log, neighbors(arguments.neighbors):
         referee = Referee(log, pairs, block_seconds)
         try:
             for number, cell in enumerate(cells, 1):

@@ -49,7 +49,7 @@ def test_every_network_is_in_every_kind_of_cell():
     assert {cell.data for cell in in_group("epoch")} == {"digits", "mnist", "shuttle"}
     assert {cell.data for cell in in_group("accuracy")} == {"digits", "mnist", "shuttle"}
     rows = {(cell.network, cell.rows) for cell in in_group("predict") if not cell.threads}
-    assert rows == {(network, rows) for network in NETWORKS for rows in (1, 32, 4096)}
+    assert rows == {(network, rows) for network in NETWORKS for rows in (1, 32, 256, 4096)}
     assert any(cell.threads == 1 and cell.rows == 256 for cell in in_group("predict"))
 
 
@@ -80,7 +80,7 @@ def test_scikit_learn_competes_only_where_it_has_the_same_thing(change):
 def test_patterns_choose_cells():
     assert peers.chosen(None) == list(CELLS.values())
     assert peers.chosen(["adam: step 4-64"]) == [SMALLEST]
-    assert len(peers.chosen(["float64: *4-64-64-2", "predict*256"])) == 2
+    assert len(peers.chosen(["float64: *4-64-64-2", "predict*256 rows, 1 thread"])) == 2
 
 
 def test_the_listing_names_every_cell(capsys):
@@ -248,7 +248,7 @@ def results(**cells):
     """The output of a run, with cells by name and the ratios of their peers."""
     return {
         "machine": peers.machine(),
-        "settings": {"pairs": 15, "block_seconds": 0.02, "peers": []},
+        "settings": {"pairs": 15, "block_seconds": 0.02, "peers": [], "neighbors": 1},
         "date": "2026-01-01 00:00 UTC",
         "sides": {"NumPy, 1 thread": "OpenBLAS"},
         "cells": cells,
@@ -268,6 +268,7 @@ def test_the_report_shows_lost_cells_and_failed_sides(tmp_path):
     assert "2.00 (2.00 to 2.00)" in text
     assert f"{names[0]}: NumPy, 2 threads: it is wrong" in text
     assert f"behind in {names[1]}" in text
+    assert "beside 1 busy program" in text
     assert "**2.25**" in text  # peak memory: 300 MB compared with 1.2 x 111 MB
     assert (tmp_path / "peers.svg").stat().st_size > 1000
     assert (tmp_path / "peers.png").stat().st_size > 1000
@@ -283,6 +284,12 @@ def test_results_are_resumed_only_with_the_same_settings(tmp_path):
     assert not peers.Results(path, {"pairs": 3}, resume=False).data["cells"]
     with pytest.raises(SystemExit, match="another settings"):
         peers.Results(path, {"pairs": 4}, resume=True)
+
+
+def test_neighbors_keep_processors_busy_until_the_end():
+    with peers.neighbors(2) as started:
+        assert [one.poll() for one in started] == [None, None]
+    assert None not in [one.poll() for one in started]
 
 
 def test_every_optimizer_of_a_cell_has_its_numbers():
