@@ -20,7 +20,7 @@ import numpy as np
 import timing
 from peer_cells import CELLS, Cell, Peer
 from peer_data import load
-from peer_sides import Side, make
+from peer_sides import MODULES, Side, make
 
 
 class Worker:
@@ -91,6 +91,8 @@ class Worker:
         if library.startswith("JAX"):
             names = ("NPROC", "XLA_FLAGS")
             return " ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
+        if MODULES[library][0] == "peer_inference":  # its threads are none of a known pool's
+            return f"{self.peer.threads} thread{'s' * (self.peer.threads != 1)}"
         from threadpoolctl import threadpool_info
 
         pools = [pool for pool in threadpool_info() if pool["internal_api"] == "openblas"]
