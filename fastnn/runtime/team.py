@@ -119,6 +119,7 @@ class TeamSize:
     _tested: Pace = field(default_factory=lambda: Pace())  # of its rival
     _is_alarmed: bool = False  # a worker was absent: `_recent` has what has been seen since
     _immune_for: float = 0.0  # seconds for which absences do not lead to another test
+    _has_neighbor: bool = False  # a worker had no processor, and no large team has won since
 
     def __post_init__(self) -> None:
         """Find out whether a step is worth more than one worker, however many there may be."""
@@ -165,12 +166,13 @@ class TeamSize:
         if self.rival and not trials:
             self._test(steps, workers, seconds)
         elif trials:
-            if self._is_unsettled(workers, each):
+            if not self._has_neighbor and self._is_unsettled(workers, each):
                 self._settling += seconds
                 return
             self._seconds.setdefault(workers, []).append(each)
             if workers == trials[0]:
-                self._trials = trials[1:]
+                is_still_absent = absence > max(ABSENT_SECONDS, ABSENT_SHARE * seconds)
+                self._trials = [] if self._has_neighbor and is_still_absent else trials[1:]
             if not self._trials:
                 self._choose()
         else:
@@ -203,7 +205,8 @@ class TeamSize:
         if not self._is_alarmed:
             if self._immune_for > 0 or not is_absent or self._recent.absence < ABSENT_SECONDS:
                 return
-            self._is_alarmed, self._recent = True, Pace()  # what came before was another situation
+            self._is_alarmed = self._has_neighbor = True
+            self._recent = Pace()  # what came before was another situation
             self._recent.add(*seen)
         if self._recent.seconds >= TEST_SECONDS:
             self._is_alarmed = False
@@ -251,6 +254,7 @@ class TeamSize:
             if usual[size] < ADVANTAGE * usual[chosen]:
                 chosen = size
         self.workers, self._alone = chosen, usual[min(usual)]
+        self._has_neighbor = self._has_neighbor and chosen < self.limit
         self._steps = max(1, int(_slice_of(chosen) / usual[chosen]))
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -220,6 +221,21 @@ def test_absences_that_are_short_or_rare_do_not_disturb(share, steps):
     for _ in range(100 if share < 0.5 else 1):
         pace.record(steps, 4, steps * 1e-4, share * steps * 1e-4, 3)
     assert pace.next(10**9)[1] == 4
+
+
+def test_trying_again_beside_a_busy_neighbor_takes_one_slice():
+    pace, asked, passed = settled(5e6), [], 0.0
+    while passed < 5.0:
+        steps, workers = pace.next(10**9)
+        lost = 0.003 if workers > 1 else 0.0  # the neighbor's time slice
+        seconds = steps * {1: 2.4e-4, 2: 2e-4, 4: 1.5e-4}[workers] + lost
+        pace.record(steps, workers, seconds, lost or -1.0, 0)
+        asked.append(workers)
+        passed += seconds
+    assert asked.count(1) > 0.8 * len(asked)
+    again = [b for a, b in pairwise(asked) if a == 1 and b > 1]
+    assert len(again) >= 2
+    assert sum(workers > 1 for workers in asked) < 4 * len(again)
 
 
 def test_a_team_comes_back_when_it_has_the_processors_again():
