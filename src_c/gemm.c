@@ -3,7 +3,8 @@
  * Tiles (tile.h) are combined into whole products, by panels of B: as many columns as a tile is
  * wide. Where C has few columns or B must be transposed, the transpose of C may be computed instead
  * (is_turned), or dot products (is_narrow); where k is too short for a tile, C is computed row by
- * row (is_shallow). dense.c holds the layers' products, which are built on it.
+ * row (is_shallow); where C has few rows and B is large, B is read in order (few_rows.h). dense.c
+ * holds the layers' products, which are built on it.
  *
  * Packing. At the sizes this library is for, operands fit the caches and packing costs
  * more than it saves, so a panel is copied only where it must be or where it pays:
@@ -454,12 +455,15 @@ static void multiply_shallow(const product *p, void *scratch, int worker, int wo
     }
 }
 
+#include "few_rows.h"
+
 /* C = A B, with the method that suits the sizes. */
 static void product_of(const product *p, void *scratch, int worker, int workers)
 {
     if (p->m == 0 || p->n == 0) return;
     if (is_narrow(p)) multiply_narrow(p, scratch, worker, workers);
     else if (is_shallow(p)) multiply_shallow(p, scratch, worker, workers);
+    else if (is_few_rows(p)) multiply_few_rows(p, worker, workers);
     else if (is_turned(p)) multiply_turned(p, scratch, worker, workers);
     else multiply(p, scratch, worker, workers);
 }

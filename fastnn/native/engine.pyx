@@ -104,6 +104,16 @@ cdef extern from *:
         return (double)(now.tv_sec - fastnn_clock_start) + 1e-9 * (double)now.tv_nsec;
     }
     static void fastnn_start_clock(void) { fastnn_clock_start = time(NULL); }
+    /* The processor time of the calling thread; negative where it cannot be known. */
+    static double fastnn_processor_seconds(void)
+    {
+    #if defined(CLOCK_THREAD_CPUTIME_ID)
+        struct timespec used;
+        if (!clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used))
+            return (double)used.tv_sec + 1e-9 * (double)used.tv_nsec;
+    #endif
+        return -1.0;
+    }
     /* `bytes` rounded up to whole cache lines and aligned to one; NULL if out of memory. */
     static void *fastnn_allocate(size_t bytes)
     {
@@ -114,6 +124,7 @@ cdef extern from *:
     const char *FASTNN_VERSION
     void *fastnn_allocate(size_t size) nogil
     double fastnn_seconds() nogil
+    double fastnn_processor_seconds() nogil
     void fastnn_start_clock()
 
 

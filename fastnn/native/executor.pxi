@@ -49,6 +49,8 @@ cdef struct Run:
     int status
     double *seconds          # (count) time spent in each op by worker 0, or NULL
     int thread[64]           # FASTNN_SPREAD_MOST: thread numbers of the workers
+    double opened            # when the team was opened, if its workers are watched; otherwise 0
+    double absent[64]        # for how many seconds each worker had no processor since then
     fastnn_barrier barrier
 
 
@@ -59,6 +61,13 @@ cdef double PART_WORK = 2e9
 cdef int MOST_PARTS = 256
 # Signals whose handlers let the step go on may come faster than an op is done.
 cdef int MOST_REPEATS = 3
+
+
+# A team is watched if its run has this many multiply-adds, half a millisecond of one worker; of
+# shorter runs, every eighth: reading the clocks of two workers takes a microsecond.
+cdef double WATCHED_WORK = 2e7
+cdef int WATCHED_RUNS = 8
+cdef double ABSENT_SHARE = 0.1  # of the time; a worker that was absent longer shares its processor
 
 
 cdef int run_in_parts(const Slot *slot, int worker, int workers) noexcept nogil:
@@ -80,11 +89,15 @@ cdef int run_in_parts(const Slot *slot, int worker, int workers) noexcept nogil:
 cdef void run_team_member(Run *run, int worker, int workers) noexcept nogil:
     """Run one worker's share of a slice, treating denormals as zero."""
     cdef uint64_t mode = fastnn_float_mode()
+    cdef double used = fastnn_processor_seconds() if run.opened > 0 else 0.0
     if 0 < worker < FASTNN_SPREAD_MOST:
         run.thread[worker] = fastnn_spread_thread()
     fastnn_set_float_mode(mode | FLUSH_DENORMALS)
     run_steps(run, worker, workers)
     fastnn_set_float_mode(mode)
+    if run.opened > 0 and worker < FASTNN_SPREAD_MOST and used >= 0:
+        used = fastnn_processor_seconds() - used
+        run.absent[worker] = max(fastnn_seconds() - run.opened - used, 0.0)
 
 
 cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
@@ -233,6 +246,14 @@ cdef class Executor:
     inputs : int
         Number of inputs of the program.
 
+    Attributes
+    ----------
+    absence : float
+        For how many seconds of its last run a worker of a team had no processor, at most; negative
+        if the team was not watched.
+    present : int
+        How many of its workers had a processor nearly all the time.
+
     Raises
     ------
     ValueError
@@ -244,6 +265,9 @@ cdef class Executor:
     cdef int64_t forks
     cdef uint64_t uses           # counts the runs, which share the workspace
     cdef double row_work, fixed_work
+    cdef uint64_t teams          # counts the teams
+    cdef readonly double absence
+    cdef readonly int present
 
     def __cinit__(self, calls, str dtype, dict arenas, Py_ssize_t externals, Py_ssize_t inputs):
         cdef Py_ssize_t position
@@ -461,7 +485,32 @@ cdef class Executor:
         else:
             with nogil:
                 fastnn_spread_begin(workers)
+                self._begin_watching(run)
                 with parallel(num_threads=workers):
                     run_team_member(run, threadid(), fastnn_team_size())
+                self._end_watching(run, workers)
                 fastnn_spread_end(run.thread, workers)
         return 0
+
+    cdef void _begin_watching(self, Run *run) noexcept nogil:
+        """Have the workers of a team note for how long they had no processor, if it is watched."""
+        cdef double rows = <double>min(run.batch, run.total_rows)
+        cdef double work = (self.row_work * rows + self.fixed_work) * <double>run.steps
+        self.teams += 1
+        memset(run.absent, 0, sizeof(run.absent))
+        run.opened = 0.0
+        if work >= WATCHED_WORK or self.teams % WATCHED_RUNS == 0:
+            run.opened = fastnn_seconds()
+
+    cdef void _end_watching(self, Run *run, int workers) noexcept nogil:
+        """Note the longest absence, and how many workers had a processor of their own."""
+        cdef double elapsed
+        cdef int worker
+        self.absence, self.present = -1.0, workers
+        if run.opened == 0.0:
+            return
+        elapsed = fastnn_seconds() - run.opened
+        for worker in range(min(workers, FASTNN_SPREAD_MOST)):
+            self.absence = max(self.absence, run.absent[worker])
+            self.present -= run.absent[worker] > ABSENT_SHARE * elapsed
+        run.opened = 0.0

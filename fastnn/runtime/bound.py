@@ -58,6 +58,15 @@ class Bound:
             self._teams[batch] = TeamSize(self.plan.effort(batch))
         return self._teams[batch]
 
+    def attendance(self, workers: int) -> tuple[float, int]:
+        """Return the longest absence from the last run, in seconds, and how many had none.
+
+        The absence is negative if it is not known; see `Executor`.
+        """
+        if workers == 1:
+            return -1.0, 1
+        return self.executor.absence, self.executor.present
+
     def prepare(
         self,
         steps: Steps,
@@ -231,7 +240,7 @@ class Run:
         done = self.make(first, asked, workers=workers)
         seconds = time.perf_counter() - began
         if done == asked and not is_cut:  # a slice cut short does not tell a step's time
-            team.record(asked, workers, seconds)
+            team.record(asked, workers, seconds, *self.bound.attendance(workers))
         return asked, done, seconds
 
     def make(

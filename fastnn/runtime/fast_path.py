@@ -5,8 +5,8 @@ declines whatever is unusual; the caller then takes the general path, as for a b
 
 One worker runs a program of one row, however wide the network: a row is finished before a team
 has met often, and on a busy machine waiting for the others costs more than they contribute.
-Predictions for few rows are run by a team if measurements have shown that it pays, and steps on
-batches by the team that the general path would take.
+Predictions for few rows, and steps on batches, are run by a team if measurements have shown that it
+pays.
 """
 
 from __future__ import annotations
@@ -144,16 +144,22 @@ class FastPath:
         if type(y) is not np.ndarray or not y.ndim or len(y) == 1:  # one row may need a warning
             return None
         workers, prepared = 1, learner.prepared
-        if len(y) > learner.alone:
-            workers = threads.workers_for(learner.bound.plan.work(len(y)))
+        team = learner.bound.team(len(y)) if len(y) > learner.alone else None
+        if team is not None:
+            _, workers = team.next(1)
             if workers > prepared.workers:  # the number of threads allowed has grown
                 self.forget(LEARNS)
                 return None
         self._last = learner
+        began = time.perf_counter()
         try:
-            return prepared.learn_batch(x, y, weights, objective.optimizer.__dict__, workers)
+            loss = prepared.learn_batch(x, y, weights, objective.optimizer.__dict__, workers)
         except ValueError:  # as above
             return None
+        if team is not None and loss is not None:
+            seconds = time.perf_counter() - began
+            team.record(1, workers, seconds, *learner.bound.attendance(workers))
+        return loss
 
     @property
     def last_step(self) -> tuple[bool, float]:
@@ -246,7 +252,8 @@ class FastPath:
         began = time.perf_counter()
         outputs = few.prepared.predict_few(x, workers)
         if outputs is not None:
-            team.record(1, workers, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            team.record(1, workers, seconds, *few.bound.attendance(workers))
         return outputs
 
     def forget_few_rows(self) -> None:

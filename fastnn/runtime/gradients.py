@@ -113,7 +113,8 @@ def sum_gradients(
         _, workers = team.next(1)
         run.make(step, workers=workers)
         if rows == steps.batch:
-            team.record(1, workers, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            team.record(1, workers, seconds, *bound.attendance(workers))
         part = rows / steps.rows if is_mean else 1.0
         total += np.multiply(arena, part, dtype=np.float64)
         after(time.perf_counter() - began)

@@ -3,6 +3,10 @@
 Whether a second worker is worth its barriers depends on the machine, on its load, and on the
 slice, so it is measured: teams of different sizes run the first slices of a program, and the
 fastest size is kept as long as it stays fast. The results have the same bits for any team.
+
+A worker whose processor is taken by another program holds up the whole team at every barrier, for
+milliseconds. Its own clock tells: it had less processor time than time has passed. As soon as that
+happens, the team is put to the test against as many workers as had a processor to themselves.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from fastnn.core import threads
 # How long the engine runs before Python may check for Ctrl-C, in seconds; how long while team
 # sizes are being tried; and the multiply-adds per second of a slow machine.
 SLICE_SECONDS = 0.04
+TEAM_SLICE_SECONDS = 0.02  # of more than one worker, so that a busy neighbor is noticed soon
 TRIAL_SECONDS = 0.002
 WORK_PER_SECOND = 5e9
 STEP_SECONDS = 2e-6  # of the smallest network
@@ -34,6 +39,52 @@ TRY_AGAIN_AT_MOST_SECONDS = 5.0
 DISAPPOINTMENTS = (
     3  # slices in a row that one worker would have run faster; then sizes are tried again
 )
+# A worker had no processor for this share of the time, and so many seconds in all: the smaller team
+# that had one throughout runs for TEST_SECONDS, in slices of SHORT_SECONDS.
+ABSENT_SHARE = 0.1
+ABSENT_SECONDS = 0.001
+TEST_SECONDS = 0.01
+SHORT_SECONDS = 0.005
+MEMORY_SECONDS = 0.05  # how far back the time of the team and its absences are remembered
+
+
+@dataclass
+class Pace:
+    """How long some steps took, and how long a worker was absent meanwhile.
+
+    Attributes
+    ----------
+    steps : float
+    seconds : float
+    watched, absence : float
+        Seconds in which the workers were watched, and for how many of them one had no processor.
+    """
+
+    steps: float = 0.0
+    seconds: float = 0.0
+    watched: float = 0.0
+    absence: float = 0.0
+
+    @property
+    def each(self) -> float:
+        """Seconds of a step."""
+        return self.seconds / max(self.steps, 1.0)
+
+    def add(self, steps: int, seconds: float, watched: float = 0.0, absence: float = 0.0) -> None:
+        """Take note of a slice."""
+        self.steps += steps
+        self.seconds += seconds
+        self.watched += watched
+        self.absence += absence
+
+    def fade(self) -> None:
+        """Give what was noted half of its weight."""
+        self.steps, self.seconds = self.steps / 2, self.seconds / 2
+        self.watched, self.absence = self.watched / 2, self.absence / 2
+
+    def steps_in(self, seconds: float) -> int:
+        """Return how many steps are made in the given time, at least 1."""
+        return max(1, int(seconds / max(self.each, 1e-9)))
 
 
 @dataclass
@@ -48,11 +99,14 @@ class TeamSize:
         Size of the team that was the fastest.
     limit : int
         Number of threads allowed when sizes were last tried.
+    rival : int
+        Size of the team that is being tested against the usual one; otherwise 0.
     """
 
     work: float
     workers: int = 1
     limit: int = 0
+    rival: int = 0
     _steps: int = 1
     _trials: list[int] = field(default_factory=list)
     _seconds: dict[int, list[float]] = field(default_factory=dict)
@@ -61,6 +115,11 @@ class TeamSize:
     _settling: float = 0.0
     _alone: float = 0.0
     _disappointments: int = 0
+    _recent: Pace = field(default_factory=lambda: Pace())  # of the usual team
+    _tested: Pace = field(default_factory=lambda: Pace())  # of its rival
+    _is_alarmed: bool = False  # a worker was absent: `_recent` has what has been seen since
+    _immune_for: float = 0.0  # seconds for which absences do not lead to another test
+    _has_neighbor: bool = False  # a worker had no processor, and no large team has won since
 
     def __post_init__(self) -> None:
         """Find out whether a step is worth more than one worker, however many there may be."""
@@ -80,21 +139,40 @@ class TeamSize:
             self._patience = min(2 * self._patience, TRY_AGAIN_AT_MOST_SECONDS)
             self._begin(limit)
         trials = self._trials  # other threads may run the same program and replace it
-        if not trials:
-            return min(self._steps, left), self.workers
-        return min(self.steps_in(TRIAL_SECONDS), left), trials[0]
+        if trials:
+            return min(self.steps_in(TRIAL_SECONDS), left), trials[0]
+        if self.rival:
+            return min(self._recent.steps_in(SHORT_SECONDS), left), self.rival
+        if self.workers > 1 and self._recent.seconds < TEST_SECONDS:  # is it alone here?
+            return min(self._steps, self.steps_in(SHORT_SECONDS), left), self.workers
+        return min(self._steps, left), self.workers
 
-    def record(self, steps: int, workers: int, seconds: float) -> None:
-        """Record the time of a slice that `next` asked for."""
+    def record(
+        self, steps: int, workers: int, seconds: float, absence: float = -1.0, present: int = 0
+    ) -> None:
+        """Record the time of a slice that `next` asked for.
+
+        Parameters
+        ----------
+        steps, workers : int
+        seconds : float
+        absence : float, default -1.0
+            For how many of them a worker had no processor; negative: unknown.
+        present : int, default 0
+            How many workers had one nearly all the time.
+        """
         each = max(seconds, 1e-9) / steps
         trials = self._trials
-        if trials:
-            if self._is_unsettled(workers, each):
+        if self.rival and not trials:
+            self._test(steps, workers, seconds)
+        elif trials:
+            if not self._has_neighbor and self._is_unsettled(workers, each):
                 self._settling += seconds
                 return
             self._seconds.setdefault(workers, []).append(each)
             if workers == trials[0]:
-                self._trials = trials[1:]
+                is_still_absent = absence > max(ABSENT_SECONDS, ABSENT_SHARE * seconds)
+                self._trials = [] if self._has_neighbor and is_still_absent else trials[1:]
             if not self._trials:
                 self._choose()
         else:
@@ -103,15 +181,54 @@ class TeamSize:
             self._disappointments = self._disappointments + 1 if is_slow else 0
             if self._disappointments == DISAPPOINTMENTS:
                 self._since_trials = math.inf
+            if workers > 1:
+                self._watch(steps, seconds, absence, present)
             if steps >= self._steps:
-                self._steps = max(1, min(4 * self._steps, int(SLICE_SECONDS / each)))
+                self._steps = max(1, min(4 * self._steps, int(_slice_of(workers) / each)))
 
     def _begin(self, limit: int) -> None:
         sizes = threads.team_sizes(self.work, limit)
         self.limit, self._since_trials, self._seconds = limit, 0.0, {}
         self.workers, self._alone, self._disappointments = sizes[0], 0.0, 0
         self._trials = sorted(sizes * TRIALS) if len(sizes) > 1 else []
-        self._settling = 0.0
+        self._settling = self._immune_for = 0.0
+        self.rival, self._recent, self._is_alarmed = 0, Pace(), False
+
+    def _watch(self, steps: int, seconds: float, absence: float, present: int) -> None:
+        """Take note of a slice of the usual team; begin a test if a worker had no processor."""
+        seen = (steps, seconds, seconds if absence >= 0 else 0.0, max(absence, 0.0))
+        self._immune_for -= seconds
+        self._recent.add(*seen)
+        if self._recent.seconds > MEMORY_SECONDS and not self._is_alarmed:
+            self._recent.fade()
+        is_absent = self._recent.absence > ABSENT_SHARE * self._recent.watched
+        if not self._is_alarmed:
+            if self._immune_for > 0 or not is_absent or self._recent.absence < ABSENT_SECONDS:
+                return
+            self._is_alarmed = self._has_neighbor = True
+            self._recent = Pace()  # what came before was another situation
+            self._recent.add(*seen)
+        if self._recent.seconds >= TEST_SECONDS:
+            self._is_alarmed = False
+            if is_absent:
+                self._tested, self.rival = Pace(), max(1, min(present, self.workers - 1))
+
+    def _test(self, steps: int, workers: int, seconds: float) -> None:
+        """Take note of a slice of the rival; decide when it has had its time."""
+        if workers != self.rival:  # another thread's, asked for before
+            return
+        tested = self._tested
+        tested.add(steps, seconds)
+        if tested.seconds < TEST_SECONDS:
+            return
+        if tested.each < self._recent.each:
+            self.workers, self._alone = self.rival, tested.each if self.rival == 1 else 0.0
+            self._steps = max(1, int(_slice_of(self.rival) / tested.each))
+            self._since_trials = 0.0  # the sizes are tried again later
+        else:
+            self._immune_for = self._patience
+            self._patience = min(2 * self._patience, TRY_AGAIN_AT_MOST_SECONDS)
+        self.rival, self._recent = 0, Pace()
 
     def _is_unsettled(self, workers: int, each: float) -> bool:
         alone = self._seconds.get(1)
@@ -137,4 +254,10 @@ class TeamSize:
             if usual[size] < ADVANTAGE * usual[chosen]:
                 chosen = size
         self.workers, self._alone = chosen, usual[min(usual)]
-        self._steps = max(1, int(SLICE_SECONDS / usual[chosen]))
+        self._has_neighbor = self._has_neighbor and chosen < self.limit
+        self._steps = max(1, int(_slice_of(chosen) / usual[chosen]))
+
+
+def _slice_of(workers: int) -> float:
+    """Return how long a slice is to take, in seconds."""
+    return SLICE_SECONDS if workers == 1 else TEAM_SLICE_SECONDS

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,10 +15,12 @@ import fastnn as fnn
 from fastnn.core import threads as thread_limits
 from fastnn.program.purpose import Purpose
 from fastnn.runtime.team import (
+    ABSENT_SHARE,
     ADVANTAGE,
     DISAPPOINTMENTS,
     SETTLING_SECONDS,
     SLICE_SECONDS,
+    TEST_SECONDS,
     TRIALS,
     TRY_AGAIN_AT_MOST_SECONDS,
     TRY_AGAIN_SECONDS,
@@ -150,6 +154,119 @@ def test_sizes_are_tried_again_soon_and_then_ever_later():
             pace.next(10**9)
     expected = [min(TRY_AGAIN_SECONDS * 2**i, TRY_AGAIN_AT_MOST_SECONDS) for i in range(8)]
     assert waited == pytest.approx(expected, abs=0.02)
+
+
+# --- workers that lose their processor -----------------------------------------------------------
+
+
+def disturbed(pace, each, seconds, share=0.5, present=1):
+    """Run slices in which a worker of a team is absent; return their sizes and seconds.
+
+    Parameters
+    ----------
+    pace : TeamSize
+    each : dict of int to float
+        Seconds of a step, by the size of the team.
+    seconds : float
+        For how long.
+    share : float
+        Of the time that the worker is absent.
+    present : int
+        How many workers of a team are not.
+    """
+    asked = []
+    while sum(time for _, time in asked) < seconds:
+        steps, workers = pace.next(10**9)
+        time = steps * each[workers]
+        absence = -1.0 if workers == 1 else share * time if workers > present else 0.0
+        pace.record(steps, workers, time, absence, present)
+        asked.append((workers, time))
+    return asked
+
+
+def settled(work=1e9):
+    """A TeamSize for which four workers have long been the fastest."""
+    pace, _ = paced({1: 4e-4, 2: 2e-4, 4: 1e-4}, work, slices=200)
+    assert pace.workers == 4
+    return pace
+
+
+@pytest.mark.parametrize("work", [5e6, 1e9], ids=["tried", "surely a team"])
+def test_a_team_gives_way_soon_when_a_worker_loses_its_processor(work):
+    asked = disturbed(settled(work), {1: 2.4e-4, 2: 3e-4, 4: 2.5e-4}, 0.2, present=0)
+    sizes = [workers for workers, _ in asked]
+    before = [seconds for workers, seconds in asked[: sizes.index(1)] if workers == 4]
+    assert sum(before) < 0.055
+    alone = sum(seconds for workers, seconds in asked if workers == 1)
+    assert alone > 0.6 * sum(seconds for _, seconds in asked)
+
+
+def test_as_many_workers_are_tested_as_have_a_processor():
+    pace = settled()
+    disturbed(pace, {3: 2e-4, 4: 4e-4}, 0.2, present=3)
+    assert pace.workers == 3
+
+
+def test_a_team_that_is_still_faster_stays_and_is_not_tested_again_at_once():
+    pace = settled()
+    asked = disturbed(pace, {1: 4e-4, 4: 2e-4}, TRY_AGAIN_SECONDS, present=0)
+    alone = sum(seconds for workers, seconds in asked if workers == 1)
+    assert TEST_SECONDS <= alone < 2 * TEST_SECONDS
+    assert pace.workers == 4
+
+
+@pytest.mark.parametrize(("share", "steps"), [(ABSENT_SHARE / 2, 100), (0.9, 4)])
+def test_absences_that_are_short_or_rare_do_not_disturb(share, steps):
+    pace = settled()
+    for _ in range(100 if share < 0.5 else 1):
+        pace.record(steps, 4, steps * 1e-4, share * steps * 1e-4, 3)
+    assert pace.next(10**9)[1] == 4
+
+
+def test_trying_again_beside_a_busy_neighbor_takes_one_slice():
+    pace, asked, passed = settled(5e6), [], 0.0
+    while passed < 5.0:
+        steps, workers = pace.next(10**9)
+        lost = 0.003 if workers > 1 else 0.0  # the neighbor's time slice
+        seconds = steps * {1: 2.4e-4, 2: 2e-4, 4: 1.5e-4}[workers] + lost
+        pace.record(steps, workers, seconds, lost or -1.0, 0)
+        asked.append(workers)
+        passed += seconds
+    assert asked.count(1) > 0.8 * len(asked)
+    again = [b for a, b in pairwise(asked) if a == 1 and b > 1]
+    assert len(again) >= 2
+    assert sum(workers > 1 for workers in asked) < 4 * len(again)
+
+
+def test_a_team_comes_back_when_it_has_the_processors_again():
+    pace = settled()
+    disturbed(pace, {1: 4e-4, 4: 1e-3}, 0.15, present=0)
+    assert pace.workers == 1
+    asked = disturbed(pace, {1: 4e-4, 4: 1e-4}, 2 * TRY_AGAIN_SECONDS + 0.1, share=0.0)
+    assert asked[-1][0] == pace.workers == 4
+
+
+@pytest.mark.alone
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs an affinity")
+def test_the_engine_tells_that_two_workers_had_one_processor(rng, monkeypatch):
+    monkeypatch.setattr(thread_limits, "get_num_threads", lambda: 2)
+    model = fnn.Sequential([fnn.Dense(256, "relu"), fnn.Dense(8)], input_shape=(256,), seed=0)
+    model.compile("sgd", "mse")
+    x, y = rng.normal(size=(512, 256)), rng.normal(size=(512, 8))
+    before = os.sched_getaffinity(0)
+    told = []
+    record = TeamSize.record
+    monkeypatch.setattr(
+        TeamSize, "record", lambda *arguments: told.append(arguments[2:]) or record(*arguments)
+    )
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        model.fit(x, y, batch_size=512, epochs=100, verbose=0)
+    finally:
+        os.sched_setaffinity(0, before)
+    teams = [(seconds, absence) for workers, seconds, absence, _ in told if workers == 2]
+    assert sum(absence for _, absence in teams) > ABSENT_SHARE * sum(s for s, _ in teams)
+    assert told[-1][0] == 1
 
 
 def test_fit_learns_its_pace_and_keeps_it(rng, monkeypatch):

@@ -18,7 +18,7 @@ from another_python import python
 
 import fastnn as fnn
 from fastnn.core import threads as thread_limits
-from fastnn.native import engine
+from fastnn.native import SPINS, engine
 
 pytestmark = pytest.mark.alone
 
@@ -85,6 +85,23 @@ def test_workers_keep_off_the_processor_of_who_opens_the_team(environment, kept_
     done = python(AFFINITIES_OF_A_TEAM, cwd=tmp_path, **environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{kept_off}\n"
+
+
+@pytest.mark.skipif(
+    not (engine.HAS_OPENMP and engine.COMPILER.startswith("GCC")), reason="another OpenMP library"
+)
+@pytest.mark.parametrize(
+    ("environment", "spins"),
+    [({}, str(SPINS)), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "passive"}, "0")],
+)
+def test_idle_workers_soon_sleep_unless_the_user_has_said_how_long_they_spin(
+    environment, spins, tmp_path
+):
+    code = "import os, fastnn; print(os.environ.get('GOMP_SPINCOUNT'))"
+    done = python(code, cwd=tmp_path, OMP_DISPLAY_ENV="verbose", **environment)
+    assert done.returncode == 0, done.stderr
+    assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
+    assert done.stdout.strip() == str(environment.get("GOMP_SPINCOUNT"))
 
 
 @pytest.mark.skipif(not engine.HAS_OPENMP, reason="built without OpenMP")

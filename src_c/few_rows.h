@@ -1,0 +1,99 @@
+/* few_rows.h: products of few rows with a B that leaves the caches.
+ *
+ * Such a product takes as long as reading B. Tiles read a panel of B from top to bottom, each row of
+ * it pages away from the last, which is slower than memory is. Here B is read once and in order:
+ * FEW_STEPS rows of B at a time, from left to right, while the rows of C stay in L1. Workers have
+ * columns of their own.
+ *
+ * Bits. An element of C is one chain of vfma over k in ascending order, from zero, as in tiles.
+ */
+#ifndef FASTNN_FEW_ROWS_H
+#define FASTNN_FEW_ROWS_H
+
+enum {
+    FEW_ROWS = VECTOR_BYTES == 64 ? 2 : 8, /* of A and C, at most; more fit the tiles of AVX-512 */
+    FEW_STEPS = 4,                         /* rows of B that are read side by side */
+    FEW_B_BYTES = VECTOR_BYTES == 64 ? 1 << 20 : 1 << 16, /* size of B from which on this pays */
+    FEW_C_BYTES = 24 << 10,                /* of C, which stay in L1 */
+};
+
+/* Whether C has few rows and B is large. A row has the same bits in any batch, either way. */
+static int is_few_rows(const product *p)
+{
+    return LANES > 1 && p->m <= FEW_ROWS && p->n >= PANEL && p->a_column == 1
+        && p->b_column == 1 && !p->updater && p->k * p->n >= (ptrdiff_t)(FEW_B_BYTES / sizeof(real));
+}
+
+/* One vector of columns: c[0:ROWS] += a[0:ROWS, 0:STEPS] @ b[0:STEPS], the first `width` of them. */
+ALWAYS_INLINE void add_vector(const int ROWS, const int STEPS, const int IS_RAGGED,
+                              vec factor[4][FEW_STEPS], const real *b, ptrdiff_t b_row, real *c,
+                              ptrdiff_t c_row, ptrdiff_t width, int is_first)
+{
+    vec row[FEW_STEPS];
+    UNROLL for (int k = 0; k < STEPS; k++) {
+        const real *at = b + k * b_row;
+        __builtin_prefetch(at + STEPS * b_row, 0, 2); /* may lie behind B, which is no fault */
+        row[k] = IS_RAGGED ? vload_first(at, width) : vload(at);
+    }
+    UNROLL for (int i = 0; i < ROWS; i++, c += c_row) {
+        vec sum = is_first ? vbroadcast(0) : IS_RAGGED ? vload_first(c, width) : vload(c);
+        UNROLL for (int k = 0; k < STEPS; k++) sum = vfma(factor[i][k], row[k], sum);
+        if (IS_RAGGED) vstore_first(c, sum, width);
+        else vstore(c, sum);
+    }
+}
+
+/* c[0:ROWS, 0:columns] += a[0:ROWS, 0:STEPS] @ b[0:STEPS, 0:columns]; c counts as zero if `is_first`. */
+ALWAYS_INLINE void add_few_rows(const int ROWS, const int STEPS, const product *p, const real *a,
+                                const real *b, real *c, ptrdiff_t columns, int is_first)
+{
+    vec factor[4][FEW_STEPS];
+    ptrdiff_t j = 0;
+    UNROLL for (int i = 0; i < ROWS; i++)
+        UNROLL for (int k = 0; k < STEPS; k++)
+            factor[i][k] = vbroadcast(a[i * p->a_row + k * p->a_column]);
+    for (; j + LANES <= columns; j += LANES)
+        add_vector(ROWS, STEPS, 0, factor, b + j, p->b_row, c + j, p->c_row, LANES, is_first);
+    if (j < columns)
+        add_vector(ROWS, STEPS, 1, factor, b + j, p->b_row, c + j, p->c_row, columns - j, is_first);
+}
+
+/* The same for all rows of C and `steps` rows of B, from row `k` on. */
+static void add_rows_of_b(const product *p, ptrdiff_t k, ptrdiff_t steps, ptrdiff_t column,
+                          ptrdiff_t columns)
+{
+    const real *a = p->a + k * p->a_column, *b = p->b + k * p->b_row + column;
+    real *c = p->c + column;
+    for (ptrdiff_t left = p->m, rows; left > 0; left -= rows, a += rows * p->a_row, c += rows * p->c_row) {
+        rows = left >= 4 ? 4 : left >= 2 ? 2 : 1;
+#define ADD(ROWS)                                                                  \
+    if (steps == FEW_STEPS) add_few_rows(ROWS, FEW_STEPS, p, a, b, c, columns, k == 0); \
+    else add_few_rows(ROWS, 1, p, a, b, c, columns, k == 0)
+        if (rows == 4) { ADD(4); }
+        else if (rows == 2) { ADD(2); }
+        else { ADD(1); }
+#undef ADD
+    }
+}
+
+static void multiply_few_rows(const product *p, int worker, int workers)
+{
+    ptrdiff_t begin, end, most = FEW_C_BYTES / (ptrdiff_t)sizeof(real) / p->m / PANEL * PANEL;
+    share(p->n, PANEL, worker, workers, &begin, &end);
+    for (ptrdiff_t column = begin; column < end; column += most) {
+        ptrdiff_t columns = end - column < most ? end - column : most;
+        for (ptrdiff_t k = 0, steps; k < p->k; k += steps) {
+            steps = p->k - k >= FEW_STEPS ? FEW_STEPS : 1;
+            add_rows_of_b(p, k, steps, column, columns);
+        }
+        for (ptrdiff_t i = 0; p->bias && i < p->m; i++)
+            for (ptrdiff_t j = 0; j < columns; j += LANES) {
+                ptrdiff_t width = columns - j < LANES ? columns - j : LANES;
+                real *to = p->c + i * p->c_row + column + j;
+                vstore_part(to, vload_part(to, width) + vload_part(p->bias + column + j, width), width);
+            }
+        if (p->y || p->saved) finish_tile(p, 0, column, p->m, columns);
+    }
+}
+
+#endif
