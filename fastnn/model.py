@@ -22,6 +22,7 @@ from fastnn.network import Network, checked_options
 from fastnn.optimizers import Optimizer
 from fastnn.runtime import ROWS
 from fastnn.runtime.gradients import one_or_list
+from fastnn.runtime.turns import ALL, NOTHING
 from fastnn.training import decisions, evaluation, loop, single_sample, steps
 from fastnn.training.gradients_of import gradients_of
 from fastnn.training.history import History
@@ -852,7 +853,8 @@ class Model:
         if not training:
             return self.predict(x)
         samples = self.network.checked_inputs(x)
-        return one_or_list(self._manual.forward(samples))
+        with self.network.turns.change("forward"):
+            return one_or_list(self._manual.forward(samples))
 
     def backward(
         self, grad_output: object, *, wrt: Any = "parameters", accumulate: bool = False
@@ -896,7 +898,7 @@ class Model:
         Writing into a view of `parameters` goes unnoticed: call `forward` again afterwards, or the
         gradients mix the outputs of the old parameters with the new ones.
         """
-        with self.network.turns.change("backward"):
+        with self.network.turns.change("backward", NOTHING):
             return self._manual.backward(grad_output, wrt, accumulate)
 
     def gradients_of(
@@ -1385,7 +1387,7 @@ class Model:
         """
         from fastnn.exchange import weights_file
 
-        with self.network.turns.change("load_weights"):
+        with self.network.turns.change("load_weights", ALL):
             return weights_file.load(self.network, path, strict=checks.boolean("strict", strict))
 
 
@@ -1479,7 +1481,7 @@ class Sequential(Model):
         network = self.network
         if network.is_fitting and not network.turns.others_change:
             raise RuntimeError(f"{method} cannot be called while fit runs (from a callback)")
-        with network.turns.change(method):
+        with network.turns.change(method, NOTHING):
             return network
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any, NoReturn, cast
@@ -42,7 +42,7 @@ from fastnn.program.purpose import Purpose
 from fastnn.runtime import Runtime
 from fastnn.runtime.arenas import ParameterArena, memory_for_parameters
 from fastnn.runtime.fast_path import FastPath
-from fastnn.runtime.turns import Turns
+from fastnn.runtime.turns import ALL, NOTHING, Turns
 
 DTYPES = ("float32", "float64")
 
@@ -187,7 +187,7 @@ class Network(Composite):
         self.history: Any = None
         self.stop_training, self.stop_reason = False, ""
         self.is_fitting = False
-        self.turns = Turns()
+        self.turns = Turns(self.name)
         self.runtime: Runtime = _NOT_BUILT
         self._specification: DataSpecification | None = None
         self._measuring: list[Measuring] = []  # known when the network is built
@@ -258,6 +258,15 @@ class Network(Composite):
                 layer.take(runtime.arena, views.get(layer, {}))
                 layer.keep_output(built.first_outputs.get(layer))
             layer.used_by(runtime)
+        self._share_turns(shared)
+
+    def _share_turns(self, shared: Iterable[str]) -> None:
+        """Take note of the networks that share parameters; raise if two threads train the same."""
+        owners = (self.graph.owners[name] for name in shared)
+        parts = {layer.owner_of(own)[0] for layer, own in owners}
+        users: set[Any] = {user for part in parts for user in part.users}
+        self.runtime.share_turns_with(users - {self.runtime})
+        self.turns.check_ownership()
 
     def build_chain(
         self,
@@ -317,6 +326,7 @@ class Network(Composite):
         self.inputs, self.outputs = [], []
         for layer in layers:
             layer.left_by(runtime)
+        self.turns.leave_relatives()
 
     def called_on(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return the outputs for symbolic inputs; build the network if it waited for their shape.
@@ -555,7 +565,7 @@ class Network(Composite):
         frozen : set of Layer, optional
             The layers that this network does not train, whatever their `trainable`.
         """
-        with self.turns.change("compile"):
+        with self.turns.change("compile", NOTHING):
             if self.built:
                 with memory_for_parameters(self.graph, self.dtype):
                     self.runtime.configure(objective, frozen)
@@ -573,6 +583,10 @@ class Network(Composite):
         keeps_optimizer_state : bool, default False
             Whether its optimizer, of the same dtype, continues from this one's state.
         """
+        with self.turns.look():
+            return self._cloned(dtype, keeps_optimizer_state)
+
+    def _cloned(self, dtype: str | None, keeps_optimizer_state: bool) -> Network:
         runtime = self.runtime
         other = copy.copy(self)
         other.face = None
@@ -595,7 +609,7 @@ class Network(Composite):
         return {name: value for name, value in vars(self).items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, face=None, turns=Turns())
+        vars(self).update(state, face=None, turns=Turns(state["name"]))
 
     def rebuilt(self, seed: int | None) -> Network:
         """Return a network of copies of the layers, with newly initialized parameters.
@@ -755,7 +769,7 @@ class Network(Composite):
         """
         views = self.runtime.parameters
         arrays = self.runtime.checked_weights(views, weights)
-        with self.turns.change("set_weights"):
+        with self.turns.change("set_weights", ALL):
             for view, array in zip(views.values(), arrays, strict=True):
                 view[...] = array
             self.weights_set()

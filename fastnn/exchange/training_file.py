@@ -27,6 +27,7 @@ from fastnn.exchange.plain_data import NotPlain, decode, encode
 from fastnn.exchange.restoring import Counts, check_tensor
 from fastnn.network import Network
 from fastnn.optimizers import Optimizer
+from fastnn.runtime.turns import ALL
 from fastnn.schedules import Schedule
 from fastnn.training.checkpoint import HISTORY, Checkpoint
 
@@ -226,7 +227,7 @@ class _Saved:
 
     def restore(self, network: Network) -> None:
         """Set parameters, optimizer and generators to what was saved; `check` has passed."""
-        with network.turns.change("fit"):
+        with network.turns.change("fit", ALL):
             for name, view in views_of(network.runtime).items():
                 view[...] = self._tensors[name]
         if self._rate is not None:

@@ -7,10 +7,12 @@ of this package and decorate it with `registry.add`.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -125,6 +127,16 @@ class Composite:
 
 class LayerUser(Protocol):
     """A network that a layer is part of, which the layer notifies of changes."""
+
+    @property
+    def number(self) -> int:
+        """Lower than those of networks that were made later."""
+
+    def looked_at(self) -> AbstractContextManager[object]:
+        """Return a context in which no other thread changes the parameters."""
+
+    def changed_by(self, what: str) -> AbstractContextManager[object]:
+        """Return a context in which this thread alone may set parameters; `what` sets them."""
 
     def layer_changed(self) -> None:
         """Take note that the layer's settings have changed."""
@@ -368,7 +380,9 @@ class Layer(Declared):
 
     def get_weights(self) -> list[np.ndarray]:
         """Return copies of the layer's parameters, in the order of `parameters`."""
-        return [view.copy() for view in self.parameters.values()]
+        users = self._users_in_order()
+        with users[0].looked_at() if users else contextlib.nullcontext():
+            return [view.copy() for view in self.parameters.values()]
 
     def set_weights(self, weights: Iterable[object]) -> None:
         """Set the layer's parameters.
@@ -382,15 +396,29 @@ class Layer(Declared):
         ------
         ValueError
             The number, a shape or the content does not fit; nothing has changed.
+        RuntimeError
+            The layer has no parameters yet, or another thread trains a model that it is part of.
         """
-        users = tuple(self.users)
+        users = self._users_in_order()
         if not users:
             raise RuntimeError(f"layer {self.name!r} has no parameters yet: build the model first")
         arrays = users[0].checked_weights(self.parameters, weights)
-        for view, array in zip(self.parameters.values(), arrays, strict=True):
-            view[...] = array
-        for user in users:
-            user.weights_set()
+        with self._set_by("set_weights"):
+            for view, array in zip(self.parameters.values(), arrays, strict=True):
+                view[...] = array
+
+    def _users_in_order(self) -> list[LayerUser]:
+        """Return the networks that the layer is part of, the oldest first."""
+        return sorted(self.users, key=lambda user: user.number)
+
+    @contextlib.contextmanager
+    def _set_by(self, what: str) -> Iterator[None]:
+        """Let the block set the parameters while no other thread uses them, and tell networks."""
+        users = self._users_in_order()
+        with users[0].changed_by(what) if users else contextlib.nullcontext():
+            yield
+            for user in users:
+                user.weights_set()
 
     def rate_factor(self, parameter: str) -> float:
         """Return the factor of a parameter's learning rate; 0 if it is frozen."""

@@ -193,9 +193,8 @@ class PiecewiseLinearEmbedding(Measuring):
             row[: len(distinct)], row[len(distinct) :] = distinct, FAR
         self.measured = edges
         if self.parameters:
-            self.parameters["edges"][...] = edges
-            for user in tuple(self.users):
-                user.weights_set()
+            with self._set_by("adapt"):
+                self.parameters["edges"][...] = edges
 
     def forget(self) -> None:
         """Forget the edges."""

@@ -76,7 +76,9 @@ class Turn:
     what: str
     thread: int
     is_active: bool
+    writes: str
     bell: Any
+    number: int
     def __init__(
         self,
         turns: object,
@@ -84,18 +86,18 @@ class Turn:
         is_free: Callable[[Any], bool],
         what: str,
         is_active: bool = True,
+        writes: str = "learned",
     ) -> None: ...
     def __enter__(self) -> None: ...
     def __exit__(self, *raised: object) -> None: ...
 
 class Prepared:
     workers: int
-    loss: float
-    is_done: bool
     objective: object
     what: str
     thread: int
     is_active: bool
+    writes: str
     def __init__(
         self,
         executor: Executor,
@@ -119,13 +121,20 @@ class Prepared:
     def predict_one(self, x: object) -> np.ndarray | None: ...
     def predict_few(self, x: object, workers: int = 1) -> np.ndarray | None: ...
     def has_settings(self, settings: dict[str, object]) -> bool: ...
-    def learn(self, x: object, y: object, settings: dict[str, object]) -> float | None: ...
+    def learn(
+        self,
+        x: object,
+        y: object,
+        settings: dict[str, object],
+        judge: Callable[[object, bool, float], float],
+    ) -> float | None: ...
     def learn_batch(
         self,
         x: object,
         y: object,
         weights: object,
         settings: dict[str, object],
+        judge: Callable[[object, bool, float], float],
         workers: int = 1,
     ) -> float | None: ...
     def update(self, learning_rate: float) -> None: ...

@@ -57,12 +57,9 @@ cdef class Prepared:
     what : str
     thread : int
     is_active : bool
+    writes : str
         As of a `Use`: what other threads see while the program runs.
     workers : int
-    loss : float
-        Loss of the last step of `learn`.
-    is_done : bool
-        Whether the last step of `learn` was made; false if its loss was not finite.
     objective : object
     """
     cdef Executor executor
@@ -84,14 +81,14 @@ cdef class Prepared:
     cdef object schedule
     cdef const double[::1] rates
     cdef int64_t first_rate
-    cdef readonly double loss
-    cdef readonly bint is_done
+    cdef double loss            # of the last step
+    cdef bint is_done
     cdef readonly object objective
     cdef dict settings
     cdef object turns
-    cdef list changes, looks, waiting  # of the turns
+    cdef list changes, looks, waiting, relatives  # of the turns
     cdef readonly unsigned long thread
-    cdef readonly str what
+    cdef readonly str what, writes
     cdef readonly bint is_active
 
     def __cinit__(self, Executor executor not None, str dtype not None, *, Py_ssize_t rows=1,
@@ -131,9 +128,10 @@ cdef class Prepared:
             for i, size in enumerate(shape):
                 self.output_shape[1 + i] = size
         self.objective, self.settings, self.turns = objective, settings, turns
-        self.what, self.is_active = "a step", True
+        self.what, self.writes, self.is_active = "a step", "learned", True
         if turns is not None:
             self.changes, self.looks, self.waiting = turns.changes, turns.looks, turns.waiting
+            self.relatives = turns.relatives
         self.counter, self.stretches = counter, list(stretches)
         if target is not None:
             place, shape, classes, limits = target
@@ -154,14 +152,15 @@ cdef class Prepared:
         self.thread = PyThread_get_thread_ident()
         uses.append(self)
         if uses is self.looks:
-            return not self.changes or not self.turns.others_change
-        return (len(self.changes) == 1 and not self.looks) or not self.turns.others_are_there
+            return not (self.changes or self.relatives) or self.turns.is_alone_to_look(self)
+        return (len(self.changes) == 1 and not (self.looks or self.relatives)
+                or self.turns.is_alone_to_change(self))
 
     cdef int _leave(self, list uses) except -1:
         if uses is None:
             return 0
         take_off(uses, self)
-        if self.waiting:
+        if self.waiting or self.relatives:
             self.turns.wake()
         return 0
 
@@ -201,7 +200,7 @@ cdef class Prepared:
         self.settings["learning_rate"] = settings["learning_rate"]
         return self.settings == settings
 
-    def learn(self, x, y, dict settings not None):
+    def learn(self, x, y, dict settings not None, judge not None):
         """Make one step on one sample.
 
         Parameters
@@ -209,58 +208,74 @@ cdef class Prepared:
         x, y : object
         settings : dict
             The optimizer's current settings.
+        judge : callable
+            Called with x, whether the step was made (it is not if the loss is not finite), and the
+            loss, if the loss or the sum of the squares of the parameters is not finite, while no
+            other thread may change the network; the parameters before the step are in the
+            snapshots. It returns the loss, or raises.
 
         Returns
         -------
         float or None
-            The loss; None where the general path must be taken; NaN where something is not finite:
-            see `is_done`, `loss`, and, if it is done, the parameters, whose values before the step
-            are in the snapshots.
+            The loss; None where the general path must be taken.
         """
-        lock = self.executor.own_lock()
-        if not lock.acquire(False):
-            return None
-        try:
-            if not self._enter(self.changes) or self.weights is not None:
-                return None
-            if not (self.has_settings(settings) and self._take(x, False)
-                    and self.target.take_target(y)):
-                return None
-            return self._learn(settings, 1, 1)
-        finally:
-            self.parts = None
-            lock.release()
-            self._leave(self.changes)
+        return self._try(x, y, None, settings, 1, judge, False)
 
-    def learn_batch(self, x, y, weights, dict settings not None, int workers=1):
+    def learn_batch(self, x, y, weights, dict settings not None, judge not None, int workers=1):
         """Make one step on a batch; the parameters and the result are as for `learn`.
 
         `weights` are those of the samples, None for a program without.
         """
+        return self._try(x, y, weights, settings, workers, judge, True)
+
+    cdef object _try(self, x, y, weights, dict settings, int workers, judge, bint has_rows):
         cdef Py_ssize_t rows
+        cdef double loss
+        cdef bint is_done
+        cdef Turn turn = None
         lock = self.executor.own_lock()
         if not lock.acquire(False):
             return None
         try:
-            if not self._enter(self.changes) or (weights is None) != (self.weights is None):
-                return None
-            if not self.has_settings(settings):
-                return None
-            rows = self._take(x, True)
-            if rows == 0 or self.work * rows > LONG_STEP or not self.target.take_rows(y, rows):
-                return None
-            if weights is not None:
-                if not self.weights.take_rows(weights, rows):
+            try:
+                if not (self._enter(self.changes) and self.has_settings(settings)):
                     return None
-                self._put(self.weights)
-            return self._learn(settings, rows, workers)
+                rows = self._take_all(x, y, weights, has_rows)
+                if rows == 0:
+                    return None
+                if self._learn(settings, rows, workers):
+                    return self.loss
+                loss, is_done = self.loss, self.is_done
+                if self.turns is not None:  # another turn, since the lock may be wanted meanwhile
+                    turn = self.turns.change(self.what)
+                    turn.follow()
+            finally:
+                self.parts = None
+                lock.release()
+                self._leave(self.changes)
+            return judge(x, is_done, loss)
         finally:
-            self.parts = None
-            lock.release()
-            self._leave(self.changes)
+            if turn is not None:
+                turn.__exit__()
 
-    cdef object _learn(self, dict settings, Py_ssize_t rows, int workers):
-        """Make a step on what was taken."""
+    cdef Py_ssize_t _take_all(self, x, y, weights, bint has_rows) except -1:
+        """Find the rows of inputs, target and weights; 0 declines."""
+        cdef Py_ssize_t rows
+        if (weights is None) != (self.weights is None):
+            return 0
+        rows = self._take(x, has_rows)
+        if rows == 0 or self.work * rows > LONG_STEP:
+            return 0
+        if not (self.target.take_rows(y, rows) if has_rows else self.target.take_target(y)):
+            return 0
+        if weights is not None:
+            if not self.weights.take_rows(weights, rows):
+                return 0
+            self._put(self.weights)
+        return rows
+
+    cdef bint _learn(self, dict settings, Py_ssize_t rows, int workers) except -1:
+        """Make a step on what was taken; return whether all is finite."""
         cdef cnp.ndarray parameters, snapshot
         self._put(self.target)
         for parameters, snapshot in self.stretches:
@@ -272,11 +287,11 @@ cdef class Prepared:
         self.loss = (<double *>cnp.PyArray_DATA(self.results))[0]
         self.is_done = self.run.stopped_at < 0
         if not self.is_done:
-            return NAN
+            return False
         for parameters, _ in self.stretches:
             if not isfinite(self.squares.of(parameters)):
-                return NAN
-        return self.loss
+                return False
+        return True
 
     def update(self, double learning_rate):
         """Update the parameters with the current gradients; not thread-safe."""

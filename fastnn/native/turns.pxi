@@ -26,38 +26,49 @@ cdef class Turn:
         Whether this turn may begin, given the others that are noted; may raise.
     what : str
     is_active : bool, default True
+    writes : {"nothing", "learned", "all"}, default "learned"
 
     Attributes
     ----------
-    what, thread, is_active
+    what, thread, bell, number, is_active, writes
         As of a `Use`.
     """
     cdef object turns, is_free
-    cdef list uses, waiting, changes, looks
+    cdef list uses, waiting, changes, looks, relatives
     cdef readonly unsigned long thread
-    cdef readonly str what
+    cdef readonly str what, writes
     cdef readonly bint is_active
     cdef public object bell
+    cdef public int64_t number
 
     def __cinit__(self, turns, list uses not None, is_free, str what not None,
-                  bint is_active=True):
+                  bint is_active=True, str writes not None="learned"):
         self.turns, self.uses, self.is_free, self.what = turns, uses, is_free, what
         self.changes, self.looks, self.waiting = turns.changes, turns.looks, turns.waiting
-        self.is_active = is_active
+        self.relatives = turns.relatives
+        self.is_active, self.writes = is_active, writes
 
     cdef bint _is_alone(self) except -1:
         """Whether no other thread is on the lists, so that nobody has to be asked."""
+        if self.relatives:
+            return False
         for use in self.changes:
             if not (type(use) is Turn and (<Turn>use).thread == self.thread):
                 return False
         return not self.looks or len(self.looks) == 1 and self.looks[0] is self
 
+    cdef int follow(self) except -1:
+        """Begin while another change of this thread keeps all others away."""
+        self.thread, self.number = PyThread_get_thread_ident(), 0
+        self.uses.append(self)
+        return 0
+
     def __enter__(self):
-        self.thread = PyThread_get_thread_ident()
+        self.thread, self.number = PyThread_get_thread_ident(), 0
         try:
             if self.turns.forks != fastnn_forks:
                 self.turns.leave_parent()
-            if not self.waiting or self.turns.is_inside(self.thread):
+            if not (self.waiting or self.relatives) or self.turns.is_next(self):
                 self.uses.append(self)
                 if self._is_alone() or self.is_free(self):
                     return
@@ -72,5 +83,5 @@ cdef class Turn:
 
     def __exit__(self, *raised):
         take_off(self.uses, self)
-        if self.waiting:
+        if self.waiting or self.relatives:
             self.turns.wake()

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from fastnn.native.engine import MOST_WORK_UNWATCHED
 from fastnn.program.externals import Externals
 from fastnn.program.lower import Program
 from fastnn.program.ops import Op, Value, is_schedule
@@ -138,26 +139,33 @@ class Plan:
         and no op before has changed what outlives the step, which would then be half a step.
         """
         ops, found = self.program.ops, [True] * len(self.program.ops)
-        intervals = cache(self.interval)
-        for first, end in self.program.sections.values() or [(0, len(ops))]:
+        for first, end in self.sections:
             group, has_changed = first, False
             for position in range(first, end):
-                op = ops[position]
-                read = [intervals(value) for value in op.reads()]
-                changes = op.row.updates or any(
-                    value.storage in ("parameter", "state") for value in op.writes()
-                )
-                has_changed |= changes
-                is_in_place = any(
-                    intersect(intervals(value), one) for value in op.writes() for one in read
-                )
-                if has_changed or (is_in_place and op.row.kernel):
+                has_changed |= self.outlives(ops[position])
+                if has_changed or self.is_in_place(ops[position]):
                     found[group : position + 1] = [False] * (position + 1 - group)
                 elif position > group and not found[group]:
                     found[position] = False
                 if self.barriers[position]:
                     group = position + 1
         return found
+
+    @property
+    def sections(self) -> list[tuple[int, int]]:
+        """The range of ops of each section, or that of all ops."""
+        return list(self.program.sections.values()) or [(0, len(self.program.ops))]
+
+    def outlives(self, op: Op) -> bool:
+        """Whether an op changes what outlives the step."""
+        kept = ("parameter", "state")
+        return op.row.updates or any(value.storage in kept for value in op.writes())
+
+    def is_in_place(self, op: Op) -> bool:
+        """Whether an op changes what it reads."""
+        read = [self.interval(value) for value in op.reads()]
+        written = [self.interval(value) for value in op.writes()]
+        return bool(op.row.kernel) and any(intersect(a, b) for a in written for b in read)
 
     def _call(self, op: Op, barrier: bool, repeats: bool) -> Call:
         operands = tuple(
@@ -395,6 +403,8 @@ def plan(
         if root in made.places:
             made.places[value] = made.places[root]
     made.barriers = _barriers(made)
+    if made.work(capacity) > MOST_WORK_UNWATCHED:  # the engine looks for Ctrl-C within such a step
+        _set_apart(made)
     return made
 
 
@@ -492,6 +502,26 @@ def _barriers(made: Plan) -> list[bool]:
         if end >= 0:
             barriers[end] = True
     return barriers
+
+
+def _set_apart(made: Plan) -> None:
+    """Put barriers around the ops that may not be run again, so that long ones beside them may.
+
+    See `Plan.repeats`. A barrier is nothing in a step that lasts so long.
+    """
+    for first, end in made.sections:
+        before = -1  # the last op that runs
+        for position in range(first, end):
+            op = made.program.ops[position]
+            if not op.row.kernel:
+                continue
+            has_changed = made.outlives(op)
+            if before >= 0 and (has_changed or made.is_in_place(op)):
+                made.barriers[before] = True
+            if has_changed:
+                break  # from here on, the step is completed
+            made.barriers[position] |= made.is_in_place(op)
+            before = position
 
 
 def check(made: Plan) -> None:

@@ -27,6 +27,10 @@ from fastnn.program.purpose import Purpose
 from fastnn.runtime.bound import Bound
 from fastnn.runtime.turns import Turns
 
+# Judges a step after which something may not be finite: takes x, whether the step was made, and its
+# loss, and returns the loss or raises. No other thread changes the network meanwhile.
+Judge = Callable[[Any, bool, float], float]
+
 LEARNS, PREDICTS = PREPARED = Purpose.TRAIN, Purpose.PREDICT  # what can be prepared
 
 
@@ -78,14 +82,13 @@ class FastPath:
         self.predictor: Prepared | None = None
         self.learner: PreparedRows | None = None
         self.weighted: PreparedRows | None = None
-        self._last: PreparedRows | None = None  # what has made the last step
         self.few_rows: PreparedRows | None = None
         self.few_rows_are_plain = False
 
     def forget(self, purpose: Purpose) -> None:
         """Drop the programs that were prepared for a purpose."""
         if purpose is LEARNS:
-            self.learner = self.weighted = self._last = None
+            self.learner = self.weighted = None
         elif purpose is PREDICTS:
             self.predictor = self.few_rows = None
             self.few_rows_are_plain = False
@@ -100,7 +103,7 @@ class FastPath:
         except ValueError:  # not a category of an Embedding; the general path says which
             return None
 
-    def try_learn(self, x: object, y: object, objective: Objective) -> float | None:
+    def try_learn(self, x: object, y: object, objective: Objective, judge: Judge) -> float | None:
         """Make one step on one sample and return its loss.
 
         Parameters
@@ -108,26 +111,26 @@ class FastPath:
         x, y : object
         objective : Objective
             The current training objective of the network.
+        judge : callable
+            See `Judge`.
 
         Returns
         -------
         float or None
-            None where the general path must be taken; NaN where the loss or a parameter may not be
-            finite: see `last_step`.
+            None where the general path must be taken.
         """
         learner = self.learner
         if learner is None or learner.prepared.objective is not objective:
             return None
-        self._last = learner
         try:
-            return learner.prepared.learn(x, y, objective.optimizer.__dict__)
+            return learner.prepared.learn(x, y, objective.optimizer.__dict__, judge)
         except ValueError:  # as above; the step was not made
             return None
 
     # --- steps on batches ---------------------------------------------------------------------
 
     def try_learn_batch(
-        self, x: object, y: object, weights: object, objective: Objective
+        self, x: object, y: object, weights: object, objective: Objective, judge: Judge
     ) -> float | None:
         """Make one step on a batch and return its loss; see `try_learn`.
 
@@ -137,6 +140,7 @@ class FastPath:
         weights : object
             Those of the samples, or None.
         objective : Objective
+        judge : callable
         """
         learner = self.learner if weights is None else self.weighted
         if learner is None or learner.prepared.objective is not objective:
@@ -150,22 +154,15 @@ class FastPath:
             if workers > prepared.workers:  # the number of threads allowed has grown
                 self.forget(LEARNS)
                 return None
-        self._last = learner
         began = time.perf_counter()
         try:
-            loss = prepared.learn_batch(x, y, weights, objective.optimizer.__dict__, workers)
+            loss = prepared.learn_batch(x, y, weights, objective.optimizer.__dict__, judge, workers)
         except ValueError:  # as above
             return None
         if team is not None and loss is not None:
             seconds = time.perf_counter() - began
             team.record(1, workers, seconds, *learner.bound.attendance(workers))
         return loss
-
-    @property
-    def last_step(self) -> tuple[bool, float]:
-        """Whether the last step of `try_learn` or `try_learn_batch` was made, and its loss."""
-        assert self._last is not None
-        return self._last.prepared.is_done, self._last.prepared.loss
 
     def can_learn(self, objective: Objective, *, has_weights: bool = False) -> bool:
         """Whether steps are prepared for an objective, with its optimizer's settings."""

@@ -51,7 +51,7 @@ def refusal(
     kept, afresh = "before this step", ""
     if bad:
         layer = bad[0].rsplit("/", 1)[0]
-        runtime.put_parameters(snapshot)
+        runtime.put_learned(snapshot)
         runtime.reset_optimizer()
         kept, afresh = f"from the start of {since}", ", the optimizer starts afresh"
     if restored is not None:

@@ -8,9 +8,11 @@ Programs are made when first needed.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
 
@@ -31,7 +33,7 @@ from fastnn.program.purpose import Purpose, Wrt
 from fastnn.runtime.arenas import ParameterArena, aligned, offsets_of
 from fastnn.runtime.bound import Bound
 from fastnn.runtime.fast_path import PREPARED, FastPath
-from fastnn.runtime.turns import Turns
+from fastnn.runtime.turns import ALL, Turns
 
 # Rows in a step of predict and evaluate: enough for packing to pay, few enough for the caches.
 ROWS = 512
@@ -84,6 +86,8 @@ class Runtime:
         Number of batches whose gradients wait for an update; see `gradient_accumulation_steps`.
     fast_path : FastPath
         Programs prepared for one row and for batches.
+    turns : Turns
+        Which thread may change the parameters, and when others may look at them.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class Runtime:
         turns: Turns | None = None,
     ) -> None:
         self.graph, self.dtype, self.shapes = graph, dtype, shapes
+        self.turns = turns or Turns()
         self.objective: Objective | None = None
         self.counter = np.zeros(1, np.int64)
         self.slots: list[str] = []
@@ -122,7 +127,7 @@ class Runtime:
         self._key = key
         self._snapshot: np.ndarray | None = None
         self.programs: dict[tuple, Bound] = {}
-        self.fast_path = FastPath(turns or Turns())
+        self.fast_path = FastPath(self.turns)
 
     @property
     def key(self) -> int:
@@ -196,14 +201,51 @@ class Runtime:
         """
         if out is None:
             out = np.zeros(self.count, self.dtype)
-        for first, array in self.stretches:
-            np.copyto(out[first : first + array.size], array)
+        with self.turns.look() if self.turns.relatives else contextlib.nullcontext():
+            for first, array in self.stretches:
+                np.copyto(out[first : first + array.size], array)
         return out
 
     def put_parameters(self, flat: np.ndarray) -> None:
         """Set all parameters from an array in this network's layout."""
         for first, array in self.stretches:
             np.copyto(array, flat[first : first + array.size])
+
+    def put_learned(self, flat: np.ndarray) -> None:
+        """Set the parameters that a training of this network may have changed.
+
+        Others, of which `flat` may be older, are a matter of the networks that share them.
+        """
+        if not self.turns.relatives:
+            self.put_parameters(flat)
+            return
+        views = self.views_of(flat)
+        for name in self._names_learned():
+            self.parameters[name][...] = views[name]
+
+    def share_turns_with(self, others: Iterable[Runtime]) -> None:
+        """Take note of other networks that share parameters with this one, for all of them."""
+        for other in others:
+            for one in (self, other):
+                one._tell_turns()
+            self.turns.relate(other.turns)
+
+    def _tell_turns(self) -> None:
+        """Tell the turns which parameters this network has, and which a training may write."""
+        places = {name: view.ctypes.data for name, view in self.parameters.items() if view.size}
+        self.turns.parameters = {place: name for name, place in places.items()}
+        learned = filter(places.__contains__, self._names_learned())
+        self.turns.learned = {places[name]: name for name in learned}
+
+    def _names_learned(self) -> list[str]:
+        """Return the parameters that a training may write: moving statistics are among them."""
+        found = []
+        for name, (layer, own) in self.graph.owners.items():
+            part = layer.owner_of(own)[0]
+            is_held_still = layer in self.graph.frozen or not (layer.trainable and part.trainable)
+            if not (is_held_still or part.measures):
+                found.append(name)
+        return found
 
     @property
     def parameter_version(self) -> int:
@@ -465,6 +507,19 @@ class Runtime:
         """Return arrays for some parameters, one each; raise ValueError if they do not fit."""
         return checked_weights(parameters, weights)
 
+    @property
+    def number(self) -> int:
+        """Lower than those of networks that were made later."""
+        return self.turns.number
+
+    def looked_at(self) -> AbstractContextManager[object]:
+        """Return a context in which no other thread changes the parameters; layers call it."""
+        return self.turns.look()
+
+    def changed_by(self, what: str) -> AbstractContextManager[object]:
+        """Return a context in which a layer may set its parameters; see `Turns.change`."""
+        return self.turns.change(what, ALL)
+
     def weights_set(self) -> None:
         """Take note that a layer's parameters have been set; layers call it."""
         self.parameters_change()
@@ -485,6 +540,8 @@ class Runtime:
         """Note which parameters learn, and how fast."""
         self._learning = self.graph.learning_state()
         self._frozen = [name for name, factor in self.graph.rate_factors().items() if not factor]
+        if self.turns.relatives:
+            self._tell_turns()
 
     def _settings(self) -> tuple:
         """The optimizer's settings that are built into a program; a change makes a new program."""

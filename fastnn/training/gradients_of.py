@@ -81,7 +81,8 @@ def gradients_of(
     most = samples.rows if in_training else ROWS
     steps = samples.steps(min(most, samples.rows))
     bound = network.runtime.bound(purpose, most, steps.target_types, steps.sparse, wrt=wanted)
-    found = computed(network.runtime, bound, steps, wanted, is_mean=has_loss)
+    with network.turns.look():
+        found = computed(network.runtime, bound, steps, wanted, is_mean=has_loss)
     return in_order_of(wrt, found)
 
 

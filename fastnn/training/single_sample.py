@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,12 +46,11 @@ def learn_one(network: Network, x: object, y: object, sample_weight: object = No
     """Take one step on one sample and return its loss; see `Model.learn_one`."""
     objective = network.require_objective()
     if sample_weight is None:
-        loss = network.runtime.fast_path.try_learn(x, y, objective)
-        if loss is not None:  # the step was tried
+        judge = partial(_checked_loss, network)
+        loss = network.runtime.fast_path.try_learn(x, y, objective, judge)
+        if loss is not None:
             network.runtime.parameters_change()
-            return (
-                loss if loss == loss else steps.checked_loss(network, lambda: _inputs(network, x))
-            )
+            return loss
     with network.turns.change("learn_one"):
         with network.built_on_trial():
             _learn_names(network, x)
@@ -61,6 +61,10 @@ def learn_one(network: Network, x: object, y: object, sample_weight: object = No
         loss = steps.train_on_samples(network, samples)
         steps.prepare(network, objective, samples)
     return loss
+
+
+def _checked_loss(network: Network, x: object, is_done: bool, loss: float) -> float:
+    return steps.checked_loss(network, lambda: _inputs(network, x), is_done, loss)
 
 
 # --- as a batch of one ------------------------------------------------------------------------

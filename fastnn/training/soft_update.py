@@ -8,6 +8,7 @@ from fastnn.core import checks
 from fastnn.native import kernels
 from fastnn.network import Network, network_of
 from fastnn.runtime.nonfinite import not_finite
+from fastnn.runtime.turns import ALL
 
 
 def soft_update(target: object, source: object, tau: float) -> None:
@@ -33,7 +34,7 @@ def soft_update(target: object, source: object, tau: float) -> None:
     ValueError, TypeError
         An argument does not fit, or a parameter of `source` is not finite; nothing has changed.
     RuntimeError
-        One of the models has no parameters yet.
+        One of the models has no parameters yet, or another thread trains the target.
 
     Examples
     --------
@@ -51,6 +52,14 @@ def soft_update(target: object, source: object, tau: float) -> None:
     if not 0 <= tau <= 1:
         raise ValueError(f"tau must be a number in [0, 1], got {tau!r}")
     _check_alike(own, other)
+    uses = own.turns.change("soft_update", ALL), other.turns.look()
+    first, second = uses if own.turns.number < other.turns.number else uses[::-1]
+    with first, second:
+        _move(own, other, tau)
+
+
+def _move(own: Network, other: Network, tau: float) -> None:
+    """Move the parameters of a network towards those of another one."""
     bad = not_finite(other.runtime)
     if bad:
         raise ValueError(f"source must hold finite numbers, {bad[0]!r} does not")

@@ -7,6 +7,7 @@ declines anything unusual. Declined batches, and the first one, take the general
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -25,15 +26,20 @@ def train_on_batch(
     """Take one step on one batch and return its loss; see `Model.train_on_batch`."""
     objective = network.require_objective()
     if class_weight is None:
-        loss = network.runtime.fast_path.try_learn_batch(x, y, sample_weight, objective)
-        if loss is not None:  # the step was tried
+        judge = partial(_checked_loss, network)
+        loss = network.runtime.fast_path.try_learn_batch(x, y, sample_weight, objective, judge)
+        if loss is not None:
             network.runtime.parameters_change()
-            return loss if loss == loss else checked_loss(network, lambda: x)
+            return loss
     with network.turns.change("train_on_batch"):
         samples = network.checked_samples(x, y, sample_weight, class_weight, learns=True)
         loss = train_on_samples(network, samples)
         prepare(network, objective, samples)
     return loss
+
+
+def _checked_loss(network: Network, x: object, is_done: bool, loss: float) -> float:
+    return checked_loss(network, lambda: x, is_done, loss)
 
 
 def prepare(network: Network, objective: Objective, samples: Samples) -> None:
@@ -47,7 +53,9 @@ def prepare(network: Network, objective: Objective, samples: Samples) -> None:
         runtime.prepare_learn(samples.rows, samples.target_types)
 
 
-def checked_loss(network: Network, inputs: Callable[[], object]) -> float:
+def checked_loss(
+    network: Network, inputs: Callable[[], object], is_done: bool, loss: float
+) -> float:
     """Return the loss of a suspicious step if it is valid, or restore the network and raise.
 
     Parameters
@@ -55,9 +63,12 @@ def checked_loss(network: Network, inputs: Callable[[], object]) -> float:
     network : Network
     inputs : callable
         Returns the batch.
+    is_done : bool
+        Whether the step was made.
+    loss : float
     """
     runtime = network.runtime
-    is_done, loss = runtime.fast_path.last_step
+    runtime.parameters_change()
     if is_done and not nonfinite.not_finite(runtime):
         return loss  # the parameters are large: only the sum of their squares was not finite
     sources = network.checked_inputs(inputs()).sources

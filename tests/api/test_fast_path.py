@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 from helpers import assert_same_bits
-from model_helpers import is_finite, state_of, two_inputs, unchanged, weights_as_bytes
+from model_helpers import is_finite, never_judges, state_of, two_inputs, unchanged, weights_as_bytes
 
 import fastnn as fnn
 from fastnn.program.purpose import Purpose
@@ -63,10 +63,10 @@ def batch(x):
     return [batch(part) for part in x] if isinstance(x, tuple) else np.asarray(x)[None]
 
 
-def short_way(model, x, y):
+def short_way(model, x, y, judge=never_judges):
     """Return the loss if the prepared program takes the sample, otherwise None."""
     learner = model.network.runtime.fast_path.learner
-    return None if learner is None else learner.prepared.learn(x, y, vars(model.optimizer))
+    return None if learner is None else learner.prepared.learn(x, y, vars(model.optimizer), judge)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -284,7 +284,12 @@ def test_loss_that_is_not_finite_is_refused_before_the_step():
     got = message_of(lambda: model.learn_one(GOOD, y))
     assert got == message_of(lambda: twin.train_on_batch(GOOD[None], y[None]))
     assert "step 2: layer 'dense_1'" in got
-    assert model.network.runtime.fast_path.learner.prepared.is_done is False
+    seen = []
+    short_way(model, GOOD, y, lambda *told: seen.append(told))
+    ((x, is_done, loss),) = seen
+    assert x is GOOD
+    assert is_done is False
+    assert not np.isfinite(loss)
     assert model.network.runtime.step == twin.network.runtime.step
     assert weights_as_bytes(model) == weights_as_bytes(twin)
 

@@ -104,6 +104,43 @@ def test_idle_workers_soon_sleep_unless_the_user_has_said_how_long_they_spin(
     assert done.stdout.strip() == str(environment.get("GOMP_SPINCOUNT"))
 
 
+SINGLE_STEPS = (
+    "import sys"
+    + AFFINITIES_OF_A_TEAM.partition("for _ in range(20)")[0]
+    + """
+fnn.core.threads.MAYBE = 0
+step = {
+    "train_on_batch": lambda: model.train_on_batch(x, y),
+    "predict": lambda: model.predict(x[:400]),
+    "forward": lambda: model.forward(x, training=True),
+}[sys.argv[1]]
+for _ in range(300):
+    step()
+    if 1 in seen:
+        break
+begun = time.monotonic()
+while left_out() != {0} and time.monotonic() < begun + 5:
+    time.sleep(0.01)
+end.set()
+watcher.join()
+print(1 in seen, left_out())
+"""
+)
+
+
+@pytest.mark.skipif(
+    not engine.HAS_OPENMP or not hasattr(os, "sched_getaffinity") or not Path("/proc/self").exists()
+    or len(os.sched_getaffinity(0)) < 2,
+    reason="no team, or no second processor to be seen",
+)  # fmt: skip
+@pytest.mark.parametrize("what", ["train_on_batch", "predict", "forward"])
+def test_workers_of_single_steps_may_run_anywhere_a_while_after_the_last_one(what, tmp_path):
+    """Nobody says which step is the last."""
+    done = python(SINGLE_STEPS, cwd=tmp_path, arguments=[what], FASTNN_NUM_THREADS="2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "True {0}\n"
+
+
 @pytest.mark.skipif(not engine.HAS_OPENMP, reason="built without OpenMP")
 def test_number_of_threads_may_be_set_and_forgotten(threads):
     default = fnn.get_num_threads()

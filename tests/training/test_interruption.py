@@ -17,7 +17,7 @@ import pytest
 import fastnn as fnn
 from fastnn.program.fuse import fuse
 from fastnn.program.lower import Purpose
-from fastnn.program.plan import plan
+from fastnn.program.plan import _barriers, check, plan
 from fastnn.runtime.bound import Run
 
 pytestmark = pytest.mark.skipif(
@@ -194,6 +194,61 @@ def test_the_updates_of_a_long_step_stay_at_its_end():
         first = changes.index(True)
         assert not any(made.repeats[first:])
         assert all(made.repeats[:first]) or fused is short
+
+
+# Each makes layers of which one lasts long and another one must not be run again.
+UNEVEN = {
+    "one output": lambda: [fnn.Dense(2048, "relu"), fnn.Dense(2048, "relu"), fnn.Dense(1)],
+    "statistics": lambda: [
+        fnn.Dense(2048), fnn.BatchNormalization(), fnn.Dense(2048), fnn.Dense(9),
+    ],
+    "statistics first": lambda: [fnn.BatchNormalization(), fnn.Dense(2048, "gelu"), fnn.Dense(2)],
+    "statistics and one output": lambda: [
+        fnn.Dense(2048, "relu"), fnn.BatchNormalization(), fnn.Dense(2048), fnn.Dense(1),
+    ],
+    "penalty": lambda: [
+        fnn.Dense(2048, "relu", kernel_regularizer=fnn.regularizers.L2(1e-3)), fnn.Dense(1),
+    ],
+    "residual": lambda: [
+        fnn.Dense(1024), fnn.Residual([fnn.LayerNormalization(), fnn.Dense(1024)]), fnn.Dense(3),
+    ],
+    "embedded numbers": lambda: [
+        fnn.PeriodicEmbedding(16), fnn.Flatten(), fnn.Dense(2048), fnn.PReLU(), fnn.Dense(1),
+    ],
+}  # fmt: skip
+OPTIMIZERS = {
+    "adam": lambda: fnn.Adam(),
+    "clipping": lambda: fnn.AdamW(global_clipnorm=1.0, use_ema=True),
+    "accumulation": lambda: fnn.SGD(gradient_accumulation_steps=2),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("kind", UNEVEN)
+def test_what_lasts_long_is_given_up_whatever_is_beside_it(kind, optimizer):
+    """In a step over 200,000 rows, all that lasts is run again, or belongs to the update."""
+    rows = 200_000
+    model = fnn.Sequential(UNEVEN[kind](), input_shape=(64,), seed=0)
+    model.compile(OPTIMIZERS[optimizer](), "mse")
+    runtime = model.network.runtime
+    purposes = [Purpose.TRAIN, Purpose.ACCUMULATE, Purpose.MANUAL, Purpose.EVALUATE,
+                Purpose.PREDICT, Purpose.LOSS_GRADIENTS, Purpose.GRADIENTS]  # fmt: skip
+    for purpose in purposes:
+        places = {**runtime.offsets, "average": max(len(runtime.slots) - 1, 0) * runtime.count}
+        made = plan(fuse(runtime.program(purpose), rows), "float32", rows, places)
+        check(made)
+        for op, repeats in zip(made.program.ops, made.repeats, strict=True):
+            work = op.row.work(op) * (rows if op.batched else 1)
+            assert repeats or op.row.updates or work < 1e8, (purpose, op.name, work)
+
+
+def test_a_short_step_has_no_barrier_that_it_does_not_need():
+    for layers in UNEVEN.values():
+        model = fnn.Sequential(layers(), input_shape=(64,), seed=0)
+        model.compile("adam", "mse")
+        runtime = model.network.runtime
+        made = plan(fuse(runtime.program(Purpose.TRAIN), 4), "float32", 4, {**runtime.offsets})
+        assert made.barriers == _barriers(made)
 
 
 def test_no_op_that_may_be_run_again_changes_what_it_reads():

@@ -259,6 +259,77 @@ def test_single_steps_from_several_threads_wait_for_each_other(data):
     assert not model.network.turns.looks
 
 
+@pytest.mark.parametrize("method", ["train_on_batch", "learn_one"])
+def test_an_error_tells_of_the_step_of_its_own_thread(method, rng):
+    """Others make good steps meanwhile, which are neither refused nor taken back."""
+    model = fnn.Sequential([fnn.Dense(64, "tanh"), fnn.Dense(1)], input_shape=(4,), seed=0)
+    model.compile(fnn.SGD(1e-4), "mse")
+    x, y = rng.normal(size=(32, 4)).astype("float32"), rng.normal(size=32).astype("float32")
+    if method == "learn_one":
+        x, y = x[0], y[0]
+    step = getattr(model, method)
+    step(x, y), step(x, y)  # a program for single steps has been prepared
+    bad_y = y * 0 + np.float32(1e25)  # whose square is infinite
+    good, refused, wrong, end = [], [], [], threading.Event()
+
+    def steps_well():
+        try:
+            while not end.is_set():
+                good.append(step(x, y))
+        except BaseException as error:
+            wrong.append(error)
+
+    def steps_badly():
+        for _ in range(150):
+            try:
+                wrong.append(step(x, bad_y))
+            except fnn.NonFiniteLossError as error:
+                refused.append(str(error))
+            except BaseException as error:
+                wrong.append(error)
+        end.set()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    workers = [threading.Thread(target=work) for work in (steps_well, steps_well, steps_badly)]
+    try:
+        for thread in workers:
+            thread.start()
+        for thread in workers:
+            thread.join(SECONDS)
+    finally:
+        end.set()
+        sys.setswitchinterval(interval)
+    assert not wrong, wrong[:3]
+    assert len(refused) == 150
+    assert all("the loss is inf in step" in text for text in refused)
+    assert np.isfinite(good).all()
+    assert model.iterations == 2 + len(good)
+
+
+@pytest.mark.parametrize("method", ["train_on_batch", "learn_one"])
+def test_no_step_comes_between_one_that_failed_and_its_error(method, data, monkeypatch):
+    model = compiled()
+    x, y = (part[0] for part in data) if method == "learn_one" else data
+    step = getattr(model, method)
+    step(x, y), step(x, y)
+    other = threading.Thread(target=lambda: step(x, y))
+    runtime = model.network.runtime
+    native = runtime.parameters_change
+
+    def changed():
+        native()
+        if other.ident is None:
+            other.start()
+            other.join(0.05)
+
+    monkeypatch.setattr(runtime, "parameters_change", changed)
+    with pytest.raises(fnn.NonFiniteLossError, match="the loss is inf in step 3"):
+        step(x, y * 0 + np.float32(1e25))
+    other.join(SECONDS)
+    assert model.iterations == 3
+
+
 def test_a_copy_has_turns_of_its_own(data):
     model = compiled()
     with trained_elsewhere(model, data):

@@ -185,10 +185,9 @@ class Normalization(Measuring):
     def _set(self, mean: np.ndarray, scale: np.ndarray) -> None:
         self.measured = mean, scale
         if self.parameters:
-            self.parameters["mean"][...] = mean
-            self.parameters["scale"][...] = _representable(scale)
-            for user in tuple(self.users):
-                user.weights_set()
+            with self._set_by("adapt"):
+                self.parameters["mean"][...] = mean
+                self.parameters["scale"][...] = _representable(scale)
 
     def forget(self) -> None:
         """Forget mean and variance."""
