@@ -14,6 +14,7 @@
 
 #if defined(__linux__)
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -30,10 +31,12 @@ static _Thread_local struct {
 
 static inline int fastnn_spread_is_wanted(void)
 {
-    static int wanted = -1;
-    if (wanted < 0)
-        wanted = !getenv("OMP_PROC_BIND") && !getenv("OMP_PLACES") && !getenv("GOMP_CPU_AFFINITY");
-    return wanted;
+    static atomic_int wanted = -1; /* several threads may open their first team at once */
+    int known = atomic_load_explicit(&wanted, memory_order_relaxed);
+    if (known >= 0) return known;
+    known = !getenv("OMP_PROC_BIND") && !getenv("OMP_PLACES") && !getenv("GOMP_CPU_AFFINITY");
+    atomic_store_explicit(&wanted, known, memory_order_relaxed);
+    return known;
 }
 
 /* Called before a team is opened: allows its workers every processor that this thread may use,

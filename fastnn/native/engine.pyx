@@ -9,6 +9,7 @@ One team runs a whole slice of steps. Its workers meet at a barrier after every 
 result a later op depends (`program/plan.py` says where). Each worker has its own copy of the list,
 so that it can set what changes from step to step without synchronizing with the others.
 """
+cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.long cimport PyLong_AsLongLongAndOverflow
@@ -121,6 +122,8 @@ cdef extern from "team.h" nogil:
     const int FASTNN_OPENMP
     int64_t fastnn_forks
     int fastnn_opened
+    bint fastnn_threads_are_lacking
+    int fastnn_known_default
     void fastnn_watch_forks()
     int fastnn_can_start(int count)
     int fastnn_team_size()
@@ -142,9 +145,6 @@ HAS_OPENMP = bool(FASTNN_OPENMP)
 
 # --- whether there can be a team --------------------------------------------------------------
 
-cdef bint _threads_are_lacking = False
-cdef int _openmp_default = 0  # asked for when first needed
-
 
 def forks():
     """How many forks led to this process since the import, those made in C included."""
@@ -157,13 +157,13 @@ def can_open_a_team():
     It would hang in a forked child. A process in which a thread could not be started is left
     alone until `try_threads_again`.
     """
-    return FASTNN_OPENMP and not fastnn_forks and not _threads_are_lacking
+    return FASTNN_OPENMP and not fastnn_forks and not fastnn_threads_are_lacking
 
 
 def try_threads_again():
     """Try again to start threads, where that has failed before."""
-    global _threads_are_lacking
-    _threads_are_lacking = False
+    global fastnn_threads_are_lacking
+    fastnn_threads_are_lacking = False
 
 
 def release_workers():
@@ -180,11 +180,11 @@ def openmp_threads():
     int or None
         None where nobody has told it another number than its default.
     """
-    global _openmp_default
+    global fastnn_known_default
     cdef int told = fastnn_openmp_threads()
-    if _openmp_default == 0:
-        _openmp_default = fastnn_openmp_default()
-    return None if told == _openmp_default else told
+    if fastnn_known_default == 0:
+        fastnn_known_default = fastnn_openmp_default()
+    return None if told == fastnn_known_default else told
 
 
 def openmp_processors():
@@ -200,11 +200,11 @@ def openmp_processors():
 
 cdef int team_of(int workers) except -1:
     """The size of the team to open for `workers`: 1 where there can be none."""
-    global _threads_are_lacking, fastnn_opened
-    if workers == 1 or not FASTNN_OPENMP or fastnn_forks or _threads_are_lacking:
+    global fastnn_threads_are_lacking, fastnn_opened
+    if workers == 1 or not FASTNN_OPENMP or fastnn_forks or fastnn_threads_are_lacking:
         return 1
     if workers > fastnn_opened and not fastnn_can_start(workers - fastnn_opened):
-        _threads_are_lacking = True
+        fastnn_threads_are_lacking = True
         from fastnn.core import notices
         notices.warn(
             f"a team of {workers} workers cannot be opened, because this process may not start "
@@ -311,8 +311,8 @@ cdef class _Scratch:
         free(self.blocks)
 
 
-# Scratch memory not in use. list.pop and list.append are atomic, so threads that run kernels at
-# the same time never share a block.
+# Scratch memory not in use. list.pop and list.append are atomic, also without a GIL, so threads that
+# run kernels at the same time never share a block.
 cdef list _idle = []
 
 

@@ -436,9 +436,12 @@ cdef class Executor:
 
     cdef object own_lock(self):
         """Return this process's lock: another thread may have held the old one at a fork."""
-        if self.forks != fastnn_forks:
-            self.lock, self.forks = threading.Lock(), fastnn_forks
-        return self.lock
+        lock = threading.Lock() if self.forks != fastnn_forks else None
+        with cython.critical_section(self):  # all threads of the child get the same one
+            if self.forks != fastnn_forks:
+                self.lock, self.forks = lock, fastnn_forks
+            lock = self.lock
+        return lock
 
     cdef int _set_sources(self, Run *run, int workers) except -1:
         cdef Py_ssize_t i

@@ -154,8 +154,9 @@ cdef class Prepared:
         self.thread = PyThread_get_thread_ident()
         uses.append(self)
         if uses is self.looks:
-            return not self.changes or not self.turns.others_change
-        return (len(self.changes) == 1 and not self.looks) or not self.turns.others_are_there
+            return number_on(self.changes) == 0 or not self.turns.others_change
+        return (number_on(self.changes) == 1 and number_on(self.looks) == 0
+                or not self.turns.others_are_there)
 
     cdef int _leave(self, list uses) except -1:
         if uses is None:

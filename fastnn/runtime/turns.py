@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
@@ -156,7 +156,10 @@ class Turns:
         return not (any(other.is_active for other in others) or _others(self.looks, change.thread))
 
     def _is_free_to_own(self, ownership: Use) -> bool:
-        others = _others(self.changes, ownership.thread)
+        changes = tuple(self.changes)
+        # Those behind it on the list see it, and step back: of two that begin at once, where there
+        # is no GIL, one stays.
+        others = _others(changes[: changes.index(ownership)], ownership.thread)
         for other in others:
             self._check_owner(ownership, other)
         return not others
@@ -179,7 +182,7 @@ class Turns:
             )
 
 
-def _others(uses: list[Use], thread: int) -> list[Use]:
+def _others(uses: Sequence[Use], thread: int) -> list[Use]:
     """Return the uses of other threads; the list may change meanwhile."""
     return [use for use in tuple(uses) if use.thread != thread]
 
