@@ -92,8 +92,8 @@ sanitize: $(STAMPS)/sanitized $(STAMPS)/test
 
 # ThreadSanitizer knows what OpenMP does only from Archer, a tool of Clang's OpenMP library. What it is
 # not to report, and why, stands in tools/races.supp. First it must see the races of a plan without
-# barriers: 66 is the status of a process in which it has seen some. Tests that fork, start another
-# Python, which gets the installed build, or are about too little memory are left out.
+# barriers: 66 is the status of a process in which it has seen some. Left out are tests that fork, that
+# start another Python, which gets the installed build, or that say how large a team is.
 CLANG ?= $(firstword $(foreach one,clang-21 clang-20 clang-19 clang-18 clang,$(shell command -v $(one))))
 of_clang = $(if $(CLANG),$(wildcard $(shell $(CLANG) -print-file-name=$(1))))
 ARCHER = $(call of_clang,libarcher.so)
@@ -109,6 +109,7 @@ RACE_TESTS := tests/program tests/runtime/test_turns.py tests/api/test_fast_path
   tests/training/test_outputs.py tests/training/test_regularizers.py tests/training/test_sample_weight.py \
   tests/training/test_weight_decay_exclusions.py tests/training/test_scheduled_scalars.py \
   tests/data/test_sparse.py tests/api/test_model.py)
+NOT_RACING := "not forked and not by_a_team"
 WATCHED = PYTHONPATH="$(CURDIR)/$(RACING)" PYTHONMALLOC=malloc LD_PRELOAD="$(THREAD_SANITIZER)" \
   LD_LIBRARY_PATH="$(dir $(ARCHER))" OMP_TOOL_LIBRARIES="$(ARCHER)" \
   TSAN_OPTIONS="suppressions=$(CURDIR)/tools/races.supp external_symbolizer_path=$(shell \
@@ -117,7 +118,7 @@ WATCHED = PYTHONPATH="$(CURDIR)/$(RACING)" PYTHONMALLOC=malloc LD_PRELOAD="$(THR
 races: $(STAMPS)/races $(STAMPS)/test
 	$(WATCHED) $(RUN) tools/without_barriers.py > build/races/control.log 2>&1; test $$? = 66
 	for workers in $(RACE_WORKERS); do $(WATCHED) $(RUN) -m pytest $(RACE_TESTS) --workers $$workers -q \
-	  --capture=sys -p no:cacheprovider $(ARGUMENTS) || exit 1; done
+	  --capture=sys -p no:cacheprovider -k $(NOT_RACING) $(ARGUMENTS) || exit 1; done
 
 valgrind: $(STAMPS)/test
 	@command -v valgrind > /dev/null || { echo "make valgrind needs valgrind"; exit 1; }

@@ -80,6 +80,13 @@ cdef extern from "interruption.h" nogil:
     const fastnn_flag *fastnn_given_up()
 
 
+cdef extern from "refusal.h" nogil:
+    ctypedef struct fastnn_refusal:
+        pass
+    void fastnn_refusal_set(fastnn_refusal *refusal, int status)
+    int fastnn_refusal_get(fastnn_refusal *refusal)
+
+
 cdef extern from "denormals.h" nogil:
     const uint64_t FLUSH_DENORMALS
     uint64_t fastnn_float_mode()
@@ -331,11 +338,12 @@ cdef int launch(int kernel, fastnn_call *call, bint is_double, int workers) exce
     cdef const fastnn_table *table = float64_table if is_double else float32_table
     cdef _Scratch scratch = take_scratch(workers)
     cdef char *blocks = <char *>scratch.blocks
-    cdef int status = FASTNN_OK
-    cdef int *result = &status
+    cdef fastnn_refusal refusal
+    cdef fastnn_refusal *result = &refusal
     cdef fastnn_barrier end
     cdef fastnn_barrier *meeting = &end
     fastnn_barrier_init(meeting)
+    fastnn_refusal_set(result, FASTNN_OK)
     if workers == 1:
         with nogil:
             run_share(table.kernel[kernel], call, blocks, 0, 1, result, meeting)
@@ -344,19 +352,17 @@ cdef int launch(int kernel, fastnn_call *call, bint is_double, int workers) exce
             run_share(table.kernel[kernel], call, blocks, threadid(), fastnn_team_size(), result,
                       meeting)
     _idle.append(scratch)
-    if status != FASTNN_OK:
-        raise_status(status)
-    return 0
+    return raise_status(fastnn_refusal_get(result))
 
 
 cdef void run_share(fastnn_kernel kernel, const fastnn_call *shared, char *blocks, int worker,
-                    int workers, int *result, fastnn_barrier *meeting) noexcept nogil:
+                    int workers, fastnn_refusal *result, fastnn_barrier *meeting) noexcept nogil:
     cdef fastnn_call call = shared[0]
     cdef int status
     call.scratch = blocks + <Py_ssize_t>worker * <Py_ssize_t>FASTNN_SCRATCH_BYTES
     status = kernel(&call, worker, workers)
     if status != FASTNN_OK:
-        result[0] = status
+        fastnn_refusal_set(result, status)
     # The end of an OpenMP region spins for milliseconds, and on a busy machine keeps the worker
     # that it waits for off the processor. This barrier yields instead, so nobody waits there.
     fastnn_barrier_wait(meeting, workers)

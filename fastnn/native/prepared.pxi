@@ -332,10 +332,10 @@ cdef class Prepared:
         workers = team_of(workers)
         cdef _Scratch scratch = take_scratch(workers)
         self.run.scratch, self.run.stopped_at = <char *>scratch.blocks, -1
-        self.run.status = FASTNN_OK
+        fastnn_refusal_set(&self.run.refusal, FASTNN_OK)
         if workers > 1 or self.work * self.run.batch > LONG_WORK:
             self.executor._run_team(self.run, workers)
         else:
             run_team_member(self.run, 0, 1)
         _idle.append(scratch)
-        return raise_status(self.run.status)
+        return raise_status(fastnn_refusal_get(&self.run.refusal))
