@@ -12,6 +12,9 @@
 #   make fuzz    search for damaged files that are not refused as they should (MINUTES=30)
 #   make sanitize   run tests of the native code under AddressSanitizer and UndefinedBehaviorSanitizer,
 #                   with Cython's checks of indices (QUICK=1: in under a minute, once it is built)
+#   make races   run tests of the native code, by teams of several workers, under ThreadSanitizer; needs
+#                Clang 18 or newer and its OpenMP library (QUICK=1: a part of them)
+#   make valgrind   run steps, predictions and files under valgrind's memcheck; needs valgrind
 #   make pictures   redraw the reference pictures of fastnn.plots, tests/plots/pictures
 #   make clean   remove everything that the other targets made
 
@@ -48,7 +51,7 @@ ALONE := -m alone
 # The output of a quick run must not be mistaken for a report.
 BENCHMARK := out/benchmark$(if $(QUICK),-quick)
 
-.PHONY: train test test-slow test-full sanitize coverage fuzz mutate soak pictures bench peers wheel \
+.PHONY: train test test-slow test-full sanitize races valgrind coverage fuzz mutate soak pictures bench peers wheel \
   lint check-loops clean
 
 train: $(STAMPS)/plot
@@ -86,6 +89,40 @@ sanitize: $(STAMPS)/sanitized $(STAMPS)/test
 	PYTHONPATH="$(CURDIR)/$(SANITIZED)" PYTHONMALLOC=malloc LD_PRELOAD="$(SANITIZERS)" \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	  $(RUN) -m pytest $(SANITIZED_TESTS) -q --capture=sys -p no:cacheprovider -m "not alone" $(ARGUMENTS)
+
+# ThreadSanitizer knows what OpenMP does only from Archer, a tool of Clang's OpenMP library. What it is
+# not to report, and why, stands in tools/races.supp. First it must see the races of a plan without
+# barriers: 66 is the status of a process in which it has seen some. Left out are tests that fork, that
+# start another Python, which gets the installed build, or that say how large a team is.
+CLANG ?= $(firstword $(foreach one,clang-21 clang-20 clang-19 clang-18 clang,$(shell command -v $(one))))
+of_clang = $(if $(CLANG),$(wildcard $(shell $(CLANG) -print-file-name=$(1))))
+ARCHER = $(call of_clang,libarcher.so)
+THREAD_SANITIZER = $(call of_clang,libclang_rt.tsan-$(shell uname -m).so)
+NO_CLANG := "make races needs Clang 18 or newer with ThreadSanitizer, and its OpenMP library with Archer:" \
+  "on Debian clang-19, libclang-rt-19-dev and libomp-19-dev. CLANG=... names another compiler."
+RACING := build/races/site-packages
+RACE_WORKERS := $(if $(QUICK),2,2 3)
+RACE_TESTS := tests/program tests/runtime/test_turns.py tests/api/test_fast_path.py tests/api/test_fast_batches.py \
+  tests/training/test_training.py tests/training/test_shared_models.py $(if $(QUICK),,tests/layers \
+  tests/training/test_averages.py tests/training/test_optimizers.py tests/training/test_own_loop.py \
+  tests/training/test_gradient_accumulation.py tests/training/test_gradients_of.py \
+  tests/training/test_outputs.py tests/training/test_regularizers.py tests/training/test_sample_weight.py \
+  tests/training/test_weight_decay_exclusions.py tests/training/test_scheduled_scalars.py \
+  tests/data/test_sparse.py tests/api/test_model.py)
+NOT_RACING := "not forked and not by_a_team"
+WATCHED = PYTHONPATH="$(CURDIR)/$(RACING)" PYTHONMALLOC=malloc LD_PRELOAD="$(THREAD_SANITIZER)" \
+  LD_LIBRARY_PATH="$(dir $(ARCHER))" OMP_TOOL_LIBRARIES="$(ARCHER)" \
+  TSAN_OPTIONS="suppressions=$(CURDIR)/tools/races.supp external_symbolizer_path=$(shell \
+  $(CLANG) -print-prog-name=llvm-symbolizer)"
+
+races: $(STAMPS)/races $(STAMPS)/test
+	$(WATCHED) $(RUN) tools/without_barriers.py > build/races/control.log 2>&1; test $$? = 66
+	for workers in $(RACE_WORKERS); do $(WATCHED) $(RUN) -m pytest $(RACE_TESTS) --workers $$workers -q \
+	  --capture=sys -p no:cacheprovider -k $(NOT_RACING) $(ARGUMENTS) || exit 1; done
+
+valgrind: $(STAMPS)/test
+	@command -v valgrind > /dev/null || { echo "make valgrind needs valgrind"; exit 1; }
+	$(RUN) tools/memcheck.py
 
 coverage: $(STAMPS)/test $(STAMPS)/coverage
 	@mkdir -p out
@@ -166,6 +203,17 @@ $(STAMPS)/sanitized: $(STAMPS)/build $(SOURCES)
 	  --config-settings=setup-args=-Db_lundef=false \
 	  --config-settings=setup-args=-Dboundscheck=true --config-settings=setup-args=-Disas=v4,neon,plain
 	rm -rf $(SANITIZED) && $(PIP) install --quiet --no-deps --target $(SANITIZED) $$(ls build/sanitized/wheel/*.whl)
+	@touch $@
+
+$(STAMPS)/races: $(STAMPS)/build $(SOURCES)
+	@test -n "$(ARCHER)" -a -n "$(THREAD_SANITIZER)" || { echo $(NO_CLANG); exit 1; }
+	@mkdir -p build/races && rm -rf build/races/wheel
+	CC="$(CLANG)" $(PIP) wheel --quiet --no-deps --no-build-isolation -w build/races/wheel . \
+	  --config-settings=build-dir=build/races/objects \
+	  --config-settings=setup-args=-Db_sanitize=thread --config-settings=setup-args=-Db_lundef=false \
+	  --config-settings=setup-args=-Dbuildtype=debugoptimized \
+	  --config-settings=setup-args=-Disas=v4,neon,plain
+	rm -rf $(RACING) && $(PIP) install --quiet --no-deps --target $(RACING) $$(ls build/races/wheel/*.whl)
 	@touch $@
 
 $(STAMPS)/installed: $(STAMPS)/wheel

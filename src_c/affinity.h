@@ -20,6 +20,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -51,10 +52,12 @@ static pid_t fastnn_spread_process; /* the lock of a forked child may have been 
 
 static inline int fastnn_spread_is_wanted(void)
 {
-    static int wanted = -1;
-    if (wanted < 0)
-        wanted = !getenv("OMP_PROC_BIND") && !getenv("OMP_PLACES") && !getenv("GOMP_CPU_AFFINITY");
-    return wanted;
+    static atomic_int wanted = -1; /* several threads may open their first team at once */
+    int known = atomic_load_explicit(&wanted, memory_order_relaxed);
+    if (known >= 0) return known;
+    known = !getenv("OMP_PROC_BIND") && !getenv("OMP_PLACES") && !getenv("GOMP_CPU_AFFINITY");
+    atomic_store_explicit(&wanted, known, memory_order_relaxed);
+    return known;
 }
 
 /* The number of the calling thread, which a worker reports. */

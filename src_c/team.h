@@ -6,6 +6,7 @@
 #ifndef FASTNN_TEAM_H
 #define FASTNN_TEAM_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -29,6 +30,10 @@ static inline int fastnn_openmp_binds(void) { return 0; }
 
 /* How many forks led to this process, since fastnn was imported. */
 static int64_t fastnn_forks;
+
+/* What threads share; they may read and set it at once, since not every Python has a GIL. */
+static atomic_int fastnn_threads_are_lacking; /* one could not be started */
+static atomic_int fastnn_known_default;       /* fastnn_openmp_default; 0 until it was asked */
 
 #if !defined(_WIN32)
 #include <pthread.h>

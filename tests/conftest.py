@@ -30,6 +30,10 @@ def pytest_addoption(parser):
         "--no-unexpected-skips", action="store_true",
         help="fail where a test is skipped that tests/skips.toml does not name",
     )  # fmt: skip
+    parser.addoption(
+        "--workers", type=int, metavar="N",
+        help="run every program by a team of N, however small it is (used by `make races`)",
+    )  # fmt: skip
 
 
 def pytest_configure(config):
@@ -56,6 +60,20 @@ def _own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(machine_limits, "folder", lambda: folder)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _workers(request):
+    """Obey --workers."""
+    workers = request.config.getoption("--workers")
+    if not workers:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thread_limits, "WORK_PER_WORKER", 1)
+        fnn.set_num_threads(workers)
+        yield
+        fnn.set_num_threads(None)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ Usage: python check_installation.py FOLDER, the output of `fastnn train --output
 """
 
 import sys
+import sysconfig
 from pathlib import Path
 
 import fastnn as fnn
@@ -12,6 +13,8 @@ import fastnn as fnn
 def main() -> None:
     """Raise AssertionError if something is not as it should be."""
     assert "site-packages" in fnn.__file__, f"fastnn comes from {fnn.__file__}"
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        assert not sys._is_gil_enabled(), "importing fastnn has enabled the GIL"
     x, y = fnn.datasets.load_digits()
     train, held_out = fnn.datasets.split(y)
     model = fnn.Sequential(

@@ -9,6 +9,7 @@ One team runs a whole slice of steps. Its workers meet at a barrier after every 
 result a later op depends (`program/plan.py` says where). Each worker has its own copy of the list,
 so that it can set what changes from step to step without synchronizing with the others.
 """
+cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.long cimport PyLong_AsLongLongAndOverflow
@@ -79,6 +80,13 @@ cdef extern from "interruption.h" nogil:
     const fastnn_flag *fastnn_given_up()
 
 
+cdef extern from "refusal.h" nogil:
+    ctypedef struct fastnn_refusal:
+        pass
+    void fastnn_refusal_set(fastnn_refusal *refusal, int status)
+    int fastnn_refusal_get(fastnn_refusal *refusal)
+
+
 cdef extern from "denormals.h" nogil:
     const uint64_t FLUSH_DENORMALS
     uint64_t fastnn_float_mode()
@@ -132,6 +140,8 @@ cdef extern from "team.h" nogil:
     const int FASTNN_OPENMP
     int64_t fastnn_forks
     int fastnn_opened
+    bint fastnn_threads_are_lacking
+    int fastnn_known_default
     void fastnn_watch_forks()
     int fastnn_can_start(int count)
     int fastnn_team_size()
@@ -153,9 +163,6 @@ HAS_OPENMP = bool(FASTNN_OPENMP)
 
 # --- whether there can be a team --------------------------------------------------------------
 
-cdef bint _threads_are_lacking = False
-cdef int _openmp_default = 0  # asked for when first needed
-
 
 def forks():
     """How many forks led to this process since the import, those made in C included."""
@@ -168,13 +175,13 @@ def can_open_a_team():
     It would hang in a forked child. A process in which a thread could not be started is left
     alone until `try_threads_again`.
     """
-    return FASTNN_OPENMP and not fastnn_forks and not _threads_are_lacking
+    return FASTNN_OPENMP and not fastnn_forks and not fastnn_threads_are_lacking
 
 
 def try_threads_again():
     """Try again to start threads, where that has failed before."""
-    global _threads_are_lacking
-    _threads_are_lacking = False
+    global fastnn_threads_are_lacking
+    fastnn_threads_are_lacking = False
 
 
 def release_workers():
@@ -191,11 +198,11 @@ def openmp_threads():
     int or None
         None where nobody has told it another number than its default.
     """
-    global _openmp_default
+    global fastnn_known_default
     cdef int told = fastnn_openmp_threads()
-    if _openmp_default == 0:
-        _openmp_default = fastnn_openmp_default()
-    return None if told == _openmp_default else told
+    if fastnn_known_default == 0:
+        fastnn_known_default = fastnn_openmp_default()
+    return None if told == fastnn_known_default else told
 
 
 def openmp_processors():
@@ -211,11 +218,11 @@ def openmp_processors():
 
 cdef int team_of(int workers) except -1:
     """The size of the team to open for `workers`: 1 where there can be none."""
-    global _threads_are_lacking, fastnn_opened
-    if workers == 1 or not FASTNN_OPENMP or fastnn_forks or _threads_are_lacking:
+    global fastnn_threads_are_lacking, fastnn_opened
+    if workers == 1 or not FASTNN_OPENMP or fastnn_forks or fastnn_threads_are_lacking:
         return 1
     if workers > fastnn_opened and not fastnn_can_start(workers - fastnn_opened):
-        _threads_are_lacking = True
+        fastnn_threads_are_lacking = True
         from fastnn.core import notices
         notices.warn(
             f"a team of {workers} workers cannot be opened, because this process may not start "
@@ -322,8 +329,8 @@ cdef class _Scratch:
         free(self.blocks)
 
 
-# Scratch memory not in use. list.pop and list.append are atomic, so threads that run kernels at
-# the same time never share a block.
+# Scratch memory not in use. list.pop and list.append are atomic, also without a GIL, so threads that
+# run kernels at the same time never share a block.
 cdef list _idle = []
 
 
@@ -342,11 +349,12 @@ cdef int launch(int kernel, fastnn_call *call, bint is_double, int workers) exce
     cdef const fastnn_table *table = float64_table if is_double else float32_table
     cdef _Scratch scratch = take_scratch(workers)
     cdef char *blocks = <char *>scratch.blocks
-    cdef int status = FASTNN_OK
-    cdef int *result = &status
+    cdef fastnn_refusal refusal
+    cdef fastnn_refusal *result = &refusal
     cdef fastnn_barrier end
     cdef fastnn_barrier *meeting = &end
     fastnn_barrier_init(meeting)
+    fastnn_refusal_set(result, FASTNN_OK)
     if workers == 1:
         with nogil:
             run_share(table.kernel[kernel], call, blocks, 0, 1, result, meeting)
@@ -355,19 +363,17 @@ cdef int launch(int kernel, fastnn_call *call, bint is_double, int workers) exce
             run_share(table.kernel[kernel], call, blocks, threadid(), fastnn_team_size(), result,
                       meeting)
     _idle.append(scratch)
-    if status != FASTNN_OK:
-        raise_status(status)
-    return 0
+    return raise_status(fastnn_refusal_get(result))
 
 
 cdef void run_share(fastnn_kernel kernel, const fastnn_call *shared, char *blocks, int worker,
-                    int workers, int *result, fastnn_barrier *meeting) noexcept nogil:
+                    int workers, fastnn_refusal *result, fastnn_barrier *meeting) noexcept nogil:
     cdef fastnn_call call = shared[0]
     cdef int status
     call.scratch = blocks + <Py_ssize_t>worker * <Py_ssize_t>FASTNN_SCRATCH_BYTES
     status = kernel(&call, worker, workers)
     if status != FASTNN_OK:
-        result[0] = status
+        fastnn_refusal_set(result, status)
     # The end of an OpenMP region spins for milliseconds, and on a busy machine keeps the worker
     # that it waits for off the processor. This barrier yields instead, so nobody waits there.
     fastnn_barrier_wait(meeting, workers)

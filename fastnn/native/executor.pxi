@@ -46,7 +46,7 @@ cdef struct Run:
     fastnn_leaving leaving
     Py_ssize_t left_step, left_op    # where they have left because of one; -1 if they have not
     Py_ssize_t from_step, from_op    # where they begin: the first step and op, or where they left
-    int status
+    fastnn_refusal refusal
     double *seconds          # (count) time spent in each op by worker 0, or NULL
     int thread[64]           # FASTNN_SPREAD_MOST: thread numbers of the workers
     double opened            # when the team was opened, if its workers are watched; otherwise 0
@@ -145,7 +145,7 @@ cdef void run_steps(Run *run, int worker, int workers) noexcept nogil:
                 else:
                     status = slot.kernel(&slot.call, worker, workers)
                 if status != FASTNN_OK:
-                    run.status = status
+                    fastnn_refusal_set(&run.refusal, status)
             if slot.barrier:
                 place = step * run.count + op + 1
                 if run.listens and slot.repeats and fastnn_is_interrupted():
@@ -431,7 +431,7 @@ cdef class Executor:
         done = steps if run.stopped_at < 0 else run.stopped_at - first_step
         if counter is not None:
             counter[0] += done
-        raise_status(run.status)
+        raise_status(fastnn_refusal_get(&run.refusal))
         return done
 
     cdef int _run_once(self, Run *run, int workers) except -1:
@@ -460,9 +460,12 @@ cdef class Executor:
 
     cdef object own_lock(self):
         """Return this process's lock: another thread may have held the old one at a fork."""
-        if self.forks != fastnn_forks:
-            self.lock, self.forks = threading.Lock(), fastnn_forks
-        return self.lock
+        lock = threading.Lock() if self.forks != fastnn_forks else None
+        with cython.critical_section(self):  # all threads of the child get the same one
+            if self.forks != fastnn_forks:
+                self.lock, self.forks = lock, fastnn_forks
+            lock = self.lock
+        return lock
 
     cdef int _set_sources(self, Run *run, int workers) except -1:
         cdef Py_ssize_t i

@@ -152,8 +152,9 @@ cdef class Prepared:
         self.thread = PyThread_get_thread_ident()
         uses.append(self)
         if uses is self.looks:
-            return not (self.changes or self.relatives) or self.turns.is_alone_to_look(self)
-        return (len(self.changes) == 1 and not (self.looks or self.relatives)
+            return (number_on(self.changes) == 0 and not self.relatives
+                    or self.turns.is_alone_to_look(self))
+        return (number_on(self.changes) == 1 and number_on(self.looks) == 0 and not self.relatives
                 or self.turns.is_alone_to_change(self))
 
     cdef int _leave(self, list uses) except -1:
@@ -346,10 +347,10 @@ cdef class Prepared:
         workers = team_of(workers)
         cdef _Scratch scratch = take_scratch(workers)
         self.run.scratch, self.run.stopped_at = <char *>scratch.blocks, -1
-        self.run.status = FASTNN_OK
+        fastnn_refusal_set(&self.run.refusal, FASTNN_OK)
         if workers > 1 or self.work * self.run.batch > LONG_WORK:
             self.executor._run_team(self.run, workers)
         else:
             run_team_member(self.run, 0, 1)
         _idle.append(scratch)
-        return raise_status(self.run.status)
+        return raise_status(fastnn_refusal_get(&self.run.refusal))

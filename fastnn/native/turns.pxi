@@ -2,16 +2,29 @@
 #
 # It is compiled, because Ctrl-C cannot interrupt a compiled method halfway: a use that is on a list
 # is taken off again, however it ends. And it is quick, since a step may take microseconds.
+#
+# A list is read and changed as a whole: nothing here returns to the interpreter meanwhile, and where
+# there is no GIL, a critical section holds the list's own lock. Two uses that begin at once
+# take the locks of both lists in some order, so at least one of them sees the other.
 
 
 cdef int take_off(list uses, object use) except -1:
     """Take a use off a list; the last one is found at once."""
     cdef Py_ssize_t i
-    for i in range(len(uses) - 1, -1, -1):
-        if uses[i] is use:
-            del uses[i]
-            break
+    with cython.critical_section(uses):
+        for i in range(len(uses) - 1, -1, -1):
+            if uses[i] is use:
+                del uses[i]
+                break
     return 0
+
+
+cdef Py_ssize_t number_on(list uses) except -1:
+    """Return how many uses are on a list."""
+    cdef Py_ssize_t number
+    with cython.critical_section(uses):
+        number = len(uses)
+    return number
 
 
 cdef class Turn:
@@ -50,12 +63,19 @@ cdef class Turn:
 
     cdef bint _is_alone(self) except -1:
         """Whether no other thread is on the lists, so that nobody has to be asked."""
+        cdef bint is_alone
         if self.relatives:
             return False
-        for use in self.changes:
-            if not (type(use) is Turn and (<Turn>use).thread == self.thread):
-                return False
-        return not self.looks or len(self.looks) == 1 and self.looks[0] is self
+        with cython.critical_section(self.changes):
+            is_alone = True
+            for use in self.changes:
+                if not (type(use) is Turn and (<Turn>use).thread == self.thread):
+                    is_alone = False
+                    break
+        if is_alone:
+            with cython.critical_section(self.looks):
+                is_alone = not self.looks or len(self.looks) == 1 and self.looks[0] is self
+        return is_alone
 
     cdef int follow(self) except -1:
         """Begin while another change of this thread keeps all others away."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import threading
 import weakref
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, Protocol, Self
@@ -13,12 +14,16 @@ import numpy as np
 from fastnn import schedules
 from fastnn.core import checks
 from fastnn.core.declare import Declaration, boolean, checked, integer, number
+from fastnn.core.locks import Lock
 from fastnn.program.ops import OPTIMIZERS
 from fastnn.program.purpose import Purpose
 from fastnn.schedules import Schedule
 
 BATCH_SIZE = 32  # if neither the user nor the optimizer specifies one
 GRADIENT_SUM = "gradient_sum"  # the slot that gradients of several batches are added up in
+
+# Held while a copy is made and noted: threads may compile models with one optimizer.
+_copies_lock = Lock(threading.RLock)
 
 
 class Trainers(Protocol):
@@ -142,14 +147,17 @@ class Optimizer(Declaration):
 
     def copy(self) -> Optimizer:
         """Return an equal optimizer, which also takes what is set on this one from now on."""
-        made = copy.copy(self)
-        alive = [ref for ref in getattr(self, "_copies", ()) if ref() is not None]
-        object.__setattr__(self, "_copies", [*alive, weakref.ref(made)])
+        with _copies_lock.own():
+            made = copy.copy(self)
+            alive = [ref for ref in getattr(self, "_copies", ()) if ref() is not None]
+            object.__setattr__(self, "_copies", [*alive, weakref.ref(made)])
         return made
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        for ref in getattr(self, "_copies", ()):
+        with _copies_lock.own():  # a copy that was begun before is on the list then
+            copies = getattr(self, "_copies", ())
+        for ref in copies:
             made = ref()
             if made is not None:
                 setattr(made, name, value)

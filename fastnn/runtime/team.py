@@ -249,6 +249,8 @@ class TeamSize:
             size: statistics.median(times[1:] or times)
             for size, times in self._seconds.copy().items()
         }
+        if not usual:  # another thread has begun to try sizes again
+            return
         chosen = min(usual)
         for size in sorted(usual):
             if usual[size] < ADVANTAGE * usual[chosen]:

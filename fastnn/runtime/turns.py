@@ -31,7 +31,7 @@ import contextlib
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
@@ -284,10 +284,14 @@ class Turns:
         return not (any(other.is_active for _, other in beside) or self._looks_beside(change))
 
     def _is_free_to_own(self, ownership: Use) -> bool:
+        changes = tuple(self.changes)
+        # Those behind it on the list see it, and step back: of two that begin at once, where there
+        # is no GIL, one stays.
+        before = changes[: changes.index(ownership)]
         beside = [
             (turns, other)
             for turns, other in self._changes_beside(ownership, ownership.writes)
-            if turns is self or self._both_write(ownership, turns, other)
+            if (other in before if turns is self else self._both_write(ownership, turns, other))
         ]
         self._check_owners(ownership, beside)
         return not beside
@@ -331,7 +335,7 @@ class Turns:
         return next((name for place, name in here.items() if place in there), "")
 
 
-def _others(uses: list[Use], thread: int) -> list[Use]:
+def _others(uses: Sequence[Use], thread: int) -> list[Use]:
     """Return the uses of other threads; the list may change meanwhile."""
     return [use for use in tuple(uses) if use.thread != thread]
 

@@ -305,7 +305,7 @@ def microseconds(array: np.ndarray) -> np.ndarray:
         A year has more than four digits: NumPy's conversion wraps round at such.
     """
     is_far = np.abs(_seconds(array)) > 1e12  # nothing else wraps round
-    made = np.where(is_far, np.datetime64("NaT"), array).astype(_MICROSECONDS)
+    made = np.where(is_far, _missing(array), array).astype(_MICROSECONDS)
     since = made.astype(np.int64)
     is_far |= ((since < FIRST) | (since > LAST + 999_999)) & ~np.isnat(made)
     if is_far.any():
@@ -319,12 +319,17 @@ def _seconds(array: np.ndarray) -> np.ndarray:
     return np.where(np.isnat(array), 0.0, array.astype(np.int64) * (count * _SECONDS[unit]))
 
 
+def _missing(array: np.ndarray) -> np.ndarray:
+    """Return NaT in the unit of an array: NumPy 2.5 warns of one that has none."""
+    return np.full((), "NaT", array.dtype)
+
+
 def _of_durations(array: np.ndarray) -> Cells:
     about = _seconds(array)
     if (np.abs(about) > _DAYS * 86_400.0).any():
         raise WrongCell(int((np.abs(about) > _DAYS * 86_400.0).argmax()), _TOO_LONG)
     wraps = np.abs(about) > 9e12  # in microseconds
-    span = np.where(wraps, np.timedelta64("NaT"), array).astype("timedelta64[us]")
+    span = np.where(wraps, _missing(array), array).astype("timedelta64[us]")
     seconds = np.where(wraps, about, span.astype(np.int64) / 1e6)
     return Cells("duration", np.where(np.isnat(array), np.nan, seconds))
 

@@ -212,7 +212,7 @@ BAD_Y = {
     "wide": (np.zeros(4), "mse", ValueError, r"y must have shape \(3,\), got \(4,\)"),
     "number": (1.0, "mse", ValueError, r"y must have shape \(3,\), got \(\)"),
     "nan": (np.array([0, np.nan, 0]), "mse", ValueError, r"y must hold finite .*nan at \[1\]"),
-    "interval": (np.timedelta64(1), "crossentropy", TypeError, "y must hold real numbers"),
+    "interval": (np.timedelta64(1, "s"), "crossentropy", TypeError, "y must hold real numbers"),
     "class": (3, "crossentropy", ValueError, "y must hold class labels from 0 to 2 .*got 3"),
     "negative": (-1, "crossentropy", ValueError, "y must hold class labels .*got -1"),
     "huge": (2**70, "crossentropy", TypeError, "y must hold real numbers"),

@@ -332,3 +332,18 @@ def test_a_training_beside_another_one_gets_its_share(monkeypatch):
                 pace.record(steps, workers, 1e-4)
                 limits.append(pace.limit)
     assert limits == [4, 2, 4]
+
+
+def test_sizes_that_another_thread_tries_anew_meanwhile():
+    """It has dropped the times of which this one was to choose."""
+
+    class Dropped(dict):
+        def setdefault(self, *arguments):
+            pace._seconds = {}
+            return super().setdefault(*arguments)
+
+    pace, _ = paced({1: 3e-4, 2: 1e-4, 4: 2e-4}, slices=3 * TRIALS - 1)
+    pace._seconds = Dropped(pace._seconds)
+    steps, workers = pace.next(10**9)
+    pace.record(steps, workers, steps * 1e-4)
+    assert pace.next(10**9)[1] in (1, 2, 4)

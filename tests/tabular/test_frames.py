@@ -242,7 +242,7 @@ def test_the_longest_durations_are_taken():
     days = [999_999_999, 1, None] * 8
     spans = [None if one is None else datetime.timedelta(one) for one in days]
     want = Encoding.fit({"a": spans}).encode({"a": spans})
-    array = np.array([np.timedelta64("NaT") if one is None else one for one in days], "m8[D]")
+    array = np.array([np.timedelta64("NaT" if one is None else one, "D") for one in days])
     encoding = Encoding.fit({"a": array.astype("m8[s]")})
     longest = Encoding.fit({"a": [datetime.timedelta.max, datetime.timedelta(1)] * 12})
     assert longest.columns["a"].values == "86,400 to 8.64e+13 seconds"

@@ -37,9 +37,11 @@ KINDS = {
     "class": "category", "number and flag": "number", "date and text": "date",
     "span and text": "duration",
 }  # fmt: skip
+# NumPy 2.5 warns of durations without a unit.
+WITHOUT_UNIT = [np.timedelta64(5)] if np.lib.NumpyVersion(np.__version__) < "2.5.0" else []
 CELLS = [
     None, float("nan"), Decimal("NaN"), np.float64("nan"), np.datetime64("NaT"),
-    np.timedelta64("NaT"), pd.NA, pd.NaT, "", " ",
+    np.timedelta64("NaT", "s"), pd.NA, pd.NaT, "", " ",
     False, True, np.True_, 0, 1, -1, 2**70, 10**400, 0.0, -0.0, 1.5, 1e308, 1.7e308,
     float("inf"), -float("inf"), Decimal("Infinity"), np.float64("inf"),
     np.float32(1.5), np.float16(1), np.int64(3), np.uint8(1), np.longdouble(1),
@@ -51,7 +53,7 @@ CELLS = [
     datetime.date(2000, 1, 2), datetime.datetime(2000, 1, 2), datetime.datetime.min,
     datetime.datetime.max, datetime.datetime(2000, 1, 2, tzinfo=UTC), datetime.time(3),
     datetime.timedelta(1), datetime.timedelta.max, np.datetime64("2000-01-01"),
-    np.datetime64("20000-01-01"), np.timedelta64(5, "s"), np.timedelta64(5),
+    np.datetime64("20000-01-01"), np.timedelta64(5, "s"), *WITHOUT_UNIT,
     pd.Timestamp("2000-01-02"), pd.Timestamp("2000-01-02", tz="Asia/Tokyo"), pd.Timedelta("1h"),
     np.datetime64(10**18, "ns"), np.timedelta64(10**18 + 1, "ns"), np.datetime64(5, "Y"),
     np.timedelta64(5, "Y"), np.datetime64("2000-01-02", "D"), np.timedelta64(10**13, "s"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -170,3 +172,17 @@ def test_a_model_without_a_loss_takes_a_copy_too():
     assert optimizer.learning_rate == 0.5
     optimizer.learning_rate = 0.2
     assert model.optimizer.learning_rate == 0.2
+
+
+def test_copies_that_are_made_in_several_threads_all_hear_of_what_is_set():
+    """Two threads that compile models with one optimizer must not forget each other's copy."""
+    optimizer, number = fnn.Adam(1e-2), 300
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            copies = list(threads.map(lambda _: optimizer.copy(), range(4 * number)))
+    finally:
+        sys.setswitchinterval(interval)
+    optimizer.learning_rate = 0.5
+    assert sum(made.learning_rate != 0.5 for made in copies) == 0
