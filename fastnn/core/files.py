@@ -13,15 +13,16 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, TypeVar
 
 from fastnn.core import checks
 from fastnn.core.interruption import InterruptLater
 
 Target: TypeAlias = "str | os.PathLike[str] | BinaryIO"
 Piece: TypeAlias = "bytes | bytearray | memoryview"
+Read = TypeVar("Read")
 _SUFFIX = ".fastnn-tmp"
 _PIECE = 16 << 20  # bytes; between two of them a write can be interrupted
 
@@ -115,23 +116,32 @@ def write(target: Target, content: Piece | Sequence[Piece], name: str = "path") 
         flush()
 
 
-@contextlib.contextmanager
-def reading(source: Target, what: str, name: str = "path") -> Iterator[Callable[[int], bytearray]]:
-    """Open a file, or take one that is open, to be read from there to its end.
+def read(
+    source: Target,
+    what: str,
+    parse: Callable[[Callable[[int], bytearray]], Read],
+    name: str = "path",
+) -> Read:
+    """Open a file, or take one that is open, and read from there to its end.
+
+    The file is closed by a `with` statement here: a context manager in Python is code that Ctrl-C
+    may come into, and would leave it open for as long as somebody keeps the exception.
 
     Parameters
     ----------
     source : path-like or binary file object
     what : str
         What is expected, for messages: "model file".
+    parse : callable
+        It is given a function that returns the next bytes, as many as it is asked for, or as there
+        are: a size that is not true takes no memory.
     name : str, default "path"
         Name of the argument in messages.
 
-    Yields
-    ------
-    callable
-        Returns the next bytes, as many as it is asked for, or as there are: a size that is not
-        true takes no memory.
+    Returns
+    -------
+    object
+        What `parse` returns.
 
     Raises
     ------
@@ -145,20 +155,18 @@ def reading(source: Target, what: str, name: str = "path") -> Iterator[Callable[
     Examples
     --------
     >>> import io
-    >>> with reading(io.BytesIO(b"some bytes"), "text") as take:
-    ...     take(4), take(10**12)
+    >>> read(io.BytesIO(b"some bytes"), "text", lambda take: (take(4), take(10**12)))
     (bytearray(b'some'), bytearray(b' bytes'))
     """
     if is_file_object(source, "read"):
-        yield lambda count: _taken(source, count, name)
-        return
+        return parse(lambda count: _taken(source, count, name))
     path = checks.file_path(source, name)
     if path.is_dir():
         raise ValueError(f"{name}: {str(path)!r} is a folder, expected a {what}")
     if not path.is_file():
         raise FileNotFoundError(f"{name}: there is no {what} {str(path)!r}")
     with open(path, "rb") as file:
-        yield lambda count: _taken_at_once(file, count)
+        return parse(lambda count: _taken_at_once(file, count))
 
 
 def _taken(file: Any, count: int, name: str) -> bytearray:
