@@ -222,24 +222,33 @@ def described(source: Target) -> str:
 def _replace(path: Path, content: list[memoryview], interrupt: InterruptLater) -> None:
     """Write a temporary file beside a file, and rename it."""
     _remove_stale(path)
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+    mode = path.stat().st_mode & 0o777 if path.exists() else None
     while not _replaced(path, content, mode, interrupt):
         pass
     _sync_folder(path.parent)
 
 
-def _replaced(path: Path, content: list[memoryview], mode: int, interrupt: InterruptLater) -> bool:
-    """Do so; return False if the file was taken for a stale one before it was locked."""
+def _replaced(
+    path: Path, content: list[memoryview], mode: int | None, interrupt: InterruptLater
+) -> bool:
+    """Do so; return False if the file was taken for a stale one before it was locked.
+
+    A file that is new (`mode` is None) is made with the bits that every program asks for, of which
+    the system takes those that the umask forbids. The umask itself cannot be read without setting
+    it, which other threads that make files at that moment would see.
+    """
     # The name is known before there is a file, so that whatever is raised, the file is removed and
     # closed; twice, because what is raised may be raised by that.
     temporary = path.parent / f"{_prefix(path)}{os.urandom(4).hex()}{_SUFFIX}"
     handles: list[int] = []
     try:
         try:
-            _open(handles, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            new = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            _open(handles, temporary, new, 0o666 if mode is None else 0o600)
             if not _locked(handles[0]):
                 return False
-            os.chmod(temporary, mode)  # before there is anything to read
+            if mode is not None:
+                os.chmod(temporary, mode)  # before there is anything to read
             for rest in content:
                 while rest:
                     interrupt.look()
@@ -256,9 +265,9 @@ def _replaced(path: Path, content: list[memoryview], mode: int, interrupt: Inter
     return True
 
 
-def _open(handles: list[int], path: Path, flags: int) -> None:
+def _open(handles: list[int], path: Path, flags: int, mode: int = 0o600) -> None:
     """Open a file and note its handle; in one instruction, between which nothing is raised."""
-    handles.extend(map(os.open, [path], [flags], [0o600]))
+    handles.extend(map(os.open, [path], [flags], [mode]))
 
 
 def _close(handles: list[int]) -> None:
@@ -321,9 +330,3 @@ def _sync_folder(folder: Path) -> None:
             _close(handles)
     finally:
         _close(handles)
-
-
-def _umask() -> int:
-    mask = os.umask(0)  # the only way to read it is to set it
-    os.umask(mask)
-    return mask
