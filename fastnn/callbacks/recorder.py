@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from fastnn.analysis import inspection
 from fastnn.callbacks.base import Callback, Logs
 from fastnn.core.declare import integer, state
-from fastnn.network import network_of
+from fastnn.network import Network, network_of
 from fastnn.runtime import Runtime, aligned
 
 BINS = 64
@@ -221,8 +220,8 @@ class Recorder(Callback):
     def activations(self) -> list[dict[str, Histogram]]:
         """Histograms of the layers' outputs at each record, keyed by layer; without dropout."""
 
-        def look() -> dict[str, Histogram]:
-            found = inspection.activations(network_of(self.model).runtime, self._sample)
+        def look(runtime: Runtime) -> dict[str, Histogram]:
+            found = inspection.activations(runtime, self._sample)
             return {name: Histogram.of(array) for name, array in found.items()}
 
         return self._at_each(self._activations, look)
@@ -234,9 +233,8 @@ class Recorder(Callback):
         The gradients are those of the mean loss of the rows that are used.
         """
 
-        def look() -> dict[str, Histogram]:
-            runtime, target_types = network_of(self.model).runtime, self.training_data[1]
-            found = inspection.gradients(runtime, self._sample, target_types)
+        def look(runtime: Runtime) -> dict[str, Histogram]:
+            found = inspection.gradients(runtime, self._sample, self.training_data[1])
             return {name: Histogram.of(array, is_logarithmic=True) for name, array in found.items()}
 
         return self._at_each(self._gradients, look)
@@ -270,12 +268,16 @@ class Recorder(Callback):
         return np.array(numbers, np.float64).reshape(len(looks), len(names))
 
     def _at_each(
-        self, known: dict[int, dict[str, Histogram]], look: Callable[[], dict[str, Histogram]]
+        self,
+        known: dict[int, dict[str, Histogram]],
+        look: Callable[[Runtime], dict[str, Histogram]],
     ) -> list[dict[str, Histogram]]:
-        for done, parameters in zip(self.epochs, self.parameters, strict=True):
-            if done not in known:
-                with parameters_of(network_of(self.model).runtime, parameters):
-                    known[done] = look()
+        missing = [i for i, done in enumerate(self.epochs) if done not in known]
+        if missing:
+            network = network_of(self.model).clone()
+            for i in missing:
+                put_parameters(network, self.parameters[i])
+                known[self.epochs[i]] = look(network.runtime)
         return [known[done] for done in self.epochs]
 
 
@@ -294,17 +296,13 @@ def used(recorder: Recorder) -> Recorder:
     return recorder
 
 
-@contextlib.contextmanager
-def parameters_of(runtime: Runtime, parameters: np.ndarray) -> Iterator[None]:
-    """Temporarily set a network's parameters, given in the layout of a Recorder's.
+def put_parameters(network: Network, parameters: np.ndarray) -> None:
+    """Set the parameters of a copy of a network, given in the layout of a Recorder's.
 
-    What `Model.forward` has kept stays valid, because the parameters are restored.
+    A copy (`Network.clone`), so that nothing has to be put back, which Ctrl-C might prevent, and so
+    that other threads may use the network meanwhile.
     """
-    if parameters.shape != (runtime.count,):
+    if parameters.shape != (network.runtime.count,):
         raise ValueError("the recorder has watched another model")
-    kept = runtime.copy_parameters()
-    try:
-        runtime.put_parameters(parameters)
-        yield
-    finally:
-        runtime.put_parameters(kept)
+    network.runtime.parameters_change()
+    network.runtime.put_parameters(parameters)

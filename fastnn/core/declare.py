@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
@@ -35,6 +34,7 @@ from fastnn.core.fields import (
     of_plain_default,
     state,
 )
+from fastnn.core.interruption import Result, with_value
 
 
 def fixed(owner: object, name: str, value: object) -> AttributeError:
@@ -52,14 +52,9 @@ def fixed(owner: object, name: str, value: object) -> AttributeError:
 _names_classes: ContextVar[bool] = ContextVar("whether configs name classes", default=False)
 
 
-@contextmanager
-def with_class_names() -> Iterator[None]:
-    """Let `Declaration.config` name the classes that users have written, for a file."""
-    token = _names_classes.set(True)
-    try:
-        yield
-    finally:
-        _names_classes.reset(token)
+def with_class_names(function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call a function that `Declaration.config` names the classes of users for, for a file."""
+    return with_value(_names_classes, True, function, *arguments)
 
 
 class _Signature:
@@ -412,7 +407,7 @@ class Declaration(Declared):
     def config(self) -> dict[str, Any]:
         """Return the name and arguments from which an equal object can be built.
 
-        Inside `with_class_names`, the name of a user's class is added, because a class may
+        Within `with_class_names`, the name of a user's class is added, because a class may
         inherit its name in the registry.
         """
         cls = type(self)

@@ -13,15 +13,16 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, TypeVar
 
 from fastnn.core import checks
 from fastnn.core.interruption import InterruptLater
 
 Target: TypeAlias = "str | os.PathLike[str] | BinaryIO"
 Piece: TypeAlias = "bytes | bytearray | memoryview"
+Read = TypeVar("Read")
 _SUFFIX = ".fastnn-tmp"
 _PIECE = 16 << 20  # bytes; between two of them a write can be interrupted
 
@@ -115,23 +116,32 @@ def write(target: Target, content: Piece | Sequence[Piece], name: str = "path") 
         flush()
 
 
-@contextlib.contextmanager
-def reading(source: Target, what: str, name: str = "path") -> Iterator[Callable[[int], bytearray]]:
-    """Open a file, or take one that is open, to be read from there to its end.
+def read(
+    source: Target,
+    what: str,
+    parse: Callable[[Callable[[int], bytearray]], Read],
+    name: str = "path",
+) -> Read:
+    """Open a file, or take one that is open, and read from there to its end.
+
+    The file is closed by a `with` statement here: a context manager in Python is code that Ctrl-C
+    may come into, and would leave it open for as long as somebody keeps the exception.
 
     Parameters
     ----------
     source : path-like or binary file object
     what : str
         What is expected, for messages: "model file".
+    parse : callable
+        It is given a function that returns the next bytes, as many as it is asked for, or as there
+        are: a size that is not true takes no memory.
     name : str, default "path"
         Name of the argument in messages.
 
-    Yields
-    ------
-    callable
-        Returns the next bytes, as many as it is asked for, or as there are: a size that is not
-        true takes no memory.
+    Returns
+    -------
+    object
+        What `parse` returns.
 
     Raises
     ------
@@ -145,20 +155,18 @@ def reading(source: Target, what: str, name: str = "path") -> Iterator[Callable[
     Examples
     --------
     >>> import io
-    >>> with reading(io.BytesIO(b"some bytes"), "text") as take:
-    ...     take(4), take(10**12)
+    >>> read(io.BytesIO(b"some bytes"), "text", lambda take: (take(4), take(10**12)))
     (bytearray(b'some'), bytearray(b' bytes'))
     """
     if is_file_object(source, "read"):
-        yield lambda count: _taken(source, count, name)
-        return
+        return parse(lambda count: _taken(source, count, name))
     path = checks.file_path(source, name)
     if path.is_dir():
         raise ValueError(f"{name}: {str(path)!r} is a folder, expected a {what}")
     if not path.is_file():
         raise FileNotFoundError(f"{name}: there is no {what} {str(path)!r}")
     with open(path, "rb") as file:
-        yield lambda count: _taken_at_once(file, count)
+        return parse(lambda count: _taken_at_once(file, count))
 
 
 def _taken(file: Any, count: int, name: str) -> bytearray:
@@ -214,24 +222,33 @@ def described(source: Target) -> str:
 def _replace(path: Path, content: list[memoryview], interrupt: InterruptLater) -> None:
     """Write a temporary file beside a file, and rename it."""
     _remove_stale(path)
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+    mode = path.stat().st_mode & 0o777 if path.exists() else None
     while not _replaced(path, content, mode, interrupt):
         pass
     _sync_folder(path.parent)
 
 
-def _replaced(path: Path, content: list[memoryview], mode: int, interrupt: InterruptLater) -> bool:
-    """Do so; return False if the file was taken for a stale one before it was locked."""
+def _replaced(
+    path: Path, content: list[memoryview], mode: int | None, interrupt: InterruptLater
+) -> bool:
+    """Do so; return False if the file was taken for a stale one before it was locked.
+
+    A file that is new (`mode` is None) is made with the bits that every program asks for, of which
+    the system takes those that the umask forbids. The umask itself cannot be read without setting
+    it, which other threads that make files at that moment would see.
+    """
     # The name is known before there is a file, so that whatever is raised, the file is removed and
     # closed; twice, because what is raised may be raised by that.
     temporary = path.parent / f"{_prefix(path)}{os.urandom(4).hex()}{_SUFFIX}"
     handles: list[int] = []
     try:
         try:
-            _open(handles, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            new = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            _open(handles, temporary, new, 0o666 if mode is None else 0o600)
             if not _locked(handles[0]):
                 return False
-            os.chmod(temporary, mode)  # before there is anything to read
+            if mode is not None:
+                os.chmod(temporary, mode)  # before there is anything to read
             for rest in content:
                 while rest:
                     interrupt.look()
@@ -248,9 +265,9 @@ def _replaced(path: Path, content: list[memoryview], mode: int, interrupt: Inter
     return True
 
 
-def _open(handles: list[int], path: Path, flags: int) -> None:
+def _open(handles: list[int], path: Path, flags: int, mode: int = 0o600) -> None:
     """Open a file and note its handle; in one instruction, between which nothing is raised."""
-    handles.extend(map(os.open, [path], [flags], [0o600]))
+    handles.extend(map(os.open, [path], [flags], [mode]))
 
 
 def _close(handles: list[int]) -> None:
@@ -313,9 +330,3 @@ def _sync_folder(folder: Path) -> None:
             _close(handles)
     finally:
         _close(handles)
-
-
-def _umask() -> int:
-    mask = os.umask(0)  # the only way to read it is to set it
-    os.umask(mask)
-    return mask

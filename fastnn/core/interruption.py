@@ -1,13 +1,52 @@
-"""Blocks of code that Ctrl-C must not interrupt halfway."""
+"""Blocks of code that Ctrl-C must not interrupt halfway, or that leave nothing to put back."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
-from typing import Any
+from collections.abc import Callable
+from contextvars import ContextVar, copy_context
+from typing import Any, TypeVar
+
+Value = TypeVar("Value")
+Result = TypeVar("Result")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # whose handlers may raise
+
+
+def with_value(
+    variable: ContextVar[Value], value: Value, function: Callable[..., Result], *arguments: Any
+) -> Result:
+    """Call a function while a context variable has another value.
+
+    The value is set in a copy of the context, which ends with the call. A context manager would
+    have to put the former value back, and is itself code that Ctrl-C may come into: the value would
+    stay for the rest of the thread.
+
+    Parameters
+    ----------
+    variable : ContextVar
+    value : object
+    function : callable
+    *arguments
+        Passed to it.
+
+    Returns
+    -------
+    object
+        What the function returns.
+
+    Examples
+    --------
+    >>> from contextvars import ContextVar
+    >>> speed = ContextVar("speed", default=1)
+    >>> with_value(speed, 5, speed.get), speed.get()
+    (5, 1)
+    """
+    context = copy_context()
+    context.run(variable.set, value)
+    return context.run(function, *arguments)
 
 
 class InterruptLater:

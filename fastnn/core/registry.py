@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
 from fastnn.core import checks, notices
 from fastnn.core.hints import ELSEWHERE, did_you_mean, plain, unknown_name
+from fastnn.core.interruption import Result, with_value
 
 T = TypeVar("T")
 
@@ -17,10 +17,10 @@ __all__ = [
     "ELSEWHERE",
     "Registry",
     "UnknownClass",
-    "custom_objects_scope",
     "did_you_mean",
     "plain",
     "unknown_name",
+    "with_custom_objects",
 ]
 
 _custom: ContextVar[Mapping[str, object]] = ContextVar("custom objects")
@@ -30,18 +30,15 @@ class UnknownClass(ValueError):
     """A description is of an object of a user's class that is not known."""
 
 
-@contextmanager
-def custom_objects_scope(objects: Mapping[str, object]) -> Iterator[None]:
-    """Let registries find classes and objects of the user's by these names."""
-    token = _custom.set(objects)
-    try:
-        yield
-    finally:
-        _custom.reset(token)
+def with_custom_objects(
+    objects: Mapping[str, object], function: Callable[..., Result], *arguments: Any
+) -> Result:
+    """Call a function for which registries find classes and objects of the user's by name."""
+    return with_value(_custom, objects, function, *arguments)
 
 
 def custom_object(name: str | None) -> object:
-    """Return what the innermost `custom_objects_scope` has under a name, or None."""
+    """Return what the innermost `with_custom_objects` was given under a name, or None."""
     return None if name is None else _custom.get({}).get(name)
 
 

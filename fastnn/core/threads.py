@@ -6,11 +6,13 @@ import functools
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from fastnn.core import notices, processors
+from fastnn.core.interruption import Result, with_value
 from fastnn.native import engine
 
 # A team is certainly worth its barriers if each worker has this much arithmetic in a step, about
@@ -146,26 +148,23 @@ def share() -> int:
     return max(1, min(get_num_threads(), _allowed() // (1 + len(others))))
 
 
-@contextmanager
-def at_most(workers: int) -> Iterator[None]:
-    """Limit the teams that this thread opens, while other threads keep theirs.
+def at_most(workers: int, function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call a function whose teams are limited, while other threads keep theirs.
 
     Parameters
     ----------
     workers : int
         A larger number than that of an outer limit leaves it as it is.
+    function : callable
+    *arguments
+        Passed to it.
 
     Examples
     --------
-    >>> with at_most(1):
-    ...     get_num_threads()
+    >>> at_most(1, get_num_threads)
     1
     """
-    token = _most.set(min(workers, _most.get()))
-    try:
-        yield
-    finally:
-        _most.reset(token)
+    return with_value(_most, min(workers, _most.get()), function, *arguments)
 
 
 def is_worth_a_team(work: float) -> bool:

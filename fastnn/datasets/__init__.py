@@ -36,7 +36,8 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
     >>> x.shape, int(y[0])
     ((1797, 64), 0)
     """
-    with np.load(os.path.join(os.path.dirname(__file__), "digits.npz")) as table:
+    path = os.path.join(os.path.dirname(__file__), "digits.npz")
+    with open(path, "rb") as file, np.load(file) as table:
         return table["x"], table["y"].astype(np.int64)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.core.declare import Declared
-from fastnn.core.registry import custom_objects_scope
+from fastnn.core.registry import with_custom_objects
 from fastnn.exchange import restoring
 from fastnn.exchange.description import description, parts_of, views_of
 from fastnn.layers import Layer
@@ -87,8 +87,9 @@ def from_copied(copy: Copied, shared: Mapping[str, Layer] | None = None) -> Netw
     shared : dict of str to Layer, optional
         Layers that exist already, by their names in the network, with the same parameters.
     """
-    with custom_objects_scope(copy.classes):
-        network = restoring.restored(copy.about, copy.classes, "a copy of a model", shared)
+    network = with_custom_objects(
+        copy.classes, restoring.restored, copy.about, copy.classes, "a copy of a model", shared
+    )
     if copy.objective is not None:
         step, waiting = network.runtime.step, network.runtime.accumulated
         network.configure(copy.objective, restoring.frozen_layers(network, copy.about))

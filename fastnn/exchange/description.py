@@ -62,8 +62,7 @@ def views_of(runtime: Runtime) -> dict[str, np.ndarray]:
 
 def description(network: Network, attachments: dict[str, Any]) -> dict[str, Any]:
     """Return everything except the tensors, in JSON's types."""
-    with with_class_names():
-        return _described(network, attachments)
+    return with_class_names(_described, network, attachments)
 
 
 def _described(network: Network, attachments: dict[str, Any]) -> dict[str, Any]:

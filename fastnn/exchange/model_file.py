@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy as np
 from fastnn.core import files
 from fastnn.core.declare import Declaration, Declared
 from fastnn.core.formats import FormatError, brief, check_depth, check_finite, parsed_json, quoted
-from fastnn.core.registry import UnknownClass, custom_objects_scope
+from fastnn.core.registry import UnknownClass, with_custom_objects
 from fastnn.exchange import restoring, tensor_file
 from fastnn.exchange.description import FORMAT, check_layers, description, views_of
 from fastnn.layers.base import UnknownKind
@@ -161,8 +162,9 @@ def restore(
     own = custom_objects or {}
     stored = restoring.Stored(tensors, where)
     try:
-        with custom_objects_scope(own):
-            network = restoring.restored(about, own, where, stored=stored)
+        network = with_custom_objects(
+            own, partial(restoring.restored, about, own, where, stored=stored)
+        )
     except UnknownKind as error:
         kind = quoted(error.args[0])
         raise FormatError(

@@ -102,10 +102,9 @@ def read(source: files.Target, what: str) -> Content:
     FormatError
         It is no safetensors file, was cut, or a bit of it has changed.
     OSError, TypeError, ValueError
-        It cannot be read; see `files.reading`.
+        It cannot be read; see `files.read`.
     """
-    with files.reading(source, what) as take:
-        return _read(take, named(source))
+    return files.read(source, what, lambda take: _read(take, named(source)))
 
 
 def named(source: files.Target) -> str:

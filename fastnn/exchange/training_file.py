@@ -20,7 +20,7 @@ from fastnn.analysis.diagnosis import Finding
 from fastnn.callbacks.monitored import BestSoFar
 from fastnn.core import files, notices
 from fastnn.core.formats import FormatError, brief, quoted, whole_number
-from fastnn.core.registry import custom_objects_scope
+from fastnn.core.registry import with_custom_objects
 from fastnn.exchange import model_file
 from fastnn.exchange.description import check_layers, description, views_of
 from fastnn.exchange.plain_data import NotPlain, decode, encode
@@ -222,8 +222,9 @@ class _Saved:
         if saved is None:
             return None
         former = type(optimizer.learning_rate)  # a schedule may be of the user's own class
-        with custom_objects_scope({former.__name__: former}):
-            return optimizers.get({**optimizer.config(), "learning_rate": saved}).learning_rate
+        config = {**optimizer.config(), "learning_rate": saved}
+        known = {former.__name__: former}
+        return with_custom_objects(known, optimizers.get, config).learning_rate
 
     def restore(self, network: Network) -> None:
         """Set parameters, optimizer and generators to what was saved; `check` has passed."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn import data
-from fastnn.callbacks.recorder import Recorder, parameters_of, used
+from fastnn.callbacks.recorder import Recorder, put_parameters, used
 from fastnn.core import checks
 from fastnn.plots import style
 from fastnn.plots.predictions import checked_classes
@@ -123,11 +123,13 @@ def animate_decision_boundary(
     limits, count = _around(points), _count(model)
     plt = style.pyplot()
     figure, ax = plt.subplots(figsize=(5.6, 4.6), layout="constrained")
+    network = model.network.clone()
+    moved = model.of(network)
 
     def draw(look: int) -> None:
         ax.clear()
-        with parameters_of(model.network.runtime, recorder.parameters[look]):
-            _areas(model, ax, limits, count)
+        put_parameters(network, recorder.parameters[look])
+        _areas(moved, ax, limits, count)
         _data(ax, points, classes)
         title = f"Decision boundary after {recorder.epochs[look]} epochs"
         across, up = map(style.name, names)

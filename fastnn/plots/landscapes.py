@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn import data
-from fastnn.callbacks.recorder import Recorder, parameters_of, used
+from fastnn.callbacks.recorder import Recorder, put_parameters, used
 from fastnn.core import checks
 from fastnn.plots import style
 
@@ -147,11 +147,13 @@ def _losses(
     """Return the loss at each point of a grid, shape (up, across)."""
     first, second = plane.directions
     losses = np.empty((len(up), len(across)))
+    network = model.network.clone()
+    model = model.of(network)
     for i, b in enumerate(up):
         for j, a in enumerate(across):
             moved = (center + a * first + b * second).astype(center.dtype)
-            with parameters_of(model.network.runtime, moved):
-                losses[i, j] = model.evaluate(x, y)["loss"]
+            put_parameters(network, moved)
+            losses[i, j] = model.evaluate(x, y)["loss"]
     return losses
 
 

@@ -170,12 +170,13 @@ def learn(
     def run(number: int) -> Member | None:
         if has_one.is_set() and (halt.is_set() or trainer.is_late):
             return None
-        with threads.at_most(plan.threads_of(number)):
-            member = trainer.member(
-                np.flatnonzero(folds != number),
-                np.flatnonzero(folds == number),
-                int(seeds[number]),
-            )
+        member = threads.at_most(
+            plan.threads_of(number),
+            trainer.member,
+            np.flatnonzero(folds != number),
+            np.flatnonzero(folds == number),
+            int(seeds[number]),
+        )
         _complete(member, trainer)
         has_one.set()
         return member

@@ -189,17 +189,18 @@ class Trainer:
         workers : int
             Threads of a step.
         """
-        with threads.at_most(workers):
-            member = self._made(train, train[: max(self.plan.rows // 4, 1)], seed)
-            few = train[: self.plan.batch_size * 8]
-            self._fit(member.model, few, 1, [])
-            at = time.perf_counter()
-            self._fit(member.model, few, 1, [])
-            pace = (time.perf_counter() - at) / self.plan.steps_for(len(few))
-            at = time.perf_counter()
-            self.loss_of(member)
-            pace += (time.perf_counter() - at) / self.plan.steps_per_epoch
-        return pace
+        return threads.at_most(workers, self._pace, train, seed)
+
+    def _pace(self, train: np.ndarray, seed: int) -> float:
+        member = self._made(train, train[: max(self.plan.rows // 4, 1)], seed)
+        few = train[: self.plan.batch_size * 8]
+        self._fit(member.model, few, 1, [])
+        at = time.perf_counter()
+        self._fit(member.model, few, 1, [])
+        pace = (time.perf_counter() - at) / self.plan.steps_for(len(few))
+        at = time.perf_counter()
+        self.loss_of(member)
+        return pace + (time.perf_counter() - at) / self.plan.steps_per_epoch
 
     def loss_of(self, member: Member) -> float:
         """Return what the best epoch is to minimize, on the rows that a member holds out."""

@@ -10,7 +10,7 @@ import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class _Array(NamedTuple):
 
 def read_npz(path: Path, target: str | None) -> Table:
     """Return the array of inputs, and that of the target, as numbered columns."""
-    with _opened(path) as file:
+    with open(path, "rb") as content, _opened(content, path) as file:
         arrays = _arrays_in(file, path, path.stat().st_size)
         name = _inputs_among(path, arrays, target)
         x = _unpacked(file, path, arrays[name])
@@ -52,9 +52,9 @@ def read_npz(path: Path, target: str | None) -> Table:
     return Table(columns, len(x), str(path), has_names=False, left_out=unused)
 
 
-def _opened(path: Path) -> zipfile.ZipFile:
+def _opened(content: BinaryIO, path: Path) -> zipfile.ZipFile:
     try:
-        return zipfile.ZipFile(path)
+        return zipfile.ZipFile(content)
     except OSError:
         raise
     except Exception:  # besides BadZipFile, what Python does not know of newer versions

@@ -301,8 +301,7 @@ def test_trainings_at_the_same_time_share_the_threads(monkeypatch):
         with thread_limits.busy(), thread_limits.busy():
             everybody.wait(20)
             share = thread_limits.share()
-            with thread_limits.at_most(2):
-                limited = thread_limits.share()
+            limited = thread_limits.at_most(2, thread_limits.share)
             everybody.wait(20)
         return share, limited
 

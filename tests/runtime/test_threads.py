@@ -173,16 +173,19 @@ def test_wrong_number_of_threads(threads, error, message):
 def test_a_limit_is_that_of_its_context(threads):
     """Other threads keep theirs, an inner limit does not widen an outer one, an error ends both."""
     threads(4)
-    with ThreadPoolExecutor(1) as pool, thread_limits.at_most(2):
+
+    def check():
         assert fnn.get_num_threads() == 2
         assert thread_limits.workers_for(1e15) == 2
         assert pool.submit(fnn.get_num_threads).result() == 4
         assert pool.submit(copy_context().run, fnn.get_num_threads).result() == 2
-        with thread_limits.at_most(3):
-            assert fnn.get_num_threads() == 2
-        with pytest.raises(ZeroDivisionError), thread_limits.at_most(1):
-            raise ZeroDivisionError
+        assert thread_limits.at_most(3, fnn.get_num_threads) == 2
+        with pytest.raises(ZeroDivisionError):
+            thread_limits.at_most(1, lambda: 1 / 0)
         assert fnn.get_num_threads() == 2
+
+    with ThreadPoolExecutor(1) as pool:
+        thread_limits.at_most(2, check)
     assert fnn.get_num_threads() == 4
 
 
