@@ -329,8 +329,8 @@ cdef class _Scratch:
         free(self.blocks)
 
 
-# Scratch memory not in use. list.pop and list.append are atomic, also without a GIL, so threads that
-# run kernels at the same time never share a block.
+# Scratch memory not in use. list.pop and list.append are atomic, also without a GIL, so threads
+# that run kernels at the same time never share a block.
 cdef list _idle = []
 
 

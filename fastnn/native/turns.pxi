@@ -3,8 +3,8 @@
 # It is compiled, because Ctrl-C cannot interrupt a compiled method halfway: a use that is on a list
 # is taken off again, however it ends. And it is quick, since a step may take microseconds.
 #
-# A list is read and changed as a whole: nothing here returns to the interpreter meanwhile, and where
-# there is no GIL, a critical section holds the list's own lock. Two uses that begin at once
+# A list is read and changed as a whole: nothing here returns to the interpreter meanwhile, and
+# where there is no GIL, a critical section holds the list's own lock. Two uses that begin at once
 # take the locks of both lists in some order, so at least one of them sees the other.
 
 
