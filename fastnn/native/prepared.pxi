@@ -209,10 +209,10 @@ cdef class Prepared:
         settings : dict
             The optimizer's current settings.
         judge : callable
-            Called with `owner`, x, whether the step was made (it is not if the loss is not finite), and the
-            loss, if the loss or the sum of the squares of the parameters is not finite, while no
-            other thread may change the network; the parameters before the step are in the
-            snapshots. It returns the loss, or raises.
+            Called with `owner`, x, whether the step was made (it is not if the loss is not finite),
+            and the loss, if the loss or the sum of the squares of the parameters is not finite,
+            while no other thread may change the network; the parameters before the step are in
+            the snapshots. It returns the loss, or raises.
         owner : object
 
         Returns
