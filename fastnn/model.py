@@ -572,7 +572,8 @@ class Model:
         ValueError, TypeError
             An argument does not fit; nothing has changed.
         RuntimeError
-            Another thread trains this model; nothing has changed.
+            Another thread trains this model, or one that shares a layer that both train; nothing
+            has changed.
         NonFiniteLossError
             The loss became NaN or infinite. The message names the step and the layer; the
             parameters are the last ones known to be finite, at worst those from the start of the
@@ -587,9 +588,12 @@ class Model:
         another thread (`fit`, `train_on_batch`, `learn_one`, `compile`, `set_weights`,
         `load_weights`) raises RuntimeError. What only looks at it from another thread (`predict`,
         `evaluate`, `save`, `get_weights`) waits for the end of the steps that are being made, at
-        most some 50 ms, sees the model as it is then, and lets the training wait meanwhile. Models
-        that share layers do not know of each other's threads. Trainings of several models in
-        several threads share the number of threads among them (`fastnn.set_num_threads`).
+        most some 50 ms, sees the model as it is then, and lets the training wait meanwhile. So it
+        is with models that share layers: two trainings of the same layer in two threads raise
+        RuntimeError, and a model waits for the steps of another one that trains what both have.
+        Frozen layers (``trainable = False``, or `frozen` of `compile`) are in nobody's way, so that
+        heads on one base can be trained at the same time. Trainings of several models in several
+        threads share the number of threads among them (`fastnn.set_num_threads`).
 
         Examples
         --------

@@ -126,7 +126,8 @@ class Prepared:
         x: object,
         y: object,
         settings: dict[str, object],
-        judge: Callable[[object, bool, float], float],
+        judge: Callable[[Any, Any, bool, float], float],
+        owner: object,
     ) -> float | None: ...
     def learn_batch(
         self,
@@ -134,7 +135,8 @@ class Prepared:
         y: object,
         weights: object,
         settings: dict[str, object],
-        judge: Callable[[object, bool, float], float],
+        judge: Callable[[Any, Any, bool, float], float],
+        owner: object,
         workers: int = 1,
     ) -> float | None: ...
     def update(self, learning_rate: float) -> None: ...

@@ -201,7 +201,7 @@ cdef class Prepared:
         self.settings["learning_rate"] = settings["learning_rate"]
         return self.settings == settings
 
-    def learn(self, x, y, dict settings not None, judge not None):
+    def learn(self, x, y, dict settings not None, judge not None, owner):
         """Make one step on one sample.
 
         Parameters
@@ -210,26 +210,29 @@ cdef class Prepared:
         settings : dict
             The optimizer's current settings.
         judge : callable
-            Called with x, whether the step was made (it is not if the loss is not finite), and the
-            loss, if the loss or the sum of the squares of the parameters is not finite, while no
-            other thread may change the network; the parameters before the step are in the
-            snapshots. It returns the loss, or raises.
+            Called with `owner`, x, whether the step was made (it is not if the loss is not finite),
+            and the loss, if the loss or the sum of the squares of the parameters is not finite,
+            while no other thread may change the network; the parameters before the step are in
+            the snapshots. It returns the loss, or raises.
+        owner : object
 
         Returns
         -------
         float or None
             The loss; None where the general path must be taken.
         """
-        return self._try(x, y, None, settings, 1, judge, False)
+        return self._try(x, y, None, settings, 1, judge, owner, False)
 
-    def learn_batch(self, x, y, weights, dict settings not None, judge not None, int workers=1):
+    def learn_batch(self, x, y, weights, dict settings not None, judge not None, owner,
+                    int workers=1):
         """Make one step on a batch; the parameters and the result are as for `learn`.
 
         `weights` are those of the samples, None for a program without.
         """
-        return self._try(x, y, weights, settings, workers, judge, True)
+        return self._try(x, y, weights, settings, workers, judge, owner, True)
 
-    cdef object _try(self, x, y, weights, dict settings, int workers, judge, bint has_rows):
+    cdef object _try(self, x, y, weights, dict settings, int workers, judge, owner,
+                     bint has_rows):
         cdef Py_ssize_t rows
         cdef double loss
         cdef bint is_done
@@ -254,7 +257,7 @@ cdef class Prepared:
                 self.parts = None
                 lock.release()
                 self._leave(self.changes)
-            return judge(x, is_done, loss)
+            return judge(owner, x, is_done, loss)
         finally:
             if turn is not None:
                 turn.__exit__()

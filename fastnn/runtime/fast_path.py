@@ -27,9 +27,9 @@ from fastnn.program.purpose import Purpose
 from fastnn.runtime.bound import Bound
 from fastnn.runtime.turns import Turns
 
-# Judges a step after which something may not be finite: takes x, whether the step was made, and its
-# loss, and returns the loss or raises. No other thread changes the network meanwhile.
-Judge = Callable[[Any, bool, float], float]
+# Judges a step after which something may not be finite: takes the network, x, whether the step was
+# made, and its loss, and returns the loss or raises. No other thread changes the network meanwhile.
+Judge = Callable[[Any, Any, bool, float], float]
 
 LEARNS, PREDICTS = PREPARED = Purpose.TRAIN, Purpose.PREDICT  # what can be prepared
 
@@ -103,7 +103,9 @@ class FastPath:
         except ValueError:  # not a category of an Embedding; the general path says which
             return None
 
-    def try_learn(self, x: object, y: object, objective: Objective, judge: Judge) -> float | None:
+    def try_learn(
+        self, x: object, y: object, objective: Objective, judge: Judge, network: object
+    ) -> float | None:
         """Make one step on one sample and return its loss.
 
         Parameters
@@ -113,6 +115,8 @@ class FastPath:
             The current training objective of the network.
         judge : callable
             See `Judge`.
+        network : object
+            What it is given.
 
         Returns
         -------
@@ -123,14 +127,20 @@ class FastPath:
         if learner is None or learner.prepared.objective is not objective:
             return None
         try:
-            return learner.prepared.learn(x, y, objective.optimizer.__dict__, judge)
+            return learner.prepared.learn(x, y, objective.optimizer.__dict__, judge, network)
         except ValueError:  # as above; the step was not made
             return None
 
     # --- steps on batches ---------------------------------------------------------------------
 
     def try_learn_batch(
-        self, x: object, y: object, weights: object, objective: Objective, judge: Judge
+        self,
+        x: object,
+        y: object,
+        weights: object,
+        objective: Objective,
+        judge: Judge,
+        network: object,
     ) -> float | None:
         """Make one step on a batch and return its loss; see `try_learn`.
 
@@ -140,7 +150,7 @@ class FastPath:
         weights : object
             Those of the samples, or None.
         objective : Objective
-        judge : callable
+        judge, network
         """
         learner = self.learner if weights is None else self.weighted
         if learner is None or learner.prepared.objective is not objective:
@@ -156,7 +166,9 @@ class FastPath:
                 return None
         began = time.perf_counter()
         try:
-            loss = prepared.learn_batch(x, y, weights, objective.optimizer.__dict__, judge, workers)
+            loss = prepared.learn_batch(
+                x, y, weights, objective.optimizer.__dict__, judge, network, workers
+            )
         except ValueError:  # as above
             return None
         if team is not None and loss is not None:

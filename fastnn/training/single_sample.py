@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,8 +45,7 @@ def learn_one(network: Network, x: object, y: object, sample_weight: object = No
     """Take one step on one sample and return its loss; see `Model.learn_one`."""
     objective = network.require_objective()
     if sample_weight is None:
-        judge = partial(_checked_loss, network)
-        loss = network.runtime.fast_path.try_learn(x, y, objective, judge)
+        loss = network.runtime.fast_path.try_learn(x, y, objective, _checked_loss, network)
         if loss is not None:
             network.runtime.parameters_change()
             return loss

@@ -7,7 +7,6 @@ declines anything unusual. Declined batches, and the first one, take the general
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
@@ -26,8 +25,9 @@ def train_on_batch(
     """Take one step on one batch and return its loss; see `Model.train_on_batch`."""
     objective = network.require_objective()
     if class_weight is None:
-        judge = partial(_checked_loss, network)
-        loss = network.runtime.fast_path.try_learn_batch(x, y, sample_weight, objective, judge)
+        loss = network.runtime.fast_path.try_learn_batch(
+            x, y, sample_weight, objective, _checked_loss, network
+        )
         if loss is not None:
             network.runtime.parameters_change()
             return loss

@@ -90,7 +90,7 @@ def learnt(model):
 def is_fast(model, x, y, weights=None):
     """Whether the prepared program takes the batch; the model makes the step."""
     fast_path, objective = model.network.runtime.fast_path, model.network.objective
-    return fast_path.try_learn_batch(x, y, weights, objective, never_judges) is not None
+    return fast_path.try_learn_batch(x, y, weights, objective, never_judges, model) is not None
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -116,7 +116,7 @@ def test_single_samples_and_batches_share_a_program():
         assert model.train_on_batch(X, ONE) == general(twin, X, ONE)
         assert model.learn_one(X[row], ONE[row]) == general(twin, X[row][None], ONE[row][None])
     learner = model.network.runtime.fast_path.learner.prepared
-    assert learner.learn(X[0], ONE[0], vars(model.optimizer), never_judges) is not None
+    assert learner.learn(X[0], ONE[0], vars(model.optimizer), never_judges, model) is not None
     assert is_fast(model, X, ONE)
 
 

@@ -66,7 +66,11 @@ def batch(x):
 def short_way(model, x, y, judge=never_judges):
     """Return the loss if the prepared program takes the sample, otherwise None."""
     learner = model.network.runtime.fast_path.learner
-    return None if learner is None else learner.prepared.learn(x, y, vars(model.optimizer), judge)
+    return (
+        None
+        if learner is None
+        else learner.prepared.learn(x, y, vars(model.optimizer), judge, model)
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -286,7 +290,8 @@ def test_loss_that_is_not_finite_is_refused_before_the_step():
     assert "step 2: layer 'dense_1'" in got
     seen = []
     short_way(model, GOOD, y, lambda *told: seen.append(told))
-    ((x, is_done, loss),) = seen
+    ((network, x, is_done, loss),) = seen
+    assert network is model
     assert x is GOOD
     assert is_done is False
     assert not np.isfinite(loss)

@@ -300,7 +300,7 @@ def test_the_quick_way_takes_a_schedule():
     model, (x, y) = small(DECAY), data()
     model.learn_one(x[0], y[0])
     prepared = model.network.runtime.fast_path.learner.prepared
-    assert prepared.learn(x[1], y[1], vars(model.optimizer), never_judges) is not None
+    assert prepared.learn(x[1], y[1], vars(model.optimizer), never_judges, model) is not None
     assert model.network.runtime.step == 2
 
 
