@@ -598,7 +598,12 @@ class Network(Composite):
         )
         if self.objective is not None:
             other.runtime.configure(self.objective, self.frozen)
-        other.set_weights(self.get_weights())
+        views = other.runtime.parameters.values()
+        for view, array in zip(views, self.get_weights(), strict=True):
+            view[...] = (
+                array  # whatever it holds: that of a training that diverged is looked at, too
+            )
+        other.runtime.weights_set()
         if keeps_optimizer_state:
             other.runtime.arenas["state"][...] = runtime.arenas["state"]
             other.runtime.step, other.runtime.accumulated = runtime.step, runtime.accumulated

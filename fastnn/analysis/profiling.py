@@ -217,7 +217,9 @@ def profile(
         batch_size = ROWS if y is None else 32
     batch = checks.integer("batch_size", batch_size)
     samples = network.checked_inputs(x) if y is None else network.checked_samples(x, y)
-    runtime, rows = network.runtime, samples.rows
+    # Training is timed in a copy, so that nothing has to be put back, which Ctrl-C might prevent.
+    timed = network if y is None else network.clone(keeps_optimizer_state=True)
+    runtime, rows = timed.runtime, samples.rows
     data.not_empty(rows)
     batch = min(batch, rows)
     limits = machine_limits.current()
@@ -249,7 +251,7 @@ def _training_program(runtime: Runtime) -> Purpose:
 
 
 def _seconds(runtime: Runtime, bound: Bound, todo: Steps, steps: int, workers: int) -> np.ndarray:
-    """Run steps and return the median time of each call; the model is unchanged afterwards.
+    """Run steps and return the median time of each call.
 
     The learning rate is 0, so that steps do not depend on earlier ones.
     """
@@ -265,22 +267,15 @@ def _seconds(runtime: Runtime, bound: Bound, todo: Steps, steps: int, workers: i
         for value in made.program.outputs
     }
     run = bound.prepare(todo, results=results, outputs=outputs, learning_rates=rates)
-    kept = {name: arena.copy() for name, arena in runtime.arenas.items()}
-    updates = runtime.step
-    try:
-        for number in range(-1, slices):  # the first is a warm-up
-            first = max(number, 0) * count % (todo.count - count + 1)
-            timed = seconds[number] if number >= 0 else None
-            done = run.make(first, count, workers=workers, seconds=timed)
-            if done < count:
-                raise NonFiniteLossError(
-                    f"the loss is {results[first + done, 0]:g}, and such a step cannot be timed; "
-                    "the model is unchanged"
-                )
-    finally:
-        for name, arena in kept.items():
-            runtime.arenas[name][...] = arena
-        runtime.step = updates
+    for number in range(-1, slices):  # the first is a warm-up
+        first = max(number, 0) * count % (todo.count - count + 1)
+        timed = seconds[number] if number >= 0 else None
+        done = run.make(first, count, workers=workers, seconds=timed)
+        if done < count:
+            raise NonFiniteLossError(
+                f"the loss is {results[first + done, 0]:g}, and such a step cannot be timed; "
+                "the model is unchanged"
+            )
     return np.median(seconds / count, axis=0)
 
 

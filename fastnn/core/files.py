@@ -58,10 +58,11 @@ def write_atomically(path: Path, content: Piece | Sequence[Piece]) -> None:
     >>> path.read_bytes(), len(list(path.parent.iterdir()))
     (b'second', 1)
     """
-    given, path = path, path.resolve()
-    if path.exists() and not path.is_file():
-        raise ValueError(f"path: {str(path)!r} exists and is not a file")
+    given = path
     try:
+        path = path.resolve()  # an error where the current folder has been deleted
+        if path.exists() and not path.is_file():
+            raise ValueError(f"path: {str(path)!r} exists and is not a file")
         with InterruptLater() as interrupt:
             _replace(path, _pieces(content), interrupt)
     except OSError as error:

@@ -6,8 +6,7 @@ import functools
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -25,7 +24,7 @@ MOST_THREADS = max(256, os.cpu_count() or 1)
 
 _threads: int | None = None
 _most: ContextVar[int] = ContextVar("the most workers in this context", default=MOST_THREADS)
-_busy: list[tuple[int, object]] = []  # one for each training, with its thread
+_busy: dict[object, int] = {}  # one for each training, with its thread
 
 
 @functools.cache
@@ -120,16 +119,18 @@ def _allowed() -> int:
     return min(chosen, engine.openmp_threads() or MOST_THREADS)
 
 
-@contextmanager
-def busy() -> Iterator[None]:
-    """Count this thread among those that train while others may: they share the processors."""
-    use = (threading.get_ident(), object())
+def busy(function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call a function and count this thread among those that train: they share the processors.
+
+    No context manager, and nothing in Python before the use is taken off: Ctrl-C could come in
+    between, and others would have less than their share for good.
+    """
+    use = object()
     try:
-        _busy.append(use)
-        yield
+        _busy[use] = threading.get_ident()
+        return function(*arguments)
     finally:
-        if use in _busy:  # it is not if Ctrl-C came first
-            _busy.remove(use)
+        _busy.pop(use, None)
         engine.release_workers()
 
 
@@ -141,8 +142,8 @@ def share() -> int:
     int
         `get_num_threads` where no other thread trains, otherwise an equal part of it, at least 1.
     """
-    me, training = threading.get_ident(), tuple(_busy)
-    others = {thread for thread, _ in training if thread != me} if training else None
+    me, training = threading.get_ident(), tuple(_busy.values())
+    others = {thread for thread in training if thread != me} if training else None
     if not others:
         return get_num_threads()
     return max(1, min(get_num_threads(), _allowed() // (1 + len(others))))

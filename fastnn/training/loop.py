@@ -151,7 +151,26 @@ def fit(
     validation_split, validation_data : object
     """
     network.require_objective()
-    with network.turns.owned("fit"), threads.busy(), network.built_on_trial():
+    with network.turns.owned("fit"):
+        return threads.busy(
+            _fit, network, model, x, y, sample_weight, class_weight, settings, validation_split,
+            validation_data,
+        )  # fmt: skip
+
+
+def _fit(
+    network: Network,
+    model: object,
+    x: object,
+    y: object,
+    sample_weight: object,
+    class_weight: object,
+    settings: FitSettings,
+    validation_split: object,
+    validation_data: object,
+) -> History:
+    """Train a network that belongs to this thread."""
+    with network.built_on_trial():
         in_batches = is_batches(x, takes_lists=y is None)
         if not in_batches:
             network.learn_names(x, y)

@@ -193,4 +193,4 @@ def test_some_places(name, count, second, tmp_path):
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("second", [None, 2, 5])
 def test_many_places(name, second, tmp_path):
-    check_places(CALLS[name], tmp_path, 300 if second is None else 100, second)
+    check_places(CALLS[name], tmp_path, 60 if second is None else 20, second)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -298,16 +297,17 @@ def test_trainings_at_the_same_time_share_the_threads(monkeypatch):
             return pool.submit(thread_limits.share).result()
 
     def busy_share(others):
-        with thread_limits.busy(), thread_limits.busy():
+        def shares():
             everybody.wait(20)
             share = thread_limits.share()
             limited = thread_limits.at_most(2, thread_limits.share)
             everybody.wait(20)
-        return share, limited
+            return share, limited
+
+        return thread_limits.busy(thread_limits.busy, shares)
 
     assert (thread_limits.share(), share_of_another()) == (9, 9)
-    with thread_limits.busy():
-        assert (thread_limits.share(), share_of_another()) == (9, 4)
+    assert thread_limits.busy(lambda: (thread_limits.share(), share_of_another())) == (9, 4)
     for trainings, share in [(2, 4), (3, 3), (4, 2), (9, 1), (12, 1)]:
         everybody = threading.Barrier(trainings)
         with ThreadPoolExecutor(trainings) as pool:
@@ -324,12 +324,14 @@ def test_a_training_beside_another_one_gets_its_share(monkeypatch):
     limits = []
     with ThreadPoolExecutor(1) as pool:
         for is_shared in (False, True, False):
-            with contextlib.ExitStack() as stack:
-                if is_shared:
-                    stack.enter_context(thread_limits.busy())
-                steps, workers = pool.submit(pace.next, 10**9).result()
-                pace.record(steps, workers, 1e-4)
-                limits.append(pace.limit)
+
+            def next_of_another():
+                return pool.submit(pace.next, 10**9).result()
+
+            found = thread_limits.busy(next_of_another) if is_shared else next_of_another()
+            steps, workers = found
+            pace.record(steps, workers, 1e-4)
+            limits.append(pace.limit)
     assert limits == [4, 2, 4]
 
 

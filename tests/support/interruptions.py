@@ -202,7 +202,7 @@ class State:
             tuple(map(signal.getsignal, (signal.SIGINT, signal.SIGTERM))),
             list(warnings.filters),
             (
-                limits.get_num_threads(), list(limits._busy), declare._names_classes.get(),
+                limits.get_num_threads(), dict(limits._busy), declare._names_classes.get(),
                 dict(registry._custom.get({})), os.getcwd(),
             ),
         )  # fmt: skip

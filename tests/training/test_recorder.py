@@ -466,6 +466,13 @@ def test_other_parameters_of_a_copy(given):
     assert not other.predict(given[0]).any()
 
 
+def test_statistics_of_a_training_that_diverged(given):
+    model, recorder = network(), fnn.Recorder()
+    model.fit(*given, epochs=1, verbose=0, callbacks=[recorder])
+    arena(model)[...] = np.inf
+    assert np.isfinite(recorder.means).all()
+
+
 # --- History ------------------------------------------------------------------------------------
 
 
