@@ -157,8 +157,12 @@ CALLS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize(("count", "second"), [(3, None), (2, 2)], ids=["once", "twice"])
+ALWAYS = ("MLP fit", "MLP partial_fit", "MLP pickle", "table fit, one network", "table save",
+          "read npz")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALWAYS)
+@pytest.mark.parametrize(("count", "second"), [(2, None), (2, 2)], ids=["once", "twice"])
 def test_some_places(name, count, second, tmp_path):
     check_places(CALLS[name], tmp_path, count, second)
 
