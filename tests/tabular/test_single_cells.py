@@ -40,7 +40,7 @@ KINDS = {
 # NumPy 2.5 warns of durations without a unit.
 WITHOUT_UNIT = [np.timedelta64(5)] if np.lib.NumpyVersion(np.__version__) < "2.5.0" else []
 CELLS = [
-    None, float("nan"), Decimal("NaN"), np.float64("nan"), np.datetime64("NaT"),
+    None, float("nan"), Decimal("NaN"), np.float64("nan"), np.datetime64("NaT", "s"),
     np.timedelta64("NaT", "s"), pd.NA, pd.NaT, "", " ",
     False, True, np.True_, 0, 1, -1, 2**70, 10**400, 0.0, -0.0, 1.5, 1e308, 1.7e308,
     float("inf"), -float("inf"), Decimal("Infinity"), np.float64("inf"),
