@@ -13,7 +13,7 @@
 enum {
     FEW_ROWS = VECTOR_BYTES == 64 ? 2 : 8, /* of A and C, at most; more fit the tiles of AVX-512 */
     FEW_STEPS = 4,                         /* rows of B that are read side by side */
-    FEW_B_BYTES = VECTOR_BYTES == 64 ? 1 << 20 : 1 << 16, /* size of B from which on this pays */
+    FEW_B_BYTES = VECTOR_BYTES == 64 ? 4 << 20 : 1 << 16, /* size of B from which on this pays */
     FEW_C_BYTES = 24 << 10,                /* of C, which stay in L1 */
 };
 

@@ -64,9 +64,11 @@ cdef int MOST_REPEATS = 3
 
 
 # A team is watched if its run has this many multiply-adds, half a millisecond of one worker; of
-# shorter runs, every eighth: reading the clocks of two workers takes a microsecond.
+# shorter runs, every eighth: reading the clocks of two workers takes a microsecond. Workers that had
+# nothing to do for longer than AWAKE sleep, and are not absent while they wake up.
 cdef double WATCHED_WORK = 2e7
 cdef int WATCHED_RUNS = 8
+cdef double AWAKE = 0.005  # seconds
 cdef double ABSENT_SHARE = 0.1  # of the time; a worker that was absent longer shares its processor
 
 
@@ -266,6 +268,7 @@ cdef class Executor:
     cdef uint64_t uses           # counts the runs, which share the workspace
     cdef double row_work, fixed_work
     cdef uint64_t teams          # counts the teams
+    cdef double closed           # when the last team had ended
     cdef readonly double absence
     cdef readonly int present
 
@@ -504,15 +507,17 @@ cdef class Executor:
         run.opened = 0.0
         if work >= WATCHED_WORK or self.teams % WATCHED_RUNS == 0:
             run.opened = fastnn_seconds()
+            if run.opened - self.closed > AWAKE:
+                run.opened = 0.0
 
     cdef void _end_watching(self, Run *run, int workers) noexcept nogil:
         """Note the longest absence, and how many workers had a processor of their own."""
         cdef double elapsed
         cdef int worker
-        self.absence, self.present = -1.0, workers
+        self.absence, self.present, self.closed = -1.0, workers, fastnn_seconds()
         if run.opened == 0.0:
             return
-        elapsed = fastnn_seconds() - run.opened
+        elapsed = self.closed - run.opened
         for worker in range(min(workers, FASTNN_SPREAD_MOST)):
             self.absence = max(self.absence, run.absent[worker])
             self.present -= run.absent[worker] > ABSENT_SHARE * elapsed

@@ -182,7 +182,12 @@ class TeamSize:
             if self._disappointments == DISAPPOINTMENTS:
                 self._since_trials = math.inf
             if workers > 1:
-                self._watch(steps, seconds, absence, present)
+                self._immune_for -= seconds
+                if absence < 0 and not self._is_alarmed:  # as usual, and a call takes microseconds
+                    self._recent.steps += steps
+                    self._recent.seconds += seconds
+                else:
+                    self._watch(steps, seconds, absence, present)
             if steps >= self._steps:
                 self._steps = max(1, min(4 * self._steps, int(_slice_of(workers) / each)))
 
@@ -197,7 +202,6 @@ class TeamSize:
     def _watch(self, steps: int, seconds: float, absence: float, present: int) -> None:
         """Take note of a slice of the usual team; begin a test if a worker had no processor."""
         seen = (steps, seconds, seconds if absence >= 0 else 0.0, max(absence, 0.0))
-        self._immune_for -= seconds
         self._recent.add(*seen)
         if self._recent.seconds > MEMORY_SECONDS and not self._is_alarmed:
             self._recent.fade()

@@ -12,14 +12,14 @@ from fastnn.native import kernels
 # 8 or less, shares of rows at 16; B is packed if its rows are longer than 4 KiB and 48 rows of A
 # use them, in pieces of about 4,000 of k, and A beyond 256 KiB. Sums of at most 4 terms have a
 # separate path where panels are whole, 32 rows at a time. Of up to 8 rows and kernels from 64 KiB
-# on (with AVX-512, 2 rows and 1 MiB), B is read in order, 4 rows at a time, to 24 KiB of results.
+# on (with AVX-512, 2 rows and 4 MiB), B is read in order, 4 rows at a time, to 24 KiB of results.
 SIZES = [
     (0, 3, 2), (1, 1, 1), (1, 1031, 1), (2, 255, 3), (3, 256, 5), (5, 257, 7), (7, 513, 9),
     (6, 3, 63), (8, 3, 64), (9, 3, 65), (13, 17, 127), (23, 31, 129), (24, 1, 33), (25, 2, 48),
     (47, 5, 15), (49, 15, 16), (3, 16, 17), (1, 2, 1031), (61, 7, 515), (97, 40, 600),
     (150, 300, 521), (1031, 6, 10), (401, 390, 70), (64, 64, 64), (4, 0, 3), (3, 2, 0),
     (50, 300, 1031), (49, 4100, 1030), (37, 64, 1), (70, 128, 2), (33, 3, 192), (67, 4, 64),
-    (4, 9, 128), (1, 300, 1000), (2, 517, 600), (1, 37, 7500), (3, 71, 515), (5, 130, 300),
+    (4, 9, 128), (1, 300, 1000), (2, 517, 600), (1, 37, 7500), (2, 1030, 1021), (3, 71, 515), (5, 130, 300),
     (8, 259, 801),
 ]  # fmt: skip
 

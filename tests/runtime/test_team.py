@@ -263,7 +263,9 @@ def test_the_engine_tells_that_two_workers_had_one_processor(rng, monkeypatch):
         model.fit(x, y, batch_size=512, epochs=100, verbose=0)
     finally:
         os.sched_setaffinity(0, before)
-    teams = [(seconds, absence) for workers, seconds, absence, _ in told if workers == 2]
+    teams = [
+        (seconds, absence) for workers, seconds, absence, _ in told if workers == 2 and absence >= 0
+    ]
     assert sum(absence for _, absence in teams) > ABSENT_SHARE * sum(s for s, _ in teams)
     assert told[-1][0] == 1
 
