@@ -197,7 +197,7 @@ static inline void fastnn_spread_end(const int *thread, int workers)
 /* Lets the workers of the last team run wherever this thread may, until the next team. */
 static inline void fastnn_spread_release(void)
 {
-    if (!fastnn_spread_team.are_kept_off) return;
+    if (!fastnn_spread_team.are_kept_off || getpid() != fastnn_spread_process) return;
     pthread_mutex_lock(&fastnn_spread_lock);
     fastnn_spread_free(&fastnn_spread_team);
     pthread_mutex_unlock(&fastnn_spread_lock);
