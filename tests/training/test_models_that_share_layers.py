@@ -15,6 +15,7 @@ import weakref
 
 import numpy as np
 import pytest
+from interrupted_turns import USES, check_interrupted_use
 
 import fastnn as fnn
 from fastnn.runtime.turns import Turns
@@ -488,49 +489,12 @@ def test_a_forked_child_has_the_models_for_itself(x):
     assert os.waitstatus_to_exitcode(found[1]) == 0
 
 
-USES = {
-    "look": lambda turns: turns.look(),
-    "change": lambda turns: turns.change("step"),
-    "owned": lambda turns: turns.owned("fit"),
-}
-
-
 @pytest.mark.parametrize("name", USES)
 def test_ctrl_c_on_any_line_leaves_nobody_in_the_way_of_relatives(name):
-    before, lines, number = sys.gettrace(), [], 0
-
-    def trace(frame, event, argument):
-        if not frame.f_code.co_filename.endswith("turns.py"):
-            return None
-        lines.append(event)
-        if len(lines) == number:
-            raise KeyboardInterrupt  # which ends the tracing
-        return trace
-
-    while True:
-        number += 1
-        lines.clear()
+    def related():
         turns, other = Turns("a"), Turns("b")
         turns.parameters = turns.learned = other.parameters = other.learned = {1: "base/kernel"}
         turns.relate(other)
-        try:
-            sys.settrace(trace)
-            with USES[name](turns):
-                pass
-        except KeyboardInterrupt:
-            pass
-        finally:
-            sys.settrace(before)
-        if len(lines) < number:
-            break
-        found = []
+        return turns, other
 
-        def own(other=other, found=found):
-            with other.owned("fit"), other.change("fit"):
-                found.append(True)
-
-        thread = threading.Thread(target=own, daemon=True)
-        thread.start()
-        thread.join(SECONDS)
-        assert found, f"interrupted at event {number}"
-    assert number > 10
+    assert check_interrupted_use(name, related) > 9

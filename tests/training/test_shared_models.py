@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import itertools
 import os
 import pickle
 import sys
@@ -13,6 +12,7 @@ import time
 
 import numpy as np
 import pytest
+from interrupted_turns import USES, check_interrupted_use
 
 import fastnn as fnn
 from fastnn.core import threads as thread_limits
@@ -374,50 +374,17 @@ def test_short_changes_wait_and_an_owner_waits_for_them():
     assert sorted(order) == ["fit", "look", "step"]
 
 
-USES = {
-    "look": lambda turns: turns.look(),
-    "change": lambda turns: turns.change("step"),
-    "owned": lambda turns: turns.owned("fit"),
-}
-
-
 @pytest.mark.parametrize("name", USES)
 def test_ctrl_c_on_any_line_leaves_nobody_in_the_way(name):
     """Another thread has the model for itself afterwards."""
-    before, lines = sys.gettrace(), []
 
-    def trace(frame, event, argument):
-        if not frame.f_code.co_filename.endswith("turns.py"):
-            return None
-        lines.append(event)
-        if len(lines) == number:
-            raise KeyboardInterrupt  # which ends the tracing
-        return trace
+    def alone():
+        turns = Turns()
+        return turns, turns
 
-    for number in itertools.count(1):
-        lines.clear()
-        turns, found = Turns(), []
-        try:
-            sys.settrace(trace)
-            with USES[name](turns):
-                pass
-        except KeyboardInterrupt:
-            pass
-        finally:
-            sys.settrace(before)
-        if len(lines) < number:
-            break
-
-        def own(turns=turns, found=found):
-            with turns.owned("fit"), turns.change("fit"):
-                found.append(True)
-
-        thread = threading.Thread(target=own, daemon=True)
-        thread.start()
-        thread.join(SECONDS)
-        assert found, f"interrupted at event {number}"
-        assert not thread_limits._busy
-    assert number > 1  # most of it is compiled, where Ctrl-C is not noticed
+    assert (
+        check_interrupted_use(name, alone) > 0
+    )  # most of it is compiled, where Ctrl-C is not noticed
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
