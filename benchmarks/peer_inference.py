@@ -8,6 +8,7 @@ up its own next call, and slows down whatever else the machine does.
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from itertools import pairwise
 
 import numpy as np
@@ -26,9 +27,9 @@ class Inference(Side):
         self.layers = list(zip(self.arrays.weights[::2], self.arrays.weights[1::2], strict=True))
         self.load()
 
+    @abstractmethod
     def load(self):
         """Make the model."""
-        raise NotImplementedError
 
     def set_weights(self):
         """Do nothing: the model has its weights."""
