@@ -187,6 +187,7 @@ class Network(Composite):
         self.history: Any = None
         self.stop_training, self.stop_reason = False, ""
         self.is_fitting = False
+        self.kept: dict[str, Any] = {}  # what calls have prepared; see `fastnn.training.kept`
         self.turns = Turns(self.name)
         self.runtime: Runtime = _NOT_BUILT
         self._specification: DataSpecification | None = None
@@ -589,7 +590,7 @@ class Network(Composite):
     def _cloned(self, dtype: str | None, keeps_optimizer_state: bool) -> Network:
         runtime = self.runtime
         other = copy.copy(self)
-        other.face = None
+        other.face, other.kept = None, {}
         other.dtype = self.dtype if dtype is None else dtype
         other.generator = copy.deepcopy(self.generator)
         other._specification = None
@@ -610,11 +611,11 @@ class Network(Composite):
         return other
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("face", "turns")
+        own = ("face", "turns", "kept")
         return {name: value for name, value in vars(self).items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, face=None, turns=Turns(state["name"]))
+        vars(self).update(state, face=None, kept={}, turns=Turns(state["name"]))
 
     def rebuilt(self, seed: int | None) -> Network:
         """Return a network of copies of the layers, with newly initialized parameters.

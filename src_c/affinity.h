@@ -4,12 +4,12 @@
  * processor idle, a worker wakes on the same one; this happens in virtual machines, whose halted
  * processors appear to be in use. Both threads then share that processor while they meet at
  * barriers, which take milliseconds each, until the system moves one of them. Therefore workers may
- * run on any processor but that one, until a call ends that may have opened many teams, or no team
- * has been opened for a while: other libraries share OpenMP's threads.
+ * run on any processor but that one, until no team has been opened for a while: other libraries share
+ * OpenMP's threads.
  *
- * Nobody says which of many single steps is the last one, and to release the workers after each
- * costs more than the smallest steps that are shared. So a thread of its own, which sleeps while
- * no worker is kept off, looks now and then whether teams are still opened.
+ * Nobody says which of many teams is the last one, and to release the workers after each costs more
+ * than the smallest steps that are shared. So a thread of its own, which sleeps while no worker is
+ * kept off, looks now and then whether teams are still opened.
  *
  * Only on Linux, and not if OMP_PROC_BIND, OMP_PLACES or GOMP_CPU_AFFINITY place the threads.
  */
@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 enum { FASTNN_SPREAD_MOST = 64, FASTNN_SPREAD_PATIENCE = 50 /* milliseconds */ };
+enum { NOT_WATCHED, WATCHED, CANNOT_BE_WATCHED };
 
 /* The workers of the last team that a thread opened, and the processor that it ran on when they
  * were last told to avoid it. */
@@ -47,7 +48,7 @@ static pthread_cond_t fastnn_spread_begun = PTHREAD_COND_INITIALIZER;
 static struct fastnn_spread *fastnn_spread_list;
 static pthread_key_t fastnn_spread_key; /* takes a thread that ends off the list */
 static int fastnn_spread_has_key;       /* or -1 if there is none */
-static int fastnn_spread_is_watched;
+static int fastnn_spread_is_watched; /* NOT_WATCHED, WATCHED or CANNOT_BE_WATCHED */
 static pid_t fastnn_spread_process; /* the lock of a forked child may have been held */
 
 static inline int fastnn_spread_is_wanted(void)
@@ -91,7 +92,8 @@ static void fastnn_spread_free(struct fastnn_spread *team)
         fastnn_spread_allow(team, &allowed);
 }
 
-static void fastnn_spread_end_of_thread(void *team)
+/* Does so for a thread that ends, or whose teams cannot be watched. */
+static void fastnn_spread_release(void *team)
 {
     if (getpid() != fastnn_spread_process) return;
     pthread_mutex_lock(&fastnn_spread_lock);
@@ -121,22 +123,29 @@ static void *fastnn_spread_watch(void *unused)
     return unused;
 }
 
-/* Starts the thread that watches, once; where it cannot be had, the next call of many steps
- * releases the workers. Signals are for other threads. */
-static void fastnn_spread_begin_watch(void)
+/* Starts the thread that watches, unless it runs or another thread has begun to start it; returns
+ * whether it can be had. Signals are for other threads. */
+static int fastnn_spread_begin_watch(void)
 {
     pthread_attr_t kind;
     pthread_t watcher;
     sigset_t all, before;
-    if (__atomic_exchange_n(&fastnn_spread_is_watched, 1, __ATOMIC_RELAXED)) return;
-    if (pthread_attr_init(&kind)) return;
+    int found = NOT_WATCHED;
+    if (!__atomic_compare_exchange_n(&fastnn_spread_is_watched, &found, WATCHED, 0,
+                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        return found;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_attr_setdetachstate(&kind, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&kind, 1 << 18);
-    (void)pthread_create(&watcher, &kind, fastnn_spread_watch, NULL);
+    int status = pthread_attr_init(&kind);
+    if (!status) {
+        pthread_attr_setdetachstate(&kind, PTHREAD_CREATE_DETACHED);
+        pthread_attr_setstacksize(&kind, 1 << 18);
+        status = pthread_create(&watcher, &kind, fastnn_spread_watch, NULL);
+        pthread_attr_destroy(&kind);
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&kind);
+    if (status) __atomic_store_n(&fastnn_spread_is_watched, CANNOT_BE_WATCHED, __ATOMIC_RELAXED);
+    return status ? CANNOT_BE_WATCHED : WATCHED;
 }
 
 /* Whether a thread that ends will be taken off the list, which must not outlive it. */
@@ -146,7 +155,7 @@ static int fastnn_spread_enlist(struct fastnn_spread *team)
     if (!fastnn_spread_has_key) {
         fastnn_spread_process = getpid();
         fastnn_spread_has_key =
-            pthread_key_create(&fastnn_spread_key, fastnn_spread_end_of_thread) ? -1 : 1;
+            pthread_key_create(&fastnn_spread_key, fastnn_spread_release) ? -1 : 1;
     }
     return fastnn_spread_has_key > 0 && !pthread_setspecific(fastnn_spread_key, team);
 }
@@ -190,24 +199,17 @@ static inline void fastnn_spread_end(const int *thread, int workers)
         }
     team->workers = workers;
     __atomic_store_n(&team->is_open, 0, __ATOMIC_RELAXED);
+    if (!team->are_kept_off) return;
     /* Not before: OpenMP may have needed the last thread that this process may start. */
-    if (team->are_kept_off && !fastnn_spread_is_watched) fastnn_spread_begin_watch();
-}
-
-/* Lets the workers of the last team run wherever this thread may, until the next team. */
-static inline void fastnn_spread_release(void)
-{
-    if (!fastnn_spread_team.are_kept_off || getpid() != fastnn_spread_process) return;
-    pthread_mutex_lock(&fastnn_spread_lock);
-    fastnn_spread_free(&fastnn_spread_team);
-    pthread_mutex_unlock(&fastnn_spread_lock);
+    int watch = __atomic_load_n(&fastnn_spread_is_watched, __ATOMIC_RELAXED);
+    if (watch == NOT_WATCHED) watch = fastnn_spread_begin_watch();
+    if (watch == CANNOT_BE_WATCHED) fastnn_spread_release(team);
 }
 #else
 enum { FASTNN_SPREAD_MOST = 1 };
 static inline void fastnn_spread_begin(int workers) { (void)workers; }
 static inline int fastnn_spread_thread(void) { return 0; }
 static inline void fastnn_spread_end(const int *thread, int workers) { (void)thread, (void)workers; }
-static inline void fastnn_spread_release(void) {}
 #endif
 
 #endif

@@ -131,7 +131,6 @@ def busy(function: Callable[..., Result], *arguments: Any) -> Result:
         return function(*arguments)
     finally:
         _busy.pop(use, None)
-        engine.release_workers()
 
 
 def share() -> int:

@@ -104,10 +104,13 @@ class DataAdapter(ABC):
         If known.
     ended : str
         Why there are no data for another epoch, or "".
+    samples : Samples or None
+        All rows, if they are arrays in memory.
     """
 
     steps_per_epoch: int | None = None
     ended: str = ""
+    samples: Samples | None = None
 
     @abstractmethod
     def __init__(self, given: Given, batching: Batching) -> None: ...
@@ -130,6 +133,10 @@ class DataAdapter(ABC):
     @abstractmethod
     def epoch(self, number: int) -> Parts:
         """Yield the parts of a training epoch; epochs are counted from 0."""
+
+    def next_order(self) -> None:
+        """Put the rows of `samples` into the order of the next epoch."""
+        raise NotImplementedError("only rows in memory have an order")
 
     def pass_over(self, epochs: range) -> None:
         """Take the data to where they are after some epochs, the first of which is the first.

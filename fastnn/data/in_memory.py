@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastnn.data.base import Batching, DataAdapter, Given, Parts
+from fastnn.data.samples import Samples
 from fastnn.data.steps import Steps
 
 
@@ -15,7 +16,8 @@ class ArrayAdapter(DataAdapter):
         samples = given.samples
         self._steps = samples.steps(batching.rows_of_a_step(samples.rows) or 1)
         self.steps_per_epoch = self._steps.count
-        self._samples, self._generator = samples, batching.generator
+        self.samples: Samples = samples
+        self._generator = batching.generator
 
     @classmethod
     def accepts(cls, given: Given) -> bool:
@@ -28,14 +30,18 @@ class ArrayAdapter(DataAdapter):
 
     def epoch(self, number: int) -> Parts:
         """Yield all rows."""
+        self.next_order()
+        yield self._steps
+
+    def next_order(self) -> None:
+        """Draw the order of the next epoch, if rows are shuffled."""
         if self._generator is not None:
             order = self._generator.permutation(self._steps.rows)
             if self._steps.order is None:
                 self._steps.order = order
             else:
                 self._steps.order[...] = order  # in the place that a prepared run knows
-        yield self._steps
 
     def once(self, batch: int) -> Parts:
         """Yield all rows."""
-        yield self._samples.steps(1)
+        yield self.samples.steps(1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,9 @@ from fastnn.data.targets import target
 
 # The count of numbers that are checked at once, which keeps temporary arrays small.
 CHECKED_AT_ONCE = 1 << 20
+Limits = tuple[float, float]
+UNLIMITED: Limits = (-math.inf, math.inf)
+Look = tuple[np.ndarray, str, Limits]  # an array, the model's dtype, and a range
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,26 @@ class Samples:
         """Number of samples."""
         return self.sources[0].rows
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(source.nbytes for source in self.sources)
+
+    def looks(self, specification: DataSpecification) -> list[Look] | None:
+        """Return what to look at, to see that the numbers still fit although they may have changed.
+
+        The samples have been checked against the same specification. None if a quick look at
+        ranges is not enough.
+        """
+        kinds = [*repeat("input", len(specification.inputs)), *self.target_types]
+        found = []
+        for position, (source, kind) in enumerate(zip(self.sources, kinds, strict=True)):
+            limits = _limits(kind, position, specification)
+            if limits is None or not isinstance(source, Source):
+                return None
+            found.append((source.array, specification.dtype, limits))
+        return found
+
     def steps(self, batch: int | None = None) -> Steps:
         """Return the steps that see every row, `batch` rows at a time; by default all in one."""
         rows = self.rows
@@ -66,6 +90,31 @@ class Samples:
     def copy(self) -> Samples:
         """Return a copy that does not change when the user's arrays do."""
         return Samples([source.copy() for source in self.sources], self.target_types)
+
+
+def _limits(kind: str, position: int, specification: DataSpecification) -> Limits | None:
+    """Return the range of an input or a target, infinite if it has none; None if that is not all.
+
+    The numbers must be finite in any case.
+    """
+    if kind == "input":
+        one = specification.inputs[position]
+        return None if one.checks or one.lookup is not None else UNLIMITED
+    target = specification.targets[position - len(specification.inputs)]
+    if kind == "label":
+        return 0, math.prod(target.shape) - 1
+    if target.loss.is_distribution or not target.loss.is_checked_by_range:
+        return None
+    limits = target.loss.target_range
+    return UNLIMITED if limits == UNLIMITED else limits
+
+
+def still_fits(look: Look) -> bool:
+    """Whether the numbers of an array are finite in the model's dtype, and within limits."""
+    array, dtype, limits = look
+    if array.dtype.kind == "f" and not pages.is_surely_finite(array, dtype):
+        return False
+    return limits is UNLIMITED or bool(limits[0] <= array.min() and array.max() <= limits[1])
 
 
 def inputs_alone(

@@ -29,6 +29,8 @@ class Steps:
         Whether rows that need no conversion may be read in place.
     target_types : tuple of {"real", "label", "weight"}
         Types of the sources after the inputs; see `Runtime.bound`.
+    sparse : tuple of int
+        Positions of the sparse sources.
     """
 
     sources: Sequence[AnySource]
@@ -37,6 +39,10 @@ class Steps:
     order: np.ndarray | None = None
     in_place: bool = True
     target_types: tuple[str, ...] = ("real",)
+
+    def __post_init__(self) -> None:
+        """Find the sparse sources."""
+        self.sparse = tuple(i for i, s in enumerate(self.sources) if isinstance(s, Sparse))
 
     def rows_of(self, count: int) -> np.ndarray:
         """Return the number of rows of each of the first `count` steps."""
@@ -49,8 +55,3 @@ class Steps:
     def count(self) -> int:
         """Number of steps that it takes to see every row."""
         return -(-self.rows // self.batch)
-
-    @property
-    def sparse(self) -> tuple[int, ...]:
-        """Positions of the sparse sources."""
-        return tuple(i for i, s in enumerate(self.sources) if isinstance(s, Sparse))

@@ -60,7 +60,6 @@ cdef extern from "affinity.h" nogil:
     void fastnn_spread_begin(int workers)
     int fastnn_spread_thread()
     void fastnn_spread_end(const int *thread, int workers)
-    void fastnn_spread_release()
 
 cdef extern from "barrier.h" nogil:
     ctypedef struct fastnn_barrier:
@@ -178,16 +177,15 @@ def can_open_a_team():
     return FASTNN_OPENMP and not fastnn_forks and not fastnn_threads_are_lacking
 
 
+def address_of(cnp.ndarray array not None):
+    """The address of an array's first element, a number."""
+    return <uintptr_t>cnp.PyArray_DATA(array)
+
+
 def try_threads_again():
     """Try again to start threads, where that has failed before."""
     global fastnn_threads_are_lacking
     fastnn_threads_are_lacking = False
-
-
-def release_workers():
-    """Let the threads of this thread's teams run on any of its processors, until the next team."""
-    if not fastnn_forks:
-        fastnn_spread_release()
 
 
 def openmp_threads():

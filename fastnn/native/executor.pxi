@@ -65,10 +65,12 @@ cdef int MOST_REPEATS = 3
 
 # A team is watched if its run has this many multiply-adds, half a millisecond of one worker; of
 # shorter runs, every eighth: reading the clocks of two workers takes a microsecond. Workers that
-# had nothing to do for longer than AWAKE sleep, and are not absent while they wake up.
+# had nothing to do for longer than AWAKE sleep, and are not absent while they wake up; some sleep
+# after DOZING, see native/__init__.py.
 cdef double WATCHED_WORK = 2e7
 cdef int WATCHED_RUNS = 8
 cdef double AWAKE = 0.005  # seconds
+cdef double DOZING = 0.001
 cdef double ABSENT_SHARE = 0.1  # of the time; a worker that was absent longer shares its processor
 
 
@@ -255,6 +257,8 @@ cdef class Executor:
         if the team was not watched.
     present : int
         How many of its workers had a processor nearly all the time.
+    was_idle : bool
+        Whether its last team may have had to be woken.
 
     Raises
     ------
@@ -271,6 +275,7 @@ cdef class Executor:
     cdef double closed           # when the last team had ended
     cdef readonly double absence
     cdef readonly int present
+    cdef readonly bint was_idle
 
     def __cinit__(self, calls, str dtype, dict arenas, Py_ssize_t externals, Py_ssize_t inputs):
         cdef Py_ssize_t position
@@ -504,11 +509,10 @@ cdef class Executor:
         cdef double work = (self.row_work * rows + self.fixed_work) * <double>run.steps
         self.teams += 1
         memset(run.absent, 0, sizeof(run.absent))
-        run.opened = 0.0
-        if work >= WATCHED_WORK or self.teams % WATCHED_RUNS == 0:
-            run.opened = fastnn_seconds()
-            if run.opened - self.closed > AWAKE:
-                run.opened = 0.0
+        run.opened = fastnn_seconds()
+        self.was_idle = run.opened - self.closed > DOZING
+        if work < WATCHED_WORK and self.teams % WATCHED_RUNS or run.opened - self.closed > AWAKE:
+            run.opened = 0.0
 
     cdef void _end_watching(self, Run *run, int workers) noexcept nogil:
         """Note the longest absence, and how many workers had a processor of their own."""

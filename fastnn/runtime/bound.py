@@ -19,7 +19,6 @@ from fastnn.core.locks import Lock
 from fastnn.data.arrays import AnySource
 from fastnn.data.sparse import Sparse
 from fastnn.data.steps import Steps
-from fastnn.native import engine
 from fastnn.native.engine import MOST_WORK_UNWATCHED, Addresses, Executor
 from fastnn.program import python_ops
 from fastnn.program.ops import Op, Value
@@ -58,14 +57,14 @@ class Bound:
             self._teams[batch] = TeamSize(self.plan.effort(batch))
         return self._teams[batch]
 
-    def attendance(self, workers: int) -> tuple[float, int]:
-        """Return the longest absence from the last run, in seconds, and how many had none.
+    def attendance(self, workers: int) -> tuple[float, int, bool]:
+        """Return the longest absence from the last run, how many had none, and if the team slept.
 
-        The absence is negative if it is not known; see `Executor`.
+        The absence is in seconds, and negative if it is not known; see `Executor`.
         """
         if workers == 1:
-            return -1.0, 1
-        return self.executor.absence, self.executor.present
+            return -1.0, 1, False
+        return self.executor.absence, self.executor.present, self.executor.was_idle
 
     def prepare(
         self,
@@ -211,11 +210,8 @@ class Run:
     def all(self) -> None:
         """Make all steps, a slice at a time, so that Python can handle Ctrl-C between them."""
         first = 0
-        try:
-            while first < self.steps.count:
-                first += self.slice(first)[0]
-        finally:
-            engine.release_workers()
+        while first < self.steps.count:
+            first += self.slice(first)[0]
 
     def slice(self, first: int, *, most: int | None = None) -> tuple[int, int, float]:
         """Make some steps from `first` on, as many as one slice holds, with the best team.
@@ -270,15 +266,12 @@ class Run:
         int
             Fewer than `count` if a loss was not finite.
         """
-        plan = self.bound.plan
-        settings = {
-            "workers": self._own_workers if workers is None else workers,
-            "seconds": seconds,
-            "counter": self.bound.counter if plan.program.purpose.updates else None,
-        }
-        number = int(self.bound.counter[0]) + 1 if number is None else number
-        parts = plan.parts()
-        return self._make(parts, first, count, number, settings)
+        bound = self.bound
+        workers = self._own_workers if workers is None else workers
+        number = int(bound.counter[0]) + 1 if number is None else number
+        counter = bound.counter if bound.plan.program.purpose.updates else None
+        settings = {"workers": workers, "seconds": seconds, "counter": counter}
+        return self._make(bound.plan.parts(), first, count, number, settings)
 
     def section(self, name: str, number: int) -> None:
         """Run one section of the only step.

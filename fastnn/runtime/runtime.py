@@ -201,6 +201,9 @@ class Runtime:
         """
         if out is None:
             out = np.zeros(self.count, self.dtype)
+        if not (self._others or self.turns.relatives):  # as usual, and a call takes microseconds
+            np.copyto(out, self.arena.array)
+            return out
         with self.turns.look() if self.turns.relatives else contextlib.nullcontext():
             for first, array in self.stretches:
                 np.copyto(out[first : first + array.size], array)

@@ -17,15 +17,20 @@ from dataclasses import dataclass, field
 
 from fastnn.core import threads
 
-# How long the engine runs before Python may check for Ctrl-C, in seconds; how long while team
-# sizes are being tried; and the multiply-adds per second of a slow machine.
+# How long the engine runs before Python may check for Ctrl-C, in seconds; and the multiply-adds
+# per second of a slow machine.
 SLICE_SECONDS = 0.04
 TEAM_SLICE_SECONDS = 0.02  # of more than one worker, so that a busy neighbor is noticed soon
-TRIAL_SECONDS = 0.002
 WORK_PER_SECOND = 5e9
 STEP_SECONDS = 2e-6  # of the smallest network
 
-TRIALS = 4  # of each size, in sequence; the first, with cold caches, does not count
+# Slices of each size when sizes are tried, in sequence; the first, with cold caches, is left out.
+# Single calls take microseconds: there are as many of them as take TRIAL_SECONDS.
+TRIALS = 4
+TRIAL_SECONDS = 0.002
+# Workers that have been idle sleep, and to wake them may take longer than a call. Calls that follow
+# one another keep them awake, so a team is tried once they are, unless they never are.
+RUDE_AWAKENINGS = 8
 # A team that has been idle may begin with two workers on one processor (especially in a virtual
 # machine): until the system has separated them, each barrier takes milliseconds. A trial that is
 # this much slower than one worker is repeated, for a limited time.
@@ -36,9 +41,8 @@ ADVANTAGE = 0.95  # a larger team must take at most this fraction of a smaller o
 # because a measurement made while others start or compile says little about later; then ever later.
 TRY_AGAIN_SECONDS = 0.2
 TRY_AGAIN_AT_MOST_SECONDS = 5.0
-DISAPPOINTMENTS = (
-    3  # slices in a row that one worker would have run faster; then sizes are tried again
-)
+# One worker would have been faster for so long, without interruption: sizes are tried again.
+DISAPPOINTED_SECONDS = 0.03
 # A worker had no processor for this share of the time, and so many seconds in all: the smaller team
 # that had one throughout runs for TEST_SECONDS, in slices of SHORT_SECONDS.
 ABSENT_SHARE = 0.1
@@ -112,9 +116,11 @@ class TeamSize:
     _seconds: dict[int, list[float]] = field(default_factory=dict)
     _since_trials: float = 0.0
     _patience: float = TRY_AGAIN_SECONDS
+    _tried: float = 0.0  # seconds of the trials of the size that is being tried
     _settling: float = 0.0
+    _asleep: int = 0  # trials whose workers had to be woken
     _alone: float = 0.0
-    _disappointments: int = 0
+    _disappointed: float = 0.0  # for so many seconds
     _recent: Pace = field(default_factory=lambda: Pace())  # of the usual team
     _tested: Pace = field(default_factory=lambda: Pace())  # of its rival
     _is_alarmed: bool = False  # a worker was absent: `_recent` has what has been seen since
@@ -137,18 +143,25 @@ class TeamSize:
             self._begin(limit)
         elif self._since_trials > self._patience:
             self._patience = min(2 * self._patience, TRY_AGAIN_AT_MOST_SECONDS)
+            self._has_neighbor = self._has_neighbor and self.workers < limit
             self._begin(limit)
         trials = self._trials  # other threads may run the same program and replace it
         if trials:
             return min(self.steps_in(TRIAL_SECONDS), left), trials[0]
         if self.rival:
             return min(self._recent.steps_in(SHORT_SECONDS), left), self.rival
-        if self.workers > 1 and self._recent.seconds < TEST_SECONDS:  # is it alone here?
+        if self._has_neighbor and self.workers > 1 and self._recent.seconds < TEST_SECONDS:
             return min(self._steps, self.steps_in(SHORT_SECONDS), left), self.workers
         return min(self._steps, left), self.workers
 
     def record(
-        self, steps: int, workers: int, seconds: float, absence: float = -1.0, present: int = 0
+        self,
+        steps: int,
+        workers: int,
+        seconds: float,
+        absence: float = -1.0,
+        present: int = 0,
+        was_idle: bool = False,
     ) -> None:
         """Record the time of a slice that `next` asked for.
 
@@ -160,6 +173,8 @@ class TeamSize:
             For how many of them a worker had no processor; negative: unknown.
         present : int, default 0
             How many workers had one nearly all the time.
+        was_idle : bool, default False
+            Whether they may have had to be woken.
         """
         each = max(seconds, 1e-9) / steps
         trials = self._trials
@@ -169,17 +184,24 @@ class TeamSize:
             if not self._has_neighbor and self._is_unsettled(workers, each):
                 self._settling += seconds
                 return
-            self._seconds.setdefault(workers, []).append(each)
-            if workers == trials[0]:
-                is_still_absent = absence > max(ABSENT_SECONDS, ABSENT_SHARE * seconds)
-                self._trials = [] if self._has_neighbor and is_still_absent else trials[1:]
+            if was_idle and self._asleep < RUDE_AWAKENINGS:
+                self._asleep += 1
+                return
+            times = self._seconds.setdefault(workers, [])
+            times.append(each)
+            self._tried += seconds
+            is_still_absent = absence > max(ABSENT_SECONDS, ABSENT_SHARE * seconds)
+            if self._has_neighbor and is_still_absent:
+                self._trials = []
+            elif len(times) >= TRIALS and self._tried >= TRIAL_SECONDS and workers == trials[0]:
+                self._trials, self._tried = trials[1:], 0.0
             if not self._trials:
                 self._choose()
         else:
             self._since_trials += seconds
             is_slow = workers > 1 and each > self._alone > 0
-            self._disappointments = self._disappointments + 1 if is_slow else 0
-            if self._disappointments == DISAPPOINTMENTS:
+            self._disappointed = self._disappointed + seconds if is_slow else 0.0
+            if self._disappointed > DISAPPOINTED_SECONDS:
                 self._since_trials = math.inf
             if workers > 1:
                 self._immune_for -= seconds
@@ -194,9 +216,10 @@ class TeamSize:
     def _begin(self, limit: int) -> None:
         sizes = threads.team_sizes(self.work, limit)
         self.limit, self._since_trials, self._seconds = limit, 0.0, {}
-        self.workers, self._alone, self._disappointments = sizes[0], 0.0, 0
-        self._trials = sorted(sizes * TRIALS) if len(sizes) > 1 else []
-        self._settling = self._immune_for = 0.0
+        self.workers, self._alone, self._disappointed = sizes[0], 0.0, 0.0
+        self._trials = sizes if len(sizes) > 1 else []
+        self._tried = self._settling = self._immune_for = 0.0
+        self._asleep = 0
         self.rival, self._recent, self._is_alarmed = 0, Pace(), False
 
     def _watch(self, steps: int, seconds: float, absence: float, present: int) -> None:
@@ -209,6 +232,8 @@ class TeamSize:
         if not self._is_alarmed:
             if self._immune_for > 0 or not is_absent or self._recent.absence < ABSENT_SECONDS:
                 return
+            if not self._has_neighbor:  # it may soon go away
+                self._patience = TRY_AGAIN_SECONDS
             self._is_alarmed = self._has_neighbor = True
             self._recent = Pace()  # what came before was another situation
             self._recent.add(*seen)

@@ -17,6 +17,7 @@ from fastnn.data.base import DataAdapter, Given
 from fastnn.network import Network
 from fastnn.runtime import ROWS, Bound, Purpose, Run
 from fastnn.training.accumulator import Accumulator
+from fastnn.training.kept import KeptEvaluation, kept_data, taken, told_apart
 from fastnn.training.progress import PassProgress, verbosity
 
 
@@ -55,11 +56,20 @@ def evaluate_rows(
             "name"
         )
     network.require_objective()
+    key = None if shown or sample_weight is not None else told_apart(x, y, batch)
+    kept, is_repeated = taken(network, "evaluate", key)
+    if kept is not None and key is not None and kept.suits(network, key):
+        logs = kept.logs(network)
+        network.kept["evaluate"] = kept
+        return logs
     with network.built_on_trial():
         given = Given(network.specify, x, y, sample_weight)
         adapter = adapter_of(given)
         if not shown:
-            return evaluate(network, adapter, batch)
+            logs = evaluate(network, adapter, batch, key=key if is_repeated else None)
+            if key is not None:
+                network.kept.setdefault("evaluate", key)
+            return logs
         with _shown(shown, "evaluate", given, adapter) as progress:
             results = evaluate(network, adapter, batch, progress)
             progress.end(results)
@@ -82,6 +92,7 @@ def evaluate(
     adapter: DataAdapter,
     batch_size: int = ROWS,
     progress: PassProgress | None = None,
+    key: tuple[Any, ...] | None = None,
 ) -> dict[str, Any]:
     """Return loss and metrics of all samples.
 
@@ -93,6 +104,8 @@ def evaluate(
     batch_size : int, default 512
         Rows computed at a time.
     progress : PassProgress, optional
+    key : tuple, optional
+        What tells the arrays apart from others, if the next call may be given the same.
 
     Returns
     -------
@@ -115,6 +128,9 @@ def evaluate(
             with network.turns.look():
                 run.all() if progress is None else _show_all(run, progress)
             accumulator.add(steps, results, room)
+            data_kept = None if room else kept_data(network, adapter, key)
+            if data_kept is not None:
+                network.kept["evaluate"] = KeptEvaluation(data_kept, run, results)
     finally:
         parts.close()
     if accumulator is None:

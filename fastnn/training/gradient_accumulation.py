@@ -18,6 +18,10 @@ from fastnn.training.trainers import Loop
 class AccumulatingTrainer(StepTrainer):
     """Runs steps one at a time, and updates the parameters once in several of them."""
 
+    def can_run_quietly(self) -> bool:
+        """Whether epochs can be run with nobody to tell: no, steps are made one at a time."""
+        return False
+
     def _bind(self) -> None:
         """Get the program that fits the current data."""
         self._bound = bound_for(self.network, self._steps, collects=True)

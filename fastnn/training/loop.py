@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnn.core import checks, threads
 from fastnn.data.adapter import adapter_of
-from fastnn.data.base import Given
+from fastnn.data.base import DataAdapter, Given
 from fastnn.data.batches_of import is_batches
 from fastnn.network import Network
 from fastnn.runtime.nonfinite import NonFiniteLossError
@@ -24,7 +24,9 @@ from fastnn.training.average import Average
 from fastnn.training.callback_list import CallbackList
 from fastnn.training.checkpoint import HISTORY, Checkpoint, Store
 from fastnn.training.choice import trainer_of
+from fastnn.training.ends import ended, ended_by, new_history
 from fastnn.training.history import History
+from fastnn.training.kept import KeptTraining, kept_data, taken, told_apart
 from fastnn.training.progress import Progress, verbosity
 from fastnn.training.time_budget import TimeBudget
 from fastnn.training.trainers import Trainer
@@ -35,7 +37,7 @@ Results = dict[str, Any]
 
 @dataclass
 class FitSettings:
-    """The arguments of `Model.fit` that specify how to train, checked.
+    """The arguments of `Model.fit` that specify how to train, to be checked before it begins.
 
     Parameters
     ----------
@@ -50,11 +52,6 @@ class FitSettings:
     ----------
     checkpoint : Checkpoint or None
         The training to resume.
-
-    Raises
-    ------
-    TypeError, ValueError
-        The message names the argument, what came and what was expected.
     """
 
     batch_size: Any
@@ -71,8 +68,26 @@ class FitSettings:
     resume_from: Any
     store: Callable[[], Store]
 
-    def __post_init__(self) -> None:
-        """Check all arguments before anything begins. The time budget starts here."""
+    @property
+    def are_quiet(self) -> bool:
+        """Whether they ask for epochs only, by numbers that need no check, and nobody is told."""
+        return (
+            self.callbacks is self.steps_per_epoch is self.time_budget is self.resume_from is None
+            and self.validation_steps is self.validation_batch_size is None
+            and type(self.verbose) is type(self.initial_epoch) is type(self.validation_freq) is int
+            and self.verbose == self.initial_epoch == 0 < self.validation_freq == 1
+            and type(self.epochs) is int
+            and self.epochs > 0
+        )
+
+    def check(self) -> None:
+        """Check all arguments before anything begins. The time budget starts here.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The message names the argument, what came and what was expected.
+        """
         self.time_budget = TimeBudget(self.time_budget)
         if isinstance(self.batch_size, np.ndarray) and self.batch_size.ndim:
             raise ValueError(
@@ -151,10 +166,26 @@ def fit(
     validation_split, validation_data : object
     """
     network.require_objective()
+    given = None
+    if (
+        sample_weight is class_weight is validation_data is None
+        and type(validation_split) is float
+        and validation_split == 0.0
+        and settings.are_quiet
+    ):
+        given = told_apart(x, y, settings.batch_size, settings.shuffle)
     with network.turns.owned("fit"):
+        kept, is_repeated = taken(network, "fit", given)
+        if given is not None and kept is not None and kept.suits(network, given):
+            history = threads.busy(kept.run, network, settings.epochs)
+            if history is not None:
+                network.kept["fit"] = kept
+                kept.trainer.end()
+                return history
+        settings.check()
         return threads.busy(
             _fit, network, model, x, y, sample_weight, class_weight, settings, validation_split,
-            validation_data,
+            validation_data, given, is_repeated,
         )  # fmt: skip
 
 
@@ -168,8 +199,14 @@ def _fit(
     settings: FitSettings,
     validation_split: object,
     validation_data: object,
+    given: tuple[Any, ...] | None,
+    is_repeated: bool,
 ) -> History:
-    """Train a network that belongs to this thread."""
+    """Train a network that belongs to this thread.
+
+    `given` tells the arrays apart from others, and `is_repeated` says whether the last call had
+    the same.
+    """
     with network.built_on_trial():
         in_batches = is_batches(x, takes_lists=y is None)
         if not in_batches:
@@ -181,18 +218,30 @@ def _fit(
         specify = network.specify_for_training if in_batches else network.specify
         with adapted_on_trial(network, x, y):
             data = Given(specify, x, y, sample_weight, class_weight)
-            return _fit_on(network, model, data, held, settings)
+            trainer = trainer_of(network)
+            batching = trainer.batching(
+                settings.batch_size, settings.shuffle, settings.steps_per_epoch, settings.epochs
+            )
+            adapter = adapter_of(data, batching)
+            history = _train(network, model, trainer, adapter, held, settings)
+    if given is not None:
+        network.kept["fit"] = given
+    kept = kept_data(network, adapter, given) if is_repeated else None
+    if kept is not None:
+        network.kept["fit"] = KeptTraining(kept, trainer)
+        trainer.end()
+    return history
 
 
-def _fit_on(
-    network: Network, model: object, data: Given, held: Held | None, settings: FitSettings
+def _train(
+    network: Network,
+    model: object,
+    trainer: Trainer,
+    adapter: DataAdapter,
+    held: Held | None,
+    settings: FitSettings,
 ) -> History:
     """Train a network on data from which those of the validation have been split off."""
-    trainer = trainer_of(network)
-    batching = trainer.batching(
-        settings.batch_size, settings.shuffle, settings.steps_per_epoch, settings.epochs
-    )
-    adapter = adapter_of(data, batching)
     try:
         adapter.first()
         validation = None if held is None else Validation(network, held, settings.validation)
@@ -253,10 +302,7 @@ class TrainingLoop:
         self._is_validated = settings.validation.is_due
         self._verbose, self._steps_per_epoch = settings.verbose, steps_per_epoch
         self._results: Results = {}
-        names = network.output_names
-        self._history = History(
-            loss_names=["loss", *(f"{name}_loss" for name in names if len(names) > 1)]
-        )
+        self._history = new_history(network)
         network.stop_training, network.stop_reason = False, ""
 
     def run(self) -> History:
@@ -281,22 +327,22 @@ class TrainingLoop:
                 self._trainer.run(self._left, self)
             with network.turns.change("fit"):
                 network.runtime.take_average()
-            history.stop_reason = self._reason()
+            history.stop_reason = ended(network, self._epochs)
             self.is_complete = not self.is_cut_short
-        except KeyboardInterrupt:
-            history.stop_reason = "interrupted"
+        except KeyboardInterrupt as error:
+            history.stop_reason = ended_by(error)
             self.is_cut_short = True
             self._rest_if_settled()
             raise
         except NonFiniteLossError as error:
-            history.stop_reason = str(error)
+            history.stop_reason = ended_by(error)
             who = self.callbacks.ends_quietly(error)
             if not who:
                 raise
             history.stop_reason = f"{who}: {error}"
             self.is_complete = True
         except Exception as error:
-            history.stop_reason = f"{type(error).__name__}: {error}"
+            history.stop_reason = ended_by(error)
             raise
         finally:
             network.is_fitting = was_fitting
@@ -388,14 +434,6 @@ class TrainingLoop:
         """Let callbacks save a training that ends unfinished, unless something is half done."""
         if not self._is_busy and (not self._is_amid or self._trainer.settle(self._epoch)):
             self.rest()
-
-    def _reason(self) -> str:
-        """Return why training has ended if nothing interrupted it."""
-        if self._network.stop_training:
-            return self._network.stop_reason or "a callback set stop_training"
-        epochs = self._epochs
-        which = f" ({epochs.start + 1} to {epochs.stop})" if epochs.start else ""
-        return f"completed {checks.counted(len(epochs), 'epoch')}{which}"
 
     def epoch_begin(self, epoch: int) -> bool:
         """Begin an epoch; return False if training has ended."""

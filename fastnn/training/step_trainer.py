@@ -11,9 +11,11 @@ import numpy as np
 
 from fastnn.data.base import DataAdapter
 from fastnn.data.steps import Steps
+from fastnn.network import Network
 from fastnn.runtime import Bound, Purpose, Run
 from fastnn.runtime.nonfinite import not_finite, refusal
 from fastnn.training.accumulator import Accumulator
+from fastnn.training.history import History
 from fastnn.training.single_rows import ragged, warn_of_single_row
 from fastnn.training.trainers import Loop, Trainer
 
@@ -56,18 +58,23 @@ class StepTrainer(Trainer):
 
     _adapter: DataAdapter
     _bound: Bound
-    _snapshot: np.ndarray
-    _has_warned = False  # of batches of one row
+    _snapshot: np.ndarray | None = None
     # The last run, with the order of its rows, and its part, which has its arrays: a short epoch is
     # mostly preparation.
     _run: Run | None = None
     _run_order: np.ndarray | None = None
     _run_part: _Part | None = None
     _part: _Part | None = None
-    # The state of the generator when the epoch began, if somebody may want to save the training.
-    _order: Any = None
-    _resumed: dict[str, Any] | None = None  # the place in the epoch to continue from
-    _placed: int | None = None  # the epoch that what `get_state` tells belongs to
+
+    def begin(self, network: Network) -> None:
+        """Be as new, except for what has been prepared for the data."""
+        super().begin(network)
+        self._has_warned = False  # of batches of one row
+        # The state of the generator when the epoch began, if somebody may want to save the
+        # training.
+        self._order: Any = None
+        self._resumed: dict[str, Any] | None = None  # the place in the epoch to continue from
+        self._placed: int | None = None  # the epoch that what `get_state` tells belongs to
 
     def prepare(self, adapter: DataAdapter) -> list[str]:
         """Take the data and return the names of the results of an epoch."""
@@ -77,7 +84,8 @@ class StepTrainer(Trainer):
         self._bind()
         self._warn_of_single_rows()
         runtime = self.network.runtime
-        self._snapshot = np.empty(runtime.count, runtime.dtype)
+        if self._snapshot is None or len(self._snapshot) != runtime.count:
+            self._snapshot = np.empty(runtime.count, runtime.dtype)
         return [one.name for one in self._bound.plan.program.reported]
 
     def run(self, epochs: range, loop: Loop) -> None:
@@ -89,6 +97,50 @@ class StepTrainer(Trainer):
             if self._adapter.ended:
                 self.network.stop(self._adapter.ended, overrides=True)
             if not (results and loop.epoch_end(epoch, results)):
+                break
+
+    def can_run_quietly(self) -> bool:
+        """Whether the last run fits the network as it is, and its epochs end in what they show."""
+        self._bind()
+        return self._kept_run() is not None and "average" not in self.network.runtime.slots
+
+    def run_quietly(self, epochs: int, history: History) -> None:
+        """Run epochs as `run` does, with nobody to tell of them.
+
+        For many short trainings on the data of the one before: `run` asks so much between two
+        steps that it takes longer than the steps of a small network.
+        """
+        network, adapter = self.network, self._adapter
+        runtime, optimizer, steps = network.runtime, network.optimizer, self._steps
+        run, part, snapshot = self._run, self._run_part, self._snapshot
+        assert run is not None
+        assert part is not None
+        assert snapshot is not None
+        self._before, rates, results, count = 0, part.rates, part.results, steps.count
+        for epoch in range(epochs):
+            runtime.copy_parameters(snapshot)
+            accumulator = Accumulator(self._bound.plan.program, network.dtype)
+            adapter.next_order()
+            if optimizer.learning_rate is not part.rate:
+                rates[:] = self._rates(count)
+                part.rate = optimizer.learning_rate if optimizer.has_constant_rate else None
+            done = 0
+            while done < count and not network.stop_training:
+                runtime.parameters_change()
+                with self._turn:
+                    asked, ran, seconds = run.slice(done)
+                done += ran
+                self.seconds += seconds
+                if ran < asked:
+                    self._refuse(epoch, done, results[done, 0])
+            if not_finite(runtime):
+                self._refuse(epoch, count, np.nan)
+            if done:
+                accumulator.add(steps, results[:done], {})
+                history.add(epoch, accumulator.logs())
+                history.learning_rates.append(float(rates[done - 1]))
+                self.rows_done += min(done * steps.batch, steps.rows)
+            if network.stop_training:
                 break
 
     def data(self) -> dict[str, Any]:
@@ -212,7 +264,8 @@ class StepTrainer(Trainer):
         loop.budget.epoch_end()
         if self._before and not_finite(runtime):
             self._before -= made
-            self._refuse(epoch, self._steps.count, np.nan, loop)
+            restored = loop.callbacks.restores_epoch
+            self._refuse(epoch, self._steps.count, np.nan, restored)
         return self._accumulator.logs()
 
     def _bind(self) -> None:
@@ -270,7 +323,8 @@ class StepTrainer(Trainer):
             done += ran
             self._note(part, done)
             if ran < asked:
-                self._refuse(epoch, done, results[done, 0], loop)
+                restored = loop.callbacks.restores_epoch
+                self._refuse(epoch, done, results[done, 0], restored)
             if loop.callbacks.asks_for_batches:
                 logs = self._accumulator.logs_of_step(results[done - 1 : done])
                 loop.callbacks.batch_end(self._before + done - 1, logs)
@@ -311,9 +365,12 @@ class StepTrainer(Trainer):
         self.seconds += elapsed
         return ran, asked
 
-    def _refuse(self, epoch: int, step: int, loss: float, loop: Loop) -> None:
+    def _refuse(
+        self, epoch: int, step: int, loss: float, restored: tuple[int, str] | None = None
+    ) -> None:
         """Restore finite parameters and raise an error that says what went wrong, and where."""
-        steps = self._steps
+        steps, snapshot = self._steps, self._snapshot
+        assert snapshot is not None
         step = min(step, steps.count - 1)  # the update of the last step may be what went wrong
         first = step * steps.batch
         rows = np.arange(first, min(first + steps.batch, steps.rows))
@@ -326,6 +383,6 @@ class StepTrainer(Trainer):
                 [source.take(rows) for source in steps.sources],
                 f"epoch {epoch + 1}, step {self._before + step + 1}{total}",
                 loss,
-                self._snapshot,
-                restored=loop.callbacks.restores_epoch,
+                snapshot,
+                restored=restored,
             )

@@ -10,6 +10,7 @@ from fastnn.data.base import Batching, DataAdapter
 from fastnn.network import Network
 from fastnn.optimizers import Optimizer
 from fastnn.training.callback_list import CallbackList
+from fastnn.training.history import History
 from fastnn.training.progress import Progress
 from fastnn.training.time_budget import TimeBudget
 
@@ -59,6 +60,10 @@ class Trainer(ABC):
     """
 
     def __init__(self, network: Network) -> None:
+        self.begin(network)
+
+    def begin(self, network: Network) -> None:
+        """Be as new, except for what has been prepared for the data."""
         self.network = network
         self.optimizer: Optimizer = network.optimizer
         self.seconds = 0.0
@@ -81,6 +86,10 @@ class Trainer(ABC):
                 f"{type(self.optimizer).__name__} needs all rows for each step" if takes_all else ""
             ),
         )
+
+    def end(self) -> None:
+        """Forget the network, which may keep the trainer until another training begins."""
+        del self.network
 
     @abstractmethod
     def prepare(self, adapter: DataAdapter) -> list[str]:
@@ -132,6 +141,20 @@ class Trainer(ABC):
             The one that the loop has begun, of which the trainer may not have heard.
         """
         return True
+
+    def can_run_quietly(self) -> bool:
+        """Whether epochs can be run on the data of the last training, with nobody to tell.
+
+        Raises
+        ------
+        Exception
+            What keeps the network from being trained at all.
+        """
+        return False
+
+    def run_quietly(self, epochs: int, history: History) -> None:
+        """Run so many epochs on the data of the last training; see `can_run_quietly`."""
+        raise NotImplementedError(f"{type(self).__name__} tells of its epochs")
 
     @abstractmethod
     def run(self, epochs: range, loop: Loop) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 import pytest
@@ -18,10 +18,12 @@ from fastnn.program.purpose import Purpose
 from fastnn.runtime.team import (
     ABSENT_SHARE,
     ADVANTAGE,
-    DISAPPOINTMENTS,
+    DISAPPOINTED_SECONDS,
+    RUDE_AWAKENINGS,
     SETTLING_SECONDS,
     SLICE_SECONDS,
     TEST_SECONDS,
+    TRIAL_SECONDS,
     TRIALS,
     TRY_AGAIN_AT_MOST_SECONDS,
     TRY_AGAIN_SECONDS,
@@ -35,9 +37,23 @@ def threads(monkeypatch):
     monkeypatch.setattr(thread_limits, "get_num_threads", lambda: 4)
 
 
-def paced(seconds, work=5e6, slices=4 * TRIALS):
-    """A TeamSize after some slices, where a step takes seconds[workers]."""
-    pace, asked = TeamSize(work), []
+def tried(pace, seconds_of, left=10**9):
+    """Run slices until all sizes have been tried; return those that were asked for.
+
+    `seconds_of(workers, number)` is the time of a step in the slice of this number.
+    """
+    asked = []
+    while pace._trials or not asked:
+        steps, workers = pace.next(left)
+        pace.record(steps, workers, steps * seconds_of(workers, len(asked)))
+        asked.append(workers)
+    return asked
+
+
+def paced(seconds, work=5e6, slices=3):
+    """A TeamSize after trials and some slices, where a step takes seconds[workers]."""
+    pace = TeamSize(work)
+    asked = tried(pace, lambda workers, number: seconds[workers])
     for _ in range(slices):
         steps, workers = pace.next(10**9)
         asked.append(workers)
@@ -47,9 +63,28 @@ def paced(seconds, work=5e6, slices=4 * TRIALS):
 
 def test_each_size_is_tried_in_turn_and_the_fastest_stays():
     pace, asked = paced({1: 3e-4, 2: 1e-4, 4: 2e-4})
-    assert asked[: 3 * TRIALS] == sorted([1, 2, 4] * TRIALS)
-    assert set(asked[3 * TRIALS :]) == {2}
+    assert [size for size, _ in groupby(asked)] == [1, 2, 4, 2]
+    assert min(map(asked.count, (1, 2, 4))) >= TRIALS
     assert pace.workers == 2
+
+
+def test_single_calls_are_tried_for_some_time():
+    """A few calls of microseconds tell nothing."""
+    each = {1: 3e-5, 2: 2e-5, 4: 1e-5}
+    asked = tried(TeamSize(5e6), lambda workers, number: each[workers], left=1)
+    for workers, seconds in each.items():
+        assert asked.count(workers) == pytest.approx(TRIAL_SECONDS / seconds, abs=1)
+
+
+@pytest.mark.parametrize("naps", [3, 1000])
+def test_workers_that_sleep_are_not_tried_unless_they_always_do(naps):
+    pace, asked = TeamSize(5e6), []
+    while pace._trials or not asked:
+        _, workers = pace.next(1)
+        was_idle = workers == 4 and asked.count(4) < naps
+        asked.append(workers)
+        pace.record(1, workers, 3e-4 if was_idle else 2e-4 / workers, was_idle=was_idle)
+    assert pace.workers == (4 if naps < RUDE_AWAKENINGS else 2)
 
 
 def test_a_team_that_is_hardly_faster_does_not_stay():
@@ -59,32 +94,31 @@ def test_a_team_that_is_hardly_faster_does_not_stay():
 
 def test_the_first_trial_of_a_size_does_not_count():
     pace = TeamSize(5e6)
-    for i in range(3 * TRIALS):
-        steps, workers = pace.next(10**9)
-        pace.record(steps, workers, steps * (1e-9 if workers == 1 and i == 0 else 1e-4 / workers))
+    tried(pace, lambda workers, number: 1e-9 if number == 0 else 1e-4 / workers)
     assert pace.workers == 4
 
 
 def test_one_quick_trial_does_not_make_a_team_the_fastest():
-    pace = TeamSize(5e6)
-    for i in range(3 * TRIALS):
-        steps, workers = pace.next(10**9)
-        is_lucky = workers == 4 and i == 3 * TRIALS - 1
-        pace.record(steps, workers, steps * (1e-5 if is_lucky else 1e-4 * workers**0.5))
-    assert not pace._trials
+    pace, seconds = TeamSize(5e6), []
+
+    def seconds_of(workers, number):
+        seconds.append(workers)
+        return 1e-5 if seconds.count(4) == 2 and workers == 4 else 1e-4 * workers**0.5
+
+    tried(pace, seconds_of)
     assert pace.workers == 1
 
 
 def test_a_team_that_one_worker_would_beat_is_put_to_the_test_again():
     pace, _ = paced({1: 3e-4, 2: 1e-4, 4: 2e-4})
-    for slowly in (True, False, *[True] * DISAPPOINTMENTS):
+    slow = 10 * [True]
+    for slowly in (*slow[1:], False, *slow):
         assert pace.next(10**9)[1] == 2
         pace.record(10, 2, 10 * (3.1e-4 if slowly else 1e-4))
-    asked = [pace.next(10**9)[1]]
-    for _ in range(3 * TRIALS):
-        pace.record(10, asked[-1], 10 * 3e-4 * asked[-1] ** 0.5)
-        asked.append(pace.next(10**9)[1])
-    assert asked == [*sorted([1, 2, 4] * TRIALS), 1]
+    assert 10 * len(slow) * 3.1e-4 > DISAPPOINTED_SECONDS > 10 * 9 * 3.1e-4
+    asked = tried(pace, lambda workers, number: 3e-4 * workers**0.5)
+    assert [size for size, _ in groupby(asked)] == [1, 2, 4]
+    assert pace.workers == 1
 
 
 def test_a_team_that_begins_on_one_processor_is_given_time():
@@ -95,18 +129,15 @@ def test_a_team_that_begins_on_one_processor_is_given_time():
         _, workers = pace.next(1)
         asked.append(workers)
         is_stuck = workers == 2 and asked.count(2) <= stuck
-        pace.record(1, workers, 8e-3 if is_stuck else 1e-4 / workers)
-    assert asked.count(1) == asked.count(4) == TRIALS
+        pace.record(1, workers, 8e-3 if is_stuck else 1e-3 / workers)
+    assert asked.count(1) == TRIALS
     assert asked.count(2) == TRIALS + stuck
     assert pace.workers == 4
 
 
 def test_a_team_that_stays_slow_is_given_up():
-    pace, asked = TeamSize(5e6), []
-    while pace._trials or not asked:
-        _, workers = pace.next(1)
-        asked.append(workers)
-        pace.record(1, workers, 1e-4 if workers == 1 else 8e-3)
+    pace = TeamSize(5e6)
+    asked = tried(pace, lambda workers, number: 1e-3 if workers == 1 else 8e-3, left=1)
     assert pace.workers == 1
     assert len(asked) <= 3 * TRIALS + SETTLING_SECONDS / 8e-3 + 1
 
@@ -144,10 +175,7 @@ def test_sizes_are_tried_again_soon_and_then_ever_later():
     """A choice made while the machine was busy does not last."""
     pace, waited = TeamSize(5e6), []
     for _ in range(8):
-        for _ in range(3 * TRIALS):
-            steps, workers = pace.next(10**9)
-            pace.record(steps, workers, steps * 1e-4)
-        assert not pace._trials
+        tried(pace, lambda workers, number: 1e-4)
         waited.append(0.0)
         while not pace._trials:
             pace.record(100, pace.workers, 0.01)
@@ -228,8 +256,9 @@ def test_trying_again_beside_a_busy_neighbor_takes_one_slice():
     pace, asked, passed = settled(5e6), [], 0.0
     while passed < 5.0:
         steps, workers = pace.next(10**9)
-        lost = 0.003 if workers > 1 else 0.0  # the neighbor's time slice
-        seconds = steps * {1: 2.4e-4, 2: 2e-4, 4: 1.5e-4}[workers] + lost
+        seconds = steps * {1: 2.4e-4, 2: 2e-4, 4: 1.5e-4}[workers]
+        lost = max(0.003, seconds) if workers > 1 else 0.0  # the neighbor's time slices
+        seconds += lost
         pace.record(steps, workers, seconds, lost or -1.0, 0)
         asked.append(workers)
         passed += seconds
@@ -241,7 +270,7 @@ def test_trying_again_beside_a_busy_neighbor_takes_one_slice():
 
 def test_a_team_comes_back_when_it_has_the_processors_again():
     pace = settled()
-    disturbed(pace, {1: 4e-4, 4: 1e-3}, 0.15, present=0)
+    disturbed(pace, {1: 4e-4, 4: 1e-3}, 0.3, present=0)
     assert pace.workers == 1
     asked = disturbed(pace, {1: 4e-4, 4: 1e-4}, 2 * TRY_AGAIN_SECONDS + 0.1, share=0.0)
     assert asked[-1][0] == pace.workers == 4
@@ -293,7 +322,7 @@ def test_fit_learns_its_pace_and_keeps_it(rng, monkeypatch):
     fnn.set_num_threads(None)
     assert pace.limit == 2
     assert sorted(pace._seconds) == [1, 2]
-    assert all(len(times) == TRIALS for times in pace._seconds.values())
+    assert all(len(times) >= TRIALS for times in pace._seconds.values())
     assert np.isfinite(model.evaluate(x, y)["loss"])
 
 
@@ -353,7 +382,10 @@ def test_sizes_that_another_thread_tries_anew_meanwhile():
             pace._seconds = {}
             return super().setdefault(*arguments)
 
-    pace, _ = paced({1: 3e-4, 2: 1e-4, 4: 2e-4}, slices=3 * TRIALS - 1)
+    pace = TeamSize(5e6)
+    while pace._trials != [4] or len(pace._seconds.get(4, [])) < TRIALS - 1:
+        steps, workers = pace.next(10**9)
+        pace.record(steps, workers, steps * 1e-3)
     pace._seconds = Dropped(pace._seconds)
     steps, workers = pace.next(10**9)
     pace.record(steps, workers, steps * 1e-4)
