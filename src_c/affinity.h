@@ -51,6 +51,13 @@ static int fastnn_spread_has_key;       /* or -1 if there is none */
 static int fastnn_spread_is_watched; /* NOT_WATCHED, WATCHED or CANNOT_BE_WATCHED */
 static pid_t fastnn_spread_process; /* the lock of a forked child may have been held */
 
+/* How many processors the calling thread may use; 0 if that is not known, or not so easily. */
+static inline int fastnn_processors_allowed(void)
+{
+    cpu_set_t allowed;
+    return sched_getaffinity(0, sizeof allowed, &allowed) ? 0 : CPU_COUNT(&allowed);
+}
+
 static inline int fastnn_spread_is_wanted(void)
 {
     static atomic_int wanted = -1; /* several threads may open their first team at once */
@@ -207,6 +214,7 @@ static inline void fastnn_spread_end(const int *thread, int workers)
 }
 #else
 enum { FASTNN_SPREAD_MOST = 1 };
+static inline int fastnn_processors_allowed(void) { return 0; }
 static inline void fastnn_spread_begin(int workers) { (void)workers; }
 static inline int fastnn_spread_thread(void) { return 0; }
 static inline void fastnn_spread_end(const int *thread, int workers) { (void)thread, (void)workers; }

@@ -14,13 +14,16 @@ from fastnn.native import engine
 def available() -> int:
     """Return the number of processors that this thread may use now, at least 1."""
     bound = engine.openmp_processors()  # it has left each thread the processors of its place
-    if bound is not None:
-        processors = bound
-    elif hasattr(os, "sched_getaffinity"):
-        processors = len(os.sched_getaffinity(0))
-    else:
-        processors = os.cpu_count() or 1
-    return max(1, min(processors, quota_here() or processors))
+    processors = (engine.processors_allowed() or _counted()) if bound is None else bound
+    quota = quota_here()
+    return processors if quota is None and processors else max(1, min(processors, quota or 1))
+
+
+def _counted() -> int:
+    """Return how many processors this thread may use, as Python counts them."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @functools.cache

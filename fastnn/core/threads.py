@@ -116,7 +116,8 @@ def get_num_threads() -> int:
 
 def _allowed() -> int:
     chosen = _threads if _threads is not None else _default_threads()
-    return min(chosen, engine.openmp_threads() or MOST_THREADS)
+    told = engine.openmp_threads()
+    return chosen if told is None else min(chosen, told or MOST_THREADS)
 
 
 def busy(function: Callable[..., Result], *arguments: Any) -> Result:
@@ -141,6 +142,8 @@ def share() -> int:
     int
         `get_num_threads` where no other thread trains, otherwise an equal part of it, at least 1.
     """
+    if not _busy:  # as usual for a prediction, which may take microseconds
+        return get_num_threads()
     me, training = threading.get_ident(), tuple(_busy.values())
     others = {thread for thread in training if thread != me} if training else None
     if not others:

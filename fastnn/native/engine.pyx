@@ -57,6 +57,7 @@ cnp.import_array()
 
 cdef extern from "affinity.h" nogil:
     enum: FASTNN_SPREAD_MOST
+    int fastnn_processors_allowed()
     void fastnn_spread_begin(int workers)
     int fastnn_spread_thread()
     void fastnn_spread_end(const int *thread, int workers)
@@ -99,6 +100,11 @@ cdef extern from *:
     #else
     #define FASTNN_COMPILER "GCC " __VERSION__
     #endif
+    #if defined(Py_GIL_DISABLED)
+    #define FASTNN_HAS_GIL 0
+    #else
+    #define FASTNN_HAS_GIL 1
+    #endif
     #include <stdlib.h>
     #include <time.h>
     /* Counted from fastnn_start_clock, at import: as seconds since 1970, a double resolves
@@ -129,6 +135,7 @@ cdef extern from *:
     """
     const char *FASTNN_COMPILER
     const char *FASTNN_VERSION
+    bint FASTNN_HAS_GIL
     void *fastnn_allocate(size_t size) nogil
     double fastnn_seconds() nogil
     double fastnn_processor_seconds() nogil
@@ -201,6 +208,11 @@ def openmp_threads():
     if fastnn_known_default == 0:
         fastnn_known_default = fastnn_openmp_default()
     return None if told == fastnn_known_default else told
+
+
+def processors_allowed():
+    """How many processors the calling thread may use; 0 if the system does not say so quickly."""
+    return fastnn_processors_allowed()
 
 
 def openmp_processors():

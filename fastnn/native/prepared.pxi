@@ -175,23 +175,34 @@ cdef class Prepared:
 
     cdef object _predict(self, x, bint has_rows, int workers):
         cdef Py_ssize_t rows
+        cdef bint is_noted = False
+        cdef _Scratch scratch
         lock = self.executor.own_lock()
         if not lock.acquire(False):
             return None
         try:
-            rows = self._take(x, has_rows) if self._enter(self.looks) else 0
+            rows = self._take(x, has_rows)
             if rows == 0 or self.work * rows > LONG_STEP:
                 return None
             self.output_shape[0] = self.run.batch = self.run.total_rows = rows
             result = cnp.PyArray_EMPTY(self.output_dimensions - (not has_rows),
                                        self.output_shape + (not has_rows), self.output_type, 0)
             self.addresses.places[self.output_place].base = <char *>cnp.PyArray_DATA(result)
-            self._run(workers)
+            workers = team_of(workers)
+            scratch = take_scratch(workers)
+            # A short run keeps the GIL: it is over before another thread could change anything.
+            if not (FASTNN_HAS_GIL and self._is_short(workers) and self.changes is not None
+                    and not self.changes and not self.relatives):
+                is_noted = True
+                if not self._enter(self.looks):
+                    return None
+            self._run_with(scratch, workers)
             return result
         finally:
             self.parts = None
             lock.release()
-            self._leave(self.looks)  # last, because it may raise
+            if is_noted:
+                self._leave(self.looks)  # last, because it may raise
 
     cpdef bint has_settings(self, dict settings) except -1:
         """Whether these are the settings that the program was made with.
@@ -345,15 +356,21 @@ cdef class Prepared:
     cdef void _put(self, _Samples samples) noexcept:
         self.addresses.places[samples.place].base = <char *>samples.data
 
+    cdef bint _is_short(self, int workers) noexcept:
+        """Whether the run that has been prepared keeps the GIL."""
+        return workers == 1 and self.work * self.run.batch <= LONG_WORK
+
     cdef int _run(self, int workers) except -1:
-        self.executor.uses += 1
         workers = team_of(workers)
-        cdef _Scratch scratch = take_scratch(workers)
+        return self._run_with(take_scratch(workers), workers)
+
+    cdef int _run_with(self, _Scratch scratch, int workers) except -1:
+        self.executor.uses += 1
         self.run.scratch, self.run.stopped_at = <char *>scratch.blocks, -1
         fastnn_refusal_set(&self.run.refusal, FASTNN_OK)
-        if workers > 1 or self.work * self.run.batch > LONG_WORK:
-            self.executor._run_team(self.run, workers)
-        else:
+        if self._is_short(workers):
             run_team_member(self.run, 0, 1)
+        else:
+            self.executor._run_team(self.run, workers)
         _idle.append(scratch)
         return raise_status(fastnn_refusal_get(&self.run.refusal))

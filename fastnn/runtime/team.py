@@ -233,7 +233,7 @@ class TeamSize:
             if self._immune_for > 0 or not is_absent or self._recent.absence < ABSENT_SECONDS:
                 return
             if not self._has_neighbor:  # it may soon go away
-                self._patience = TRY_AGAIN_SECONDS
+                self._patience, self._since_trials = TRY_AGAIN_SECONDS, 0.0
             self._is_alarmed = self._has_neighbor = True
             self._recent = Pace()  # what came before was another situation
             self._recent.add(*seen)

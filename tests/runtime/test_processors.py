@@ -96,6 +96,7 @@ def test_a_folder_in_the_place_of_a_quota(tmp_path):
     ("affinity", "quota", "expected"), [(8, None, 8), (8, 2, 2), (2, 8, 2), (0, None, 1)]
 )
 def test_the_smaller_of_affinity_and_quota_counts(affinity, quota, expected, monkeypatch):
+    monkeypatch.setattr(engine, "processors_allowed", lambda: 0)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(affinity)), raising=False)
     monkeypatch.setattr(processors, "quota_here", lambda: quota)
     monkeypatch.setattr(engine, "openmp_processors", lambda: None)
