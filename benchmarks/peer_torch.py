@@ -10,6 +10,7 @@ import math
 import numpy as np
 import torch
 from peer_sides import Side
+from torch._inductor import config as inductor_config
 from torch.nn import functional
 
 LOSSES = {"mse": functional.mse_loss, "crossentropy": functional.cross_entropy}
@@ -105,6 +106,14 @@ def _momentum(parameter, gradient, state, number, h):
 UPDATES = {"adam": (_adam, 2), "rmsprop": (_rmsprop, 1), "momentum": (_momentum, 1)}
 
 
+class Autotuned(Compiled):
+    """The same, of kernels that were tried out, and called from C++."""
+
+    def compiled(self, function):
+        inductor_config.cpp_wrapper = True
+        return torch.compile(function, fullgraph=True, dynamic=False, mode="max-autotune")
+
+
 class TorchScript(Eager):
     """Predictions by a traced network with frozen weights."""
 
@@ -146,9 +155,12 @@ class Compiled(_Torch):
             for parameter, gradient, slots in zip(parameters, gradients, state, strict=True):
                 update(parameter, gradient, slots, number, hyper_parameters)
 
-        self.compiled_step = torch.compile(step, fullgraph=True, dynamic=False)
+        self.compiled_step = self.compiled(step)
         self.forward = lambda x: compiled_forward(self.parameters, x)
-        compiled_forward = torch.compile(forward, fullgraph=True, dynamic=False)
+        compiled_forward = self.compiled(forward)
+
+    def compiled(self, function):
+        return torch.compile(function, fullgraph=True, dynamic=False)
 
     def _weights(self):
         return [weight.T for weight in self.arrays.weights]

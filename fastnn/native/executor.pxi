@@ -63,11 +63,11 @@ cdef int MOST_PARTS = 256
 cdef int MOST_REPEATS = 3
 
 
-# A team is watched if its run has this many multiply-adds, half a millisecond of one worker; of
+# A team is watched if its run has this many multiply-adds, some milliseconds of one worker; of
 # shorter runs, every eighth: reading the clocks of two workers takes a microsecond. Workers that
 # had nothing to do for longer than AWAKE sleep, and are not absent while they wake up; some sleep
 # after DOZING, see native/__init__.py.
-cdef double WATCHED_WORK = 2e7
+cdef double WATCHED_WORK = 1e8
 cdef int WATCHED_RUNS = 8
 cdef double AWAKE = 0.005  # seconds
 cdef double DOZING = 0.001
