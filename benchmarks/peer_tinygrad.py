@@ -1,5 +1,7 @@
 """tinygrad's side of `peers.py`: a step, and predictions, captured once and replayed."""
 
+import itertools
+
 import numpy as np
 from peer_sides import Side
 from tinygrad import Context, Tensor, TinyJit, dtypes
@@ -78,7 +80,8 @@ class Tinygrad(Side):
             powers = self.powers.cast(real)
             for parameter, slots in zip(self.parameters, self.state, strict=True):
                 update(parameter, parameter.grad, slots, powers, h)
-            Tensor.realize(*self.parameters, *sum(self.state, []), self.powers)
+            slots = itertools.chain.from_iterable(self.state)
+            Tensor.realize(*self.parameters, *slots, self.powers)
 
         self.step = TinyJit(step)
         self.forward = TinyJit(lambda x: forward(x).realize())

@@ -87,7 +87,8 @@ def is_surely_finite(array: np.ndarray, dtype: str) -> bool:
     if not (dtype_of.char in "fd" and dtype_of.isnative and flags.c_contiguous and flags.aligned):
         return False
     limit = LARGEST["float32"] ** 2 if dtype == "float32" else LARGEST["float64"]
-    return kernels.sum_of_squares(array) <= limit  # False for NaN
+    # One worker: a busy neighbor holds up a team for longer than this takes.
+    return kernels.sum_of_squares(array, workers=1) <= limit  # False for NaN
 
 
 def touch(array: np.ndarray) -> None:

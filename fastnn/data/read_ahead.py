@@ -15,8 +15,6 @@ from collections.abc import Iterable, Iterator
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from fastnn.core import threads
-
 T = TypeVar("T")
 AHEAD = 8  # items
 GOODBYE_SECONDS = 1.0
@@ -49,8 +47,8 @@ class ReadAhead(Generic[T]):
 
     def _begin(self) -> None:
         self._thread = threading.Thread(
-            target=threads.at_most,  # the processors are for who waits
-            args=(1, _fill, self._items, self._ready, self._room, self._closed),
+            target=_fill,
+            args=(self._items, self._ready, self._room, self._closed),
             name="fastnn reads ahead",
             daemon=True,
         )

@@ -36,6 +36,7 @@ class Executor:
     def present(self) -> int: ...
     @property
     def was_idle(self) -> bool: ...
+    is_watched: bool
     def __init__(
         self,
         calls: Sequence[Call],

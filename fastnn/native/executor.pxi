@@ -259,6 +259,8 @@ cdef class Executor:
         How many of its workers had a processor nearly all the time.
     was_idle : bool
         Whether its last team may have had to be woken.
+    is_watched : bool
+        Whether each run of a team is watched, however short; may be set.
 
     Raises
     ------
@@ -276,6 +278,7 @@ cdef class Executor:
     cdef readonly double absence
     cdef readonly int present
     cdef readonly bint was_idle
+    cdef public bint is_watched
 
     def __cinit__(self, calls, str dtype, dict arenas, Py_ssize_t externals, Py_ssize_t inputs):
         cdef Py_ssize_t position
@@ -511,7 +514,9 @@ cdef class Executor:
         memset(run.absent, 0, sizeof(run.absent))
         run.opened = fastnn_seconds()
         self.was_idle = run.opened - self.closed > DOZING
-        if work < WATCHED_WORK and self.teams % WATCHED_RUNS or run.opened - self.closed > AWAKE:
+        if not (work >= WATCHED_WORK or self.is_watched or self.teams % WATCHED_RUNS == 0):
+            run.opened = 0.0
+        elif run.opened - self.closed > AWAKE:
             run.opened = 0.0
 
     cdef void _end_watching(self, Run *run, int workers) noexcept nogil:

@@ -57,14 +57,15 @@ class Bound:
             self._teams[batch] = TeamSize(self.plan.effort(batch))
         return self._teams[batch]
 
-    def attendance(self, workers: int) -> tuple[float, int, bool]:
-        """Return the longest absence from the last run, how many had none, and if the team slept.
-
-        The absence is in seconds, and negative if it is not known; see `Executor`.
-        """
+    def record(self, team: TeamSize, steps: int, workers: int, seconds: float) -> None:
+        """Record the time of the last run, which `team` has asked for."""
+        executor = self.executor
         if workers == 1:
-            return -1.0, 1, False
-        return self.executor.absence, self.executor.present, self.executor.was_idle
+            team.record(steps, workers, seconds)
+        else:
+            seen = executor.absence, executor.present, executor.was_idle
+            team.record(steps, workers, seconds, *seen)
+        executor.is_watched = team.is_unsure
 
     def prepare(
         self,
@@ -236,7 +237,7 @@ class Run:
         done = self.make(first, asked, workers=workers)
         seconds = time.perf_counter() - began
         if done == asked and not is_cut:  # a slice cut short does not tell a step's time
-            team.record(asked, workers, seconds, *self.bound.attendance(workers))
+            self.bound.record(team, asked, workers, seconds)
         return asked, done, seconds
 
     def make(

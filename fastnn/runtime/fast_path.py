@@ -173,7 +173,7 @@ class FastPath:
             return None
         if team is not None and loss is not None:
             seconds = time.perf_counter() - began
-            team.record(1, workers, seconds, *learner.bound.attendance(workers))
+            learner.bound.record(team, 1, workers, seconds)
         return loss
 
     def can_learn(self, objective: Objective, *, has_weights: bool = False) -> bool:
@@ -262,7 +262,7 @@ class FastPath:
         outputs = few.prepared.predict_few(x, workers)
         if outputs is not None:
             seconds = time.perf_counter() - began
-            team.record(1, workers, seconds, *few.bound.attendance(workers))
+            few.bound.record(team, 1, workers, seconds)
         return outputs
 
     def forget_few_rows(self) -> None:

@@ -114,7 +114,7 @@ def sum_gradients(
         run.make(step, workers=workers)
         if rows == steps.batch:
             seconds = time.perf_counter() - began
-            team.record(1, workers, seconds, *bound.attendance(workers))
+            bound.record(team, 1, workers, seconds)
         part = rows / steps.rows if is_mean else 1.0
         total += np.multiply(arena, part, dtype=np.float64)
         after(time.perf_counter() - began)

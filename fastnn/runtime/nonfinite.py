@@ -96,11 +96,14 @@ def refused_step(
     return refusal(runtime, batch, where, loss, snapshot, "this step")
 
 
-def not_finite(runtime: Runtime) -> list[str]:
-    """Return the names of the parameters that hold a NaN or an infinity."""
+def not_finite(runtime: Runtime, workers: int = 1) -> list[str]:
+    """Return the names of the parameters that hold a NaN or an infinity.
+
+    `workers` is the size of the team that looks at them.
+    """
     # If every parameter is finite, so is the sum of squares: one pass, usually sufficient.
     for _, array in runtime.stretches:
-        if not math.isfinite(kernels.sum_of_squares(array)):
+        if not math.isfinite(kernels.sum_of_squares(array, workers=workers)):
             break
     else:
         return []

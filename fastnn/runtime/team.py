@@ -35,7 +35,7 @@ RUDE_AWAKENINGS = 8
 # machine): until the system has separated them, each barrier takes milliseconds. A trial that is
 # this much slower than one worker is repeated, for a limited time.
 UNSETTLED = 3.0
-SETTLING_SECONDS = 0.15
+SETTLING_SECONDS = 0.02
 ADVANTAGE = 0.95  # a larger team must take at most this fraction of a smaller one's time
 # Sizes are tried again after a while, since the load of the machine may change: soon at first,
 # because a measurement made while others start or compile says little about later; then ever later.
@@ -73,6 +73,11 @@ class Pace:
     def each(self) -> float:
         """Seconds of a step."""
         return self.seconds / max(self.steps, 1.0)
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether a worker lacked a processor for too long."""
+        return self.absence > max(ABSENT_SECONDS, ABSENT_SHARE * self.watched)
 
     def add(self, steps: int, seconds: float, watched: float = 0.0, absence: float = 0.0) -> None:
         """Take note of a slice."""
@@ -116,7 +121,7 @@ class TeamSize:
     _seconds: dict[int, list[float]] = field(default_factory=dict)
     _since_trials: float = 0.0
     _patience: float = TRY_AGAIN_SECONDS
-    _tried: float = 0.0  # seconds of the trials of the size that is being tried
+    _paces: dict[int, Pace] = field(default_factory=dict)  # of the sizes that are being tried
     _settling: float = 0.0
     _asleep: int = 0  # trials whose workers had to be woken
     _alone: float = 0.0
@@ -130,6 +135,11 @@ class TeamSize:
     def __post_init__(self) -> None:
         """Find out whether a step is worth more than one worker, however many there may be."""
         self._may_be_shared = threads.team_sizes(self.work, 2) != [1]
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether it matters now if a worker had no processor, however short the run."""
+        return bool(self._trials or self.rival or self._has_neighbor)
 
     def next(self, left: int) -> tuple[int, int]:
         """Return how many of the `left` steps to run next, and with how many workers."""
@@ -181,20 +191,24 @@ class TeamSize:
         if self.rival and not trials:
             self._test(steps, workers, seconds)
         elif trials:
-            if not self._has_neighbor and self._is_unsettled(workers, each):
-                self._settling += seconds
-                return
-            if was_idle and self._asleep < RUDE_AWAKENINGS:
-                self._asleep += 1
-                return
+            is_still_absent = absence > max(ABSENT_SECONDS, ABSENT_SHARE * seconds)
+            if not self._has_neighbor:
+                if self._is_unsettled(workers, each):
+                    self._settling += seconds
+                    self._has_neighbor = is_still_absent and self._settling >= SETTLING_SECONDS
+                    return
+                if was_idle and self._asleep < RUDE_AWAKENINGS:
+                    self._asleep += 1
+                    return
             times = self._seconds.setdefault(workers, [])
             times.append(each)
-            self._tried += seconds
-            is_still_absent = absence > max(ABSENT_SECONDS, ABSENT_SHARE * seconds)
+            pace = self._paces.setdefault(workers, Pace())
+            pace.add(steps, seconds, seconds, max(absence, 0.0))
+            enough = TEST_SECONDS if self._has_neighbor and workers > 1 else TRIAL_SECONDS
             if self._has_neighbor and is_still_absent:
                 self._trials = []
-            elif len(times) >= TRIALS and self._tried >= TRIAL_SECONDS and workers == trials[0]:
-                self._trials, self._tried = trials[1:], 0.0
+            elif len(times) >= TRIALS and pace.seconds >= enough and workers == trials[0]:
+                self._trials = trials[1:]
             if not self._trials:
                 self._choose()
         else:
@@ -218,8 +232,8 @@ class TeamSize:
         self.limit, self._since_trials, self._seconds = limit, 0.0, {}
         self.workers, self._alone, self._disappointed = sizes[0], 0.0, 0.0
         self._trials = sizes if len(sizes) > 1 else []
-        self._tried = self._settling = self._immune_for = 0.0
-        self._asleep = 0
+        self._settling = self._immune_for = 0.0
+        self._paces, self._asleep = {}, 0
         self.rival, self._recent, self._is_alarmed = 0, Pace(), False
 
     def _watch(self, steps: int, seconds: float, absence: float, present: int) -> None:
@@ -274,10 +288,13 @@ class TeamSize:
 
     def _choose(self) -> None:
         # Not the minimum: a team suffers twice from whatever else the machine does.
-        usual = {
-            size: statistics.median(times[1:] or times)
-            for size, times in self._seconds.copy().items()
-        }
+        usual, paces = {}, self._paces
+        for size, times in self._seconds.copy().items():
+            pace = paces.get(size, Pace())
+            self._has_neighbor = self._has_neighbor or pace.is_disturbed
+            usual[size] = statistics.median(times[1:] or times)
+            if size > 1 and self._has_neighbor:  # a slice in ten may take nearly all of the time
+                usual[size] = pace.each
         if not usual:  # another thread has begun to try sizes again
             return
         chosen = min(usual)

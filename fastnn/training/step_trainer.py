@@ -133,7 +133,7 @@ class StepTrainer(Trainer):
                 self.seconds += seconds
                 if ran < asked:
                     self._refuse(epoch, done, results[done, 0])
-            if not_finite(runtime):
+            if not_finite(runtime, self._workers()):
                 self._refuse(epoch, count, np.nan)
             if done:
                 accumulator.add(steps, results[:done], {})
@@ -262,11 +262,16 @@ class StepTrainer(Trainer):
             parts.close()
         self._placed = epoch  # also if there was nothing left of it
         loop.budget.epoch_end()
-        if self._before and not_finite(runtime):
+        if self._before and not_finite(runtime, self._workers()):
             self._before -= made
             restored = loop.callbacks.restores_epoch
             self._refuse(epoch, self._steps.count, np.nan, restored)
         return self._accumulator.logs()
+
+    def _workers(self) -> int:
+        """Return how many workers have turned out to be the fastest for the steps."""
+        steps = self._steps
+        return self._bound.team(min(steps.batch, steps.rows)).workers
 
     def _bind(self) -> None:
         """Get the program that fits the current data and optimizer."""
