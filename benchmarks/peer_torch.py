@@ -106,14 +106,6 @@ def _momentum(parameter, gradient, state, number, h):
 UPDATES = {"adam": (_adam, 2), "rmsprop": (_rmsprop, 1), "momentum": (_momentum, 1)}
 
 
-class Autotuned(Compiled):
-    """The same, of kernels that were tried out, and called from C++."""
-
-    def compiled(self, function):
-        inductor_config.cpp_wrapper = True
-        return torch.compile(function, fullgraph=True, dynamic=False, mode="max-autotune")
-
-
 class TorchScript(Eager):
     """Predictions by a traced network with frozen weights."""
 
@@ -176,3 +168,11 @@ class Compiled(_Torch):
     def step(self, x, y):
         with torch.no_grad():
             self.compiled_step(self.parameters, self.state, self.number, x, y)
+
+
+class Autotuned(Compiled):
+    """The same, of kernels that were tried out, and called from C++."""
+
+    def compiled(self, function):
+        inductor_config.cpp_wrapper = True
+        return torch.compile(function, fullgraph=True, dynamic=False, mode="max-autotune")
