@@ -1,4 +1,4 @@
-/* few_rows.h: products of few rows with a B that leaves the caches.
+/* few_rows.h: products of few rows with a B that leaves the caches, or is transposed.
  *
  * Such a product takes as long as reading B. Tiles read a panel of B from top to bottom, each row of
  * it pages away from the last, which is slower than memory is. Here B is read once and in order:
@@ -12,9 +12,12 @@
 
 enum {
     FEW_ROWS = VECTOR_BYTES == 64 ? 2 : 8, /* of A and C, at most; more fit the tiles of AVX-512 */
-    FEW_STEPS = 4,                         /* rows of B that are read side by side */
+    FEW_STEPS = VECTOR_BYTES == 64 ? 8 : 4, /* rows of B that are read side by side */
+    FEW_AHEAD = VECTOR_BYTES != 64,        /* whether the next ones are prefetched */
     FEW_B_BYTES = VECTOR_BYTES == 64 ? 4 << 20 : 1 << 16, /* size of B from which on this pays */
     FEW_C_BYTES = 24 << 10,                /* of C, which stay in L1 */
+    DOT_ROWS = 8,                          /* of A and C, at most, if B is transposed ... */
+    DOT_K = 32,                            /* ... and their length, for each row, that pays */
 };
 
 /* Whether C has few rows and B is large. A row has the same bits in any batch, either way. */
@@ -32,7 +35,7 @@ ALWAYS_INLINE void add_vector(const int ROWS, const int STEPS, const int IS_RAGG
     vec row[FEW_STEPS];
     UNROLL for (int k = 0; k < STEPS; k++) {
         const real *at = b + k * b_row;
-        __builtin_prefetch(at + STEPS * b_row, 0, 2); /* may lie behind B, which is no fault */
+        if (FEW_AHEAD) __builtin_prefetch(at + STEPS * b_row, 0, 2); /* maybe behind B: no fault */
         row[k] = IS_RAGGED ? vload_first(at, width) : vload(at);
     }
     UNROLL for (int i = 0; i < ROWS; i++, c += c_row) {
@@ -94,6 +97,40 @@ static void multiply_few_rows(const product *p, int worker, int workers)
             }
         if (p->y || p->saved) finish_tile(p, 0, column, p->m, columns);
     }
+}
+
+/* Whether C has few rows, and B's columns are contiguous, as in an input's gradient: dot products
+ * then read B once and in order, where tiles would need its transpose. Each has a chain per lane, so
+ * a row has other bits than in a larger batch, which nobody promises of gradients. */
+static int is_few_dots(const product *p)
+{
+    return LANES > 1 && p->m <= DOT_ROWS && p->b_row == 1 && p->b_column > 1 && p->a_column == 1
+        && !p->updater && p->k % LANES == 0 && p->k >= DOT_K * p->m;
+}
+
+static void multiply_few_dots(const product *p, int worker, int workers)
+{
+    ptrdiff_t begin, end;
+    share(p->n, ROW_GRAIN, worker, workers, &begin, &end);
+    for (ptrdiff_t j = begin, columns; j < end; j += columns) {
+        columns = end - j >= 4 ? 4 : 1;
+        const real *a = p->a, *b = p->b + j * p->b_column;
+        real *c = p->c + j;
+        for (ptrdiff_t left = p->m, rows; left > 0;
+             left -= rows, a += rows * p->a_row, c += rows * p->c_row) {
+            rows = left >= 4 ? 4 : left >= 2 ? 2 : 1;
+#define DOTS(ROWS)                                                                          \
+    if (columns == 4) dot_products(ROWS, 4, p->k, a, p->a_row, b, p->b_column, NULL, c, p->c_row); \
+    else dot_products(ROWS, 1, p->k, a, p->a_row, b, p->b_column, NULL, c, p->c_row)
+            if (rows == 4) { DOTS(4); }
+            else if (rows == 2) { DOTS(2); }
+            else { DOTS(1); }
+#undef DOTS
+        }
+    }
+    for (ptrdiff_t i = 0; p->bias && i < p->m; i++)
+        for (ptrdiff_t j = begin; j < end; j++) p->c[i * p->c_row + j] += p->bias[j];
+    if (begin < end && (p->y || p->saved)) finish_tile(p, 0, begin, p->m, end - begin);
 }
 
 #endif

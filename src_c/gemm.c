@@ -3,7 +3,8 @@
  * Tiles (tile.h) are combined into whole products, by panels of B: as many columns as a tile is
  * wide. Where C has few columns or B must be transposed, the transpose of C may be computed instead
  * (is_turned), or dot products (is_narrow); where k is too short for a tile, C is computed row by
- * row (is_shallow); where C has few rows and B is large, B is read in order (few_rows.h). dense.c
+ * row (is_shallow); where C has few rows and B is large or transposed, B is read in order
+ * (few_rows.h). dense.c
  * holds the layers' products, which are built on it.
  *
  * Packing. At the sizes this library is for, operands fit the caches and packing costs
@@ -464,6 +465,7 @@ static void product_of(const product *p, void *scratch, int worker, int workers)
     if (is_narrow(p)) multiply_narrow(p, scratch, worker, workers);
     else if (is_shallow(p)) multiply_shallow(p, scratch, worker, workers);
     else if (is_few_rows(p)) multiply_few_rows(p, worker, workers);
+    else if (is_few_dots(p)) multiply_few_dots(p, worker, workers);
     else if (is_turned(p)) multiply_turned(p, scratch, worker, workers);
     else multiply(p, scratch, worker, workers);
 }
