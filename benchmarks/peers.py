@@ -42,7 +42,7 @@ import fastnn as fnn
 
 PACKAGES = (
     "numpy", "scipy", "scikit-learn", "torch", "jax", "jaxlib", "optax", "onnxruntime", "openvino",
-    "ai-edge-litert",
+    "ai-edge-litert", "tensorflow-cpu", "tinygrad",
 )  # fmt: skip
 MEMORY_CELL = next(name for name in CELLS if name.startswith("adam: step 1024-"))
 
