@@ -78,6 +78,8 @@ class FitSettings:
             and self.verbose == self.initial_epoch == 0 < self.validation_freq == 1
             and type(self.epochs) is int
             and self.epochs > 0
+            and (self.batch_size is None or type(self.batch_size) is int)
+            and type(self.shuffle) is bool
         )
 
     def check(self) -> None:

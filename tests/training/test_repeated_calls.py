@@ -110,6 +110,27 @@ def test_the_third_call_prepares_nothing(prepared):
     assert prepared == ["fit", "fit", "evaluate", "evaluate"]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"batch_size": np.ones(ROWS)}, "batch_size must be a positive integer, got an array"),
+        ({"batch_size": 0}, "batch_size must be"),
+        ({"shuffle": np.array([True, False])}, "shuffle must be"),
+        ({"epochs": 0}, "epochs must be"),
+        ({"validation_freq": 2}, "validation_freq needs data"),
+        ({"validation_split": np.zeros(2)}, "validation_split must be"),
+    ],
+)
+def test_bad_arguments_are_told_when_the_arrays_are_the_same(wrong, told):
+    model, (x, y) = made(), arrays()
+    trained(model, x, y, anew=False)
+    twin = copy.deepcopy(model)
+    with pytest.raises((TypeError, ValueError), match=told):
+        model.fit(x, y, **{"verbose": 0, **wrong})
+    same(model, twin)
+    trained(model, x, y, anew=False)
+
+
 def test_views_of_the_same_rows_are_the_same_arrays(prepared):
     model, (x, y) = made(), arrays()
     for _ in range(4):
