@@ -90,6 +90,9 @@ LIBRARIES = {
     "OpenVINO": ("predict",),
     "LiteRT": ("predict",),
 }
+# They take part when `--peers` names them: one compiles for a minute in each cell, two are heavy or
+# need a compiler, and none was near the best.
+WHEN_ASKED = ("PyTorch autotuned", "TensorFlow", "tinygrad")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 import timing
-from peer_cells import FASTNN, Cell, Peer, peers_of
+from peer_cells import FASTNN, LIBRARIES, WHEN_ASKED, Cell, Peer, peers_of
 from peer_data import arrays_of
 from peer_sides import difference
 
@@ -161,10 +161,12 @@ class SideError(RuntimeError):
 
 
 def rivals(cell: Cell, libraries: Collection[str] = ()) -> list[Peer]:
-    """Return fastnn's competitors in a cell: all, those of some libraries, or fastnn itself."""
-    return [
-        peer for peer in peers_of(cell) if not libraries or peer.library in (*libraries, "fastnn")
-    ]
+    """Return fastnn's competitors in a cell: those of some libraries, or fastnn itself.
+
+    Without libraries, all but those that take part only when asked for.
+    """
+    wanted = libraries or [one for one in LIBRARIES if one not in WHEN_ASKED]
+    return [peer for peer in peers_of(cell) if peer.library in (*wanted, "fastnn")]
 
 
 class Referee:

@@ -598,7 +598,8 @@ class Model:
         Short trainings may follow one another on the same arrays: what was prepared for NumPy
         arrays of up to 4 MB that come a second time is kept, with the arrays, until others come. A
         call then costs a third of what it did, with ``verbose=0`` and without callbacks, validation
-        and weights. Their numbers may change in between; they are checked each time.
+        and weights. Their numbers may change in between; they are checked each time. Such an array
+        is not freed before, nor can it be resized in place.
 
         Examples
         --------

@@ -252,6 +252,7 @@ class Network(Composite):
         self.inputs, self.outputs, self.composition = list(inputs), list(outputs), built.composition
         self.parts = tuple(built.composition.items)
         self.runtime, self._specification = runtime, None
+        self.kept.clear()
         self._measuring = measuring(built.layers)
         views = _views_by_layer(graph, runtime.parameters)
         for layer in built.layers:
@@ -324,6 +325,7 @@ class Network(Composite):
         """Return to the state before building; the layers that no other network has are free."""
         runtime, layers = self.runtime, self.layers
         self.runtime, self._specification, self.parts = _NOT_BUILT, None, self.chain
+        self.kept.clear()
         self.inputs, self.outputs = [], []
         for layer in layers:
             layer.left_by(runtime)
@@ -470,6 +472,7 @@ class Network(Composite):
     def names(self, names: Names) -> None:
         if names is not self._names:
             self._names, self._specification = names, None
+            self.kept.clear()
             if self.built:
                 self.runtime.fast_path.forget(Purpose.TRAIN)
 
@@ -571,6 +574,7 @@ class Network(Composite):
                 with memory_for_parameters(self.graph, self.dtype):
                     self.runtime.configure(objective, frozen)
             self.objective, self.frozen, self._specification = objective, frozen, None
+            self.kept.clear()
 
     def clone(self, dtype: str | None = None, *, keeps_optimizer_state: bool = False) -> Network:
         """Return a copy with the same weights and dropout, to be trained or changed.

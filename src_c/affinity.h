@@ -37,6 +37,7 @@ struct fastnn_spread {
     int is_open;
     unsigned opened, seen; /* how many teams it has opened, and how many the watcher has seen */
     int owner;
+    cpu_set_t allowed; /* to the owner when the workers were told last */
     int thread[FASTNN_SPREAD_MOST];
     struct fastnn_spread *next; /* of those that are kept off */
 };
@@ -95,8 +96,10 @@ static void fastnn_spread_free(struct fastnn_spread *team)
     *place = team->next;
     __atomic_store_n(&team->processor, -1, __ATOMIC_RELAXED);
     team->are_kept_off = 0;
-    if (!sched_getaffinity(team->owner, sizeof allowed, &allowed))
-        fastnn_spread_allow(team, &allowed);
+    /* What the owner may use by now, and what it might: it may have bound itself since then. */
+    if (sched_getaffinity(team->owner, sizeof allowed, &allowed)) CPU_ZERO(&allowed);
+    CPU_OR(&allowed, &allowed, &team->allowed);
+    fastnn_spread_allow(team, &allowed);
 }
 
 /* Does so for a thread that ends, or whose teams cannot be watched. */
@@ -105,6 +108,21 @@ static void fastnn_spread_release(void *team)
     if (getpid() != fastnn_spread_process) return;
     pthread_mutex_lock(&fastnn_spread_lock);
     fastnn_spread_free(team);
+    pthread_mutex_unlock(&fastnn_spread_lock);
+}
+
+/* Releases the workers of threads that have no team open, or, if they are spared at first, of those
+ * that have opened none since the last time. */
+static void fastnn_spread_free_idle(int are_spared)
+{
+    pthread_mutex_lock(&fastnn_spread_lock);
+    for (struct fastnn_spread *team = fastnn_spread_list, *next; team; team = next) {
+        unsigned opened = __atomic_load_n(&team->opened, __ATOMIC_RELAXED);
+        int is_open = __atomic_load_n(&team->is_open, __ATOMIC_RELAXED);
+        next = team->next;
+        if ((!are_spared || opened == team->seen) && !is_open) fastnn_spread_free(team);
+        team->seen = opened;
+    }
     pthread_mutex_unlock(&fastnn_spread_lock);
 }
 
@@ -117,15 +135,7 @@ static void *fastnn_spread_watch(void *unused)
         while (!fastnn_spread_list) pthread_cond_wait(&fastnn_spread_begun, &fastnn_spread_lock);
         pthread_mutex_unlock(&fastnn_spread_lock);
         nanosleep(&patience, NULL);
-        pthread_mutex_lock(&fastnn_spread_lock);
-        for (struct fastnn_spread *team = fastnn_spread_list, *next; team; team = next) {
-            unsigned opened = __atomic_load_n(&team->opened, __ATOMIC_RELAXED);
-            int is_open = __atomic_load_n(&team->is_open, __ATOMIC_RELAXED);
-            next = team->next;
-            if (opened == team->seen && !is_open) fastnn_spread_free(team);
-            team->seen = opened;
-        }
-        pthread_mutex_unlock(&fastnn_spread_lock);
+        fastnn_spread_free_idle(1);
     }
     return unused;
 }
@@ -151,8 +161,10 @@ static int fastnn_spread_begin_watch(void)
         pthread_attr_destroy(&kind);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (status) __atomic_store_n(&fastnn_spread_is_watched, CANNOT_BE_WATCHED, __ATOMIC_RELAXED);
-    return status ? CANNOT_BE_WATCHED : WATCHED;
+    if (!status) return WATCHED;
+    __atomic_store_n(&fastnn_spread_is_watched, CANNOT_BE_WATCHED, __ATOMIC_RELAXED);
+    fastnn_spread_free_idle(0); /* those of threads that have relied on the watcher meanwhile */
+    return CANNOT_BE_WATCHED;
 }
 
 /* Whether a thread that ends will be taken off the list, which must not outlive it. */
@@ -183,6 +195,7 @@ static inline void fastnn_spread_begin(int workers)
     __atomic_store_n(&team->processor, here, __ATOMIC_RELAXED);
     if (team->workers && !sched_getaffinity(0, sizeof allowed, &allowed) &&
         CPU_COUNT(&allowed) >= workers) {
+        team->allowed = allowed;
         CPU_CLR(here, &allowed);
         if (!team->are_kept_off && fastnn_spread_enlist(team)) {
             team->next = fastnn_spread_list, fastnn_spread_list = team;

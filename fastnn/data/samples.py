@@ -60,11 +60,6 @@ class Samples:
         """Number of samples."""
         return self.sources[0].rows
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all arrays."""
-        return sum(source.nbytes for source in self.sources)
-
     def looks(self, specification: DataSpecification) -> list[Look] | None:
         """Return what to look at, to see that the numbers still fit although they may have changed.
 
@@ -100,6 +95,8 @@ def _limits(kind: str, position: int, specification: DataSpecification) -> Limit
     if kind == "input":
         one = specification.inputs[position]
         return None if one.checks or one.lookup is not None else UNLIMITED
+    if kind == "weight":
+        return None
     target = specification.targets[position - len(specification.inputs)]
     if kind == "label":
         return 0, math.prod(target.shape) - 1

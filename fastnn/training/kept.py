@@ -85,7 +85,7 @@ class KeptTraining:
         try:
             trainer.run_quietly(epochs, history)
             history.stop_reason = ended(network, range(epochs))
-        except BaseException as error:
+        except (KeyboardInterrupt, Exception) as error:
             history.stop_reason = ended_by(error)
             raise
         finally:
@@ -131,8 +131,8 @@ def taken(network: Network, call: str, given: Given | None) -> tuple[Any, bool]:
 
     Only what comes twice is worth keeping: other arrays are not kept alive.
     """
-    last = network.kept.pop(call, None) if given is not None else None
-    if last is None:
+    last = network.kept.pop(call, None)
+    if last is None or given is None:
         return None, False
     if isinstance(last, tuple):
         return None, last == given
@@ -150,6 +150,13 @@ def _place(array: np.ndarray) -> tuple[Any, ...]:
     return engine.address_of(array), array.shape, array.strides, array.dtype
 
 
+def _owned(array: np.ndarray) -> int:
+    """Return the bytes of the memory that an array keeps alive."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array.nbytes if array.base is None else MOST_BYTES + 1  # another object's, of any size
+
+
 def kept_data(network: Network, adapter: DataAdapter, given: Given | None) -> KeptData | None:
     """Return arrays that may be used again; None if they cannot, or would take much memory.
 
@@ -162,7 +169,9 @@ def kept_data(network: Network, adapter: DataAdapter, given: Given | None) -> Ke
         From `told_apart`.
     """
     samples = adapter.samples
-    if given is None or samples is None or samples.nbytes > MOST_BYTES:
+    if given is None or samples is None:
+        return None
+    if sum(_owned(source.take()) for source in samples.sources) > MOST_BYTES:
         return None
     looks = samples.looks(network.specification)
     if looks is None:

@@ -100,9 +100,16 @@ class StepTrainer(Trainer):
                 break
 
     def can_run_quietly(self) -> bool:
-        """Whether the last run fits the network as it is, and its epochs end in what they show."""
+        """Whether the last run fits the network as it is, and its results are sums over steps."""
         self._bind()
-        return self._kept_run() is not None and "average" not in self.network.runtime.slots
+        if (
+            self._kept_run() is None
+            or self._bound.plan.program.outputs
+            or "average" in self.network.runtime.slots
+        ):
+            return False
+        self._warn_of_single_rows()  # last, because the caller does so otherwise
+        return True
 
     def run_quietly(self, epochs: int, history: History) -> None:
         """Run epochs as `run` does, with nobody to tell of them.
@@ -118,14 +125,20 @@ class StepTrainer(Trainer):
         assert snapshot is not None
         self._before, rates, results, count = 0, part.rates, part.results, steps.count
         for epoch in range(epochs):
+            if epoch:
+                self._bind()
+            if run.bound is not self._bound:  # code of the user's, or another thread, set something
+                run = self._bound.prepare(steps, results=results, learning_rates=rates)
+                self._run = run
             runtime.copy_parameters(snapshot)
             accumulator = Accumulator(self._bound.plan.program, network.dtype)
             adapter.next_order()
-            if optimizer.learning_rate is not part.rate:
-                rates[:] = self._rates(count)
-                part.rate = optimizer.learning_rate if optimizer.has_constant_rate else None
-            done = 0
+            done, chosen = 0, part.rate
             while done < count and not network.stop_training:
+                if optimizer.learning_rate is not chosen:
+                    chosen = optimizer.learning_rate
+                    rates[done:] = self._rates(count - done)
+                    part.rate = chosen if optimizer.has_constant_rate and not done else None
                 runtime.parameters_change()
                 with self._turn:
                     asked, ran, seconds = run.slice(done)

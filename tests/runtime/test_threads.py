@@ -111,6 +111,29 @@ def test_idle_workers_soon_sleep_unless_the_user_has_said_how_long_they_spin(
     assert done.stdout.strip() == str(environment.get("GOMP_SPINCOUNT"))
 
 
+BOUND_AFTERWARDS = (
+    AFFINITIES_OF_A_TEAM.partition("for _ in range(20)")[0]
+    + """
+for _ in range(5):
+    model.fit(x, y, batch_size=4096, epochs=2, verbose=0)
+os.sched_setaffinity(0, {min(allowed)})
+left = left_out_at_the_end()
+print(1 in seen, left)
+"""
+)
+
+
+@pytest.mark.skipif(
+    not engine.HAS_OPENMP or not hasattr(os, "sched_getaffinity") or not Path("/proc/self").exists()
+    or len(os.sched_getaffinity(0)) < 2,
+    reason="no team, or no second processor to be seen",
+)  # fmt: skip
+def test_workers_are_not_bound_with_who_binds_itself_right_after_a_fit(tmp_path):
+    done = python(BOUND_AFTERWARDS, cwd=tmp_path, FASTNN_NUM_THREADS="2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "True {0}\n"
+
+
 SINGLE_STEPS = (
     "import sys"
     + AFFINITIES_OF_A_TEAM.partition("for _ in range(20)")[0]

@@ -77,7 +77,11 @@ CASES = {
     "an average": {"optimizer": lambda: fnn.Adam(use_ema=True)},
     "accumulated": {"optimizer": lambda: fnn.Adam(gradient_accumulation_steps=2)},
     "all rows": {"optimizer": "lbfgs"},
-}
+    "a metric of all rows": {"loss": "crossentropy", "kind": "label", "metrics": ["f1", "roc_auc"]},
+    "a weighted metric": {
+        "loss": "crossentropy", "kind": "label", "weighted_metrics": ["accuracy"],
+    },
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("arguments", [{}, {"epochs": 3}, {"shuffle": False}], ids=str)
@@ -94,6 +98,8 @@ def test_the_same_bits_and_history_as_with_new_arrays(case, arguments):
         trained(model, x, y, anew=model is anew, **arguments, **batch) for model in (again, anew)
     )
     same(again, anew)
+    for _ in range(3):
+        assert again.evaluate(x, y) == anew.evaluate(x.copy(), y.copy())
     for one, other in zip(found, expected, strict=True):
         for name in ("history", "epoch", "stop_reason", "learning_rates", "loss_names"):
             assert getattr(one, name) == getattr(other, name)
@@ -293,15 +299,82 @@ def test_arrays_that_came_once_are_not_kept_alive():
         assert (seen() is not None) == is_alive
 
 
-def test_large_arrays_are_not_kept_alive():
+@pytest.mark.parametrize("rows", [slice(None), slice(ROWS)], ids=["all", "a small part"])
+def test_large_arrays_are_not_kept_alive(rows):
     model, (x, y) = made(), arrays(rows=kept.MOST_BYTES // 16)
     for _ in range(3):
-        model.fit(x, y, batch_size=4096, verbose=0)
-        model.evaluate(x, y)
+        model.fit(x[rows], y[rows], batch_size=4096, verbose=0)
+        model.evaluate(x[rows], y[rows])
     seen = weakref.ref(x)
     del x, y
     gc.collect()
     assert seen() is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: model.compile("sgd", "mse"),
+        lambda model: model.fit(*arrays(), verbose=0, callbacks=[fnn.EarlyStopping("loss")]),
+    ],
+    ids=["compile", "another fit"],
+)
+def test_arrays_that_cannot_come_again_are_not_kept_alive(change):
+    model, (x, y) = made(), arrays()
+    trained(model, x, y, anew=False)
+    seen = weakref.ref(x)
+    del x, y
+    change(model)
+    gc.collect()
+    assert seen() is None
+
+
+def test_a_batch_of_one_row_is_warned_of_each_time():
+    model, (x, y) = (
+        fnn.Sequential(
+            [fnn.Dense(4), fnn.BatchNormalization(), fnn.Dense(2)], input_shape=(4,), seed=0
+        ),
+        arrays(rows=33),
+    )
+    model.compile("sgd", "mse")
+    for _ in range(5):
+        with pytest.warns(UserWarning, match="one row"):
+            model.fit(x, y, batch_size=32, verbose=0)
+
+
+DURING = {
+    "trainable": lambda model: setattr(model.layers[1], "trainable", False),
+    "beta": lambda model: setattr(model.optimizer, "beta_1", 0.2),
+    "rate": lambda model: setattr(model.optimizer, "learning_rate", 0.1),
+}
+
+
+@pytest.mark.parametrize("what", DURING)
+def test_what_code_of_the_users_changes_within_a_fit_counts(what):
+    class Change(fnn.Layer):
+        calls = 0
+
+        def forward(self, x, *, training):
+            type(self).calls += 1
+            if type(self).calls == at:
+                DURING[what](model)
+            return x
+
+        def backward(self, grad_output):
+            return grad_output
+
+    models = []
+    for anew in (False, True):
+        model = fnn.Sequential([Change(), fnn.Dense(4), fnn.Dense(2)], input_shape=(4,), seed=0)
+        model.compile("adam", "mse")
+        x, y = arrays()
+        at, Change.calls = 0, 0
+        trained(model, x, y, anew=anew, times=3, batch_size=25)
+        at = Change.calls + 3
+        trained(model, x, y, anew=anew, times=1, batch_size=25, epochs=4)
+        models.append(model)
+    same(*models)
+    assert models[0].history.history == models[1].history.history
 
 
 def test_a_model_that_keeps_arrays_is_freed_at_once():
