@@ -16,7 +16,9 @@ def available() -> int:
     bound = engine.openmp_processors()  # it has left each thread the processors of its place
     processors = (engine.processors_allowed() or _counted()) if bound is None else bound
     quota = quota_here()
-    return processors if quota is None and processors else max(1, min(processors, quota or 1))
+    if quota is not None:
+        processors = min(processors, quota)
+    return max(processors, 1)
 
 
 def _counted() -> int:

@@ -58,7 +58,7 @@ def evaluate_rows(
     network.require_objective()
     key = None if shown or sample_weight is not None else told_apart(x, y, batch)
     kept, is_repeated = taken(network, "evaluate", key)
-    if kept is not None and key is not None and kept.suits(network, key):
+    if kept is not None and kept.suits(network):
         logs = kept.logs(network)
         network.kept["evaluate"] = kept
         return logs

@@ -46,13 +46,9 @@ class KeptData:
     specification: DataSpecification
     looks: list[Look]
 
-    def suit(self, network: Network, given: Given) -> bool:
-        """Whether the network is given the same arrays, whose numbers fit."""
-        return (
-            given == self.given
-            and network.specification is self.specification
-            and all(map(still_fits, self.looks))
-        )
+    def suit(self, network: Network) -> bool:
+        """Whether the numbers, which may have changed, fit what the network takes by now."""
+        return network.specification is self.specification and all(map(still_fits, self.looks))
 
 
 @dataclass(frozen=True)
@@ -68,10 +64,6 @@ class KeptTraining:
 
     data: KeptData
     trainer: Trainer
-
-    def suits(self, network: Network, given: Given) -> bool:
-        """Whether a training of this network on these arrays can go on with it."""
-        return self.data.suit(network, given)
 
     def run(self, network: Network, epochs: int) -> History | None:
         """Train the network on the arrays; return None if that cannot be done in this way."""
@@ -111,9 +103,9 @@ class KeptEvaluation:
     run: Run
     results: np.ndarray
 
-    def suits(self, network: Network, given: Given) -> bool:
-        """Whether this network can be evaluated on these arrays with it."""
-        return self.data.suit(network, given) and self.run.bound is network.runtime.bound(
+    def suits(self, network: Network) -> bool:
+        """Whether this network can be evaluated with it."""
+        return self.data.suit(network) and self.run.bound is network.runtime.bound(
             Purpose.EVALUATE, self.run.steps.batch, self.run.steps.target_types, collects=True
         )
 
@@ -127,7 +119,7 @@ class KeptEvaluation:
 
 
 def taken(network: Network, call: str, given: Given | None) -> tuple[Any, bool]:
-    """Take what the last call of this name has kept, and whether it was given the same arrays.
+    """Take what the last call of this name has kept, if it was given the same arrays; say whether.
 
     Only what comes twice is worth keeping: other arrays are not kept alive.
     """
@@ -136,7 +128,8 @@ def taken(network: Network, call: str, given: Given | None) -> tuple[Any, bool]:
         return None, False
     if isinstance(last, tuple):
         return None, last == given
-    return last, last.data.given == given
+    is_same = last.data.given == given
+    return (last if is_same else None), is_same
 
 
 def told_apart(x: object, y: object, *arguments: object) -> Given | None:

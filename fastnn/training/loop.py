@@ -178,7 +178,7 @@ def fit(
         given = told_apart(x, y, settings.batch_size, settings.shuffle)
     with network.turns.owned("fit"):
         kept, is_repeated = taken(network, "fit", given)
-        if given is not None and kept is not None and kept.suits(network, given):
+        if kept is not None and kept.data.suit(network):
             history = threads.busy(kept.run, network, settings.epochs)
             if history is not None:
                 network.kept["fit"] = kept

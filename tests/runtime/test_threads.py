@@ -21,6 +21,11 @@ from fastnn.core import threads as thread_limits
 from fastnn.native import SPINS, engine
 
 pytestmark = pytest.mark.alone
+needs_a_team_to_be_seen = pytest.mark.skipif(
+    not engine.HAS_OPENMP or not hasattr(os, "sched_getaffinity") or not Path("/proc/self").exists()
+    or len(os.sched_getaffinity(0)) < 2,
+    reason="no team, or no second processor to be seen",
+)  # fmt: skip
 
 
 # --- threads --------------------------------------------------------------------------------------
@@ -69,11 +74,7 @@ print(sorted(seen), left)
 """
 
 
-@pytest.mark.skipif(
-    not engine.HAS_OPENMP or not hasattr(os, "sched_getaffinity") or not Path("/proc/self").exists()
-    or len(os.sched_getaffinity(0)) < 2,
-    reason="no team, or no second processor to be seen",
-)  # fmt: skip
+@needs_a_team_to_be_seen
 @pytest.mark.parametrize(
     ("environment", "kept_off"),
     [
@@ -123,11 +124,7 @@ print(1 in seen, left)
 )
 
 
-@pytest.mark.skipif(
-    not engine.HAS_OPENMP or not hasattr(os, "sched_getaffinity") or not Path("/proc/self").exists()
-    or len(os.sched_getaffinity(0)) < 2,
-    reason="no team, or no second processor to be seen",
-)  # fmt: skip
+@needs_a_team_to_be_seen
 def test_workers_are_not_bound_with_who_binds_itself_right_after_a_fit(tmp_path):
     done = python(BOUND_AFTERWARDS, cwd=tmp_path, FASTNN_NUM_THREADS="2")
     assert done.returncode == 0, done.stderr
@@ -153,11 +150,7 @@ print(1 in seen, left_out_at_the_end())
 )
 
 
-@pytest.mark.skipif(
-    not engine.HAS_OPENMP or not hasattr(os, "sched_getaffinity") or not Path("/proc/self").exists()
-    or len(os.sched_getaffinity(0)) < 2,
-    reason="no team, or no second processor to be seen",
-)  # fmt: skip
+@needs_a_team_to_be_seen
 @pytest.mark.parametrize("what", ["train_on_batch", "predict", "forward"])
 def test_workers_of_single_steps_may_run_anywhere_a_while_after_the_last_one(what, tmp_path):
     """Nobody says which step is the last."""
