@@ -134,6 +134,16 @@ def busy(function: Callable[..., Result], *arguments: Any) -> Result:
         _busy.pop(use, None)
 
 
+def settings() -> tuple[object, ...]:
+    """Return what `share` depends on, except the processors that the system allows.
+
+    To ask the system takes a microsecond: where calls are as short as that, it is asked again only
+    if one of these has changed, or after a few calls.
+    """
+    told = engine.openmp_threads()
+    return _threads, _most.get(), told, engine.can_open_a_team(), len(_busy)
+
+
 def share() -> int:
     """Return the maximum number of workers for a step of this thread, beside those that train.
 

@@ -59,13 +59,19 @@ class Bound:
 
     def record(self, team: TeamSize, steps: int, workers: int, seconds: float) -> None:
         """Record the time of the last run, which `team` has asked for."""
+        team.record(steps, workers, seconds, *self._seen(workers))
+        self.executor.is_watched = team.is_unsure
+
+    def record_call(self, team: TeamSize, workers: int, seconds: float, is_recorded: bool) -> None:
+        """Record the time of the last call, unless it was like others and nothing was seen."""
+        if is_recorded or (workers > 1 and self.executor.absence >= 0):
+            team.record_call(workers, seconds, *self._seen(workers))
+            self.executor.is_watched = team.is_unsure
+
+    def _seen(self, workers: int) -> tuple[Any, ...]:
+        """Return what the last run has noticed of its workers; nothing if there was only one."""
         executor = self.executor
-        if workers == 1:
-            team.record(steps, workers, seconds)
-        else:
-            seen = executor.absence, executor.present, executor.was_idle
-            team.record(steps, workers, seconds, *seen)
-        executor.is_watched = team.is_unsure
+        return () if workers == 1 else (executor.absence, executor.present, executor.was_idle)
 
     def prepare(
         self,

@@ -157,10 +157,10 @@ class FastPath:
             return None
         if type(y) is not np.ndarray or not y.ndim or len(y) == 1:  # one row may need a warning
             return None
-        workers, prepared = 1, learner.prepared
+        workers, is_recorded, prepared = 1, False, learner.prepared
         team = learner.bound.team(len(y)) if len(y) > learner.alone else None
         if team is not None:
-            _, workers = team.next(1)
+            workers, is_recorded = team.next_call()
             if workers > prepared.workers:  # the number of threads allowed has grown
                 self.forget(LEARNS)
                 return None
@@ -173,7 +173,7 @@ class FastPath:
             return None
         if team is not None and loss is not None:
             seconds = time.perf_counter() - began
-            learner.bound.record(team, 1, workers, seconds)
+            learner.bound.record_call(team, workers, seconds, is_recorded)
         return loss
 
     def can_learn(self, objective: Objective, *, has_weights: bool = False) -> bool:
@@ -254,7 +254,7 @@ class FastPath:
     def _predict_by_a_team(self, few: PreparedRows, x: np.ndarray, rows: int) -> np.ndarray | None:
         """Return the outputs for few rows that may be worth more than one worker, or None."""
         team = few.bound.team(rows)
-        _, workers = team.next(1)
+        workers, is_recorded = team.next_call()
         if workers > few.prepared.workers:  # the number of threads allowed has grown
             self.forget_few_rows()
             return None
@@ -262,7 +262,7 @@ class FastPath:
         outputs = few.prepared.predict_few(x, workers)
         if outputs is not None:
             seconds = time.perf_counter() - began
-            few.bound.record(team, 1, workers, seconds)
+            few.bound.record_call(team, workers, seconds, is_recorded)
         return outputs
 
     def forget_few_rows(self) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass, field
+from typing import Any
 
 from fastnn.core import threads
 
@@ -49,6 +50,9 @@ ABSENT_SHARE = 0.1
 ABSENT_SECONDS = 0.001
 TEST_SECONDS = 0.01
 SHORT_SECONDS = 0.005
+# Calls of a settled team that are made like the one before: the system is not asked for processors,
+# and the time of the next call stands for theirs.
+CALLS_ALIKE = 3
 MEMORY_SECONDS = 0.05  # how far back the time of the team and its absences are remembered
 
 
@@ -131,6 +135,9 @@ class TeamSize:
     _is_alarmed: bool = False  # a worker was absent: `_recent` has what has been seen since
     _immune_for: float = 0.0  # seconds for which absences do not lead to another test
     _has_neighbor: bool = False  # a worker had no processor, and no large team has won since
+    _alike: int = 0  # calls that may yet be made like the one before ...
+    _settings: tuple[object, ...] = ()  # ... if these are still the settings
+    _unrecorded: int = 0  # calls made since the last one that was recorded
 
     def __post_init__(self) -> None:
         """Find out whether a step is worth more than one worker, however many there may be."""
@@ -163,6 +170,24 @@ class TeamSize:
         if self._has_neighbor and self.workers > 1 and self._recent.seconds < TEST_SECONDS:
             return min(self._steps, self.steps_in(SHORT_SECONDS), left), self.workers
         return min(self._steps, left), self.workers
+
+    def next_call(self) -> tuple[int, bool]:
+        """Return with how many workers to make a single call, and whether its time is recorded."""
+        if self._alike and threads.settings() == self._settings:
+            self._alike -= 1
+            self._unrecorded += 1
+            return self.workers, False
+        self._alike = 0
+        return self.next(1)[1], True
+
+    def record_call(self, workers: int, seconds: float, *seen: Any) -> None:
+        """Record the time of a call that `next_call` asked for; see `record`."""
+        calls, self._unrecorded = 1 + self._unrecorded, 0
+        if seen and seen[0] >= 0:  # it was watched, as others were not
+            calls = 1
+        self.record(calls, workers, calls * seconds, *seen)
+        is_settled = not (self.is_unsure or self._is_alarmed or math.isinf(self._since_trials))
+        self._alike, self._settings = (CALLS_ALIKE, threads.settings()) if is_settled else (0, ())
 
     def record(
         self,

@@ -18,6 +18,7 @@ from fastnn.program.purpose import Purpose
 from fastnn.runtime.team import (
     ABSENT_SHARE,
     ADVANTAGE,
+    CALLS_ALIKE,
     DISAPPOINTED_SECONDS,
     RUDE_AWAKENINGS,
     SETTLING_SECONDS,
@@ -250,6 +251,57 @@ def test_absences_that_are_short_or_rare_do_not_disturb(share, steps):
     for _ in range(100 if share < 0.5 else 1):
         pace.record(steps, 4, steps * 1e-4, share * steps * 1e-4, 3)
     assert pace.next(10**9)[1] == 4
+
+
+def calls(pace, number, each, absence=-1.0):
+    """Make single calls; return how many workers each had, and which of them were recorded."""
+    asked, recorded = [], []
+    for _ in range(number):
+        workers, is_recorded = pace.next_call()
+        asked.append(workers)
+        recorded.append(is_recorded)
+        if is_recorded or absence >= 0:
+            pace.record_call(workers, each, absence, 1, False)
+    return asked, recorded
+
+
+def test_most_calls_of_a_settled_team_are_made_like_the_one_before():
+    pace = settled()
+    workers = pace.workers
+    asked, recorded = calls(pace, 3 * (1 + CALLS_ALIKE), 1e-3)
+    assert asked == [workers] * len(asked)
+    assert recorded == ([True] + [False] * CALLS_ALIKE) * 3
+
+
+def test_the_time_of_one_call_stands_for_those_that_were_not_recorded():
+    pace, before = settled(), TRY_AGAIN_SECONDS
+    each = before / 100
+    calls(pace, 60, each)
+    assert not pace._trials
+    calls(pace, 60, each)
+    assert pace._trials or pace._patience > before  # as late as if each had been recorded
+
+
+def test_calls_notice_at_once_that_another_number_of_threads_is_allowed(monkeypatch):
+    pace = settled()
+    calls(pace, 2, 1e-3)
+    monkeypatch.setattr(thread_limits, "get_num_threads", lambda: 1)
+    fnn.set_num_threads(1)
+    try:
+        assert pace.next_call() == (1, True)
+    finally:
+        fnn.set_num_threads(None)
+
+
+def test_calls_in_which_a_worker_had_no_processor_are_recorded_and_watched():
+    pace = settled()
+    calls(pace, 2, 1e-3)
+    made = 0
+    while not pace.rival and made < 40:  # within 50 milliseconds
+        calls(pace, 1, 1e-3, absence=5e-4)
+        made += 1
+    assert pace.rival == 1
+    assert pace.next_call() == (1, True)  # no call is like the one before while sizes are compared
 
 
 def test_trying_again_beside_a_busy_neighbor_takes_one_slice():
