@@ -10,9 +10,18 @@
  */
 #include "fastnn.h"
 
+enum { FEW_ROWS_AS_GIVEN = 8 };
+
+/* What the gradients of a product are rounded to. In a batch of so few rows they take as long as
+ * reading or writing the kernel takes, which rounding does not shorten; so they are not rounded. */
+static int precision_of_gradients(const fastnn_call *call, ptrdiff_t given)
+{
+    return call->rows <= FEW_ROWS_AS_GIVEN ? FASTNN_AS_GIVEN : (int)given;
+}
+
 /* operand: 0 x (rows, inputs), 1 kernel (inputs, units), 2 bias (units) or NULL,
- * 3 y (rows, units), 4 pre-activation (rows, units) or NULL; size: 0 inputs, 1 units;
- * scalar: 0 parameter; variant: row of activations.h. */
+ * 3 y (rows, units), 4 pre-activation (rows, units) or NULL; size: 0 inputs, 1 units,
+ * 2 precision; scalar: 0 parameter; variant: row of activations.h. */
 static int kernel_affine(const fastnn_call *call, int worker, int workers)
 {
     if (call->variant < 0 || call->variant >= ACTIVATION_COUNT) return FASTNN_BAD_VARIANT;
@@ -25,7 +34,7 @@ static int kernel_affine(const fastnn_call *call, int worker, int workers)
         .c = preactivation ? preactivation : y, .c_row = units, .bias = call->operand[2],
         .activation = call->variant,
         .y = call->variant == ACTIVATION_linear && !preactivation ? NULL : y,
-        .parameter = (real)call->scalar[0],
+        .parameter = (real)call->scalar[0], .precision = (int)call->size[2],
     };
     product_of(&p, call->scratch, worker, workers);
     return FASTNN_OK;
@@ -44,7 +53,7 @@ static int takes_half(int half, int worker, int workers, int *place, int *places
  * the kernel that it updated in the previous step (kernel_gradient, update), and no cache line from
  * another core. The halves are the same for any number of workers, and so are the bits.
  * operand: 0 x (rows, inputs), 1 kernel (inputs, units), 2 halves (rows, 2 * units); size: 0 inputs,
- * 1 units. */
+ * 1 units, 2 precision. */
 static int kernel_affine_halves(const fastnn_call *call, int worker, int workers)
 {
     ptrdiff_t inputs = call->size[0], units = call->size[1], begin, end;
@@ -56,6 +65,7 @@ static int kernel_affine_halves(const fastnn_call *call, int worker, int workers
             .a = (const real *)call->operand[0] + begin, .a_row = inputs, .a_column = 1,
             .b = (const real *)call->operand[1] + begin * units, .b_row = units, .b_column = 1,
             .c = (real *)call->operand[2] + half * units, .c_row = 2 * units,
+            .precision = (int)call->size[2],
         };
         product_of(&p, call->scratch, place, places);
     }
@@ -89,7 +99,7 @@ static int kernel_add_halves(const fastnn_call *call, int worker, int workers)
 }
 
 /* operand: 0 dy (rows, units), 1 kernel (inputs, units), 2 saved (rows, inputs) or NULL,
- * 3 dx (rows, inputs); size: 0 inputs, 1 units; scalar: 0 parameter; variant: row of
+ * 3 dx (rows, inputs); size: 0 inputs, 1 units, 2 precision; scalar: 0 parameter; variant: row of
  * activations.h whose derivative at `saved` multiplies the product. */
 static int kernel_input_gradient(const fastnn_call *call, int worker, int workers)
 {
@@ -103,12 +113,13 @@ static int kernel_input_gradient(const fastnn_call *call, int worker, int worker
         .activation = call->variant,
         .saved = call->variant == ACTIVATION_linear ? NULL : call->operand[2],
         .parameter = (real)call->scalar[0],
+        .precision = precision_of_gradients(call, call->size[2]),
     };
     product_of(&p, call->scratch, worker, workers);
     return FASTNN_OK;
 }
 
-static product kernel_gradient_product(const fastnn_call *call)
+static product kernel_gradient_product(const fastnn_call *call, ptrdiff_t precision)
 {
     ptrdiff_t inputs = call->size[0], units = call->size[1];
     return (product){
@@ -116,6 +127,7 @@ static product kernel_gradient_product(const fastnn_call *call)
         .a = call->operand[0], .a_row = 1, .a_column = inputs,
         .b = call->operand[1], .b_row = units, .b_column = 1,
         .c = call->operand[2], .c_row = units, .given_up = call->given_up,
+        .precision = precision_of_gradients(call, precision),
     };
 }
 
@@ -155,11 +167,11 @@ static void sum_columns(const real *x, ptrdiff_t rows, ptrdiff_t width, ptrdiff_
 }
 
 /* operand: 0 x (rows, inputs), 1 dy (rows, units), 2 dkernel (inputs, units), 3 dbias (units) or
- * NULL; size: 0 inputs, 1 units. */
+ * NULL; size: 0 inputs, 1 units, 2 precision. */
 static int kernel_kernel_gradient(const fastnn_call *call, int worker, int workers)
 {
     ptrdiff_t units = call->size[1], begin, end;
-    product p = kernel_gradient_product(call);
+    product p = kernel_gradient_product(call, call->size[2]);
     product_of(&p, call->scratch, worker, workers);
     if (call->operand[3]) {
         share(units, 4 * LANES, worker, workers, &begin, &end);
@@ -172,7 +184,7 @@ static int kernel_kernel_gradient(const fastnn_call *call, int worker, int worke
  * each of two workers then reads rows of x and dy that it has itself just written (affine,
  * input_gradient), and only the smaller gradients travel. A small batch is not split.
  * operand: 0 x (rows, inputs), 1 dy (rows, units), 2 dkernel (inputs, units), 3 dbias (units) or
- * NULL, 4 the second half's, dkernel before dbias; size: 0 inputs, 1 units. */
+ * NULL, 4 the second half's, dkernel before dbias; size: 0 inputs, 1 units, 2 precision. */
 static int kernel_kernel_gradient_halves(const fastnn_call *call, int worker, int workers)
 {
     ptrdiff_t inputs = call->size[0], units = call->size[1], begin, end;
@@ -230,15 +242,15 @@ static int kernel_bias_gradient(const fastnn_call *call, int worker, int workers
  * gradients themselves are not kept.
  * operand: 0 x (rows, inputs), 1 dy (rows, units), 2 scratch for dkernel (inputs, units), 3 for
  * dbias (units) or NULL, 4 kernel and 5 the first slot of its state or NULL, 6 bias and 7 the first
- * slot of its state; size: 0 inputs, 1 units, 2 distance between slots; scalar and variant: as in
- * update. */
+ * slot of its state; size: 0 inputs, 1 units, 2 distance between slots, 3 precision; scalar and
+ * variant: as in update. */
 static int kernel_kernel_gradient_update(const fastnn_call *call, int worker, int workers)
 {
     ptrdiff_t units = call->size[1], begin, end;
     updater u;
     int status = make_updater(call, call->size[2], &u);
     if (status != FASTNN_OK) return status;
-    product p = kernel_gradient_product(call);
+    product p = kernel_gradient_product(call, call->size[3]);
     p.updater = &u, p.parameters = call->operand[4], p.state = call->operand[5];
     product_of(&p, call->scratch, worker, workers);
     real *dbias = call->operand[3], *state = call->operand[7];

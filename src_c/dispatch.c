@@ -34,6 +34,16 @@ int fastnn_isa_supported(const char *isa)
     return !strcmp(isa, "plain");
 }
 
+int fastnn_isa_has_bfloat16(const char *isa)
+{
+#if defined(__x86_64__)
+    if (!strcmp(isa, "v4")) return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+    (void)isa;
+#endif
+    return 0;
+}
+
 const fastnn_table *fastnn_isa_table(const char *isa, int is_double)
 {
 #define X(row)                                                                      \

@@ -162,6 +162,10 @@ enum fastnn_source {
     FASTNN_UINT32, FASTNN_INT32, FASTNN_UINT64, FASTNN_INT64
 };
 
+/* What a product rounds its operands to; the last size of the kernels that are products. The engine
+ * chooses between the two forms of bfloat16 (bfloat16.h), which give the same bits. */
+enum fastnn_precision { FASTNN_AS_GIVEN, FASTNN_BFLOAT16_EMULATED, FASTNN_BFLOAT16_NATIVE };
+
 /* Scratch of one worker: packed panels of both operands of a product (gemm.c). */
 enum { FASTNN_SCRATCH_BYTES = 1 << 20 };
 
@@ -176,6 +180,7 @@ enum { FASTNN_NORM_CHUNK = 4096 };
  * machine supports one; its table for "float32" (0) or "float64" (1). */
 const char *const *fastnn_isa_names(void);
 int fastnn_isa_supported(const char *isa);
+int fastnn_isa_has_bfloat16(const char *isa); /* whether the processor has the instructions, too */
 const fastnn_table *fastnn_isa_table(const char *isa, int is_double);
 int fastnn_kernel_find(const char *name); /* -1 when there is none */
 const char *fastnn_kernel_name(int index);

@@ -13,6 +13,7 @@
 enum {
     FEW_ROWS = VECTOR_BYTES == 64 ? 2 : 8, /* of A and C, at most; more fit the tiles of AVX-512 */
     FEW_STEPS = VECTOR_BYTES == 64 ? 8 : 4, /* rows of B that are read side by side */
+    FEW_PAIRED_ROWS = 4,                   /* of A and C, at most, in bfloat16 */
     FEW_AHEAD = VECTOR_BYTES != 64,        /* whether the next ones are prefetched */
     FEW_B_BYTES = VECTOR_BYTES == 64 ? 4 << 20 : 1 << 16, /* size of B from which on this pays */
     FEW_C_BYTES = 24 << 10,                /* of C, which stay in L1 */
@@ -79,14 +80,78 @@ static void add_rows_of_b(const product *p, ptrdiff_t k, ptrdiff_t steps, ptrdif
     }
 }
 
-static void multiply_few_rows(const product *p, int worker, int workers)
+#if NATIVE_BFLOAT16
+/* Whether C has few rows and a and b are rounded: packing b would take longer than the sums. */
+static int is_few_pairs(const product *p)
+{
+    return p->precision == FASTNN_BFLOAT16_NATIVE && p->k > 0 && p->m <= FEW_PAIRED_ROWS && p->a_column == 1
+        && p->b_column == 1 && !p->updater
+        && p->m * packed_length(p, p->k) <= FASTNN_SCRATCH_BYTES / (ptrdiff_t)sizeof(real);
+}
+
+/* c[0:ROWS, 0:columns] += a[0:ROWS, 0:STEPS] @ b[0:STEPS, 0:columns] in bfloat16, where `a` is packed
+ * and has `a_row` units in a row; a single step is a pair with zeros. */
+ALWAYS_INLINE void add_few_pairs(const int ROWS, const int STEPS, const product *p, const real *a,
+                                 ptrdiff_t a_row, const real *b, real *c, ptrdiff_t columns, int is_first)
+{
+    const int PAIRS = (STEPS + 1) / 2;
+    vec factor[4][FEW_STEPS / 2];
+    UNROLL for (int i = 0; i < ROWS; i++)
+        UNROLL for (int k = 0; k < PAIRS; k++) factor[i][k] = vbroadcast(a[i * a_row + k]);
+    for (ptrdiff_t j = 0; j < columns; j += LANES) {
+        ptrdiff_t width = columns - j < LANES ? columns - j : LANES;
+        vec row[FEW_STEPS / 2];
+        UNROLL for (int k = 0; k < PAIRS; k++) {
+            const real *first = b + j + 2 * k * p->b_row;
+            row[k] = vpairs(vload_part(first, width),
+                            STEPS > 1 ? vload_part(first + p->b_row, width) : vbroadcast(0));
+        }
+        UNROLL for (int i = 0; i < ROWS; i++) {
+            real *to = c + i * p->c_row + j;
+            vec sum = is_first ? vbroadcast(0) : vload_part(to, width);
+            UNROLL for (int k = 0; k < PAIRS; k++) VACCUMULATE_PAIRS(sum, factor[i][k], row[k]);
+            vstore_part(to, sum, width);
+        }
+    }
+}
+
+/* As add_rows_of_b. */
+static void add_pairs_of_b(const product *p, const real *packed_a, ptrdiff_t k, ptrdiff_t steps,
+                           ptrdiff_t column, ptrdiff_t columns)
+{
+    const real *a = packed_a + k / 2, *b = p->b + k * p->b_row + column;
+    ptrdiff_t a_row = packed_length(p, p->k);
+    real *c = p->c + column;
+    for (ptrdiff_t left = p->m, rows; left > 0; left -= rows, a += rows * a_row, c += rows * p->c_row) {
+        rows = left >= 4 ? 4 : left >= 2 ? 2 : 1;
+#define ADD(ROWS)                                                                             \
+    if (steps == FEW_STEPS) add_few_pairs(ROWS, FEW_STEPS, p, a, a_row, b, c, columns, k == 0); \
+    else if (steps == 2) add_few_pairs(ROWS, 2, p, a, a_row, b, c, columns, k == 0);            \
+    else add_few_pairs(ROWS, 1, p, a, a_row, b, c, columns, k == 0)
+        if (rows == 4) { ADD(4); }
+        else if (rows == 2) { ADD(2); }
+        else { ADD(1); }
+#undef ADD
+    }
+}
+#endif
+
+/* Adds the rows of B in order: in bfloat16 if there is a packed A. */
+static void multiply_few_rows(const product *p, const real *packed_a, int worker, int workers)
 {
     ptrdiff_t begin, end, most = FEW_C_BYTES / (ptrdiff_t)sizeof(real) / p->m / PANEL * PANEL;
     share(p->n, PANEL, worker, workers, &begin, &end);
     for (ptrdiff_t column = begin; column < end; column += most) {
         ptrdiff_t columns = end - column < most ? end - column : most;
         for (ptrdiff_t k = 0, steps; k < p->k; k += steps) {
-            steps = p->k - k >= FEW_STEPS ? FEW_STEPS : 1;
+            ptrdiff_t left = p->k - k;
+            steps = left >= FEW_STEPS ? FEW_STEPS : packed_a && left >= 2 ? 2 : 1;
+#if NATIVE_BFLOAT16
+            if (packed_a) {
+                add_pairs_of_b(p, packed_a, k, steps, column, columns);
+                continue;
+            }
+#endif
             add_rows_of_b(p, k, steps, column, columns);
         }
         for (ptrdiff_t i = 0; p->bias && i < p->m; i++)

@@ -19,13 +19,16 @@
  *
  * Bits. Between blocks of k an element's chain is stored in C, which rounds nothing, so tile shape,
  * packing, and the number of workers do not change it. The bias is added at the end of the chain.
+ * In bfloat16 a chain goes by pairs of steps (bfloat16.h), and both operands are always packed.
  * Only dot products have one chain per lane; the lanes are then summed as vsum does.
  */
+#include "fastnn.h"
 #include "tile.h"
 #include "transpose.h"
 
 enum {
-    BLOCK_K = 256,                         /* of an operand that is read in place */
+    BLOCK_K = 256,                         /* of an operand that is read in place, in elements;
+                                              of a packed one in units of bfloat16.h */
     BLOCK_M = REAL_BITS == 32 ? 384 : 192, /* a packed block of A: BLOCK_M x BLOCK_K */
     SLAB = 12,                             /* adjacent rows of A in a packed block */
     BLOCK_N = REAL_BITS == 32 ? 512 : 256, /* columns of B packed at once with it ... */
@@ -34,6 +37,7 @@ enum {
     PACK_AHEAD = 32,                       /* distance of prefetching, in rows of B to be copied */
     UPDATE_ELEMENTS = 1 << 15,             /* of a gradient that is applied while in cache ... */
     UPDATE_ROWS = 24,                      /* ... or this many rows of BLOCK_N, if B is packed */
+    ROUNDED_PANELS = 2,                    /* of rows of C for which rows of B are rounded anew */
     STRIP = 48,                            /* columns of C that are transposed at once */
     NARROW_K = 1 << 14,                    /* longest row of a dot product */
     SHALLOW_K = 4,                         /* rows of B that stay in registers, a panel at a time */
@@ -64,10 +68,34 @@ typedef struct product {
     const updater *updater;                /* of the parameters whose gradient is c, or NULL */
     real *parameters, *state;              /* (m, n), laid out like c */
     const atomic_int *given_up;            /* as in fastnn_call, where k may be a long batch */
+    int precision;                         /* what a and b are rounded to (fastnn.h) */
 } product;
 
 /* Shares of rows are cut at multiples of this, so that few workers have a ragged tile. */
 enum { ROW_GRAIN = 16 };
+
+#if REAL_BITS == 32
+#include "bfloat16.h"
+#endif
+
+/* The length of packed operands, for `depth` steps of k. */
+static ptrdiff_t packed_length(const product *p, ptrdiff_t depth)
+{
+#if REAL_BITS == 32
+    if (p->precision != FASTNN_AS_GIVEN) return bfloat16_length(p->precision, depth);
+#endif
+    (void)p;
+    return depth;
+}
+
+static const tile_row (*tiles_of(const product *p))[4]
+{
+#if NATIVE_BFLOAT16
+    if (p->precision == FASTNN_BFLOAT16_NATIVE) return tiles_of_pairs;
+#endif
+    (void)p;
+    return tiles;
+}
 
 /* Copies b[0:k, 0:columns] into rows of `width` elements, filled up with zeros. */
 static void pack_panel(const real *b, ptrdiff_t b_row, ptrdiff_t b_column, ptrdiff_t k,
@@ -110,6 +138,45 @@ static void pack_slabs(const real *a, ptrdiff_t a_column, ptrdiff_t rows, ptrdif
                     memcpy(to + k * SLAB, from + k * a_column, bytes);
         }
     }
+}
+
+/* Packs a block of A, `depth` long: as slabs if its columns are contiguous, otherwise, which only
+ * bfloat16 needs, as rows one after another. */
+static void pack_block_of_a(const product *p, const real *a, ptrdiff_t rows, ptrdiff_t depth,
+                            real *packed)
+{
+#if REAL_BITS == 32
+    ptrdiff_t length = packed_length(p, depth);
+    if (p->precision != FASTNN_AS_GIVEN && p->a_column == 1) {
+        pack_bfloat16_rows(p->precision, a, p->a_row, rows, depth, packed, length);
+        return;
+    }
+    if (p->precision != FASTNN_AS_GIVEN) {
+        for (ptrdiff_t step = 0; step < depth; step += PACK_STEPS) {
+            ptrdiff_t steps = depth - step < PACK_STEPS ? depth - step : PACK_STEPS;
+            for (ptrdiff_t first = 0; first < rows; first += SLAB)
+                pack_bfloat16_pairs(p->precision, a + step * p->a_column + first, p->a_column, steps,
+                                    rows - first < SLAB ? rows - first : SLAB,
+                                    packed + first * length + packed_length(p, step) * SLAB, SLAB);
+        }
+        return;
+    }
+#endif
+    pack_slabs(a, p->a_column, rows, depth, packed);
+}
+
+/* Packs a panel of B, or some steps of one. */
+static void pack_panel_of_b(const product *p, const real *b, ptrdiff_t depth, ptrdiff_t columns,
+                            real *packed, ptrdiff_t width)
+{
+#if REAL_BITS == 32
+    if (p->precision != FASTNN_AS_GIVEN && p->b_column == 1)
+        pack_bfloat16_pairs(p->precision, b, p->b_row, depth, columns, packed, width);
+    else if (p->precision != FASTNN_AS_GIVEN)
+        pack_bfloat16_turned(p->precision, b, p->b_column, depth, columns, packed, width);
+    else
+#endif
+        pack_panel(b, p->b_row, p->b_column, depth, columns, packed, width);
 }
 
 /* Whether a tile is complete once it is stored. */
@@ -175,8 +242,9 @@ static int is_worth_packing(const product *p, ptrdiff_t rows)
 /* A computation between two packings: c[m:m_end, n:n_end] (+)= a[m:m_end, k:k + depth] @ b[...]. */
 typedef struct block {
     ptrdiff_t m, m_end, n, n_end, k, depth;
+    ptrdiff_t length;                      /* packed_length of depth */
     ptrdiff_t sweep;                       /* rows of C per pass over all panels of B */
-    const real *packed_a;                  /* its rows as slabs, or NULL */
+    const real *packed_a;                  /* its rows or slabs, or NULL */
     real *packed_b;                        /* its panels one after another, each as wide as it is */
     int pack_b;
     real *gradients;                       /* scratch for a sweep's, applied at once; or NULL */
@@ -192,7 +260,7 @@ static int is_packed(const block *at, ptrdiff_t columns)
 /* The address of the copy: after the others, if they are packed too. */
 static real *packed_panel(const block *at, ptrdiff_t n)
 {
-    return at->packed_b + (at->pack_b ? (n - at->n) * at->depth : 0);
+    return at->packed_b + (at->pack_b ? (n - at->n) * at->length : 0);
 }
 
 static void pack_panels(const product *p, const block *at)
@@ -204,8 +272,8 @@ static void pack_panels(const product *p, const block *at)
             ptrdiff_t columns = at->n_end - n < PANEL ? at->n_end - n : PANEL;
             ptrdiff_t width = (columns + LANES - 1) / LANES * LANES;
             if (is_packed(at, columns))
-                pack_panel(p->b + (at->k + step) * p->b_row + n * p->b_column, p->b_row, p->b_column,
-                           depth, columns, packed_panel(at, n) + step * width, width);
+                pack_panel_of_b(p, p->b + (at->k + step) * p->b_row + n * p->b_column, depth, columns,
+                                packed_panel(at, n) + packed_length(p, step) * width, width);
         }
     }
 }
@@ -215,6 +283,7 @@ static void multiply_block(const product *p, const block *at)
     pack_panels(p, at);
     int is_relu = p->activation == ACTIVATION_relu, is_done = is_done_in_registers(p);
     int is_last = at->k + at->depth >= p->k;
+    const tile_row (*table)[4] = tiles_of(p);
     for (ptrdiff_t m = at->m; m < at->m_end; m += at->sweep) {
         ptrdiff_t m_end = m + at->sweep < at->m_end ? m + at->sweep : at->m_end;
         real *c = at->gradients ? at->gradients : p->c + m * p->c_row + at->n;
@@ -230,16 +299,18 @@ static void multiply_block(const product *p, const block *at)
             const tile_row *choice;
             for (ptrdiff_t i = m; i < m_end; i += choice->rows) {
                 const real *a = p->a + i * p->a_row + at->k * p->a_column;
-                ptrdiff_t height = m_end - i, a_column = p->a_column;
-                if (at->packed_a) {
+                ptrdiff_t height = m_end - i, a_row = p->a_row, a_column = p->a_column;
+                if (at->packed_a && a_column == 1) {
+                    a = at->packed_a + (i - at->m) * at->length, a_row = at->length;
+                } else if (at->packed_a) {
                     ptrdiff_t slab = (i - at->m) / SLAB, row = (i - at->m) % SLAB;
-                    a = at->packed_a + slab * SLAB * at->depth + row, a_column = SLAB;
+                    a = at->packed_a + slab * SLAB * at->length + row, a_column = SLAB;
                     if (height > SLAB - row) height = SLAB - row;
                 }
-                choice = tiles[vectors - 1]; /* reset, since the end of a slab takes a lower tile */
+                choice = table[vectors - 1]; /* reset, since the end of a slab takes a lower tile */
                 while (choice->rows > height) choice++;
                 end.gate = is_relu && p->saved ? p->saved + i * p->n + n : NULL;
-                choice->kernel(at->depth, a, p->a_row, a_column, b, b_row,
+                choice->kernel(at->length, a, a_row, a_column, b, b_row,
                                c + (i - m) * c_row + (n - at->n), c_row, last, at->k > 0,
                                is_last ? &end : NULL);
                 if (is_last && !is_done) finish_tile(p, i, n, choice->rows, columns);
@@ -255,16 +326,20 @@ static void multiply(const product *p, void *scratch, int worker, int workers)
     ptrdiff_t first_row, row_end, first_column, column_end;
     place_worker(p, worker, workers, &first_row, &row_end, &first_column, &column_end);
 
-    int pack_b = p->b_column != 1 || is_worth_packing(p, row_end - first_row);
-    int pack_a = p->a_column != 1 && p->k * p->a_column * (ptrdiff_t)sizeof(real) > PACK_A_BYTES;
-    ptrdiff_t block_k = pack_b && !pack_a ? PANEL_K : BLOCK_K;
+    int is_rounded = p->precision != FASTNN_AS_GIVEN;
+    int pack_b = is_rounded || p->b_column != 1 || is_worth_packing(p, row_end - first_row);
+    int pack_a = is_rounded
+        || (p->a_column != 1 && p->k * p->a_column * (ptrdiff_t)sizeof(real) > PACK_A_BYTES);
+    ptrdiff_t length = packed_length(p, p->k);
+    ptrdiff_t packed_k = p->precision == FASTNN_BFLOAT16_NATIVE ? 2 * BLOCK_K : BLOCK_K;
+    ptrdiff_t block_k = pack_b && !pack_a ? PANEL_K : packed_k;
     ptrdiff_t block_m = pack_a ? BLOCK_M : row_end - first_row, block_n = PANEL, sweep = block_m;
     real *packed_a = scratch, *packed_b = packed_a + (pack_a ? BLOCK_M * BLOCK_K : 0), *gradients = NULL;
-    if (pack_a && pack_b && p->k > L1_K) block_n = BLOCK_N, sweep = SLAB;
+    if (pack_a && pack_b && length > L1_K) block_n = BLOCK_N, sweep = SLAB;
     if (p->updater && !pack_a && !pack_b)
         sweep = block_m = UPDATE_ELEMENTS / (p->n * 6) * 6 + UPDATE_ROWS;
-    if (p->updater && p->k <= BLOCK_K) {
-        if (pack_a || pack_b) block_k = BLOCK_K, block_n = BLOCK_N, sweep = UPDATE_ROWS;
+    if (p->updater && length <= BLOCK_K) {
+        if (pack_a || pack_b) block_k = packed_k, block_n = BLOCK_N, sweep = UPDATE_ROWS;
         else block_n = column_end - first_column;
         gradients = packed_b + (pack_b ? BLOCK_N : PANEL) * BLOCK_K;
         if (gradients + sweep * block_n > (real *)scratch + FASTNN_SCRATCH_BYTES / sizeof(real))
@@ -277,12 +352,12 @@ static void multiply(const product *p, void *scratch, int worker, int workers)
             if (p->given_up && atomic_load_explicit(p->given_up, memory_order_relaxed)) return;
             ptrdiff_t depth = p->k - k < block_k ? p->k - k : block_k;
             if (pack_a)
-                pack_slabs(p->a + m * p->a_row + k * p->a_column, p->a_column, m_end - m, depth, packed_a);
+                pack_block_of_a(p, p->a + m * p->a_row + k * p->a_column, m_end - m, depth, packed_a);
             for (ptrdiff_t n = first_column; n < column_end; n += block_n)
                 multiply_block(p, &(block){
                     .m = m, .m_end = m_end, .n = n,
                     .n_end = n + block_n < column_end ? n + block_n : column_end,
-                    .k = k, .depth = depth, .sweep = sweep, .packed_a = pack_a ? packed_a : NULL,
+                    .k = k, .depth = depth, .length = packed_length(p, depth), .sweep = sweep, .packed_a = pack_a ? packed_a : NULL,
                     .packed_b = packed_b, .pack_b = pack_b, .gradients = gradients,
                     .gradients_row = block_n,
                 });
@@ -299,6 +374,10 @@ static void multiply(const product *p, void *scratch, int worker, int workers)
 static int is_turned(const product *p)
 {
     if (LANES == 1 || p->m < LANES || p->k > PANEL_K) return 0;
+    if (p->precision != FASTNN_AS_GIVEN) /* the rows of B are packed, once for each panel of A's */
+        return p->b_row == 1 && p->m <= ROUNDED_PANELS * PANEL
+            && (STRIP + PANEL) * (packed_length(p, p->k) + LANES)
+                <= FASTNN_SCRATCH_BYTES / (ptrdiff_t)sizeof(real) - STRIP * PANEL;
     if (p->a_row == 1) return p->n < LANES;
     if (p->b_column == 1) return 4 * p->n <= LANES; /* for shapes that is_narrow leaves */
     return p->n >= LANES && p->m * (p->k + p->n) < p->n * p->k;
@@ -310,6 +389,8 @@ static void multiply_turned(const product *p, void *scratch, int worker, int wor
 {
     ptrdiff_t first_row, row_end, first_column, column_end;
     real *strip = scratch, *packed = strip + STRIP * PANEL;
+    ptrdiff_t length = packed_length(p, p->k), apart = length + LANES; /* not a multiple of a page */
+    const tile_row (*table)[4] = tiles_of(p);
     product turned = {.m = p->n, .n = p->m, .k = p->k};
     place_worker(&turned, worker, workers, &first_column, &column_end, &first_row, &row_end);
     for (ptrdiff_t row = first_row; row < row_end; row += PANEL) {
@@ -318,16 +399,26 @@ static void multiply_turned(const product *p, void *scratch, int worker, int wor
         const real *panel = p->a + row * p->a_row;
         ptrdiff_t panel_row = p->a_column;
         if (p->a_row != 1 || (!MASKED_LOADS && last < LANES)) {
-            pack_panel(panel, p->a_column, p->a_row, p->k, rows, packed, vectors * LANES);
+            product transposed = {.b_row = p->a_column, .b_column = p->a_row, .precision = p->precision};
+            pack_panel_of_b(&transposed, panel, p->k, rows, packed, vectors * LANES);
             panel = packed, panel_row = vectors * LANES;
         }
         for (ptrdiff_t column = first_column; column < column_end; column += STRIP) {
             ptrdiff_t columns = column_end - column < STRIP ? column_end - column : STRIP;
-            const tile_row *choice = tiles[vectors - 1];
+            const tile_row *choice = table[vectors - 1];
+            const real *b = p->b + column * p->b_column;
+            ptrdiff_t b_column = p->b_column;
+#if REAL_BITS == 32
+            if (p->precision != FASTNN_AS_GIVEN) {
+                real *rounded = packed + PANEL * length;
+                pack_bfloat16_rows(p->precision, b, b_column, columns, p->k, rounded, apart);
+                b = rounded, b_column = apart;
+            }
+#endif
             for (ptrdiff_t j = 0; j < columns; j += choice->rows) {
                 while (choice->rows > columns - j) choice++;
-                choice->kernel(p->k, p->b + (column + j) * p->b_column, p->b_column, p->b_row,
-                               panel, panel_row, strip + j * PANEL, PANEL, last, 0, NULL);
+                choice->kernel(length, b + j * b_column, b_column, p->b_row, panel, panel_row,
+                               strip + j * PANEL, PANEL, last, 0, NULL);
             }
             for (ptrdiff_t j = 0; p->bias && j < columns; j++)
                 for (ptrdiff_t v = 0; v < vectors * LANES; v += LANES)
@@ -462,9 +553,18 @@ static void multiply_shallow(const product *p, void *scratch, int worker, int wo
 static void product_of(const product *p, void *scratch, int worker, int workers)
 {
     if (p->m == 0 || p->n == 0) return;
-    if (is_narrow(p)) multiply_narrow(p, scratch, worker, workers);
+#if NATIVE_BFLOAT16
+    if (is_few_pairs(p)) {
+        pack_bfloat16_rows(p->precision, p->a, p->a_row, p->m, p->k, scratch, packed_length(p, p->k));
+        multiply_few_rows(p, scratch, worker, workers);
+        return;
+    }
+#endif
+    if (p->precision != FASTNN_AS_GIVEN && is_turned(p)) multiply_turned(p, scratch, worker, workers);
+    else if (p->precision != FASTNN_AS_GIVEN) multiply(p, scratch, worker, workers);
+    else if (is_narrow(p)) multiply_narrow(p, scratch, worker, workers);
     else if (is_shallow(p)) multiply_shallow(p, scratch, worker, workers);
-    else if (is_few_rows(p)) multiply_few_rows(p, worker, workers);
+    else if (is_few_rows(p)) multiply_few_rows(p, NULL, worker, workers);
     else if (is_few_dots(p)) multiply_few_dots(p, worker, workers);
     else if (is_turned(p)) multiply_turned(p, scratch, worker, workers);
     else multiply(p, scratch, worker, workers);

@@ -226,6 +226,17 @@ ALWAYS_INLINE vec vfma(vec a, vec b, vec c)
 #define VACCUMULATE(sum, a, b) ((sum) = vfma(a, b, sum))
 #endif
 
+/* Whether this build can compute in bfloat16, if the processor can. The instructions are written as
+ * assembly, so that the ISAs stay what the compiler knows. */
+#if LANES > 1 && VECTOR_BYTES == 64 && REAL_BITS == 32 && defined(__GNUC__)
+#define NATIVE_BFLOAT16 1
+/* sum = a0 * b0 + (a1 * b1 + sum) for the pair of bfloat16 numbers in each lane. */
+#define VACCUMULATE_PAIRS(sum, a, b) __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b))
+#else
+#define NATIVE_BFLOAT16 0
+#define VACCUMULATE_PAIRS(sum, a, b) (void)0
+#endif
+
 /* Keeps the vector in a register here; between two steps, GCC then does not change the register. */
 #if LANES > 1 && defined(__FMA__) && defined(__GNUC__)
 #define VSETTLE(value) __asm__("" : "+v"(value))

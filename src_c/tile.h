@@ -38,9 +38,11 @@ typedef void (*tile_kernel)(ptrdiff_t k, const real *a, ptrdiff_t a_row, ptrdiff
                             const real *b, ptrdiff_t b_row, real *c, ptrdiff_t c_row,
                             ptrdiff_t last, int resume, const epilogue *end);
 
-/* sum[0:ROWS, 0:columns] += a[row[0:ROWS]] (x) b[0:columns]: one step of k. */
-ALWAYS_INLINE void tile_step(const int ROWS, const int VECTORS, const int IS_RAGGED, const real *a,
-                             const ptrdiff_t row[8], const real *b, ptrdiff_t last, vec sum[8][4])
+/* sum[0:ROWS, 0:columns] += a[row[0:ROWS]] (x) b[0:columns]: one step of k, or two if the elements
+ * are PAIRS of bfloat16 numbers. */
+ALWAYS_INLINE void tile_step(const int ROWS, const int VECTORS, const int IS_RAGGED, const int PAIRS,
+                             const real *a, const ptrdiff_t row[8], const real *b, ptrdiff_t last,
+                             vec sum[8][4])
 {
     vec vector[4];
     UNROLL for (int j = 0; j < VECTORS - 1; j++) vector[j] = vload(b + j * LANES);
@@ -48,7 +50,10 @@ ALWAYS_INLINE void tile_step(const int ROWS, const int VECTORS, const int IS_RAG
                                                     : vload(b + (VECTORS - 1) * LANES);
     UNROLL for (int i = 0; i < ROWS; i++) {
         vec broadcast = vbroadcast(a[row[i]]);
-        UNROLL for (int j = 0; j < VECTORS; j++) VACCUMULATE(sum[i][j], broadcast, vector[j]);
+        UNROLL for (int j = 0; j < VECTORS; j++) {
+            if (PAIRS) VACCUMULATE_PAIRS(sum[i][j], broadcast, vector[j]);
+            else VACCUMULATE(sum[i][j], broadcast, vector[j]);
+        }
     }
     if (VECTORS == 1) /* otherwise each sum is moved back and forth */
         UNROLL for (int i = 0; i < ROWS; i++) VSETTLE(sum[i][0]);
@@ -63,10 +68,9 @@ ALWAYS_INLINE void tile_step(const int ROWS, const int VECTORS, const int IS_RAG
  * counted down; rows of A at offsets that addressing modes can express (one, two and four times a
  * register); rows of C reached one after another. FORGET keeps the compiler from computing all
  * addresses in advance, from computing the offsets at every step, and from holding parts of two
- * steps in registers.
- * every step, and from holding parts of two steps in registers. */
-ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, const int IS_RAGGED, ptrdiff_t k,
-                        const real *a, ptrdiff_t a_row, ptrdiff_t a_column, const real *b,
+ * steps in registers. */
+ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, const int IS_RAGGED, const int PAIRS,
+                        ptrdiff_t k, const real *a, ptrdiff_t a_row, ptrdiff_t a_column, const real *b,
                         ptrdiff_t b_row, real *c, ptrdiff_t c_row, ptrdiff_t last, int resume,
                         const epilogue *end)
 {
@@ -88,14 +92,14 @@ ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, const int IS_RAGGED, 
     }
     for (ptrdiff_t turns = k / STEPS; turns > 0; turns--) { /* counted down: one instruction less */
         UNROLL for (int step = 0; step < STEPS; step++) {
-            tile_step(ROWS, VECTORS, IS_RAGGED, a, row, b, last, sum);
+            tile_step(ROWS, VECTORS, IS_RAGGED, PAIRS, a, row, b, last, sum);
             a += a_column, b += b_row;
             FORGET(a);
             FORGET(b);
         }
     }
     for (ptrdiff_t left = k % STEPS; left > 0; left--) {
-        tile_step(ROWS, VECTORS, IS_RAGGED, a, row, b, last, sum);
+        tile_step(ROWS, VECTORS, IS_RAGGED, PAIRS, a, row, b, last, sum);
         a += a_column, b += b_row;
         FORGET(a);
     }
@@ -127,25 +131,41 @@ ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, const int IS_RAGGED, 
     }
 }
 
-#define TILE(ROWS, VECTORS)                                                                        \
-    static void tile_##ROWS##x##VECTORS(                                                           \
+#define TILE_OF(NAME, ROWS, VECTORS, PAIRS)                                                       \
+    static void NAME##_##ROWS##x##VECTORS(                                                         \
         ptrdiff_t k, const real *a, ptrdiff_t a_row, ptrdiff_t a_column, const real *b,            \
         ptrdiff_t b_row, real *c, ptrdiff_t c_row, ptrdiff_t last, int resume,                     \
         const epilogue *end)                                                                       \
     {                                                                                              \
-        if (last == LANES)                                                                         \
-            tile(ROWS, VECTORS, 0, k, a, a_row, a_column, b, b_row, c, c_row, LANES, resume, end); \
+        if (PAIRS || last == LANES) /* pairs are packed, hence filled up */                        \
+            tile(ROWS, VECTORS, 0, PAIRS, k, a, a_row, a_column, b, b_row, c, c_row,               \
+                 PAIRS ? last : LANES, resume, end);                                               \
         else                                                                                       \
-            tile(ROWS, VECTORS, 1, k, a, a_row, a_column, b, b_row, c, c_row, last, resume, end);  \
+            tile(ROWS, VECTORS, 1, PAIRS, k, a, a_row, a_column, b, b_row, c, c_row, last, resume, \
+                 end);                                                                             \
     }
-#define TILES(VECTORS) TILE(1, VECTORS) TILE(2, VECTORS) TILE(4, VECTORS)
-TILES(1) TILES(2)
-TILE(8, 1)
+#define TILES_OF(NAME, VECTORS, PAIRS) \
+    TILE_OF(NAME, 1, VECTORS, PAIRS) TILE_OF(NAME, 2, VECTORS, PAIRS) TILE_OF(NAME, 4, VECTORS, PAIRS)
 #if PANEL_VECTORS == 4
-TILES(3) TILES(4)
-TILE(8, 2) TILE(8, 3) TILE(6, 4)
+#define ALL_TILES(NAME, PAIRS)                                                         \
+    TILES_OF(NAME, 1, PAIRS) TILES_OF(NAME, 2, PAIRS) TILES_OF(NAME, 3, PAIRS)         \
+    TILES_OF(NAME, 4, PAIRS) TILE_OF(NAME, 8, 1, PAIRS) TILE_OF(NAME, 8, 2, PAIRS)     \
+    TILE_OF(NAME, 8, 3, PAIRS) TILE_OF(NAME, 6, 4, PAIRS)
+#define TILE_TABLE(NAME)                                                           \
+    {                                                                              \
+        {{8, NAME##_8x1}, {4, NAME##_4x1}, {2, NAME##_2x1}, {1, NAME##_1x1}},      \
+        {{8, NAME##_8x2}, {4, NAME##_4x2}, {2, NAME##_2x2}, {1, NAME##_1x2}},      \
+        {{8, NAME##_8x3}, {4, NAME##_4x3}, {2, NAME##_2x3}, {1, NAME##_1x3}},      \
+        {{6, NAME##_6x4}, {4, NAME##_4x4}, {2, NAME##_2x4}, {1, NAME##_1x4}},      \
+    }
 #else
-TILE(6, 2)
+#define ALL_TILES(NAME, PAIRS) \
+    TILES_OF(NAME, 1, PAIRS) TILES_OF(NAME, 2, PAIRS) TILE_OF(NAME, 8, 1, PAIRS) TILE_OF(NAME, 6, 2, PAIRS)
+#define TILE_TABLE(NAME)                                                           \
+    {                                                                              \
+        {{8, NAME##_8x1}, {4, NAME##_4x1}, {2, NAME##_2x1}, {1, NAME##_1x1}},      \
+        {{6, NAME##_6x2}, {4, NAME##_4x2}, {2, NAME##_2x2}, {1, NAME##_1x2}},      \
+    }
 #endif
 
 /* Tile heights by the number of vectors, tallest first; remaining rows are covered by the smaller
@@ -154,15 +174,13 @@ typedef struct tile_row {
     int rows;
     tile_kernel kernel;
 } tile_row;
-static const tile_row tiles[PANEL_VECTORS][4] = {
-    {{8, tile_8x1}, {4, tile_4x1}, {2, tile_2x1}, {1, tile_1x1}},
-#if PANEL_VECTORS == 4
-    {{8, tile_8x2}, {4, tile_4x2}, {2, tile_2x2}, {1, tile_1x2}},
-    {{8, tile_8x3}, {4, tile_4x3}, {2, tile_2x3}, {1, tile_1x3}},
-    {{6, tile_6x4}, {4, tile_4x4}, {2, tile_2x4}, {1, tile_1x4}},
-#else
-    {{6, tile_6x2}, {4, tile_4x2}, {2, tile_2x2}, {1, tile_1x2}},
+typedef tile_row tile_table[PANEL_VECTORS][4];
+
+ALL_TILES(tile, 0)
+static const tile_table tiles = TILE_TABLE(tile);
+#if NATIVE_BFLOAT16
+ALL_TILES(tile_of_pairs, 1)
+static const tile_table tiles_of_pairs = TILE_TABLE(tile_of_pairs);
 #endif
-};
 
 #endif

@@ -16,6 +16,9 @@ cdef extern from "fastnn.h" nogil:
         FASTNN_BAD_VARIANT
         FASTNN_BAD_COLUMN
         FASTNN_BAD_LABEL
+        FASTNN_AS_GIVEN
+        FASTNN_BFLOAT16_EMULATED
+        FASTNN_BFLOAT16_NATIVE
         FASTNN_ACTIVATION_ROWS
         FASTNN_LOSS_ROWS
         FASTNN_OPTIMIZER_ROWS
@@ -54,6 +57,7 @@ cdef extern from "fastnn.h" nogil:
 
     const char *const *fastnn_isa_names()
     int fastnn_isa_supported(const char *isa)
+    int fastnn_isa_has_bfloat16(const char *isa)
     const fastnn_table *fastnn_isa_table(const char *isa, int is_double)
     int fastnn_kernel_find(const char *name)
     const char *fastnn_kernel_name(int index)

@@ -10,6 +10,8 @@ COMPILER: str
 HAS_OPENMP: bool
 MOST_WORK_UNWATCHED: float  # multiply-adds of a step; longer ones answer Ctrl-C
 ISA: str
+HAS_BFLOAT16: bool
+PRECISIONS: dict[str, int]
 LANES: dict[str, int]
 MAX_INPUTS_OF_CONCATENATE: int
 NORM_CHUNK: int

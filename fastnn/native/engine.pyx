@@ -28,8 +28,11 @@ import numpy as np
 
 from fastnn.native.engine cimport (
     FASTNN_ACTIVATION_ROWS,
+    FASTNN_AS_GIVEN,
     FASTNN_BAD_COLUMN,
     FASTNN_BAD_LABEL,
+    FASTNN_BFLOAT16_EMULATED,
+    FASTNN_BFLOAT16_NATIVE,
     FASTNN_HALVES_FROM_ROWS,
     FASTNN_KERNEL_COUNT,
     FASTNN_LOSS_ROWS,
@@ -42,6 +45,7 @@ from fastnn.native.engine cimport (
     FASTNN_SCRATCH_BYTES,
     fastnn_call,
     fastnn_flag,
+    fastnn_isa_has_bfloat16,
     fastnn_isa_names,
     fastnn_isa_supported,
     fastnn_isa_table,
@@ -290,6 +294,14 @@ ISA = _choose_isa(os.environ.get("FASTNN_ISA", ""))
 float32_table = fastnn_isa_table(ISA.encode(), 0)
 float64_table = fastnn_isa_table(ISA.encode(), 1)
 LANES = {"float32": float32_table.lanes, "float64": float64_table.lanes}
+# Whether the processor has instructions for bfloat16, and this build uses them.
+HAS_BFLOAT16 = bool(fastnn_isa_has_bfloat16(ISA.encode()))
+# What products can round their operands to, and the number that their kernels take for it.
+PRECISIONS = {
+    "as given": FASTNN_AS_GIVEN,
+    "bfloat16": FASTNN_BFLOAT16_NATIVE if HAS_BFLOAT16 else FASTNN_BFLOAT16_EMULATED,
+    "emulated bfloat16": FASTNN_BFLOAT16_EMULATED,
+}
 
 
 cdef fastnn_kernel kernel_named(const char *name, bint is_double) except *:

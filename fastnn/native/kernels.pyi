@@ -21,10 +21,12 @@ def affine(
     parameter: float | None = None,
     out: Array | None = None,
     preactivation: Array | None = None,
+    precision: str = "as given",
     workers: int | None = None,
 ) -> Array: ...
 def affine_halves(
-    x: Array, kernel: Array, *, out: Array | None = None, workers: int | None = None
+    x: Array, kernel: Array, *, out: Array | None = None, precision: str = "as given",
+    workers: int | None = None
 ) -> Array: ...
 def add_halves(
     halves: Array,
@@ -44,6 +46,7 @@ def input_gradient(
     activation: str = "linear",
     parameter: float | None = None,
     out: Array | None = None,
+    precision: str = "as given",
     workers: int | None = None,
 ) -> Array: ...
 def kernel_gradient(
@@ -52,10 +55,12 @@ def kernel_gradient(
     *,
     out: Array | None = None,
     bias_out: Array | None = None,
+    precision: str = "as given",
     workers: int | None = None,
 ) -> Array: ...
 def kernel_gradient_halves(
-    x: Array, grad_output: Array, *, workers: int | None = None
+    x: Array, grad_output: Array, *, precision: str = "as given",
+    workers: int | None = None
 ) -> tuple[Array, Array, Array]: ...
 def add_gradient_half(
     kernel: Array, bias: Array | None, second: Array, rows: int, *, workers: int | None = None
@@ -416,6 +421,7 @@ def kernel_gradient_update(
     hyper_parameters: Sequence[float] = (),
     clipvalue: float | None = None,
     weight_decay: float = 0.0,
+    precision: str = "as given",
     workers: int | None = None,
 ) -> None: ...
 def sparse_affine(

@@ -191,6 +191,16 @@ cdef inline fastnn_call new_call(Py_ssize_t rows, Py_ssize_t size0=0, Py_ssize_t
     return call
 
 
+cdef Py_ssize_t precision_of(precision, int number) except -1:
+    """The number of a row of `PRECISIONS`, by which a product rounds its operands."""
+    if precision not in engine.PRECISIONS:
+        raise unknown_name("precision", precision, engine.PRECISIONS)
+    cdef Py_ssize_t rounding = engine.PRECISIONS[precision]
+    if number == cnp.NPY_DOUBLE and rounding:
+        raise ValueError(f"precision={precision!r} needs arrays of float32, got float64")
+    return rounding
+
+
 cdef int second_output(str name, array, int number, Py_ssize_t rows, Py_ssize_t columns,
                        tuple others) except -1:
     """Check an output passed in addition to `out`, and that it does not overlap the others."""

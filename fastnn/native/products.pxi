@@ -2,7 +2,7 @@
 # Part of kernels.pyx, which includes it.
 
 def affine(x, kernel, bias=None, *, activation="linear", parameter=None, out=None,
-           preactivation=None, workers=None):
+           preactivation=None, precision="as given", workers=None):
     """f(x @ kernel + bias).
 
     Parameters
@@ -16,6 +16,8 @@ def affine(x, kernel, bias=None, *, activation="linear", parameter=None, out=Non
         The activation's parameter; its row holds the default.
     out, preactivation : ndarray, shape (rows, units), optional
         Receive the result and x @ kernel + bias.
+    precision : str, default "as given"
+        A row of `engine.PRECISIONS`: "bfloat16" rounds x and kernel to bfloat16.
     workers : int, optional
 
     Returns
@@ -38,24 +40,26 @@ def affine(x, kernel, bias=None, *, activation="linear", parameter=None, out=Non
     row, default = _row("activation", activation)
     default = default if parameter is None else parameter
     cdef int members = team(workers, rows * <double>kernel.size)
+    cdef Py_ssize_t rounding = precision_of(precision, number)
     if number == cnp.NPY_FLOAT:
-        _affine[float](x, kernel, bias, out, preactivation, row, default, members)
+        _affine[float](x, kernel, bias, out, preactivation, row, default, rounding, members)
     else:
-        _affine[double](x, kernel, bias, out, preactivation, row, default, members)
+        _affine[double](x, kernel, bias, out, preactivation, row, default, rounding, members)
     return out
 
 
 cdef int _affine(const real[:, ::1] x, const real[:, ::1] kernel, const real[::1] bias,
                  real[:, ::1] out, real[:, ::1] preactivation, int row, double parameter,
-                 int workers) except -1:
-    cdef fastnn_call call = new_call(x.shape[0], x.shape[1], kernel.shape[1], 0, row, parameter)
+                 Py_ssize_t rounding, int workers) except -1:
+    cdef fastnn_call call = new_call(x.shape[0], x.shape[1], kernel.shape[1], rounding, row,
+                                     parameter)
     call.operand[0], call.operand[1], call.operand[2] = matrix(x), matrix(kernel), vector(bias)
     call.operand[3] = matrix[real](out)
     call.operand[4] = matrix[real](preactivation)
     return launch(FASTNN_KERNEL_affine, &call, real is double, workers)
 
 
-def affine_halves(x, kernel, *, out=None, workers=None):
+def affine_halves(x, kernel, *, out=None, precision="as given", workers=None):
     """x @ kernel as two sums, one over the first and one over the second half of the inputs.
 
     Parameters
@@ -63,6 +67,8 @@ def affine_halves(x, kernel, *, out=None, workers=None):
     x : ndarray, shape (rows, inputs)
     kernel : ndarray, shape (inputs, units)
     out : ndarray, shape (rows, 2 * units), optional
+    precision : str, default "as given"
+        A row of `engine.PRECISIONS`: "bfloat16" rounds x and kernel to bfloat16.
     workers : int, optional
 
     Returns
@@ -79,7 +85,7 @@ def affine_halves(x, kernel, *, out=None, workers=None):
     out = output("out", out, number, rows, 2 * units)
     apart("out", out, "x", x)
     apart("out", out, "kernel", kernel)
-    cdef fastnn_call call = new_call(rows, inputs, units)
+    cdef fastnn_call call = new_call(rows, inputs, units, precision_of(precision, number))
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(kernel)
     call.operand[2] = cnp.PyArray_DATA(out)
     launch(FASTNN_KERNEL_affine_halves, &call, number == cnp.NPY_DOUBLE,
@@ -131,7 +137,7 @@ def add_halves(halves, bias=None, *, activation="linear", parameter=None, out=No
 
 
 def input_gradient(grad_output, kernel, saved=None, *, activation="linear", parameter=None,
-                   out=None, workers=None):
+                   out=None, precision="as given", workers=None):
     """(grad_output @ kernel.T) * f'(saved), the gradient with respect to a dense layer's input.
 
     Parameters
@@ -143,6 +149,9 @@ def input_gradient(grad_output, kernel, saved=None, *, activation="linear", para
     activation : str, default "linear"
     parameter : float, optional
     out : ndarray, shape (rows, inputs), optional
+    precision : str, default "as given"
+        A row of `engine.PRECISIONS`: "bfloat16" rounds grad_output and kernel to bfloat16.
+        The same holds for the other gradients, unless there are at most 8 rows.
     workers : int, optional
 
     Returns
@@ -162,24 +171,26 @@ def input_gradient(grad_output, kernel, saved=None, *, activation="linear", para
     row, default = _row("activation", activation)
     default = default if parameter is None else parameter
     cdef int members = team(workers, rows * <double>kernel.size)
+    cdef Py_ssize_t rounding = precision_of(precision, number)
     if number == cnp.NPY_FLOAT:
-        _input_gradient[float](grad_output, kernel, saved, out, row, default, members)
+        _input_gradient[float](grad_output, kernel, saved, out, row, default, rounding, members)
     else:
-        _input_gradient[double](grad_output, kernel, saved, out, row, default, members)
+        _input_gradient[double](grad_output, kernel, saved, out, row, default, rounding, members)
     return out
 
 
 cdef int _input_gradient(const real[:, ::1] grad, const real[:, ::1] kernel,
                          const real[:, ::1] saved, real[:, ::1] out, int row, double parameter,
-                         int workers) except -1:
-    cdef fastnn_call call = new_call(grad.shape[0], kernel.shape[0], kernel.shape[1], 0, row,
+                         Py_ssize_t rounding, int workers) except -1:
+    cdef fastnn_call call = new_call(grad.shape[0], kernel.shape[0], kernel.shape[1], rounding, row,
                                      parameter)
     call.operand[0], call.operand[1], call.operand[2] = matrix(grad), matrix(kernel), matrix(saved)
     call.operand[3] = matrix[real](out)
     return launch(FASTNN_KERNEL_input_gradient, &call, real is double, workers)
 
 
-def kernel_gradient(x, grad_output, *, out=None, bias_out=None, workers=None):
+def kernel_gradient(x, grad_output, *, out=None, bias_out=None, precision="as given",
+                    workers=None):
     """x.T @ grad_output, the gradient with respect to the kernel of a dense layer.
 
     Parameters
@@ -189,6 +200,8 @@ def kernel_gradient(x, grad_output, *, out=None, bias_out=None, workers=None):
     out : ndarray, shape (inputs, units), optional
     bias_out : ndarray, shape (units,), optional
         Receives grad_output.sum(axis=0).
+    precision : str, default "as given"
+        A row of `engine.PRECISIONS`: "bfloat16" rounds x and grad_output to bfloat16.
     workers : int, optional
 
     Returns
@@ -202,7 +215,8 @@ def kernel_gradient(x, grad_output, *, out=None, bias_out=None, workers=None):
     out = output("out", out, number, inputs, units)
     apart("out", out, "x", x)
     apart("out", out, "grad_output", grad_output)
-    cdef fastnn_call call = new_call(cnp.PyArray_DIM(x, 0), inputs, units)
+    cdef fastnn_call call = new_call(cnp.PyArray_DIM(x, 0), inputs, units,
+                                     precision_of(precision, number))
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(grad_output)
     call.operand[2] = cnp.PyArray_DATA(out)
     if bias_out is not None:
@@ -214,13 +228,15 @@ def kernel_gradient(x, grad_output, *, out=None, bias_out=None, workers=None):
     return out
 
 
-def kernel_gradient_halves(x, grad_output, *, workers=None):
+def kernel_gradient_halves(x, grad_output, *, precision="as given", workers=None):
     """x.T @ grad_output and grad_output.sum(axis=0) over two halves of a large batch.
 
     Parameters
     ----------
     x : ndarray, shape (rows, inputs)
     grad_output : ndarray, shape (rows, units)
+    precision : str, default "as given"
+        A row of `engine.PRECISIONS`: "bfloat16" rounds x and grad_output to bfloat16.
     workers : int, optional
 
     Returns
@@ -238,7 +254,8 @@ def kernel_gradient_halves(x, grad_output, *, workers=None):
     by_kernel = np.empty((inputs, units), x.dtype)
     by_bias = np.empty(units, x.dtype)
     second = np.zeros(inputs * units + units, x.dtype)
-    cdef fastnn_call call = new_call(cnp.PyArray_DIM(x, 0), inputs, units)
+    cdef fastnn_call call = new_call(cnp.PyArray_DIM(x, 0), inputs, units,
+                                     precision_of(precision, number))
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(grad_output)
     call.operand[2], call.operand[3] = cnp.PyArray_DATA(by_kernel), cnp.PyArray_DATA(by_bias)
     call.operand[4] = cnp.PyArray_DATA(second)

@@ -152,7 +152,8 @@ def moving_average(average, value, *, momentum, workers=None):
 
 
 def kernel_gradient_update(name, x, grad_output, kernel, bias, state, *, learning_rate, step,
-                           hyper_parameters=(), clipvalue=None, weight_decay=0.0, workers=None):
+                           hyper_parameters=(), clipvalue=None, weight_decay=0.0,
+                           precision="as given", workers=None):
     """Update a dense layer's kernel and bias in place, with gradients that are not kept.
 
     Parameters
@@ -167,6 +168,8 @@ def kernel_gradient_update(name, x, grad_output, kernel, bias, state, *, learnin
         State of the kernel, then of the bias; without a bias it ends after the kernel's.
     learning_rate, step, hyper_parameters, clipvalue, weight_decay
         As in `update`.
+    precision : str, default "as given"
+        A row of `engine.PRECISIONS`: "bfloat16" rounds x and grad_output to bfloat16.
     workers : int, optional
 
     """
@@ -180,6 +183,7 @@ def kernel_gradient_update(name, x, grad_output, kernel, bias, state, *, learnin
     if bias is not None:
         require("bias", bias, number, units, VECTOR)
     require("state", state, number, slots, count)
+    cdef Py_ssize_t rounding = precision_of(precision, number)
     operands = {"x": x, "grad_output": grad_output}
     for label, array in (("kernel", kernel), ("bias", bias), ("state", state)):
         if array is None:
@@ -201,5 +205,6 @@ def kernel_gradient_update(name, x, grad_output, kernel, bias, state, *, learnin
         call.operand[3], call.operand[6] = cnp.PyArray_DATA(by_bias), cnp.PyArray_DATA(bias)
     if bias is not None and slots:
         call.operand[7] = cnp.PyArray_BYTES(state) + inputs * units * cnp.PyArray_ITEMSIZE(state)
+    call.size[3] = rounding
     launch(FASTNN_KERNEL_kernel_gradient_update, &call, number == cnp.NPY_DOUBLE,
            team(workers, units * <double>cnp.PyArray_SIZE(x)))
