@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 from fastnn import data, losses, optimizers
 from fastnn.core import checks
 from fastnn.metrics import Metric
 from fastnn.metrics import get as metric_of
 from fastnn.program.objective import Objective, OutputObjective
+from fastnn.program.precision import MIXED
 
 
 def objective_of(
@@ -152,3 +154,29 @@ def _check_labels(labels: Sequence[str]) -> None:
     for label in labels:
         if labels.count(label) > 1 or label == "loss":
             raise ValueError(f"metrics must have names of their own, got {label!r} twice")
+
+
+def checked_precision(precision: object, dtype: str) -> str | None:
+    """Return how products are to be computed; None leaves that as it is.
+
+    Parameters
+    ----------
+    precision : object
+        As given to `compile`.
+    dtype : {"float32", "float64"}
+        The model's.
+
+    Raises
+    ------
+    ValueError
+        It is neither the dtype nor "mixed_bfloat16", or the latter with float64.
+    """
+    if precision is None or (isinstance(precision, str) and precision == dtype):
+        return cast("str | None", precision)
+    allowed = [dtype] if dtype == "float64" else [dtype, MIXED]
+    if precision not in allowed:
+        raise ValueError(
+            f"precision must be {' or '.join(map(repr, allowed))} for a model of dtype {dtype!r}, "
+            f"got {precision!r}"
+        )
+    return MIXED

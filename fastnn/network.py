@@ -38,13 +38,15 @@ from fastnn.layers.preprocessing import Measuring
 from fastnn.optimizers import Optimizer
 from fastnn.program.graph import Graph
 from fastnn.program.objective import Objective
+from fastnn.program.precision import MIXED
 from fastnn.program.purpose import Purpose
 from fastnn.runtime import Runtime
 from fastnn.runtime.arenas import ParameterArena, memory_for_parameters
 from fastnn.runtime.fast_path import FastPath
 from fastnn.runtime.turns import ALL, NOTHING, Turns
 
-DTYPES = ("float32", "float64")
+# What the arrays of a network hold, by the dtype that it is given.
+DTYPES = {"float32": "float32", "float64": "float64", "bfloat16": "float32"}
 
 
 def checked_options(dtype: object, seed: object) -> tuple[str, int | None]:
@@ -53,14 +55,14 @@ def checked_options(dtype: object, seed: object) -> tuple[str, int | None]:
     Raises
     ------
     ValueError
-        The dtype is neither float32 nor float64, or the seed is not an integer of at least 0.
+        The dtype is none of `DTYPES`, or the seed is not an integer of at least 0.
     """
-    try:
-        name = "" if dtype is None else np.dtype(dtype).name  # type: ignore[call-overload]
+    try:  # bfloat16 is a dtype only where another package has registered it
+        name = dtype if dtype == "bfloat16" else "" if dtype is None else np.dtype(dtype).name  # type: ignore[call-overload]
     except TypeError:
         name = ""
     if name not in DTYPES:
-        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+        raise ValueError(f"dtype must be 'float32', 'float64' or 'bfloat16', got {dtype!r}")
     if seed is None:
         return name, None
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
@@ -113,7 +115,8 @@ class Network(Composite):
 
     Parameters
     ----------
-    dtype : {"float32", "float64"}
+    dtype : {"float32", "float64", "bfloat16"}
+        The last is float32 with the precision "mixed_bfloat16".
     seed : int or None
         Determines initial weights, shuffling and dropout.
     chain : sequence of Layer or Network, optional
@@ -124,6 +127,10 @@ class Network(Composite):
 
     Attributes
     ----------
+    dtype : {"float32", "float64"}
+        Of the arrays.
+    precision : {"float32", "float64", "mixed_bfloat16"}
+        The dtype's name, or "mixed_bfloat16" if large products round their operands.
     parts : tuple of Layer or Network
         Each once if the network is built.
     layers : tuple of Layer
@@ -168,7 +175,8 @@ class Network(Composite):
         chain: Sequence[Layer | Composite] | None = None,
         name: str | None = None,
     ) -> None:
-        self.dtype, self.seed = dtype, seed
+        self.dtype, self.seed = DTYPES[dtype], seed
+        self.precision = MIXED if dtype == "bfloat16" else dtype
         self.is_sequential = chain is not None
         self.given_name = name
         self.name = name or ("sequential" if self.is_sequential else "model")
@@ -231,7 +239,9 @@ class Network(Composite):
         shapes = {name: value.shape for name, value in graph.parameters.items()}
         self._drawn = set()  # otherwise layers that are gone would keep their arenas
         with memory_for_parameters(graph, self.dtype):
-            runtime = Runtime(graph, self.dtype, shapes, self._key, shared, self.turns)
+            runtime = Runtime(
+                graph, self.dtype, shapes, self._key, shared, self.turns, self.precision
+            )
             for i, (name, view) in enumerate(runtime.parameters.items()):
                 if name in shared:
                     continue
@@ -560,7 +570,17 @@ class Network(Composite):
             self._specification = DataSpecification(inputs, targets, self.dtype)
         return self._specification
 
-    def configure(self, objective: Objective, frozen: AbstractSet[Layer] = frozenset()) -> None:
+    @property
+    def given_dtype(self) -> str:
+        """The dtype with which a network like this one is made."""
+        return "bfloat16" if self.precision == MIXED else self.dtype
+
+    def configure(
+        self,
+        objective: Objective,
+        frozen: AbstractSet[Layer] = frozenset(),
+        precision: str | None = None,
+    ) -> None:
         """Take a new optimizer, losses and metrics. The optimizer's state is reset.
 
         Parameters
@@ -568,11 +588,17 @@ class Network(Composite):
         objective : Objective
         frozen : set of Layer, optional
             The layers that this network does not train, whatever their `trainable`.
+        precision : {"float32", "float64", "mixed_bfloat16"}, optional
+            Default: as it is.
         """
         with self.turns.change("compile", NOTHING):
             if self.built:
                 with memory_for_parameters(self.graph, self.dtype):
                     self.runtime.configure(objective, frozen)
+            if precision is not None:
+                self.precision = precision
+                if self.built:
+                    self.runtime.set_precision(precision)
             self.objective, self.frozen, self._specification = objective, frozen, None
             self.kept.clear()
 
@@ -595,11 +621,17 @@ class Network(Composite):
         runtime = self.runtime
         other = copy.copy(self)
         other.face, other.kept = None, {}
-        other.dtype = self.dtype if dtype is None else dtype
+        if dtype not in (None, self.dtype):
+            other.dtype = other.precision = dtype
         other.generator = copy.deepcopy(self.generator)
         other._specification = None
         other.runtime = Runtime(
-            runtime.graph, other.dtype, runtime.shapes, runtime.key, turns=other.turns
+            runtime.graph,
+            other.dtype,
+            runtime.shapes,
+            runtime.key,
+            turns=other.turns,
+            precision=other.precision,
         )
         if self.objective is not None:
             other.runtime.configure(self.objective, self.frozen)
@@ -656,7 +688,8 @@ class Network(Composite):
         else:
             uses = [(call.item, call.inner) for call in inner.composition.calls]
         parts = [copied(*use) for use in uses]
-        other = Network(self.dtype, seed, parts if self.is_sequential else None, self.given_name)
+        chain = parts if self.is_sequential else None
+        other = Network(self.given_dtype, seed, chain, self.given_name)
         other.chain_shape = self.chain_shape
         if inner is None:
             return other

@@ -71,7 +71,7 @@ def _described(network: Network, attachments: dict[str, Any]) -> dict[str, Any]:
         "format": FORMAT,
         "version": engine.VERSION,
         "kind": "Sequential" if network.is_sequential else "Model",
-        "dtype": network.dtype,
+        "dtype": network.given_dtype,
         "seed": network.seed,
         "step": runtime.step,
         "accumulated": runtime.accumulated,

@@ -18,7 +18,7 @@ from fastnn.exchange import architecture
 from fastnn.layers import Layer
 from fastnn.losses import Custom
 from fastnn.metrics import Function, Metric
-from fastnn.network import Network, checked_options
+from fastnn.network import DTYPES, Network, checked_options
 from fastnn.optimizers import Optimizer
 from fastnn.program.graph import Graph
 from fastnn.runtime import Objective
@@ -205,14 +205,14 @@ def restored(
 
     def check(graph: Graph, paths: Mapping[Layer, str], *, is_whole: bool) -> None:
         if stored is not None:
-            stored.check_parameters(graph, paths, options[0])
+            stored.check_parameters(graph, paths, DTYPES[options[0]])
         if not is_whole:
             return
         if about["compile"] is not None:
             objectives.append(_objective(about["compile"], graph, own, where))
             counts.check_accumulated(objectives[0].optimizer)
             if stored is not None:
-                stored.check_state(graph, objectives[0], options[0])
+                stored.check_state(graph, objectives[0], DTYPES[options[0]])
         if stored is not None:
             stored.check_no_more(graph)
             _check_names(about.get("names"), graph)

@@ -13,6 +13,7 @@ from typing import Any
 
 from fastnn.program.lower import Program
 from fastnn.program.ops import Op, Value
+from fastnn.program.precision import precision_of
 from fastnn.program.purpose import Purpose
 
 Pattern = Callable[[list[Op], set[Value]], tuple[list[Op], list[str]]]
@@ -184,7 +185,7 @@ def affine_in_halves(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[s
             split.append(op)
             continue
         halves = Value(f"{op.layer}/halves", (2 * kernel.shape[1],))
-        split.append(Op("affine_halves", op.inputs[:2], (halves,), layer=op.layer))
+        split.append(Op("affine_halves", op.inputs[:2], (halves,), precision_of(op), op.layer))
         split.append(Op("add_halves", (halves, op.inputs[2]), op.outputs, op.attributes, op.layer))
         lines.append(f"{op.layer}: affine in two halves of its inputs")
     return split, lines
@@ -213,7 +214,9 @@ def kernel_gradient_in_halves(ops: list[Op], roots: set[Value]) -> tuple[list[Op
         size = width + (0 if by_bias is None else by_bias.width)
         second = Value(f"{op.layer}/second half", (size,), batched=False)
         outputs = (by_kernel, by_bias)
-        split.append(Op("kernel_gradient_halves", op.inputs, (*outputs, second), {}, op.layer))
+        split.append(
+            Op("kernel_gradient_halves", op.inputs, (*outputs, second), precision_of(op), op.layer)
+        )
         # The number of rows is that of the gradient with respect to the output.
         inputs = (*outputs, second, op.input(1))
         split.append(Op("add_gradient_half", inputs, outputs, {}, op.layer))
@@ -344,6 +347,7 @@ def _with_update(op: Op, update: Op) -> Op:
     inputs = (*op.inputs, *kernel, *bias)
     outputs = (by_kernel, by_bias, kernel[0], bias[0])
     attributes = {key: value for key, value in update.attributes.items() if key != "covers"}
+    attributes |= precision_of(op)
     return Op(f"{op.name}_update", inputs, outputs, attributes, op.layer)
 
 

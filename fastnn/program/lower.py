@@ -24,6 +24,7 @@ from fastnn.program.objective import (
 )
 from fastnn.program.ops import Op, Value
 from fastnn.program.optimizer_ops import Layout, LowerableOptimizer, penalties, update_ops
+from fastnn.program.precision import MIXED, in_bfloat16
 from fastnn.program.purpose import Purpose, Wrt
 
 
@@ -45,7 +46,7 @@ class Program:
     sections : dict of str to tuple of int
         Half-open ranges of ops that can be run on their own.
     merges : list of str
-        What was fused.
+        What was fused, and whose products are rounded.
     targets : list of Value
         The inputs after the network's own: targets, and sample weights.
     reported : list of Reported
@@ -79,6 +80,7 @@ def lower(
     optimizer: LowerableOptimizer | None = None,
     layout: Layout | None = None,
     wrt: Wrt = Wrt.PARAMETERS,
+    precision: str = "",
 ) -> Program:
     """Return the unfused program for one purpose.
 
@@ -102,6 +104,8 @@ def lower(
     wrt : Wrt, default Wrt.PARAMETERS
         What is differentiated with respect to. Only the program MANUAL and those that return
         gradients take anything but parameters.
+    precision : str, default ""
+        "mixed_bfloat16" if large products round their operands to bfloat16.
 
     Returns
     -------
@@ -112,6 +116,28 @@ def lower(
     ValueError
         A gradient with respect to an input was asked for that does not exist.
     """
+    program = _lowered(
+        purpose, graph, sparse, objectives, target_types, collects, optimizer, layout, wrt
+    )
+    if precision == MIXED:
+        ops = in_bfloat16(program.ops)
+        layers = dict.fromkeys(op.layer for op in ops if "precision" in op.attributes)
+        lines = [f"{layer}: products in bfloat16" for layer in layers]
+        return replace(program, ops=ops, merges=lines)
+    return program
+
+
+def _lowered(
+    purpose: Purpose,
+    graph: Graph,
+    sparse: Sequence[int],
+    objectives: Sequence[OutputObjective[Any, Any]],
+    target_types: Sequence[str],
+    collects: bool,
+    optimizer: LowerableOptimizer | None,
+    layout: Layout | None,
+    wrt: Wrt,
+) -> Program:
     if purpose is Purpose.UPDATE:
         assert optimizer is not None
         assert layout is not None

@@ -324,9 +324,21 @@ def _python_gradient(op: Op, grad: Value, emit: Emit) -> list[Value | None]:
 # --- layouts of calls -------------------------------------------------------------------------
 
 
+def _precision(op: Op) -> int:
+    """Return the number by which a product rounds its operands; `precision.py` says which do."""
+    return engine.PRECISIONS[op.attributes.get("precision", "as given")]
+
+
+def _sparse_sizes(op: Op) -> tuple[int, ...]:
+    return op.input(1).shape
+
+
 def _dense_sizes(op: Op) -> tuple[int, ...]:
-    kernel = op.input(1)
-    return kernel.shape
+    return *op.input(1).shape, _precision(op)
+
+
+def _gradient_sizes(op: Op) -> tuple[int, ...]:
+    return *op.output.shape, _precision(op)
 
 
 def _dense_work(op: Op) -> float:
@@ -449,14 +461,14 @@ OPS: dict[str, OpRow] = {
     ),
     "kernel_gradient": OpRow(
         "kernel_gradient",
-        sizes=lambda op: op.output.shape,
+        sizes=_gradient_sizes,
         work=lambda op: float(op.output.width),
         in_parts=False,
     ),
     # kernel_gradient in two passes; fuse.py inserts them.
     "kernel_gradient_halves": OpRow(
         "kernel_gradient_halves",
-        sizes=lambda op: op.output.shape,
+        sizes=_gradient_sizes,
         work=lambda op: float(op.output.width),
         in_parts=False,
     ),
@@ -470,7 +482,7 @@ OPS: dict[str, OpRow] = {
     # here; one in a hundred is assumed.
     "sparse_affine": OpRow(
         "sparse_affine",
-        sizes=_dense_sizes,
+        sizes=_sparse_sizes,
         variant=_activation_number,
         work=lambda op: _dense_work(op) / 100,
     ),
@@ -744,7 +756,7 @@ OPS: dict[str, OpRow] = {
     # Computes the gradients of a layer's kernel and bias and applies them at once.
     "kernel_gradient_update": OpRow(
         "kernel_gradient_update",
-        sizes=lambda op: (*op.input(2).shape, op.attributes["count"]),
+        sizes=lambda op: (*op.input(2).shape, op.attributes["count"], _precision(op)),
         scalars=_update_scalars,
         variant=lambda op: OPTIMIZER_NUMBER[op.attributes["optimizer"]],
         work=lambda op: float(op.output.width),

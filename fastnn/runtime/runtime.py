@@ -22,6 +22,7 @@ from fastnn.core import notices
 from fastnn.core.locks import Lock
 from fastnn.data.arrays import Source, checked_weights
 from fastnn.data.steps import Steps
+from fastnn.native import engine
 from fastnn.native.engine import Executor
 from fastnn.program.fuse import fuse
 from fastnn.program.graph import Graph
@@ -62,10 +63,12 @@ class Runtime:
         The parameters that exist already: their arenas, and their views.
     turns : Turns, optional
         The network's; default: new ones.
+    precision : str, default ""
+        "mixed_bfloat16" if large products round their operands to bfloat16.
 
     Attributes
     ----------
-    graph, dtype, shapes
+    graph, dtype, shapes, precision
         The arguments.
     arena : ParameterArena
         Of the parameters that are not shared.
@@ -98,8 +101,9 @@ class Runtime:
         key: int,
         shared: Mapping[str, tuple[ParameterArena, np.ndarray]] | None = None,
         turns: Turns | None = None,
+        precision: str = "",
     ) -> None:
-        self.graph, self.dtype, self.shapes = graph, dtype, shapes
+        self.graph, self.dtype, self.shapes, self.precision = graph, dtype, shapes, precision
         self.turns = turns or Turns()
         self.objective: Objective | None = None
         self.counter = np.zeros(1, np.int64)
@@ -352,6 +356,11 @@ class Runtime:
                 f"{optimizer!r} keeps other state than when compile was called; call it again"
             )
 
+    def set_precision(self, precision: str) -> None:
+        """Set how the products of all programs are computed from now on; see `precision.py`."""
+        self.precision = precision
+        self._forget(lambda purpose: True)
+
     # --- programs -----------------------------------------------------------------------------
 
     def bound(
@@ -401,9 +410,9 @@ class Runtime:
                     self.check_slots()
                 if found is not None:  # episodes, say, that are sometimes a little longer
                     rows = max(rows, min(2 * found.plan.capacity, MOST_ROWS_AHEAD))
-                program = fuse(
-                    self.program(purpose, target_types, sparse, collects=collects, wrt=wrt), rows
-                )
+                unfused = self.program(purpose, target_types, sparse, collects=collects, wrt=wrt)
+                self._warn_if_emulated(unfused)
+                program = fuse(unfused, rows)
                 self.programs.pop(key, None)
                 alike = [old for old in self.programs if (*old[:4], old[5]) == (*key[:4], wrt)]
                 for old in alike[: max(len(alike) - SETTINGS_KEPT + 1, 0)]:
@@ -423,7 +432,7 @@ class Runtime:
     ) -> Program:
         """Return an unfused program; the parameters are as for `bound`."""
         if not purpose.needs_objective:
-            return lower(purpose, self.graph, sparse=sparse, wrt=wrt)
+            return lower(purpose, self.graph, sparse=sparse, wrt=wrt, precision=self.precision)
         assert self.objective is not None
         optimizer = self.objective.optimizer
         if purpose.updates:
@@ -439,6 +448,7 @@ class Runtime:
             optimizer=optimizer,
             layout=self.layout,
             wrt=wrt,
+            precision=self.precision,
         )
 
     def _warn_if_nothing_learns(self) -> None:
@@ -446,6 +456,14 @@ class Runtime:
             notices.warn(
                 "no parameter of this model learns: all layers have trainable = False; to freeze "
                 "layers in another model only, give frozen=[...] to its compile"
+            )
+
+    def _warn_if_emulated(self, program: Program) -> None:
+        if not engine.HAS_BFLOAT16 and any("precision" in op.attributes for op in program.ops):
+            notices.warn(
+                "this processor, or the ISA in use, has no instructions for bfloat16 "
+                "(AVX512-BF16): products with the precision 'mixed_bfloat16' are emulated, with "
+                "the same results, and take longer than in float32"
             )
 
     def _bind(self, program: Program, rows: int) -> Bound:

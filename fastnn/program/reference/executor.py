@@ -113,9 +113,46 @@ def _derivative(op: Op, saved: Array) -> Array:
     return derivative(saved, op.attributes.get("parameter", 0.0))
 
 
+def to_bfloat16(x: Array) -> Array:
+    """Return an array rounded to bfloat16, to nearest even; denormals become zero.
+
+    Parameters
+    ----------
+    x : ndarray
+        Of float32, or of float64 that holds float32 numbers.
+
+    Returns
+    -------
+    ndarray
+        Of the same shape and dtype.
+    """
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) & 0xFFFF0000
+    rounded = np.where(np.isnan(x), (bits | 0x400000) & 0xFFFF0000, rounded)
+    rounded = np.where(np.abs(x) < np.finfo(np.float32).tiny, bits & 0x80000000, rounded)
+    return rounded.astype(np.uint32).view(np.float32).astype(x.dtype)
+
+
+# Gradients of at most so many rows are not rounded (src_c/dense.c).
+FEW_ROWS_AS_GIVEN = 8
+
+
+def _operands(op: Op, *arrays: Array, rows: int = 0) -> tuple[Array, ...]:
+    """Return the operands of a product, rounded if it rounds; `rows` are those of a gradient."""
+    if "precision" not in op.attributes or 0 < rows <= FEW_ROWS_AS_GIVEN:
+        return arrays
+    return tuple(map(to_bfloat16, arrays))
+
+
 def _affine(op: Op, context: Context, x: Array, kernel: Array, bias: Array | None) -> tuple:
+    x, kernel = _operands(op, x, kernel)
     z = x @ kernel + (0 if bias is None else bias)
     return _activation(op, context, z), z
+
+
+def _kernel_gradient(op: Op, context: Context, x: Array, grad: Array) -> tuple:
+    rounded_x, rounded_grad = _operands(op, x, grad, rows=len(x))
+    return rounded_x.T @ rounded_grad, grad.sum(axis=0)
 
 
 def middle(count: int) -> int:
@@ -162,7 +199,9 @@ def kernel_gradient_halves(x: Array, grad_output: Array) -> tuple[Array, Array, 
 
 
 def _kernel_gradient_halves(op: Op, context: Context, x: Array, grad: Array) -> tuple:
-    kernel, bias, second = kernel_gradient_halves(x, grad)
+    _, bias, second = kernel_gradient_halves(x, grad)
+    kernel, _, rounded = kernel_gradient_halves(*_operands(op, x, grad, rows=len(x)))
+    second[: kernel.size] = rounded[: kernel.size]  # the bias's gradient is no product
     assert op.outputs[2] is not None
     return kernel, bias, second[: op.outputs[2].width]
 
@@ -182,6 +221,7 @@ def _add_halves(op: Op, context: Context, halves: Array, bias: Array | None) -> 
 def _input_gradient(
     op: Op, context: Context, grad: Array, kernel: Array, saved: Array | None
 ) -> Array:
+    grad, kernel = _operands(op, grad, kernel, rows=len(grad))
     product = grad @ kernel.T
     return product if saved is None else product * _derivative(op, saved)
 
@@ -302,7 +342,7 @@ def _kernel_gradient_update(
         flat = p.ravel(), g.ravel(), no_state if state is None else state
         return _updated(op, context, *flat).reshape(p.shape)
 
-    by_kernel, by_bias = x.T @ grad, grad.sum(axis=0)
+    by_kernel, by_bias = _kernel_gradient(op, context, x, grad)
     new_kernel = new(kernel, by_kernel, kernel_state)
     if bias is None:
         return by_kernel, None, new_kernel, None
@@ -331,10 +371,10 @@ def _updated(
 # name: formula(op, context, *inputs), which returns the output, or a tuple of outputs
 FORMULAS: dict[str, Callable[..., Any]] = {
     "affine": _affine,
-    "affine_halves": lambda op, c, x, kernel: affine_halves(x, kernel),
+    "affine_halves": lambda op, c, *operands: affine_halves(*_operands(op, *operands)),
     "add_halves": _add_halves,
     "input_gradient": _input_gradient,
-    "kernel_gradient": lambda op, c, x, grad: (x.T @ grad, grad.sum(axis=0)),
+    "kernel_gradient": _kernel_gradient,
     "kernel_gradient_halves": _kernel_gradient_halves,
     "add_gradient_half": _add_gradient_half,
     "sparse_affine": _affine,
