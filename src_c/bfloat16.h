@@ -52,25 +52,6 @@ ALWAYS_INLINE vec vround_bfloat16(vec a)
     return vselect(vless(vabs(a), vbroadcast(0x1p-126f)), vfrom_bits(vbits(a) & sign), rounded);
 }
 
-#if NATIVE_BFLOAT16
-/* The first 16 numbers of both, rounded: those of `low` before those of `high`. */
-ALWAYS_INLINE __m512i vround_both(vec low, vec high)
-{
-    __m512i rounded;
-    __asm__("vcvtne2ps2bf16 %2, %1, %0" : "=v"(rounded) : "v"(high), "v"(low));
-    return rounded;
-}
-
-/* A pair for each lane. */
-ALWAYS_INLINE vec vpairs(vec first, vec second)
-{
-    const __m512i alternating = _mm512_set_epi16(
-        31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3,
-        18, 2, 17, 1, 16, 0);
-    return (vec)_mm512_permutexvar_epi16(alternating, vround_both(first, second));
-}
-#endif
-
 /* Packs one row of an operand whose k is contiguous: from[0:depth] as units. */
 static void pack_bfloat16_row(int form, const real *from, ptrdiff_t depth, real *to)
 {

@@ -13,7 +13,9 @@
 enum {
     FEW_ROWS = VECTOR_BYTES == 64 ? 2 : 8, /* of A and C, at most; more fit the tiles of AVX-512 */
     FEW_STEPS = VECTOR_BYTES == 64 ? 8 : 4, /* rows of B that are read side by side */
-    FEW_PAIRED_ROWS = 4,                   /* of A and C, at most, in bfloat16 */
+    PAIRED_ROWS = 6,                       /* of A and C, at most, if tiles round B to bfloat16 ... */
+    PAIRED_ROWS_IN_ORDER = 4,              /* ... and if B is larger than this many bytes */
+    PAIRED_B_BYTES = 12 << 20,
     FEW_AHEAD = VECTOR_BYTES != 64,        /* whether the next ones are prefetched */
     FEW_B_BYTES = VECTOR_BYTES == 64 ? 4 << 20 : 1 << 16, /* size of B from which on this pays */
     FEW_C_BYTES = 24 << 10,                /* of C, which stay in L1 */
@@ -21,11 +23,16 @@ enum {
     DOT_K = 32,                            /* ... and their length, for each row, that pays */
 };
 
+static int is_large_b(const product *p)
+{
+    return p->k * p->n >= (ptrdiff_t)(FEW_B_BYTES / sizeof(real));
+}
+
 /* Whether C has few rows and B is large. A row has the same bits in any batch, either way. */
 static int is_few_rows(const product *p)
 {
     return LANES > 1 && p->m <= FEW_ROWS && p->n >= PANEL && p->a_column == 1
-        && p->b_column == 1 && !p->updater && p->k * p->n >= (ptrdiff_t)(FEW_B_BYTES / sizeof(real));
+        && p->b_column == 1 && !p->updater && is_large_b(p);
 }
 
 /* One vector of columns: c[0:ROWS] += a[0:ROWS, 0:STEPS] @ b[0:STEPS], the first `width` of them. */
@@ -81,38 +88,74 @@ static void add_rows_of_b(const product *p, ptrdiff_t k, ptrdiff_t steps, ptrdif
 }
 
 #if NATIVE_BFLOAT16
-/* Whether C has few rows and a and b are rounded: packing b would take longer than the sums. */
+/* Whether A and B are rounded and B is read in order; otherwise tiles read it. */
+static int is_paired_in_order(const product *p)
+{
+    return is_large_b(p)
+        && (p->m <= FEW_ROWS || p->k * p->n >= (ptrdiff_t)(PAIRED_B_BYTES / sizeof(real)));
+}
+
+/* Whether C has few rows and A and B are rounded: packing B would take longer than the sums. */
 static int is_few_pairs(const product *p)
 {
-    return p->precision == FASTNN_BFLOAT16_NATIVE && p->k > 0 && p->m <= FEW_PAIRED_ROWS && p->a_column == 1
+    return p->precision == FASTNN_BFLOAT16_NATIVE && p->k > 0
+        && p->m <= (is_paired_in_order(p) ? PAIRED_ROWS_IN_ORDER : PAIRED_ROWS) && p->a_column == 1
         && p->b_column == 1 && !p->updater
         && p->m * packed_length(p, p->k) <= FASTNN_SCRATCH_BYTES / (ptrdiff_t)sizeof(real);
 }
 
-/* c[0:ROWS, 0:columns] += a[0:ROWS, 0:STEPS] @ b[0:STEPS, 0:columns] in bfloat16, where `a` is packed
- * and has `a_row` units in a row; a single step is a pair with zeros. */
+/* The product of a packed A with a B that is in the caches: tiles round its rows. */
+static void multiply_paired_rows(const product *p, const real *packed_a, int worker, int workers)
+{
+    ptrdiff_t begin, end, a_row = packed_length(p, p->k);
+    int is_relu = p->activation == ACTIVATION_relu, is_done = is_done_in_registers(p);
+    share(p->n, PANEL, worker, workers, &begin, &end);
+    for (ptrdiff_t n = begin; n < end; n += PANEL) {
+        ptrdiff_t columns = end - n < PANEL ? end - n : PANEL, vectors = (columns + LANES - 1) / LANES;
+        epilogue last = {.bias = p->bias ? p->bias + n : NULL, .is_relu = is_relu && p->y == p->c};
+        const tile_row *choice = paired_rows_tiles[vectors - 1];
+        for (ptrdiff_t i = 0; i < p->m; i += choice->rows) {
+            while (choice->rows > p->m - i) choice++;
+            last.gate = is_relu && p->saved ? p->saved + i * p->n + n : NULL;
+            choice->kernel(p->k, packed_a + i * a_row, a_row, 1, p->b + n, p->b_row,
+                           p->c + i * p->c_row + n, p->c_row, columns - (vectors - 1) * LANES, 0, &last);
+            if (!is_done) finish_tile(p, i, n, choice->rows, columns);
+        }
+    }
+}
+
+/* As add_vector, in bfloat16: each factor is a pair, and so are two rows of B. A single step is a
+ * pair with zeros. */
+ALWAYS_INLINE void add_vector_of_pairs(const int ROWS, const int STEPS, const int IS_RAGGED,
+                                       vec factor[4][FEW_STEPS / 2], const real *b, ptrdiff_t b_row,
+                                       real *c, ptrdiff_t c_row, ptrdiff_t width, int is_first)
+{
+    vec row[FEW_STEPS], pair[FEW_STEPS / 2];
+    UNROLL for (int k = 0; k < STEPS; k++)
+        row[k] = IS_RAGGED ? vload_first(b + k * b_row, width) : vload(b + k * b_row);
+    UNROLL for (int k = 0; k < STEPS; k += 2)
+        pair[k / 2] = vpairs(row[k], k + 1 < STEPS ? row[k + 1] : vbroadcast(0));
+    UNROLL for (int i = 0; i < ROWS; i++, c += c_row) {
+        vec sum = is_first ? vbroadcast(0) : IS_RAGGED ? vload_first(c, width) : vload(c);
+        UNROLL for (int k = 0; k < STEPS; k += 2) VACCUMULATE_PAIRS(sum, factor[i][k / 2], pair[k / 2]);
+        if (IS_RAGGED) vstore_first(c, sum, width);
+        else vstore(c, sum);
+    }
+}
+
+/* As add_few_rows; `a` is packed and has `a_row` units in a row. */
 ALWAYS_INLINE void add_few_pairs(const int ROWS, const int STEPS, const product *p, const real *a,
                                  ptrdiff_t a_row, const real *b, real *c, ptrdiff_t columns, int is_first)
 {
-    const int PAIRS = (STEPS + 1) / 2;
     vec factor[4][FEW_STEPS / 2];
+    ptrdiff_t j = 0;
     UNROLL for (int i = 0; i < ROWS; i++)
-        UNROLL for (int k = 0; k < PAIRS; k++) factor[i][k] = vbroadcast(a[i * a_row + k]);
-    for (ptrdiff_t j = 0; j < columns; j += LANES) {
-        ptrdiff_t width = columns - j < LANES ? columns - j : LANES;
-        vec row[FEW_STEPS / 2];
-        UNROLL for (int k = 0; k < PAIRS; k++) {
-            const real *first = b + j + 2 * k * p->b_row;
-            row[k] = vpairs(vload_part(first, width),
-                            STEPS > 1 ? vload_part(first + p->b_row, width) : vbroadcast(0));
-        }
-        UNROLL for (int i = 0; i < ROWS; i++) {
-            real *to = c + i * p->c_row + j;
-            vec sum = is_first ? vbroadcast(0) : vload_part(to, width);
-            UNROLL for (int k = 0; k < PAIRS; k++) VACCUMULATE_PAIRS(sum, factor[i][k], row[k]);
-            vstore_part(to, sum, width);
-        }
-    }
+        UNROLL for (int k = 0; k < STEPS; k += 2) factor[i][k / 2] = vbroadcast(a[i * a_row + k / 2]);
+    for (; j + LANES <= columns; j += LANES)
+        add_vector_of_pairs(ROWS, STEPS, 0, factor, b + j, p->b_row, c + j, p->c_row, LANES, is_first);
+    if (j < columns)
+        add_vector_of_pairs(ROWS, STEPS, 1, factor, b + j, p->b_row, c + j, p->c_row, columns - j,
+                            is_first);
 }
 
 /* As add_rows_of_b. */

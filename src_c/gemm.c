@@ -91,7 +91,7 @@ static ptrdiff_t packed_length(const product *p, ptrdiff_t depth)
 static const tile_row (*tiles_of(const product *p))[4]
 {
 #if NATIVE_BFLOAT16
-    if (p->precision == FASTNN_BFLOAT16_NATIVE) return tiles_of_pairs;
+    if (p->precision == FASTNN_BFLOAT16_NATIVE) return pair_tiles;
 #endif
     (void)p;
     return tiles;
@@ -556,7 +556,8 @@ static void product_of(const product *p, void *scratch, int worker, int workers)
 #if NATIVE_BFLOAT16
     if (is_few_pairs(p)) {
         pack_bfloat16_rows(p->precision, p->a, p->a_row, p->m, p->k, scratch, packed_length(p, p->k));
-        multiply_few_rows(p, scratch, worker, workers);
+        if (is_paired_in_order(p)) multiply_few_rows(p, scratch, worker, workers);
+        else multiply_paired_rows(p, scratch, worker, workers);
         return;
     }
 #endif

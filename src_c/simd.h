@@ -232,9 +232,27 @@ ALWAYS_INLINE vec vfma(vec a, vec b, vec c)
 #define NATIVE_BFLOAT16 1
 /* sum = a0 * b0 + (a1 * b1 + sum) for the pair of bfloat16 numbers in each lane. */
 #define VACCUMULATE_PAIRS(sum, a, b) __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b))
+
+/* The first 16 numbers of both, rounded: those of `low` before those of `high`. */
+ALWAYS_INLINE __m512i vround_both(vec low, vec high)
+{
+    __m512i rounded;
+    __asm__("vcvtne2ps2bf16 %2, %1, %0" : "=v"(rounded) : "v"(high), "v"(low));
+    return rounded;
+}
+
+/* A pair for each lane. */
+ALWAYS_INLINE vec vpairs(vec first, vec second)
+{
+    const __m512i alternating = _mm512_set_epi16(
+        31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3,
+        18, 2, 17, 1, 16, 0);
+    return (vec)_mm512_permutexvar_epi16(alternating, vround_both(first, second));
+}
 #else
 #define NATIVE_BFLOAT16 0
 #define VACCUMULATE_PAIRS(sum, a, b) (void)0
+ALWAYS_INLINE vec vpairs(vec first, vec second) { (void)second; return first; }
 #endif
 
 /* Keeps the vector in a register here; between two steps, GCC then does not change the register. */

@@ -38,20 +38,36 @@ typedef void (*tile_kernel)(ptrdiff_t k, const real *a, ptrdiff_t a_row, ptrdiff
                             const real *b, ptrdiff_t b_row, real *c, ptrdiff_t c_row,
                             ptrdiff_t last, int resume, const epilogue *end);
 
-/* sum[0:ROWS, 0:columns] += a[row[0:ROWS]] (x) b[0:columns]: one step of k, or two if the elements
- * are PAIRS of bfloat16 numbers. */
-ALWAYS_INLINE void tile_step(const int ROWS, const int VECTORS, const int IS_RAGGED, const int PAIRS,
-                             const real *a, const ptrdiff_t row[8], const real *b, ptrdiff_t last,
-                             vec sum[8][4])
+/* What a tile reads: elements; pairs of bfloat16 numbers (bfloat16.h); or elements of B, two rows of
+ * which become pairs in registers. */
+enum { OF_ELEMENTS, OF_PAIRS, OF_PAIRED_ROWS };
+
+/* One row of B, of which `last` elements are in the last vector. */
+ALWAYS_INLINE void load_row(const int VECTORS, const int IS_RAGGED, const real *b, ptrdiff_t last,
+                            vec vector[4])
 {
-    vec vector[4];
     UNROLL for (int j = 0; j < VECTORS - 1; j++) vector[j] = vload(b + j * LANES);
     vector[VECTORS - 1] = IS_RAGGED && MASKED_LOADS ? vload_first(b + (VECTORS - 1) * LANES, last)
                                                     : vload(b + (VECTORS - 1) * LANES);
+}
+
+/* sum[0:ROWS, 0:columns] += a[row[0:ROWS]] (x) b[0:columns]: one step of k, or a pair of steps. The
+ * second row of B is `second`, zeros if NULL, for tiles OF_PAIRED_ROWS. */
+ALWAYS_INLINE void tile_step(const int ROWS, const int VECTORS, const int IS_RAGGED, const int KIND,
+                             const real *a, const ptrdiff_t row[8], const real *b,
+                             const real *second, ptrdiff_t last, vec sum[8][4])
+{
+    vec vector[4], below[4];
+    load_row(VECTORS, IS_RAGGED, b, last, vector);
+    if (KIND == OF_PAIRED_ROWS) {
+        if (second) load_row(VECTORS, IS_RAGGED, second, last, below);
+        UNROLL for (int j = 0; j < VECTORS; j++)
+            vector[j] = vpairs(vector[j], second ? below[j] : vbroadcast(0));
+    }
     UNROLL for (int i = 0; i < ROWS; i++) {
         vec broadcast = vbroadcast(a[row[i]]);
         UNROLL for (int j = 0; j < VECTORS; j++) {
-            if (PAIRS) VACCUMULATE_PAIRS(sum[i][j], broadcast, vector[j]);
+            if (KIND != OF_ELEMENTS) VACCUMULATE_PAIRS(sum[i][j], broadcast, vector[j]);
             else VACCUMULATE(sum[i][j], broadcast, vector[j]);
         }
     }
@@ -69,7 +85,7 @@ ALWAYS_INLINE void tile_step(const int ROWS, const int VECTORS, const int IS_RAG
  * register); rows of C reached one after another. FORGET keeps the compiler from computing all
  * addresses in advance, from computing the offsets at every step, and from holding parts of two
  * steps in registers. */
-ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, const int IS_RAGGED, const int PAIRS,
+ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, const int IS_RAGGED, const int KIND,
                         ptrdiff_t k, const real *a, ptrdiff_t a_row, ptrdiff_t a_column, const real *b,
                         ptrdiff_t b_row, real *c, ptrdiff_t c_row, ptrdiff_t last, int resume,
                         const epilogue *end)
@@ -90,19 +106,22 @@ ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, const int IS_RAGGED, 
         row[i] = i == 2 || i == 6 ? 2 * row[i / 2] : i * a_row;
         if (i > 2 && i != 6) FORGET(row[i]);
     }
-    for (ptrdiff_t turns = k / STEPS; turns > 0; turns--) { /* counted down: one instruction less */
+    ptrdiff_t steps = KIND == OF_PAIRED_ROWS ? k / 2 : k, b_step = KIND == OF_PAIRED_ROWS ? 2 * b_row : b_row;
+    for (ptrdiff_t turns = steps / STEPS; turns > 0; turns--) { /* counted down: one instruction less */
         UNROLL for (int step = 0; step < STEPS; step++) {
-            tile_step(ROWS, VECTORS, IS_RAGGED, PAIRS, a, row, b, last, sum);
-            a += a_column, b += b_row;
+            tile_step(ROWS, VECTORS, IS_RAGGED, KIND, a, row, b, b + b_row, last, sum);
+            a += a_column, b += b_step;
             FORGET(a);
             FORGET(b);
         }
     }
-    for (ptrdiff_t left = k % STEPS; left > 0; left--) {
-        tile_step(ROWS, VECTORS, IS_RAGGED, PAIRS, a, row, b, last, sum);
-        a += a_column, b += b_row;
+    for (ptrdiff_t left = steps % STEPS; left > 0; left--) {
+        tile_step(ROWS, VECTORS, IS_RAGGED, KIND, a, row, b, b + b_row, last, sum);
+        a += a_column, b += b_step;
         FORGET(a);
     }
+    if (KIND == OF_PAIRED_ROWS && k % 2)
+        tile_step(ROWS, VECTORS, IS_RAGGED, KIND, a, row, b, NULL, last, sum);
     if (end && end->bias) {
         UNROLL for (int j = 0; j < VECTORS; j++) {
             vec add = vload_part(end->bias + j * LANES, j < VECTORS - 1 ? LANES : last);
@@ -131,42 +150,24 @@ ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, const int IS_RAGGED, 
     }
 }
 
-#define TILE_OF(NAME, ROWS, VECTORS, PAIRS)                                                       \
+#define TILE_OF(KIND, NAME, ROWS, VECTORS)                                                         \
     static void NAME##_##ROWS##x##VECTORS(                                                         \
         ptrdiff_t k, const real *a, ptrdiff_t a_row, ptrdiff_t a_column, const real *b,            \
         ptrdiff_t b_row, real *c, ptrdiff_t c_row, ptrdiff_t last, int resume,                     \
         const epilogue *end)                                                                       \
     {                                                                                              \
-        if (PAIRS || last == LANES) /* pairs are packed, hence filled up */                        \
-            tile(ROWS, VECTORS, 0, PAIRS, k, a, a_row, a_column, b, b_row, c, c_row,               \
-                 PAIRS ? last : LANES, resume, end);                                               \
-        else                                                                                       \
-            tile(ROWS, VECTORS, 1, PAIRS, k, a, a_row, a_column, b, b_row, c, c_row, last, resume, \
+        const int IS_RAGGED = KIND == OF_PAIRED_ROWS; /* pairs are packed, hence filled up */      \
+        if (KIND == OF_ELEMENTS && last == LANES)                                                  \
+            tile(ROWS, VECTORS, 0, KIND, k, a, a_row, a_column, b, b_row, c, c_row, LANES, resume, \
                  end);                                                                             \
+        else                                                                                       \
+            tile(ROWS, VECTORS, KIND == OF_ELEMENTS || IS_RAGGED, KIND, k, a, a_row, a_column, b,  \
+                 b_row, c, c_row, last, resume, end);                                              \
     }
-#define TILES_OF(NAME, VECTORS, PAIRS) \
-    TILE_OF(NAME, 1, VECTORS, PAIRS) TILE_OF(NAME, 2, VECTORS, PAIRS) TILE_OF(NAME, 4, VECTORS, PAIRS)
-#if PANEL_VECTORS == 4
-#define ALL_TILES(NAME, PAIRS)                                                         \
-    TILES_OF(NAME, 1, PAIRS) TILES_OF(NAME, 2, PAIRS) TILES_OF(NAME, 3, PAIRS)         \
-    TILES_OF(NAME, 4, PAIRS) TILE_OF(NAME, 8, 1, PAIRS) TILE_OF(NAME, 8, 2, PAIRS)     \
-    TILE_OF(NAME, 8, 3, PAIRS) TILE_OF(NAME, 6, 4, PAIRS)
-#define TILE_TABLE(NAME)                                                           \
-    {                                                                              \
-        {{8, NAME##_8x1}, {4, NAME##_4x1}, {2, NAME##_2x1}, {1, NAME##_1x1}},      \
-        {{8, NAME##_8x2}, {4, NAME##_4x2}, {2, NAME##_2x2}, {1, NAME##_1x2}},      \
-        {{8, NAME##_8x3}, {4, NAME##_4x3}, {2, NAME##_2x3}, {1, NAME##_1x3}},      \
-        {{6, NAME##_6x4}, {4, NAME##_4x4}, {2, NAME##_2x4}, {1, NAME##_1x4}},      \
-    }
-#else
-#define ALL_TILES(NAME, PAIRS) \
-    TILES_OF(NAME, 1, PAIRS) TILES_OF(NAME, 2, PAIRS) TILE_OF(NAME, 8, 1, PAIRS) TILE_OF(NAME, 6, 2, PAIRS)
-#define TILE_TABLE(NAME)                                                           \
-    {                                                                              \
-        {{8, NAME##_8x1}, {4, NAME##_4x1}, {2, NAME##_2x1}, {1, NAME##_1x1}},      \
-        {{6, NAME##_6x2}, {4, NAME##_4x2}, {2, NAME##_2x2}, {1, NAME##_1x2}},      \
-    }
-#endif
+#define TILES_OF(KIND, NAME, VECTORS) \
+    TILE_OF(KIND, NAME, 1, VECTORS) TILE_OF(KIND, NAME, 2, VECTORS) TILE_OF(KIND, NAME, 4, VECTORS)
+#define FOUR(NAME, V, A, B, C, D) \
+    {{A, NAME##_##A##x##V}, {B, NAME##_##B##x##V}, {C, NAME##_##C##x##V}, {D, NAME##_##D##x##V}}
 
 /* Tile heights by the number of vectors, tallest first; remaining rows are covered by the smaller
  * ones. */
@@ -176,11 +177,28 @@ typedef struct tile_row {
 } tile_row;
 typedef tile_row tile_table[PANEL_VECTORS][4];
 
-ALL_TILES(tile, 0)
-static const tile_table tiles = TILE_TABLE(tile);
+TILES_OF(OF_ELEMENTS, tile, 1) TILES_OF(OF_ELEMENTS, tile, 2)
+TILE_OF(OF_ELEMENTS, tile, 8, 1)
+#if PANEL_VECTORS == 4
+TILES_OF(OF_ELEMENTS, tile, 3) TILES_OF(OF_ELEMENTS, tile, 4)
+TILE_OF(OF_ELEMENTS, tile, 8, 2) TILE_OF(OF_ELEMENTS, tile, 8, 3) TILE_OF(OF_ELEMENTS, tile, 6, 4)
+static const tile_table tiles = {
+    FOUR(tile, 1, 8, 4, 2, 1), FOUR(tile, 2, 8, 4, 2, 1), FOUR(tile, 3, 8, 4, 2, 1), FOUR(tile, 4, 6, 4, 2, 1)};
+#else
+TILE_OF(OF_ELEMENTS, tile, 6, 2)
+static const tile_table tiles = {FOUR(tile, 1, 8, 4, 2, 1), FOUR(tile, 2, 6, 4, 2, 1)};
+#endif
+
 #if NATIVE_BFLOAT16
-ALL_TILES(tile_of_pairs, 1)
-static const tile_table tiles_of_pairs = TILE_TABLE(tile_of_pairs);
+/* Few layers have a ragged panel; it gets fewer heights. */
+#define TILES_OF_PAIRS(KIND, NAME)                                                                   \
+    TILE_OF(KIND, NAME, 4, 1) TILE_OF(KIND, NAME, 1, 1) TILE_OF(KIND, NAME, 4, 2)                    \
+    TILE_OF(KIND, NAME, 1, 2) TILE_OF(KIND, NAME, 4, 3) TILE_OF(KIND, NAME, 1, 3)                    \
+    TILES_OF(KIND, NAME, 4) TILE_OF(KIND, NAME, 6, 4)                                                \
+    static const tile_table NAME##s = {FOUR(NAME, 1, 4, 4, 1, 1), FOUR(NAME, 2, 4, 4, 1, 1),         \
+                                       FOUR(NAME, 3, 4, 4, 1, 1), FOUR(NAME, 4, 6, 4, 2, 1)};
+TILES_OF_PAIRS(OF_PAIRS, pair_tile)
+TILES_OF_PAIRS(OF_PAIRED_ROWS, paired_rows_tile)
 #endif
 
 #endif
