@@ -12,11 +12,17 @@
 
 enum { FEW_ROWS_AS_GIVEN = 8 };
 
-/* What the gradients of a product are rounded to. In a batch of so few rows they take as long as
- * reading or writing the kernel takes, which rounding does not shorten; so they are not rounded. */
+/* What the operands of a product are rounded to; float64 stays as it is. */
+static int precision_of(ptrdiff_t given)
+{
+    return REAL_BITS == 32 ? (int)given : FASTNN_AS_GIVEN;
+}
+
+/* The same for a gradient. Of so few rows it takes as long as reading or writing the kernel takes,
+ * which rounding does not shorten; so its operands are not rounded. */
 static int precision_of_gradients(const fastnn_call *call, ptrdiff_t given)
 {
-    return call->rows <= FEW_ROWS_AS_GIVEN ? FASTNN_AS_GIVEN : (int)given;
+    return call->rows <= FEW_ROWS_AS_GIVEN ? FASTNN_AS_GIVEN : precision_of(given);
 }
 
 /* operand: 0 x (rows, inputs), 1 kernel (inputs, units), 2 bias (units) or NULL,
@@ -34,7 +40,7 @@ static int kernel_affine(const fastnn_call *call, int worker, int workers)
         .c = preactivation ? preactivation : y, .c_row = units, .bias = call->operand[2],
         .activation = call->variant,
         .y = call->variant == ACTIVATION_linear && !preactivation ? NULL : y,
-        .parameter = (real)call->scalar[0], .precision = (int)call->size[2],
+        .parameter = (real)call->scalar[0], .precision = precision_of(call->size[2]),
     };
     product_of(&p, call->scratch, worker, workers);
     return FASTNN_OK;
@@ -65,7 +71,7 @@ static int kernel_affine_halves(const fastnn_call *call, int worker, int workers
             .a = (const real *)call->operand[0] + begin, .a_row = inputs, .a_column = 1,
             .b = (const real *)call->operand[1] + begin * units, .b_row = units, .b_column = 1,
             .c = (real *)call->operand[2] + half * units, .c_row = 2 * units,
-            .precision = (int)call->size[2],
+            .precision = precision_of(call->size[2]),
         };
         product_of(&p, call->scratch, place, places);
     }

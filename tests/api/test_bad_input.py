@@ -775,15 +775,15 @@ BAD_CONSTRUCTORS = {
     "no layers": (lambda: fnn.Sequential([]), "layers must hold at least one layer, got none"),
     "dtype": (
         lambda: fnn.Sequential([fnn.Dense(2)], dtype="float16"),
-        "dtype must be 'float32' or 'float64', got 'float16'",
+        "dtype must be 'float32', 'float64' or 'bfloat16', got 'float16'",
     ),
     "dtype typo": (
         lambda: fnn.Sequential([fnn.Dense(2)], dtype="flaot32"),
-        "dtype must be 'float32' or 'float64', got 'flaot32'",
+        "dtype must be 'float32', 'float64' or 'bfloat16', got 'flaot32'",
     ),
     "dtype none": (
         lambda: fnn.Sequential([fnn.Dense(2)], dtype=None),
-        "dtype must be 'float32' or 'float64', got None",
+        "dtype must be 'float32', 'float64' or 'bfloat16', got None",
     ),
     "seed": (
         lambda: fnn.Sequential([fnn.Dense(2)], seed=-1),

@@ -15,6 +15,7 @@ from fastnn.program.reference.executor import (
     one_hot,
     philox,
     run,
+    to_bfloat16,
 )
 from fastnn.program.reference.rows import (
     ACTIVATION_FORMULAS,
@@ -40,5 +41,6 @@ __all__ = [
     "philox",
     "run",
     "softmax",
+    "to_bfloat16",
     "update",
 ]
