@@ -88,8 +88,12 @@ static void pack_bfloat16_row(int form, const real *from, ptrdiff_t depth, real 
 static void pack_bfloat16_rows(int form, const real *from, ptrdiff_t from_row, ptrdiff_t rows,
                                ptrdiff_t depth, real *to, ptrdiff_t length)
 {
-    for (ptrdiff_t row = 0; row < rows; row++)
-        pack_bfloat16_row(form, from + row * from_row, depth, to + row * length);
+    enum { AHEAD = 4, LINE = 64 / (int)sizeof(real) };
+    for (ptrdiff_t row = 0; row < rows; row++, from += from_row, to += length) {
+        for (ptrdiff_t k = 0; row + AHEAD < rows && k < depth; k += LINE)
+            __builtin_prefetch(from + AHEAD * from_row + k, 0, 2);
+        pack_bfloat16_row(form, from, depth, to);
+    }
 }
 
 /* Packs one pair of rows of an operand whose columns are contiguous: from[0:2, 0:columns], or its

@@ -13,7 +13,7 @@
 enum {
     FEW_ROWS = VECTOR_BYTES == 64 ? 2 : 8, /* of A and C, at most; more fit the tiles of AVX-512 */
     FEW_STEPS = VECTOR_BYTES == 64 ? 8 : 4, /* rows of B that are read side by side */
-    PAIRED_ROWS = 6,                       /* of A and C, at most, if tiles round B to bfloat16 ... */
+    PAIRED_ROWS = 12,                      /* of A and C, at most, if tiles round B to bfloat16 ... */
     PAIRED_ROWS_IN_ORDER = 4,              /* ... and if B is larger than this many bytes */
     PAIRED_B_BYTES = 12 << 20,
     FEW_AHEAD = VECTOR_BYTES != 64,        /* whether the next ones are prefetched */

@@ -226,7 +226,9 @@ static void place_worker(const product *p, int worker, int workers, ptrdiff_t *r
         double cost = (double)rows * (double)columns * (double)p->k
             + 4.0 * (double)p->k * (double)(rows + columns);
         if (p->updater && down == 1) cost *= 1.2;
-        if (down == 1 || cost < least) least = cost, best = down;
+        /* A is packed in bfloat16, and a worker has its rows of A in its cache, if any. */
+        int is_even = p->precision != FASTNN_AS_GIVEN && cost <= least;
+        if (down == 1 || cost < least || is_even) least = cost, best = down;
     }
     share(p->m, ROW_GRAIN, worker % best, best, row, row_end);
     share(p->n, PANEL, worker / best, workers / best, column, column_end);
