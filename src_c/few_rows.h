@@ -5,7 +5,11 @@
  * FEW_STEPS rows of B at a time, from left to right, while the rows of C stay in L1. Workers have
  * columns of their own.
  *
- * Bits. An element of C is one chain of vfma over k in ascending order, from zero, as in tiles.
+ * In bfloat16 packing B would take longer than the sums of few rows, whatever its size. So pairs of
+ * its rows are rounded in registers: in tiles, or where B is read in order.
+ *
+ * Bits. An element of C is one chain of vfma over k in ascending order, from zero, as in tiles;
+ * in bfloat16 by pairs.
  */
 #ifndef FASTNN_FEW_ROWS_H
 #define FASTNN_FEW_ROWS_H
@@ -14,8 +18,8 @@ enum {
     FEW_ROWS = VECTOR_BYTES == 64 ? 2 : 8, /* of A and C, at most; more fit the tiles of AVX-512 */
     FEW_STEPS = VECTOR_BYTES == 64 ? 8 : 4, /* rows of B that are read side by side */
     PAIRED_ROWS = 12,                      /* of A and C, at most, if tiles round B to bfloat16 ... */
-    PAIRED_ROWS_IN_ORDER = 4,              /* ... and if B is larger than this many bytes */
-    PAIRED_B_BYTES = 12 << 20,
+    PAIRED_ROWS_IN_ORDER = 4,              /* ... or if B is read in order, since it is ... */
+    PAIRED_B_BYTES = 12 << 20,             /* ... as large as this, or rows are as few as FEW_ROWS */
     FEW_AHEAD = VECTOR_BYTES != 64,        /* whether the next ones are prefetched */
     FEW_B_BYTES = VECTOR_BYTES == 64 ? 4 << 20 : 1 << 16, /* size of B from which on this pays */
     FEW_C_BYTES = 24 << 10,                /* of C, which stay in L1 */

@@ -251,7 +251,7 @@ ALWAYS_INLINE vec vpairs(vec first, vec second)
 }
 #else
 #define NATIVE_BFLOAT16 0
-#define VACCUMULATE_PAIRS(sum, a, b) (void)0
+#define VACCUMULATE_PAIRS(sum, a, b) (void)(a), (void)(b)
 ALWAYS_INLINE vec vpairs(vec first, vec second) { (void)second; return first; }
 #endif
 

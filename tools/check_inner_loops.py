@@ -29,11 +29,11 @@ from typing import NamedTuple
 # Patterns for the output of objdump: for x86-64 in AT&T syntax, and for aarch64.
 LIBRARY = re.compile(r"libfastnn_(?P<isa>v4|v3|v2|neon)_(?P<dtype>float32|float64)\.a")
 FUNCTION = re.compile(r"[0-9a-f]+ <(?P<name>[^>]+)>:")
-TILE = re.compile(r"tile_(?P<rows>\d+)x(?P<vectors>\d+)(?!.*\.cold)")
+TILE = re.compile(r"(?:\w+_)?tile_(?P<rows>\d+)x(?P<vectors>\d+)(?!.*\.cold)")
 INSTRUCTION = re.compile(r"\s*(?P<address>[0-9a-f]+):\t(?P<text>.+?)(?:\s+(?:# |//).*)?")
 JUMP = re.compile(r"(?:j\w+|b(?:\.\w+)?|cbn?z|tbn?z)\s.*?(?P<target>[0-9a-f]+) <")
 WITHOUT_NEXT = re.compile(r"(?:jmpq?|retq?|b|br)\b(?!\.)")
-FUSED = re.compile(r"vfmadd\d+p[sd]\s|fmla\s+v")
+FUSED = re.compile(r"vfmadd\d+p[sd]\s|vdpbf16ps\s|fmla\s+v")
 PRODUCT, SUM = re.compile(r"v?mulp[sd]\s"), re.compile(r"v?addp[sd]\s")
 STACK = re.compile(r"%rsp\b|\bsp\b|^(?:push|pop|call|bl)\b")
 FRAME_IS_MADE = re.compile(r"mov\s+%rsp,%rbp|(?:mov|add)\s+x29, sp")
@@ -127,7 +127,7 @@ def check_tile(name: str, body: dict[int, str], is_fused: bool) -> Tile:
     Parameters
     ----------
     name : str
-        ``tile_`` rows ``x`` vectors.
+        ``tile_`` rows ``x`` vectors; tiles of bfloat16 have a word before it.
     body : dict
         The tile's instructions by address.
     is_fused : bool

@@ -23,7 +23,12 @@ from fastnn.core import files, threads
 from fastnn.native import engine, kernels
 from fastnn.runtime import aligned
 
-DTYPES = ("float32", "float64")
+# What arithmetic is measured in, with the dtype and precision of the arrays.
+ARITHMETIC = {
+    "float32": ("float32", "as given"),
+    "float64": ("float64", "as given"),
+    "bfloat16": ("float32", "bfloat16"),
+}
 MEASURING_SECONDS = 0.4  # per team; one that was idle takes about 0.1 s to spread over the cores
 BURST_SECONDS = 0.005  # of samples of one kind
 # Elements per worker: a multiple of CHAINS vectors (src_c/limits.c) on every ISA, because any
@@ -47,7 +52,8 @@ class Limits:
     threads : int
         Number of all workers.
     arithmetic : dict of str to tuple of float
-        For each dtype, GFLOP/s on one worker and on all; a multiply-add counts as two.
+        For each dtype, and for "bfloat16" whose products are summed in float32, GFLOP/s on one
+        worker and on all; a multiply-add counts as two.
     levels : dict of str to int
         Size in bytes of each cache level that a worker has to itself, nearest first.
     bandwidth : dict of str to tuple of float
@@ -153,7 +159,7 @@ def measure() -> Limits:
 
     return Limits(
         **_machine(),
-        arithmetic={dtype: of_teams(dtype) for dtype in DTYPES},
+        arithmetic={name: of_teams(name) for name in ARITHMETIC},
         levels=levels,
         bandwidth={level: of_teams(level) for level in sizes},
         barrier=barriers[all_threads],
@@ -162,7 +168,7 @@ def measure() -> Limits:
 
 def _measure_team(workers: int, sizes: dict[str, int]) -> tuple[dict[str, float], float]:
     """Return GFLOP/s per dtype and GB/s per level of a team, and the seconds of its barrier."""
-    samples = {dtype: _arithmetic_sample(dtype, workers) for dtype in DTYPES}
+    samples = {name: _arithmetic_sample(name, workers) for name in ARITHMETIC}
     samples |= {level: _bandwidth_sample(size, workers) for level, size in sizes.items()}
     least = dict.fromkeys(samples, math.inf)
     barrier = math.inf
@@ -186,14 +192,25 @@ def _least_seconds(run: Callable[[], object]) -> float:
     return least
 
 
-def _arithmetic_sample(dtype: str, workers: int) -> tuple[float, Callable[[], object]]:
+def _arithmetic_sample(name: str, workers: int) -> tuple[float, Callable[[], object]]:
     """Return the operations of a sample, and the sample."""
+    dtype, precision = ARITHMETIC[name]
     x = aligned((1, WHOLE_CHAINS * workers), dtype)
     times = int(SAMPLE_WORK / (x.size / workers))
-    # The numbers stay 1, because denormals and infinities may take longer.
+    # The numbers stay about 1, because denormals and infinities may take longer.
     x[...] = 1
-    again = functools.partial(kernels.multiply_add, times=times, factor=0.5, addend=0.5)
-    return 2.0 * x.size * times, functools.partial(again, x, out=np.empty_like(x), workers=workers)
+    run = functools.partial(
+        kernels.multiply_add,
+        x,
+        times=times,
+        factor=0.5,
+        addend=0.5,
+        out=np.empty_like(x),
+        precision=precision,
+        workers=workers,
+    )
+    each = 4.0 if precision == "bfloat16" else 2.0  # a pair of multiply-adds
+    return each * x.size * times, run
 
 
 def _bandwidth_sample(size: int, workers: int) -> tuple[float, Callable[[], object]]:
@@ -269,7 +286,7 @@ def load() -> Limits | None:
         kept: dict[str, Any] = {name: _tuples(v) for name, v in _kept()[_key()].items()}
         limits = Limits(**kept)
         rates = [*limits.arithmetic.values(), *limits.bandwidth.values()]
-        is_whole = set(DTYPES) <= set(limits.arithmetic)
+        is_whole = set(ARITHMETIC) <= set(limits.arithmetic)
         is_whole &= set(limits.bandwidth) == {*limits.levels, "memory"}
         is_whole &= all(one > 0 and every > 0 for one, every in rates)
         return limits if is_whole else None

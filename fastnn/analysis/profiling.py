@@ -99,7 +99,8 @@ class Profile:
     rows : list of OpProfile
         The ops in the order in which they run.
     program : {"train", "predict"}
-    dtype : {"float32", "float64"}
+    dtype : {"float32", "float64", "mixed_bfloat16"}
+        The model's precision.
     batch_size, workers, steps : int
         How the program was run.
     limits : Limits
@@ -238,7 +239,8 @@ def profile(
     workers = threads.workers_for(bound.plan.work(batch))
     seconds = _seconds(runtime, bound, todo, count, workers)
     rows_of_table = _rows(bound.plan, todo, seconds, limits, workers)
-    return Profile(rows_of_table, purpose.value, runtime.dtype, batch, workers, count, limits)
+    precision = runtime.precision or runtime.dtype
+    return Profile(rows_of_table, purpose.value, precision, batch, workers, count, limits)
 
 
 def _training_program(runtime: Runtime) -> Purpose:
@@ -308,7 +310,8 @@ def _rows(
     for position, (op, time) in enumerate(running):
         time = max(time, 1e-9)  # the clock's resolution
         flops = 2 * _multiply_adds(op) * (todo.batch if op.batched else 1)
-        arithmetic = flops / limits.arithmetic_of(made.dtype, workers) / 1e9
+        dtype = "bfloat16" if "precision" in op.attributes else made.dtype
+        arithmetic = flops / limits.arithmetic_of(dtype, workers) / 1e9
         levels = _seconds_by_level(accesses, position, limits, workers)
         memory = sum(levels.values())
         fused = op.attributes.get("activation", "linear")

@@ -242,6 +242,7 @@ def show_config(mode: str = "stdout") -> dict[str, object] | None:
         "isa": engine.ISA,
         "isas": engine.supported_isas(),
         "lanes": dict(engine.LANES),
+        "bfloat16": engine.HAS_BFLOAT16,
         "openmp": engine.HAS_OPENMP,
         "threads": get_num_threads(),
         "compiler": engine.COMPILER,
@@ -254,6 +255,7 @@ def show_config(mode: str = "stdout") -> dict[str, object] | None:
     print(f"processor  {facts['processor']}")
     print(f"ISA        {engine.ISA} (of {', '.join(engine.supported_isas())}; FASTNN_ISA selects)")
     print(f"vector     {lanes}")
+    print(f"bfloat16   {'yes' if engine.HAS_BFLOAT16 else 'emulated'}")
     print(f"OpenMP     {openmp}")
     print(f"threads    {facts['threads']}")
     print(f"compiler   {engine.COMPILER}")

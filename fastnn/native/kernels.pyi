@@ -485,6 +485,7 @@ def multiply_add(
     factor: float = 1.0,
     addend: float = 0.0,
     out: Array | None = None,
+    precision: str = "as given",
     workers: int | None = None,
 ) -> Array: ...
 def stream(

@@ -16,7 +16,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
-from fastnn.native.engine cimport fastnn_call, fastnn_entries, launch
+from fastnn.native.engine cimport FASTNN_AS_GIVEN, fastnn_call, fastnn_entries, launch
 
 from fastnn.core import threads
 from fastnn.native import engine
@@ -225,28 +225,31 @@ include "sparse.pxi"
 # --- limits -----------------------------------------------------------------------------------
 
 cdef int repeat(int kernel, x, y, Py_ssize_t times, double factor, double addend,
-                workers) except -1:
+                Py_ssize_t rounding, workers) except -1:
     """Run one of the two kernels on arrays that have been checked."""
     if times < 0:
         raise ValueError(f"times must be at least 0, got {times}")
-    cdef fastnn_call call = new_call(cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1), times, 0, 0,
-                                     factor)
+    cdef fastnn_call call = new_call(cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1), times, rounding,
+                                     0, factor)
     call.scalar[1] = addend
     call.operand[0], call.operand[1] = cnp.PyArray_DATA(x), cnp.PyArray_DATA(y)
     return launch(kernel, &call, cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE,
                   team(workers, <double>times * cnp.PyArray_SIZE(x)))
 
 
-def multiply_add(x, *, times=1, factor=1.0, addend=0.0, out=None, workers=None):
+def multiply_add(x, *, times=1, factor=1.0, addend=0.0, out=None, precision="as given",
+                 workers=None):
     """Compute x * factor + addend, `times` times in succession; x of shape (rows, width).
 
-    It works in registers, and measures how many multiply-adds the machine can do.
+    It works in registers, and measures how many multiply-adds the machine can do. With the
+    precision "bfloat16" it adds factor * addend, both rounded, twice each time.
     """
     cdef int number = type_of("x", x)
     require("x", x, number, ANY, ANY)
     out = output("out", out, number, cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1))
     apart("out", out, "x", x)
-    repeat(FASTNN_KERNEL_multiply_add, x, out, times, factor, addend, workers)
+    repeat(FASTNN_KERNEL_multiply_add, x, out, times, factor, addend,
+           precision_of(precision, number), workers)
     return out
 
 
@@ -261,4 +264,4 @@ def stream(x, y, *, times=1, factor=1.0, workers=None):
         raise TypeError("y must be a NumPy array, got NoneType")
     output("y", y, number, cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1))
     apart("y", y, "x", x)
-    repeat(FASTNN_KERNEL_stream, x, y, times, factor, 0, workers)
+    repeat(FASTNN_KERNEL_stream, x, y, times, factor, 0, FASTNN_AS_GIVEN, workers)

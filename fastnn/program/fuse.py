@@ -186,7 +186,8 @@ def affine_in_halves(ops: list[Op], roots: set[Value]) -> tuple[list[Op], list[s
             continue
         halves = Value(f"{op.layer}/halves", (2 * kernel.shape[1],))
         split.append(Op("affine_halves", op.inputs[:2], (halves,), precision_of(op), op.layer))
-        split.append(Op("add_halves", (halves, op.inputs[2]), op.outputs, op.attributes, op.layer))
+        rest = {key: value for key, value in op.attributes.items() if key != "precision"}
+        split.append(Op("add_halves", (halves, op.inputs[2]), op.outputs, rest, op.layer))
         lines.append(f"{op.layer}: affine in two halves of its inputs")
     return split, lines
 

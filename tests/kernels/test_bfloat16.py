@@ -193,6 +193,18 @@ def test_every_isa_gives_the_same_bits(isa):
     assert made.stdout.strip() == digest()
 
 
+def test_the_limit_of_arithmetic_is_measured_with_pairs(rng):
+    for width in (1, 67, 1031):
+        x = rng.standard_normal((3, width), np.float32)
+        wanted = x + np.float32(6 * 0.80078125 * -0.6015625)
+        for form in FORMS:
+            for workers in (1, 2):
+                got = kernels.multiply_add(
+                    x, times=3, factor=0.7999, addend=-0.6, precision=form, workers=workers
+                )
+                np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)
+
+
 def test_float64_and_unknown_precisions_are_refused(rng):
     x, kernel, _ = (array.astype(np.float64) for array in arrays((3, 64, 64), rng))
     with pytest.raises(ValueError, match="needs arrays of float32, got float64"):

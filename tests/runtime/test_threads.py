@@ -282,7 +282,8 @@ def test_models_may_train_in_several_threads_at_once(team, rng):
 def test_show_config_tells_what_runs(capsys):
     facts = fnn.show_config("dict")
     assert list(facts) == [
-        "version", "processor", "isa", "isas", "lanes", "openmp", "threads", "compiler",
+        "version", "processor", "isa", "isas", "lanes", "bfloat16", "openmp", "threads",
+        "compiler",
     ]  # fmt: skip
     assert facts["version"] == fnn.__version__
     assert facts["isa"] in facts["isas"]
@@ -290,10 +291,10 @@ def test_show_config_tells_what_runs(capsys):
     assert fnn.show_config() is None
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [
-        "fastnn", "processor", "ISA", "vector", "OpenMP", "threads", "compiler",
+        "fastnn", "processor", "ISA", "vector", "bfloat16", "OpenMP", "threads", "compiler",
     ]  # fmt: skip
     assert lines[0] == f"fastnn     {fnn.__version__}"
-    assert lines[5] == f"threads    {fnn.get_num_threads()}"
+    assert lines[6] == f"threads    {fnn.get_num_threads()}"
 
 
 def test_show_config_of_another_mode():
