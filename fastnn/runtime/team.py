@@ -177,7 +177,8 @@ class TeamSize:
             self._alike -= 1
             self._unrecorded += 1
             return self.workers, False
-        self._alike = 0
+        if self._alike:  # what was not recorded was made with other settings
+            self._alike = self._unrecorded = 0
         return self.next(1)[1], True
 
     def record_call(self, workers: int, seconds: float, *seen: Any) -> None:

@@ -293,6 +293,17 @@ def test_calls_notice_at_once_that_another_number_of_threads_is_allowed(monkeypa
         fnn.set_num_threads(None)
 
 
+def test_calls_made_with_other_settings_do_not_count_for_the_new_ones(monkeypatch):
+    pace, taken = settled(), []
+    calls(pace, 3, 1e-3)  # two of them are not recorded
+    monkeypatch.setattr(thread_limits, "settings", lambda: ("others",))
+    monkeypatch.setattr(pace, "record", lambda steps, *rest: taken.append((steps, rest[1])))
+    workers, is_recorded = pace.next_call()
+    pace.record_call(workers, 5e-3)
+    assert is_recorded
+    assert taken == [(1, 5e-3)]
+
+
 def test_calls_in_which_a_worker_had_no_processor_are_recorded_and_watched():
     pace = settled()
     calls(pace, 2, 1e-3)
