@@ -45,6 +45,10 @@ enum {
     PANEL_K = FASTNN_SCRATCH_BYTES / (int)sizeof(real) / PANEL - STRIP, /* longest packed panel */
     PACK_B_ROWS = 48,                      /* of A, for which packing rows of B pays ... */
     PACK_B_STRIDE_BYTES = 4096,            /* ... this far apart; at half, four times as many */
+    FAR_B_BYTES = 4 << 20,                 /* B is packed in blocks if it is as large as this ... */
+    FAR_ROWS = 96,                         /* ... and A has no more rows; FAR_K x FAR_N at once */
+    FAR_K = BLOCK_K / 2,
+    FAR_N = 2 * BLOCK_N,
     PACK_A_BYTES = 256 << 10,              /* A is packed if it spans more than this */
 };
 
@@ -241,6 +245,15 @@ static int is_worth_packing(const product *p, ptrdiff_t rows)
     return (double)rows >= PACK_B_ROWS && (double)rows * pages * pages >= PACK_B_ROWS;
 }
 
+/* Whether the product takes as long as reading B, which a core's caches do not hold. A panel lies on
+ * as many pages as it has rows, and memory delivers it at a quarter of its speed; so wide blocks of
+ * few rows of B are packed, however few rows of A there are. */
+static int is_far_b(const product *p, ptrdiff_t rows)
+{
+    return p->b_column == 1 && p->n >= BLOCK_N && rows <= FAR_ROWS && !p->updater
+        && p->k * p->n >= (ptrdiff_t)(FAR_B_BYTES / sizeof(real));
+}
+
 /* A computation between two packings: c[m:m_end, n:n_end] (+)= a[m:m_end, k:k + depth] @ b[...]. */
 typedef struct block {
     ptrdiff_t m, m_end, n, n_end, k, depth;
@@ -329,7 +342,9 @@ static void multiply(const product *p, void *scratch, int worker, int workers)
     place_worker(p, worker, workers, &first_row, &row_end, &first_column, &column_end);
 
     int is_rounded = p->precision != FASTNN_AS_GIVEN;
-    int pack_b = is_rounded || p->b_column != 1 || is_worth_packing(p, row_end - first_row);
+    int is_far = !is_rounded && is_far_b(p, row_end - first_row);
+    int pack_b = is_rounded || is_far || p->b_column != 1
+        || is_worth_packing(p, row_end - first_row);
     int pack_a = is_rounded
         || (p->a_column != 1 && p->k * p->a_column * (ptrdiff_t)sizeof(real) > PACK_A_BYTES);
     ptrdiff_t length = packed_length(p, p->k);
@@ -337,6 +352,7 @@ static void multiply(const product *p, void *scratch, int worker, int workers)
     ptrdiff_t block_k = pack_b && !pack_a ? PANEL_K : packed_k;
     ptrdiff_t block_m = pack_a ? BLOCK_M : row_end - first_row, block_n = PANEL, sweep = block_m;
     real *packed_a = scratch, *packed_b = packed_a + (pack_a ? BLOCK_M * BLOCK_K : 0), *gradients = NULL;
+    if (is_far) block_k = FAR_K, block_n = FAR_N;
     if (pack_a && pack_b && length > L1_K) block_n = BLOCK_N, sweep = SLAB;
     if (p->updater && !pack_a && !pack_b)
         sweep = block_m = UPDATE_ELEMENTS / (p->n * 6) * 6 + UPDATE_ROWS;
