@@ -13,8 +13,8 @@
  *   emulated  a pair is two float32 numbers that have been rounded, the second first. Tiles are
  *             those of float32, and their chain of vfma is the sum above.
  *
- * A product of two bfloat16 numbers is exact in float32, so the bits are the same in every build,
- * also in those without a fused multiply-add. An odd k is filled up with zeros.
+ * A product of two bfloat16 numbers is exact in float32 unless it overflows, so the bits are the same
+ * in every build, also in those without a fused multiply-add. An odd k is filled up with zeros.
  */
 #ifndef FASTNN_BFLOAT16_H
 #define FASTNN_BFLOAT16_H

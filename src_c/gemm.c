@@ -416,7 +416,8 @@ static void multiply_turned(const product *p, void *scratch, int worker, int wor
         ptrdiff_t vectors = (rows + LANES - 1) / LANES, last = rows - (vectors - 1) * LANES;
         const real *panel = p->a + row * p->a_row;
         ptrdiff_t panel_row = p->a_column;
-        if (p->a_row != 1 || (!MASKED_LOADS && last < LANES)) {
+        int is_rounded = p->precision != FASTNN_AS_GIVEN;
+        if (is_rounded || p->a_row != 1 || (!MASKED_LOADS && last < LANES)) {
             product transposed = {.b_row = p->a_column, .b_column = p->a_row, .precision = p->precision};
             pack_panel_of_b(&transposed, panel, p->k, rows, packed, vectors * LANES);
             panel = packed, panel_row = vectors * LANES;
@@ -456,7 +457,7 @@ static void multiply_turned(const product *p, void *scratch, int worker, int wor
 static int is_narrow(const product *p)
 {
     return 4 * p->n <= LANES && p->a_column == 1 && p->b_column == 1 && p->k >= LANES
-        && p->k <= NARROW_K;
+        && p->k <= NARROW_K && !p->updater;
 }
 
 /* c[0:ROWS, 0:COLUMNS] = a[0:ROWS, 0:k] @ b[0:COLUMNS, 0:k].T + bias, where the rows of b are

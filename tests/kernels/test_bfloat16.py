@@ -20,7 +20,8 @@ SIZES = [
     (1, 64, 64), (2, 65, 100), (3, 70, 129), (4, 1, 64), (5, 2, 300), (6, 255, 67), (7, 257, 64),
     (8, 513, 128), (9, 64, 65), (13, 1030, 70), (16, 129, 200), (33, 300, 521), (64, 64, 64),
     (65, 515, 130), (130, 77, 256), (131, 784, 128), (300, 65, 1031), (2, 1030, 1100),
-    (4, 1537, 2049), (601, 90, 80), (12, 0, 64), (0, 64, 64),
+    (4, 1537, 2049), (601, 90, 80), (12, 0, 64), (0, 64, 64), (40, 64, 1), (63, 127, 1), (13, 8, 1),
+    (40, 1, 1), (40, 1, 64), (24, 3, 4), (17, 16, 2),
 ]  # fmt: skip
 FORMS = ("bfloat16", "emulated bfloat16")
 
@@ -130,6 +131,24 @@ def test_sums_take_the_second_of_a_pair_first(form, size, rng):
             name
         )  # float64 sums are rounded twice, here and there
         assert (got == other).mean() < 0.98, f"{name}: the comparison could not fail"
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_products_are_those_of_rounded_operands(size, rng):
+    x, kernel, grad = arrays(size, rng)
+    few = size[0] <= 8
+    for call, a, b, operands, is_rounded in (
+        (kernels.affine, x, kernel, (x, kernel), True),
+        (kernels.input_gradient, grad, kernel.T, (grad, kernel), not few),
+        (kernels.kernel_gradient, x.T, grad, (x, grad), not few),
+    ):
+        if is_rounded:
+            a, b = reference.to_bfloat16(a), reference.to_bfloat16(b)
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        bound = 2 * (a.shape[1] + 2) * np.finfo(np.float32).eps * (np.abs(a) @ np.abs(b))
+        for form in FORMS:
+            error = np.abs(call(*operands, precision=form) - a @ b)
+            assert (error <= bound).all(), f"{call.__name__}, {form}: {error.max()}"
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

@@ -62,6 +62,19 @@ def test_products_of_every_size(size, dtype, rng):
     assert_product(kernels.bias_gradient(grad, workers=1)[None], ones, grad, "bias")
 
 
+@pytest.mark.parametrize("size", [*SIZES, *((64, 1, units) for units in range(1, 6)), (9, 1, 2)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradients_of_every_size_are_applied(size, dtype, rng):
+    rows, inputs, units = size
+    x = rng.standard_normal((rows, inputs)).astype(dtype)
+    grad = rng.standard_normal((rows, units)).astype(dtype)
+    kernel, bias = np.zeros((inputs, units), dtype), np.zeros(units, dtype)
+    state = np.zeros((0, kernel.size + units), dtype)
+    kernels.kernel_gradient_update("sgd", x, grad, kernel, bias, state, learning_rate=1.0, step=1)
+    assert_product(-kernel, x.T, grad, "kernel")
+    assert_product(-bias[None], np.ones((1, rows), dtype), grad, "bias")
+
+
 @pytest.mark.parametrize("inputs", [3, 18, 40])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_halves_of_a_product_add_up(inputs, dtype, rng):
