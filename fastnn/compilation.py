@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import cast
 
 from fastnn import data, losses, optimizers
 from fastnn.core import checks
+from fastnn.core.formats import brief
 from fastnn.metrics import Metric
 from fastnn.metrics import get as metric_of
 from fastnn.program.objective import Objective, OutputObjective
@@ -171,12 +171,13 @@ def checked_precision(precision: object, dtype: str) -> str | None:
     ValueError
         It is neither the dtype nor "mixed_bfloat16", or the latter with float64.
     """
-    if precision is None or (isinstance(precision, str) and precision == dtype):
-        return cast("str | None", precision)
+    if precision is None:
+        return None
     allowed = [dtype] if dtype == "float64" else [dtype, MIXED]
-    if precision not in allowed:
+    if not isinstance(precision, str) or precision not in allowed:
+        meant = isinstance(precision, str) and "16" in precision and dtype == "float32"
         raise ValueError(
             f"precision must be {' or '.join(map(repr, allowed))} for a model of dtype {dtype!r}, "
-            f"got {precision!r}"
+            f"got {brief(repr(precision))}{f'; did you mean {MIXED!r}?' if meant else ''}"
         )
-    return MIXED
+    return str(precision)

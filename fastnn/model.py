@@ -189,7 +189,7 @@ class Model:
         given = shapes[0] if len(shapes) == 1 else shapes
         return (
             f"<{name}, {given} to {self.output_shape}, "
-            f"{self.count_parameters():,} parameters, {self.dtype}>"
+            f"{self.count_parameters():,} parameters, {self.network.shown_dtype}>"
         )
 
     # --- components -----------------------------------------------------------------------------
@@ -391,9 +391,12 @@ class Model:
         precision : {"float32", "float64", "mixed_bfloat16"}, optional
             "mixed_bfloat16" rounds the operands of large products to bfloat16, in training and in
             prediction, and sums in float32; parameters, gradients and the optimizer's state stay
-            float32. Processors with AVX512-BF16 then compute them up to twice as fast. Layers of
-            fewer than 64 inputs, 64 units, or 16,384 weights, and gradients of at most 8 rows, are
-            left as they are. The model's dtype ends it. Default: as it is.
+            float32. Processors with AVX512-BF16 then compute them up to twice as fast; others
+            emulate it, and a warning says so. Layers of fewer than 64 inputs, 64 units, or 16,384
+            weights, sparse inputs, and gradients of at most 8 rows are left as they are; numbers
+            beyond 3.38e38 become infinite. "float32" ends it, also in a model of dtype "bfloat16".
+            It belongs to this model, not to models that it contains or shares layers with.
+            Default: as it is.
 
         Raises
         ------
@@ -1245,7 +1248,7 @@ class Model:
             What is called with the whole text instead of ``print``, such as ``logger.info``.
         """
         shown = checks.function("print_fn", print if print_fn is None else print_fn)
-        shown(table_of(self.network.graph, self.dtype))
+        shown(table_of(self.network.graph, self.dtype, self.precision))
 
     def explain(self, program: str | None = None, *, batch_size: int = 32) -> None:
         """Print a program: its ops with shapes and memory locations, and what was fused.
@@ -1573,6 +1576,7 @@ _INSTEAD_OF_SETTING = {
     "gradients": "write into gradients[name][...]",
     "iterations": "give a schedule an initial_step",
     "built": "give Sequential an input_shape",
+    "precision": _BY_CALL.format("compile(optimizer, loss, precision=...)"),
 }
 _SETTABLE = ("stop_training", "stop_reason", "trainable", "classes", "feature_names")
 

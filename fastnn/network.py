@@ -18,6 +18,7 @@ import numpy as np
 
 from fastnn import data
 from fastnn.core import checks
+from fastnn.core.formats import brief
 from fastnn.data import (
     DataSpecification,
     InputSpecification,
@@ -57,17 +58,28 @@ def checked_options(dtype: object, seed: object) -> tuple[str, int | None]:
     ValueError
         The dtype is none of `DTYPES`, or the seed is not an integer of at least 0.
     """
-    try:  # bfloat16 is a dtype only where another package has registered it
-        name = dtype if dtype == "bfloat16" else "" if dtype is None else np.dtype(dtype).name  # type: ignore[call-overload]
-    except TypeError:
-        name = ""
+    name = dtype if isinstance(dtype, str) and dtype in DTYPES else _dtype_name(dtype)
     if name not in DTYPES:
-        raise ValueError(f"dtype must be 'float32', 'float64' or 'bfloat16', got {dtype!r}")
+        is_half = isinstance(dtype, str) and "bf" in dtype.lower() and "16" in dtype
+        raise ValueError(
+            "dtype must be 'float32', 'float64' or 'bfloat16', got "
+            f"{brief(repr(dtype))}{'; did you mean ' + repr('bfloat16') + '?' if is_half else ''}"
+        )
     if seed is None:
         return name, None
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed must be an integer of at least 0 or None, got {seed!r}")
     return name, int(seed)
+
+
+def _dtype_name(dtype: object) -> str:
+    """Return the name of what NumPy takes for a dtype, or ""."""
+    if not isinstance(dtype, (str, type, np.dtype)):
+        return ""
+    try:
+        return str(np.dtype(dtype).name)
+    except (TypeError, ValueError):  # text that is no dtype, and text that is no text
+        return ""
 
 
 def network_of(model: object, name: str = "model") -> Network:
@@ -571,6 +583,11 @@ class Network(Composite):
         return self._specification
 
     @property
+    def shown_dtype(self) -> str:
+        """The dtype as users read it, with the precision if that is another."""
+        return self.dtype if self.precision == self.dtype else f"{self.dtype} ({self.precision})"
+
+    @property
     def given_dtype(self) -> str:
         """The dtype with which a network like this one is made."""
         return "bfloat16" if self.precision == MIXED else self.dtype
@@ -633,6 +650,7 @@ class Network(Composite):
             turns=other.turns,
             precision=other.precision,
         )
+        other.runtime.has_warned = runtime.has_warned
         if self.objective is not None:
             other.runtime.configure(self.objective, self.frozen)
         views = other.runtime.parameters.values()
@@ -651,7 +669,10 @@ class Network(Composite):
         return {name: value for name, value in vars(self).items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, face=None, kept={}, turns=Turns(state["name"]))
+        precision = state.get("precision", state["dtype"])  # a pickle may come from before it
+        vars(self).update(
+            state, face=None, kept={}, turns=Turns(state["name"]), precision=precision
+        )
 
     def rebuilt(self, seed: int | None) -> Network:
         """Return a network of copies of the layers, with newly initialized parameters.
@@ -829,7 +850,7 @@ class Network(Composite):
         name = f"Network of {checks.counted(len(self.layers), 'layer')}"
         if not self.built:
             return f"<{name}, not built yet>"
-        return f"<{name}, {self.count_parameters():,} parameters, {self.dtype}>"
+        return f"<{name}, {self.count_parameters():,} parameters, {self.shown_dtype}>"
 
 
 def _shape_that_chain_reads(chain: Sequence[Layer | Composite]) -> Shape | None:

@@ -33,6 +33,7 @@ from fastnn.data.sparse import Sparse
 from fastnn.network import Network
 from fastnn.program.ops import HALVES_FROM_ROWS, Op, Value
 from fastnn.program.plan import Interval, Plan, intersect
+from fastnn.program.precision import rounds
 from fastnn.runtime import ROWS, Bound, Purpose, Runtime, Steps, team
 from fastnn.runtime.nonfinite import NonFiniteLossError
 
@@ -310,7 +311,7 @@ def _rows(
     for position, (op, time) in enumerate(running):
         time = max(time, 1e-9)  # the clock's resolution
         flops = 2 * _multiply_adds(op) * (todo.batch if op.batched else 1)
-        dtype = "bfloat16" if "precision" in op.attributes else made.dtype
+        dtype = "bfloat16" if rounds(op, todo.batch) else made.dtype
         arithmetic = flops / limits.arithmetic_of(dtype, workers) / 1e9
         levels = _seconds_by_level(accesses, position, limits, workers)
         memory = sum(levels.values())

@@ -193,8 +193,6 @@ ATTRIBUTES = {
     ("Model", "requires_grad_"): "set model.trainable",
     ("Model", "freeze"): "set model.trainable = False",
     ("Model", "unfreeze"): "set model.trainable = True",
-    ("Model", "half"): "give the constructor dtype='float32'",
-    ("Model", "bfloat16"): "give the constructor dtype='float32'",
     ("Model", "apply"): "go through model.layers",
     ("Model", "register_forward_hook"): "use Model(model.input, layer.output).predict(x)",
     ("Model", "n_features_in_"): "use model.input_shapes",

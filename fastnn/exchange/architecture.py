@@ -20,7 +20,7 @@ from fastnn.core.formats import FormatError, quoted, whole_number
 from fastnn.layers import Layer, Tensor
 from fastnn.layers.base import Composite, Kinds, make
 from fastnn.layers.composition import Composition
-from fastnn.network import Network
+from fastnn.network import DTYPES, Network
 from fastnn.program.graph import Graph
 
 Options = tuple[str, int | None]  # dtype and seed
@@ -33,11 +33,17 @@ def describe(network: Network) -> dict[str, Any]:
         {**layer.describe(), "name": path.rsplit("/", 1)[-1], "path": path}
         for layer, path in paths.items()
     ]
-    return {"layers": layers, **_described(network.composition, network.graph, paths)}
+    dtype = network.given_dtype
+    return {"layers": layers, **_described(network.composition, network.graph, paths, dtype)}
 
 
-def _described(composition: Composition, graph: Graph, paths: Mapping[Any, str]) -> dict[str, Any]:
-    """Describe inputs, steps and outputs of a network or of one that is part of it."""
+def _described(
+    composition: Composition, graph: Graph, paths: Mapping[Any, str], dtype: str
+) -> dict[str, Any]:
+    """Describe inputs, steps and outputs of a network or of one that is part of it.
+
+    A part has the dtype of the whole, unless its description says another.
+    """
     steps: list[dict[str, Any]] = []
     models: dict[str, Any] = {}
     for call in composition.calls:
@@ -46,9 +52,11 @@ def _described(composition: Composition, graph: Graph, paths: Mapping[Any, str])
             steps.append({"layer": paths[call.item], "name": call.name, "inputs": inputs})
             continue
         steps.append({"model": call.name, "inputs": inputs})
+        own = call.item.given_dtype if isinstance(call.item, Network) else dtype
         models[call.name] = {
             "kind": call.inner.kind,
-            **_described(call.inner.composition, call.inner.graph, paths),
+            **({"dtype": own} if own != dtype else {}),
+            **_described(call.inner.composition, call.inner.graph, paths, dtype),
         }
     return {
         "inputs": [{"name": name, "shape": list(shape)} for name, shape in graph.inputs],
@@ -135,6 +143,10 @@ class _Restored:
         """Return a network; the outermost one has no name."""
         if kind not in ("Sequential", "Model"):
             raise FormatError(f"unknown kind of model {quoted(kind)}")
+        whole, seed = self._options
+        dtype = about.get("dtype", whole)
+        if not isinstance(dtype, str) or DTYPES.get(dtype) != DTYPES[whole]:
+            raise FormatError(f"a model in one of dtype {quoted(whole)} has another")
         models = {
             self._checked("name", part): self.network(inner, inner["kind"], part)
             for part, inner in about.get("models", {}).items()
@@ -163,7 +175,7 @@ class _Restored:
 
         if kind == "Sequential":
             (entrance,) = inputs
-            network = Network(*self._options, parts, name)
+            network = Network(dtype, seed, parts, name)
             network.chain_shape = entrance.shape
             network.build_chain(entrance.shape, names, check, draws=self._draws)
             return network
@@ -171,7 +183,7 @@ class _Restored:
         for step, part in zip(about["steps"], parts, strict=True):
             given = [_at(tensors, place) for place in step["inputs"]]
             tensors += [part(*given)] if isinstance(part, Layer) else part.called_on(given)
-        network = Network(*self._options, name=name)
+        network = Network(dtype, seed, name=name)
         outputs = [_at(tensors, place) for place in about["outputs"]]
         if not outputs or not inputs:
             raise FormatError("a model has no inputs or no outputs")

@@ -9,7 +9,7 @@ from fastnn.layers.inputs import input_lookups
 from fastnn.program.graph import Graph
 
 
-def table_of(graph: Graph, dtype: str) -> str:
+def table_of(graph: Graph, dtype: str, precision: str) -> str:
     """Return the layers as a table, with output shapes and numbers of parameters."""
     shapes = [shape for _, shape in graph.inputs]
     rows = [
@@ -37,7 +37,8 @@ def table_of(graph: Graph, dtype: str) -> str:
     lines.insert(1, "  ".join("-" * width for width in widths))
     total = sum(value.width for value in graph.parameters.values())
     size = total * np.dtype(dtype).itemsize
-    end = f"{total:,} parameters, {dtype}, {size:,} bytes"
+    kind = dtype if precision == dtype else f"{dtype} ({precision})"
+    end = f"{total:,} parameters, {kind}, {size:,} bytes"
     fixed = sum(
         graph.parameters[name].width for name, factor in graph.rate_factors().items() if not factor
     )

@@ -119,12 +119,15 @@ def lower(
     program = _lowered(
         purpose, graph, sparse, objectives, target_types, collects, optimizer, layout, wrt
     )
-    if precision == MIXED:
-        ops = in_bfloat16(program.ops)
-        layers = dict.fromkeys(op.layer for op in ops if "precision" in op.attributes)
-        lines = [f"{layer}: products in bfloat16" for layer in layers]
-        return replace(program, ops=ops, merges=lines)
-    return program
+    return _in_precision(program, precision)
+
+
+def _in_precision(program: Program, precision: str) -> Program:
+    if precision != MIXED:
+        return program
+    ops = in_bfloat16(program.ops)
+    layers = dict.fromkeys(op.layer for op in ops if "precision" in op.attributes)
+    return replace(program, ops=ops, merges=[f"{layer}: products in bfloat16" for layer in layers])
 
 
 def _lowered(
@@ -197,12 +200,14 @@ def thresholds_of(
     return decision_thresholds(forward.builder.ops, forward.outputs, objectives, targets)
 
 
-def watched(graph: Graph) -> Program:
+def watched(graph: Graph, precision: str = "") -> Program:
     """Return the unfused forward ops in training mode, all of whose outputs are kept.
 
     Parameters
     ----------
     graph : Graph
+    precision : str, default ""
+        As for `lower`.
 
     Returns
     -------
@@ -211,7 +216,8 @@ def watched(graph: Graph) -> Program:
     """
     forward = _Forward(graph, (), is_training=True, differentiates=False)
     kept = [value for op in forward.builder.ops for value in op.writes()]
-    return Program(Purpose.ACTIVATIONS, forward.ops, forward.inputs, kept)
+    program = Program(Purpose.ACTIVATIONS, forward.ops, forward.inputs, kept)
+    return _in_precision(program, precision)
 
 
 class _Forward:

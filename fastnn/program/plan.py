@@ -565,8 +565,10 @@ def check(made: Plan) -> None:
 
 def describe(made: Plan) -> str:
     """Return the program as a table: ops, values with shapes and places, and what was fused."""
+    is_mixed = any("precision" in op.attributes for op in made.program.ops)
+    dtype = f"{made.dtype} and bfloat16" if is_mixed else made.dtype
     lines = [
-        f"{made.program.name}: {len(made.program.ops)} ops, {made.dtype}, up to "
+        f"{made.program.name}: {len(made.program.ops)} ops, {dtype}, up to "
         f"{made.capacity} rows, workspace {made.workspace_bytes:,} bytes"
     ]
     for position, op in enumerate(made.program.ops):

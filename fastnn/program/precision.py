@@ -16,6 +16,9 @@ MIXED = "mixed_bfloat16"
 FROM_INPUTS = FROM_UNITS = 64
 FROM_ELEMENTS = 16_384
 
+# Gradients of at most so many rows are not rounded (src_c/dense.c).
+FEW_ROWS_AS_GIVEN = 8
+
 PRODUCTS = ("affine", "input_gradient", "kernel_gradient")
 
 
@@ -37,6 +40,12 @@ def _is_large(op: Op) -> bool:
     kernel = op.output if op.name == "kernel_gradient" else op.input(1)
     inputs, units = kernel.shape
     return inputs >= FROM_INPUTS and units >= FROM_UNITS and kernel.width >= FROM_ELEMENTS
+
+
+def rounds(op: Op, rows: int) -> bool:
+    """Whether an op rounds its operands in a batch of so many rows."""
+    is_gradient = "gradient" in op.name
+    return "precision" in op.attributes and not (is_gradient and rows <= FEW_ROWS_AS_GIVEN)
 
 
 def precision_of(op: Op) -> dict[str, str]:

@@ -106,6 +106,7 @@ class Runtime:
         self.graph, self.dtype, self.shapes, self.precision = graph, dtype, shapes, precision
         self.turns = turns or Turns()
         self.objective: Objective | None = None
+        self.has_warned = False  # that bfloat16 is emulated
         self.counter = np.zeros(1, np.int64)
         self.slots: list[str] = []
         self.accumulated = 0
@@ -459,7 +460,9 @@ class Runtime:
             )
 
     def _warn_if_emulated(self, program: Program) -> None:
-        if not engine.HAS_BFLOAT16 and any("precision" in op.attributes for op in program.ops):
+        is_emulated = not engine.HAS_BFLOAT16 and not self.has_warned
+        if is_emulated and any("precision" in op.attributes for op in program.ops):
+            self.has_warned = True
             notices.warn(
                 "this processor, or the ISA in use, has no instructions for bfloat16 "
                 "(AVX512-BF16): products with the precision 'mixed_bfloat16' are emulated, with "
@@ -584,7 +587,7 @@ class Runtime:
         str
             The layer's name; "loss" if every layer is finite.
         """
-        program = watched(self.graph)
+        program = watched(self.graph, self.precision)
         rows = len(batch[0])
         sources = [Source(np.ascontiguousarray(array)) for array in batch[: len(program.inputs)]]
         if not all(np.isfinite(source.array).all() for source in sources):

@@ -69,7 +69,10 @@ class Accumulator:
                 for one, before in zip(results[0].tolist(), self._sums, strict=True)
             ]
         else:
-            sums = steps.rows_of(first + len(results))[first:, np.newaxis] * results
+            sums = results * float(steps.batch)
+            last = end - begin - (len(results) - 1) * steps.batch
+            if last < steps.batch:
+                sums[-1] = results[-1] * last
             sums[0] += self._sums
             self._sums = np.add.accumulate(sums, out=sums)[-1].tolist()
         self._count += end - begin

@@ -777,6 +777,23 @@ BAD_CONSTRUCTORS = {
         lambda: fnn.Sequential([fnn.Dense(2)], dtype="float16"),
         "dtype must be 'float32', 'float64' or 'bfloat16', got 'float16'",
     ),
+    "dtype of Keras": (
+        lambda: fnn.Sequential([fnn.Dense(2)], dtype="mixed_bfloat16"),
+        "dtype must be 'float32', 'float64' or 'bfloat16', got 'mixed_bfloat16'; did you mean "
+        "'bfloat16'?",
+    ),
+    "dtype array": (
+        lambda: fnn.Sequential([fnn.Dense(2)], dtype=np.array([32, 64])),
+        "dtype must be 'float32', 'float64' or 'bfloat16', got array([32, 64])",
+    ),
+    "dtype text": (
+        lambda: fnn.Sequential([fnn.Dense(2)], dtype="\ud800"),
+        "dtype must be 'float32', 'float64' or 'bfloat16', got '\\ud800'",
+    ),
+    "dtype huge": (
+        lambda: fnn.Sequential([fnn.Dense(2)], dtype="(1000000000,)f4"),
+        "dtype must be 'float32', 'float64' or 'bfloat16', got '(1000000000,)f4'",
+    ),
     "dtype typo": (
         lambda: fnn.Sequential([fnn.Dense(2)], dtype="flaot32"),
         "dtype must be 'float32', 'float64' or 'bfloat16', got 'flaot32'",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -12,6 +13,7 @@ from helpers import assert_same_bits
 from program_cases import train_by_reference, train_natively
 
 import fastnn as fnn
+from fastnn.exchange import architecture
 from fastnn.native import engine
 
 MIXED = "mixed_bfloat16"
@@ -205,16 +207,73 @@ def test_training_learns_as_well_as_in_float32():
         ("float32", "bfloat16", "'float32' or 'mixed_bfloat16'"),
         ("float32", "float64", "'float32' or 'mixed_bfloat16'"),
         ("float32", 16, "'float32' or 'mixed_bfloat16'"),
+        ("float32", np.dtype("float32"), "'float32' or 'mixed_bfloat16'"),
+        ("float64", np.dtype("float64"), "'float64'"),
+        ("float32", np.array(MIXED), "'float32' or 'mixed_bfloat16'"),
+        ("float32", np.zeros(2), "'float32' or 'mixed_bfloat16'"),
         ("float64", MIXED, "'float64'"),
     ],
 )
 def test_other_precisions_are_refused_before_anything_changes(dtype, precision, allowed):
     model = made(None, dtype=dtype)
     optimizer = model.optimizer
-    with pytest.raises(ValueError, match=f"precision must be {allowed}.*got {precision!r}"):
+    got = re.escape(repr(precision))
+    with pytest.raises(ValueError, match=f"^precision must be {allowed} for .*got {got}"):
         model.compile("sgd", "crossentropy", precision=precision)
     assert model.optimizer is optimizer
     assert model.precision == dtype
+
+
+def test_a_model_says_its_precision(capsys):
+    model = made()
+    assert repr(model).endswith("float32 (mixed_bfloat16)>")
+    assert repr(made(None)).endswith("float32>")
+    model.summary()
+    assert "mixed_bfloat16" in capsys.readouterr().out
+    with pytest.raises(
+        AttributeError, match=r"cannot be set: call model.compile\(.*precision=...\)"
+    ):
+        model.precision = "float32"
+    with pytest.raises(ValueError, match="did you mean 'mixed_bfloat16'"):
+        model.compile("adam", "mse", precision="bf16")
+
+
+@pytest.mark.parametrize("copied", ["save", "deepcopy", "clone_model"])
+@pytest.mark.parametrize("dtypes", [("bfloat16", "float32"), ("float32", "bfloat16")], ids=str)
+def test_copies_and_files_keep_the_precision_of_each_model(dtypes, copied, rng, tmp_path):
+    x, _ = data(rng)
+    inner = fnn.Sequential([fnn.Dense(192)], input_shape=(300,), dtype=dtypes[0], name="inner")
+    model = fnn.Sequential([inner, fnn.Dense(130)], dtype=dtypes[1], seed=0)
+    if copied == "save":
+        model.save(tmp_path / "model.safetensors")
+        other = fnn.load(tmp_path / "model.safetensors")
+    elif copied == "deepcopy":
+        other = copy.deepcopy(model)
+    else:
+        other = fnn.clone_model(model)
+        other.set_weights(model.get_weights())
+    for one, another in ((model, other), (inner, other.layers[0])):
+        assert another.precision == one.precision
+        assert_same_bits(another.predict(x), one.predict(x))
+
+
+def test_a_float64_part_of_a_float32_file_is_refused(tmp_path):
+    inner = fnn.Sequential([fnn.Dense(5)], input_shape=(4,), dtype="bfloat16", name="inner")
+    model = fnn.Sequential([inner, fnn.Dense(2)])
+    about = architecture.describe(model.network)
+    assert about["models"]["inner"]["dtype"] == "bfloat16"
+    for wrong in ("float64", "bfloat17", 5, ["float32"]):
+        about["models"]["inner"]["dtype"] = wrong
+        with pytest.raises(fnn.FormatError, match="a model in one of dtype 'float32' has another"):
+            architecture.restore(about, "Sequential", ("float32", 0), {}, lambda *_, **__: None)
+
+
+def test_rounding_to_infinity_is_told_of_by_the_layer(rng):
+    x, y = data(rng)
+    model = made(optimizer="sgd")
+    model.layers[0].set_weights([np.full((300, 192), 3.4e38, np.float32), np.zeros(192, "f4")])
+    with pytest.raises(fnn.NonFiniteLossError, match="'dense'"):
+        model.fit(np.zeros_like(x), y, verbose=0)
 
 
 def test_emulation_is_warned_of_where_something_is_emulated(rng, monkeypatch):
@@ -223,6 +282,13 @@ def test_emulation_is_warned_of_where_something_is_emulated(rng, monkeypatch):
     with pytest.warns(UserWarning, match="no instructions for bfloat16") as caught:
         made().predict(x)
     assert caught[0].filename == __file__
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = made()
+        model.fit(*data(rng), validation_split=0.2, verbose=0)
+        model.predict(x)
+        model.profile(*data(rng), batch_size=8)
+    assert len(caught) == 1
     monkeypatch.undo()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

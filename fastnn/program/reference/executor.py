@@ -25,6 +25,7 @@ from fastnn.program.ops import (
     Value,
     is_schedule,
 )
+from fastnn.program.precision import rounds
 from fastnn.program.reference.layers import LAYER_FORMULAS
 from fastnn.program.reference.rows import (
     ACTIVATION_FORMULAS,
@@ -133,15 +134,9 @@ def to_bfloat16(x: Array) -> Array:
     return rounded.astype(np.uint32).view(np.float32).astype(x.dtype)
 
 
-# Gradients of at most so many rows are not rounded (src_c/dense.c).
-FEW_ROWS_AS_GIVEN = 8
-
-
-def _operands(op: Op, *arrays: Array, rows: int = 0) -> tuple[Array, ...]:
-    """Return the operands of a product, rounded if it rounds; `rows` are those of a gradient."""
-    if "precision" not in op.attributes or 0 < rows <= FEW_ROWS_AS_GIVEN:
-        return arrays
-    return tuple(map(to_bfloat16, arrays))
+def _operands(op: Op, *arrays: Array) -> tuple[Array, ...]:
+    """Return the operands of a product, rounded if it rounds; the first has a row for each row."""
+    return tuple(map(to_bfloat16, arrays)) if rounds(op, len(arrays[0])) else arrays
 
 
 def _affine(op: Op, context: Context, x: Array, kernel: Array, bias: Array | None) -> tuple:
@@ -151,7 +146,7 @@ def _affine(op: Op, context: Context, x: Array, kernel: Array, bias: Array | Non
 
 
 def _kernel_gradient(op: Op, context: Context, x: Array, grad: Array) -> tuple:
-    rounded_x, rounded_grad = _operands(op, x, grad, rows=len(x))
+    rounded_x, rounded_grad = _operands(op, x, grad)
     return rounded_x.T @ rounded_grad, grad.sum(axis=0)
 
 
@@ -200,7 +195,7 @@ def kernel_gradient_halves(x: Array, grad_output: Array) -> tuple[Array, Array, 
 
 def _kernel_gradient_halves(op: Op, context: Context, x: Array, grad: Array) -> tuple:
     _, bias, second = kernel_gradient_halves(x, grad)
-    kernel, _, rounded = kernel_gradient_halves(*_operands(op, x, grad, rows=len(x)))
+    kernel, _, rounded = kernel_gradient_halves(*_operands(op, x, grad))
     second[: kernel.size] = rounded[: kernel.size]  # the bias's gradient is no product
     assert op.outputs[2] is not None
     return kernel, bias, second[: op.outputs[2].width]
@@ -221,7 +216,7 @@ def _add_halves(op: Op, context: Context, halves: Array, bias: Array | None) -> 
 def _input_gradient(
     op: Op, context: Context, grad: Array, kernel: Array, saved: Array | None
 ) -> Array:
-    grad, kernel = _operands(op, grad, kernel, rows=len(grad))
+    grad, kernel = _operands(op, grad, kernel)
     product = grad @ kernel.T
     return product if saved is None else product * _derivative(op, saved)
 
