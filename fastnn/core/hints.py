@@ -246,6 +246,7 @@ ADVICE = {
     ("Activation", "axis"): "leave it out: softmax is along the last axis",
     ("Model.train_on_batch", "reset_metrics"): "leave it out: there are no metrics, see evaluate",
     ("Model.train_on_batch", "return_dict"): "leave it out: it returns the loss, a float",
+    ("Sequential", "precision"): "give it to compile, or write dtype='bfloat16'",
     ("Sequential", "*"): "give the layers as a list, Sequential([...]), and the rest by name",
     ("Model", "*"): "give the tensors, Model(inputs, outputs); a class of one's own makes them and"
     " calls super().__init__(inputs, outputs)",
