@@ -211,6 +211,15 @@ static void multiply_few_rows(const product *p, const real *packed_a, int worker
     }
 }
 
+#if NATIVE_BFLOAT16
+static void multiply_few_pairs(const product *p, void *scratch, int worker, int workers)
+{
+    pack_bfloat16_rows(p->precision, p->a, p->a_row, p->m, p->k, scratch, packed_length(p, p->k));
+    if (is_paired_in_order(p)) multiply_few_rows(p, scratch, worker, workers);
+    else multiply_paired_rows(p, scratch, worker, workers);
+}
+#endif
+
 /* Whether C has few rows, and B's columns are contiguous, as in an input's gradient: dot products
  * then read B once and in order, where tiles would need its transpose. Each has a chain per lane, so
  * a row has other bits than in a larger batch, which nobody promises of gradients. */

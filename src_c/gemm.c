@@ -280,6 +280,7 @@ static real *packed_panel(const block *at, ptrdiff_t n)
 
 static void pack_panels(const product *p, const block *at)
 {
+    if (MASKED_LOADS && !at->pack_b) return;
     ptrdiff_t steps = p->b_column == 1 ? PACK_STEPS : at->depth;
     for (ptrdiff_t step = 0; step < at->depth; step += steps) {
         ptrdiff_t depth = at->depth - step < steps ? at->depth - step : steps;
@@ -568,24 +569,19 @@ static void multiply_shallow(const product *p, void *scratch, int worker, int wo
 
 #include "few_rows.h"
 
-/* C = A B, with the method that suits the sizes. */
+/* C = A B, with the method that suits the sizes. Each is called in one place: GCC then makes one
+ * function of all, which a product of a microsecond notices. */
 static void product_of(const product *p, void *scratch, int worker, int workers)
 {
     if (p->m == 0 || p->n == 0) return;
+    int as_given = p->precision == FASTNN_AS_GIVEN;
+    if (as_given && is_narrow(p)) multiply_narrow(p, scratch, worker, workers);
+    else if (as_given && is_shallow(p)) multiply_shallow(p, scratch, worker, workers);
+    else if (as_given && is_few_rows(p)) multiply_few_rows(p, NULL, worker, workers);
+    else if (as_given && is_few_dots(p)) multiply_few_dots(p, worker, workers);
 #if NATIVE_BFLOAT16
-    if (is_few_pairs(p)) {
-        pack_bfloat16_rows(p->precision, p->a, p->a_row, p->m, p->k, scratch, packed_length(p, p->k));
-        if (is_paired_in_order(p)) multiply_few_rows(p, scratch, worker, workers);
-        else multiply_paired_rows(p, scratch, worker, workers);
-        return;
-    }
+    else if (!as_given && is_few_pairs(p)) multiply_few_pairs(p, scratch, worker, workers);
 #endif
-    if (p->precision != FASTNN_AS_GIVEN && is_turned(p)) multiply_turned(p, scratch, worker, workers);
-    else if (p->precision != FASTNN_AS_GIVEN) multiply(p, scratch, worker, workers);
-    else if (is_narrow(p)) multiply_narrow(p, scratch, worker, workers);
-    else if (is_shallow(p)) multiply_shallow(p, scratch, worker, workers);
-    else if (is_few_rows(p)) multiply_few_rows(p, NULL, worker, workers);
-    else if (is_few_dots(p)) multiply_few_dots(p, worker, workers);
     else if (is_turned(p)) multiply_turned(p, scratch, worker, workers);
     else multiply(p, scratch, worker, workers);
 }

@@ -42,37 +42,43 @@ typedef void (*tile_kernel)(ptrdiff_t k, const real *a, ptrdiff_t a_row, ptrdiff
  * which become pairs in registers. */
 enum { OF_ELEMENTS, OF_PAIRS, OF_PAIRED_ROWS };
 
-/* One row of B, of which `last` elements are in the last vector. */
-ALWAYS_INLINE void load_row(const int VECTORS, const int IS_RAGGED, const real *b, ptrdiff_t last,
-                            vec vector[4])
+/* sum[0:ROWS, 0:columns] += a[row[0:ROWS]] (x) b[0:columns]: one step of k, or a pair of steps if
+ * the elements are pairs. */
+ALWAYS_INLINE void tile_step(const int ROWS, const int VECTORS, const int IS_RAGGED, const int KIND,
+                             const real *a, const ptrdiff_t row[8], const real *b, ptrdiff_t last,
+                             vec sum[8][4])
 {
+    vec vector[4];
     UNROLL for (int j = 0; j < VECTORS - 1; j++) vector[j] = vload(b + j * LANES);
     vector[VECTORS - 1] = IS_RAGGED && MASKED_LOADS ? vload_first(b + (VECTORS - 1) * LANES, last)
                                                     : vload(b + (VECTORS - 1) * LANES);
-}
-
-/* sum[0:ROWS, 0:columns] += a[row[0:ROWS]] (x) b[0:columns]: one step of k, or a pair of steps. The
- * second row of B is `second`, zeros if NULL, for tiles OF_PAIRED_ROWS. */
-ALWAYS_INLINE void tile_step(const int ROWS, const int VECTORS, const int IS_RAGGED, const int KIND,
-                             const real *a, const ptrdiff_t row[8], const real *b,
-                             const real *second, ptrdiff_t last, vec sum[8][4])
-{
-    vec vector[4], below[4];
-    load_row(VECTORS, IS_RAGGED, b, last, vector);
-    if (KIND == OF_PAIRED_ROWS) {
-        if (second) load_row(VECTORS, IS_RAGGED, second, last, below);
-        UNROLL for (int j = 0; j < VECTORS; j++)
-            vector[j] = vpairs(vector[j], second ? below[j] : vbroadcast(0));
-    }
     UNROLL for (int i = 0; i < ROWS; i++) {
         vec broadcast = vbroadcast(a[row[i]]);
-        UNROLL for (int j = 0; j < VECTORS; j++) {
-            if (KIND != OF_ELEMENTS) VACCUMULATE_PAIRS(sum[i][j], broadcast, vector[j]);
+        UNROLL for (int j = 0; j < VECTORS; j++)
+            if (KIND == OF_PAIRS) VACCUMULATE_PAIRS(sum[i][j], broadcast, vector[j]);
             else VACCUMULATE(sum[i][j], broadcast, vector[j]);
-        }
     }
     if (VECTORS == 1) /* otherwise each sum is moved back and forth */
         UNROLL for (int i = 0; i < ROWS; i++) VSETTLE(sum[i][0]);
+}
+
+/* A pair of steps for two rows of B, which become pairs in registers; `second` may be NULL: zeros. */
+ALWAYS_INLINE void paired_rows_step(const int ROWS, const int VECTORS, const real *a,
+                                    const ptrdiff_t row[8], const real *b, const real *second,
+                                    ptrdiff_t last, vec sum[8][4])
+{
+    vec pair[4];
+    UNROLL for (int j = 0; j < VECTORS; j++) {
+        int is_last = j == VECTORS - 1;
+        vec above = is_last ? vload_first(b + j * LANES, last) : vload(b + j * LANES), below;
+        if (!second) below = vbroadcast(0);
+        else below = is_last ? vload_first(second + j * LANES, last) : vload(second + j * LANES);
+        pair[j] = vpairs(above, below);
+    }
+    UNROLL for (int i = 0; i < ROWS; i++) {
+        vec broadcast = vbroadcast(a[row[i]]);
+        UNROLL for (int j = 0; j < VECTORS; j++) VACCUMULATE_PAIRS(sum[i][j], broadcast, pair[j]);
+    }
 }
 
 /* ROWS, VECTORS and IS_RAGGED are constants at every call, and every loop over them is unrolled;
@@ -106,22 +112,29 @@ ALWAYS_INLINE void tile(const int ROWS, const int VECTORS, const int IS_RAGGED, 
         row[i] = i == 2 || i == 6 ? 2 * row[i / 2] : i * a_row;
         if (i > 2 && i != 6) FORGET(row[i]);
     }
-    ptrdiff_t steps = KIND == OF_PAIRED_ROWS ? k / 2 : k, b_step = KIND == OF_PAIRED_ROWS ? 2 * b_row : b_row;
-    for (ptrdiff_t turns = steps / STEPS; turns > 0; turns--) { /* counted down: one instruction less */
+    if (KIND == OF_PAIRED_ROWS) {
+        for (ptrdiff_t pairs = k / 2; pairs > 0; pairs--) {
+            paired_rows_step(ROWS, VECTORS, a, row, b, b + b_row, last, sum);
+            a += a_column, b += 2 * b_row;
+            FORGET(a);
+            FORGET(b);
+        }
+        if (k % 2) paired_rows_step(ROWS, VECTORS, a, row, b, NULL, last, sum);
+        k = 0;
+    }
+    for (ptrdiff_t turns = k / STEPS; turns > 0; turns--) { /* counted down: one instruction less */
         UNROLL for (int step = 0; step < STEPS; step++) {
-            tile_step(ROWS, VECTORS, IS_RAGGED, KIND, a, row, b, b + b_row, last, sum);
-            a += a_column, b += b_step;
+            tile_step(ROWS, VECTORS, IS_RAGGED, KIND, a, row, b, last, sum);
+            a += a_column, b += b_row;
             FORGET(a);
             FORGET(b);
         }
     }
-    for (ptrdiff_t left = steps % STEPS; left > 0; left--) {
-        tile_step(ROWS, VECTORS, IS_RAGGED, KIND, a, row, b, b + b_row, last, sum);
-        a += a_column, b += b_step;
+    for (ptrdiff_t left = k % STEPS; left > 0; left--) {
+        tile_step(ROWS, VECTORS, IS_RAGGED, KIND, a, row, b, last, sum);
+        a += a_column, b += b_row;
         FORGET(a);
     }
-    if (KIND == OF_PAIRED_ROWS && k % 2)
-        tile_step(ROWS, VECTORS, IS_RAGGED, KIND, a, row, b, NULL, last, sum);
     if (end && end->bias) {
         UNROLL for (int j = 0; j < VECTORS; j++) {
             vec add = vload_part(end->bias + j * LANES, j < VECTORS - 1 ? LANES : last);

@@ -191,8 +191,13 @@ cdef inline fastnn_call new_call(Py_ssize_t rows, Py_ssize_t size0=0, Py_ssize_t
     return call
 
 
+cdef str _AS_GIVEN = "as given"
+
+
 cdef Py_ssize_t precision_of(precision, int number) except -1:
     """The number of a row of `PRECISIONS`, by which a product rounds its operands."""
+    if precision is _AS_GIVEN:  # by default, and a call takes microseconds
+        return FASTNN_AS_GIVEN
     if precision not in engine.PRECISIONS:
         raise unknown_name("precision", precision, engine.PRECISIONS)
     cdef Py_ssize_t rounding = engine.PRECISIONS[precision]
