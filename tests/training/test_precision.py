@@ -289,6 +289,10 @@ def test_emulation_is_warned_of_where_something_is_emulated(rng, monkeypatch):
         model.predict(x)
         model.profile(*data(rng), batch_size=8)
     assert len(caught) == 1
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        made().diagnose(*data(rng), batch_size=8)
+    assert {one.filename for one in caught} == {__file__}  # also from a cached_property
     monkeypatch.undo()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
