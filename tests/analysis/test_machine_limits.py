@@ -21,7 +21,7 @@ pytestmark = pytest.mark.alone
 
 def made(**changes):
     """Limits of a fictitious machine."""
-    rates = {"float32": (100.0, 150.0), "float64": (50.0, 75.0)}
+    rates = {"float32": (100.0, 150.0), "float64": (50.0, 75.0), "bfloat16": (200.0, 300.0)}
     bandwidth = {"L1": (200.0, 400.0), "L2": (80.0, 160.0), "memory": (20.0, 18.0)}
     facts = {**machine_limits._machine(), "arithmetic": rates, "bandwidth": bandwidth}
     return Limits(**{**facts, "levels": {"L1": 1000, "L2": 9000}, "barrier": 1e-7, **changes})
@@ -95,7 +95,8 @@ def test_table():
     lines = str(made(threads=2)).splitlines()
     assert lines[3].split() == ["1", "worker", "2", "workers"]
     assert lines[4].split() == ["float32", "multiply-adds", "100.0", "150.0", "GFLOP/s"]
-    assert lines[6].split() == ["L1,", "0", "KiB", "200.0", "400.0", "GB/s"]
+    assert lines[6].split() == ["bfloat16", "multiply-adds", "200.0", "300.0", "GFLOP/s"]
+    assert lines[7].split() == ["L1,", "0", "KiB", "200.0", "400.0", "GB/s"]
     assert lines[-1].split() == ["barrier", "0.0", "100.0", "ns"]
     assert len({re.search("GFLOP/s|GB/s|ns$", line).start() for line in lines[4:]}) == 1
     assert "2 workers" not in str(made(threads=1))
@@ -104,7 +105,9 @@ def test_table():
 def test_repr_names_the_machine_and_its_arithmetic():
     shown = repr(made(threads=2))
     assert re.fullmatch(
-        r"<Limits of .+, ISA \w+, 2 workers: float32 150.0 GFLOP/s, float64 75.0 GFLOP/s>", shown
+        r"<Limits of .+, ISA \w+, 2 workers: float32 150.0 GFLOP/s, float64 75.0 GFLOP/s, "
+        r"bfloat16 300.0 GFLOP/s>",
+        shown,
     )
     assert ", 1 worker: " in repr(made(threads=1))
 
