@@ -85,9 +85,10 @@ SANITIZED_TESTS := $(if $(QUICK),tests/kernels/test_gather.py tests/kernels/test
   tests/program/test_program.py tests/api/test_fast_path.py tests/api/test_fast_batches.py,\
   tests/kernels tests/program tests/runtime tests/layers tests/training tests/api tests/data)
 
+# A test asks for more memory than there is, and must get an error, not the end of the process.
 sanitize: $(STAMPS)/sanitized $(STAMPS)/test
 	PYTHONPATH="$(CURDIR)/$(SANITIZED)" PYTHONMALLOC=malloc LD_PRELOAD="$(SANITIZERS)" \
-	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	  $(RUN) -m pytest $(SANITIZED_TESTS) -q --capture=sys -p no:cacheprovider -m "not alone" $(ARGUMENTS)
 
 # ThreadSanitizer knows what OpenMP does only from Archer, a tool of Clang's OpenMP library. What it is
