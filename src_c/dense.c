@@ -10,19 +10,16 @@
  */
 #include "fastnn.h"
 
-enum { FEW_ROWS_AS_GIVEN = 8 };
-
 /* What the operands of a product are rounded to; float64 stays as it is. */
 static int precision_of(ptrdiff_t given)
 {
     return REAL_BITS == 32 ? (int)given : FASTNN_AS_GIVEN;
 }
 
-/* The same for a gradient. Of so few rows it takes as long as reading or writing the kernel takes,
- * which rounding does not shorten; so its operands are not rounded. */
+/* The same for a gradient, which stays as it is if it has few rows. */
 static int precision_of_gradients(const fastnn_call *call, ptrdiff_t given)
 {
-    return call->rows <= FEW_ROWS_AS_GIVEN ? FASTNN_AS_GIVEN : precision_of(given);
+    return call->rows <= FASTNN_GRADIENT_ROWS_AS_GIVEN ? FASTNN_AS_GIVEN : precision_of(given);
 }
 
 /* operand: 0 x (rows, inputs), 1 kernel (inputs, units), 2 bias (units) or NULL,

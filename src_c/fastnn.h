@@ -172,6 +172,10 @@ enum { FASTNN_SCRATCH_BYTES = 1 << 20 };
 /* Smallest number of rows for which kernel_gradient_halves splits a batch. */
 enum { FASTNN_HALVES_FROM_ROWS = 128 };
 
+/* Gradients of at most so many rows are not rounded to bfloat16: they take as long as reading or
+ * writing the kernel takes, which rounding does not shorten. */
+enum { FASTNN_GRADIENT_ROWS_AS_GIVEN = 8 };
+
 /* Elements of the gradient arena per partial sum of squared_norm. It is fixed, so that the norm
  * does not depend on the number of workers. */
 enum { FASTNN_NORM_CHUNK = 4096 };

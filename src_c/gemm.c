@@ -376,7 +376,8 @@ static void multiply(const product *p, void *scratch, int worker, int workers)
                 multiply_block(p, &(block){
                     .m = m, .m_end = m_end, .n = n,
                     .n_end = n + block_n < column_end ? n + block_n : column_end,
-                    .k = k, .depth = depth, .length = packed_length(p, depth), .sweep = sweep, .packed_a = pack_a ? packed_a : NULL,
+                    .k = k, .depth = depth, .length = packed_length(p, depth), .sweep = sweep,
+                    .packed_a = pack_a ? packed_a : NULL,
                     .packed_b = packed_b, .pack_b = pack_b, .gradients = gradients,
                     .gradients_row = block_n,
                 });

@@ -10,6 +10,7 @@ cdef extern from "fastnn.h" nogil:
         FASTNN_MAX_SCALARS
         FASTNN_NORM_CHUNK
         FASTNN_HALVES_FROM_ROWS
+        FASTNN_GRADIENT_ROWS_AS_GIVEN
         FASTNN_SCRATCH_BYTES
         FASTNN_KERNEL_COUNT
         FASTNN_OK

@@ -17,6 +17,7 @@ MAX_INPUTS_OF_CONCATENATE: int
 NORM_CHUNK: int
 SCRATCH_VECTORS: int
 HALVES_FROM_ROWS: int
+GRADIENT_ROWS_AS_GIVEN: int
 
 def compiled_isas() -> list[str]: ...
 def supported_isas() -> list[str]: ...

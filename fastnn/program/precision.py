@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from fastnn.native import engine
 from fastnn.program.ops import Op
 
 # Products of bfloat16 numbers are summed in float32, and all else is float32: the parameters, what
@@ -15,9 +16,6 @@ MIXED = "mixed_bfloat16"
 # by the layer alone, so that a row has the same bits in a batch of any size, on any machine.
 FROM_INPUTS = FROM_UNITS = 64
 FROM_ELEMENTS = 16_384
-
-# Gradients of at most so many rows are not rounded (src_c/dense.c).
-FEW_ROWS_AS_GIVEN = 8
 
 PRODUCTS = ("affine", "input_gradient", "kernel_gradient")
 
@@ -45,7 +43,9 @@ def _is_large(op: Op) -> bool:
 def rounds(op: Op, rows: int) -> bool:
     """Whether an op rounds its operands in a batch of so many rows."""
     is_gradient = "gradient" in op.name
-    return "precision" in op.attributes and not (is_gradient and rows <= FEW_ROWS_AS_GIVEN)
+    return "precision" in op.attributes and not (
+        is_gradient and rows <= engine.GRADIENT_ROWS_AS_GIVEN
+    )
 
 
 def precision_of(op: Op) -> dict[str, str]:
